@@ -1,0 +1,37 @@
+"""Train sparse neural networks in Keras 3, from random weights to dense accuracy in one run.
+
+>>> import keras_sparse as ks
+>>> optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True), density=0.1)
+>>> callback = ks.UpdateMasks()
+"""
+
+from keras_sparse import density, mask_update, schedules, scores
+from keras_sparse.callbacks import UpdateMasks
+from keras_sparse.momentum import momentum_of
+from keras_sparse.optimizers import SparseMomentum
+from keras_sparse.plots import plot_history
+from keras_sparse.presets import SET, GradualPruning, RigL, StaticSparsity
+from keras_sparse.schedules import CosineOverTraining, CubicOverTraining
+from keras_sparse.scores import MaskedLayer
+from keras_sparse.summary import summary
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SET",
+    "CosineOverTraining",
+    "CubicOverTraining",
+    "GradualPruning",
+    "MaskedLayer",
+    "RigL",
+    "SparseMomentum",
+    "StaticSparsity",
+    "UpdateMasks",
+    "density",
+    "mask_update",
+    "momentum_of",
+    "plot_history",
+    "schedules",
+    "scores",
+    "summary",
+]

@@ -1,0 +1,91 @@
+"""What do Keras and its backends not offer publicly?  The one place for it, beside ``momentum.py``."""
+
+import contextlib
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def check_keras_3(obj: Any, argument: str) -> None:
+    """Raises TypeError for models and optimizers of tf_keras (Keras 2)."""
+    if any(base.__module__.split(".")[0] == "tf_keras" for base in type(obj).__mro__):
+        raise TypeError(
+            f"keras_sparse is for Keras 3 (`import keras`), and `{argument}` is of tf_keras (Keras 2). Build it with Keras 3. "
+            f"Received: {argument}={type(obj).__module__}.{type(obj).__name__}"
+        )
+
+
+def to_numpy(variable: Any) -> np.ndarray:
+    """The value of a variable or tensor, a copy."""
+    value = variable.value if isinstance(variable, keras.Variable) else variable
+    if keras.backend.backend() == "tensorflow":  # not through NumPy's __array__, whose protocol TensorFlow follows with a warning
+        return np.asarray(value.numpy() if hasattr(value, "numpy") else value)
+    return np.asarray(ops.convert_to_numpy(value))
+
+
+def to_float32(variable: Any) -> np.ndarray:
+    """The value of a variable or tensor as float32, bfloat16 and float16 included."""
+    return to_numpy(variable).astype(np.float32, copy=False)
+
+
+def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
+    """All layers of a model however deeply nested, sublayers and RNN cells included."""
+    return list(model._flatten_layers(include_self=False, recursive=True))
+
+
+def replace_optimizer(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+    """Puts another optimizer into a compiled model: metrics and losses stay, saving knows it, functions are retraced."""
+    model.optimizer = optimizer
+    model._compile_config.config["optimizer"] = optimizer
+    model.train_function = None
+
+
+def strategy_scope(model: keras.Model) -> contextlib.AbstractContextManager[Any]:
+    """The scope in which variables of this model's optimizer are made."""
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    scope: contextlib.AbstractContextManager[Any] = model.distribute_strategy.scope()
+    return scope
+
+
+def eager_scope() -> contextlib.AbstractContextManager[Any]:
+    """Runs its body now, even while TensorFlow traces a step: a model without input shape is built in its first trace."""
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    from keras.src.utils.module_utils import tensorflow as tf
+
+    scope: contextlib.AbstractContextManager[Any] = tf.init_scope()
+    return scope
+
+
+def multiply_in_place(variables: Sequence[Any], masks: Sequence[Any]) -> None:
+    """variable <- variable * mask, on each replica by itself: assigning in a replica would cost a collective per weight."""
+    if keras.backend.backend() != "tensorflow":
+        for variable, mask in zip(variables, masks, strict=True):
+            variable.assign(variable * ops.cast(mask, variable.dtype))
+        return
+    from keras.src.utils.module_utils import tensorflow as tf
+
+    def multiply(variable: Any, mask: Any) -> None:
+        variable.assign(variable * tf.cast(mask, variable.dtype))
+
+    def on_all_replicas(strategy: Any, pairs: Iterable[tuple[Any, Any]]) -> None:
+        for variable, mask in pairs:
+            strategy.extended.update(variable, multiply, args=(mask,), group=False)
+
+    pairs = [(variable.value, mask.value) for variable, mask in zip(variables, masks, strict=True)]
+    tf.__internal__.distribute.interim.maybe_merge_call(on_all_replicas, tf.distribute.get_strategy(), pairs)
+
+
+def called_by_fit() -> bool:
+    """Is the present call made, however deeply, by ``Model.fit``?  Walks the stack: only for code that runs once."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "fit" and isinstance(frame.f_locals.get("self"), keras.Model):
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False

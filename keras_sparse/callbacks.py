@@ -1,0 +1,224 @@
+"""When do the masks change in ``fit``, and what happened?  The UpdateMasks callback."""
+
+import math
+import warnings
+from typing import Any
+
+import keras
+
+from keras_sparse._keras import check_keras_3, layers_of, replace_optimizer, strategy_scope, to_float32
+from keras_sparse.initial_masks import reconcile
+from keras_sparse.masked_optimizer import RANDOM_OVER_TRAINED
+from keras_sparse.optimizers import SparseMomentum, check_positive
+from keras_sparse.schedules import TfmotDensity
+from keras_sparse.update_times import AtEpochs, EverySteps, UpdateTimes
+
+
+class UpdateMasks(keras.callbacks.Callback):
+    """Updates the masks of a SparseMomentum optimizer during ``fit`` and logs the density.
+
+    Masks change before an epoch or step, never after the last one, so a checkpoint is the model whose metrics were
+    measured and a resumed training is the undisturbed one. ``density`` (active / all masked weights) joins the epoch's
+    logs: list this callback before CSVLogger and TensorBoard, which see only what earlier callbacks have logged.
+
+    Args:
+        every: ``"epoch"``, or a number of optimizer steps. Default: every epoch, or a tfmot schedule's own steps.
+        **settings: arguments of ``SparseMomentum`` but ``inner_optimizer``: then the callback puts it around the compiled
+            optimizer by itself.
+
+    Attributes:
+        history: ``{"step": [...], path of each weight: [its density, ...]}``, one entry an epoch.
+
+    Raises:
+        ValueError: a period that is not positive; in ``fit``, no SparseMomentum and no settings, or both.
+
+    >>> import numpy as np
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+    >>> log = model.fit(np.ones((8, 8)), np.ones((8, 4)), epochs=2, verbose=0, callbacks=[UpdateMasks(density=0.25)])
+    >>> log.history["density"]
+    [0.25, 0.25]
+    """
+
+    def __init__(self, every: str | int | None = None, **settings: Any) -> None:
+        super().__init__()
+        if every not in (None, "epoch"):
+            check_positive(every, "every")
+        self.every = every
+        self.settings = settings
+        if settings:
+            SparseMomentum(keras.optimizers.SGD(momentum=0.9), **settings)  # bad settings fail here, not in `fit`
+        self.history: dict[str, list[float]] = {}
+
+    def set_model(self, model: keras.Model) -> None:
+        check_keras_3(model, "model")
+        super().set_model(model)
+        found = sparse_momentum_of(model)
+        if found is None:
+            found = self._wrap(model)
+        elif self.settings and not _same_settings(found, self.settings):
+            raise ValueError(
+                "The model is compiled with a SparseMomentum of other settings than this callback's: give them to one of the two. "
+                f"Received: {sorted(self.settings)}"
+            )
+        self._optimizer = found
+        self._optimizer.updates_are_planned = True
+        with strategy_scope(model):
+            self._optimizer.attach(model)
+
+    def _wrap(self, model: keras.Model) -> SparseMomentum:
+        if not self.settings:
+            raise ValueError(
+                "The model is not compiled with a SparseMomentum optimizer. Compile with keras_sparse.SparseMomentum(optimizer, density=...), "
+                f"or give its settings to the callback: UpdateMasks(density=...). Received: optimizer={type(model.optimizer).__name__}"
+            )
+        check_keras_3(model.optimizer, "optimizer")
+        with strategy_scope(model):
+            outer = model.optimizer
+            if isinstance(outer, keras.optimizers.LossScaleOptimizer):
+                wrapped = SparseMomentum(outer.inner_optimizer, **self.settings)
+                outer.inner_optimizer = wrapped
+                replace_optimizer(model, outer)
+            else:
+                wrapped = SparseMomentum(outer, **self.settings)
+                replace_optimizer(model, wrapped)
+        return wrapped
+
+    # --- when
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        model, optimizer = self.model, self._optimizer
+        self._wait, self._unopened_epoch = math.inf, None
+        if optimizer.built:
+            self._fit_masks_to_weights()
+        elif model.trainable_variables:  # else Keras builds the model in its first step, and the optimizer with it
+            if optimizer.initial_masks == "random" and _looks_trained(model):
+                warnings.warn(RANDOM_OVER_TRAINED, stacklevel=2)
+            with strategy_scope(model):
+                optimizer.build(model)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        optimizer = self._optimizer
+        if not optimizer.built:
+            self._unopened_epoch = epoch
+            return
+        _ = self.model  # JAX: brings the optimizer's variables up to date
+        begun_before = self._open(epoch)
+        now = optimizer.step()
+        if self._times is None and now > optimizer.counter("last_update") and not begun_before:
+            optimizer.update_masks()
+        self._watch(epoch, now)
+
+    def _open(self, epoch: int) -> bool:
+        """Notes that an epoch begins; True if it had begun before the training was killed and resumed in its midst."""
+        optimizer = self._optimizer
+        open_epoch, now = optimizer.counter("epoch"), optimizer.step()
+        if open_epoch == 0:  # no training is open: this one begins
+            steps = self._steps_per_epoch()
+            optimizer.start_training(None if steps is None else max(1, steps * (self.params["epochs"] - epoch)))
+            self._warn_if_no_update(epoch, now)
+        elif optimizer.counter("training_stop") < 0 and epoch > 0 and now > 0:  # an epoch's length is known by now
+            start = optimizer.counter("training_start")
+            optimizer.set_counter("training_stop", start + (now - start) * self.params["epochs"] // epoch)
+        optimizer.set_counter("epoch", epoch + 1)
+        return open_epoch == epoch + 1
+
+    def _watch(self, epoch: int, now: int) -> None:
+        """Sets up what the batches of this epoch have to look out for."""
+        is_last = epoch + 1 >= self.params["epochs"]
+        self._clock: UpdateTimes = self._times or AtEpochs(now, self._steps_per_epoch(), is_last)
+        self._wait = math.inf if self._times is None and self._optimizer.growth_window is None else 0
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self._batch = batch
+        if self._wait > 0:
+            return
+        model, optimizer = self.model, self._optimizer
+        now = optimizer.step()
+        if self._clock.last_due(now) > optimizer.counter("last_update"):
+            optimizer.update_masks()
+        due_in, execution = self._clock.next_due(now) - now, max(1, model.steps_per_execution)
+        window = math.inf if optimizer.growth_window is None else optimizer.growth_window
+        opens_in = due_in - window - execution + 1  # an execution that ends inside the window needs it open from its start
+        optimizer.growth_window_open.assign(not opens_in > 0)
+        self._wait = max(1, opens_in if 0 < opens_in < math.inf else due_in)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._wait -= batch - self._batch + 1  # never fewer batches than optimizer steps
+        if self._unopened_epoch is not None and self._optimizer.built:
+            epoch, self._unopened_epoch = self._unopened_epoch, None
+            self._open(epoch)
+            self._watch(epoch, 0)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if self._optimizer.built:
+            _ = self.model
+            self._optimizer.set_counter("epoch", 0)
+            self._fit_masks_to_weights()
+
+    @property
+    def _times(self) -> UpdateTimes | None:
+        """Update times by steps, or None for epochs."""
+        if isinstance(self.every, int):
+            return EverySteps(self.every)
+        return self._optimizer.density if self.every is None and isinstance(self._optimizer.density, TfmotDensity) else None
+
+    def _steps_per_epoch(self) -> int | None:
+        steps = self.params.get("steps")
+        return None if not steps else max(1, steps // (self._optimizer.inner_optimizer.gradient_accumulation_steps or 1))
+
+    def _warn_if_no_update(self, epoch: int, now: int) -> None:
+        stop, last = self._optimizer.counter("training_stop"), self._optimizer.counter("last_update")
+        if self._optimizer.prune is None or self._times is None:
+            never = self._optimizer.prune is not None and now <= last and self.params["epochs"] - epoch < 2
+        else:
+            never = stop > 0 and self._times.last_due(stop - 1) <= last
+        if never:
+            warnings.warn(
+                "The masks will not be updated in this training: it ends before the first update is due. Update more often with "
+                f"`UpdateMasks(every=...)`, or train longer. Received: every={self.every!r}, epochs={self.params['epochs']}, steps={self.params.get('steps')}",
+                stacklevel=2,
+            )
+
+    def _fit_masks_to_weights(self) -> None:
+        """Masks follow weights of an earlier epoch (EarlyStopping puts them back); strangers' weights raise."""
+        optimizer = self._optimizer
+        variables, masks = optimizer.masked_variables, list(optimizer.masks.values())
+        fitting = reconcile([v.path for v in variables], [to_float32(v) for v in variables], masks)
+        if any(new is not old for new, old in zip(fitting, masks, strict=True)):
+            optimizer.assign_masks(fitting)
+
+    # --- what happened
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        optimizer = self._optimizer
+        _ = self.model
+        if logs is not None:
+            logs["density"] = optimizer.total_density()
+        self.history.setdefault("step", []).append(optimizer.step())
+        for path, mask in optimizer.masks.items():
+            self.history.setdefault(path, []).append(float(mask.mean()))
+
+
+def sparse_momentum_of(model: keras.Model) -> SparseMomentum | None:
+    """The SparseMomentum a model is compiled with, also inside of a LossScaleOptimizer; None if there is none."""
+    optimizer = getattr(model, "optimizer", None)
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
+    return optimizer if isinstance(optimizer, SparseMomentum) else None
+
+
+def _same_settings(optimizer: SparseMomentum, settings: dict[str, Any]) -> bool:
+    asked = SparseMomentum(keras.optimizers.SGD(momentum=0.9), **settings).get_config()
+    return all(value == asked[key] for key, value in optimizer.get_config().items() if key not in ("inner_optimizer", "name"))
+
+
+def _looks_trained(model: keras.Model) -> bool:
+    """Has anything moved that Keras starts at zero: biases, moving means?"""
+    for layer in layers_of(model):
+        bias, mean = getattr(layer, "bias", None), getattr(layer, "moving_mean", None)
+        starts_at_zero = isinstance(getattr(layer, "bias_initializer", None), keras.initializers.Zeros)
+        moved = ([bias] if bias is not None and starts_at_zero else []) + ([mean] if mean is not None else [])
+        if any(to_float32(variable).any() for variable in moved):
+            return True
+    return False

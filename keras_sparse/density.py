@@ -1,0 +1,161 @@
+"""How many weights of each layer are active?  Shapes and one density in, integers out (NumPy only).
+
+Every distribution returns exact integer counts: they add up to ``round(density * all weights)``, none exceeds the size
+of its layer and none is 0 (unless there are fewer active weights than layers, which raises).
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+
+Shape = tuple[int, ...]
+Distribution = Callable[[Sequence[Shape], float], list[int]]
+
+
+def uniform(shapes: Sequence[Shape], density: float) -> list[int]:
+    """The same density in every layer.
+
+    Args:
+        shapes: kernel shapes, e.g. ``[(3, 3, 16, 32), (128, 10)]``.
+        density: active / all weights, in (0, 1].
+
+    Returns:
+        Active weights per layer.
+
+    >>> uniform([(10, 10), (10, 2)], 0.1)
+    [10, 2]
+    """
+    return _exact(np.array([math.prod(shape) for shape in shapes]) * density, shapes, density)
+
+
+def erdos_renyi(shapes: Sequence[Shape], density: float) -> list[int]:
+    """Erdos-Renyi: a layer's density is proportional to ``(in + out) / (in * out)``, capped at 1 (Mocanu et al. 2018).
+
+    >>> erdos_renyi([(100, 100), (100, 10)], 0.2)
+    [1419, 781]
+    """
+    return _scaled([sum(shape[-2:]) / math.prod(shape[-2:]) for shape in shapes], shapes, density)
+
+
+def erdos_renyi_kernel(shapes: Sequence[Shape], density: float) -> list[int]:
+    """ERK: a layer's density is proportional to ``sum(shape) / prod(shape)``, capped at 1 (Evci et al. 2020).
+
+    >>> erdos_renyi_kernel([(3, 3, 4, 8), (3, 3, 8, 16)], 0.5)
+    [270, 450]
+    """
+    return _scaled([sum(shape) / math.prod(shape) for shape in shapes], shapes, density)
+
+
+NAMED: dict[str, Distribution] = {
+    "uniform": uniform,
+    "erdos_renyi": erdos_renyi,
+    "er": erdos_renyi,
+    "erdos_renyi_kernel": erdos_renyi_kernel,
+    "erk": erdos_renyi_kernel,
+}
+
+
+def active_counts(
+    names: Sequence[str],
+    shapes: Sequence[Shape],
+    density: float,
+    distribution: str | Distribution | Mapping[str, float] = "uniform",
+) -> list[int]:
+    """Active weights per layer, by a named distribution, a function, or a map from layer to density.
+
+    Args:
+        names: one name per layer, for the map and for errors.
+        shapes: kernel shapes.
+        density: active / all weights, in (0, 1].
+        distribution: ``"uniform"``, ``"erdos_renyi"``, ``"erk"``; a function of ``(shapes, density)``; or a map
+            ``{glob on the name: density}``, where layers that no glob names get ``density``.
+
+    Raises:
+        ValueError: unknown distribution, a map that names no layer, a density outside (0, 1].
+    """
+    check_density(density)
+    check_distribution(distribution)
+    if isinstance(distribution, Mapping):
+        return _by_map(names, shapes, density, distribution)
+    function = NAMED[distribution] if isinstance(distribution, str) else distribution
+    return [int(count) for count in function(shapes, density)]
+
+
+def check_density(density: float, name: str = "density") -> None:
+    """Raises ValueError unless 0 < density <= 1."""
+    if isinstance(density, bool) or not isinstance(density, int | float | np.number) or not 0.0 < density <= 1.0:
+        raise ValueError(f"`{name}` must be in (0, 1]. Received: {name}={density!r}")
+
+
+def check_distribution(distribution: Any) -> Any:
+    """Returns the distribution; raises ValueError unless it is a known name, a map of densities or a function."""
+    if isinstance(distribution, Mapping) and distribution:
+        for pattern, value in distribution.items():
+            check_density(value, f"distribution[{pattern!r}]")
+    elif not callable(distribution) and (not isinstance(distribution, str) or distribution not in NAMED):
+        raise ValueError(f"`distribution` must be one of {sorted(NAMED)}, a map or a function. Received: distribution={distribution!r}")
+    return distribution
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Does a glob name this path, a folder of it or its end?  ``"stem"`` names ``"model/stem/kernel"``.
+
+    >>> matches("resnet/stem/kernel", "stem"), matches("resnet/stem_2/kernel", "stem"), matches("a/b", "*/b")
+    (True, False, True)
+    """
+    forms = (pattern, f"{pattern}/*", f"*/{pattern}", f"*/{pattern}/*")
+    return any(fnmatchcase(name, form) for form in forms)
+
+
+def largest_remainder(wanted: np.ndarray, total: int, capacity: np.ndarray) -> np.ndarray:
+    """Rounds ``wanted`` to integers that add up to ``total``, none above ``capacity``; ties go to the lower index."""
+    counts = np.minimum(np.floor(wanted + 1e-9).astype(np.int64), capacity)
+    while (left := total - int(counts.sum())) > 0:
+        room = np.flatnonzero(counts < capacity)
+        order = room[np.argsort(-(wanted - counts)[room], kind="stable")]
+        counts[order[:left]] += 1
+    while (over := int(counts.sum()) - total) > 0:
+        some = np.flatnonzero(counts > 0)
+        order = some[np.argsort((wanted - counts)[some], kind="stable")]
+        counts[order[:over]] -= 1
+    return counts
+
+
+def _by_map(names: Sequence[str], shapes: Sequence[Shape], density: float, wanted: Mapping[str, float]) -> list[int]:
+    for pattern in wanted:
+        if not any(matches(name, pattern) for name in names):
+            raise ValueError(f"`distribution` names a layer that has no mask. Received: {pattern!r}; the masked weights are {list(names)}")
+    chosen = [next((v for p, v in wanted.items() if matches(name, p)), density) for name in names]
+    return [max(1, round(d * math.prod(shape))) for d, shape in zip(chosen, shapes, strict=True)]
+
+
+def _scaled(raw: Sequence[float], shapes: Sequence[Shape], density: float) -> list[int]:
+    """Densities proportional to ``raw``, capped at 1; what a full layer cannot take goes to the others."""
+    sizes = np.array([math.prod(shape) for shape in shapes], float)
+    weights, full = np.asarray(raw, float), np.zeros(len(shapes), bool)
+    while not full.all():
+        scale = (density * sizes.sum() - sizes[full].sum()) / (weights * sizes)[~full].sum()
+        newly_full = ~full & (scale * weights > 1.0)
+        if not newly_full.any():
+            break
+        full |= newly_full
+    wanted = sizes if full.all() else np.where(full, sizes, scale * weights * sizes)
+    return _exact(wanted, shapes, density)
+
+
+def _exact(wanted: np.ndarray, shapes: Sequence[Shape], density: float) -> list[int]:
+    sizes = np.array([math.prod(shape) for shape in shapes], np.int64)
+    total = round(density * int(sizes.sum()))
+    if total < len(sizes):
+        raise ValueError(
+            f"`density` leaves fewer active weights ({total}) than layers ({len(sizes)}), and no layer may be empty. "
+            f"Received: density={density} for {int(sizes.sum())} weights"
+        )
+    counts = largest_remainder(wanted, total, sizes)
+    for empty in np.flatnonzero(counts == 0):
+        counts[np.argmax(counts)] -= 1
+        counts[empty] = 1
+    return [int(count) for count in counts]

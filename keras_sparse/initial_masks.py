@@ -1,0 +1,66 @@
+"""Which weights are active before the first update?  (NumPy only.)"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_sparse.blocks import BlockShape, block_size, from_blocks, to_blocks
+from keras_sparse.mask_update import top_k_mask
+
+KINDS = ("random", "magnitude", "nonzero")
+
+
+def check_kind(kind: str) -> str:
+    """Returns ``kind``; raises ValueError unless it is one of KINDS."""
+    if kind not in KINDS:
+        raise ValueError(f"`initial_masks` must be one of {KINDS}. Received: initial_masks={kind!r}")
+    return kind
+
+
+def initial_mask(kind: str, name: str, weight: np.ndarray, active: int, block_shape: BlockShape, rng: np.random.Generator) -> np.ndarray:
+    """The first mask of one layer.
+
+    Args:
+        kind: ``"random"``; ``"magnitude"``, the largest weights of a trained model; ``"nonzero"``, what a sparse
+            checkpoint's weights say (then ``active`` is not used).
+        name: of the weight, for errors.
+        weight: float array, kernel shape.
+        active: number of active weights (rounded to blocks, at least one).
+        block_shape: (in, out) channels of a block or None.
+        rng: source of randomness.
+    """
+    if kind == "nonzero":
+        mask = from_blocks(to_blocks(weight != 0, block_shape) > 0, weight.shape, block_shape)
+        if not mask.any():
+            raise ValueError(f'`initial_masks="nonzero"` found no nonzero weight in {name!r}. Load the sparse weights before training starts.')
+        return mask
+    score = np.abs(weight) if kind == "magnitude" else rng.random(weight.shape, dtype=np.float32)
+    blocks = max(1, round(active / block_size(weight.shape, block_shape)))
+    return from_blocks(top_k_mask(to_blocks(score, block_shape), blocks), weight.shape, block_shape)
+
+
+def reconcile(names: Sequence[str], weights: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Masks that fit the weights: the given ones, or those of an earlier epoch if such weights were put back.
+
+    ``EarlyStopping(restore_best_weights=True)`` puts back weights but not the masks they were trained with. Their
+    nonzeros are active; a layer's active weights that are exactly 0 are taken from the given mask, lowest index first,
+    while the total allows.
+
+    Raises:
+        ValueError: more nonzero weights than active ones: these are not the weights of this sparse run.
+    """
+    if all(not (weight[~mask]).any() for weight, mask in zip(weights, masks, strict=True)):
+        return list(masks)
+    total, found = sum(map(np.count_nonzero, masks)), [weight != 0 for weight in weights]
+    left = total - sum(map(np.count_nonzero, found))
+    if left < 0:
+        raise ValueError(
+            f"The model's weights are not those of this sparse run: {total - left} of them are not zero and the masks have {total} active weights. "
+            f'To start sparse training from these weights, compile with a new SparseMomentum(..., initial_masks="magnitude") '
+            f'("nonzero" if they are sparse). Received: weights of {list(names)}'
+        )
+    for mask, own in zip(masks, found, strict=True):
+        spare = np.flatnonzero(mask & ~own)[:left]
+        own.reshape(-1)[spare] = True
+        left -= len(spare)
+    return found

@@ -1,0 +1,247 @@
+"""Who holds the masks and applies them every step?  An optimizer around an optimizer; what changes them comes on top."""
+
+import warnings
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_sparse import blocks
+from keras_sparse._keras import eager_scope, multiply_in_place, to_float32, to_numpy
+from keras_sparse.initial_masks import check_kind, initial_mask
+from keras_sparse.momentum import GradientAverage
+from keras_sparse.selection import Selection
+from keras_sparse.wrapper import OptimizerWrapper
+
+COUNTERS = ("last_update", "training_start", "training_stop", "epoch")  # saved; all but epoch are optimizer steps
+
+
+class MaskedOptimizer(OptimizerWrapper):
+    """Masks as variables of the optimizer: weights hold the zeros, gradients and momenta stay dense.
+
+    Args:
+        inner_optimizer: a Keras 3 optimizer or its name.
+        selection: which weights get a mask.
+        initial_masks: ``"random"``, ``"magnitude"`` or ``"nonzero"``.
+        block_shape: (in, out) channels of a block, or None.
+        gradient_average: keeps what momentum the inner optimizer does not, or None.
+        seed: of the initial masks.
+        name: of this optimizer.
+    """
+
+    def __init__(
+        self,
+        inner_optimizer: Any,
+        selection: Selection,
+        initial_masks: str,
+        block_shape: Any,
+        gradient_average: GradientAverage | None,
+        seed: int,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(inner_optimizer, name=name)
+        self.selection = selection
+        self.initial_masks = check_kind(initial_masks)
+        self.block_shape = blocks.check_block_shape(block_shape)
+        self.seed = int(seed)
+        self._gradient_average = gradient_average
+        self._model: Any = lambda: None
+        self._masked: list[int] = []
+        self._masks: list[Any] = []
+
+    def initial_counts(self, names: Sequence[str], shapes: Sequence[tuple[int, ...]], step: int) -> list[int]:
+        """Active weights per layer when training starts at this optimizer step."""
+        raise NotImplementedError(f"{type(self).__name__} must say how many weights are active at first.")
+
+    # --- building
+
+    def attach(self, model: keras.Model) -> None:
+        """Tells whose the variables are, so that layer types can be told. The UpdateMasks callback does it in ``fit``."""
+        self._model = weakref.ref(model)
+        if not self.built:
+            return
+        known = self.selection.select(self._trainable_variables, model)
+        if not self._masks:
+            self._make_masks(known)
+        elif known != self._masked and self.step() == 0:
+            wrong = [self._trainable_variables[i].path for i in set(known) ^ set(self._masked)]
+            raise ValueError(
+                "The optimizer was built without its model and took some weights for others than they are: call "
+                f"`optimizer.build(model)` before `fit`. Received: {wrong}"
+            )
+
+    def build(self, variables: Any) -> None:
+        """Makes the masks and applies them.
+
+        Args:
+            variables: the trainable variables; or the model, then layer types and depthwise kernels are told for certain.
+        """
+        if self.built:
+            return
+        if isinstance(variables, keras.Model):
+            self._model = weakref.ref(variables)
+            variables = variables.trainable_variables
+        variables = list(variables)
+        model = self._model()
+        with eager_scope():
+            chosen = self.selection.select(variables, model)
+            if not self.inner_optimizer.built:
+                self.inner_optimizer.build(variables)
+            super().build(variables)
+            self._counters = {name: self.add_variable((), dtype="int", name=name) for name in COUNTERS}
+            self.growth_window_open = self.add_variable((), initializer="ones", dtype="bool", name="growth_window_open")
+            if model is not None or not self.selection.needs_model:
+                self._make_masks(chosen)
+
+    def _make_masks(self, indices: Sequence[int]) -> None:
+        step = self.step()
+        if step and self.initial_masks == "random":
+            warnings.warn(RANDOM_OVER_TRAINED, stacklevel=2)
+        variables = [self._trainable_variables[i] for i in indices]
+        names, shapes = [v.path for v in variables], [tuple(v.shape) for v in variables]
+        for name, shape in zip(names, shapes, strict=True):
+            blocks.check_divisible(name, shape, self.block_shape)
+        counts = self.initial_counts(names, shapes, step)
+        rng = np.random.default_rng([self.seed, step])
+        masks = [initial_mask(self.initial_masks, v.path, to_float32(v), n, self.block_shape, rng) for v, n in zip(variables, counts, strict=True)]
+        self._make_mask_variables(indices)
+        self.set_counter("last_update", step)
+        self.set_counter("training_stop", -1)
+        self.assign_masks(masks)
+
+    def _make_mask_variables(self, indices: Sequence[int]) -> None:
+        for mask in self._masks:
+            self._untrack_variable(mask)
+        variables = [self._trainable_variables[i] for i in indices]
+        self._masks = [self.add_variable(v.shape, dtype="bool", name=f"{v.path.replace('/', '_')}_mask") for v in variables]
+        self._masked = list(indices)
+        if self._gradient_average is not None and not self._gradient_average.built:
+            self._gradient_average.build(variables)
+
+    # --- every step
+
+    @property
+    def variables(self) -> list[Any]:
+        extra = [] if self._gradient_average is None else self._gradient_average.variables
+        return super().variables + extra
+
+    def step(self) -> int:
+        """Optimizer steps made so far; micro-batches of an accumulated gradient and skipped steps do not count."""
+        return int(to_numpy(self.iterations))
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        if not self.built:
+            self.build(trainable_variables)
+        if not self._masks:
+            raise ValueError(
+                "`dense` or `sparse` name layer types and the model is not known. Call `optimizer.build(model)` first, or train with "
+                f"the UpdateMasks callback. Received: {self.selection}"
+            )
+        grads = list(grads)
+        variables = self._trainable_variables if trainable_variables is None else list(trainable_variables)
+        self.inner_optimizer.apply(grads, trainable_variables)
+        if self._gradient_average is not None:
+            masked = {self._var_key(self._trainable_variables[i]) for i in self._masked}
+            pairs = [(g, v) for g, v in zip(grads, variables, strict=True) if self._var_key(v) in masked]
+            self._gradient_average.apply([g for g, _ in pairs], [v for _, v in pairs])
+        self.apply_masks()
+
+    def apply_masks(self) -> None:
+        """weight <- weight * mask, for every masked weight, on every replica."""
+        multiply_in_place([self._trainable_variables[i] for i in self._masked], self._masks)
+
+    def finalize_variable_values(self, var_list: Any) -> None:
+        super().finalize_variable_values(var_list)
+        self.apply_masks()  # averaged weights (use_ema) are dense
+
+    # --- masks to see and to set
+
+    @property
+    def masked_variables(self) -> list[Any]:
+        """The weights that have a mask, in the order of ``masks``."""
+        return [self._trainable_variables[i] for i in self._masked]
+
+    @property
+    def masks(self) -> dict[str, np.ndarray]:
+        """{path of the weight: bool array of its shape}, copies."""
+        return {v.path: to_numpy(m) for v, m in zip(self.masked_variables, self._masks, strict=True)}
+
+    def set_masks(self, masks: Mapping[str, np.ndarray]) -> None:
+        """Replaces masks and masks the weights.
+
+        Args:
+            masks: {path: bool array of the weight's shape}; weights that are not named keep theirs.
+
+        Raises:
+            ValueError: unknown path, other shape or dtype, no active weight. Nothing is changed then.
+        """
+        current = self.masks
+        for path, mask in masks.items():
+            if path not in current:
+                raise ValueError(f"`masks` names a weight that has no mask. Received: {path!r}; masked are {list(current)}")
+            mask = np.asarray(mask)
+            if mask.dtype != bool or mask.shape != current[path].shape or not mask.any():
+                raise ValueError(
+                    f"A mask must be bool, of the weight's shape {current[path].shape}, with an active weight. "
+                    f"Received: {path!r} of dtype {mask.dtype}, shape {mask.shape}, {np.count_nonzero(mask)} active"
+                )
+        self.assign_masks([np.asarray(masks.get(path, mask)) for path, mask in current.items()])
+
+    def total_density(self) -> float:
+        """Active / all masked weights."""
+        masks = [to_numpy(mask) for mask in self._masks]
+        return sum(int(np.count_nonzero(mask)) for mask in masks) / sum(mask.size for mask in masks)
+
+    def assign_masks(self, masks: Sequence[np.ndarray]) -> None:
+        """Replaces all masks at once, in order, and masks the weights."""
+        for variable, mask in zip(self._masks, masks, strict=True):
+            variable.assign(mask)
+        self.apply_masks()
+
+    # --- state
+
+    def counter(self, name: str) -> int:
+        """A saved counter, one of COUNTERS."""
+        return int(to_numpy(self._counters[name]))
+
+    def set_counter(self, name: str, value: int) -> None:
+        self._counters[name].assign(value)
+
+    def save_own_variables(self, store: Any) -> None:
+        for index, mask in zip(self._masked, self._masks, strict=True):
+            store[f"mask_{index}"] = to_numpy(mask)
+        for name in COUNTERS if self.built else ():
+            store[name] = np.asarray(self.counter(name))
+
+    def load_own_variables(self, store: Any) -> None:
+        saved = {int(key[len("mask_") :]): key for key in store.keys() if key.startswith("mask_")}  # noqa: SIM118 (a store is no dict)
+        if not self.built and not saved:
+            return
+        self._check_loadable(store, saved)
+        if sorted(saved) != self._masked:
+            self._make_mask_variables(sorted(saved))
+        for index, mask in zip(self._masked, self._masks, strict=True):
+            mask.assign(np.asarray(store[saved[index]], bool))
+        for name in COUNTERS:
+            self.set_counter(name, int(np.asarray(store[name])))
+
+    def _check_loadable(self, store: Any, saved: Mapping[int, str]) -> None:
+        if not saved:
+            raise ValueError(
+                "The checkpoint holds no masks and this is a sparse run. To go on from its weights, compile with a new "
+                'SparseMomentum(..., initial_masks="nonzero") if they are sparse, "magnitude" if they are dense, and load them before '
+                f"the optimizer is built. Received: a checkpoint with {list(store.keys())}"
+            )
+        if not self.built:
+            raise ValueError("The checkpoint holds masks and this optimizer has no variables yet. Call `optimizer.build(model)` before loading. Received: built=False")
+        for index, key in saved.items():
+            if index >= len(self._trainable_variables) or tuple(store[key].shape) != tuple(self._trainable_variables[index].shape):
+                raise ValueError(f"The checkpoint's masks are of another model. Received: {key} of shape {tuple(store[key].shape)}")
+
+
+RANDOM_OVER_TRAINED = (
+    "A random mask over trained weights throws away most of what they have learnt. "
+    'Pass `initial_masks="magnitude"` to keep the largest ("nonzero" if they are sparse already).'
+)

@@ -1,0 +1,247 @@
+"""How do the masks change?  SparseMomentum: the rules, their schedules, and one update on request."""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_sparse import density as densities
+from keras_sparse import schedules, scores
+from keras_sparse._keras import called_by_fit, to_float32, to_numpy
+from keras_sparse.mask_update import prune_to, update_masks
+from keras_sparse.masked_optimizer import MaskedOptimizer
+from keras_sparse.momentum import GradientAverage, check_momentum, momentum_of
+from keras_sparse.selection import Selection
+
+
+@keras.saving.register_keras_serializable("keras_sparse")
+class SparseMomentum(MaskedOptimizer):
+    """Keeps the kernels of a model sparse while any Keras optimizer trains it.
+
+    Every step the inner optimizer sees the dense gradient and steps; then each masked weight is multiplied by its mask.
+    ``update_masks``, called by the ``UpdateMasks`` callback or by you, prunes, redistributes and grows (Dettmers &
+    Zettlemoyer 2019, arXiv 1907.04840). The number of active weights never changes, unless ``density`` is a schedule.
+
+    Args:
+        inner_optimizer: a Keras 3 optimizer or its name.
+        density: active / all masked weights, in (0, 1]; or a schedule of it (a Keras schedule, ``CubicOverTraining``, or
+            a tfmot pruning schedule), which never raises the number of active weights.
+        prune_rate: share of the active weights that one update prunes, in [0, 1], or a schedule of the optimizer step.
+            Default: the paper's cosine from 0.5 to 0.005 over the training.
+        distribution: of the density over layers: ``"uniform"``, ``"erdos_renyi"``, ``"erk"``, a function, or a map
+            ``{glob on the variable's path: density}`` (others get ``density``).
+        prune: score by which active weights stay: ``"magnitude"``, ... or a function (see ``keras_sparse.scores``).
+            None, with ``grow=None``: the masks never change.
+        redistribute: share of each layer in what is regrown: ``"mean_momentum"``, ``"mean_magnitude"``,
+            ``"active_count"``, a function, or None: each layer regrows what it lost.
+        grow: score by which missing weights become active: ``"momentum"``, ``"gradient"``, ``"random"``, a function;
+            or None: nothing grows, the density is a schedule.
+        sparse: weights to mask in addition: globs on the variable's path, layers or layer types. It has the last word:
+            ``dense="*", sparse="head"`` masks the head alone.
+        dense: weights to leave dense, named likewise.
+        initial_masks: ``"random"``; ``"magnitude"`` to start from trained weights; ``"nonzero"`` from a sparse checkpoint
+            (then the density is the checkpoint's).
+        block_shape: (in, out) channels of the blocks that masks are made of, over all taps; None: single weights.
+        gradient_momentum: decay in [0, 1) of an average of the gradients to use as momentum, for optimizers without one.
+        growth_window: None, or the number of optimizer steps before an update in which the dense weight gradient is
+            needed; sparse layers may skip it outside. With a momentum of 0.9, 100 leaves out less than 0.003 %.
+        seed: of initial masks and random scores; an update draws from (seed, optimizer step).
+        name: of this optimizer.
+
+    Attributes:
+        growth_window_open: bool scalar variable, True while dense weight gradients are needed.
+
+    Raises:
+        ValueError, TypeError: at construction, for every argument that cannot work.
+
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16)])
+    >>> model.compile(SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.25), "mse")
+    >>> model.optimizer.build(model)
+    >>> int((keras.ops.convert_to_numpy(model.layers[0].kernel) != 0).sum())
+    32
+    """
+
+    def __init__(
+        self,
+        inner_optimizer: Any,
+        density: Any,
+        *,
+        prune_rate: Any = None,
+        distribution: Any = "uniform",
+        prune: Any = "magnitude",
+        redistribute: Any = "mean_momentum",
+        grow: Any = "momentum",
+        sparse: Any = None,
+        dense: Any = None,
+        initial_masks: str = "random",
+        block_shape: tuple[int, int] | None = None,
+        gradient_momentum: float | None = None,
+        growth_window: int | None = None,
+        seed: int = 0,
+        name: str | None = None,
+    ) -> None:
+        rules = (scores.get_score(prune, "prune"), scores.get_share(redistribute, "redistribute"), scores.get_score(grow, "grow"))
+        average = _gradient_average(rules, gradient_momentum)
+        super().__init__(inner_optimizer, Selection(sparse, dense), initial_masks, block_shape, average, seed, name)
+        self.prune, self.redistribute, self.grow = rules
+        if not callable(density):
+            densities.check_density(density)
+        self.density = schedules.get(density, "density")
+        self.prune_rate = schedules.get(schedules.CosineOverTraining() if prune_rate is None else prune_rate, "prune_rate")
+        self.distribution = densities.check_distribution(distribution)
+        self.gradient_momentum = gradient_momentum
+        self.growth_window = check_positive(growth_window, "growth_window")
+        self.updates_are_planned = False  # somebody calls `update_masks`: the callback, or a custom loop
+        self._check_rules()
+
+    def _check_rules(self) -> None:
+        received = f"Received: prune={self.prune}, grow={self.grow}, density={self.density}"
+        if self.prune is None and (self.grow is not None or callable(self.density)):
+            raise ValueError(f"`prune=None` means masks that never change, with `grow=None` and a density that is a number. {received}")
+        if self.prune is not None and self.grow is None and not callable(self.density):
+            raise ValueError(f"With `grow=None` and a constant density no mask would change: pass a density schedule, or `prune=None` for static masks. {received}")
+        average_is_momentum = self.gradient_momentum is not None
+        if "momentum" in self._needs() and not average_is_momentum:
+            check_momentum(self.inner_optimizer)
+
+    def _needs(self) -> frozenset[str]:
+        return scores.needs_of(self.prune, self.grow, self.redistribute if self.grow else None)
+
+    def initial_counts(self, names: Sequence[str], shapes: Sequence[tuple[int, ...]], step: int) -> list[int]:
+        if isinstance(self.density, schedules.OverTraining):
+            density = self.density(0.0)
+        else:
+            density = self._density_at(step)
+        return densities.active_counts(names, shapes, density, self.distribution)
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        if not self.updates_are_planned and self.prune is not None:
+            self.updates_are_planned = True  # say it once
+            if called_by_fit():
+                warnings.warn(
+                    "`fit` has no UpdateMasks callback, so the masks will not change. Pass `callbacks=[keras_sparse.UpdateMasks()]`, "
+                    "or `prune=None, grow=None` if that is meant.",
+                    stacklevel=2,
+                )
+        super().apply(grads, trainable_variables)
+
+    def start_training(self, steps: int | None) -> None:
+        """Says how long the training is that starts now, for schedules that follow it. ``fit`` with the callback does it.
+
+        Args:
+            steps: optimizer steps from now to the end; None: not known.
+        """
+        check_positive(steps, "steps")
+        step = self.step()
+        self.set_counter("training_start", step)
+        self.set_counter("training_stop", -1 if steps is None else step + steps)
+
+    def update_masks(self) -> None:
+        """One mask update: prune, redistribute, grow, and mask the weights.
+
+        Runs on the host; in a custom loop call it between steps, outside of ``tf.function`` and of replica contexts.
+
+        Raises:
+            ValueError: NaN in weights, momentum or gradient (names the layer); the masks are as before then.
+        """
+        self.updates_are_planned = True
+        if self.prune is None:
+            return
+        step = self.step()
+        self.assign_masks(self._next_masks(step, np.random.default_rng([self.seed, step])))
+        self.set_counter("last_update", step)
+
+    def _next_masks(self, step: int, rng: np.random.Generator) -> list[np.ndarray]:
+        assert self.prune is not None
+        layers, masks = _Layers(self), None
+        if callable(self.density):
+            masks = prune_to(layers, self._scheduled_counts(step), self.prune, rng)
+            layers = _Layers(self, masks)
+        if self.grow is None:
+            assert masks is not None
+            return masks
+        rate = schedules.value_at(self.prune_rate, step, *self._training_span(), "prune_rate")
+        return update_masks(layers, rate, self.prune, self.redistribute, self.grow, rng)
+
+    def _scheduled_counts(self, step: int) -> list[int]:
+        """Active weights per layer that the density schedule leaves, before anything is grown."""
+        names, shapes = [v.path for v in self.masked_variables], [tuple(v.shape) for v in self.masked_variables]
+        wanted = densities.active_counts(names, shapes, self._density_at(step), self.distribution)
+        if self.grow is None:
+            return wanted
+        active = np.array([np.count_nonzero(mask) for mask in self.masks.values()])  # keep where growth has put them
+        total = min(sum(wanted), int(active.sum()))
+        return [int(n) for n in densities.largest_remainder(active * (total / active.sum()), total, active)]
+
+    def _density_at(self, step: int) -> float:
+        density = schedules.value_at(self.density, step, *self._training_span(), "density")
+        densities.check_density(density)
+        return density
+
+    def _training_span(self) -> tuple[int, int]:
+        return self.counter("training_start"), self.counter("training_stop")
+
+    def get_config(self) -> dict[str, Any]:
+        serialize = keras.saving.serialize_keras_object
+        names = {function: name for table in (scores.SCORES, scores.SHARES, densities.NAMED) for name, function in table.items()}
+        config: dict[str, Any] = {"inner_optimizer": serialize(self.inner_optimizer), **self.selection.get_config()}
+        for key in ("density", "prune_rate", "distribution", "prune", "redistribute", "grow"):
+            value = getattr(self, key)
+            config[key] = (names.get(value) or serialize(value)) if callable(value) else value
+        for key in ("initial_masks", "block_shape", "gradient_momentum", "growth_window", "seed", "name"):
+            config[key] = getattr(self, key)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "SparseMomentum":
+        config = {**config, **Selection.from_config(config)}
+        for key, value in config.items():
+            if isinstance(value, Mapping) and "class_name" in value:
+                config[key] = keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)
+        return cls(**config)
+
+
+class _Layers(Sequence[scores.MaskedLayer]):
+    """The optimizer's masked layers, each read from its variables when it is asked for and not kept."""
+
+    def __init__(self, optimizer: SparseMomentum, masks: Sequence[np.ndarray] | None = None) -> None:
+        self._optimizer, self._new_masks = optimizer, masks
+
+    def __len__(self) -> int:
+        return len(self._optimizer._masked)
+
+    def __iter__(self) -> Iterator[scores.MaskedLayer]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, i: Any) -> scores.MaskedLayer:
+        optimizer = self._optimizer
+        index = optimizer._masked[i]
+        variable, mask, average = optimizer._trainable_variables[index], optimizer._masks[i], optimizer._gradient_average
+        own_momentum = average is not None and optimizer.gradient_momentum is not None
+        return scores.MaskedLayer(
+            variable.path,
+            weight=lambda: to_float32(variable),
+            mask=self._new_masks[i] if self._new_masks else lambda: to_numpy(mask),
+            momentum=lambda: momentum_of(average, i) if own_momentum else momentum_of(optimizer.inner_optimizer, index),
+            gradient=None if average is None or own_momentum else lambda: momentum_of(average, i),
+            block_shape=optimizer.block_shape,
+        )
+
+
+def _gradient_average(rules: Sequence[Any], gradient_momentum: float | None) -> GradientAverage | None:
+    if "gradient" not in scores.needs_of(*rules):
+        return None if gradient_momentum is None else GradientAverage(gradient_momentum)
+    if gradient_momentum is not None:
+        raise ValueError(
+            f"A rule reads the last gradient and `gradient_momentum` asks for an average: one or the other can be kept. Received: gradient_momentum={gradient_momentum}"
+        )
+    return GradientAverage(0.0)
+
+
+def check_positive(value: Any, argument: str) -> int | None:
+    """Returns a positive integer or None; raises ValueError for anything else."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value <= 0):
+        raise ValueError(f"`{argument}` must be a positive integer. Received: {argument}={value!r}")
+    return None if value is None else int(value)

@@ -1,0 +1,137 @@
+"""Which weights get a mask?
+
+Kernels of Dense, EinsumDense (so MultiHeadAttention), convolutions, transposed convolutions, the pointwise part of
+separable convolutions, and LSTM, GRU and SimpleRNN do. Biases, normalisation, embeddings and depthwise kernels do not.
+``dense=`` takes weights out, ``sparse=`` puts weights in and has the last word.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+
+from keras_sparse._keras import layers_of
+from keras_sparse.density import matches
+
+KERNEL_NAMES = ("kernel", "recurrent_kernel", "pointwise_kernel")
+DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
+
+Selector = str | keras.layers.Layer | type  # a glob on the variable's path, a layer, or a layer type
+Owners = dict[int, list[keras.layers.Layer]]  # id of a variable -> the layers that hold it, however deep
+
+
+class Selection:
+    """Which of a model's trainable weights get a mask: the default rule, less ``dense``, plus ``sparse``.
+
+    Args:
+        sparse: globs on a variable's path, layers or layer types to mask in addition; one or a collection, or None.
+        dense: the same, to leave dense.
+
+    Raises:
+        TypeError: anything else.
+    """
+
+    def __init__(self, sparse: Any = None, dense: Any = None) -> None:
+        self.sparse, self.dense = _checked(sparse, "sparse"), _checked(dense, "dense")
+
+    @property
+    def needs_model(self) -> bool:
+        """Layer types cannot be told from variables alone."""
+        return any(isinstance(selector, type) for selector in self.sparse + self.dense)
+
+    def select(self, variables: Sequence[Any], model: keras.Model | None) -> list[int]:
+        """Indices of the trainable variables that get a mask.
+
+        Args:
+            variables: the trainable variables.
+            model: the model they belong to. Without it layer types select nothing, and a depthwise kernel is told by its
+                path or its last axis of 1.
+
+        Raises:
+            ValueError: a selector that selects no weight, or nothing is left to mask.
+        """
+        owners = None if model is None else _owners(model)
+        chosen = {i for i, v in enumerate(variables) if _by_default(v, owners)}
+        chosen -= _matching(variables, self.dense, owners, "dense")
+        chosen |= {i for i in _matching(variables, self.sparse, owners, "sparse") if len(variables[i].shape) >= 2}
+        if not chosen and (owners is not None or not self.needs_model):
+            raise ValueError(f"There is nothing to mask: no kernel of two or more axes is left. Received: weights {_paths(variables)}, {self}")
+        return sorted(chosen)
+
+    def __repr__(self) -> str:
+        return f"sparse={self.sparse}, dense={self.dense}"
+
+    def get_config(self) -> dict[str, Any]:
+        """As JSON: a layer becomes the paths of its weights, a type its name."""
+        return {"sparse": _to_config(self.sparse), "dense": _to_config(self.dense)}
+
+    @staticmethod
+    def from_config(config: dict[str, Any]) -> dict[str, Any]:
+        """The arguments ``sparse`` and ``dense`` again; layer types of your own must be registered with Keras."""
+        return {key: [entry if isinstance(entry, str) else _layer_type(entry["layer_type"]) for entry in config[key]] for key in ("sparse", "dense")}
+
+
+def _checked(selectors: Any, argument: str) -> list[Selector]:
+    if selectors is None:
+        return []
+    many = [selectors] if isinstance(selectors, str | keras.layers.Layer | type) else list(selectors)
+    for selector in many:
+        if not isinstance(selector, str | keras.layers.Layer) and not (isinstance(selector, type) and issubclass(selector, keras.layers.Layer)):
+            raise TypeError(f"`{argument}` takes globs on a variable's path, layers, or layer types, one or a collection. Received: {argument}={selector!r}")
+    return many
+
+
+def _to_config(selectors: Iterable[Selector]) -> list[str | dict[str, str]]:
+    config: list[str | dict[str, str]] = []
+    for selector in selectors:
+        if isinstance(selector, keras.layers.Layer):
+            config += [variable.path for variable in selector.trainable_variables]
+        else:
+            config.append(selector if isinstance(selector, str) else {"layer_type": selector.__name__})
+    return config
+
+
+def _layer_type(name: str) -> type:
+    own = {key.split(">")[-1]: value for key, value in keras.saving.get_custom_objects().items()}
+    found = getattr(keras.layers, name, None) or own.get(name)
+    if found is None:
+        raise ValueError(f"Unknown layer type in the saved `dense` or `sparse`; register it with Keras before loading. Received: {name}")
+    return found  # type: ignore[no-any-return]
+
+
+def _owners(model: keras.Model) -> Owners:
+    owners: Owners = {}
+    for layer in layers_of(model):
+        for variable in layer.trainable_variables:
+            owners.setdefault(id(variable), []).append(layer)
+    return owners
+
+
+def _by_default(variable: Any, owners: Owners | None) -> bool:
+    if variable.name not in KERNEL_NAMES or len(variable.shape) < 2:
+        return False
+    if owners is not None:
+        return not any(isinstance(layer, DEPTHWISE) for layer in owners.get(id(variable), []))
+    return "depthwise" not in variable.path and not (len(variable.shape) > 2 and variable.shape[-1] == 1)
+
+
+def _matching(variables: Sequence[Any], selectors: Sequence[Selector], owners: Owners | None, argument: str) -> set[int]:
+    found: set[int] = set()
+    for selector in selectors:
+        hits = {i for i, v in enumerate(variables) if _selects(selector, v, owners or {})}
+        if not hits and not (isinstance(selector, type) and owners is None):
+            raise ValueError(f"`{argument}` selects no trainable weight. Received: {selector!r}; the weights are {_paths(variables)}")
+        found |= hits
+    return found
+
+
+def _selects(selector: Selector, variable: Any, owners: Owners) -> bool:
+    if isinstance(selector, str):
+        return matches(variable.path, selector)
+    if isinstance(selector, type):
+        return any(isinstance(layer, selector) for layer in owners.get(id(variable), []))
+    return any(variable is own for own in selector.trainable_variables)
+
+
+def _paths(variables: Sequence[Any]) -> list[str]:
+    return [variable.path for variable in variables]

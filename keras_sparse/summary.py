@@ -1,0 +1,106 @@
+"""Which layers are how sparse, and what does it save?  ``summary(model)`` as a table, a dict or JSON."""
+
+import json
+from typing import Any
+
+import keras
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from keras_sparse._keras import check_keras_3, to_float32
+from keras_sparse.callbacks import sparse_momentum_of
+from keras_sparse.initial_masks import reconcile
+from keras_sparse.kernel_use import dead_channels, input_axes, output_axes, owners_of_weights, uses_per_example
+from keras_sparse.selection import Selection
+
+COLUMNS = ("weight", "shape", "weights", "active", "density", "multiply-adds dense", "multiply-adds sparse", "dead inputs", "dead outputs")
+
+
+def summary(model: keras.Model, output: str = "table", input_shape: Any = None) -> Any:
+    """Per masked weight: shape, weights, active ones, density, multiply-adds of one example, dead channels; and totals.
+
+    A model without a SparseMomentum optimizer is described by the zeros in its kernels.
+
+    Args:
+        model: a built Keras model.
+        output: ``"table"`` prints and returns None; ``"dict"`` returns a dict, ``"json"`` the same as a string.
+        input_shape: of one batch, e.g. (None, 32, 32, 3), for models that do not know theirs; without it the
+            multiply-adds of such a model are None.
+
+    Returns:
+        ``{"layers": [{"weight": path, "shape": [...], "weights": int, "active": int, "density": float,
+        "multiply_adds_dense": int | None, "multiply_adds_sparse": int | None, "dead_inputs": int, "dead_outputs": int}, ...],
+        "total": {...}}`` where the total's ``density`` is active / all masked weights, and ``other_weights`` counts the rest.
+
+    Raises:
+        ValueError: a model without weights, or an unknown output.
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, kernel_initializer="ones")])
+    >>> summary(model, "dict")["total"]["multiply_adds_dense"]
+    8
+    """
+    check_keras_3(model, "model")
+    if output not in ("table", "dict", "json"):
+        raise ValueError(f'`output` must be "table", "dict" or "json". Received: output={output!r}')
+    if not model.weights:
+        raise ValueError(f"`model` has no weights yet: build it, or call it on a batch of data. Received: model={model.name}")
+    described = _describe(model, input_shape)
+    if output == "table":
+        Console().print(_table(model.name, described))
+        return None
+    return described if output == "dict" else json.dumps(described, indent=2)
+
+
+def _describe(model: keras.Model, input_shape: Any) -> dict[str, Any]:
+    owners, uses = owners_of_weights(model), uses_per_example(model, input_shape)
+    layers = [_describe_weight(v, mask, owners[id(v)], uses) for v, mask in _masked_weights(model)]
+    total: dict[str, Any] = {}
+    for key in ("weights", "active", "multiply_adds_dense", "multiply_adds_sparse", "dead_inputs", "dead_outputs"):
+        values = [layer[key] for layer in layers]
+        total[key] = None if None in values else sum(values)
+    total["density"] = total["active"] / total["weights"]
+    total["other_weights"] = model.count_params() - total["weights"]
+    return {"layers": layers, "total": total}
+
+
+def _masked_weights(model: keras.Model) -> list[tuple[Any, np.ndarray]]:
+    optimizer = sparse_momentum_of(model)
+    if optimizer is not None and optimizer.built:
+        variables, masks = optimizer.masked_variables, list(optimizer.masks.values())
+        return list(zip(variables, reconcile([v.path for v in variables], [to_float32(v) for v in variables], masks), strict=True))
+    variables = model.trainable_variables
+    return [(variables[i], to_float32(variables[i]) != 0) for i in Selection().select(variables, model)]
+
+
+def _describe_weight(variable: Any, mask: np.ndarray, layer: keras.layers.Layer, uses: dict[int, int] | None) -> dict[str, Any]:
+    active, used = int(np.count_nonzero(mask)), None if uses is None else uses.get(id(layer))
+    return {
+        "weight": variable.path,
+        "shape": [int(n) for n in variable.shape],
+        "weights": mask.size,
+        "active": active,
+        "density": active / mask.size,
+        "multiply_adds_dense": None if used is None else used * mask.size,
+        "multiply_adds_sparse": None if used is None else used * active,
+        "dead_inputs": dead_channels(mask, input_axes(layer, mask.ndim)),
+        "dead_outputs": dead_channels(mask, output_axes(layer, mask.ndim)),
+    }
+
+
+def _table(name: str, described: dict[str, Any]) -> Table:
+    table = Table(*COLUMNS[:2], title=f"Sparsity of {name!r}", show_footer=True)
+    total = described["total"]
+    keys = ("weights", "active", "density", "multiply_adds_dense", "multiply_adds_sparse", "dead_inputs", "dead_outputs")
+    table.columns[0].footer = f"total (and {total['other_weights']:,} other weights)"
+    for column, key in zip(COLUMNS[2:], keys, strict=True):
+        table.add_column(column, footer=_cell(total[key]), justify="right")
+    for layer in described["layers"]:
+        table.add_row(layer["weight"], str(tuple(layer["shape"])), *(_cell(layer[key]) for key in keys))
+    return table
+
+
+def _cell(value: float | int | None) -> str:
+    if value is None:
+        return "?"
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
