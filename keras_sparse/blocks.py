@@ -5,20 +5,21 @@ A block spans ``block_shape = (in, out)`` channels, the last two axes of the ker
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
 BlockShape = tuple[int, int] | None
 
 
-def check_block_shape(block_shape: object) -> BlockShape:
+def check_block_shape(block_shape: Any) -> BlockShape:
     """Returns a valid ``block_shape``; raises ValueError unless it is None or two positive integers."""
     if block_shape is None:
         return None
     valid = isinstance(block_shape, tuple | list) and len(block_shape) == 2
-    if not valid or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in block_shape):  # type: ignore[union-attr]
+    if not valid or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in block_shape):
         raise ValueError(f"`block_shape` must be None or two positive integers (in, out). Received: block_shape={block_shape!r}")
-    return int(block_shape[0]), int(block_shape[1])  # type: ignore[index]
+    return int(block_shape[0]), int(block_shape[1])
 
 
 def check_divisible(name: str, shape: tuple[int, ...], block_shape: BlockShape) -> None:

@@ -88,7 +88,8 @@ class UpdateMasks(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         model, optimizer = self.model, self._optimizer
-        self._wait, self._unopened_epoch = math.inf, None
+        self._wait = math.inf  # batches until there is something to look at
+        self._unopened_epoch: int | None = None  # begun before Keras had built the model
         if optimizer.built:
             self._fit_masks_to_weights()
         elif model.trainable_variables:  # else Keras builds the model in its first step, and the optimizer with it

@@ -143,6 +143,7 @@ def grow_counts(counts: Counts, pruned: np.ndarray) -> np.ndarray:
     if int((caps * counts.block_size).sum()) < total:
         caps = free
     wanted = _spread(counts.shares * total, (caps * counts.block_size).astype(float))
+    grown: np.ndarray | None
     if (counts.block_size == 1).all():
         grown = largest_remainder(wanted, total, caps)
     else:

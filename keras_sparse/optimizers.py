@@ -215,7 +215,7 @@ class _Layers(Sequence[scores.MaskedLayer]):
     def __iter__(self) -> Iterator[scores.MaskedLayer]:
         return (self[i] for i in range(len(self)))
 
-    def __getitem__(self, i: Any) -> scores.MaskedLayer:
+    def __getitem__(self, i: int) -> scores.MaskedLayer:  # type: ignore[override]  # no slices: a layer is read when needed
         optimizer = self._optimizer
         index = optimizer._masked[i]
         variable, mask, average = optimizer._trainable_variables[index], optimizer._masks[i], optimizer._gradient_average

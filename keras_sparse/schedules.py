@@ -131,7 +131,7 @@ def get(value: Any, argument: str) -> Schedule:
     if any(base.__name__ == "PruningSchedule" for base in type(value).__mro__):
         return TfmotDensity(value)
     if callable(value):
-        return value  # type: ignore[no-any-return]
+        return value
     if isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value <= 1.0:
         return float(value)
     raise ValueError(f"`{argument}` must be a number in [0, 1] or a schedule. Received: {argument}={value!r}")

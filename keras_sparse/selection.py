@@ -6,7 +6,7 @@ separable convolutions, and LSTM, GRU and SimpleRNN do. Biases, normalisation, e
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 
@@ -16,8 +16,8 @@ from keras_sparse.density import matches
 KERNEL_NAMES = ("kernel", "recurrent_kernel", "pointwise_kernel")
 DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
 
-Selector = str | keras.layers.Layer | type  # a glob on the variable's path, a layer, or a layer type
-Owners = dict[int, list[keras.layers.Layer]]  # id of a variable -> the layers that hold it, however deep
+Selector: TypeAlias = str | keras.layers.Layer | type  # a glob on the variable's path, a layer, or a layer type
+Owners: TypeAlias = dict[int, list[keras.layers.Layer]]  # id of a variable -> the layers that hold it, however deep
 
 
 class Selection:
@@ -96,7 +96,7 @@ def _layer_type(name: str) -> type:
     found = getattr(keras.layers, name, None) or own.get(name)
     if found is None:
         raise ValueError(f"Unknown layer type in the saved `dense` or `sparse`; register it with Keras before loading. Received: {name}")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _owners(model: keras.Model) -> Owners:

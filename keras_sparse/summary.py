@@ -1,6 +1,7 @@
 """Which layers are how sparse, and what does it save?  ``summary(model)`` as a table, a dict or JSON."""
 
 import json
+import sys
 from typing import Any
 
 import keras
@@ -14,7 +15,16 @@ from keras_sparse.initial_masks import reconcile
 from keras_sparse.kernel_use import dead_channels, input_axes, output_axes, owners_of_weights, uses_per_example
 from keras_sparse.selection import Selection
 
-COLUMNS = ("weight", "shape", "weights", "active", "density", "multiply-adds dense", "multiply-adds sparse", "dead inputs", "dead outputs")
+COLUMNS = {
+    "weights": "weights",
+    "active": "active",
+    "density": "density",
+    "multiply-adds\ndense": "multiply_adds_dense",
+    "multiply-adds\nsparse": "multiply_adds_sparse",
+    "dead\ninputs": "dead_inputs",
+    "dead\noutputs": "dead_outputs",
+}
+WIDTH_OF_A_LOG = 120  # columns of text where there is no terminal to ask
 
 
 def summary(model: keras.Model, output: str = "table", input_shape: Any = None) -> Any:
@@ -47,7 +57,7 @@ def summary(model: keras.Model, output: str = "table", input_shape: Any = None) 
         raise ValueError(f"`model` has no weights yet: build it, or call it on a batch of data. Received: model={model.name}")
     described = _describe(model, input_shape)
     if output == "table":
-        Console().print(_table(model.name, described))
+        Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG).print(_table(model.name, described))
         return None
     return described if output == "dict" else json.dumps(described, indent=2)
 
@@ -89,14 +99,15 @@ def _describe_weight(variable: Any, mask: np.ndarray, layer: keras.layers.Layer,
 
 
 def _table(name: str, described: dict[str, Any]) -> Table:
-    table = Table(*COLUMNS[:2], title=f"Sparsity of {name!r}", show_footer=True)
     total = described["total"]
-    keys = ("weights", "active", "density", "multiply_adds_dense", "multiply_adds_sparse", "dead_inputs", "dead_outputs")
-    table.columns[0].footer = f"total (and {total['other_weights']:,} other weights)"
-    for column, key in zip(COLUMNS[2:], keys, strict=True):
-        table.add_column(column, footer=_cell(total[key]), justify="right")
+    table = Table(title=f"Sparsity of {name!r}", show_footer=True, caption=f"{total['other_weights']:,} other weights are dense")
+    table.add_column("weight", footer="total", overflow="fold")
+    table.add_column("shape")
+    for header, key in COLUMNS.items():
+        table.add_column(header, footer=_cell(total[key]), justify="right")
     for layer in described["layers"]:
-        table.add_row(layer["weight"], str(tuple(layer["shape"])), *(_cell(layer[key]) for key in keys))
+        path = layer["weight"].removeprefix(f"{name}/")
+        table.add_row(path, "x".join(map(str, layer["shape"])), *(_cell(layer[key]) for key in COLUMNS.values()))
     return table
 
 

@@ -30,7 +30,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
 
     @property
     def variables(self) -> list[Any]:
-        return self._variables + self.inner_optimizer.variables  # type: ignore[no-any-return]
+        return self._variables + self.inner_optimizer.variables
 
     @property
     def iterations(self) -> Any:

@@ -1,0 +1,70 @@
+"""On what machine and with which versions was a result measured, and how is it written down?
+
+Importing this module puts the repository on the path: the benchmarks use the models of ``examples/``.
+"""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import re
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PACKAGES = ("tensorflow", "keras", "numpy")
+
+if str(ROOT) not in sys.path:
+    sys.path.insert(1, str(ROOT))
+
+
+def machine() -> str:
+    """The processor, how many of its cores we may use, and the system."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists() and (found := re.search(r"model name\s*:\s*(.+)", info.read_text())):
+        model = found[1].strip()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{model}, {cores} cores, {platform.system()}"
+
+
+def versions() -> str:
+    """Python, TensorFlow, Keras and NumPy."""
+    packages = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
+    return ", ".join([f"Python {platform.python_version()}", *packages])
+
+
+def header(title: str, command: str) -> str:
+    """How a file of results begins: what, when, where, and the command that prints it."""
+    facts = {"Date": datetime.date.today().isoformat(), "Machine": machine(), "Versions": versions(), "Command": f"`{command}`"}
+    return "\n".join([f"# {title}", "", *(f"- {key}: {value}" for key, value in facts.items()), ""])
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table, its columns padded so that it reads well in a terminal, too."""
+    cells = [list(map(str, row)) for row in (columns, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+    # The first column names things, all others are figures.
+    lines = ["| " + " | ".join(f"{cell:{'<' if i == 0 else '>'}{widths[i]}}" for i, cell in enumerate(row)) + " |" for row in cells]
+    rule = "|" + "|".join("-" * (width + 2) if i == 0 else "-" * (width + 1) + ":" for i, width in enumerate(widths)) + "|"
+    return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Standard error of the mean; NaN for a single value."""
+    return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+
+
+def mean_and_error(values: Sequence[float], digits: int = 2) -> str:
+    """"mean ± standard error"."""
+    return f"{statistics.mean(values):.{digits}f} ± {standard_error(values):.{digits}f}"
+
+
+def write(path: Path, text: str) -> None:
+    """Writes a file of results and says where."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    print(f"wrote {path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}")

@@ -1,0 +1,85 @@
+"""Distributions give exact counts."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keras_sparse import density as densities
+
+LENET = [(784, 300), (300, 100), (100, 10)]
+SHAPES = st.lists(st.lists(st.integers(1, 12), min_size=2, max_size=4).map(tuple), min_size=1, max_size=6)
+
+
+def test_uniform_by_hand():
+    assert densities.uniform(LENET, 0.05) == [11760, 1500, 50]
+
+
+def test_uniform_total_is_exact_where_layers_round():
+    assert densities.uniform([(1, 5)] * 4, 0.5) == [3, 3, 2, 2]  # 2.5 each, 10 in all; ties to the lower index
+
+
+def test_erk_by_hand():
+    # sum / prod: 18 / 288 and 35 / 1152; times size: 18 and 35; 720 active weights: scale 720 / 53.
+    assert densities.erdos_renyi_kernel([(3, 3, 4, 8), (3, 3, 8, 16)], 0.5) == [270, 450]
+
+
+def test_erdos_renyi_of_a_convolution_ignores_the_taps():
+    # (in + out) / (in * out): 12 / 32 and 24 / 128; times size 288 and 1152: 108 and 216; 720 active: 240 and 480.
+    assert densities.erdos_renyi([(3, 3, 4, 8), (3, 3, 8, 16)], 0.5) == [240, 480]
+
+
+def test_a_layer_is_capped_and_the_others_take_the_rest():
+    """The published start is not capped: 0.5 asked, 0.399 got."""
+    counts = densities.erdos_renyi(LENET, 0.5)
+    assert sum(counts) == round(0.5 * 266200)
+    assert counts[1:] == [30000, 1000]
+
+
+def test_no_layer_is_empty():
+    counts = densities.erdos_renyi_kernel([(1000, 1000), (2, 2)], 0.00001)
+    assert counts == [9, 1]
+
+
+def test_fewer_active_weights_than_layers_raises():
+    with pytest.raises(ValueError, match=r"fewer active weights \(1\) than layers \(2\).*Received: density=0.01"):
+        densities.uniform([(8, 8), (8, 8)], 0.01)
+
+
+@given(SHAPES, st.floats(0.01, 1.0), st.sampled_from(sorted(densities.NAMED)))
+def test_every_distribution_is_exact(shapes, density, name):
+    sizes = [math.prod(shape) for shape in shapes]
+    total = round(density * sum(sizes))
+    if total < len(shapes):
+        return
+    counts = densities.NAMED[name](shapes, density)
+    assert sum(counts) == total
+    assert all(1 <= count <= size for count, size in zip(counts, sizes, strict=True))
+
+
+def test_a_map_names_layers_by_glob():
+    names = ["net/stem/kernel", "net/dense/kernel", "net/head/kernel"]
+    assert densities.active_counts(names, [(10, 10)] * 3, 0.1, {"stem": 1.0, "*head*": 0.5}) == [100, 10, 50]
+
+
+@pytest.mark.parametrize("density", [0.0, -0.1, 1.5, float("nan"), True, "0.1", None])
+def test_density_outside_its_range_raises(density):
+    with pytest.raises(ValueError, match=r"`density` must be in \(0, 1\]. Received: density="):
+        densities.active_counts(["a"], [(4, 4)], density)
+
+
+@pytest.mark.parametrize("distribution", ["erdos", {"missing": 0.5}, {"a": 1.5}, {}, 3])
+def test_a_distribution_that_cannot_be_raises(distribution):
+    with pytest.raises(ValueError, match="`distribution"):
+        densities.active_counts(["a"], [(4, 4)], 0.5, distribution)
+
+
+@given(st.lists(st.floats(0, 50), min_size=1, max_size=8), st.data())
+def test_largest_remainder_is_exact_and_within_capacity(wanted, data):
+    capacity = np.array([data.draw(st.integers(0, 60)) for _ in wanted])
+    total = data.draw(st.integers(0, int(capacity.sum())))
+    counts = densities.largest_remainder(np.array(wanted), total, capacity)
+    assert counts.sum() == total
+    assert ((counts >= 0) & (counts <= capacity)).all()

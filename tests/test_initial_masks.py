@@ -1,0 +1,62 @@
+"""The first masks, and masks for weights that were put back."""
+
+import numpy as np
+import pytest
+
+from keras_sparse.initial_masks import check_kind, initial_mask, reconcile
+
+WEIGHT = np.array([[0.1, -5.0, 0.0], [2.0, -0.3, 0.0]])
+
+
+def first(kind, active=2, block_shape=None, weight=WEIGHT, seed=0):
+    return initial_mask(kind, "net/kernel", weight, active, block_shape, np.random.default_rng(seed))
+
+
+def test_magnitude_keeps_the_largest():
+    np.testing.assert_array_equal(first("magnitude"), [[False, True, False], [True, False, False]])
+
+
+def test_nonzero_is_what_the_weights_say():
+    np.testing.assert_array_equal(first("nonzero"), WEIGHT != 0)
+
+
+def test_random_is_exact_and_seeded():
+    weight = np.ones((50, 40))
+    masks = [first("random", 123, weight=weight, seed=seed) for seed in (1, 1, 2)]
+    assert masks[0].sum() == 123
+    np.testing.assert_array_equal(masks[0], masks[1])
+    assert (masks[0] != masks[2]).any()
+
+
+def test_blocks_are_whole():
+    mask = first("random", 8, (2, 2), np.ones((4, 4)))
+    assert sorted(mask.reshape(2, 2, 2, 2).sum(axis=(1, 3)).ravel()) == [0, 0, 4, 4]
+
+
+def test_nonzero_without_nonzeros_raises():
+    with pytest.raises(ValueError, match="found no nonzero weight in 'net/kernel'"):
+        first("nonzero", weight=np.zeros((2, 2)))
+
+
+def test_an_unknown_kind_raises():
+    with pytest.raises(ValueError, match="`initial_masks` must be one of.*Received: initial_masks='ones'"):
+        check_kind("ones")
+
+
+def test_masks_that_fit_stay_the_same_objects():
+    masks = [np.array([True, True, False])]
+    assert reconcile(["a"], [np.array([1.0, 0.0, 0.0])], masks)[0] is masks[0]
+
+
+def test_masks_follow_weights_of_an_earlier_epoch():
+    weights = [np.array([0.0, 2.0, 3.0, 0.0]), np.array([1.0, 0.0, 0.0, 0.0])]
+    masks = [np.array([True, True, False, False]), np.array([True, True, False, False])]
+    fitting = reconcile(["a", "b"], weights, masks)
+    # Three nonzeros of four active: the fourth is the first zero that was active, in the first layer.
+    np.testing.assert_array_equal(fitting[0], [True, True, True, False])
+    np.testing.assert_array_equal(fitting[1], [True, False, False, False])
+
+
+def test_weights_of_a_dense_model_raise():
+    with pytest.raises(ValueError, match='not those of this sparse run: 4 of them.*2 active.*initial_masks="magnitude"'):
+        reconcile(["a"], [np.ones(4)], [np.array([True, True, False, False])])

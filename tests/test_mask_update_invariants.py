@@ -1,0 +1,80 @@
+"""What holds for every mask update: 10,000 random ones."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from keras_sparse import scores
+from keras_sparse.mask_update import prune_to, update_masks
+from keras_sparse.scores import MaskedLayer
+
+BLOCKS = st.sampled_from([None, None, (1, 1), (2, 1), (2, 2)])
+
+
+@st.composite
+def random_layer(draw, block_shape, index):
+    taps = draw(st.sampled_from([(), (3,), (2, 2), (3, 3)]))
+    channels = (2 * draw(st.integers(1, 5)), 2 * draw(st.integers(1, 5)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape = taps + channels
+    density = draw(st.sampled_from([0.02, 0.1, 0.5, 0.9, 1.0]))
+    if block_shape is None:
+        mask = rng.random(shape) < density
+    else:
+        grid = rng.random((channels[0] // block_shape[0], channels[1] // block_shape[1])) < density
+        mask = np.broadcast_to(np.kron(grid, np.ones(block_shape)).astype(bool), shape).copy()
+    ties = draw(st.sampled_from([0, 1, 4]))  # decimals kept: few distinct values, all zero at times
+    momentum = np.round(rng.normal(size=shape) * draw(st.sampled_from([0.0, 0.1, 1.0])), ties)
+    weight = np.round(rng.normal(size=shape), ties) * mask
+    return MaskedLayer(f"layer_{index}", weight, mask, momentum, np.roll(momentum, 1), block_shape)
+
+
+@st.composite
+def random_layers(draw):
+    block_shape = draw(BLOCKS)
+    return [draw(random_layer(block_shape, index)) for index in range(draw(st.integers(1, 4)))]
+
+
+RULES = st.tuples(
+    st.sampled_from(sorted(scores.SCORES)), st.sampled_from([None, *sorted(scores.SHARES)]), st.sampled_from(sorted(scores.SCORES)), st.floats(0.0, 1.0)
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(random_layers(), RULES, st.integers(0, 1000))
+def test_every_update_keeps_the_total_and_grows_missing_weights(layers, rules, seed):
+    prune, redistribute, grow, rate = rules
+    share = None if redistribute is None else scores.SHARES[redistribute]
+    before = [layer.mask.copy() for layer in layers]
+    new = update_masks(layers, rate, scores.SCORES[prune], share, scores.SCORES[grow], np.random.default_rng(seed))
+    kept = [_kept(layer, prune, rate, seed) for layer in layers]
+    assert sum(int(m.sum()) for m in new) == sum(int(m.sum()) for m in before)
+    for layer, old, mask, survivors in zip(layers, before, new, kept, strict=True):
+        assert mask.dtype == bool
+        assert mask.shape == old.shape
+        assert mask.any() or not old.any()  # no layer loses its last weight
+        np.testing.assert_array_equal(layer.mask, old)  # nothing of the caller's is changed
+        assert survivors is None or not (survivors & ~mask).any()  # what was not pruned stays
+
+
+def _kept(layer, prune, rate, seed):
+    """Active weights that no ceiling prunes, where scores do not tie: the largest n - ceil(p n)."""
+    n = int(layer.mask.sum())
+    if prune != "magnitude" or layer.block_shape is not None or n == 0:
+        return None
+    magnitudes = np.sort(np.abs(layer.weight[layer.mask]))
+    pruned = min(int(np.ceil(rate * n - 1e-9)), n - 1)
+    return layer.mask & (np.abs(layer.weight) > magnitudes[pruned])
+
+
+@settings(max_examples=300, deadline=None)
+@given(random_layers(), st.floats(0.01, 1.0))
+def test_pruning_to_a_density_only_removes(layers, density):
+    wanted = [round(layer.mask.size * density) for layer in layers]
+    new = prune_to(layers, wanted, scores.magnitude, np.random.default_rng(0))
+    for layer, mask, n in zip(layers, new, wanted, strict=True):
+        assert not (mask & ~layer.mask).any()
+        size = 1 if layer.block_shape is None else layer.mask.size // (np.prod(layer.mask.shape[-2:]) // np.prod(layer.block_shape))
+        assert mask.sum() == min(layer.mask.sum(), max(1, round(n / size)) * size)
