@@ -65,6 +65,7 @@ def train(run: Run, data: Path) -> dict[str, Any]:
     training, validation, test = _load(data)
     callbacks = [] if run.method == "dense" else [ks.UpdateMasks()]
     begin = time.perf_counter()
+    # shuffle=False: the batches are shuffled already, and Keras warns of being asked to do it.
     history = model.fit(_batches(*training), epochs=run.epochs, verbose=0, shuffle=False, callbacks=callbacks).history
     seconds = time.perf_counter() - begin
     errors = {name: 100 * (1 - model.evaluate(*part, batch_size=1000, verbose=0)[1]) for name, part in (("validation", validation), ("test", test))}

@@ -1,4 +1,4 @@
-"""Which weights are active before the first update?  (NumPy only.)"""
+"""Which weights are active before the first update?  NumPy only."""
 
 from collections.abc import Sequence
 

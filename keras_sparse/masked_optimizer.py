@@ -8,14 +8,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sparse import blocks
+from keras_sparse import blocks, checkpoint
 from keras_sparse._keras import eager_scope, multiply_in_place, to_float32, to_numpy
 from keras_sparse.initial_masks import check_kind, initial_mask
 from keras_sparse.momentum import GradientAverage
 from keras_sparse.selection import Selection
 from keras_sparse.wrapper import OptimizerWrapper
 
-COUNTERS = ("last_update", "training_start", "training_stop", "epoch")  # saved; all but epoch are optimizer steps
+# Saved with the masks; all but `epoch`, the epoch that runs (1, 2, ...; 0: no training), are optimizer steps.
+COUNTERS = ("last_update", "training_start", "training_stop", "epoch")
 
 
 class MaskedOptimizer(OptimizerWrapper):
@@ -48,8 +49,9 @@ class MaskedOptimizer(OptimizerWrapper):
         self.seed = int(seed)
         self._gradient_average = gradient_average
         self._model: Any = lambda: None
-        self._masked: list[int] = []
-        self._masks: list[Any] = []
+        self.counters: dict[str, Any] = {}
+        self.masked_indices: list[int] = []
+        self.mask_variables: list[Any] = []
 
     def initial_counts(self, names: Sequence[str], shapes: Sequence[tuple[int, ...]], step: int) -> list[int]:
         """Active weights per layer when training starts at this optimizer step."""
@@ -63,10 +65,10 @@ class MaskedOptimizer(OptimizerWrapper):
         if not self.built:
             return
         known = self.selection.select(self._trainable_variables, model)
-        if not self._masks:
+        if not self.mask_variables:
             self._make_masks(known)
-        elif known != self._masked and self.step() == 0:
-            wrong = [self._trainable_variables[i].path for i in set(known) ^ set(self._masked)]
+        elif known != self.masked_indices and self.step() == 0:
+            wrong = [self._trainable_variables[i].path for i in set(known) ^ set(self.masked_indices)]
             raise ValueError(
                 "The optimizer was built without its model and took some weights for others than they are: call "
                 f"`optimizer.build(model)` before `fit`. Received: {wrong}"
@@ -90,7 +92,7 @@ class MaskedOptimizer(OptimizerWrapper):
             if not self.inner_optimizer.built:
                 self.inner_optimizer.build(variables)
             super().build(variables)
-            self._counters = {name: self.add_variable((), dtype="int", name=name) for name in COUNTERS}
+            self.counters = {name: self.add_variable((), dtype="int", name=name) for name in COUNTERS}
             self.growth_window_open = self.add_variable((), initializer="ones", dtype="bool", name="growth_window_open")
             if model is not None or not self.selection.needs_model:
                 self._make_masks(chosen)
@@ -106,17 +108,18 @@ class MaskedOptimizer(OptimizerWrapper):
         counts = self.initial_counts(names, shapes, step)
         rng = np.random.default_rng([self.seed, step])
         masks = [initial_mask(self.initial_masks, v.path, to_float32(v), n, self.block_shape, rng) for v, n in zip(variables, counts, strict=True)]
-        self._make_mask_variables(indices)
+        self.make_mask_variables(indices)
         self.set_counter("last_update", step)
         self.set_counter("training_stop", -1)
         self.assign_masks(masks)
 
-    def _make_mask_variables(self, indices: Sequence[int]) -> None:
-        for mask in self._masks:
+    def make_mask_variables(self, indices: Sequence[int]) -> None:
+        """Replaces the mask variables by empty ones for these trainable variables."""
+        for mask in self.mask_variables:
             self._untrack_variable(mask)
         variables = [self._trainable_variables[i] for i in indices]
-        self._masks = [self.add_variable(v.shape, dtype="bool", name=f"{v.path.replace('/', '_')}_mask") for v in variables]
-        self._masked = list(indices)
+        self.mask_variables = [self.add_variable(v.shape, dtype="bool", name=f"{v.path.replace('/', '_')}_mask") for v in variables]
+        self.masked_indices = list(indices)
         if self._gradient_average is not None and not self._gradient_average.built:
             self._gradient_average.build(variables)
 
@@ -134,7 +137,7 @@ class MaskedOptimizer(OptimizerWrapper):
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         if not self.built:
             self.build(trainable_variables)
-        if not self._masks:
+        if not self.mask_variables:
             raise ValueError(
                 "`dense` or `sparse` name layer types and the model is not known. Call `optimizer.build(model)` first, or train with "
                 f"the UpdateMasks callback. Received: {self.selection}"
@@ -143,14 +146,14 @@ class MaskedOptimizer(OptimizerWrapper):
         variables = self._trainable_variables if trainable_variables is None else list(trainable_variables)
         self.inner_optimizer.apply(grads, trainable_variables)
         if self._gradient_average is not None:
-            masked = {self._var_key(self._trainable_variables[i]) for i in self._masked}
+            masked = {self._var_key(self._trainable_variables[i]) for i in self.masked_indices}
             pairs = [(g, v) for g, v in zip(grads, variables, strict=True) if self._var_key(v) in masked]
             self._gradient_average.apply([g for g, _ in pairs], [v for _, v in pairs])
         self.apply_masks()
 
     def apply_masks(self) -> None:
         """weight <- weight * mask, for every masked weight, on every replica."""
-        multiply_in_place([self._trainable_variables[i] for i in self._masked], self._masks)
+        multiply_in_place([self._trainable_variables[i] for i in self.masked_indices], self.mask_variables)
 
     def finalize_variable_values(self, var_list: Any) -> None:
         super().finalize_variable_values(var_list)
@@ -161,12 +164,12 @@ class MaskedOptimizer(OptimizerWrapper):
     @property
     def masked_variables(self) -> list[Any]:
         """The weights that have a mask, in the order of ``masks``."""
-        return [self._trainable_variables[i] for i in self._masked]
+        return [self._trainable_variables[i] for i in self.masked_indices]
 
     @property
     def masks(self) -> dict[str, np.ndarray]:
         """{path of the weight: bool array of its shape}, copies."""
-        return {v.path: to_numpy(m) for v, m in zip(self.masked_variables, self._masks, strict=True)}
+        return {v.path: to_numpy(m) for v, m in zip(self.masked_variables, self.mask_variables, strict=True)}
 
     def set_masks(self, masks: Mapping[str, np.ndarray]) -> None:
         """Replaces masks and masks the weights.
@@ -191,12 +194,12 @@ class MaskedOptimizer(OptimizerWrapper):
 
     def total_density(self) -> float:
         """Active / all masked weights."""
-        masks = [to_numpy(mask) for mask in self._masks]
+        masks = [to_numpy(mask) for mask in self.mask_variables]
         return sum(int(np.count_nonzero(mask)) for mask in masks) / sum(mask.size for mask in masks)
 
     def assign_masks(self, masks: Sequence[np.ndarray]) -> None:
         """Replaces all masks at once, in order, and masks the weights."""
-        for variable, mask in zip(self._masks, masks, strict=True):
+        for variable, mask in zip(self.mask_variables, masks, strict=True):
             variable.assign(mask)
         self.apply_masks()
 
@@ -204,41 +207,16 @@ class MaskedOptimizer(OptimizerWrapper):
 
     def counter(self, name: str) -> int:
         """A saved counter, one of COUNTERS."""
-        return int(to_numpy(self._counters[name]))
+        return int(to_numpy(self.counters[name]))
 
     def set_counter(self, name: str, value: int) -> None:
-        self._counters[name].assign(value)
+        self.counters[name].assign(value)
 
     def save_own_variables(self, store: Any) -> None:
-        for index, mask in zip(self._masked, self._masks, strict=True):
-            store[f"mask_{index}"] = to_numpy(mask)
-        for name in COUNTERS if self.built else ():
-            store[name] = np.asarray(self.counter(name))
+        checkpoint.save(self, store)
 
     def load_own_variables(self, store: Any) -> None:
-        saved = {int(key[len("mask_") :]): key for key in store.keys() if key.startswith("mask_")}  # noqa: SIM118 (a store is no dict)
-        if not self.built and not saved:
-            return
-        self._check_loadable(store, saved)
-        if sorted(saved) != self._masked:
-            self._make_mask_variables(sorted(saved))
-        for index, mask in zip(self._masked, self._masks, strict=True):
-            mask.assign(np.asarray(store[saved[index]], bool))
-        for name in COUNTERS:
-            self.set_counter(name, int(np.asarray(store[name])))
-
-    def _check_loadable(self, store: Any, saved: Mapping[int, str]) -> None:
-        if not saved:
-            raise ValueError(
-                "The checkpoint holds no masks and this is a sparse run. To go on from its weights, compile with a new "
-                'SparseMomentum(..., initial_masks="nonzero") if they are sparse, "magnitude" if they are dense, and load them before '
-                f"the optimizer is built. Received: a checkpoint with {list(store.keys())}"
-            )
-        if not self.built:
-            raise ValueError("The checkpoint holds masks and this optimizer has no variables yet. Call `optimizer.build(model)` before loading. Received: built=False")
-        for index, key in saved.items():
-            if index >= len(self._trainable_variables) or tuple(store[key].shape) != tuple(self._trainable_variables[index].shape):
-                raise ValueError(f"The checkpoint's masks are of another model. Received: {key} of shape {tuple(store[key].shape)}")
+        checkpoint.load(self, store)
 
 
 RANDOM_OVER_TRAINED = (

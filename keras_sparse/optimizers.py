@@ -1,7 +1,7 @@
 """How do the masks change?  SparseMomentum: the rules, their schedules, and one update on request."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -9,10 +9,11 @@ import numpy as np
 
 from keras_sparse import density as densities
 from keras_sparse import schedules, scores
-from keras_sparse._keras import called_by_fit, to_float32, to_numpy
+from keras_sparse._keras import called_by_fit
 from keras_sparse.mask_update import prune_to, update_masks
 from keras_sparse.masked_optimizer import MaskedOptimizer
-from keras_sparse.momentum import GradientAverage, check_momentum, momentum_of
+from keras_sparse.momentum import GradientAverage, check_momentum
+from keras_sparse.optimizer_layers import OptimizerLayers
 from keras_sparse.selection import Selection
 
 
@@ -101,9 +102,8 @@ class SparseMomentum(MaskedOptimizer):
         if self.prune is None and (self.grow is not None or callable(self.density)):
             raise ValueError(f"`prune=None` means masks that never change, with `grow=None` and a density that is a number. {received}")
         if self.prune is not None and self.grow is None and not callable(self.density):
-            raise ValueError(f"With `grow=None` and a constant density no mask would change: pass a density schedule, or `prune=None` for static masks. {received}")
-        average_is_momentum = self.gradient_momentum is not None
-        if "momentum" in self._needs() and not average_is_momentum:
+            raise ValueError(f"With `grow=None` and a constant density no mask would change: pass a density schedule, or `prune=None`. {received}")
+        if "momentum" in self._needs() and self.gradient_momentum is None:
             check_momentum(self.inner_optimizer)
 
     def _needs(self) -> frozenset[str]:
@@ -155,15 +155,18 @@ class SparseMomentum(MaskedOptimizer):
 
     def _next_masks(self, step: int, rng: np.random.Generator) -> list[np.ndarray]:
         assert self.prune is not None
-        layers, masks = _Layers(self), None
+        layers, masks = self._layers(), None
         if callable(self.density):
             masks = prune_to(layers, self._scheduled_counts(step), self.prune, rng)
-            layers = _Layers(self, masks)
+            layers = self._layers(masks)
         if self.grow is None:
             assert masks is not None
             return masks
         rate = schedules.value_at(self.prune_rate, step, *self._training_span(), "prune_rate")
         return update_masks(layers, rate, self.prune, self.redistribute, self.grow, rng)
+
+    def _layers(self, masks: Sequence[np.ndarray] | None = None) -> OptimizerLayers:
+        return OptimizerLayers(self, masks, self._gradient_average, average_is_momentum=self.gradient_momentum is not None)
 
     def _scheduled_counts(self, step: int) -> list[int]:
         """Active weights per layer that the density schedule leaves, before anything is grown."""
@@ -203,39 +206,13 @@ class SparseMomentum(MaskedOptimizer):
         return cls(**config)
 
 
-class _Layers(Sequence[scores.MaskedLayer]):
-    """The optimizer's masked layers, each read from its variables when it is asked for and not kept."""
-
-    def __init__(self, optimizer: SparseMomentum, masks: Sequence[np.ndarray] | None = None) -> None:
-        self._optimizer, self._new_masks = optimizer, masks
-
-    def __len__(self) -> int:
-        return len(self._optimizer._masked)
-
-    def __iter__(self) -> Iterator[scores.MaskedLayer]:
-        return (self[i] for i in range(len(self)))
-
-    def __getitem__(self, i: int) -> scores.MaskedLayer:  # type: ignore[override]  # no slices: a layer is read when needed
-        optimizer = self._optimizer
-        index = optimizer._masked[i]
-        variable, mask, average = optimizer._trainable_variables[index], optimizer._masks[i], optimizer._gradient_average
-        own_momentum = average is not None and optimizer.gradient_momentum is not None
-        return scores.MaskedLayer(
-            variable.path,
-            weight=lambda: to_float32(variable),
-            mask=self._new_masks[i] if self._new_masks else lambda: to_numpy(mask),
-            momentum=lambda: momentum_of(average, i) if own_momentum else momentum_of(optimizer.inner_optimizer, index),
-            gradient=None if average is None or own_momentum else lambda: momentum_of(average, i),
-            block_shape=optimizer.block_shape,
-        )
-
-
 def _gradient_average(rules: Sequence[Any], gradient_momentum: float | None) -> GradientAverage | None:
     if "gradient" not in scores.needs_of(*rules):
         return None if gradient_momentum is None else GradientAverage(gradient_momentum)
     if gradient_momentum is not None:
         raise ValueError(
-            f"A rule reads the last gradient and `gradient_momentum` asks for an average: one or the other can be kept. Received: gradient_momentum={gradient_momentum}"
+            "A rule reads the last gradient and `gradient_momentum` asks for an average: one or the other can be kept. "
+            f"Received: gradient_momentum={gradient_momentum}"
         )
     return GradientAverage(0.0)
 

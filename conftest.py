@@ -1,0 +1,28 @@
+"""What do all tests share?  A quiet, small TensorFlow, names for the doctests, and a seed."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+if "PYTEST_XDIST_WORKER" in os.environ:  # one process per core: threads would only get in each other's way
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # where there is a GPU, all processes share it
+
+import keras
+import numpy as np
+import pytest
+
+import keras_sparse
+
+
+@pytest.fixture(autouse=True)
+def fresh_keras():
+    """Every test, and every doctest, starts from the same seed and the same layer names."""
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def names_of_doctests(doctest_namespace):
+    """Docstrings use these without importing them."""
+    doctest_namespace.update(keras=keras, ks=keras_sparse, np=np)
