@@ -10,7 +10,7 @@ import platform
 import re
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,10 +37,21 @@ def versions() -> str:
     return ", ".join([f"Python {platform.python_version()}", *packages])
 
 
-def header(title: str, command: str) -> str:
-    """How a file of results begins: what, when, where, and the command that prints it."""
-    facts = {"Date": datetime.date.today().isoformat(), "Machine": machine(), "Versions": versions(), "Command": f"`{command}`"}
-    return "\n".join([f"# {title}", "", *(f"- {key}: {value}" for key, value in facts.items()), ""])
+def circumstances() -> dict[str, str]:
+    """When, where and with what a result is measured now."""
+    return {"date": datetime.date.today().isoformat(), "machine": machine(), "versions": versions()}
+
+
+def header(title: str, command: str, measured: Mapping[str, str] | None = None) -> str:
+    """How a file of results begins: what, when, where, and the command that prints it.
+
+    Args:
+        title: of the file.
+        command: as a reader would type it.
+        measured: the circumstances of results that were measured earlier; None: now.
+    """
+    facts = {**(measured or circumstances()), "command": f"`{command}`"}
+    return "\n".join([f"# {title}", "", *(f"- {key.capitalize()}: {value}" for key, value in facts.items()), "", ""])
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -54,13 +65,14 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def standard_error(values: Sequence[float]) -> float:
-    """Standard error of the mean; NaN for a single value."""
-    return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+    """Standard error of the mean of two values or more."""
+    return statistics.stdev(values) / len(values) ** 0.5
 
 
 def mean_and_error(values: Sequence[float], digits: int = 2) -> str:
-    """"mean ± standard error"."""
-    return f"{statistics.mean(values):.{digits}f} ± {standard_error(values):.{digits}f}"
+    """As "mean ± standard error", without the error if there is but one value."""
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return f"{mean} ± {standard_error(values):.{digits}f}" if len(values) > 1 else mean
 
 
 def write(path: Path, text: str) -> None:

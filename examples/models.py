@@ -1,5 +1,6 @@
 """What are the two LeNets, as the sparse momentum paper trains them?"""
 
+import itertools
 import math
 
 import keras
@@ -41,7 +42,7 @@ def _dense(*widths: int, fan_in_uniform: bool, l2: float) -> list[keras.layers.L
     last = len(widths) - 2
     return [
         layers.Dense(units, activation=None if i == last else "relu", **_parameters(fan_in, fan_in_uniform, l2))
-        for i, (fan_in, units) in enumerate(zip(widths, widths[1:], strict=False))
+        for i, (fan_in, units) in enumerate(itertools.pairwise(widths))
     ]
 
 

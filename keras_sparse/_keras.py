@@ -32,6 +32,11 @@ def to_float32(variable: Any) -> np.ndarray:
     return to_numpy(variable).astype(np.float32, copy=False)
 
 
+def has_value(variable: Any) -> bool:
+    """False while TensorFlow traces the step in which the variable is made: it gets its value after that."""
+    return to_numpy(variable).shape == tuple(variable.shape)
+
+
 def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
     """All layers of a model however deeply nested, sublayers and RNN cells included."""
     return list(model._flatten_layers(include_self=False, recursive=True))

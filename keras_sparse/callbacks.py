@@ -93,7 +93,7 @@ class UpdateMasks(keras.callbacks.Callback):
         if optimizer.built:
             self._fit_masks_to_weights()
         elif model.trainable_variables:  # else Keras builds the model in its first step, and the optimizer with it
-            if optimizer.initial_masks == "random" and _looks_trained(model):
+            if optimizer.initial_masks == "random" and optimizer.step() == 0 and _looks_trained(model):  # else `build` says so
                 warnings.warn(RANDOM_OVER_TRAINED, stacklevel=2)
             with strategy_scope(model):
                 optimizer.build(model)
@@ -104,19 +104,19 @@ class UpdateMasks(keras.callbacks.Callback):
             self._unopened_epoch = epoch
             return
         _ = self.model  # JAX: brings the optimizer's variables up to date
-        begun_before = self._open(epoch)
         now = optimizer.step()
+        begun_before = self._open(epoch, now)
         if self._times is None and now > optimizer.counter("last_update") and not begun_before:
             optimizer.update_masks()
         self._watch(epoch, now)
 
-    def _open(self, epoch: int) -> bool:
-        """Notes that an epoch begins; True if it had begun before the training was killed and resumed in its midst."""
-        optimizer = self._optimizer
-        open_epoch, now = optimizer.counter("epoch"), optimizer.step()
-        if open_epoch == 0:  # no training is open: this one begins
+    def _open(self, epoch: int, now: int) -> bool:
+        """Notes that an epoch begins at this step; True if it had begun before the training was killed and resumed in its midst."""
+        optimizer, open_epoch = self._optimizer, self._optimizer.counter("epoch")
+        if open_epoch == 0 or epoch + 1 < open_epoch:  # no training is open, or it was interrupted and is not resumed: this one begins
             steps = self._steps_per_epoch()
-            optimizer.start_training(None if steps is None else max(1, steps * (self.params["epochs"] - epoch)))
+            optimizer.set_counter("training_start", now)
+            optimizer.set_counter("training_stop", -1 if steps is None else now + max(1, steps * (self.params["epochs"] - epoch)))
             self._warn_if_no_update(epoch, now)
         elif optimizer.counter("training_stop") < 0 and epoch > 0 and now > 0:  # an epoch's length is known by now
             start = optimizer.counter("training_start")
@@ -148,14 +148,17 @@ class UpdateMasks(keras.callbacks.Callback):
         self._wait -= batch - self._batch + 1  # never fewer batches than optimizer steps
         if self._unopened_epoch is not None and self._optimizer.built:
             epoch, self._unopened_epoch = self._unopened_epoch, None
-            self._open(epoch)
+            self._open(epoch, 0)
             self._watch(epoch, 0)
 
     def on_train_end(self, logs: Any = None) -> None:
         if self._optimizer.built:
             _ = self.model
             self._optimizer.set_counter("epoch", 0)
-            self._fit_masks_to_weights()
+            try:
+                self._fit_masks_to_weights()
+            except ValueError as error:  # the training is done, and its weights are not lost for a message
+                warnings.warn(str(error), stacklevel=2)
 
     @property
     def _times(self) -> UpdateTimes | None:

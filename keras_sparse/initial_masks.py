@@ -49,7 +49,8 @@ def reconcile(names: Sequence[str], weights: Sequence[np.ndarray], masks: Sequen
     Raises:
         ValueError: more nonzero weights than active ones: these are not the weights of this sparse run.
     """
-    if all(not (weight[~mask]).any() for weight, mask in zip(weights, masks, strict=True)):
+    fit = all(not weight[~mask].any() for weight, mask in zip(weights, masks, strict=True))
+    if fit or any(np.isnan(weight).any() for weight in weights):  # NaN spreads over masks; the next update names the layer
         return list(masks)
     total, found = sum(map(np.count_nonzero, masks)), [weight != 0 for weight in weights]
     left = total - sum(map(np.count_nonzero, found))

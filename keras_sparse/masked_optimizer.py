@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_sparse import blocks, checkpoint
-from keras_sparse._keras import eager_scope, multiply_in_place, to_float32, to_numpy
+from keras_sparse._keras import eager_scope, has_value, multiply_in_place, to_float32, to_numpy
 from keras_sparse.initial_masks import check_kind, initial_mask
 from keras_sparse.momentum import GradientAverage
 from keras_sparse.selection import Selection
@@ -105,9 +105,18 @@ class MaskedOptimizer(OptimizerWrapper):
         names, shapes = [v.path for v in variables], [tuple(v.shape) for v in variables]
         for name, shape in zip(names, shapes, strict=True):
             blocks.check_divisible(name, shape, self.block_shape)
+        weights = [to_float32(v) if has_value(v) else None for v in variables]
+        if self.initial_masks != "random" and any(weight is None for weight in weights):
+            raise ValueError(
+                "The weights that `initial_masks` looks at are only made in the first step: build the model before `fit`, with keras.Input or a call. "
+                f"Received: initial_masks={self.initial_masks!r}"
+            )
         counts = self.initial_counts(names, shapes, step)
         rng = np.random.default_rng([self.seed, step])
-        masks = [initial_mask(self.initial_masks, v.path, to_float32(v), n, self.block_shape, rng) for v, n in zip(variables, counts, strict=True)]
+        masks = [
+            initial_mask(self.initial_masks, name, np.zeros(shape) if weight is None else weight, n, self.block_shape, rng)
+            for name, shape, weight, n in zip(names, shapes, weights, counts, strict=True)
+        ]
         self.make_mask_variables(indices)
         self.set_counter("last_update", step)
         self.set_counter("training_stop", -1)
@@ -201,7 +210,8 @@ class MaskedOptimizer(OptimizerWrapper):
         """Replaces all masks at once, in order, and masks the weights."""
         for variable, mask in zip(self.mask_variables, masks, strict=True):
             variable.assign(mask)
-        self.apply_masks()
+        if all(map(has_value, self.masked_variables)):  # else the step that makes them masks them
+            self.apply_masks()
 
     # --- state
 

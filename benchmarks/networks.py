@@ -1,0 +1,40 @@
+"""Which networks, beside those of the examples, is the upkeep of masks measured on?"""
+
+import keras
+from keras import layers
+
+Shape = tuple[int, ...]
+
+
+def resnet_20() -> keras.Model:
+    """ResNet-20 for CIFAR-10 (He et al. 2016): three stages of three basic blocks; strided shortcuts are 1x1 convolutions."""
+    inputs = keras.Input((32, 32, 3))
+    x = _conv_norm(inputs, 16, 3, 1, relu=True)
+    for stage, width in enumerate((16, 32, 64)):
+        for block in range(3):
+            stride = 2 if stage > 0 and block == 0 else 1
+            branch = _conv_norm(x, width, 3, stride, relu=True)
+            branch = _conv_norm(branch, width, 3, 1, relu=False)
+            shortcut = _conv_norm(x, width, 1, stride, relu=False) if stride == 2 else x
+            x = layers.ReLU()(layers.Add()([branch, shortcut]))
+    outputs = layers.Dense(10)(layers.GlobalAveragePooling2D()(x))
+    return keras.Model(inputs, outputs, name="resnet_20")
+
+
+def _conv_norm(x: keras.KerasTensor, width: int, size: int, stride: int, relu: bool) -> keras.KerasTensor:
+    x = layers.Conv2D(width, size, stride, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+    x = layers.BatchNormalization()(x)
+    return layers.ReLU()(x) if relu else x
+
+
+def resnet_50_kernels() -> list[Shape]:
+    """Shapes of ResNet-50's kernels, 25.5 M weights in 54 layers."""
+    shapes: list[Shape] = [(7, 7, 3, 64)]
+    width_in = 64
+    for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        for block in range(blocks):
+            shapes += [(1, 1, width_in, width), (3, 3, width, width), (1, 1, width, 4 * width)]
+            if block == 0:
+                shapes.append((1, 1, width_in, 4 * width))
+            width_in = 4 * width
+    return [*shapes, (2048, 1000)]

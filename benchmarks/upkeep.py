@@ -1,0 +1,80 @@
+"""What does it cost to keep masks: in every step, and when they change?
+
+    python benchmarks/upkeep.py --output benchmarks/results/upkeep.md
+
+1. A masked step against the plain dense step of the same model, a few steps of each in turn, in one process and thread.
+2. One mask update of ResNet-50's 25.5 M weights: seconds, and the memory it takes for a moment.
+3. The cost per weight of one mask update from 1 M to 200 M weights.
+
+Times are CPU times of the process, so that other work on the machine disturbs them little.
+"""
+
+import argparse
+import os
+import statistics
+from pathlib import Path
+
+import report
+from step_cost import CASES, compare_steps
+from update_cost import cost_per_weight, numpy_update, optimizer_update
+
+MOST_RATIO, MOST_SECONDS, MOST_BYTES = 1.05, 1.0, 3.0
+COMMAND = "python benchmarks/upkeep.py --output benchmarks/results/upkeep.md"
+STEP_NOTE = (
+    "CPU milliseconds of one step, medians. The ratio is the median, over all turns, of a masked step against the dense step beside it;\n"
+    "in brackets its quartiles. Density 0.1, SGD with Nesterov momentum, random data, one thread.\n"
+)
+UPDATE_NOTE = (
+    "Bytes are the most memory allocated at any moment of the update, less what was there before, divided by the number of weights. They\n"
+    "hold everything NumPy allocates: the new masks (one byte a weight), all scores, and the optimizer's copies of weight and momentum,\n"
+    "which are made and dropped layer by layer.\n"
+)
+SCALE_NOTE = "The same update of ten equal layers, NumPy arrays.\n"
+
+
+def main() -> None:
+    """Measures, prints, and writes if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, help="a Markdown file to write")
+    parser.add_argument("--turns", type=int, default=30, help="how often dense and masked steps take turns")
+    parser.add_argument("--millions", type=int, nargs="+", default=[1, 5, 25, 100, 200], help="of weights, for the cost per weight")
+    arguments = parser.parse_args()
+    text = report.header("The upkeep of masks", COMMAND)
+    text += f"## A step\n\n{STEP_NOTE}\n{steps_table(arguments.turns)}\n"
+    text += f"## An update of ResNet-50's weights\n\n{UPDATE_NOTE}\n{updates_table()}\n"
+    text += f"## An update, per weight\n\n{SCALE_NOTE}\n{scale_table(arguments.millions)}"
+    print(text)
+    if arguments.output:
+        report.write(arguments.output, text)
+
+
+def steps_table(turns: int) -> str:
+    """A row for each model, with XLA and without."""
+    rows = []
+    for case in CASES:
+        for jit_compile in (False, True):
+            dense, masked = compare_steps(case, jit_compile, turns)
+            low, middle, high = statistics.quantiles([m / d for m, d in zip(masked, dense, strict=True)], n=4)
+            times = [f"{1000 * statistics.median(times):.2f}" for times in (dense, masked)]
+            rows.append((case.name, case.batch, "yes" if jit_compile else "no", *times, f"{middle:.3f} ({low:.3f} to {high:.3f})", MOST_RATIO))
+    return report.table(("model", "batch", "XLA", "dense ms", "masked ms", "ratio", "at most"), rows)
+
+
+def updates_table() -> str:
+    """A row for plain arrays and one for an optimizer's variables."""
+    rows = []
+    for name, measure in (("update_masks on NumPy arrays", numpy_update), ("SparseMomentum.update_masks on TensorFlow variables", optimizer_update)):
+        weights, seconds, extra = measure()
+        rows.append((name, f"{weights:,}", f"{seconds:.2f}", f"{MOST_SECONDS:g}", f"{extra / weights:.2f}", f"{MOST_BYTES:g}"))
+    return report.table(("one mask update", "weights", "CPU seconds", "at most", "bytes a weight", "at most"), rows)
+
+
+def scale_table(millions: list[int]) -> str:
+    """A row for each number of weights."""
+    rows = [(f"{n} M", f"{1e9 * cost_per_weight(n * 1_000_000):.1f}") for n in millions]
+    return report.table(("weights", "ns a weight"), rows)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    main()

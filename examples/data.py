@@ -1,0 +1,94 @@
+"""Where do handwritten digits come from: a file, Keras' download, or what scikit-learn ships?"""
+
+import dataclasses
+import os
+import threading
+import urllib.request
+from pathlib import Path
+
+import keras
+import numpy as np
+
+URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"  # where keras.datasets.mnist gets it
+PATIENCE = 5.0  # seconds
+MEAN, DEVIATION = 0.1307, 0.3081  # of MNIST's training images, in [0, 1]
+SMALL = "the 1,797 digits of 8x8 that scikit-learn ships, enlarged to 28x28, as MNIST cannot be downloaded here (--data FILE reads it)"
+TEST_DIGITS = 360  # of scikit-learn's 1,797
+
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # images and labels to train and to test with
+
+
+@dataclasses.dataclass(frozen=True)
+class Digits:
+    """Normalised float32 images (n, 28, 28, 1) and int32 labels (n,), to train and to test with."""
+
+    source: str  # in words
+    is_mnist: bool
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+def load(file: Path | None = None) -> Digits:
+    """MNIST from this file, else from Keras' cache or download, else scikit-learn's small digits."""
+    if file is not None:
+        return _normalised(f"MNIST from {file}", True, _from_file(file))
+    if _is_cached() or _is_reachable():
+        try:
+            (x_train, y_train), (x_test, y_test) = keras.datasets.mnist.load_data()
+            return _normalised("MNIST from keras.datasets", True, (x_train, y_train, x_test, y_test))
+        except Exception as error:  # Keras raises a bare Exception when a download fails
+            print(f"keras.datasets.mnist could not be loaded: {error}")
+    return _normalised(SMALL, False, _small())
+
+
+def _from_file(file: Path) -> Arrays:
+    with np.load(file) as arrays:
+        missing = {"x_train", "y_train", "x_test", "y_test"} - set(arrays.files)
+        if missing:
+            raise ValueError(f"`file` must have the layout of keras.datasets' mnist.npz. Received: {file} without {sorted(missing)}")
+        return arrays["x_train"], arrays["y_train"], arrays["x_test"], arrays["y_test"]
+
+
+def _is_cached() -> bool:
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    return (home / "datasets" / "mnist.npz").exists()
+
+
+def _is_reachable() -> bool:
+    """Does the download's server answer at once? Asked in a thread, as looking up a name may hang without a network."""
+    answered: list[bool] = []
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(URL, method="HEAD"), timeout=PATIENCE):
+                answered.append(True)
+        except OSError:
+            pass
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    return bool(answered)
+
+
+def _small() -> Arrays:
+    """scikit-learn's digits as MNIST has them: each pixel 3x3 times, with a margin of two, values to 255."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise ImportError("No MNIST: pass a file with --data, or install scikit-learn for its small digits (pip install scikit-learn).") from error
+    digits = load_digits()
+    images = np.kron(digits.images * (255 / 16), np.ones((1, 3, 3)))
+    images = np.pad(images, ((0, 0), (2, 2), (2, 2)))
+    # Neighbours are by the same writer: shuffle, or the test would be on other hands than the training.
+    order = np.random.default_rng(0).permutation(len(images))
+    test, train = order[:TEST_DIGITS], order[TEST_DIGITS:]
+    return images[train], digits.target[train], images[test], digits.target[test]
+
+
+def _normalised(source: str, is_mnist: bool, arrays: Arrays) -> Digits:
+    x_train, y_train, x_test, y_test = arrays
+    images = [((x / 255 - MEAN) / DEVIATION).astype("float32")[..., None] for x in (x_train, x_test)]
+    return Digits(source, is_mnist, images[0], y_train.astype("int32"), images[1], y_test.astype("int32"))

@@ -1,0 +1,27 @@
+"""What do tests of training look at?"""
+
+import keras
+import pytest
+
+import keras_sparse as ks
+
+
+@pytest.fixture
+def updates(monkeypatch):
+    """The optimizer steps at which masks were updated, in a list that grows."""
+    steps, update_masks = [], ks.SparseMomentum.update_masks
+
+    def noting(self):
+        steps.append(self.step())
+        update_masks(self)
+
+    monkeypatch.setattr(ks.SparseMomentum, "update_masks", noting)
+    return steps
+
+
+@pytest.fixture
+def policy():
+    """Sets a dtype policy for one test: ``policy("mixed_float16")``."""
+    before = keras.config.dtype_policy()
+    yield keras.config.set_dtype_policy
+    keras.config.set_dtype_policy(before)

@@ -1,0 +1,120 @@
+"""Which module may import what?"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "keras_sparse"
+
+# A module imports only from the left of itself: first arithmetic, then optimizers, then what looks at them. Imports for types
+# alone (`if TYPE_CHECKING`) do not count.
+ORDER = [
+    "blocks",
+    "density",
+    "scores",
+    "mask_update",
+    "initial_masks",
+    "update_times",
+    "_keras",
+    "momentum",
+    "schedules",
+    "selection",
+    "wrapper",
+    "checkpoint",
+    "masked_optimizer",
+    "optimizer_layers",
+    "optimizers",
+    "presets",
+    "callbacks",
+    "kernel_use",
+    "summary",
+    "plots",
+    "__init__",
+]
+NUMPY_ONLY = ORDER[: ORDER.index("_keras")]
+DEPENDENCIES = {"keras", "numpy", "rich"}  # what the package needs, and may import at its top
+OPTIONAL = {"matplotlib", "tensorflow_model_optimization"}  # only inside of functions
+MAY_IMPORT_TENSORFLOW = {"_library", "ops", "export"}  # not written yet; the rest is the same on every backend
+
+
+def read(module: str) -> ast.Module:
+    return ast.parse((PACKAGE / f"{module}.py").read_text())
+
+
+class ForTypesOnly(ast.NodeTransformer):
+    """Takes out ``if TYPE_CHECKING:``, which runs never."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        return node.orelse if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" else self.generic_visit(node)
+
+
+def imported(statements: Iterator[ast.AST]) -> set[str]:
+    """Dotted names that these statements import; ``from a import b`` gives a.b."""
+    names = set()
+    for statement in statements:
+        if isinstance(statement, ast.Import):
+            names |= {alias.name for alias in statement.names}
+        elif isinstance(statement, ast.ImportFrom):
+            names |= {f"{statement.module}.{alias.name}" for alias in statement.names}
+    return names
+
+
+def imported_anywhere(module: str) -> set[str]:
+    return imported(ast.walk(ForTypesOnly().visit(read(module))))
+
+
+def imported_at_the_top(module: str) -> set[str]:
+    return imported(iter(read(module).body))
+
+
+def packages(names: set[str]) -> set[str]:
+    """First parts of dotted names, less the standard library and this package."""
+    return {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"keras_sparse"}
+
+
+def test_every_module_has_its_place():
+    assert sorted(ORDER) == sorted(path.stem for path in PACKAGE.glob("*.py"))
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_modules_import_only_from_the_left(module):
+    own = {name.split(".")[1] for name in imported_anywhere(module) if name.startswith("keras_sparse.")}
+    assert own <= set(ORDER[: ORDER.index(module)])
+
+
+@pytest.mark.parametrize("module", NUMPY_ONLY)
+def test_the_arithmetic_needs_only_numpy(module):
+    assert packages(imported_anywhere(module)) <= {"numpy"}
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_the_top_of_a_module_imports_only_what_the_package_depends_on(module):
+    assert packages(imported_at_the_top(module)) <= DEPENDENCIES
+
+
+@pytest.mark.parametrize("module", sorted(set(ORDER) - MAY_IMPORT_TENSORFLOW))
+def test_tensorflow_is_imported_nowhere(module):
+    assert packages(imported_anywhere(module)) <= DEPENDENCIES | OPTIONAL
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_private_modules_of_keras_stay_in_one_place(module):
+    private = {name for name in imported_anywhere(module) if name.startswith("keras.src")}
+    assert not private or module == "_keras"
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("import keras.src.x", {"keras.src.x"}),
+        ("from keras_sparse import density as d", {"keras_sparse.density"}),
+        ("from keras_sparse.density import matches", {"keras_sparse.density.matches"}),
+        ("def f():\n    import tensorflow", {"tensorflow"}),
+        ("if TYPE_CHECKING:\n    import a\nelse:\n    import b", {"b"}),
+    ],
+)
+def test_this_test_sees_imports(source, names):
+    assert imported(ast.walk(ForTypesOnly().visit(ast.parse(source)))) == names

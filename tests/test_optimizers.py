@@ -1,0 +1,355 @@
+"""SparseMomentum: its arguments, and one mask update against what defines each method."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from helpers import STEPS, active, array, arrays, assert_same, assert_sparse, compiled, fit, sgd, toy_model
+
+import keras_sparse as ks
+
+tfmot = pytest.importorskip("tensorflow_model_optimization").sparsity.keras
+backend = pytest.mark.backend
+HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
+schedules = keras.optimizers.schedules
+
+
+def stepped(optimizer, steps=3, seed=0):
+    """A toy model after some steps with random gradients, and the last of these gradients."""
+    model, rng = compiled(optimizer), np.random.default_rng(seed)
+    optimizer.build(model)
+    for _ in range(steps):
+        gradients = [rng.normal(size=v.shape).astype("float32") for v in model.trainable_variables]
+        optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients], model.trainable_variables)
+    return model, {v.path: g for v, g in zip(model.trainable_variables, gradients, strict=True)}
+
+
+def largest(score, count, among):
+    chosen = np.zeros(score.size, bool)
+    chosen[np.argsort(np.where(among, score, -np.inf), axis=None)[::-1][:count]] = True
+    return chosen.reshape(score.shape)
+
+
+# --- arguments
+
+
+@pytest.mark.parametrize("density", [0, 0.0, -0.1, 1.1, True, "0.1", None])
+def test_density_must_be_a_fraction(density):
+    with pytest.raises(ValueError, match="`density` must be in .*Received: density="):
+        ks.SparseMomentum(sgd(), density)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"prune_rate": 1.5}, "`prune_rate` must be a number in .*Received: prune_rate=1.5"),
+        ({"distribution": "even"}, "`distribution` must be one of.*Received: distribution='even'"),
+        ({"distribution": {"head": 2.0}}, "`distribution.'head'.` must be in"),
+        ({"prune": "smallest"}, "`prune` must be one of .*Received: prune='smallest'"),
+        ({"grow": "largest"}, "`grow` must be one of .*Received: grow='largest'"),
+        ({"redistribute": "evenly"}, "`redistribute` must be one of .*Received: redistribute='evenly'"),
+        ({"gradient_momentum": 1.0}, "`gradient_momentum` must be in .*Received: gradient_momentum=1.0"),
+        ({"growth_window": 0}, "`growth_window` must be a positive integer. Received: growth_window=0"),
+        ({"prune": None}, "`prune=None` means masks that never change"),
+        ({"grow": None}, "With `grow=None` and a constant density no mask would change"),
+        ({"grow": "gradient", "gradient_momentum": 0.9}, "one or the other can be kept. Received: gradient_momentum=0.9"),
+    ],
+)
+def test_what_cannot_work_fails_at_once(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ks.SparseMomentum(sgd(), 0.5, **arguments)
+
+
+@pytest.mark.parametrize("steps", [0, -5, 1.5, True])
+def test_a_training_has_steps(steps):
+    model = compiled()
+    model.optimizer.build(model)
+    with pytest.raises(ValueError, match="`steps` must be a positive integer"):
+        model.optimizer.start_training(steps)
+
+
+def test_an_optimizer_by_name():
+    assert isinstance(ks.SparseMomentum("adam", 0.5).inner_optimizer, keras.optimizers.Adam)
+
+
+# --- distribution of the density
+
+
+@backend
+@pytest.mark.parametrize(
+    ("distribution", "expected"),
+    [
+        ("uniform", {HIDDEN: 64, HEAD: 32}),
+        ({"head": 1.0}, {HIDDEN: 64, HEAD: 64}),
+        (lambda shapes, density: [7, 9], {HIDDEN: 7, HEAD: 9}),
+        ("erk", {HIDDEN: 52, HEAD: 44}),  # densities as (8 + 16) / 128 to (16 + 4) / 64, or 3 to 5: 96 * 24 / 44, 96 * 20 / 44
+    ],
+)
+def test_distribution(distribution, expected):
+    model, _ = stepped(ks.SparseMomentum(sgd(), 0.5, distribution=distribution))
+    assert {path: mask.sum() for path, mask in model.optimizer.masks.items()} == expected
+
+
+def test_a_distribution_of_unknown_layers():
+    with pytest.raises(ValueError, match="`distribution` names a layer that has no mask. Received: 'tail'"):
+        stepped(ks.SparseMomentum(sgd(), 0.5, distribution={"tail": 0.1}))
+
+
+# --- prune rate
+
+
+@pytest.mark.parametrize(
+    ("prune_rate", "expected"),
+    [
+        (0.3, [0.3, 0.3]),
+        (schedules.CosineDecay(0.5, 12), [0.375, 0.125]),  # 0.5 * (1 + cos(pi / 3)) / 2 at step 4 of 12
+        (lambda step: 1 / (step + 1), [0.2, 1 / 9]),
+        (ks.CosineOverTraining(0.5, 0.0), [0.375, 0.125]),
+        (None, [0.005 + 0.495 * 0.75, 0.005 + 0.495 * 0.25]),
+    ],
+)
+def test_prune_rate(monkeypatch, prune_rate, expected):
+    rates, update = [], ks.optimizers.update_masks
+    monkeypatch.setattr(ks.optimizers, "update_masks", lambda layers, rate, *rest: [rates.append(rate), update(layers, rate, *rest)][1])
+    fit(compiled(ks.SparseMomentum(sgd(), 0.25, prune_rate=prune_rate)), ks.UpdateMasks())
+    np.testing.assert_allclose(rates, expected, rtol=1e-5)
+
+
+# --- one update, by what defines it
+
+
+@backend
+def test_sparse_momentum_by_hand():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="only")], name="toy")
+    optimizer = ks.SparseMomentum(keras.optimizers.SGD(1.0, momentum=0.5), 0.5, prune_rate=0.5)
+    compiled(optimizer, model).optimizer.build(model)
+    optimizer.set_masks({"toy/only/kernel": np.array([[1, 1], [1, 1], [0, 0], [0, 0]], bool)})
+    model.layers[0].kernel.assign([[4.0, 3.0], [2.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
+    gradient = [[0.0, 0.0], [0.0, 0.1], [-0.3, 0.2], [0.4, 0.0]]
+    optimizer.apply([keras.ops.convert_to_tensor(gradient), keras.ops.zeros(2)], model.trainable_variables)
+    optimizer.update_masks()  # 2 of 4 go: 2.0 and 0.9; of the missing and these, -0.3 and 0.4 have the largest momentum
+    np.testing.assert_array_equal(optimizer.masks["toy/only/kernel"], [[1, 1], [0, 0], [1, 0], [1, 0]])
+    np.testing.assert_array_equal(array(model.layers[0].kernel), [[4, 3], [0, 0], [0, 0], [0, 0]])
+
+
+@backend
+def test_what_is_pruned_and_grown_in_one_update_keeps_its_value():
+    model, _ = stepped(ks.SparseMomentum(sgd(), 1.0, prune_rate=0.5))
+    before = model.get_weights()
+    model.optimizer.update_masks()
+    assert_same(model.get_weights(), before)
+
+
+@backend
+@pytest.mark.parametrize("make", [ks.RigL, ks.SET, ks.SparseMomentum])
+def test_the_smallest_are_pruned(make):
+    model, _ = stepped(make(sgd(), 0.25, prune_rate=0.3))
+    weights, before = {v.path: array(v) for v in model.optimizer.masked_variables}, model.optimizer.masks
+    model.optimizer.update_masks()
+    for path, mask in model.optimizer.masks.items():
+        kept = largest(np.abs(weights[path]), before[path].sum() - int(np.ceil(0.3 * before[path].sum())), before[path])
+        assert mask[kept].all()
+    assert active(model.optimizer) == 48
+
+
+@backend
+def test_rigl_grows_where_the_last_dense_gradient_is_largest():
+    model, gradients = stepped(ks.RigL(keras.optimizers.SGD(0.01), 0.25, prune_rate=0.3))  # no momentum needed
+    weights, before = {v.path: array(v) for v in model.optimizer.masked_variables}, model.optimizer.masks
+    model.optimizer.update_masks()
+    for path, mask in model.optimizer.masks.items():
+        pruned = int(np.ceil(0.3 * before[path].sum()))
+        kept = largest(np.abs(weights[path]), before[path].sum() - pruned, before[path])
+        np.testing.assert_array_equal(mask, kept | largest(np.abs(gradients[path]), pruned, ~kept))
+
+
+@backend
+@pytest.mark.parametrize(("make", "same"), [(ks.SET, True), (ks.SparseMomentum, False)])
+def test_set_does_not_look_at_momentum(make, same):
+    masks = []
+    for seed in (0, 1):
+        model, _ = stepped(make(sgd(), 0.25, prune_rate=0.3, distribution="uniform"), seed=seed)
+        for variable in model.optimizer.masked_variables:
+            variable.assign(np.arange(1, 1 + variable.shape[0] * variable.shape[1], dtype="float32").reshape(variable.shape))
+        model.optimizer.apply_masks()
+        model.optimizer.update_masks()
+        masks.append(np.concatenate([mask.reshape(-1) for mask in model.optimizer.masks.values()]))
+    assert np.array_equal(*masks) is same
+
+
+@backend
+def test_random_growth_comes_from_seed_and_step():
+    masks = [list(stepped(ks.SET("sgd", 0.25, seed=seed))[0].optimizer.masks.values()) for seed in (3, 3)]
+    assert_same(*masks)
+    model, _ = stepped(ks.SET("sgd", 0.25, prune_rate=1.0))
+    grown = []
+    for _ in range(2):
+        model.optimizer.update_masks()
+        grown.append(model.optimizer.masks[HIDDEN])
+        model.optimizer.inner_optimizer.iterations.assign(100)
+    assert (grown[0] != grown[1]).any()
+
+
+@backend
+def test_without_redistribution_each_layer_keeps_its_number():
+    model, _ = stepped(ks.SparseMomentum(sgd(), 0.25, redistribute=None, prune_rate=0.5))
+    model.optimizer.update_masks()
+    assert {path: mask.sum() for path, mask in model.optimizer.masks.items()} == {HIDDEN: 32, HEAD: 16}
+
+
+@backend
+def test_redistribution_moves_weights_to_the_larger_momentum():
+    model, _ = stepped(ks.SparseMomentum(sgd(), 0.25, prune_rate=0.5))
+    momentum = model.optimizer.inner_optimizer.momentums[2]
+    momentum.assign(array(momentum) * 3)
+    model.optimizer.update_masks()
+    counts = {path: int(mask.sum()) for path, mask in model.optimizer.masks.items()}
+    assert counts[HEAD] > 16
+    assert sum(counts.values()) == 48
+
+
+@backend
+def test_static_masks_stay():
+    model, _ = stepped(ks.StaticSparsity(keras.optimizers.SGD(0.1), 0.25))
+    before = model.optimizer.masks
+    model.optimizer.update_masks()
+    assert_same(list(model.optimizer.masks.values()), list(before.values()))
+    assert_sparse(model, count=48)
+
+
+@backend
+def test_rules_of_your_own():
+    seen = []
+
+    def first(layer, rng):
+        return -np.arange(layer.mask.size, dtype=float).reshape(layer.mask.shape)
+
+    def only_head(layer):
+        seen.append(layer.name)
+        return float(layer.name == HEAD)
+
+    model, _ = stepped(ks.SparseMomentum("sgd", 0.25, prune=first, grow=first, redistribute=only_head, prune_rate=0.5))
+    model.optimizer.update_masks()
+    assert {path: mask.sum() for path, mask in model.optimizer.masks.items()} == {HIDDEN: 16, HEAD: 32}
+    assert model.optimizer.masks[HEAD].reshape(-1)[:24].all()
+    assert seen == [HIDDEN, HEAD]
+
+
+def test_a_rule_must_say_what_it_needs():
+    def slow(layer, rng):
+        return -np.abs(layer.gradient)
+
+    model, _ = stepped(ks.SparseMomentum("sgd", 0.25, grow=slow, redistribute=None, prune_rate=0.5))
+    with pytest.raises(ValueError, match="asks for the gradient of 'toy/hidden/kernel', which is not kept. Mark the rule with"):
+        model.optimizer.update_masks()
+    marked, _ = stepped(ks.SparseMomentum("sgd", 0.25, grow=ks.scores.needs("gradient")(slow), redistribute=None, prune_rate=0.5))
+    marked.optimizer.update_masks()
+    assert active(marked.optimizer) == 48
+
+
+# --- density that moves
+
+
+def densities(optimizer, every=None, epochs=4):
+    """Density at every end of an epoch, and the masks there."""
+    model, seen = compiled(optimizer), []
+    note = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append((optimizer.total_density(), arrays(optimizer.mask_variables))))
+    fit(model, ks.UpdateMasks(every), note, epochs=epochs)
+    return [density for density, _ in seen], [masks for _, masks in seen]
+
+
+def test_gradual_pruning_falls_from_dense_and_nothing_grows_back():
+    density, masks = densities(ks.GradualPruning("adam", 0.25), every=1)
+    wanted = [0.25 + 0.75 * max(1 - step / 12, 0) ** 3 for step in range(16)]  # the cubic ends at 75 % of 16 steps
+    np.testing.assert_allclose(density, wanted, atol=1 / 192)
+    for before, after in zip(masks, masks[1:], strict=False):
+        assert not any((new & ~old).any() for old, new in zip(before, after, strict=True))
+
+
+def test_a_falling_density_with_growth():
+    density, masks = densities(ks.SparseMomentum(sgd(), ks.CubicOverTraining(0.25, 0.75, end=1.0), prune_rate=0.3), every=2)
+    np.testing.assert_allclose(density[::2], [0.25 + 0.5 * (1 - step / 16) ** 3 for step in range(0, 16, 2)], atol=1 / 192)
+    assert any((new & ~old).any() for old, new in zip(masks[2], masks[4], strict=True))
+
+
+def test_a_density_schedule_of_keras():
+    density, _ = densities(ks.GradualPruning("sgd", schedules.PolynomialDecay(1.0, 12, 0.25)))
+    np.testing.assert_allclose(density[::STEPS], [1.0, 0.75, 0.5, 0.25], atol=1 / 192)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "steps"),
+    [
+        (tfmot.PolynomialDecay(initial_sparsity=0.5, final_sparsity=0.9, begin_step=2, end_step=10, frequency=4), [2, 6, 10]),
+        (tfmot.PolynomialDecay(initial_sparsity=0.2, final_sparsity=0.8, begin_step=0, end_step=9, frequency=3), [3, 6, 9]),
+        (tfmot.ConstantSparsity(0.8, begin_step=5, frequency=100), [5]),
+    ],
+)
+def test_tfmot_schedules_as_they_are(updates, schedule, steps):
+    density, _ = densities(ks.GradualPruning("adam", schedule))
+    assert updates == steps
+    wanted = [1.0 - float(schedule(max([s for s in [0, *steps] if s <= step]))[1]) if step >= schedule.begin_step else 1.0 for step in range(16)]
+    np.testing.assert_allclose(density, wanted, atol=1 / 192)
+
+
+def test_a_tfmot_schedule_through_the_callback_alone(updates):
+    model = compiled(keras.optimizers.Adam())
+    fit(model, ks.UpdateMasks(density=tfmot.ConstantSparsity(0.75, begin_step=3), grow=None, redistribute=None, initial_masks="magnitude"))
+    assert updates == [3]
+    assert_sparse(model, count=48)
+
+
+def test_a_density_may_not_leave_its_range():
+    with pytest.raises(ValueError, match="`density` must be in .*Received: density=0.0"):
+        densities(ks.GradualPruning("sgd", schedules.PolynomialDecay(1.0, 4, 0.0)))
+
+
+# --- config
+
+
+@keras.saving.register_keras_serializable("tests")
+def own_score(layer, rng):
+    return np.abs(layer.weight)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ks.SparseMomentum(sgd(), 0.1, distribution={"head": 0.5}, block_shape=(2, 2), growth_window=50, seed=7, name="mine"),
+        lambda: ks.SparseMomentum("adam", ks.CubicOverTraining(0.1), prune_rate=schedules.CosineDecay(0.5, 100), distribution="erk"),
+        lambda: ks.SparseMomentum("sgd", 0.1, prune=own_score, grow=own_score, redistribute=None, dense=["head", keras.layers.EinsumDense]),
+        lambda: ks.RigL("sgd", 0.1, sparse=keras.layers.Embedding),
+        lambda: ks.SET("sgd", 0.1),
+        lambda: ks.StaticSparsity("sgd", 0.1, initial_masks="nonzero"),
+        lambda: ks.GradualPruning("sgd", 0.1),
+        lambda: ks.GradualPruning("sgd", tfmot.PolynomialDecay(0.0, 0.9, 0, 100)),
+    ],
+)
+def test_config_goes_through_json(make):
+    optimizer = make()
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(optimizer)))
+    again = keras.saving.deserialize_keras_object(config)
+    assert json.dumps(again.get_config()) == json.dumps(optimizer.get_config())
+    for rule in ("prune", "grow", "redistribute", "distribution"):
+        assert getattr(again, rule) == getattr(optimizer, rule)
+
+
+@pytest.mark.parametrize("make", [ks.RigL, ks.SET, ks.StaticSparsity, ks.GradualPruning])
+def test_every_preset_saves_and_goes_on(make, tmp_path):
+    model = compiled(make(sgd(), 0.25))
+    fit(model, ks.UpdateMasks())
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for one in (model, loaded):
+        fit(one, ks.UpdateMasks())
+    assert_same(loaded.get_weights(), model.get_weights())
+    assert_same(list(loaded.optimizer.masks.values()), list(model.optimizer.masks.values()))
+
+
+def test_a_layer_as_selector_is_saved_by_its_weights(tmp_path):
+    model = toy_model()
+    compiled(ks.SparseMomentum(sgd(), 0.25, dense=model.layers[1]), model)
+    fit(model, ks.UpdateMasks())
+    model.save(tmp_path / "model.keras")
+    assert list(keras.models.load_model(tmp_path / "model.keras").optimizer.masks) == [HIDDEN]
