@@ -57,6 +57,14 @@ def strategy_scope(model: keras.Model) -> contextlib.AbstractContextManager[Any]
     return scope
 
 
+def strategy_of(variables: Sequence[Any]) -> Any:
+    """The tf.distribute strategy under which these variables were made."""
+    from keras.src.utils.module_utils import tensorflow as tf
+
+    made_under = getattr(variables[0].value, "distribute_strategy", None) if variables else None
+    return made_under or tf.distribute.get_strategy()
+
+
 def eager_scope() -> contextlib.AbstractContextManager[Any]:
     """Runs its body now, even while TensorFlow traces a step: a model without input shape is built in its first trace."""
     if keras.backend.backend() != "tensorflow":
@@ -83,7 +91,11 @@ def multiply_in_place(variables: Sequence[Any], masks: Sequence[Any]) -> None:
             strategy.extended.update(variable, multiply, args=(mask,), group=False)
 
     pairs = [(variable.value, mask.value) for variable, mask in zip(variables, masks, strict=True)]
-    tf.__internal__.distribute.interim.maybe_merge_call(on_all_replicas, tf.distribute.get_strategy(), pairs)
+    if tf.distribute.has_strategy() and not tf.distribute.in_cross_replica_context():  # inside of `strategy.run`
+        tf.__internal__.distribute.interim.maybe_merge_call(on_all_replicas, tf.distribute.get_strategy(), pairs)
+        return
+    with strategy_of(variables).scope():
+        on_all_replicas(tf.distribute.get_strategy(), pairs)
 
 
 def called_by_fit() -> bool:

@@ -103,11 +103,15 @@ def check_distribution(distribution: Any) -> Any:
 def matches(name: str, pattern: str) -> bool:
     """Does a glob name this path, a folder of it or its end?  ``"stem"`` names ``"model/stem/kernel"``.
 
+    A full path also names its own end: a Sequential that Keras has loaded from a file has lost its name in the paths.
+
     >>> matches("resnet/stem/kernel", "stem"), matches("resnet/stem_2/kernel", "stem"), matches("a/b", "*/b")
     (True, False, True)
+    >>> matches("stem/kernel", "resnet/stem/kernel")
+    True
     """
     forms = (pattern, f"{pattern}/*", f"*/{pattern}", f"*/{pattern}/*")
-    return any(fnmatchcase(name, form) for form in forms)
+    return any(fnmatchcase(name, form) for form in forms) or pattern.endswith(f"/{name}")
 
 
 def largest_remainder(wanted: np.ndarray, total: int, capacity: np.ndarray) -> np.ndarray:

@@ -347,9 +347,17 @@ def test_every_preset_saves_and_goes_on(make, tmp_path):
     assert_same(list(loaded.optimizer.masks.values()), list(model.optimizer.masks.values()))
 
 
-def test_a_layer_as_selector_is_saved_by_its_weights(tmp_path):
-    model = toy_model()
-    compiled(ks.SparseMomentum(sgd(), 0.25, dense=model.layers[1]), model)
+@pytest.mark.parametrize("arguments", [{"dense": "head"}, {"dense": "toy/head/kernel"}, {"distribution": {"toy/head/kernel": 0.5}}])
+def test_paths_are_found_again_in_a_loaded_model(tmp_path, arguments):
+    model = compiled(ks.SparseMomentum(sgd(), 0.25, **arguments))
     fit(model, ks.UpdateMasks())
     model.save(tmp_path / "model.keras")
-    assert list(keras.models.load_model(tmp_path / "model.keras").optimizer.masks) == [HIDDEN]
+    loaded = keras.models.load_model(tmp_path / "model.keras")  # whose paths are without "toy"
+    assert_same(list(loaded.optimizer.masks.values()), list(model.optimizer.masks.values()))
+
+
+def test_a_layer_as_selector_is_found_again_in_a_loaded_model(tmp_path):
+    model = toy_model()
+    fit(compiled(ks.SparseMomentum(sgd(), 0.25, dense=model.layers[1]), model), ks.UpdateMasks())
+    model.save(tmp_path / "model.keras")
+    assert list(keras.models.load_model(tmp_path / "model.keras").optimizer.masks) == ["hidden/kernel"]
