@@ -1,4 +1,4 @@
-# make demo   train a sparse network on MNIST, less than two minutes
+# make demo   train two LeNets, dense and sparse
 # make test   all tests
 # make lint   style and types
 # Each makes .venv on its first run. Needs Python 3.11 or later with venv, and make (Debian: python3 python3-venv make g++).

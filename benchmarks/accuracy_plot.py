@@ -1,6 +1,6 @@
 """What does the test error look like over the part of the weights that is kept?
 
-    python benchmarks/accuracy_plot.py  # after mnist_accuracy.py; draws docs/accuracy.png
+python benchmarks/accuracy_plot.py  # after mnist_accuracy.py; draws docs/accuracy.png
 """
 
 import argparse

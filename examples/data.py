@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import socket
 import threading
 import urllib.request
 from pathlib import Path
@@ -34,10 +35,12 @@ def load(file: Path | None = None) -> Digits:
     """MNIST from this file, else from Keras' cache or download, else scikit-learn's small digits."""
     if file is not None:
         return _normalised(f"MNIST from {file}", True, _from_file(file))
-    if _is_cached() or _is_reachable():
+    cached = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "datasets" / "mnist.npz"
+    if cached.exists():  # read here, as Keras deletes a file that is not its own copy, and downloads
+        return _normalised(f"MNIST from {cached}", True, _from_file(cached))
+    if _is_reachable():
         try:
-            (x_train, y_train), (x_test, y_test) = keras.datasets.mnist.load_data()
-            return _normalised("MNIST from keras.datasets", True, (x_train, y_train, x_test, y_test))
+            return _normalised("MNIST from keras.datasets", True, _from_keras())
         except Exception as error:  # Keras raises a bare Exception when a download fails
             print(f"keras.datasets.mnist could not be loaded: {error}")
     return _normalised(SMALL, False, _small())
@@ -51,9 +54,14 @@ def _from_file(file: Path) -> Arrays:
         return arrays["x_train"], arrays["y_train"], arrays["x_test"], arrays["y_test"]
 
 
-def _is_cached() -> bool:
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-    return (home / "datasets" / "mnist.npz").exists()
+def _from_keras() -> Arrays:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)  # Keras would wait for ever on a download that stalls
+    try:
+        (x_train, y_train), (x_test, y_test) = keras.datasets.mnist.load_data()
+    finally:
+        socket.setdefaulttimeout(before)
+    return x_train, y_train, x_test, y_test
 
 
 def _is_reachable() -> bool:

@@ -1,4 +1,4 @@
-"""Train sparse neural networks in Keras 3, from random weights to dense accuracy in one run.
+"""Train neural networks in Keras 3 that are sparse from the first step to the last.
 
 >>> import keras_sparse as ks
 >>> optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True), density=0.1)

@@ -34,7 +34,7 @@ def to_float32(variable: Any) -> np.ndarray:
 
 def has_value(variable: Any) -> bool:
     """False while TensorFlow traces the step in which the variable is made: it gets its value after that."""
-    return to_numpy(variable).shape == tuple(variable.shape)
+    return keras.backend.backend() != "tensorflow" or bool(variable.value.is_initialized())
 
 
 def layers_of(model: keras.Model) -> list[keras.layers.Layer]:

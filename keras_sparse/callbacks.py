@@ -90,11 +90,11 @@ class UpdateMasks(keras.callbacks.Callback):
         model, optimizer = self.model, self._optimizer
         self._wait = math.inf  # batches until there is something to look at
         self._unopened_epoch: int | None = None  # begun before Keras had built the model
+        if optimizer.initial_masks == "random" and optimizer.step() == 0 and _looks_trained(model):  # else `build` says so
+            warnings.warn(RANDOM_OVER_TRAINED, stacklevel=2)
         if optimizer.built:
             self._fit_masks_to_weights()
         elif model.trainable_variables:  # else Keras builds the model in its first step, and the optimizer with it
-            if optimizer.initial_masks == "random" and optimizer.step() == 0 and _looks_trained(model):  # else `build` says so
-                warnings.warn(RANDOM_OVER_TRAINED, stacklevel=2)
             with strategy_scope(model):
                 optimizer.build(model)
 

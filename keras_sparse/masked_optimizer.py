@@ -105,8 +105,8 @@ class MaskedOptimizer(OptimizerWrapper):
         names, shapes = [v.path for v in variables], [tuple(v.shape) for v in variables]
         for name, shape in zip(names, shapes, strict=True):
             blocks.check_divisible(name, shape, self.block_shape)
-        weights = [to_float32(v) if has_value(v) else None for v in variables]
-        if self.initial_masks != "random" and any(weight is None for weight in weights):
+        readable = all(map(has_value, variables))
+        if self.initial_masks != "random" and not readable:
             raise ValueError(
                 "The weights that `initial_masks` looks at are only made in the first step: build the model before `fit`, with keras.Input or a call. "
                 f"Received: initial_masks={self.initial_masks!r}"
@@ -114,8 +114,8 @@ class MaskedOptimizer(OptimizerWrapper):
         counts = self.initial_counts(names, shapes, step)
         rng = np.random.default_rng([self.seed, step])
         masks = [
-            initial_mask(self.initial_masks, name, np.zeros(shape) if weight is None else weight, n, self.block_shape, rng)
-            for name, shape, weight, n in zip(names, shapes, weights, counts, strict=True)
+            initial_mask(self.initial_masks, name, to_float32(v) if readable else np.zeros(shape, np.float32), n, self.block_shape, rng)
+            for v, name, shape, n in zip(variables, names, shapes, counts, strict=True)
         ]
         self.make_mask_variables(indices)
         self.set_counter("last_update", step)

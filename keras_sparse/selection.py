@@ -74,7 +74,8 @@ class Selection:
 def _checked(selectors: Any, argument: str) -> list[Selector]:
     if selectors is None:
         return []
-    many = [selectors] if isinstance(selectors, str | keras.layers.Layer | type) else list(selectors)
+    single = isinstance(selectors, str | keras.layers.Layer | type) or not isinstance(selectors, Iterable)
+    many = [selectors] if single else list(selectors)
     for selector in many:
         if not isinstance(selector, str | keras.layers.Layer) and not (isinstance(selector, type) and issubclass(selector, keras.layers.Layer)):
             raise TypeError(f"`{argument}` takes globs on a variable's path, layers, or layer types, one or a collection. Received: {argument}={selector!r}")

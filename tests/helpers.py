@@ -1,5 +1,7 @@
 """What do many tests of training share?  Small models, small data, and what is true of every sparse model."""
 
+import itertools
+
 import keras
 import numpy as np
 
@@ -93,8 +95,7 @@ class Recorder(keras.callbacks.Callback):
 
     def changes(self):
         """[(where, optimizer step)] of all that the masks changed at."""
-        pairs = zip(self.seen, self.seen[1:], strict=False)
-        return [(after[0], after[2]) for before, after in pairs if not np.array_equal(before[3], after[3])]
+        return [(after[0], after[2]) for before, after in itertools.pairwise(self.seen) if not np.array_equal(before[3], after[3])]
 
     def open_steps(self):
         """Optimizer steps whose gradients were dense: {first step of each execution with the growth window open}."""

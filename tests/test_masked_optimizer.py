@@ -61,6 +61,7 @@ def test_random_masks_come_from_the_seed():
     assert (one != other).any()
 
 
+@backend
 @pytest.mark.parametrize("keep_optimizer", [True, False])
 def test_random_masks_over_trained_weights_warn_once(keep_optimizer):
     model = compiled(sgd())

@@ -1,5 +1,6 @@
 """SparseMomentum: its arguments, and one mask update against what defines each method."""
 
+import itertools
 import json
 
 import keras
@@ -263,7 +264,7 @@ def test_gradual_pruning_falls_from_dense_and_nothing_grows_back():
     density, masks = densities(ks.GradualPruning("adam", 0.25), every=1)
     wanted = [0.25 + 0.75 * max(1 - step / 12, 0) ** 3 for step in range(16)]  # the cubic ends at 75 % of 16 steps
     np.testing.assert_allclose(density, wanted, atol=1 / 192)
-    for before, after in zip(masks, masks[1:], strict=False):
+    for before, after in itertools.pairwise(masks):
         assert not any((new & ~old).any() for old, new in zip(before, after, strict=True))
 
 

@@ -1,0 +1,50 @@
+"""What each preset stands for; how they act is in test_optimizers.py."""
+
+import keras
+import pytest
+
+import keras_sparse as ks
+from keras_sparse import density, scores
+
+PRESETS = {
+    # prune, grow, redistribute, distribution, prune rate at the start and the end of a training
+    ks.RigL: (scores.magnitude, scores.gradient, None, "erk", (0.3, 0.0)),
+    ks.SET: (scores.magnitude, scores.random, None, "erdos_renyi", (0.3, 0.3)),
+    ks.SparseMomentum: (scores.magnitude, scores.momentum, scores.mean_momentum, "uniform", (0.5, 0.005)),
+}
+
+
+@pytest.mark.parametrize("make", list(PRESETS))
+def test_rules(make):
+    optimizer = make(keras.optimizers.Adam(), 0.1)
+    prune, grow, redistribute, distribution, (first, last) = PRESETS[make]
+    assert (optimizer.prune, optimizer.grow, optimizer.redistribute) == (prune, grow, redistribute)
+    assert density.NAMED[optimizer.distribution] is density.NAMED[distribution]
+    rate = optimizer.prune_rate
+    assert ((rate(0.0), rate(1.0)) if callable(rate) else (rate, rate)) == pytest.approx((first, last))
+
+
+@pytest.mark.parametrize("make", [ks.RigL, ks.SET, ks.StaticSparsity, ks.GradualPruning])
+def test_no_preset_needs_a_momentum(make):
+    assert make("sgd", 0.1).inner_optimizer.momentum == 0
+
+
+@pytest.mark.parametrize("make", [ks.RigL, ks.SET, ks.GradualPruning])
+def test_settings_override_the_preset(make):
+    assert make("sgd", 0.1, prune_rate=0.2, seed=5, initial_masks="magnitude").get_config()["prune_rate"] == 0.2
+
+
+def test_static_sparsity_has_no_rules():
+    optimizer = ks.StaticSparsity("sgd", 0.1)
+    assert (optimizer.prune, optimizer.grow, optimizer.redistribute) == (None, None, None)
+
+
+def test_gradual_pruning_ends_at_three_quarters():
+    schedule = ks.GradualPruning("sgd", 0.2).density
+    assert (schedule(0.0), schedule(0.75), schedule(1.0)) == pytest.approx((1.0, 0.2, 0.2))
+
+
+@pytest.mark.parametrize("make", [ks.RigL, ks.SET, ks.StaticSparsity, ks.GradualPruning])
+def test_density_is_checked(make):
+    with pytest.raises(ValueError, match="Received: (density|final)=1.5"):
+        make("sgd", 1.5)

@@ -1,0 +1,128 @@
+"""The table of layers: counts, multiply-adds and dead channels by hand, and its three forms."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from helpers import compiled, fit, sgd, toy_model
+
+import keras_sparse as ks
+
+pytestmark = pytest.mark.backend
+layers = keras.layers
+
+
+def convolutional():
+    shape = (8, 8, 2)
+    return keras.Sequential([keras.Input(shape), layers.Conv2D(4, 3, name="conv"), layers.Flatten(), layers.Dense(1, name="head")], name="net")
+
+
+def by_hand():
+    """A model whose masks are set: a convolution with 3 of 72 weights and a head with 5 of 144."""
+    model = compiled(ks.SparseMomentum(sgd(), 1.0), convolutional())
+    model.optimizer.build(model)
+    conv, head = np.zeros((3, 3, 2, 4), bool), np.zeros((144, 1), bool)
+    conv[0, 0, 0, 0] = conv[0, 1, 0, 0] = conv[2, 2, 0, 3] = True
+    head[:5] = True
+    model.optimizer.set_masks({"net/conv/kernel": conv, "net/head/kernel": head})
+    return model
+
+
+def test_numbers_by_hand():
+    described = ks.summary(by_hand(), "dict")
+    assert described["layers"][0] == {
+        "weight": "net/conv/kernel",
+        "shape": [3, 3, 2, 4],
+        "weights": 72,
+        "active": 3,
+        "density": 3 / 72,
+        "multiply_adds_dense": 36 * 72,  # 6 x 6 places
+        "multiply_adds_sparse": 36 * 3,
+        "dead_inputs": 1,
+        "dead_outputs": 2,
+    }
+    assert described["total"] == {
+        "weights": 216,
+        "active": 8,
+        "density": 8 / 216,
+        "multiply_adds_dense": 36 * 72 + 144,
+        "multiply_adds_sparse": 36 * 3 + 5,
+        "dead_inputs": 1 + 139,
+        "dead_outputs": 2,
+        "other_weights": 5,  # biases
+    }
+
+
+def test_json_is_the_dict():
+    model = by_hand()
+    assert json.loads(ks.summary(model, "json")) == ks.summary(model, "dict")
+
+
+def test_the_table_prints(capsys):
+    assert ks.summary(by_hand()) is None
+    text = capsys.readouterr().out
+    lines = [line.split() for line in text.splitlines()]
+    row = next(line for line in lines if "conv/kernel" in line)
+    assert [cell for cell in row if cell not in "│┃"] == ["conv/kernel", "3x3x2x4", "72", "3", "0.0417", "2,592", "108", "1", "2"]
+    assert "Sparsity of 'net'" in text
+    assert "5 other weights are dense" in text
+
+
+def test_without_an_optimizer_zeros_tell():
+    sparse, plain = by_hand(), convolutional()
+    plain.set_weights(sparse.get_weights())
+    assert ks.summary(plain, "dict") == ks.summary(sparse, "dict")
+
+
+def test_a_dense_model_has_density_1():
+    total = ks.summary(toy_model(), "dict")["total"]
+    assert (total["density"], total["active"], total["multiply_adds_sparse"], total["other_weights"]) == (1.0, 192, 192, 20)
+
+
+@pytest.mark.parametrize("wrap", [True, False])
+def test_after_training(wrap, policy):
+    policy("mixed_float16" if wrap else "float32")
+    model = compiled()
+    fit(model, ks.UpdateMasks())
+    described = ks.summary(model, "dict")
+    assert described["total"]["active"] == 48
+    assert [layer["active"] for layer in described["layers"]] == [int(mask.sum()) for mask in ks.callbacks.sparse_momentum_of(model).masks.values()]
+
+
+def test_multiply_adds_that_are_not_known(capsys):
+    model = keras.Sequential([keras.Input((None, 8)), layers.Dense(4)])
+    total = ks.summary(model, "dict")["total"]
+    assert (total["multiply_adds_dense"], total["multiply_adds_sparse"], total["weights"]) == (None, None, 32)
+    assert ks.summary(model, "dict", input_shape=(None, 10, 8))["total"]["multiply_adds_dense"] == 320
+    ks.summary(model)
+    assert "?" in capsys.readouterr().out
+
+
+def test_every_kind_of_layer_has_numbers():
+    inputs = keras.Input((6, 8))
+    x = layers.MultiHeadAttention(2, 4)(inputs, inputs)
+    x = layers.Bidirectional(layers.LSTM(4, return_sequences=True))(x)
+    x = layers.SeparableConv1D(4, 3)(layers.LayerNormalization()(x))
+    model = keras.Model(inputs, layers.Dense(2)(layers.Conv1DTranspose(4, 3)(x)))
+    total = ks.summary(model, "dict")["total"]
+    attention, lstm, separable = 4 * 6 * 64, 2 * 6 * (8 * 16 + 4 * 16), 4 * 8 * 4
+    assert total["multiply_adds_dense"] == attention + lstm + separable + 4 * 3 * 4 * 4 + 6 * 8
+
+
+def test_a_model_without_weights():
+    with pytest.raises(ValueError, match="`model` has no weights yet: build it.*Received: model=bare"):
+        ks.summary(keras.Sequential([layers.Dense(2)], name="bare"))
+
+
+def test_an_unknown_output():
+    with pytest.raises(ValueError, match="`output` must be .*Received: output='html'"):
+        ks.summary(toy_model(), "html")
+
+
+def test_strangers_weights_are_told():
+    model = compiled()
+    fit(model, ks.UpdateMasks())
+    model.set_weights(toy_model().get_weights())
+    with pytest.raises(ValueError, match="not those of this sparse run"):
+        ks.summary(model)
