@@ -119,7 +119,8 @@ class GradientAverage(keras.optimizers.Optimizer):
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         average = self.averages[self._get_variable_index(variable)]
         gradient = ops.cast(gradient, variable.dtype)
-        self.assign(average, average * self.decay + gradient * (1.0 - self.decay))
+        # ops and not operators: the gradient of an embedding lists only the rows that were looked up
+        self.assign(average, ops.add(ops.multiply(average, self.decay), ops.multiply(gradient, 1.0 - self.decay)))
 
     def get_config(self) -> dict[str, Any]:
         return {"decay": self.decay, "name": self.name}

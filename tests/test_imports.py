@@ -15,6 +15,7 @@ ORDER = [
     "blocks",
     "density",
     "scores",
+    "budget",
     "mask_update",
     "initial_masks",
     "update_times",

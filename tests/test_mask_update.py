@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from keras_sparse import scores
-from keras_sparse.mask_update import Counts, grow_counts, prune_counts, prune_to, top_k_mask, update_masks
+from keras_sparse.budget import Counts, grow_counts, prune_counts
+from keras_sparse.mask_update import prune_to, top_k_mask, update_masks
 from keras_sparse.scores import MaskedLayer
 
 

@@ -136,6 +136,17 @@ def test_sparse_adds_what_is_dense_by_default():
     assert chosen(model, sparse="taps") == chosen(model, sparse=layers.DepthwiseConv2D) == expected  # and never the bias
 
 
+@pytest.mark.parametrize("settings", [{}, {"gradient_momentum": 0.9}, {"grow": "gradient", "redistribute": None}])
+def test_an_embedding_if_asked(settings):
+    inputs = keras.Input((5,), dtype="int32")
+    x = layers.Flatten()(layers.Embedding(10, 8, name="words")(inputs))
+    model = compiled(ks.SparseMomentum(sgd(), 0.25, sparse="words", **settings), keras.Model(inputs, layers.Dense(4, name="head")(x)))
+    words = np.arange(32 * 5).reshape(32, 5) % 7  # three rows get no gradient
+    fit(model, ks.UpdateMasks(), data=(words, toy_data()[1]))
+    assert list(model.optimizer.masks) == ["words/embeddings", "head/kernel"]
+    assert_sparse(model, count=60)  # a quarter of 80 + 160
+
+
 def test_a_shared_layer_has_one_mask():
     inputs, shared = keras.Input((8,)), layers.Dense(8, "tanh", name="shared")
     model = compiled(model=keras.Model(inputs, layers.Dense(4, name="head")(shared(shared(inputs)))))
