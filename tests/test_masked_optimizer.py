@@ -293,6 +293,7 @@ def test_every_variable_is_listed_once():
     variables = model.optimizer.variables
     assert len({id(variable) for variable in variables}) == len(variables)
     names = [variable.path for variable in variables]
+    assert {id(variable) for variable in model.optimizer.inner_optimizer.variables} < {id(variable) for variable in variables}
     assert sum("mask" in name for name in names) == 2
     assert sum("gradient_average" in name.split("/")[-1] for name in names) == 2
 
