@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 
-from keras_sparse._keras import check_keras_3, layers_of, replace_optimizer, strategy_scope, to_float32
+from keras_sparse._keras import check_keras_3, strategy_scope, to_float32
+from keras_sparse.compiled import check_settings, looks_trained, put_sparse_momentum, sparse_momentum_of
 from keras_sparse.initial_masks import reconcile
 from keras_sparse.masked_optimizer import RANDOM_OVER_TRAINED
 from keras_sparse.optimizers import SparseMomentum, check_positive
@@ -53,36 +54,11 @@ class UpdateMasks(keras.callbacks.Callback):
     def set_model(self, model: keras.Model) -> None:
         check_keras_3(model, "model")
         super().set_model(model)
-        found = sparse_momentum_of(model)
-        if found is None:
-            found = self._wrap(model)
-        elif self.settings and not _same_settings(found, self.settings):
-            raise ValueError(
-                "The model is compiled with a SparseMomentum of other settings than this callback's: give them to one of the two. "
-                f"Received: {sorted(self.settings)}"
-            )
-        self._optimizer = found
+        self._optimizer = sparse_momentum_of(model) or put_sparse_momentum(model, self.settings)
+        check_settings(self._optimizer, self.settings)
         self._optimizer.updates_are_planned = True
         with strategy_scope(model):
             self._optimizer.attach(model)
-
-    def _wrap(self, model: keras.Model) -> SparseMomentum:
-        if not self.settings:
-            raise ValueError(
-                "The model is not compiled with a SparseMomentum optimizer. Compile with keras_sparse.SparseMomentum(optimizer, density=...), "
-                f"or give its settings to the callback: UpdateMasks(density=...). Received: optimizer={type(model.optimizer).__name__}"
-            )
-        check_keras_3(model.optimizer, "optimizer")
-        with strategy_scope(model):
-            outer = model.optimizer
-            if isinstance(outer, keras.optimizers.LossScaleOptimizer):
-                wrapped = SparseMomentum(outer.inner_optimizer, **self.settings)
-                outer.inner_optimizer = wrapped
-                replace_optimizer(model, outer)
-            else:
-                wrapped = SparseMomentum(outer, **self.settings)
-                replace_optimizer(model, wrapped)
-        return wrapped
 
     # --- when
 
@@ -90,7 +66,7 @@ class UpdateMasks(keras.callbacks.Callback):
         model, optimizer = self.model, self._optimizer
         self._wait = math.inf  # batches until there is something to look at
         self._unopened_epoch: int | None = None  # begun before Keras had built the model
-        if optimizer.initial_masks == "random" and optimizer.step() == 0 and _looks_trained(model):  # else `build` says so
+        if optimizer.initial_masks == "random" and optimizer.step() == 0 and looks_trained(model):  # else `build` says so
             warnings.warn(RANDOM_OVER_TRAINED, stacklevel=2)
         if optimizer.built:
             self._fit_masks_to_weights()
@@ -202,27 +178,3 @@ class UpdateMasks(keras.callbacks.Callback):
         self.history.setdefault("step", []).append(optimizer.step())
         for path, mask in optimizer.masks.items():
             self.history.setdefault(path, []).append(float(mask.mean()))
-
-
-def sparse_momentum_of(model: keras.Model) -> SparseMomentum | None:
-    """The SparseMomentum a model is compiled with, also inside of a LossScaleOptimizer; None if there is none."""
-    optimizer = getattr(model, "optimizer", None)
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        optimizer = optimizer.inner_optimizer
-    return optimizer if isinstance(optimizer, SparseMomentum) else None
-
-
-def _same_settings(optimizer: SparseMomentum, settings: dict[str, Any]) -> bool:
-    asked = SparseMomentum(keras.optimizers.SGD(momentum=0.9), **settings).get_config()
-    return all(value == asked[key] for key, value in optimizer.get_config().items() if key not in ("inner_optimizer", "name"))
-
-
-def _looks_trained(model: keras.Model) -> bool:
-    """Has anything moved that Keras starts at zero: biases, moving means?"""
-    for layer in layers_of(model):
-        bias, mean = getattr(layer, "bias", None), getattr(layer, "moving_mean", None)
-        starts_at_zero = isinstance(getattr(layer, "bias_initializer", None), keras.initializers.Zeros)
-        moved = ([bias] if bias is not None and starts_at_zero else []) + ([mean] if mean is not None else [])
-        if any(to_float32(variable).any() for variable in moved):
-            return True
-    return False

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_sparse._keras import check_keras_3, to_float32
-from keras_sparse.callbacks import sparse_momentum_of
+from keras_sparse.compiled import sparse_momentum_of
 from keras_sparse.initial_masks import reconcile
 from keras_sparse.kernel_use import dead_channels, input_axes, output_axes, owners_of_weights, uses_per_example
 from keras_sparse.selection import Selection

@@ -96,7 +96,7 @@ def test_a_loop_of_your_own_on_replicas(policy):
         with mirrored.scope():
             model = compiled(jit_compile=False)
             outer = model.optimizer
-            optimizer = ks.callbacks.sparse_momentum_of(model)
+            optimizer = ks.compiled.sparse_momentum_of(model)
             optimizer.build(model)
             outer.build(model.trainable_variables)
         x, y = toy_data()

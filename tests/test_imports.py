@@ -29,6 +29,7 @@ ORDER = [
     "optimizer_layers",
     "optimizers",
     "presets",
+    "compiled",
     "callbacks",
     "kernel_use",
     "summary",

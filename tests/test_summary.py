@@ -87,7 +87,7 @@ def test_after_training(wrap, policy):
     fit(model, ks.UpdateMasks())
     described = ks.summary(model, "dict")
     assert described["total"]["active"] == 48
-    assert [layer["active"] for layer in described["layers"]] == [int(mask.sum()) for mask in ks.callbacks.sparse_momentum_of(model).masks.values()]
+    assert [layer["active"] for layer in described["layers"]] == [int(mask.sum()) for mask in ks.compiled.sparse_momentum_of(model).masks.values()]
 
 
 def test_multiply_adds_that_are_not_known(capsys):
