@@ -149,6 +149,8 @@ class UpdateMasks(keras.callbacks.Callback):
 
     def _warn_if_no_update(self, epoch: int, now: int) -> None:
         stop, last = self._optimizer.counter("training_stop"), self._optimizer.counter("last_update")
+        if isinstance(self._times, TfmotDensity) and self._times.last_due(last) >= 0:
+            return  # the first masks were made by the schedule already
         if self._optimizer.prune is None or self._times is None:
             never = self._optimizer.prune is not None and now <= last and self.params["epochs"] - epoch < 2
         else:

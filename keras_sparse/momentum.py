@@ -14,6 +14,7 @@ from keras import ops
 from keras_sparse._keras import to_float32
 
 EPSILON = 1e-8  # of the published code
+MULTI_OPTIMIZER = tuple(filter(None, [getattr(keras.optimizers, "MultiOptimizer", None)]))  # Keras has it from 3.15 on
 
 
 @functools.singledispatch
@@ -31,7 +32,7 @@ def momentum_of(optimizer: keras.optimizers.Optimizer, index: int) -> np.ndarray
 
 def check_momentum(optimizer: keras.optimizers.Optimizer) -> None:
     """Raises ValueError if this optimizer keeps no momentum. Needs no built optimizer."""
-    if isinstance(optimizer, keras.optimizers.MultiOptimizer):
+    if isinstance(optimizer, MULTI_OPTIMIZER):
         for part in optimizer.optimizers:
             check_momentum(part)
     elif momentum_of.dispatch(type(optimizer)) is momentum_of.dispatch(object) or getattr(optimizer, "momentum", None) == 0:
@@ -76,15 +77,14 @@ def _(optimizer: Any, index: int) -> np.ndarray:
     return _normalised(optimizer.momentums[index], optimizer.adam_velocities[index])
 
 
-@momentum_of.register(keras.optimizers.MultiOptimizer)
-def _(optimizer: Any, index: int) -> np.ndarray:
+def _of_part(optimizer: Any, index: int) -> np.ndarray:
     variable = optimizer._trainable_variables[index]
     part = optimizer.optimizers[optimizer._var_to_optimizer_idx[optimizer._var_key(variable)]]
     return momentum_of(part, part._get_variable_index(variable))
 
 
-# ScheduleFreeAdamW is no Adam, but should Keras make it one, its `_momentums` would still be weights.
-momentum_of.register(keras.optimizers.ScheduleFreeAdamW, momentum_of.dispatch(object))
+for multi_optimizer in MULTI_OPTIMIZER:
+    momentum_of.register(multi_optimizer, _of_part)
 
 
 def _normalised(momentum: Any, velocity: Any) -> np.ndarray:

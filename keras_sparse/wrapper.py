@@ -44,6 +44,13 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
     def learning_rate(self, value: Any) -> None:
         self.inner_optimizer.learning_rate = value
 
+    def set_weights(self, weights: Any) -> None:
+        """Sets all variables, in the order of ``variables``: this optimizer's and those it delegates to."""
+        if len(weights) != len(self.variables):
+            raise ValueError(f"`weights` must be one array for each of the {len(self.variables)} variables. Received: {len(weights)} arrays")
+        for variable, value in zip(self.variables, weights, strict=True):
+            variable.assign(value)
+
     def scale_loss(self, loss: Any) -> Any:
         return self.inner_optimizer.scale_loss(loss)
 

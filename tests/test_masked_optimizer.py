@@ -384,3 +384,15 @@ def test_weights_that_are_not_of_this_run_are_refused():
     model.set_weights(toy_model().get_weights())
     with pytest.raises(ValueError, match="not those of this sparse run: 192 of them are not zero and the masks have 48 active"):
         fit(model, ks.UpdateMasks())
+
+
+@backend
+def test_set_weights_sets_what_is_delegated_too():
+    model, other = compiled(), compiled()
+    fit(model, ks.UpdateMasks())
+    values = arrays(model.optimizer.variables)
+    other.optimizer.build(other)
+    other.optimizer.set_weights(values)
+    assert_same(arrays(other.optimizer.variables), values)
+    with pytest.raises(ValueError, match=rf"one array for each of the {len(values)} variables. Received: {len(values) - 1} arrays"):
+        other.optimizer.set_weights(values[1:])

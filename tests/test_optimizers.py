@@ -294,6 +294,12 @@ def test_tfmot_schedules_as_they_are(updates, schedule, steps):
     np.testing.assert_allclose(density, wanted, atol=1 / 192)
 
 
+def test_a_tfmot_schedule_that_is_over_at_step_0_needs_no_update():
+    """Its density is that of the first masks: no warning that nothing will be updated."""
+    model = compiled(ks.GradualPruning(sgd(), tfmot.ConstantSparsity(0.75, begin_step=0, frequency=100)))
+    assert fit(model, ks.UpdateMasks()).history["density"] == [0.25, 0.25, 0.25]
+
+
 def test_a_tfmot_schedule_through_the_callback_alone(updates):
     model = compiled(keras.optimizers.Adam())
     fit(model, ks.UpdateMasks(density=tfmot.ConstantSparsity(0.75, begin_step=3), grow=None, redistribute=None, initial_masks="magnitude"))
