@@ -165,9 +165,9 @@ class UpdateMasks(keras.callbacks.Callback):
     def _fit_masks_to_weights(self) -> None:
         """Masks follow weights of an earlier epoch (EarlyStopping puts them back); strangers' weights raise."""
         optimizer = self._optimizer
-        variables, masks = optimizer.masked_variables, list(optimizer.masks.values())
-        fitting = reconcile([v.path for v in variables], [to_float32(v) for v in variables], masks)
-        if any(new is not old for new, old in zip(fitting, masks, strict=True)):
+        masks = optimizer.masks
+        fitting = reconcile(list(masks), [to_float32(variable) for variable in optimizer.masked_variables], list(masks.values()))
+        if any(new is not old for new, old in zip(fitting, masks.values(), strict=True)):
             optimizer.assign_masks(fitting)
 
     # --- what happened

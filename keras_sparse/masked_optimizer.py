@@ -176,9 +176,15 @@ class MaskedOptimizer(OptimizerWrapper):
         return [self._trainable_variables[i] for i in self.masked_indices]
 
     @property
+    def masked_names(self) -> list[str]:
+        """Paths of these weights; where Keras gives several weights one path, the second is ``path#2``, and so on."""
+        paths = [variable.path for variable in self.masked_variables]
+        return [f"{path}#{paths[:i].count(path) + 1}" if path in paths[:i] else path for i, path in enumerate(paths)]
+
+    @property
     def masks(self) -> dict[str, np.ndarray]:
-        """{path of the weight: bool array of its shape}, copies."""
-        return {v.path: to_numpy(m) for v, m in zip(self.masked_variables, self.mask_variables, strict=True)}
+        """{path of the weight: bool array of its shape}, copies; see ``masked_names`` for the paths."""
+        return {name: to_numpy(mask) for name, mask in zip(self.masked_names, self.mask_variables, strict=True)}
 
     def set_masks(self, masks: Mapping[str, np.ndarray]) -> None:
         """Replaces masks and masks the weights.

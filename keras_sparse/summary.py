@@ -77,8 +77,9 @@ def _describe(model: keras.Model, input_shape: Any) -> dict[str, Any]:
 def _masked_weights(model: keras.Model) -> list[tuple[Any, np.ndarray]]:
     optimizer = sparse_momentum_of(model)
     if optimizer is not None and optimizer.built:
-        variables, masks = optimizer.masked_variables, list(optimizer.masks.values())
-        return list(zip(variables, reconcile([v.path for v in variables], [to_float32(v) for v in variables], masks), strict=True))
+        variables, masks = optimizer.masked_variables, optimizer.masks
+        fitting = reconcile(list(masks), [to_float32(variable) for variable in variables], list(masks.values()))
+        return list(zip(variables, fitting, strict=True))
     variables = model.trainable_variables
     return [(variables[i], to_float32(variables[i]) != 0) for i in Selection().select(variables, model)]
 

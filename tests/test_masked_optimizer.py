@@ -396,3 +396,23 @@ def test_set_weights_sets_what_is_delegated_too():
     assert_same(arrays(other.optimizer.variables), values)
     with pytest.raises(ValueError, match=rf"one array for each of the {len(values)} variables. Received: {len(values) - 1} arrays"):
         other.optimizer.set_weights(values[1:])
+
+
+@backend
+def test_weights_of_one_path_keep_masks_of_their_own(tmp_path):
+    """Loading drops the names of nested Sequentials: a/d/kernel and b/d/kernel are both d/kernel then."""
+
+    def part(name):
+        return keras.Sequential([keras.Input((8,)), keras.layers.Dense(8, name="d")], name=name)
+
+    inputs = keras.Input((8,))
+    model = compiled(model=keras.Model(inputs, part("b")(part("a")(inputs))))
+    data = toy_data(outputs=8)
+    fit(model, ks.UpdateMasks(), data=data)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert_same(list(loaded.optimizer.masks.values()), list(model.optimizer.masks.values()))
+    callback = ks.UpdateMasks()
+    fit(loaded, callback, data=data)
+    assert_sparse(loaded, count=32)
+    assert len(callback.history) == 3
