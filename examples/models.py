@@ -28,9 +28,9 @@ def build(name: str, fan_in_uniform: bool = False, l2: float = 0.0) -> keras.Seq
 
 def _lenet_5(fan_in_uniform: bool, l2: float) -> list[keras.layers.Layer]:
     return [
-        layers.Conv2D(20, 5, activation="relu", **_parameters(25, fan_in_uniform, l2)),
+        layers.Conv2D(20, 5, activation="relu", name="conv_1", **_parameters(25, fan_in_uniform, l2)),
         layers.MaxPooling2D(),
-        layers.Conv2D(50, 5, activation="relu", **_parameters(500, fan_in_uniform, l2)),
+        layers.Conv2D(50, 5, activation="relu", name="conv_2", **_parameters(500, fan_in_uniform, l2)),
         layers.MaxPooling2D(),
         layers.Flatten(),
         *_dense(800, 500, 10, fan_in_uniform=fan_in_uniform, l2=l2),
@@ -41,7 +41,7 @@ def _dense(*widths: int, fan_in_uniform: bool, l2: float) -> list[keras.layers.L
     """Dense layers from the first of these widths to the last, with ReLU between them."""
     last = len(widths) - 2
     return [
-        layers.Dense(units, activation=None if i == last else "relu", **_parameters(fan_in, fan_in_uniform, l2))
+        layers.Dense(units, activation=None if i == last else "relu", name=f"dense_{i + 1}", **_parameters(fan_in, fan_in_uniform, l2))
         for i, (fan_in, units) in enumerate(itertools.pairwise(widths))
     ]
 

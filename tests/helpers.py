@@ -25,6 +25,18 @@ def sgd():
     return keras.optimizers.SGD(0.05, momentum=0.9)
 
 
+def sparse(**settings):
+    """SparseMomentum at density 0.25 with a prune rate of 0.5 throughout, or other settings."""
+    return ks.SparseMomentum(settings.pop("inner", None) or sgd(), settings.pop("density", 0.25), **{"prune_rate": 0.5, **settings})
+
+
+def built(density=0.25, **settings):
+    """A toy model whose SparseMomentum has its masks."""
+    model = compiled(ks.SparseMomentum(sgd(), density, **settings))
+    model.optimizer.build(model)
+    return model
+
+
 def compiled(optimizer=None, model=None, loss="mse", **arguments):
     """A toy model compiled with SparseMomentum(SGD, 0.25), or another optimizer."""
     model = model or toy_model()
@@ -100,3 +112,20 @@ class Recorder(keras.callbacks.Callback):
     def open_steps(self):
         """Optimizer steps whose gradients were dense: {first step of each execution with the growth window open}."""
         return [step for where, _, step, _, is_open in self.seen if where == "batch begin" and is_open]
+
+
+class Interrupt(keras.callbacks.Callback):
+    """Fails at the beginning of an epoch, or after a batch of it."""
+
+    def __init__(self, epoch, batch=None):
+        super().__init__()
+        self.at, self.now = (epoch, batch), None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch
+        if self.at == (epoch, None):
+            raise KeyboardInterrupt
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.at == (self.now, batch):
+            raise KeyboardInterrupt

@@ -1,0 +1,134 @@
+"""UpdateMasks beside Keras' own callbacks, and what is logged."""
+
+import csv
+
+import keras
+import numpy as np
+import pytest
+from helpers import Interrupt, array, arrays, assert_same, assert_sparse, compiled, fit, sgd, sparse
+
+import keras_sparse as ks
+
+backend = pytest.mark.backend
+
+
+# --- what is logged
+
+
+@backend
+def test_density_is_in_the_history():
+    model, callback = compiled(), ks.UpdateMasks()
+    history = fit(model, callback, epochs=3)
+    assert history.history["density"] == [0.25, 0.25, 0.25]
+    assert callback.history["step"] == [4, 8, 12]
+    assert set(callback.history) == {"step", "toy/hidden/kernel", "toy/head/kernel"}
+    assert callback.history["toy/head/kernel"][-1] == model.optimizer.masks["toy/head/kernel"].mean()
+
+
+def test_density_is_in_the_csv_file_and_the_progress_line(tmp_path, capsys):
+    fit(compiled(), ks.UpdateMasks(), keras.callbacks.CSVLogger(str(tmp_path / "log.csv")), verbose=2, epochs=2)
+    with open(tmp_path / "log.csv") as file:
+        assert [row["density"] for row in csv.DictReader(file)] == ["0.25", "0.25"]
+    assert capsys.readouterr().out.count("density: 0.25") == 2
+
+
+def test_density_is_in_the_tensorboard(tmp_path):
+    pytest.importorskip("tensorboard")
+    import tensorflow as tf
+
+    fit(compiled(), ks.UpdateMasks(), keras.callbacks.TensorBoard(str(tmp_path)), epochs=2)
+    files = [str(path) for path in tmp_path.glob("train/events*")]
+    values = [(event.step, v) for path in files for event in tf.compat.v1.train.summary_iterator(path) for v in event.summary.value]
+    assert [(step, float(tf.make_ndarray(v.tensor))) for step, v in values if v.tag == "epoch_density"] == [(0, 0.25), (1, 0.25)]
+
+
+# --- beside Keras' own callbacks
+
+
+@backend
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_early_stopping_puts_back_weights_of_other_masks(ours_first):
+    model, first = compiled(sparse()), []
+    stopping = keras.callbacks.EarlyStopping("loss", patience=2, mode="max", restore_best_weights=True)  # "max": the first epoch is the best
+    note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: first.append([weight != 0 for weight in arrays(model.optimizer.masked_variables)]))
+    callbacks = [ks.UpdateMasks(), stopping] if ours_first else [stopping, ks.UpdateMasks()]
+    fit(model, *callbacks, note, epochs=8)
+    assert_same([weight != 0 for weight in arrays(model.optimizer.masked_variables)], first[0])
+    assert ks.summary(model, "dict")["total"]["active"] == 48
+    masks = []
+    fit(model, ks.UpdateMasks(), keras.callbacks.LambdaCallback(on_train_begin=lambda logs: masks.extend(model.optimizer.masks.values())), epochs=2)
+    assert_same(masks, first[0])  # no weight that came back was lost
+    assert_sparse(model, count=48)
+
+
+@backend
+def test_learning_rate_callbacks():
+    model = compiled()
+    seen = []
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(float(logs["learning_rate"])))
+    fit(model, ks.UpdateMasks(), keras.callbacks.LearningRateScheduler(lambda epoch: 0.05 / 2**epoch), watch)
+    np.testing.assert_allclose(seen, [0.05, 0.025, 0.0125])
+    np.testing.assert_allclose(float(array(model.optimizer.inner_optimizer.learning_rate)), 0.0125)
+
+
+@backend
+def test_reduce_on_plateau():
+    model = compiled()
+    fit(model, ks.UpdateMasks(), keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, mode="max"), epochs=3)
+    np.testing.assert_allclose(float(array(model.optimizer.learning_rate)), 0.0125)
+
+
+@backend
+@pytest.mark.parametrize("weights_only", [True, False])
+def test_resume_from_model_checkpoint(tmp_path, weights_only):
+    path = str(tmp_path / "{epoch}") + (".weights.h5" if weights_only else ".keras")
+    model = compiled()
+    start = model.get_weights()
+    fit(model, ks.UpdateMasks(), keras.callbacks.ModelCheckpoint(path, save_weights_only=weights_only), epochs=5)
+    if weights_only:
+        resumed = compiled()
+        resumed.set_weights(start)
+        resumed.optimizer.build(resumed)
+        resumed.load_weights(path.format(epoch=2))
+    else:
+        resumed = keras.models.load_model(path.format(epoch=2))
+    fit(resumed, ks.UpdateMasks(), initial_epoch=2, epochs=5)
+    assert_same(resumed.get_weights(), model.get_weights())
+    assert_same(list(resumed.optimizer.masks.values()), list(model.optimizer.masks.values()))
+
+
+@backend
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("every", [None, 3])
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_backup_and_restore_goes_on_as_if_undisturbed(tmp_path, ours_first, every, alone):
+    def run(*further):
+        keras.utils.set_random_seed(1)
+        model = compiled(sgd() if alone else None)
+        ours, backup = ks.UpdateMasks(every, **({"density": 0.25} if alone else {})), keras.callbacks.BackupAndRestore(str(tmp_path))
+        callbacks = [ours, backup] if ours_first else [backup, ours]
+        try:
+            fit(model, *callbacks, *further, epochs=5)
+        except KeyboardInterrupt:
+            return None
+        return arrays(model.optimizer.variables) + model.get_weights()
+
+    undisturbed = run()
+    assert run(Interrupt(3, 1)) is None
+    assert_same(run(), undisturbed)
+
+
+@backend
+def test_backup_in_the_midst_of_an_epoch_does_not_update_twice(tmp_path, updates):
+    for interruption in (Interrupt(1, 2), None):
+        keras.utils.set_random_seed(1)
+        model = compiled()
+        backup = keras.callbacks.BackupAndRestore(str(tmp_path), save_freq=1)
+        callbacks = [ks.UpdateMasks(), backup, *([interruption] if interruption else [])]
+        if interruption:
+            with pytest.raises(KeyboardInterrupt):
+                fit(model, *callbacks)
+        else:
+            fit(model, *callbacks)
+    assert updates == [4, 11]  # the second epoch begins at step 4, is resumed at 7, and made again from its first batch
+    assert_sparse(model, count=48)

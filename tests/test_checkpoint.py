@@ -1,0 +1,144 @@
+"""What is saved of a sparse run, and what may be loaded into one."""
+
+import keras
+import pytest
+from helpers import active, arrays, assert_same, assert_sparse, built, compiled, fit, sgd, toy_data, toy_model
+
+import keras_sparse as ks
+
+backend = pytest.mark.backend
+HIDDEN = "toy/hidden/kernel"
+
+
+# --- state
+
+
+@backend
+def test_every_variable_is_listed_once():
+    model = built(gradient_momentum=0.9)
+    variables = model.optimizer.variables
+    assert len({id(variable) for variable in variables}) == len(variables)
+    names = [variable.path for variable in variables]
+    assert {id(variable) for variable in model.optimizer.inner_optimizer.variables} < {id(variable) for variable in variables}
+    assert sum("mask" in name for name in names) == 2
+    assert sum("gradient_average" in name.split("/")[-1] for name in names) == 2
+
+
+@backend
+def test_weights_alone_carry_the_masks(tmp_path):
+    model = compiled()
+    fit(model, ks.UpdateMasks())
+    model.save_weights(tmp_path / "all.weights.h5")
+    other = built(seed=1)
+    other.load_weights(tmp_path / "all.weights.h5")
+    assert_same(arrays(other.optimizer.variables), arrays(model.optimizer.variables))
+    assert_same(other.get_weights(), model.get_weights())
+
+
+def test_tensorflow_checkpoints_carry_the_masks(tmp_path):
+    import tensorflow as tf
+
+    model = compiled()
+    fit(model, ks.UpdateMasks())
+    path = tf.train.Checkpoint(model=model, optimizer=model.optimizer).save(str(tmp_path / "checkpoint"))
+    other = built(seed=1)
+    tf.train.Checkpoint(model=other, optimizer=other.optimizer).restore(path).assert_existing_objects_matched()
+    for one in (model, other):
+        fit(one, ks.UpdateMasks())
+    assert_same(other.get_weights(), model.get_weights())
+    assert_same(list(other.optimizer.masks.values()), list(model.optimizer.masks.values()))
+
+
+def test_a_checkpoint_without_masks_says_what_to_do_and_it_works(tmp_path):
+    sparse = compiled()
+    fit(sparse, ks.UpdateMasks())
+    expected = sparse.optimizer.masks
+    sparse.compile(sgd(), "mse")
+    sparse.optimizer.build(sparse.trainable_variables)
+    sparse.save_weights(tmp_path / "plain.weights.h5")
+    with pytest.raises(ValueError, match='holds no masks and this is a sparse run.*initial_masks="nonzero"'):
+        built().load_weights(tmp_path / "plain.weights.h5")
+    recovered = compiled(ks.SparseMomentum(sgd(), 0.25, initial_masks="nonzero"))
+    with pytest.warns(UserWarning, match="Skipping variable loading for optimizer"):  # Keras' own
+        recovered.load_weights(tmp_path / "plain.weights.h5")  # before the optimizer is built, as the message says
+    fit(recovered, ks.UpdateMasks(every=3), epochs=1)
+    assert active(recovered.optimizer) == sum(int(mask.sum()) for mask in expected.values())
+
+
+def test_masks_need_a_built_optimizer(tmp_path):
+    built().save_weights(tmp_path / "sparse.weights.h5")
+    with pytest.raises(ValueError, match=r"call `optimizer.build\(model\)` before loading"):
+        compiled().load_weights(tmp_path / "sparse.weights.h5")
+
+
+def test_masks_of_another_model_are_refused(tmp_path):
+    one = built()
+    store = {}
+    one.optimizer.save_own_variables(store)
+    other = compiled(model=toy_model(outputs=5))
+    other.optimizer.build(other)
+    with pytest.raises(ValueError, match=r"masks are of another model. Received: mask_2 of shape \(16, 4\)"):
+        other.optimizer.load_own_variables(store)
+
+
+@backend
+def test_a_checkpoint_says_which_weights_are_masked(tmp_path):
+    one = built(dense="head")
+    fit(one, ks.UpdateMasks())
+    one.save_weights(tmp_path / "one.weights.h5")
+    model = built()
+    model.load_weights(tmp_path / "one.weights.h5")
+    assert list(model.optimizer.masks) == [HIDDEN]
+    fit(model, ks.UpdateMasks())
+    assert_sparse(model, count=32)
+
+
+@backend
+def test_compiling_again_with_the_same_optimizer_keeps_the_masks():
+    model = compiled()
+    fit(model, ks.UpdateMasks())
+    before = model.optimizer.masks
+    model.compile(model.optimizer, "mae")
+    assert_same(list(model.optimizer.masks.values()), list(before.values()))
+    fit(model, ks.UpdateMasks())
+    assert_sparse(model, count=48)
+
+
+def test_weights_that_are_not_of_this_run_are_refused():
+    model = compiled()
+    fit(model, ks.UpdateMasks())
+    model.set_weights(toy_model().get_weights())
+    with pytest.raises(ValueError, match="not those of this sparse run: 192 of them are not zero and the masks have 48 active"):
+        fit(model, ks.UpdateMasks())
+
+
+@backend
+def test_set_weights_sets_what_is_delegated_too():
+    model, other = compiled(), compiled()
+    fit(model, ks.UpdateMasks())
+    values = arrays(model.optimizer.variables)
+    other.optimizer.build(other)
+    other.optimizer.set_weights(values)
+    assert_same(arrays(other.optimizer.variables), values)
+    with pytest.raises(ValueError, match=rf"one array for each of the {len(values)} variables. Received: {len(values) - 1} arrays"):
+        other.optimizer.set_weights(values[1:])
+
+
+@backend
+def test_weights_of_one_path_keep_masks_of_their_own(tmp_path):
+    """Loading drops the names of nested Sequentials: a/d/kernel and b/d/kernel are both d/kernel then."""
+
+    def part(name):
+        return keras.Sequential([keras.Input((8,)), keras.layers.Dense(8, name="d")], name=name)
+
+    inputs = keras.Input((8,))
+    model = compiled(model=keras.Model(inputs, part("b")(part("a")(inputs))))
+    data = toy_data(outputs=8)
+    fit(model, ks.UpdateMasks(), data=data)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert_same(list(loaded.optimizer.masks.values()), list(model.optimizer.masks.values()))
+    callback = ks.UpdateMasks()
+    fit(loaded, callback, data=data)
+    assert_sparse(loaded, count=32)
+    assert len(callback.history) == 3
