@@ -42,6 +42,17 @@ def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
     return list(model._flatten_layers(include_self=False, recursive=True))
 
 
+def own_variables(layer: keras.layers.Layer) -> list[Any]:
+    """The trainable variables that this layer made itself, without those of its sublayers."""
+    return list(layer._trainable_variables)
+
+
+def input_structure(model: keras.Model) -> Any:
+    """The symbolic inputs of a model, structured as its call takes them; None if it knows none."""
+    inputs = getattr(model, "inputs", None)
+    return getattr(model, "_inputs_struct", inputs[0]) if inputs else None
+
+
 def replace_optimizer(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
     """Puts another optimizer into a compiled model: metrics and losses stay, saving knows it, functions are retraced."""
     model.optimizer = optimizer

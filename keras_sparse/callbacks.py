@@ -43,9 +43,7 @@ class UpdateMasks(keras.callbacks.Callback):
 
     def __init__(self, every: str | int | None = None, **settings: Any) -> None:
         super().__init__()
-        if every not in (None, "epoch"):
-            check_positive(every, "every")
-        self.every = every
+        self.every = every if every in (None, "epoch") else check_positive(every, "every")
         self.settings = settings
         if settings:
             SparseMomentum(keras.optimizers.SGD(momentum=0.9), **settings)  # bad settings fail here, not in `fit`
@@ -91,8 +89,7 @@ class UpdateMasks(keras.callbacks.Callback):
         optimizer, open_epoch = self._optimizer, self._optimizer.counter("epoch")
         if open_epoch == 0 or epoch + 1 < open_epoch:  # no training is open, or it was interrupted and is not resumed: this one begins
             steps = self._steps_per_epoch()
-            optimizer.set_counter("training_start", now)
-            optimizer.set_counter("training_stop", -1 if steps is None else now + max(1, steps * (self.params["epochs"] - epoch)))
+            optimizer.start_training(None if steps is None else max(1, steps * (self.params["epochs"] - epoch)), begun_at=now)
             self._warn_if_no_update(epoch, now)
         elif optimizer.counter("training_stop") < 0 and epoch > 0 and now > 0:  # an epoch's length is known by now
             start = optimizer.counter("training_start")

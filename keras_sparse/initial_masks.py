@@ -32,7 +32,9 @@ def initial_mask(kind: str, name: str, weight: np.ndarray, active: int, block_sh
     if kind == "nonzero":
         mask = from_blocks(to_blocks(weight != 0, block_shape) > 0, weight.shape, block_shape)
         if not mask.any():
-            raise ValueError(f'`initial_masks="nonzero"` found no nonzero weight in {name!r}. Load the sparse weights before training starts.')
+            raise ValueError(
+                f'`initial_masks="nonzero"` found no nonzero weight in {name!r}. Load the sparse weights before training starts. Received: {weight.size} zeros'
+            )
         return mask
     score = np.abs(weight) if kind == "magnitude" else rng.random(weight.shape, dtype=np.float32)
     blocks = max(1, round(active / block_size(weight.shape, block_shape)))

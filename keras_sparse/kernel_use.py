@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import tree
 
-from keras_sparse._keras import layers_of
+from keras_sparse._keras import input_structure, layers_of, own_variables
 
 TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
 Shape = tuple[int, ...]
@@ -22,7 +22,7 @@ Shape = tuple[int, ...]
 
 def owners_of_weights(model: keras.Model) -> dict[int, keras.layers.Layer]:
     """{id of a trainable variable: the layer that made it}."""
-    return {id(variable): layer for layer in layers_of(model) for variable in layer._trainable_variables}
+    return {id(variable): layer for layer in layers_of(model) for variable in own_variables(layer)}
 
 
 def output_axes(layer: keras.layers.Layer, rank: int) -> tuple[int, ...]:
@@ -70,10 +70,9 @@ def uses_per_example(model: keras.Model, input_shape: Any = None) -> dict[int, i
 def _zeros(model: keras.Model, input_shape: Any) -> Any:
     if input_shape is not None:
         return np.zeros((1, *input_shape[1:]), "float32")
-    known = getattr(model, "inputs", None)
-    if not known or any(None in tensor.shape[1:] for tensor in tree.flatten(known)):
+    structure = input_structure(model)
+    if structure is None or any(None in tensor.shape[1:] for tensor in tree.flatten(structure)):
         return None
-    structure = model._inputs_struct if hasattr(model, "_inputs_struct") else known[0]
     return tree.map_structure(lambda tensor: np.zeros((1, *tensor.shape[1:]), tensor.dtype), structure)
 
 
@@ -97,7 +96,7 @@ def _recording(layer: keras.layers.Layer, call: Callable[..., Any], uses: dict[i
             cells = getattr(layer.cell, "cells", [layer.cell])
             for cell in cells:
                 uses[id(cell)] = uses.get(id(cell), 0) + int(args[0].shape[1])
-        elif layer._trainable_variables and not isinstance(layer, RNN_CELLS):
+        elif own_variables(layer) and not isinstance(layer, RNN_CELLS):
             first = [tuple(tensor.shape) for tensor in (tree.flatten(args)[0], tree.flatten(outputs)[0])]
             uses[id(layer)] = uses.get(id(layer), 0) + _uses_of_call(layer, *first)
         return outputs

@@ -127,16 +127,17 @@ class SparseMomentum(MaskedOptimizer):
                 )
         super().apply(grads, trainable_variables)
 
-    def start_training(self, steps: int | None) -> None:
+    def start_training(self, steps: int | None, begun_at: int | None = None) -> None:
         """Says how long the training is that starts now, for schedules that follow it. ``fit`` with the callback does it.
 
         Args:
-            steps: optimizer steps from now to the end; None: not known.
+            steps: optimizer steps from its beginning to its end; None: not known.
+            begun_at: the optimizer step at which it began; None: now.
         """
         check_positive(steps, "steps")
-        step = self.step()
-        self.set_counter("training_start", step)
-        self.set_counter("training_stop", -1 if steps is None else step + steps)
+        start = self.step() if begun_at is None else begun_at
+        self.set_counter("training_start", start)
+        self.set_counter("training_stop", -1 if steps is None else start + steps)
 
     def update_masks(self) -> None:
         """One mask update: prune, redistribute, grow, and mask the weights.

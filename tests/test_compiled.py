@@ -123,3 +123,9 @@ def test_terminate_on_nan_ends_quietly():
     history = fit(model, ks.UpdateMasks(), keras.callbacks.TerminateOnNaN(), data=(x * np.nan, y))
     assert len(history.epoch) == 1
     assert active(model.optimizer) == 48
+
+
+def test_numbers_may_be_numpys():
+    """A period that is no Python int must not be taken for "every epoch"."""
+    assert type(ks.UpdateMasks(every=np.int64(3)).every) is int
+    assert ks.SparseMomentum(sgd(), np.float32(0.25), prune_rate=np.float32(0.5)).density == 0.25

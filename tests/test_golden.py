@@ -23,7 +23,10 @@ LAYERS = ("fc1.weight", "fc2.weight", "fc3.weight")
 
 def test_second_layer_agrees_to_the_last_weight():
     golden = np.load(EXCERPT)
-    unpack = lambda name: np.unpackbits(golden[name], count=30000).astype(bool).reshape(300, 100)  # noqa: E731
+
+    def unpack(name):
+        return np.unpackbits(golden[name], count=30000).astype(bool).reshape(300, 100)
+
     mask, weight = unpack("mask"), np.zeros((300, 100), np.float32)
     weight[mask] = golden["active_weights"]
     counts = Counts(golden["active"], golden["size"] - golden["active"], np.ones(3, np.int64), golden["share"])
