@@ -133,7 +133,7 @@ def get(value: Any, argument: str) -> Schedule:
         return TfmotDensity(value)
     if callable(value):
         return value
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and 0.0 <= value <= 1.0:
+    if isinstance(value, numbers.Real) and not isinstance(value, bool) and 0.0 <= float(value) <= 1.0:
         return float(value)
     raise ValueError(f"`{argument}` must be a number in [0, 1] or a schedule. Received: {argument}={value!r}")
 

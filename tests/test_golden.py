@@ -43,7 +43,10 @@ def test_second_layer_agrees_to_the_last_weight():
 @pytest.mark.skipif(not RECORDING, reason="GOLDEN_MASKS does not name the whole recording; the excerpt above was compared")
 def test_whole_recording_agrees_where_the_published_code_loses_no_picks():
     golden = np.load(RECORDING)
-    read = lambda when, what, name: golden[f"{when}/{what}/{name}"].T.copy()  # noqa: E731
+
+    def read(when, what, name):
+        return golden[f"{when}/{what}/{name}"].T.copy()
+
     layers = [MaskedLayer(n, read("pre", "w", n), read("pre", "mask", n).astype(bool), read("pre", "mom", n)) for n in LAYERS]
     new = update_masks(layers, 0.48789, scores.magnitude, scores.mean_momentum, scores.momentum, np.random.default_rng(0))
     assert [int(mask.sum()) for mask in new] == [8811, 3397, 990]
