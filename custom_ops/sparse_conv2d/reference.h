@@ -21,8 +21,8 @@ void ForEachMultiplication(const ConvSizes& s, Use use) {
             const int64_t out = (n * s.out_height + oy) * s.out_width + ox;
             for (int64_t i = 0; i < s.in_channels; ++i)
               for (int64_t o = 0; o < s.out_channels; ++o)
-                use(pixel * s.in_channels + i,
-                    ((ky * s.kernel_width + kx) * s.in_channels + i) * s.out_channels + o, out * s.out_channels + o);
+                use(pixel * s.in_channels + i, ((ky * s.kernel_width + kx) * s.in_channels + i) * s.out_channels + o,
+                    out * s.out_channels + o);
           }
 }
 

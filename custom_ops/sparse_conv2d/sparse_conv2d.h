@@ -26,8 +26,8 @@ struct ConvSizes {
 // The three products of a training step.
 enum class Product { kForward, kInputGradient, kKernelGradient };
 
-// One product for one mask: what depends on sizes and mask alone, computed once. Immutable, so any number of threads may
-// run it at the same time.
+// One product for one mask: what depends on sizes and mask alone, computed once. Immutable, so any number of threads
+// may run it at the same time.
 class ConvPlan {
  public:
   virtual ~ConvPlan() = default;

@@ -1,0 +1,31 @@
+// Which weights are active, in the order in which the loops use them?
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "custom_ops/common/packed_mask.h"
+#include "custom_ops/sparse_conv2d/kernels.h"
+#include "custom_ops/sparse_conv2d/lattice.h"
+#include "custom_ops/sparse_conv2d/packed_pixels.h"
+#include "custom_ops/sparse_conv2d/tiling.h"
+
+namespace keras_sparse {
+
+struct ActiveList {
+  std::vector<int32_t> part_outputs;
+  std::vector<int64_t> first_segment, first_active;
+  std::vector<Segment> segments;
+  std::vector<int32_t> offsets;  // bytes into the packed pixels
+  std::vector<int32_t> weight;   // its place in the kernel
+  int32_t longest_segment = 0;
+};
+
+// `transposed`: the kernel's output channels are what is summed over, as in the input gradient.
+ActiveList MakeActiveList(const PackedMask& mask, const ConvSizes& sizes, bool transposed, const Lattice& lattice,
+                          const PackedPixels& packed, const Tiling& tiling, int lanes);
+
+// How many weights each tap of the kernel has.
+std::vector<int64_t> ActivePerTap(const PackedMask& mask, const ConvSizes& sizes);
+
+}  // namespace keras_sparse

@@ -1,0 +1,73 @@
+// What do the inner loops need to know? Tables of plain numbers, made once per mask, and pointers.
+//
+// One lane of a vector is one tile of output pixels; kLanes tiles, a group, are computed at once, for all output
+// channels:
+//   for each block of input channels:
+//     pack: the input pixels that the tiles see, [channel of the block][slot][lane]; zeros outside of the image
+//     for each output channel: for each active weight: tile of sums += weight * tile of packed pixels
+// A weight's tap and channel are one offset into the packed pixels, so a sum never sees borders, strides or channels.
+#pragma once
+
+#include <cstdint>
+
+namespace keras_sparse {
+
+// Active weights of one output channel within a block of input channels.
+struct Segment {
+  int32_t output;
+  int32_t count;
+};
+
+// The tile shapes that loops are compiled for: up to 16 sums stay in registers, 12 where there are 16 registers.
+constexpr int kMaxTile = 16;
+
+struct PassTables {
+  // Output pixel of tile row r in tile ty: out_y0 + (ty * tile_h + r) * out_step_y, if ty * tile_h + r < grid_h.
+  int32_t tile_h, tile_w, tiles_y, tiles_x, grid_h, grid_w;
+  int64_t tiles;  // of all images
+  int32_t out_h, out_w, out_y0, out_x0, out_step_y, out_step_x;
+  int64_t out_channels;
+
+  // The pixel in slot[i] of the packed tile ty, tx is input pixel (ty * tile_h * in_step_y + dy[i], ... + dx[i]).
+  int32_t in_h, in_w, in_step_y, in_step_x;
+  int64_t in_channels;
+  int32_t slots, pixels;  // slots that a channel takes, and how many of them are filled
+  const int32_t *slot, *dy, *dx;
+  int32_t row_stride;  // slots from one row of a tile to the next
+
+  // Active weights by [part of the output channels][block of input channels]; the first block names every output.
+  int32_t block_channels, blocks, parts;
+  const int32_t* part_outputs;   // parts + 1: first output channel of each part, multiples of 16
+  const int64_t* first_segment;  // parts * blocks + 1
+  const int64_t* first_active;   // parts * blocks + 1
+  const Segment* segments;
+  const int32_t* offsets;  // bytes from the beginning of the packed pixels, one per active weight
+  int32_t longest_segment;
+};
+
+// One part of the work: a range of groups of tiles, and one part of the output channels.
+struct Work {
+  int64_t first_group, end_group;
+  int32_t part;
+  float* scratch;  // ScratchFloats, aligned to 64 bytes
+};
+
+struct Kernels {
+  const char* name;
+  int lanes;
+  int max_tile;  // sums that fit the registers
+  int64_t (*scratch_floats)(const PassTables& tables, int32_t part);
+  // outputs = sums of weights (in the order of `offsets`) times inputs
+  void (*multiply)(const PassTables& tables, const float* inputs, const float* weights, float* outputs, Work work);
+  // sums[i] = sum over the pixels of this work of input times output gradient, i in the order of `offsets`; only the
+  // weights of work.part; zero before. `lane_sums`: lanes zeros per active weight of the part, or null: reduced at
+  // once.
+  void (*gradient)(const PassTables& tables, const float* inputs, const float* output_gradient, float* sums,
+                   float* lane_sums, Work work);
+};
+
+const Kernels* PortableKernels();
+const Kernels* Avx2Kernels();
+const Kernels* Avx512Kernels();
+
+}  // namespace keras_sparse

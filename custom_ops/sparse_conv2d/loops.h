@@ -1,0 +1,331 @@
+// The loops themselves, compiled once for each set of instructions; kernels.h says what they do.
+#pragma once
+
+#include "custom_ops/common/vector.h"
+#include "custom_ops/sparse_conv2d/kernels.h"
+
+namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS {
+
+// --- where the pixels of a group of tiles lie
+
+// Of tile `first + lane`: image, and the place of its first pixel in the output grid. Lanes beyond the last tile lie
+// outside of every image.
+struct Places {
+  int64_t image[kLanes];
+  int32_t y[kLanes], x[kLanes];
+};
+
+KS_INLINE void FindPlaces(const PassTables& t, int64_t group, Places& places) {
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const int64_t tile = group * kLanes + lane;
+    const bool inside = tile < t.tiles;
+    const int32_t per_image = t.tiles_y * t.tiles_x;
+    const int32_t in_image = static_cast<int32_t>(tile % per_image);
+    places.image[lane] = inside ? tile / per_image : 0;
+    places.y[lane] = inside ? in_image / t.tiles_x * t.tile_h : t.grid_h;
+    places.x[lane] = inside ? in_image % t.tiles_x * t.tile_w : t.grid_w;
+  }
+}
+
+// pixels[i][lane]: the first channel of the input pixel in slot[i], or zeros.
+KS_INLINE void FindInputs(const PassTables& t, const Places& places, const float* inputs, const float* zeros,
+                          const float** pixels) {
+  const uint32_t height = t.in_h, width = t.in_w;
+  int64_t image[kLanes];
+  int32_t y0[kLanes], x0[kLanes];
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const bool inside = places.y[lane] < t.grid_h;
+    image[lane] = places.image[lane] * t.in_h * t.in_w;
+    y0[lane] = inside ? places.y[lane] * t.in_step_y : -(1 << 30);
+    x0[lane] = places.x[lane] * t.in_step_x;
+  }
+  for (int32_t i = 0; i < t.pixels; ++i) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const int32_t y = y0[lane] + t.dy[i], x = x0[lane] + t.dx[i];
+      const bool inside = (static_cast<uint32_t>(y) < height) & (static_cast<uint32_t>(x) < width);
+      const int64_t pixel = image[lane] + static_cast<int64_t>(y) * t.in_w + x;
+      pixels[i * kLanes + lane] = inside ? inputs + pixel * t.in_channels : zeros;
+    }
+  }
+}
+
+// pixels[i][lane]: the first channel of the output pixel i of the tile, or `outside`.
+template <class Float>
+KS_INLINE void FindOutputs(const PassTables& t, const Places& places, Float* outputs, Float* outside, Float** pixels) {
+  for (int32_t i = 0; i < t.tile_h * t.tile_w; ++i) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const int32_t row = places.y[lane] + i / t.tile_w, column = places.x[lane] + i % t.tile_w;
+      const int64_t y = t.out_y0 + static_cast<int64_t>(row) * t.out_step_y;
+      const int64_t x = t.out_x0 + static_cast<int64_t>(column) * t.out_step_x;
+      const bool inside = row < t.grid_h && column < t.grid_w;
+      const int64_t pixel = (places.image[lane] * t.out_h + y) * t.out_w + x;
+      pixels[i * kLanes + lane] = inside ? outputs + pixel * t.out_channels : outside;
+    }
+  }
+}
+
+// --- between channels side by side and lanes side by side
+
+// rows[channel * stride + lane] = pixels[lane][channel] for the first `channels` channels from `first` on.
+KS_INLINE void ToLanes(const float* const* pixels, int64_t first, int64_t channels, float* rows, int64_t stride) {
+  for (int64_t c = 0; c < channels; c += kLanes) {
+    const int64_t left = channels - c;
+    Vector r[kLanes];
+    if (left >= kLanes) {
+      for (int lane = 0; lane < kLanes; ++lane) r[lane] = LoadUnaligned(pixels[lane] + first + c);
+    } else {
+      for (int lane = 0; lane < kLanes; ++lane) r[lane] = LoadPart(pixels[lane] + first + c, static_cast<int>(left));
+    }
+    Transpose(r);
+    const int rows_left = left < kLanes ? static_cast<int>(left) : kLanes;
+    for (int i = 0; i < rows_left; ++i) Store(rows + (c + i) * stride, r[i]);
+  }
+}
+
+// The other way round.
+KS_INLINE void FromLanes(const float* rows, int64_t stride, int64_t first, int64_t channels, float* const* pixels) {
+  for (int64_t c = 0; c < channels; c += kLanes) {
+    const int64_t left = channels - c;
+    Vector r[kLanes];
+    for (int i = 0; i < kLanes; ++i) r[i] = i < left ? Load(rows + (c + i) * stride) : Vector{};
+    Transpose(r);
+    if (left >= kLanes) {
+      for (int lane = 0; lane < kLanes; ++lane) StoreUnaligned(pixels[lane] + first + c, r[lane]);
+    } else {
+      for (int lane = 0; lane < kLanes; ++lane) StorePart(pixels[lane] + first + c, r[lane], static_cast<int>(left));
+    }
+  }
+}
+
+// --- one segment
+
+// sums[pixel of the tile] += weight * packed pixels, for each active weight of the segment.
+template <int H, int W>
+KS_INLINE void MultiplySegment(const float* packed, int64_t row_bytes, const int32_t* offsets, const float* weights,
+                               int32_t count, bool is_first, float* sums) {
+  Vector s[H * W];
+  if (is_first) {
+    for (int i = 0; i < H * W; ++i) s[i] = Vector{};
+  } else {
+#pragma GCC unroll 16
+    for (int i = 0; i < H * W; ++i) s[i] = Load(sums + i * kLanes);
+  }
+  for (int32_t k = 0; k < count; ++k) {
+    const char* p = reinterpret_cast<const char*>(packed) + offsets[k];
+    const Vector weight = Broadcast(weights[k]);
+#pragma GCC unroll 4
+    for (int y = 0; y < H; ++y)
+#pragma GCC unroll 16
+      for (int x = 0; x < W; ++x) {
+        const float* pixel = reinterpret_cast<const float*>(p + y * row_bytes) + x * kLanes;
+        s[y * W + x] = MultiplyAdd(weight, Load(pixel), s[y * W + x]);
+      }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < H * W; ++i) Store(sums + i * kLanes, s[i]);
+}
+
+// products[k] (+)= sum over the tile of gradient * packed pixels, lane by lane, for each active weight of the segment.
+template <int H, int W, bool kAdd>
+KS_INLINE void GradientSegment(const float* packed, int64_t row_bytes, const int32_t* offsets, int32_t count,
+                               const float* gradient, float* products) {
+  Vector g[H * W];
+#pragma GCC unroll 16
+  for (int i = 0; i < H * W; ++i) g[i] = Load(gradient + i * kLanes);
+  for (int32_t k = 0; k < count; ++k) {
+    const char* p = reinterpret_cast<const char*>(packed) + offsets[k];
+    Vector s[2] = {kAdd ? Load(products + k * kLanes) : Vector{}, Vector{}};
+#pragma GCC unroll 4
+    for (int y = 0; y < H; ++y)
+#pragma GCC unroll 16
+      for (int x = 0; x < W; ++x) {
+        const float* pixel = reinterpret_cast<const float*>(p + y * row_bytes) + x * kLanes;
+        Vector& sum = s[(y * W + x) % 2];
+        sum = MultiplyAdd(g[y * W + x], Load(pixel), sum);
+      }
+    Store(products + k * kLanes, s[0] + s[1]);
+  }
+}
+
+// --- the scratch of one piece of work
+
+constexpr int kProducts = 64;  // gradients per lane that wait to be summed, at least
+
+struct Scratch {
+  float *zeros, *outside, *packed, *sums, *products;
+  const float** inputs;
+  float** outputs;
+  int64_t floats;
+
+  Scratch(const PassTables& t, int32_t part, float* memory) {
+    const int64_t outputs_of_part = t.part_outputs[part + 1] - t.part_outputs[part], tile = t.tile_h * t.tile_w;
+    float* next = memory;
+    const auto take = [&next](int64_t count) {
+      float* taken = next;
+      next += (count + 15) / 16 * 16;
+      return taken;
+    };
+    zeros = take(t.in_channels > t.out_channels ? t.in_channels : t.out_channels);
+    outside = take(t.out_channels);
+    packed = take(static_cast<int64_t>(t.block_channels) * t.slots * kLanes);
+    sums = take(outputs_of_part * tile * kLanes);
+    products = take((kProducts + kLanes + t.longest_segment) * kLanes);
+    inputs = reinterpret_cast<const float**>(take(static_cast<int64_t>(t.pixels) * kLanes * 2));
+    outputs = reinterpret_cast<float**>(take(tile * kLanes * 2));
+    floats = next - memory;
+  }
+};
+static_assert(sizeof(float*) <= 2 * sizeof(float), "two floats hold a pointer");
+
+inline int64_t ScratchFloats(const PassTables& tables, int32_t part) { return Scratch(tables, part, nullptr).floats; }
+
+KS_INLINE void Pack(const PassTables& t, const Scratch& scratch, int32_t block) {
+  const int64_t first = static_cast<int64_t>(block) * t.block_channels, left = t.in_channels - first;
+  const int64_t channels = left < t.block_channels ? left : t.block_channels;
+  for (int32_t i = 0; i < t.pixels; ++i)
+    ToLanes(scratch.inputs + i * kLanes, first, channels, scratch.packed + t.slot[i] * kLanes,
+            static_cast<int64_t>(t.slots) * kLanes);
+}
+
+// --- one piece of work
+
+template <int H, int W>
+void Multiply(const PassTables& t, const float* inputs, const float* weights, float* outputs, Work work) {
+  const Scratch scratch(t, work.part, work.scratch);
+  for (int64_t i = 0; i < t.in_channels; ++i) scratch.zeros[i] = 0;
+  const int64_t first_output = t.part_outputs[work.part], row_bytes = int64_t{t.row_stride} * kVectorBytes;
+  constexpr int64_t kTile = H * W * kLanes;
+  Places places;
+  for (int64_t group = work.first_group; group < work.end_group; ++group) {
+    FindPlaces(t, group, places);
+    FindInputs(t, places, inputs, scratch.zeros, scratch.inputs);
+    for (int32_t block = 0; block < t.blocks; ++block) {
+      const int64_t list = int64_t{work.part} * t.blocks + block;
+      if (t.first_active[list] < t.first_active[list + 1]) Pack(t, scratch, block);
+      int64_t active = t.first_active[list];
+      for (int64_t i = t.first_segment[list]; i < t.first_segment[list + 1]; ++i) {
+        const Segment segment = t.segments[i];
+        MultiplySegment<H, W>(scratch.packed, row_bytes, t.offsets + active, weights + active, segment.count,
+                              block == 0, scratch.sums + (segment.output - first_output) * kTile);
+        active += segment.count;
+      }
+    }
+    FindOutputs(t, places, outputs, scratch.outside, scratch.outputs);
+    const int64_t channels = t.part_outputs[work.part + 1] - first_output;
+    for (int i = 0; i < H * W; ++i)
+      FromLanes(scratch.sums + i * kLanes, kTile, first_output, channels, scratch.outputs + i * kLanes);
+  }
+}
+
+// Moves whole vectors' worth of products into sums, and what is left over to the front. Returns how many are left.
+KS_INLINE int32_t SumProducts(float* products, int32_t count, float** sums) {
+  int32_t done = 0;
+  for (; done + kLanes <= count; done += kLanes, *sums += kLanes)
+    StoreUnaligned(*sums, LoadUnaligned(*sums) + SumOfEach(products + done * kLanes));
+  for (int32_t i = 0; i < count - done; ++i) Store(products + i * kLanes, Load(products + (done + i) * kLanes));
+  return count - done;
+}
+
+template <int H, int W>
+KS_INLINE void GradientOfBlock(const PassTables& t, const Scratch& scratch, int64_t list, int64_t first_output,
+                               float* sums, float* lane_sums) {
+  const int64_t row_bytes = int64_t{t.row_stride} * kVectorBytes;
+  constexpr int64_t kTile = H * W * kLanes;
+  const int64_t first_of_part = t.first_active[list / t.blocks * t.blocks];
+  int64_t active = t.first_active[list];
+  int32_t waiting = 0;
+  for (int64_t i = t.first_segment[list]; i < t.first_segment[list + 1]; ++i) {
+    const Segment segment = t.segments[i];
+    const float* gradient = scratch.sums + (segment.output - first_output) * kTile;
+    if (lane_sums != nullptr) {
+      GradientSegment<H, W, true>(scratch.packed, row_bytes, t.offsets + active, segment.count, gradient,
+                                  lane_sums + (active - first_of_part) * kLanes);
+    } else {
+      GradientSegment<H, W, false>(scratch.packed, row_bytes, t.offsets + active, segment.count, gradient,
+                                   scratch.products + waiting * kLanes);
+      waiting += segment.count;
+      if (waiting >= kProducts) waiting = SumProducts(scratch.products, waiting, &sums);
+    }
+    active += segment.count;
+  }
+  if (lane_sums != nullptr) return;
+  waiting = SumProducts(scratch.products, waiting, &sums);
+  if (waiting == 0) return;
+  for (int32_t i = waiting; i < kLanes; ++i) Store(scratch.products + i * kLanes, Vector{});
+  const Vector last = SumOfEach(scratch.products);
+  for (int32_t i = 0; i < waiting; ++i) sums[i] += last[i];
+}
+
+template <int H, int W>
+void Gradient(const PassTables& t, const float* inputs, const float* output_gradient, float* sums, float* lane_sums,
+              Work work) {
+  const Scratch scratch(t, work.part, work.scratch);
+  const int64_t zeros = t.in_channels > t.out_channels ? t.in_channels : t.out_channels;
+  for (int64_t i = 0; i < zeros; ++i) scratch.zeros[i] = 0;
+  const int64_t first_output = t.part_outputs[work.part], channels = t.part_outputs[work.part + 1] - first_output;
+  constexpr int64_t kTile = H * W * kLanes;
+  Places places;
+  for (int64_t group = work.first_group; group < work.end_group; ++group) {
+    FindPlaces(t, group, places);
+    FindInputs(t, places, inputs, scratch.zeros, scratch.inputs);
+    const float** gradients = const_cast<const float**>(scratch.outputs);
+    FindOutputs<const float>(t, places, output_gradient, scratch.zeros, gradients);
+    for (int i = 0; i < H * W; ++i)
+      ToLanes(gradients + i * kLanes, first_output, channels, scratch.sums + i * kLanes, kTile);
+    for (int32_t block = 0; block < t.blocks; ++block) {
+      const int64_t list = int64_t{work.part} * t.blocks + block;
+      if (t.first_active[list] == t.first_active[list + 1]) continue;
+      Pack(t, scratch, block);
+      GradientOfBlock<H, W>(t, scratch, list, first_output, sums + t.first_active[list], lane_sums);
+    }
+  }
+  if (lane_sums == nullptr) return;
+  const int64_t begin = t.first_active[int64_t{work.part} * t.blocks];
+  const int64_t end = t.first_active[int64_t{work.part + 1} * t.blocks];
+  for (int64_t i = begin; i < end; i += kLanes) {
+    const float* rows = lane_sums + (i - begin) * kLanes;
+    if (i + kLanes <= end) {
+      StoreUnaligned(sums + i, SumOfEach(rows));
+    } else {
+      for (int64_t k = i; k < end; ++k, rows += kLanes) {
+        sums[k] = 0;
+        for (int lane = 0; lane < kLanes; ++lane) sums[k] += rows[lane];
+      }
+    }
+  }
+}
+
+// --- which loop is for a tile
+
+constexpr int kMaxSums = kLanes == 16 ? 16 : 12;
+
+// Calls use(number H, number W) for the tile shape of the tables.
+#define KS_FOR_TILES(DO)                                                                                        \
+  DO(1, 1)                                                                                                      \
+  DO(1, 2) DO(1, 4) DO(1, 7) DO(1, 8) DO(1, 12) DO(1, 16) DO(2, 1) DO(2, 2) DO(2, 4) DO(2, 6) DO(2, 7) DO(2, 8) \
+      DO(3, 1) DO(3, 2) DO(3, 4) DO(4, 1) DO(4, 2) DO(4, 3) DO(4, 4)
+
+inline void MultiplyAny(const PassTables& t, const float* inputs, const float* weights, float* outputs, Work work) {
+  switch (t.tile_h * 100 + t.tile_w) {
+#define KS_CASE(H, W) \
+  case H * 100 + W:   \
+    return Multiply<H, W>(t, inputs, weights, outputs, work);
+    KS_FOR_TILES(KS_CASE)
+#undef KS_CASE
+  }
+  __builtin_trap();  // a plan chooses from the same list
+}
+
+inline void GradientAny(const PassTables& t, const float* inputs, const float* output_gradient, float* sums,
+                        float* lane_sums, Work work) {
+  switch (t.tile_h * 100 + t.tile_w) {
+#define KS_CASE(H, W) \
+  case H * 100 + W:   \
+    return Gradient<H, W>(t, inputs, output_gradient, sums, lane_sums, work);
+    KS_FOR_TILES(KS_CASE)
+#undef KS_CASE
+  }
+  __builtin_trap();
+}
+
+}  // namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS

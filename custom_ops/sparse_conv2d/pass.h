@@ -1,0 +1,34 @@
+// One pass over a lattice: its tables, and the pieces into which its work is cut.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "custom_ops/sparse_conv2d/active_list.h"
+#include "custom_ops/sparse_conv2d/kernels.h"
+
+namespace keras_sparse {
+
+class Pass {
+ public:
+  Pass(Product product, const ConvSizes& sizes, const Lattice& lattice, const PackedMask& mask, const Kernels& kernels,
+       int threads);
+  Pass(const Pass&) = delete;
+
+  // result = kernel times inputs, on the pixels of this lattice.
+  void Multiply(const float* inputs, const float* kernel, float* result, const Parallel& parallel) const;
+
+  // result = gradient by the active weights; the others are left alone.
+  void Gradient(const float* inputs, const float* output_gradient, float* result, const Parallel& parallel) const;
+
+ private:
+  Work WorkOf(int64_t piece, int64_t pieces_of_groups) const;
+
+  const Kernels& kernels_;
+  PackedPixels packed_;
+  ActiveList list_;
+  PassTables tables_;
+  int64_t groups_;
+};
+
+}  // namespace keras_sparse

@@ -1,0 +1,13 @@
+// The loops for every other processor, in vectors of 4 lanes that any compiler knows.
+#include "custom_ops/sparse_conv2d/loops.h"
+
+namespace keras_sparse {
+
+const Kernels* PortableKernels() {
+  static const Kernels kernels = {
+      "portable",           portable::kLanes, portable::kMaxSums, portable::ScratchFloats, portable::MultiplyAny,
+      portable::GradientAny};
+  return &kernels;
+}
+
+}  // namespace keras_sparse

@@ -1,0 +1,64 @@
+#include "custom_ops/sparse_conv2d/tiling.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "custom_ops/sparse_conv2d/packed_pixels.h"
+
+namespace keras_sparse {
+namespace {
+
+constexpr int kTiles[][2] = {{1, 1}, {1, 2}, {1, 4}, {1, 7}, {1, 8}, {1, 12}, {1, 16}, {2, 1}, {2, 2}, {2, 4},
+                             {2, 6}, {2, 7}, {2, 8}, {3, 1}, {3, 2}, {3, 4},  {4, 1},  {4, 2}, {4, 3}, {4, 4}};
+
+int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+int64_t Groups(const Lattice& lattice, const LatticeWork& work, int tile_h, int tile_w, int lanes) {
+  return DivideUp(work.batch * DivideUp(lattice.grid_h, tile_h) * DivideUp(lattice.grid_w, tile_w), lanes);
+}
+
+// Cycles, roughly: two multiplications a cycle and two more cycles a weight, about five a vector that changes its
+// layout.
+double Cost(const Lattice& lattice, const LatticeWork& work, int tile_h, int tile_w, int lanes) {
+  const int tile = tile_h * tile_w;
+  const double pixels = static_cast<double>(PackPixels(lattice, tile_h, tile_w).slot.size());
+  const double group =
+      work.active * (tile / 2.0 + 2) + 5.0 * work.in_channels * pixels + 5.0 * work.out_channels * tile;
+  return Groups(lattice, work, tile_h, tile_w, lanes) * group;
+}
+
+int32_t BlockChannels(const LatticeWork& work, int64_t taps, int64_t slots, int lanes) {
+  const int64_t channel_bytes = std::max<int64_t>(1, slots) * lanes * 4;
+  static const int64_t l1 = getenv("KS_L1") ? atoi(getenv("KS_L1")) : 40 * 1024;
+  static const int64_t l2 = getenv("KS_L2") ? atoi(getenv("KS_L2")) : 300 * 1024;
+  static const double per = getenv("KS_PER") ? atof(getenv("KS_PER")) : 8;
+  const double active_per_channel =
+      std::max(1e-9, static_cast<double>(work.active) / work.in_channels / work.out_channels);
+  const double wanted = per / active_per_channel;
+  const double fits_l1 = static_cast<double>(l1) / channel_bytes, fits_l2 = static_cast<double>(l2) / channel_bytes;
+  const double channels =
+      std::min({std::max(fits_l1, wanted), std::max(16.0, fits_l2), static_cast<double>(work.in_channels)});
+  return static_cast<int32_t>(std::max<int64_t>(16, static_cast<int64_t>(channels + 8) / 16 * 16));
+}
+
+}  // namespace
+
+Tiling ChooseTiling(const Lattice& lattice, const LatticeWork& work, int lanes, int max_tile, int threads) {
+  Tiling best = {1, 1, 16, 1};
+  double best_cost = -1;
+  for (const auto& [tile_h, tile_w] : kTiles) {
+    if (tile_h * tile_w > max_tile) continue;
+    const double cost = Cost(lattice, work, tile_h, tile_w, lanes);
+    if (best_cost < 0 || cost < best_cost) best = {tile_h, tile_w, 16, 1}, best_cost = cost;
+  }
+  best.block_channels =
+      BlockChannels(work, lattice.taps.size(), PackPixels(lattice, best.tile_h, best.tile_w).slots, lanes);
+  const int64_t groups = Groups(lattice, work, best.tile_h, best.tile_w, lanes);
+  if (groups < 2 * threads)
+    best.parts = static_cast<int32_t>(
+        std::min(DivideUp(work.out_channels, 16), DivideUp(2 * threads, std::max<int64_t>(1, groups))));
+  if (threads == 1) best.parts = 1;
+  return best;
+}
+
+}  // namespace keras_sparse
