@@ -39,6 +39,22 @@ KS_INLINE Vector Load(const float* p) { return *reinterpret_cast<const Vector*>(
 KS_INLINE void Store(float* p, Vector v) { *reinterpret_cast<Vector*>(p) = v; }
 KS_INLINE Vector LoadUnaligned(const float* p) { return *reinterpret_cast<const UnalignedVector*>(p); }
 KS_INLINE void StoreUnaligned(float* p, Vector v) { *reinterpret_cast<UnalignedVector*>(p) = v; }
+// Past the caches; `p` aligned to a vector.
+KS_INLINE void Stream(float* p, Vector v) {
+#if defined(__AVX512F__)
+  _mm512_stream_ps(p, (__m512)v);
+#elif defined(__AVX2__)
+  _mm256_stream_ps(p, (__m256)v);
+#else
+  Store(p, v);
+#endif
+}
+// Before another thread reads what was streamed.
+KS_INLINE void EndOfStream() {
+#if defined(__AVX2__)
+  _mm_sfence();
+#endif
+}
 KS_INLINE Vector Broadcast(float x) { return x - Vector{}; }
 
 KS_INLINE Vector MultiplyAdd(Vector a, Vector b, Vector sum) {

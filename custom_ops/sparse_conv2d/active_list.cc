@@ -82,13 +82,15 @@ ActiveList MakeActiveList(const PackedMask& mask, const ConvSizes& s, bool trans
   });
   segments.Arrange(list);
   list.offsets.resize(list.first_active.back());
-  list.weight.resize(list.first_active.back());
+  list.weight.reserve(list.first_active.back());
+  list.place.reserve(list.first_active.back());
   ForEach(mask, s, transposed, [&](int64_t tap, int64_t channel, int64_t output, int64_t weight) {
     if (slot_of_tap[tap] < 0) return;
     const int64_t place = segments.At(static_cast<int32_t>(channel / tiling.block_channels), output)++;
     const int64_t vector = channel % tiling.block_channels * packed.slots + slot_of_tap[tap];
     list.offsets[place] = static_cast<int32_t>(vector * lanes * sizeof(float));
-    list.weight[place] = static_cast<int32_t>(weight);
+    list.weight.push_back(static_cast<int32_t>(weight));
+    list.place.push_back(static_cast<int32_t>(place));
   });
   return list;
 }

@@ -17,8 +17,10 @@ struct ActiveList {
   std::vector<int64_t> first_segment, first_active;
   std::vector<Segment> segments;
   std::vector<int32_t> offsets;  // bytes into the packed pixels
-  std::vector<int32_t> weight;   // its place in the kernel
   int32_t longest_segment = 0;
+  // The same weights in the order of the kernel, so that it is read from beginning to end.
+  std::vector<int32_t> weight;  // index in the kernel
+  std::vector<int32_t> place;   // index in offsets
 };
 
 // `transposed`: the kernel's output channels are what is summed over, as in the input gradient.

@@ -82,22 +82,36 @@ KS_INLINE void ToLanes(const float* const* pixels, int64_t first, int64_t channe
   }
 }
 
-// The other way round.
+// The other way round. kStream: whole vectors go past the caches, and all addresses are aligned.
+template <bool kStream>
 KS_INLINE void FromLanes(const float* rows, int64_t stride, int64_t first, int64_t channels, float* const* pixels) {
   for (int64_t c = 0; c < channels; c += kLanes) {
     const int64_t left = channels - c;
     Vector r[kLanes];
     for (int i = 0; i < kLanes; ++i) r[i] = i < left ? Load(rows + (c + i) * stride) : Vector{};
     Transpose(r);
-    if (left >= kLanes) {
-      for (int lane = 0; lane < kLanes; ++lane) StoreUnaligned(pixels[lane] + first + c, r[lane]);
-    } else {
-      for (int lane = 0; lane < kLanes; ++lane) StorePart(pixels[lane] + first + c, r[lane], static_cast<int>(left));
+    for (int lane = 0; lane < kLanes; ++lane) {
+      float* p = pixels[lane] + first + c;
+      if (left < kLanes) {
+        StorePart(p, r[lane], static_cast<int>(left));
+      } else if (kStream) {
+        Stream(p, r[lane]);
+      } else {
+        StoreUnaligned(p, r[lane]);
+      }
     }
   }
 }
 
 // --- one segment
+
+// `bytes` further. The compiler is kept from computing all the addresses of a loop beforehand: it has no registers for
+// them.
+KS_INLINE const float* NextRow(const float* row, int64_t bytes) {
+  row = reinterpret_cast<const float*>(reinterpret_cast<const char*>(row) + bytes);
+  __asm__("" : "+r"(row));
+  return row;
+}
 
 // sums[pixel of the tile] += weight * packed pixels, for each active weight of the segment.
 template <int H, int W>
@@ -111,15 +125,14 @@ KS_INLINE void MultiplySegment(const float* packed, int64_t row_bytes, const int
     for (int i = 0; i < H * W; ++i) s[i] = Load(sums + i * kLanes);
   }
   for (int32_t k = 0; k < count; ++k) {
-    const char* p = reinterpret_cast<const char*>(packed) + offsets[k];
+    const float *first = NextRow(packed, offsets[k]), *row = first;
     const Vector weight = Broadcast(weights[k]);
 #pragma GCC unroll 4
-    for (int y = 0; y < H; ++y)
+    for (int y = 0; y < H; ++y) {
 #pragma GCC unroll 16
-      for (int x = 0; x < W; ++x) {
-        const float* pixel = reinterpret_cast<const float*>(p + y * row_bytes) + x * kLanes;
-        s[y * W + x] = MultiplyAdd(weight, Load(pixel), s[y * W + x]);
-      }
+      for (int x = 0; x < W; ++x) s[y * W + x] = MultiplyAdd(weight, Load(row + x * kLanes), s[y * W + x]);
+      row = NextRow(first, (y + 1) * row_bytes);
+    }
   }
 #pragma GCC unroll 16
   for (int i = 0; i < H * W; ++i) Store(sums + i * kLanes, s[i]);
@@ -133,16 +146,17 @@ KS_INLINE void GradientSegment(const float* packed, int64_t row_bytes, const int
 #pragma GCC unroll 16
   for (int i = 0; i < H * W; ++i) g[i] = Load(gradient + i * kLanes);
   for (int32_t k = 0; k < count; ++k) {
-    const char* p = reinterpret_cast<const char*>(packed) + offsets[k];
+    const float *first = NextRow(packed, offsets[k]), *row = first;
     Vector s[2] = {kAdd ? Load(products + k * kLanes) : Vector{}, Vector{}};
 #pragma GCC unroll 4
-    for (int y = 0; y < H; ++y)
+    for (int y = 0; y < H; ++y) {
 #pragma GCC unroll 16
       for (int x = 0; x < W; ++x) {
-        const float* pixel = reinterpret_cast<const float*>(p + y * row_bytes) + x * kLanes;
         Vector& sum = s[(y * W + x) % 2];
-        sum = MultiplyAdd(g[y * W + x], Load(pixel), sum);
+        sum = MultiplyAdd(g[y * W + x], Load(row + x * kLanes), sum);
       }
+      row = NextRow(first, (y + 1) * row_bytes);
+    }
     Store(products + k * kLanes, s[0] + s[1]);
   }
 }
@@ -179,15 +193,37 @@ static_assert(sizeof(float*) <= 2 * sizeof(float), "two floats hold a pointer");
 
 inline int64_t ScratchFloats(const PassTables& tables, int32_t part) { return Scratch(tables, part, nullptr).floats; }
 
+// Channels [first, first + channels) of these pixels into the second cache.
+KS_INLINE void PrefetchPixels(const float* const* pixels, int64_t first, int64_t channels) {
+  for (int lane = 0; lane < kLanes; ++lane)
+    for (int64_t c = 0; c < channels; c += 16) __builtin_prefetch(pixels[lane] + first + c, 0, 2);
+}
+
 KS_INLINE void Pack(const PassTables& t, const Scratch& scratch, int32_t block) {
   const int64_t first = static_cast<int64_t>(block) * t.block_channels, left = t.in_channels - first;
   const int64_t channels = left < t.block_channels ? left : t.block_channels;
-  for (int32_t i = 0; i < t.pixels; ++i)
-    ToLanes(scratch.inputs + i * kLanes, first, channels, scratch.packed + t.slot[i] * kLanes,
-            static_cast<int64_t>(t.slots) * kLanes);
+  // Tiles follow each other in memory, so the next group's pixels lie as far behind this one's. Where they do not (at
+  // the end of a row that tiles do not fill), nothing is lost but the prefetch.
+  const uint32_t height = t.tile_h * t.in_step_y, width = t.tile_w * t.in_step_x;
+  const int64_t next_group = int64_t{kLanes} * height * width * t.in_channels + first;
+  for (int32_t i = 0; i < t.pixels; ++i) {
+    const float* const* pixels = scratch.inputs + i * kLanes;
+    if (static_cast<uint32_t>(t.dy[i]) < height && static_cast<uint32_t>(t.dx[i]) < width)
+      PrefetchPixels(pixels, next_group, channels);
+    ToLanes(pixels, first, channels, scratch.packed + t.slot[i] * kLanes, static_cast<int64_t>(t.slots) * kLanes);
+  }
 }
 
 // --- one piece of work
+
+// An output that no cache holds until it is read again need not be fetched before it is written.
+constexpr int64_t kStreamFloats = 1 << 19;
+
+KS_INLINE bool Streams(const PassTables& t, const float* outputs) {
+  const int64_t floats = t.tiles * t.tile_h * t.tile_w * t.out_channels;
+  return floats >= kStreamFloats && t.out_channels % kLanes == 0 &&
+         reinterpret_cast<uintptr_t>(outputs) % kVectorBytes == 0;
+}
 
 template <int H, int W>
 void Multiply(const PassTables& t, const float* inputs, const float* weights, float* outputs, Work work) {
@@ -195,6 +231,7 @@ void Multiply(const PassTables& t, const float* inputs, const float* weights, fl
   for (int64_t i = 0; i < t.in_channels; ++i) scratch.zeros[i] = 0;
   const int64_t first_output = t.part_outputs[work.part], row_bytes = int64_t{t.row_stride} * kVectorBytes;
   constexpr int64_t kTile = H * W * kLanes;
+  const bool stream = Streams(t, outputs);
   Places places;
   for (int64_t group = work.first_group; group < work.end_group; ++group) {
     FindPlaces(t, group, places);
@@ -212,9 +249,16 @@ void Multiply(const PassTables& t, const float* inputs, const float* weights, fl
     }
     FindOutputs(t, places, outputs, scratch.outside, scratch.outputs);
     const int64_t channels = t.part_outputs[work.part + 1] - first_output;
-    for (int i = 0; i < H * W; ++i)
-      FromLanes(scratch.sums + i * kLanes, kTile, first_output, channels, scratch.outputs + i * kLanes);
+    for (int i = 0; i < H * W; ++i) {
+      const float* sums = scratch.sums + i * kLanes;
+      if (stream) {
+        FromLanes<true>(sums, kTile, first_output, channels, scratch.outputs + i * kLanes);
+      } else {
+        FromLanes<false>(sums, kTile, first_output, channels, scratch.outputs + i * kLanes);
+      }
+    }
   }
+  if (stream) EndOfStream();
 }
 
 // Moves whole vectors' worth of products into sums, and what is left over to the front. Returns how many are left.
@@ -270,8 +314,10 @@ void Gradient(const PassTables& t, const float* inputs, const float* output_grad
     FindInputs(t, places, inputs, scratch.zeros, scratch.inputs);
     const float** gradients = const_cast<const float**>(scratch.outputs);
     FindOutputs<const float>(t, places, output_gradient, scratch.zeros, gradients);
-    for (int i = 0; i < H * W; ++i)
+    for (int i = 0; i < H * W; ++i) {
+      PrefetchPixels(gradients + i * kLanes, kTile * t.out_channels + first_output, channels);
       ToLanes(gradients + i * kLanes, first_output, channels, scratch.sums + i * kLanes, kTile);
+    }
     for (int32_t block = 0; block < t.blocks; ++block) {
       const int64_t list = int64_t{work.part} * t.blocks + block;
       if (t.first_active[list] == t.first_active[list + 1]) continue;
@@ -302,8 +348,11 @@ constexpr int kMaxSums = kLanes == 16 ? 16 : 12;
 // Calls use(number H, number W) for the tile shape of the tables.
 #define KS_FOR_TILES(DO)                                                                                        \
   DO(1, 1)                                                                                                      \
-  DO(1, 2) DO(1, 4) DO(1, 7) DO(1, 8) DO(1, 12) DO(1, 16) DO(2, 1) DO(2, 2) DO(2, 4) DO(2, 6) DO(2, 7) DO(2, 8) \
-      DO(3, 1) DO(3, 2) DO(3, 4) DO(4, 1) DO(4, 2) DO(4, 3) DO(4, 4)
+  DO(1, 2)                                                                                                      \
+  DO(1, 4)                                                                                                      \
+  DO(1, 7)                                                                                                      \
+  DO(1, 8) DO(1, 12) DO(1, 16) DO(2, 1) DO(2, 2) DO(2, 4) DO(2, 6) DO(2, 7) DO(2, 8) DO(3, 1) DO(3, 2) DO(3, 4) \
+      DO(4, 1) DO(4, 2) DO(4, 3) DO(4, 4)
 
 inline void MultiplyAny(const PassTables& t, const float* inputs, const float* weights, float* outputs, Work work) {
   switch (t.tile_h * 100 + t.tile_w) {

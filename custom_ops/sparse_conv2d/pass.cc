@@ -72,7 +72,7 @@ void Pass::Multiply(const float* inputs, const float* kernel, float* result, con
   const int64_t slices = std::min<int64_t>(parallel.threads, 1 + active / 65536);
   parallel.run(slices, 4 * active / slices, [&](int64_t slice) {
     for (int64_t i = Begin(active, slice, slices); i < Begin(active, slice + 1, slices); ++i)
-      values[i] = kernel[list_.weight[i]];
+      values[list_.place[i]] = kernel[list_.weight[i]];
   });
   // Four times as many pieces as threads: a piece that is slow, or late, does not keep the others waiting.
   const int64_t pieces = std::min<int64_t>(groups_, parallel.threads == 1 ? 1 : 4 * parallel.threads);
@@ -102,7 +102,7 @@ void Pass::Gradient(const float* inputs, const float* output_gradient, float* re
   parallel.run(slices, 8 * active / slices, [&](int64_t slice) {
     for (int64_t i = Begin(active, slice, slices); i < Begin(active, slice + 1, slices); ++i) {
       float sum = 0;
-      for (int64_t piece = 0; piece < pieces; ++piece) sum += sums[piece * active + i];
+      for (int64_t piece = 0; piece < pieces; ++piece) sum += sums[piece * active + list_.place[i]];
       result[list_.weight[i]] = sum;
     }
   });

@@ -38,7 +38,8 @@ int32_t BlockChannels(const LatticeWork& work, int64_t taps, int64_t slots, int 
   const double fits_l1 = static_cast<double>(l1) / channel_bytes, fits_l2 = static_cast<double>(l2) / channel_bytes;
   const double channels =
       std::min({std::max(fits_l1, wanted), std::max(16.0, fits_l2), static_cast<double>(work.in_channels)});
-  return static_cast<int32_t>(std::max<int64_t>(16, static_cast<int64_t>(channels + 8) / 16 * 16));
+  return static_cast<int32_t>(getenv("KS_B") ? atoi(getenv("KS_B"))
+                                             : std::max<int64_t>(16, static_cast<int64_t>(channels + 8) / 16 * 16));
 }
 
 }  // namespace

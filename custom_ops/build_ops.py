@@ -1,0 +1,211 @@
+"""How are the ops compiled?  With g++ or clang++, against the TensorFlow that they will run in.
+
+    python custom_ops/build_ops.py                # into keras_sparse/_ops, only what has changed
+    python custom_ops/build_ops.py --must         # fails where it cannot, instead of saying so and leaving the ops out
+
+The environment: CXX names the compiler; KERAS_SPARSE_BUILD_OPS=0 leaves the ops out, =1 is like --must.
+setup.py calls `build`. Needs nothing but Python, the compiler and TensorFlow.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARY, RECORD = "libkeras_sparse_ops.so", "build.json"  # keras_sparse/_library.py knows these names
+JOBS = 2  # an XLA lowering takes a GB
+COMMON = ["-std=c++17", "-O3", "-fPIC", "-Wall", "-Wextra", f"-I{ROOT}"]
+INSTRUCTIONS = {"_avx2": ["-mavx2", "-mfma"], "_avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]}
+
+# Prints where TensorFlow is and how to compile against it. The import takes seconds, so the answer is kept (`tensorflow`).
+WHICH = "import importlib.util as u, importlib.metadata as m; s = u.find_spec('tensorflow'); print(m.version('tensorflow'), s.origin)"
+ASK = """
+import json, tensorflow as tf
+print("\\n" + json.dumps({"version": tf.__version__, "compile": tf.sysconfig.get_compile_flags(), "link": tf.sysconfig.get_link_flags()}))
+"""
+
+
+class CannotBuildError(Exception):
+    """What is missing, in one sentence."""
+
+
+def compiler() -> list[str]:
+    """The command that compiles C++."""
+    command = shlex.split(os.environ.get("CXX", "")) or next(([name] for name in ("g++", "clang++", "c++") if shutil.which(name)), None)
+    if command is None or not shutil.which(command[0]):
+        raise CannotBuildError(f"no C++ compiler was found (CXX={os.environ.get('CXX', '')!r}, g++, clang++)")
+    return command
+
+
+def _environments() -> Iterator[dict[str, str]]:
+    """This interpreter's own packages, which pip hides from a build by PYTHONPATH; then those of the build."""
+    quiet = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    yield {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | quiet
+    yield dict(os.environ) | quiet
+
+
+def _python(code: str, environment: dict[str, str]) -> str | None:
+    result = subprocess.run([sys.executable, "-c", code], env=environment, cwd="/", capture_output=True, text=True, check=False)
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
+def own_tensorflow() -> str | None:
+    """The version of TensorFlow that this interpreter has outside of a build; None if it has none."""
+    found = _python(WHICH, next(_environments()))
+    return found and found.split()[0]
+
+
+def tensorflow(scratch: Path) -> dict[str, str | list[str]]:
+    """Version, compile flags and link flags of TensorFlow."""
+    for environment in _environments():
+        which = _python(WHICH, environment)
+        if which is None:
+            continue
+        kept = scratch / "tensorflow.json"
+        if kept.exists() and (answer := json.loads(kept.read_text()))["which"] == which:
+            return answer
+        printed = _python(ASK, environment)
+        if printed is None:
+            raise CannotBuildError(f"TensorFlow ({which}) cannot be imported")
+        answer = {"which": which, **json.loads(printed.splitlines()[-1])}
+        kept.write_text(json.dumps(answer))
+        return answer
+    raise CannotBuildError("TensorFlow is not installed")
+
+
+def x86() -> bool:
+    """Are the kernels for AVX2 and AVX-512 of use?"""
+    return platform.machine().lower() in ("x86_64", "amd64")
+
+
+def sources(*endings: str) -> list[Path]:
+    """All files of the library, or the programs that end so."""
+    files = sorted((ROOT / "custom_ops").glob("*/*.cc"))
+    if not x86():
+        files = [file for file in files if not file.stem.endswith(tuple(INSTRUCTIONS))]
+    programs = [file for file in files if file.stem.endswith(endings or ("_test", "_benchmark", "_fuzz"))]
+    return programs if endings else [file for file in files if file not in programs]
+
+
+def flags(source: Path) -> list[str]:
+    """What a file is compiled with, TensorFlow's flags aside."""
+    special = next((more for ending, more in INSTRUCTIONS.items() if source.stem.endswith(ending)), [])
+    return [*COMMON, *special, *([] if x86() else ["-DKERAS_SPARSE_ONLY_PORTABLE"])]
+
+
+def tensorflow_flags(compile_flags: Sequence[str]) -> list[str]:
+    """For the files named *_op.cc. Its headers warn, so they are system headers."""
+    include = next(flag[2:] for flag in compile_flags if flag.startswith("-I"))
+    others = [flag for flag in compile_flags if not flag.startswith(("-I", "--std", "-std"))]
+    paths = [include, f"{include}/external/farmhash_archive/src", str(ROOT / "custom_ops" / "third_party_shims")]
+    return [*others, "-O1", *(part for path in paths for part in ("-isystem", path))]  # -O1: nothing here takes time when it runs
+
+
+def is_new(target: Path, command: Sequence[str]) -> bool:
+    """Was the target made by this very command, after the last change of all that it is made of?"""
+    record, dependencies = target.with_suffix(".command"), target.with_suffix(".d")
+    if not (target.exists() and record.exists() and dependencies.exists() and record.read_text() == shlex.join(command)):
+        return False
+    files = dependencies.read_text().replace("\\\n", " ").split(":", 1)[1].split()
+    return all(os.path.exists(file) and os.path.getmtime(file) < target.stat().st_mtime for file in files)
+
+
+def compiled(source: Path, command: Sequence[str], scratch: Path, stamp: str = "") -> Path:
+    """The object file of a source file; ``stamp``: of what the command does not show."""
+    target = scratch / f"{source.parent.name}.{source.stem}.o"
+    command = [*command, "-MMD", "-MF", str(target.with_suffix(".d")), "-c", str(source), "-o", str(target)]
+    if not is_new(target, [*command, stamp]):
+        begin = time.time()
+        run(command)
+        os.utime(target, (begin, begin))  # what changes while the compiler runs is newer
+        target.with_suffix(".command").write_text(shlex.join([*command, stamp]))
+    return target
+
+
+def run(command: Sequence[str]) -> None:
+    """Runs a compiler; CannotBuildError with what it says, if it fails."""
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise CannotBuildError(f"`{shlex.join(command)}` failed:\n{result.stderr[:4000]}")
+
+
+@contextlib.contextmanager
+def only_one(scratch: Path) -> Iterator[None]:
+    """One build at a time writes into a folder."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    with (scratch / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def objects(scratch: Path, more: Sequence[str], tf: dict | None) -> list[Path]:
+    """The object files of the library; without TensorFlow those that need none."""
+
+    def one(source: Path) -> Path | None:
+        if not source.stem.endswith("_op"):
+            return compiled(source, [*cxx, *flags(source), *more], scratch)
+        return tf and compiled(source, [*cxx, *flags(source), *tensorflow_flags(tf["compile"]), *more], scratch, stamp=tf["version"])
+
+    cxx = compiler()
+    slowest_first = sorted(sources(), key=lambda source: (not source.stem.endswith("_xla_op"), not source.stem.endswith("_op")))
+    with ThreadPoolExecutor(JOBS) as pool:
+        return [file for file in pool.map(one, slowest_first) if file]
+
+
+def build(output: Path, scratch: Path = ROOT / "build" / "custom_ops", more: Sequence[str] = ()) -> None:
+    """Compiles what has changed; ``more``: flags for all files and the linker, such as those of a sanitizer."""
+    if platform.system() != "Linux":
+        raise CannotBuildError(f"the ops are for Linux, and this is {platform.system()}")
+    with only_one(scratch):
+        tf, cxx = tensorflow(scratch), compiler()
+        files = objects(scratch, more, tf)
+        output.mkdir(parents=True, exist_ok=True)
+        link(output, [*cxx, "-shared", *more, *map(str, files)], files, tf)
+
+
+def link(output: Path, command: Sequence[str], files: Sequence[Path], tf: dict) -> None:
+    """Makes library and record, if they are not there or not of these files."""
+    library, record, beside = output / LIBRARY, output / RECORD, output / f"{LIBRARY}.new"
+    flags = [flag for flag in tf["compile"] if not flag.startswith("-I")]
+    now = json.dumps({"tensorflow": tf["version"], "flags": flags, "files": [file.stem for file in files], "command": command[0]}, indent=1)
+    if library.exists() and all(file.stat().st_mtime < library.stat().st_mtime for file in files) and record.read_text() == now:
+        return
+    run([*command, "-o", str(beside), *tf["link"], "-l:libtensorflow_cc.so.2"])
+    beside.replace(library)  # at once: a process that has the old one open keeps it
+    record.write_text(now)
+
+
+def build_or_say_why_not(output: Path, must: bool = False) -> None:
+    """Builds, or leaves a record of the reason and one notice: then the package uses the stock ops."""
+    wish = os.environ.get("KERAS_SPARSE_BUILD_OPS", "")
+    try:
+        if wish == "0":
+            raise CannotBuildError("KERAS_SPARSE_BUILD_OPS=0 was set")
+        build(output)
+    except CannotBuildError as why:
+        if must or wish == "1":
+            raise
+        output.mkdir(parents=True, exist_ok=True)
+        (output / LIBRARY).unlink(missing_ok=True)
+        (output / RECORD).write_text(json.dumps({"why_not": str(why)}, indent=1) + "\n")
+        sys.stderr.write(f"NOTICE: keras-sparse is installed without its compiled ops, and uses the stock ones: {why}.\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--must", action="store_true", help="fail where the ops cannot be built")
+    try:
+        build_or_say_why_not(ROOT / "keras_sparse" / "_ops", parser.parse_args().must)
+    except CannotBuildError as why:
+        sys.exit(f"The ops cannot be built: {why}")

@@ -1,0 +1,21 @@
+// Where do the windows of a convolution lie along one axis? As TensorFlow's, for the paddings VALID and SAME.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace keras_sparse {
+
+struct Window {
+  int64_t out;  // how many windows there are
+  int64_t pad;  // zeros before the first input
+};
+
+// VALID asks for kernel <= in.
+inline Window MakeWindow(int64_t in, int64_t kernel, int64_t stride, bool same) {
+  if (!same) return {(in - kernel) / stride + 1, 0};
+  const int64_t out = in / stride + (in % stride != 0);
+  return {out, std::max<int64_t>(0, (out - 1) * stride + kernel - in) / 2};
+}
+
+}  // namespace keras_sparse
