@@ -113,52 +113,73 @@ KS_INLINE const float* NextRow(const float* row, int64_t bytes) {
   return row;
 }
 
-// sums[pixel of the tile] += weight * packed pixels, for each active weight of the segment.
-template <int H, int W>
-KS_INLINE void MultiplySegment(const float* packed, int64_t row_bytes, const int32_t* offsets, const float* weights,
-                               int32_t count, bool is_first, float* sums) {
-  Vector s[H * W];
-  if (is_first) {
-    for (int i = 0; i < H * W; ++i) s[i] = Vector{};
-  } else {
+// What the segments of one block use. Loops over it are functions of their own: they need every register.
+struct Block {
+  const Segment *segments, *end;
+  const float* packed;
+  int64_t row_bytes;
+  const int32_t* offsets;
+  float* sums;  // of output 0, which need not be one of the part
+};
+
+// sums[pixel of the tile] += weight * packed pixels, for each active weight of each segment.
+template <int H, int W, bool kFirst>
+__attribute__((noinline)) void MultiplyBlock(const Block& block, const float* weights) {
+  const int32_t* offsets = block.offsets;
+  const float* const packed = block.packed;
+  float* const first_sums = block.sums;
+  const int64_t row_bytes = block.row_bytes;
+  for (const Segment *segment = block.segments, *end = block.end; segment != end; ++segment) {
+    float* sums = first_sums + segment->output * int64_t{H * W * kLanes};
+    const int32_t* const last = offsets + segment->count;
+    Vector s[H * W];
 #pragma GCC unroll 16
-    for (int i = 0; i < H * W; ++i) s[i] = Load(sums + i * kLanes);
-  }
-  for (int32_t k = 0; k < count; ++k) {
-    const float *first = NextRow(packed, offsets[k]), *row = first;
-    const Vector weight = Broadcast(weights[k]);
+    for (int i = 0; i < H * W; ++i) s[i] = kFirst ? Vector{} : Load(sums + i * kLanes);
+    for (; offsets != last; ++offsets, ++weights) {
+      const float* row = NextRow(packed, *offsets);
+      const Vector weight = Broadcast(*weights);
 #pragma GCC unroll 4
-    for (int y = 0; y < H; ++y) {
+      for (int y = 0; y < H; ++y) {
 #pragma GCC unroll 16
-      for (int x = 0; x < W; ++x) s[y * W + x] = MultiplyAdd(weight, Load(row + x * kLanes), s[y * W + x]);
-      row = NextRow(first, (y + 1) * row_bytes);
+        for (int x = 0; x < W; ++x) s[y * W + x] = MultiplyAdd(weight, Load(row + x * kLanes), s[y * W + x]);
+        if (y + 1 < H) row = NextRow(row, row_bytes);
+      }
     }
-  }
 #pragma GCC unroll 16
-  for (int i = 0; i < H * W; ++i) Store(sums + i * kLanes, s[i]);
+    for (int i = 0; i < H * W; ++i) Store(sums + i * kLanes, s[i]);
+  }
 }
 
-// products[k] (+)= sum over the tile of gradient * packed pixels, lane by lane, for each active weight of the segment.
+// products[k] (+)= sum over the tile of output gradient * packed pixels, lane by lane, for each active weight of the
+// segments. Returns where the next segment's offsets begin.
 template <int H, int W, bool kAdd>
-KS_INLINE void GradientSegment(const float* packed, int64_t row_bytes, const int32_t* offsets, int32_t count,
-                               const float* gradient, float* products) {
-  Vector g[H * W];
+__attribute__((noinline)) const int32_t* GradientBlock(const Block& block, float* products) {
+  const int32_t* offsets = block.offsets;
+  const float* const packed = block.packed;
+  float* const first_sums = block.sums;
+  const int64_t row_bytes = block.row_bytes;
+  for (const Segment *segment = block.segments, *end = block.end; segment != end; ++segment) {
+    const float* gradient = first_sums + segment->output * int64_t{H * W * kLanes};
+    const int32_t* const last = offsets + segment->count;
+    Vector g[H * W];
 #pragma GCC unroll 16
-  for (int i = 0; i < H * W; ++i) g[i] = Load(gradient + i * kLanes);
-  for (int32_t k = 0; k < count; ++k) {
-    const float *first = NextRow(packed, offsets[k]), *row = first;
-    Vector s[2] = {kAdd ? Load(products + k * kLanes) : Vector{}, Vector{}};
+    for (int i = 0; i < H * W; ++i) g[i] = Load(gradient + i * kLanes);
+    for (; offsets != last; ++offsets, products += kLanes) {
+      const float* row = NextRow(packed, *offsets);
+      Vector s[2] = {kAdd ? Load(products) : Vector{}, Vector{}};
 #pragma GCC unroll 4
-    for (int y = 0; y < H; ++y) {
+      for (int y = 0; y < H; ++y) {
 #pragma GCC unroll 16
-      for (int x = 0; x < W; ++x) {
-        Vector& sum = s[(y * W + x) % 2];
-        sum = MultiplyAdd(g[y * W + x], Load(row + x * kLanes), sum);
+        for (int x = 0; x < W; ++x) {
+          Vector& sum = s[(y * W + x) % 2];
+          sum = MultiplyAdd(g[y * W + x], Load(row + x * kLanes), sum);
+        }
+        if (y + 1 < H) row = NextRow(row, row_bytes);
       }
-      row = NextRow(first, (y + 1) * row_bytes);
+      Store(products, s[0] + s[1]);
     }
-    Store(products + k * kLanes, s[0] + s[1]);
   }
+  return offsets;
 }
 
 // --- the scratch of one piece of work
@@ -225,11 +246,17 @@ KS_INLINE bool Streams(const PassTables& t, const float* outputs) {
          reinterpret_cast<uintptr_t>(outputs) % kVectorBytes == 0;
 }
 
+KS_INLINE Block BlockOf(const PassTables& t, const Scratch& scratch, int64_t list, int64_t floats_before_part) {
+  return {
+      t.segments + t.first_segment[list],   t.segments + t.first_segment[list + 1], scratch.packed,
+      int64_t{t.row_stride} * kVectorBytes, t.offsets + t.first_active[list],       scratch.sums - floats_before_part};
+}
+
 template <int H, int W>
 void Multiply(const PassTables& t, const float* inputs, const float* weights, float* outputs, Work work) {
   const Scratch scratch(t, work.part, work.scratch);
   for (int64_t i = 0; i < t.in_channels; ++i) scratch.zeros[i] = 0;
-  const int64_t first_output = t.part_outputs[work.part], row_bytes = int64_t{t.row_stride} * kVectorBytes;
+  const int64_t first_output = t.part_outputs[work.part];
   constexpr int64_t kTile = H * W * kLanes;
   const bool stream = Streams(t, outputs);
   Places places;
@@ -239,12 +266,11 @@ void Multiply(const PassTables& t, const float* inputs, const float* weights, fl
     for (int32_t block = 0; block < t.blocks; ++block) {
       const int64_t list = int64_t{work.part} * t.blocks + block;
       if (t.first_active[list] < t.first_active[list + 1]) Pack(t, scratch, block);
-      int64_t active = t.first_active[list];
-      for (int64_t i = t.first_segment[list]; i < t.first_segment[list + 1]; ++i) {
-        const Segment segment = t.segments[i];
-        MultiplySegment<H, W>(scratch.packed, row_bytes, t.offsets + active, weights + active, segment.count,
-                              block == 0, scratch.sums + (segment.output - first_output) * kTile);
-        active += segment.count;
+      const Block segments = BlockOf(t, scratch, list, first_output * kTile);
+      if (block == 0) {
+        MultiplyBlock<H, W, true>(segments, weights + t.first_active[list]);
+      } else {
+        MultiplyBlock<H, W, false>(segments, weights + t.first_active[list]);
       }
     }
     FindOutputs(t, places, outputs, scratch.outside, scratch.outputs);
@@ -270,33 +296,22 @@ KS_INLINE int32_t SumProducts(float* products, int32_t count, float** sums) {
   return count - done;
 }
 
+// All segments of a block, a few at a time: as many as have kProducts products, which are then summed over the lanes.
 template <int H, int W>
-KS_INLINE void GradientOfBlock(const PassTables& t, const Scratch& scratch, int64_t list, int64_t first_output,
-                               float* sums, float* lane_sums) {
-  const int64_t row_bytes = int64_t{t.row_stride} * kVectorBytes;
-  constexpr int64_t kTile = H * W * kLanes;
-  const int64_t first_of_part = t.first_active[list / t.blocks * t.blocks];
-  int64_t active = t.first_active[list];
+KS_INLINE void GradientSums(Block block, float* products, float* sums) {
   int32_t waiting = 0;
-  for (int64_t i = t.first_segment[list]; i < t.first_segment[list + 1]; ++i) {
-    const Segment segment = t.segments[i];
-    const float* gradient = scratch.sums + (segment.output - first_output) * kTile;
-    if (lane_sums != nullptr) {
-      GradientSegment<H, W, true>(scratch.packed, row_bytes, t.offsets + active, segment.count, gradient,
-                                  lane_sums + (active - first_of_part) * kLanes);
-    } else {
-      GradientSegment<H, W, false>(scratch.packed, row_bytes, t.offsets + active, segment.count, gradient,
-                                   scratch.products + waiting * kLanes);
-      waiting += segment.count;
-      if (waiting >= kProducts) waiting = SumProducts(scratch.products, waiting, &sums);
-    }
-    active += segment.count;
+  const Segment* const end = block.end;
+  while (block.segments != end) {
+    int32_t count = 0;
+    block.end = block.segments;
+    while (block.end != end && waiting + count < kProducts) count += block.end++->count;
+    block.offsets = GradientBlock<H, W, false>(block, products + waiting * kLanes);
+    block.segments = block.end;
+    waiting = SumProducts(products, waiting + count, &sums);
   }
-  if (lane_sums != nullptr) return;
-  waiting = SumProducts(scratch.products, waiting, &sums);
   if (waiting == 0) return;
-  for (int32_t i = waiting; i < kLanes; ++i) Store(scratch.products + i * kLanes, Vector{});
-  const Vector last = SumOfEach(scratch.products);
+  for (int32_t i = waiting; i < kLanes; ++i) Store(products + i * kLanes, Vector{});
+  const Vector last = SumOfEach(products);
   for (int32_t i = 0; i < waiting; ++i) sums[i] += last[i];
 }
 
@@ -307,6 +322,7 @@ void Gradient(const PassTables& t, const float* inputs, const float* output_grad
   const int64_t zeros = t.in_channels > t.out_channels ? t.in_channels : t.out_channels;
   for (int64_t i = 0; i < zeros; ++i) scratch.zeros[i] = 0;
   const int64_t first_output = t.part_outputs[work.part], channels = t.part_outputs[work.part + 1] - first_output;
+  const int64_t first_of_part = t.first_active[int64_t{work.part} * t.blocks];
   constexpr int64_t kTile = H * W * kLanes;
   Places places;
   for (int64_t group = work.first_group; group < work.end_group; ++group) {
@@ -322,11 +338,17 @@ void Gradient(const PassTables& t, const float* inputs, const float* output_grad
       const int64_t list = int64_t{work.part} * t.blocks + block;
       if (t.first_active[list] == t.first_active[list + 1]) continue;
       Pack(t, scratch, block);
-      GradientOfBlock<H, W>(t, scratch, list, first_output, sums + t.first_active[list], lane_sums);
+      const Block segments = BlockOf(t, scratch, list, first_output * kTile);
+      const int64_t first = t.first_active[list];
+      if (lane_sums != nullptr) {
+        GradientBlock<H, W, true>(segments, lane_sums + (first - first_of_part) * kLanes);
+      } else {
+        GradientSums<H, W>(segments, scratch.products, sums + first);
+      }
     }
   }
   if (lane_sums == nullptr) return;
-  const int64_t begin = t.first_active[int64_t{work.part} * t.blocks];
+  const int64_t begin = first_of_part;
   const int64_t end = t.first_active[int64_t{work.part + 1} * t.blocks];
   for (int64_t i = begin; i < end; i += kLanes) {
     const float* rows = lane_sums + (i - begin) * kLanes;
@@ -346,13 +368,15 @@ void Gradient(const PassTables& t, const float* inputs, const float* output_grad
 constexpr int kMaxSums = kLanes == 16 ? 16 : 12;
 
 // Calls use(number H, number W) for the tile shape of the tables.
-#define KS_FOR_TILES(DO)                                                                                        \
-  DO(1, 1)                                                                                                      \
-  DO(1, 2)                                                                                                      \
-  DO(1, 4)                                                                                                      \
-  DO(1, 7)                                                                                                      \
-  DO(1, 8) DO(1, 12) DO(1, 16) DO(2, 1) DO(2, 2) DO(2, 4) DO(2, 6) DO(2, 7) DO(2, 8) DO(3, 1) DO(3, 2) DO(3, 4) \
-      DO(4, 1) DO(4, 2) DO(4, 3) DO(4, 4)
+#define KS_FOR_TILES(DO) \
+  DO(1, 1)               \
+  DO(1, 2)               \
+  DO(1, 4)               \
+  DO(1, 7)               \
+  DO(1, 8)               \
+  DO(1, 12)              \
+  DO(1, 16)              \
+  DO(2, 1) DO(2, 2) DO(2, 4) DO(2, 6) DO(2, 7) DO(2, 8) DO(3, 1) DO(3, 2) DO(3, 4) DO(4, 1) DO(4, 2) DO(4, 3) DO(4, 4)
 
 inline void MultiplyAny(const PassTables& t, const float* inputs, const float* weights, float* outputs, Work work) {
   switch (t.tile_h * 100 + t.tile_w) {
