@@ -1,7 +1,6 @@
 #include "custom_ops/sparse_conv2d/tiling.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "custom_ops/sparse_conv2d/packed_pixels.h"
 
@@ -27,19 +26,18 @@ double Cost(const Lattice& lattice, const LatticeWork& work, int tile_h, int til
   return Groups(lattice, work, tile_h, tile_w, lanes) * group;
 }
 
-int32_t BlockChannels(const LatticeWork& work, int64_t taps, int64_t slots, int lanes) {
-  const int64_t channel_bytes = std::max<int64_t>(1, slots) * lanes * 4;
-  static const int64_t l1 = getenv("KS_L1") ? atoi(getenv("KS_L1")) : 40 * 1024;
-  static const int64_t l2 = getenv("KS_L2") ? atoi(getenv("KS_L2")) : 300 * 1024;
-  static const double per = getenv("KS_PER") ? atof(getenv("KS_PER")) : 8;
+// As many channels as the packed pixels of a block fit the first cache; more, from the second one, where the weights
+// are so few that sums would be loaded and stored for less than kActivePerSegment of them.
+constexpr double kFirstCache = 40 * 1024, kSecondCache = 300 * 1024, kActivePerSegment = 8;
+
+int32_t BlockChannels(const LatticeWork& work, int64_t slots, int lanes) {
+  const double channel_bytes = static_cast<double>(std::max<int64_t>(1, slots) * lanes * sizeof(float));
   const double active_per_channel =
-      std::max(1e-9, static_cast<double>(work.active) / work.in_channels / work.out_channels);
-  const double wanted = per / active_per_channel;
-  const double fits_l1 = static_cast<double>(l1) / channel_bytes, fits_l2 = static_cast<double>(l2) / channel_bytes;
+      static_cast<double>(std::max<int64_t>(1, work.active)) / work.in_channels / work.out_channels;
+  const double wanted = std::min(kSecondCache / channel_bytes, kActivePerSegment / active_per_channel);
   const double channels =
-      std::min({std::max(fits_l1, wanted), std::max(16.0, fits_l2), static_cast<double>(work.in_channels)});
-  return static_cast<int32_t>(getenv("KS_B") ? atoi(getenv("KS_B"))
-                                             : std::max<int64_t>(16, static_cast<int64_t>(channels + 8) / 16 * 16));
+      std::min(std::max(kFirstCache / channel_bytes, wanted), static_cast<double>(work.in_channels));
+  return static_cast<int32_t>(std::max<int64_t>(16, static_cast<int64_t>(channels + 8) / 16 * 16));
 }
 
 }  // namespace
@@ -52,13 +50,10 @@ Tiling ChooseTiling(const Lattice& lattice, const LatticeWork& work, int lanes, 
     const double cost = Cost(lattice, work, tile_h, tile_w, lanes);
     if (best_cost < 0 || cost < best_cost) best = {tile_h, tile_w, 16, 1}, best_cost = cost;
   }
-  best.block_channels =
-      BlockChannels(work, lattice.taps.size(), PackPixels(lattice, best.tile_h, best.tile_w).slots, lanes);
-  const int64_t groups = Groups(lattice, work, best.tile_h, best.tile_w, lanes);
-  if (groups < 2 * threads)
-    best.parts = static_cast<int32_t>(
-        std::min(DivideUp(work.out_channels, 16), DivideUp(2 * threads, std::max<int64_t>(1, groups))));
-  if (threads == 1) best.parts = 1;
+  best.block_channels = BlockChannels(work, PackPixels(lattice, best.tile_h, best.tile_w).slots, lanes);
+  const int64_t groups = std::max<int64_t>(1, Groups(lattice, work, best.tile_h, best.tile_w, lanes));
+  if (threads > 1)  // with too few tiles for all threads, each packs all inputs and computes some of the outputs
+    best.parts = static_cast<int32_t>(std::min(DivideUp(work.out_channels, 16), DivideUp(2 * threads, groups)));
   return best;
 }
 
