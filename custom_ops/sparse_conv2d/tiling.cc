@@ -45,8 +45,10 @@ int32_t BlockChannels(const LatticeWork& work, int64_t slots, int lanes) {
 Tiling ChooseTiling(const Lattice& lattice, const LatticeWork& work, int lanes, int max_tile, int threads) {
   Tiling best = {1, 1, 16, 1};
   double best_cost = -1;
+  // A single tap sees no borders, so a larger tile saves no packing; a smaller one leaves more of the cache to the sums.
+  const int largest = lattice.taps.size() == 1 ? std::min(max_tile, 8) : max_tile;
   for (const auto& [tile_h, tile_w] : kTiles) {
-    if (tile_h * tile_w > max_tile) continue;
+    if (tile_h * tile_w > largest) continue;
     const double cost = Cost(lattice, work, tile_h, tile_w, lanes);
     if (best_cost < 0 || cost < best_cost) best = {tile_h, tile_w, 16, 1}, best_cost = cost;
   }
