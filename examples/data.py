@@ -1,8 +1,10 @@
-"""Where do handwritten digits come from: a file, Keras' download, or what scikit-learn ships?"""
+"""Where do images come from: handwritten digits and CIFAR-10, from a file, Keras' download, or what scikit-learn ships?"""
 
 import dataclasses
 import os
+import pickle
 import socket
+import tarfile
 import threading
 import urllib.request
 from pathlib import Path
@@ -16,6 +18,8 @@ MEAN, DEVIATION = 0.1307, 0.3081  # of MNIST's training images, in [0, 1]
 SMALL = "the 1,797 digits of 8x8 that scikit-learn ships, enlarged to 28x28, as MNIST cannot be downloaded here (--data FILE reads it)"
 TEST_DIGITS = 360  # of scikit-learn's 1,797
 
+CIFAR10_MEAN, CIFAR10_DEVIATION = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # by channel
+
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # images and labels to train and to test with
 
 
@@ -25,6 +29,16 @@ class Digits:
 
     source: str  # in words
     is_mnist: bool
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class ColourImages:
+    """Normalised float32 images (n, 32, 32, 3) and int32 labels (n,), to train and to test with."""
+
     x_train: np.ndarray
     y_train: np.ndarray
     x_test: np.ndarray
@@ -50,7 +64,7 @@ def _from_file(file: Path) -> Arrays:
     with np.load(file) as arrays:
         missing = {"x_train", "y_train", "x_test", "y_test"} - set(arrays.files)
         if missing:
-            raise ValueError(f"`file` must have the layout of keras.datasets' mnist.npz. Received: {file} without {sorted(missing)}")
+            raise ValueError(f"`file` must have the arrays of keras.datasets: x_train, y_train, x_test, y_test. Received: {file} without {sorted(missing)}")
         return arrays["x_train"], arrays["y_train"], arrays["x_test"], arrays["y_test"]
 
 
@@ -100,3 +114,25 @@ def _normalised(source: str, is_mnist: bool, arrays: Arrays) -> Digits:
     x_train, y_train, x_test, y_test = arrays
     images = [((x / 255 - MEAN) / DEVIATION).astype("float32")[..., None] for x in (x_train, x_test)]
     return Digits(source, is_mnist, images[0], y_train.astype("int32"), images[1], y_test.astype("int32"))
+
+
+def load_cifar10(file: Path | None = None) -> ColourImages:
+    """CIFAR-10 from this file: the tar.gz of its "python version", or .npz in the layout of MNIST's; else from keras.datasets."""
+    if file is None:
+        (x_train, y_train), (x_test, y_test) = keras.datasets.cifar10.load_data()
+        arrays = x_train, y_train, x_test, y_test
+    else:
+        arrays = _from_file(file) if file.suffix == ".npz" else _from_tar(file)
+    x_train, y_train, x_test, y_test = arrays
+    images = [((x / np.float32(255) - np.float32(CIFAR10_MEAN)) / np.float32(CIFAR10_DEVIATION)) for x in (x_train, x_test)]
+    return ColourImages(images[0], y_train.reshape(-1).astype("int32"), images[1], y_test.reshape(-1).astype("int32"))
+
+
+def _from_tar(file: Path) -> Arrays:
+    """Reads with pickle: only open a file you trust, such as https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz."""
+    names = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
+    with tarfile.open(file) as archive:
+        batches = [pickle.load(archive.extractfile(f"cifar-10-batches-py/{name}"), encoding="bytes") for name in names]
+    images = [batch[b"data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1) for batch in batches]
+    labels = [np.array(batch[b"labels"]) for batch in batches]
+    return np.concatenate(images[:-1]), np.concatenate(labels[:-1]), images[-1], labels[-1]

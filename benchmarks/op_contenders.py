@@ -1,0 +1,119 @@
+"""What runs against what when a sparse operation is measured: which layers, with which masks, and which implementations?"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import report  # noqa: F401  # puts the repository on the path
+import tensorflow as tf
+
+Contender = Callable[[], object]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A convolution of stride 1 with padding "same", or, without pixels, a dense layer."""
+
+    size: int  # of the kernel: 3 for 3x3
+    channels_in: int
+    channels_out: int
+    pixels: int  # height and width of the inputs; 0: a dense layer
+    batch: int
+
+    @property
+    def name(self) -> str:
+        if not self.pixels:
+            return f"dense {self.channels_in} > {self.channels_out}, batch {self.batch}"
+        return f"{self.size}x{self.size} {self.channels_in} > {self.channels_out}, {self.pixels}x{self.pixels}, batch {self.batch}"
+
+    @property
+    def kernel_shape(self) -> tuple[int, ...]:
+        return (self.size, self.size, self.channels_in, self.channels_out) if self.pixels else (self.channels_in, self.channels_out)
+
+    def activations_shape(self, channels: int) -> tuple[int, ...]:
+        return (self.batch, self.pixels, self.pixels, channels) if self.pixels else (self.batch, channels)
+
+
+def _layers(*rows: tuple[int, ...]) -> tuple[Layer, ...]:
+    return tuple(Layer(*row) for row in rows)
+
+
+GROUPS = {
+    "3x3 convolutions": _layers(
+        (3, 64, 64, 32, 64), (3, 128, 128, 16, 64), (3, 256, 256, 8, 64), (3, 512, 512, 4, 64), (3, 160, 160, 32, 32),
+        (3, 320, 320, 16, 32), (3, 640, 640, 8, 32), (3, 128, 128, 28, 16), (3, 256, 256, 14, 32),
+    ),
+    "1x1 convolutions": _layers((1, 256, 64, 56, 16), (1, 256, 1024, 14, 32), (1, 1024, 256, 14, 32)),
+    "dense layers": _layers((1, 1024, 1024, 0, 128), (1, 4096, 4096, 0, 128)),
+}  # fmt: skip
+
+
+def random_mask(layer: Layer, density: float) -> np.ndarray:
+    """Exactly this share of the weights, evenly spread."""
+    mask = np.zeros(int(np.prod(layer.kernel_shape)), bool)
+    mask[np.random.default_rng(0).permutation(mask.size)[: round(density * mask.size)]] = True
+    return mask.reshape(layer.kernel_shape)
+
+
+def masks_of_training(file: Path, batch: int) -> list[tuple[Layer, np.ndarray]]:
+    """The layers and masks in a file that ``trained_masks.py`` wrote."""
+    with np.load(file) as arrays:
+        pairs = []
+        for name in arrays.files:
+            pixels, *shape = map(int, name.split("@")[1].split("x"))
+            mask = np.unpackbits(arrays[name], count=int(np.prod(shape))).reshape(shape).astype(bool)
+            pairs.append((Layer(shape[0], shape[2], shape[3], pixels, batch), mask))
+    return pairs
+
+
+class Operands:
+    """Random inputs, output gradients and kernel of a layer."""
+
+    def __init__(self, layer: Layer) -> None:
+        rng = np.random.default_rng(0)
+        self.layer = layer
+        self.inputs = rng.standard_normal(layer.activations_shape(layer.channels_in), dtype=np.float32)
+        self.output_gradient = rng.standard_normal(layer.activations_shape(layer.channels_out), dtype=np.float32)
+        self.kernel = rng.standard_normal(layer.kernel_shape, dtype=np.float32)
+
+
+def dense(operands: Operands, forward_only: bool, jit_compile: bool) -> Contender:
+    """What Keras runs: the dense product, and the dense gradients."""
+
+    def product(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return keras.ops.conv(inputs, kernel, padding="same") if operands.layer.pixels else keras.ops.matmul(inputs, kernel)
+
+    return _step(product, operands, operands.kernel, forward_only, jit_compile)
+
+
+def sparse(operands: Operands, mask: np.ndarray, forward_only: bool, implementation: str = "custom_op") -> Contender:
+    """The sparse product, with the gradient of the active weights alone."""
+    from keras_sparse import ops
+
+    constant = tf.constant(mask)
+
+    def product(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        flags = {"dense_weight_gradient": False, "implementation": implementation}
+        if operands.layer.pixels:
+            return ops.sparse_conv2d(inputs, kernel, constant, padding="same", **flags)
+        return ops.sparse_matmul(inputs, kernel, constant, **flags)
+
+    return _step(product, operands, operands.kernel * mask, forward_only, jit_compile=False)
+
+
+def _step(product: Callable[..., tf.Tensor], operands: Operands, kernel: np.ndarray, forward_only: bool, jit_compile: bool) -> Contender:
+    """A compiled function of one product, or of that and both gradients."""
+    inputs, weights, output_gradient = map(tf.constant, (operands.inputs, kernel, operands.output_gradient))
+
+    @tf.function(autograph=False, jit_compile=jit_compile)
+    def step(inputs: tf.Tensor, weights: tf.Tensor, output_gradient: tf.Tensor) -> object:
+        if forward_only:
+            return product(inputs, weights)
+        with tf.GradientTape() as tape:
+            tape.watch((inputs, weights))
+            outputs = product(inputs, weights)
+        return outputs, tape.gradient(outputs, (inputs, weights), output_gradients=output_gradient)
+
+    return lambda: step(inputs, weights, output_gradient)

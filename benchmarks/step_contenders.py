@@ -1,0 +1,100 @@
+"""Which training steps are compared when a whole model is measured, and what do they need?"""
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import report
+import tensorflow as tf
+import turns
+
+import keras_sparse as ks
+from examples.models import vgg16_d, wide_resnet
+
+MODELS: dict[str, Callable[[], keras.Model]] = {
+    "WRN-16-8": lambda: wide_resnet(16, 8),
+    "VGG16-D": vgg16_d,
+    "WRN-10-1": lambda: wide_resnet(10, 1),  # to try this script out
+}
+TRAINED = report.ROOT / "benchmarks" / "data" / "trained_densities.json"
+WARM_UP = 3  # steps, the first of which compiles
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """What is trained, and with how many threads."""
+
+    model: str
+    batch: int
+    density: float
+    threads: int
+    trained: bool  # with the layers' densities of a training instead of the same for all
+
+
+class Training:
+    """A compiled model that makes one training step at a time, on random data.
+
+    Args:
+        case: what is trained.
+        sparse: with SparseMomentum and sparse layers, or as plain Keras has it.
+        jit_compile: with XLA.
+    """
+
+    def __init__(self, case: Case, sparse: bool, jit_compile: bool = False) -> None:
+        keras.utils.set_random_seed(0)
+        model = MODELS[case.model]()
+        optimizer = keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
+        if sparse:
+            model = ks.sparsify(model)
+            distribution = json.loads(TRAINED.read_text())[case.model] if case.trained else "uniform"
+            optimizer = ks.SparseMomentum(optimizer, case.density, distribution=distribution, redistribute=None, prune_rate=0.3)
+            optimizer.updates_are_planned = True  # by `update` below
+        model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=jit_compile)
+        optimizer.build(model if sparse else model.trainable_variables)
+        self.model, self.optimizer, self.sparse = model, optimizer, sparse
+        self._function = model.make_train_function() or model.train_function
+        self._batches = _batches(case.batch)
+        for _ in range(WARM_UP):
+            self.step()
+
+    def step(self) -> None:
+        """One optimizer step; reading the loss waits for it."""
+        for value in self._function(self._batches).values():
+            float(value)
+
+    def open_window(self, is_open: bool) -> None:
+        """Says whether the steps to come compute dense weight gradients."""
+        self.optimizer.open_growth_window(is_open)
+
+    def update(self, step_seconds: float, clock: turns.Clock) -> float:
+        """Seconds of a mask update and of what it adds to the step that comes after it."""
+        begin = clock()
+        self.optimizer.update_masks()
+        self.step()
+        return clock() - begin - step_seconds
+
+
+def peak_memory(case: Case, sparse: bool) -> float:
+    """Most memory in GB that a process which trains for a few steps ever held; to be called in a fresh one."""
+    turns.limit_threads(case.threads)
+    training = Training(case, sparse)
+    if sparse:
+        training.update(0.0, time.perf_counter)
+        training.open_window(False)
+    for _ in range(WARM_UP):
+        training.step()
+    status = Path(f"/proc/{os.getpid()}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1e6
+
+
+def _batches(size: int) -> Any:
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((size, 32, 32, 3), dtype=np.float32)
+    labels = rng.integers(0, 10, size).astype("int32")
+    return iter(tf.data.Dataset.from_tensors((images, labels)).cache().repeat())

@@ -1,0 +1,79 @@
+"""How are active weights spread in a network that sparse momentum has trained for a while?  Writes its masks, or its densities.
+
+    python benchmarks/trained_masks.py --data cifar-10-python.tar.gz   # benchmarks/data/wrn_16_4_masks.npz, 5 minutes
+    python benchmarks/trained_masks.py --data cifar-10-python.tar.gz --densities  # of WRN-16-8 and VGG16-D, 10 minutes
+
+A training moves weights between layers, and to some channels of a layer rather than others. The .npz file holds, for each 3x3
+convolution between equal numbers of channels, the bits of its mask by the name ``path@pixels x shape``, as ``conv_ops.py --masks``
+reads them; the .json file the density of every layer, as ``train_step.py --trained`` does.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import report
+
+import keras_sparse as ks
+from examples.data import load_cifar10
+from examples.models import vgg16_d, wide_resnet
+
+BATCH = 64
+DATA = report.ROOT / "benchmarks" / "data"
+MASKS, DENSITIES = DATA / "wrn_16_4_masks.npz", DATA / "trained_densities.json"
+
+
+def main() -> None:
+    """Trains and writes."""
+    arguments = _arguments()
+    DATA.mkdir(parents=True, exist_ok=True)
+    if arguments.densities:
+        models = {"WRN-16-8": wide_resnet(16, 8), "VGG16-D": vgg16_d()}
+        found = {name: densities(trained(model, arguments)) for name, model in models.items()}
+        DENSITIES.write_text(json.dumps(found, indent=1) + "\n")
+    else:
+        np.savez_compressed(MASKS, **packed_masks(trained(wide_resnet(16, 4), arguments)))
+
+
+def trained(model: keras.Model, arguments: argparse.Namespace) -> keras.Model:
+    """The model after some steps on CIFAR-10."""
+    keras.utils.set_random_seed(0)
+    images = load_cifar10(arguments.data)
+    optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True), density=arguments.density)
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"], jit_compile=False)
+    chosen = np.random.default_rng(0).permutation(len(images.x_train))[: arguments.steps * BATCH]
+    callbacks = [ks.UpdateMasks(every=arguments.steps // arguments.updates)]
+    model.fit(images.x_train[chosen], images.y_train[chosen], BATCH, verbose=2, callbacks=callbacks)
+    return model
+
+
+def densities(model: keras.Model) -> dict[str, float]:
+    """{path of the weight: active / all weights}"""
+    return {path: round(float(mask.mean()), 4) for path, mask in model.optimizer.masks.items()}
+
+
+def packed_masks(model: keras.Model) -> dict[str, np.ndarray]:
+    """The masks of the 3x3 convolutions of stride 1 between equal numbers of channels."""
+    masks, packed = model.optimizer.masks, {}
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D) and layer.kernel.shape[:2] == (3, 3) and layer.kernel.shape[2] == layer.kernel.shape[3]:
+            path = layer.kernel.path
+            sizes = "x".join(map(str, (layer.input.shape[1], *layer.kernel.shape)))
+            packed[f"{path.replace('/', '.')}@{sizes}"] = np.packbits(masks[path])
+    return packed
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="CIFAR-10, a .tar.gz or .npz file; default: keras.datasets")
+    parser.add_argument("--densities", action="store_true", help=f"write {DENSITIES.name} instead of {MASKS.name}")
+    parser.add_argument("--density", type=float, default=0.05)
+    parser.add_argument("--steps", type=int, default=300, help="at most an epoch")
+    parser.add_argument("--updates", type=int, default=10)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

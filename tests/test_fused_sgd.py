@@ -1,0 +1,49 @@
+"""Is SGD in one operation Keras' SGD?"""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_sparse as ks
+from keras_sparse._keras import to_numpy
+from keras_sparse.fused_sgd import fuse_momentum
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the operation is TensorFlow's")
+
+
+def after_three_steps(settings, dtype, fuse):
+    rng = np.random.default_rng(0)
+    variables = [keras.Variable(rng.normal(size=shape), dtype=dtype) for shape in ((4, 3), (5,))]
+    optimizer = keras.optimizers.SGD(0.1, **settings)
+    if fuse:
+        fuse_momentum(optimizer)
+    for _ in range(3):
+        optimizer.apply([keras.ops.convert_to_tensor(rng.normal(size=v.shape), dtype=dtype) for v in variables], variables)
+    return [to_numpy(v).astype("float32") for v in [*variables, *optimizer.variables]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("settings", [{"momentum": 0.9}, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "clipnorm": 1.0}, {"momentum": 0.0}])
+def test_values_are_those_of_keras(settings, dtype):
+    for expected, found in zip(after_three_steps(settings, dtype, fuse=False), after_three_steps(settings, dtype, fuse=True), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6 if dtype == "float32" else 2e-2, atol=1e-6 if dtype == "float32" else 2e-2)
+
+
+def test_sparse_momentum_steps_by_one_operation():
+    import tensorflow as tf
+
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.5)
+    optimizer.build(model)
+    step = tf.function(lambda: optimizer.apply([tf.ones(v.shape) for v in model.trainable_variables], model.trainable_variables))
+    operations = [op.type for op in step.get_concrete_function().graph.get_operations()]
+    assert operations.count("ResourceApplyKerasMomentum") == 2
+
+
+def test_gradients_of_embeddings():
+    model = keras.Sequential([keras.Input((3,), dtype="int32"), keras.layers.Embedding(10, 4), keras.layers.Dense(4)])
+    model.compile(ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.5), "mse")
+    before = to_numpy(model.layers[0].embeddings)
+    model.train_on_batch(np.array([[1, 2, 3]]), np.ones((1, 3, 4), "float32"))
+    moved = (to_numpy(model.layers[0].embeddings) != before).any(axis=1)
+    np.testing.assert_array_equal(np.flatnonzero(moved), [1, 2, 3])
