@@ -5,14 +5,16 @@
 >>> callback = ks.UpdateMasks()
 """
 
-from keras_sparse import density, mask_update, schedules, scores
+from keras_sparse import density, layers, mask_update, schedules, scores
 from keras_sparse.callbacks import UpdateMasks
+from keras_sparse.export import export
 from keras_sparse.momentum import momentum_of
 from keras_sparse.optimizers import SparseMomentum
 from keras_sparse.plots import plot_history
 from keras_sparse.presets import SET, GradualPruning, RigL, StaticSparsity
 from keras_sparse.schedules import CosineOverTraining, CubicOverTraining
 from keras_sparse.scores import MaskedLayer
+from keras_sparse.sparsify import densify, sparsify
 from keras_sparse.summary import summary
 
 __version__ = "0.1.0"
@@ -27,11 +29,15 @@ __all__ = [
     "SparseMomentum",
     "StaticSparsity",
     "UpdateMasks",
+    "densify",
     "density",
+    "export",
+    "layers",
     "mask_update",
     "momentum_of",
     "plot_history",
     "schedules",
     "scores",
+    "sparsify",
     "summary",
 ]

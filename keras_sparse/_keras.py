@@ -8,6 +8,21 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from keras.src.saving.keras_saveable import KerasSaveable
+
+if keras.backend.backend() == "tensorflow":
+    from keras.src.backend.tensorflow.trackable import KerasAutoTrackable as Trackable
+else:
+
+    class Trackable:  # type: ignore[no-redef]
+        """Only tf.train.Checkpoint and SavedModel track attributes."""
+
+
+class Saveable(Trackable, KerasSaveable):
+    """State of a layer that is none of its weights: saved in a folder of its own, which files of other layers need not have."""
+
+    def _obj_type(self) -> str:
+        return "Layer"
 
 
 def check_keras_3(obj: Any, argument: str) -> None:
@@ -53,6 +68,13 @@ def input_structure(model: keras.Model) -> Any:
     return getattr(model, "_inputs_struct", inputs[0]) if inputs else None
 
 
+def is_functional(model: keras.Model) -> bool:
+    """Is this a Functional or Sequential model that knows its inputs, so that it can be cloned layer by layer?"""
+    from keras.src.models import Functional
+
+    return isinstance(model, Functional | keras.Sequential) and bool(getattr(model, "inputs", None))
+
+
 def replace_optimizer(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
     """Puts another optimizer into a compiled model: metrics and losses stay, saving knows it, functions are retraced."""
     model.optimizer = optimizer
@@ -86,6 +108,11 @@ def eager_scope() -> contextlib.AbstractContextManager[Any]:
     return scope
 
 
+def steps_see_only_their_own_state() -> bool:
+    """True on JAX: an optimizer's step reads the optimizer's variables and no others."""
+    return keras.backend.backend() == "jax"
+
+
 def multiply_in_place(variables: Sequence[Any], masks: Sequence[Any]) -> None:
     """variable <- variable * mask, on each replica by itself: assigning in a replica would cost a collective per weight."""
     if keras.backend.backend() != "tensorflow":
@@ -117,3 +144,13 @@ def called_by_fit() -> bool:
             return True
         frame = frame.f_back  # type: ignore[assignment]
     return False
+
+
+def running_callbacks() -> keras.callbacks.CallbackList | None:
+    """The list that is calling a callback now, or None. Walks the stack: only for code that runs once."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if isinstance(frame.f_locals.get("self"), keras.callbacks.CallbackList):
+            return frame.f_locals["self"]
+        frame = frame.f_back  # type: ignore[assignment]
+    return None

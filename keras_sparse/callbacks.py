@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_sparse._keras import check_keras_3, strategy_scope, to_float32
+from keras_sparse._keras import check_keras_3, running_callbacks, strategy_scope, to_float32
 from keras_sparse.compiled import check_settings, looks_trained, put_sparse_momentum, sparse_momentum_of
 from keras_sparse.initial_masks import reconcile
 from keras_sparse.masked_optimizer import RANDOM_OVER_TRAINED
@@ -64,6 +64,9 @@ class UpdateMasks(keras.callbacks.Callback):
         model, optimizer = self.model, self._optimizer
         self._wait = math.inf  # batches until there is something to look at
         self._unopened_epoch: int | None = None  # begun before Keras had built the model
+        running = running_callbacks()
+        if running is not None and not any(isinstance(callback, _AfterTheOthers) for callback in running.callbacks):
+            running.callbacks.append(_AfterTheOthers(self))
         if optimizer.initial_masks == "random" and optimizer.step() == 0 and looks_trained(model):  # else `build` says so
             warnings.warn(RANDOM_OVER_TRAINED, stacklevel=2)
         if optimizer.built:
@@ -81,7 +84,7 @@ class UpdateMasks(keras.callbacks.Callback):
         now = optimizer.step()
         begun_before = self._open(epoch, now)
         if self._times is None and now > optimizer.counter("last_update") and not begun_before:
-            optimizer.update_masks()
+            self._update(now)
         self._watch(epoch, now)
 
     def _open(self, epoch: int, now: int) -> bool:
@@ -99,9 +102,25 @@ class UpdateMasks(keras.callbacks.Callback):
 
     def _watch(self, epoch: int, now: int) -> None:
         """Sets up what the batches of this epoch have to look out for."""
-        is_last = epoch + 1 >= self.params["epochs"]
+        is_last, batches = epoch + 1 >= self.params["epochs"], self.params.get("steps")
         self._clock: UpdateTimes = self._times or AtEpochs(now, self._steps_per_epoch(), is_last)
-        self._wait = math.inf if self._times is None and self._optimizer.growth_window is None else 0
+        self._end = now + math.ceil(batches / self._batches_per_step()) if is_last and batches else math.inf
+        self._window = self._optimizer.growth_window_steps()
+        if self._window in (0, math.inf):
+            self._optimizer.open_growth_window(self._window > 0)
+        self._wait = math.inf if self._times is None and self._window in (0, math.inf) else 0
+
+    def _update(self, now: int) -> None:
+        """Updates the masks; goes without where the growth window was closed: at the end of a training, before this one."""
+        if self._optimizer.can_grow():
+            self._optimizer.update_masks()
+            return
+        self._optimizer.set_counter("last_update", now)
+        warnings.warn(
+            "The masks are not updated at the beginning of this training: the one before ended with a closed growth window. "
+            f"Train all epochs in one `fit`, or pass `growth_window=None`. Received: growth_window={self._optimizer.growth_window!r}",
+            stacklevel=2,
+        )
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         self._batch = batch
@@ -110,12 +129,15 @@ class UpdateMasks(keras.callbacks.Callback):
         model, optimizer = self.model, self._optimizer
         now = optimizer.step()
         if self._clock.last_due(now) > optimizer.counter("last_update"):
-            optimizer.update_masks()
+            self._update(now)
         due_in, execution = self._clock.next_due(now) - now, max(1, model.steps_per_execution)
-        window = math.inf if optimizer.growth_window is None else optimizer.growth_window
-        opens_in = due_in - window - execution + 1  # an execution that ends inside the window needs it open from its start
-        optimizer.growth_window_open.assign(not opens_in > 0)
-        self._wait = max(1, opens_in if 0 < opens_in < math.inf else due_in)
+        if now + due_in >= self._end:
+            due_in = math.inf  # never after the last step
+        opens_in = due_in
+        if 0 < self._window < math.inf:  # an execution that ends inside the window needs it open from its start
+            opens_in = due_in - self._window - execution + 1
+            optimizer.open_growth_window(opens_in <= 0)
+        self._wait = max(1, opens_in if opens_in > 0 else due_in) if due_in else math.inf  # 0: when the epoch ends, whenever that is
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._wait -= batch - self._batch + 1  # never fewer batches than optimizer steps
@@ -128,10 +150,14 @@ class UpdateMasks(keras.callbacks.Callback):
         if self._optimizer.built:
             _ = self.model
             self._optimizer.set_counter("epoch", 0)
-            try:
-                self._fit_masks_to_weights()
-            except ValueError as error:  # the training is done, and its weights are not lost for a message
-                warnings.warn(str(error), stacklevel=2)
+            self.fit_masks_to_last_weights()
+
+    def fit_masks_to_last_weights(self) -> None:
+        """At the end of a training: the masks of the weights that the model has now."""
+        try:
+            self._fit_masks_to_weights()
+        except ValueError as error:  # the training is done, and its weights are not lost for a message
+            warnings.warn(str(error), stacklevel=2)
 
     @property
     def _times(self) -> UpdateTimes | None:
@@ -142,7 +168,10 @@ class UpdateMasks(keras.callbacks.Callback):
 
     def _steps_per_epoch(self) -> int | None:
         steps = self.params.get("steps")
-        return None if not steps else max(1, steps // (self._optimizer.inner_optimizer.gradient_accumulation_steps or 1))
+        return None if not steps else max(1, steps // self._batches_per_step())
+
+    def _batches_per_step(self) -> int:
+        return self._optimizer.inner_optimizer.gradient_accumulation_steps or 1
 
     def _warn_if_no_update(self, epoch: int, now: int) -> None:
         stop, last = self._optimizer.counter("training_stop"), self._optimizer.counter("last_update")
@@ -177,3 +206,14 @@ class UpdateMasks(keras.callbacks.Callback):
         self.history.setdefault("step", []).append(optimizer.step())
         for path, mask in optimizer.masks.items():
             self.history.setdefault(path, []).append(float(mask.mean()))
+
+
+class _AfterTheOthers(keras.callbacks.Callback):
+    """Puts itself last: EarlyStopping, when it ends, puts back weights of other masks, and sparse layers compute with their masks."""
+
+    def __init__(self, update_masks: UpdateMasks) -> None:
+        super().__init__()
+        self._update_masks = update_masks
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self._update_masks.fit_masks_to_last_weights()

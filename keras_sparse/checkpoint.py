@@ -36,10 +36,10 @@ def load(optimizer: "MaskedOptimizer", store: Any) -> None:
     _check(optimizer, store, saved)
     if sorted(saved) != optimizer.masked_indices:
         optimizer.make_mask_variables(sorted(saved))
-    for index, mask in zip(optimizer.masked_indices, optimizer.mask_variables, strict=True):
-        mask.assign(np.asarray(store[saved[index]], bool))
+    optimizer.put_masks([np.asarray(store[saved[index]], bool) for index in optimizer.masked_indices])
     for name in optimizer.counters:
         optimizer.set_counter(name, int(np.asarray(store[name])))
+    optimizer.open_growth_window(optimizer.counter("window_opened") >= 0)
 
 
 def _check(optimizer: "MaskedOptimizer", store: Any, saved: Mapping[int, str]) -> None:

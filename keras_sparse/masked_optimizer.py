@@ -9,14 +9,17 @@ import keras
 import numpy as np
 
 from keras_sparse import blocks, checkpoint
-from keras_sparse._keras import eager_scope, has_value, multiply_in_place, to_float32, to_numpy
+from keras_sparse._keras import eager_scope, has_value, multiply_in_place, steps_see_only_their_own_state, to_float32, to_numpy
+from keras_sparse.fused_sgd import fuse_momentum
 from keras_sparse.initial_masks import check_kind, initial_mask
+from keras_sparse.kernel_mask import KernelMask, kernel_mask_of
 from keras_sparse.momentum import GradientAverage
 from keras_sparse.selection import Selection
 from keras_sparse.wrapper import OptimizerWrapper
 
-# Saved with the masks; all but `epoch`, the epoch that runs (1, 2, ...; 0: no training), are optimizer steps.
-COUNTERS = ("last_update", "training_start", "training_stop", "epoch")
+# Saved with the masks; all but `epoch`, the epoch that runs (1, 2, ...; 0: no training), are optimizer steps. The growth window is
+# closed where `window_opened` is -1.
+COUNTERS = ("last_update", "training_start", "training_stop", "epoch", "window_opened")
 
 
 class MaskedOptimizer(OptimizerWrapper):
@@ -43,6 +46,7 @@ class MaskedOptimizer(OptimizerWrapper):
         name: str | None = None,
     ) -> None:
         super().__init__(inner_optimizer, name=name)
+        fuse_momentum(self.inner_optimizer)
         self.selection = selection
         self.initial_masks = check_kind(initial_masks)
         self.block_shape = blocks.check_block_shape(block_shape)
@@ -52,6 +56,10 @@ class MaskedOptimizer(OptimizerWrapper):
         self.counters: dict[str, Any] = {}
         self.masked_indices: list[int] = []
         self.mask_variables: list[Any] = []
+
+    def grows_by_gradients(self) -> bool:
+        """Do the rules look at gradients of missing weights?"""
+        return True
 
     def initial_counts(self, names: Sequence[str], shapes: Sequence[tuple[int, ...]], step: int) -> list[int]:
         """Active weights per layer when training starts at this optimizer step."""
@@ -114,30 +122,57 @@ class MaskedOptimizer(OptimizerWrapper):
         counts = self.initial_counts(names, shapes, step)
         rng = np.random.default_rng([self.seed, step])
         masks = [
-            initial_mask(self.initial_masks, name, to_float32(v) if readable else np.zeros(shape, np.float32), n, self.block_shape, rng)
+            initial_mask(self.initial_masks, name, self._looked_at(v) if readable else np.zeros(shape, np.float32), n, self.block_shape, rng)
             for v, name, shape, n in zip(variables, names, shapes, counts, strict=True)
         ]
         self.make_mask_variables(indices)
         self.set_counter("last_update", step)
         self.set_counter("training_stop", -1)
         self.assign_masks(masks)
+        self.open_growth_window(self.grows_by_gradients())
+
+    def _looked_at(self, variable: Any) -> np.ndarray:
+        """The weight that a first mask is made of; for ``"nonzero"`` the mask itself, where a sparse layer has one."""
+        kernel_mask = kernel_mask_of(variable)
+        if self.initial_masks == "nonzero" and kernel_mask is not None and kernel_mask.density() < 1:
+            return to_float32(kernel_mask.mask)
+        return to_float32(variable)
 
     def make_mask_variables(self, indices: Sequence[int]) -> None:
-        """Replaces the mask variables by empty ones for these trainable variables."""
-        for mask in self.mask_variables:
+        """Replaces the mask variables by empty ones for these trainable variables; a sparse layer's mask is taken as it is."""
+        for mask in self._own_masks():
             self._untrack_variable(mask)
         variables = [self._trainable_variables[i] for i in indices]
-        self.mask_variables = [self.add_variable(v.shape, dtype="bool", name=f"{v.path.replace('/', '_')}_mask") for v in variables]
+        self.mask_variables = [self._mask_variable(variable) for variable in variables]
         self.masked_indices = list(indices)
         if self._gradient_average is not None and not self._gradient_average.built:
             self._gradient_average.build(variables)
+
+    def _mask_variable(self, variable: Any) -> Any:
+        kernel_mask = kernel_mask_of(variable)
+        if kernel_mask is not None and not steps_see_only_their_own_state():
+            return kernel_mask.mask  # one mask, which the layer owns
+        return self.add_variable(variable.shape, dtype="bool", name=f"{variable.path.replace('/', '_')}_mask")
+
+    def _own_masks(self) -> list[Any]:
+        own = set(map(id, self._variables))
+        return [mask for mask in self.mask_variables if id(mask) in own]
+
+    def _kernel_masks(self) -> list[KernelMask]:
+        """Those of the masked weights that are kernels of sparse layers."""
+        return [kernel_mask for variable in self.masked_variables if (kernel_mask := kernel_mask_of(variable)) is not None]
 
     # --- every step
 
     @property
     def variables(self) -> list[Any]:
+        own = set(map(id, self._variables))
         extra = [] if self._gradient_average is None else self._gradient_average.variables
-        return super().variables + extra
+        return super().variables + [mask for mask in self.mask_variables if id(mask) not in own] + extra
+
+    def set_weights(self, weights: Any) -> None:
+        super().set_weights(weights)
+        self.put_masks(list(self.masks.values()))
 
     def step(self) -> int:
         """Optimizer steps made so far; micro-batches of an accumulated gradient and skipped steps do not count."""
@@ -214,10 +249,41 @@ class MaskedOptimizer(OptimizerWrapper):
 
     def assign_masks(self, masks: Sequence[np.ndarray]) -> None:
         """Replaces all masks at once, in order, and masks the weights."""
-        for variable, mask in zip(self.mask_variables, masks, strict=True):
-            variable.assign(mask)
+        self.put_masks(masks)
         if all(map(has_value, self.masked_variables)):  # else the step that makes them masks them
             self.apply_masks()
+
+    def put_masks(self, masks: Sequence[np.ndarray]) -> None:
+        """Replaces all masks at once, in order, the optimizer's and the layers', and leaves the weights."""
+        for weight, variable, mask in zip(self.masked_variables, self.mask_variables, masks, strict=True):
+            kernel_mask = kernel_mask_of(weight)
+            if kernel_mask is None or kernel_mask.mask is not variable:
+                variable.assign(mask)
+            if kernel_mask is not None:
+                kernel_mask.assign(mask)
+
+    # --- the growth window
+
+    def open_growth_window(self, is_open: bool) -> None:
+        """Says whether missing weights get gradients from the next step on, in every sparse layer.
+
+        The UpdateMasks callback does it in ``fit``. In a custom loop the window is open until you close it; call it
+        between steps, outside of ``tf.function``. Other layers compute dense gradients always.
+
+        Args:
+            is_open: True: the weight gradient is dense; False: missing weights get none, and what their momentum
+                remembers fades.
+        """
+        if bool(to_numpy(self.growth_window_open)) != is_open:
+            self.growth_window_open.assign(is_open)
+        if (self.counter("window_opened") >= 0) != is_open:
+            self.set_counter("window_opened", self.step() if is_open else -1)
+        for kernel_mask in self._kernel_masks():
+            kernel_mask.want_dense_weight_gradient(is_open)
+
+    def can_grow(self) -> bool:
+        """Is there anything to grow by?  No, where a rule reads gradients and sparse layers compute none of missing weights."""
+        return self.counter("window_opened") >= 0 or not self.grows_by_gradients() or not self._kernel_masks()
 
     # --- state
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_sparse import density as densities
+from keras_sparse import growth_window as windows
 from keras_sparse import schedules, scores
 from keras_sparse._keras import called_by_fit
 from keras_sparse.mask_update import prune_to, update_masks
@@ -46,13 +47,15 @@ class SparseMomentum(MaskedOptimizer):
             (then the density is the checkpoint's).
         block_shape: (in, out) channels of the blocks that masks are made of, over all taps; None: single weights.
         gradient_momentum: decay in [0, 1) of an average of the gradients to use as momentum, for optimizers without one.
-        growth_window: None, or the number of optimizer steps before an update in which the dense weight gradient is
-            needed; sparse layers may skip it outside. With a momentum of 0.9, 100 leaves out less than 0.003 %.
+        growth_window: optimizer steps before an update in which missing weights get gradients; sparse layers save them
+            outside. None: all steps, the published method. ``"auto"``: as many as the momentum remembers (100 for SGD's
+            0.9, which leaves out less than 0.003 %), 1 for the last gradient, none where nothing grows by gradients; all
+            for Adam and its like, and for norms of gradients (``clipnorm``), where a window would change the training.
         seed: of initial masks and random scores; an update draws from (seed, optimizer step).
         name: of this optimizer.
 
     Attributes:
-        growth_window_open: bool scalar variable, True while dense weight gradients are needed.
+        growth_window_open: bool scalar variable, True while missing weights get gradients; see ``open_growth_window``.
 
     Raises:
         ValueError, TypeError: at construction, for every argument that cannot work.
@@ -79,7 +82,7 @@ class SparseMomentum(MaskedOptimizer):
         initial_masks: str = "random",
         block_shape: tuple[int, int] | None = None,
         gradient_momentum: float | None = None,
-        growth_window: int | None = None,
+        growth_window: int | str | None = "auto",
         seed: int = 0,
         name: str | None = None,
     ) -> None:
@@ -93,7 +96,7 @@ class SparseMomentum(MaskedOptimizer):
         self.prune_rate = schedules.get(schedules.CosineOverTraining() if prune_rate is None else prune_rate, "prune_rate")
         self.distribution = densities.check_distribution(distribution)
         self.gradient_momentum = gradient_momentum
-        self.growth_window = check_positive(growth_window, "growth_window")
+        self.growth_window = windows.check(growth_window)
         self.updates_are_planned = False  # somebody calls `update_masks`: the callback, or a custom loop
         self._check_rules()
 
@@ -108,6 +111,15 @@ class SparseMomentum(MaskedOptimizer):
 
     def _needs(self) -> frozenset[str]:
         return scores.needs_of(self.prune, self.grow, self.redistribute if self.grow else None)
+
+    def growth_window_steps(self) -> float:
+        """Optimizer steps before an update in which missing weights get gradients: 0, none; infinity, all."""
+        reads = windows.read_of_missing(self.prune, self.redistribute if self.grow else None, self.grow)
+        decay = None if self._gradient_average is None else self._gradient_average.decay
+        return windows.steps_of(self.growth_window, reads, self.inner_optimizer, decay)
+
+    def grows_by_gradients(self) -> bool:
+        return self.growth_window_steps() > 0
 
     def initial_counts(self, names: Sequence[str], shapes: Sequence[tuple[int, ...]], step: int) -> list[int]:
         if isinstance(self.density, schedules.OverTraining):
@@ -145,11 +157,17 @@ class SparseMomentum(MaskedOptimizer):
         Runs on the host; in a custom loop call it between steps, outside of ``tf.function`` and of replica contexts.
 
         Raises:
-            ValueError: NaN in weights, momentum or gradient (names the layer); the masks are as before then.
+            ValueError: NaN in weights, momentum or gradient (names the layer); a closed growth window. The masks are as
+                before then.
         """
         self.updates_are_planned = True
         if self.prune is None:
             return
+        if not self.can_grow():
+            raise ValueError(
+                "The growth window is closed: missing weights have had no gradients to grow by. Call `optimizer.open_growth_window(True)` "
+                f"{self.growth_window_steps()} steps before an update. Received: an update at step {self.step()}"
+            )
         step = self.step()
         self.assign_masks(self._next_masks(step, np.random.default_rng([self.seed, step])))
         self.set_counter("last_update", step)

@@ -88,7 +88,7 @@ def _to_config(selectors: Iterable[Selector]) -> list[str | dict[str, str]]:
         if isinstance(selector, keras.layers.Layer):
             config += [variable.path for variable in selector.trainable_variables]
         else:
-            config.append(selector if isinstance(selector, str) else {"layer_type": selector.__name__})
+            config.append(selector if isinstance(selector, str) else {"layer_type": keras.saving.get_registered_name(selector).split(">")[-1]})
     return config
 
 

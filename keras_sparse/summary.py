@@ -12,8 +12,11 @@ from rich.table import Table
 from keras_sparse._keras import check_keras_3, to_float32
 from keras_sparse.compiled import sparse_momentum_of
 from keras_sparse.initial_masks import reconcile
+from keras_sparse.kernel_mask import kernel_mask_of
 from keras_sparse.kernel_use import dead_channels, input_axes, output_axes, owners_of_weights, uses_per_example
+from keras_sparse.layers import SparseLayer
 from keras_sparse.selection import Selection
+from keras_sparse.sparsify import has_sparse_layers, mask_of
 
 COLUMNS = {
     "weights": "weights",
@@ -25,6 +28,7 @@ COLUMNS = {
     "dead\noutputs": "dead_outputs",
 }
 WIDTH_OF_A_LOG = 120  # columns of text where there is no terminal to ask
+WIDTH_OF_KERNELS = 30  # and more of them where the table says which kernel runs
 
 
 def summary(model: keras.Model, output: str = "table", input_shape: Any = None) -> Any:
@@ -42,6 +46,7 @@ def summary(model: keras.Model, output: str = "table", input_shape: Any = None) 
         ``{"layers": [{"weight": path, "shape": [...], "weights": int, "active": int, "density": float,
         "multiply_adds_dense": int | None, "multiply_adds_sparse": int | None, "dead_inputs": int, "dead_outputs": int}, ...],
         "total": {...}}`` where the total's ``density`` is active / all masked weights, and ``other_weights`` counts the rest.
+        If the model has sparse layers each weight has a ``"kernel"``, too: ``"custom op"``, or ``"stock: "`` and why.
 
     Raises:
         ValueError: a model without weights, or an unknown output.
@@ -57,14 +62,16 @@ def summary(model: keras.Model, output: str = "table", input_shape: Any = None) 
         raise ValueError(f"`model` has no weights yet: build it, or call it on a batch of data. Received: model={model.name}")
     described = _describe(model, input_shape)
     if output == "table":
-        Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG).print(_table(model.name, described))
+        width = WIDTH_OF_A_LOG + WIDTH_OF_KERNELS * ("kernel" in described["layers"][0])
+        Console(width=None if sys.stdout.isatty() else width).print(_table(model.name, described))
         return None
     return described if output == "dict" else json.dumps(described, indent=2)
 
 
 def _describe(model: keras.Model, input_shape: Any) -> dict[str, Any]:
     owners, uses = owners_of_weights(model), uses_per_example(model, input_shape)
-    layers = [_describe_weight(v, mask, owners[id(v)], uses) for v, mask in _masked_weights(model)]
+    masked, has_kernels = _masked_weights(model), has_sparse_layers(model)
+    layers = [_describe_weight(v, mask, owners[id(v)], uses) | ({"kernel": _kernel(owners[id(v)])} if has_kernels else {}) for v, mask in masked]
     total: dict[str, Any] = {}
     for key in ("weights", "active", "multiply_adds_dense", "multiply_adds_sparse", "dead_inputs", "dead_outputs"):
         values = [layer[key] for layer in layers]
@@ -81,7 +88,14 @@ def _masked_weights(model: keras.Model) -> list[tuple[Any, np.ndarray]]:
         fitting = reconcile(list(masks), [to_float32(variable) for variable in variables], list(masks.values()))
         return list(zip(variables, fitting, strict=True))
     variables = model.trainable_variables
-    return [(variables[i], to_float32(variables[i]) != 0) for i in Selection().select(variables, model)]
+    chosen = [variables[i] for i in Selection().select(variables, model)]
+    return [(v, to_float32(v) != 0 if kernel_mask_of(v) is None else mask_of(v)) for v in chosen]
+
+
+def _kernel(layer: keras.layers.Layer) -> str:
+    """Which kernel computes this layer, and why if it is the stock one."""
+    why = layer.why_stock() if isinstance(layer, SparseLayer) else "not a sparse layer"
+    return "custom op" if why is None else f"stock: {why}"
 
 
 def _describe_weight(variable: Any, mask: np.ndarray, layer: keras.layers.Layer, uses: dict[int, int] | None) -> dict[str, Any]:
@@ -106,9 +120,12 @@ def _table(name: str, described: dict[str, Any]) -> Table:
     table.add_column("shape")
     for header, key in COLUMNS.items():
         table.add_column(header, footer=_cell(total[key]), justify="right")
+    if "kernel" in described["layers"][0]:
+        table.add_column("kernel", overflow="fold")
     for layer in described["layers"]:
         path = layer["weight"].removeprefix(f"{name}/")
-        table.add_row(path, "x".join(map(str, layer["shape"])), *(_cell(layer[key]) for key in COLUMNS.values()))
+        kernel = [layer["kernel"]] if "kernel" in layer else []
+        table.add_row(path, "x".join(map(str, layer["shape"])), *(_cell(layer[key]) for key in COLUMNS.values()), *kernel)
     return table
 
 

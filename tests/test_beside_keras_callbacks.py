@@ -5,7 +5,7 @@ import csv
 import keras
 import numpy as np
 import pytest
-from helpers import Interrupt, array, arrays, assert_same, assert_sparse, compiled, fit, sgd, sparse
+from helpers import Interrupt, array, arrays, assert_same, assert_sparse, compiled, fit, sgd, sparse, toy_data, toy_model
 
 import keras_sparse as ks
 
@@ -55,9 +55,22 @@ def test_early_stopping_puts_back_weights_of_other_masks(ours_first):
     fit(model, *callbacks, note, epochs=8)
     assert_same([weight != 0 for weight in arrays(model.optimizer.masked_variables)], first[0])
     assert ks.summary(model, "dict")["total"]["active"] == 48
+    assert_same(list(model.optimizer.masks.values()), first[0])
     masks = []
     fit(model, ks.UpdateMasks(), keras.callbacks.LambdaCallback(on_train_begin=lambda logs: masks.extend(model.optimizer.masks.values())), epochs=2)
     assert_same(masks, first[0])  # no weight that came back was lost
+
+
+@backend
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_sparse_layers_compute_with_the_masks_of_the_weights_that_early_stopping_puts_back(ours_first):
+    data = toy_data()
+    model, first = compiled(sparse(growth_window=None), ks.sparsify(toy_model())), []
+    stopping = keras.callbacks.EarlyStopping("loss", patience=2, mode="max", restore_best_weights=True)
+    note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: first.append(model(data[0])))
+    fit(model, *([ks.UpdateMasks(), stopping] if ours_first else [stopping, ks.UpdateMasks()]), note, epochs=8)
+    assert len(first) > 2
+    np.testing.assert_allclose(array(model(data[0])), array(first[0]), rtol=1e-5, atol=1e-6)
     assert_sparse(model, count=48)
 
 

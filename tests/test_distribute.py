@@ -143,3 +143,29 @@ def test_a_checkpoint_moves_between_strategies(tmp_path):
             fit(one, ks.UpdateMasks(), epochs=2)
         assert_same(again.get_weights(), model.get_weights())
     """)
+
+
+@pytest.mark.parametrize("implementation", ["auto", "stock"])
+def test_sparse_layers_on_replicas(implementation):
+    out = run(f"""
+        def network():
+            layers = [keras.Input((6, 6, 16)), keras.layers.Conv2D(16, 3), keras.layers.Flatten(), keras.layers.Dense(16), keras.layers.Dense(4)]
+            return ks.sparsify(keras.Sequential(layers), "{implementation}")
+
+        models = []
+        for strategy in (mirrored, one_device):
+            keras.utils.set_random_seed(0)
+            with strategy.scope():
+                model = compiled(ks.SparseMomentum(sgd(), 0.1, growth_window=2), network(), jit_compile=False)
+            fit(model, ks.UpdateMasks(), epochs=3, data=toy_data((6, 6, 16)))
+            models.append(model)
+        check(models[0], active(models[1].optimizer), 2)
+        for layer in models[0].layers:
+            if hasattr(layer, "kernel_mask"):
+                assert {{len(replicas(variable)) for variable in layer.kernel_mask.variables}} == {{2}}
+                assert not array(layer.dense_weight_gradient)
+        same = np.concatenate([(one == other).reshape(-1) for one, other in zip(*[model.optimizer.masks.values() for model in models])])
+        assert same.mean() > 0.99, same.mean()
+        print(models[0].optimizer.step())
+    """)
+    assert out == ["12"]

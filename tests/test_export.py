@@ -1,9 +1,13 @@
 """What leaves the training: stock ops, model weights, and nothing of ours."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
-from helpers import active, assert_same, compiled, fit, toy_data, toy_model
+from helpers import active, array, assert_same, compiled, fit, toy_data, toy_model
 
 import keras_sparse as ks
 
@@ -69,3 +73,88 @@ def test_sparse_weights_fit_into_a_plain_model(trained):
     model.set_weights(trained.get_weights())
     x, _ = toy_data()
     np.testing.assert_allclose(model.predict(x, verbose=0), trained.predict(x, verbose=0), rtol=1e-6)
+
+
+# --- models of sparse layers
+
+SERVE = """
+import sys
+sys.modules["keras_sparse"] = None  # not to be had
+import numpy as np, tensorflow as tf
+served = tf.saved_model.load(sys.argv[1])
+np.save(sys.argv[3], served.serve(np.load(sys.argv[2])).numpy())
+print(sorted(str(variable.shape) for variable in served.variables))
+"""
+
+
+@pytest.fixture
+def sparse_model():
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Conv2D(16, 3, name="conv"), keras.layers.Flatten(), keras.layers.Dense(16, name="hidden"), keras.layers.Dense(4, name="head")]
+    model = compiled(model=ks.sparsify(keras.Sequential([keras.Input((6, 6, 16)), *layers], name="net")))
+    fit(model, ks.UpdateMasks(), data=toy_data((6, 6, 16)))
+    return model
+
+
+def test_export_needs_no_library_where_it_is_loaded(sparse_model, tmp_path):
+    x, _ = toy_data((6, 6, 16))
+    ks.export(sparse_model, tmp_path / "served", verbose=False)
+    np.save(tmp_path / "x.npy", x)
+    command = [sys.executable, "-c", SERVE, *(str(tmp_path / name) for name in ("served", "x.npy", "y.npy"))]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip() == str(sorted(str(tuple(v.shape)) for v in sparse_model.weights))
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), sparse_model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
+
+
+def test_export_leaves_out_masks_and_custom_ops(sparse_model, tmp_path):
+    import tensorflow as tf
+
+    ks.export(sparse_model, tmp_path / "served", verbose=False)
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    graph = served.signatures["serving_default"].graph.as_graph_def()
+    names = [node.op + node.name for part in (graph, *graph.library.function) for node in getattr(part, "node", getattr(part, "node_def", []))]
+    assert not any(word in name.lower() for name in names for word in ("sparse", "mask", "momentum"))
+    assert all(variable.dtype != tf.bool for variable in served.variables)
+
+
+def test_export_leaves_the_model_as_it_is(sparse_model, tmp_path):
+    before, mask = sparse_model.get_weights(), array(sparse_model.get_layer("conv").mask)
+    ks.export(sparse_model, tmp_path / "served", verbose=False)
+    assert_same(sparse_model.get_weights(), before)
+    assert_same([array(sparse_model.get_layer("conv").mask)], [mask])
+    assert sparse_model.compiled
+
+
+def test_export_of_a_model_without_sparse_layers(trained, tmp_path):
+    import tensorflow as tf
+
+    ks.export(trained, tmp_path / "served", verbose=False)
+    x, _ = toy_data()
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    np.testing.assert_allclose(served.serve(x).numpy(), trained.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+
+
+def test_model_export_keeps_the_sparse_layers(sparse_model, tmp_path):
+    import tensorflow as tf
+
+    sparse_model.export(str(tmp_path / "served"), verbose=False)
+    served = tf.saved_model.load(str(tmp_path / "served"))  # here the library is
+    x, _ = toy_data((6, 6, 16))
+    np.testing.assert_allclose(served.serve(x).numpy(), sparse_model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.backend
+def test_export_of_a_subclassed_model_says_what_to_do(tmp_path):
+    class Mine(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = ks.layers.SparseDense(4)
+
+        def call(self, inputs):
+            return self.dense(inputs)
+
+    model = Mine()
+    model(toy_data()[0])
+    with pytest.raises(ValueError, match="the other way round: weight files fit both"):
+        ks.export(model, tmp_path / "served")

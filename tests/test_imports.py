@@ -19,11 +19,18 @@ ORDER = [
     "mask_update",
     "initial_masks",
     "update_times",
+    "break_even",
     "_keras",
+    "_library",
+    "_gradients",
+    "ops",
+    "kernel_mask",
     "momentum",
+    "growth_window",
     "schedules",
     "selection",
     "wrapper",
+    "fused_sgd",
     "checkpoint",
     "masked_optimizer",
     "optimizer_layers",
@@ -31,6 +38,10 @@ ORDER = [
     "presets",
     "compiled",
     "callbacks",
+    "layers",
+    "normalization",
+    "sparsify",
+    "export",
     "kernel_use",
     "summary",
     "plots",
@@ -39,7 +50,7 @@ ORDER = [
 NUMPY_ONLY = ORDER[: ORDER.index("_keras")]
 DEPENDENCIES = {"keras", "numpy", "rich"}  # what the package needs, and may import at its top
 OPTIONAL = {"matplotlib", "tensorflow_model_optimization"}  # only inside of functions
-MAY_IMPORT_TENSORFLOW = {"_library", "ops", "export"}  # not written yet; the rest is the same on every backend
+MAY_IMPORT_TENSORFLOW = {"_library", "_gradients", "ops", "fused_sgd", "normalization", "export"}  # the rest is the same on every backend
 
 
 def read(module: str) -> ast.Module:

@@ -47,7 +47,7 @@ def test_density_must_be_a_fraction(density):
         ({"grow": "largest"}, "`grow` must be one of .*Received: grow='largest'"),
         ({"redistribute": "evenly"}, "`redistribute` must be one of .*Received: redistribute='evenly'"),
         ({"gradient_momentum": 1.0}, "`gradient_momentum` must be in .*Received: gradient_momentum=1.0"),
-        ({"growth_window": 0}, "`growth_window` must be a positive integer. Received: growth_window=0"),
+        ({"growth_window": 0}, '`growth_window` must be "auto", None or a positive integer. Received: growth_window=0'),
         ({"prune": None}, "`prune=None` means masks that never change"),
         ({"grow": None}, "With `grow=None` and a constant density no mask would change"),
         ({"grow": "gradient", "gradient_momentum": 0.9}, "one or the other can be kept. Received: gradient_momentum=0.9"),

@@ -1,0 +1,178 @@
+"""Which layers skip their missing weights?  SparseConv2D and SparseDense: Keras' layers with a mask that they know of."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_sparse import ops as sparse_ops
+from keras_sparse.break_even import largest_density, why_too_dense, why_too_small
+from keras_sparse.kernel_mask import KernelMask
+
+IMPLEMENTATIONS = ("auto", "custom_op", "stock")
+DENSIFY = "Call `keras_sparse.densify(model)` first."
+
+
+class SparseLayer(keras.layers.Layer):
+    """What SparseConv2D and SparseDense have in common: the mask, and the choice of who computes.
+
+    Args:
+        *args: of the Keras layer.
+        implementation: ``"auto"``: the custom op where it is faster, else the stock operation; ``"custom_op"`` or ``"stock"``.
+        **kwargs: of the Keras layer.
+    """
+
+    def __init__(self, *args: Any, implementation: str = "auto", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if implementation not in IMPLEMENTATIONS:
+            raise ValueError(f"`implementation` must be one of {IMPLEMENTATIONS}. Received: implementation={implementation!r}")
+        self.implementation = implementation
+        self._refuse("lora_rank")
+        self._refuse("quantization_mode")
+        self._never = self._why_never()
+        if implementation == "custom_op" and self._never is not None:
+            raise ValueError(f'This layer cannot run the custom op: {self._never}. Pass implementation="auto". Received: implementation={implementation!r}')
+        self.supports_jit = self._never is not None  # XLA would put the stock operation in the custom op's place
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        self.kernel_mask = KernelMask(self.kernel)
+        if self.implementation == "auto" and self._never is None:
+            self._never = why_too_small(self.kernel_mask.shape)
+            self.supports_jit = self._never is not None
+
+    @property
+    def variables(self) -> list[Any]:
+        """The weights, and after them the mask and its switches, which are no weights."""
+        return super().variables + (self.kernel_mask.variables if self.built else [])
+
+    # --- the mask
+
+    @property
+    def mask(self) -> Any:
+        """Bool variable of the kernel's shape, True = active; replaced by ``set_mask`` or an optimizer."""
+        return self.kernel_mask.mask
+
+    @property
+    def dense_weight_gradient(self) -> Any:
+        """Bool scalar variable: do missing weights get a gradient?  Without a SparseMomentum they get none and stay."""
+        return self.kernel_mask.dense_weight_gradient
+
+    def set_mask(self, mask: np.ndarray) -> None:
+        """Replaces the mask by a bool array of the kernel's shape. Where an optimizer masks the kernel use its ``set_masks``."""
+        self.kernel_mask.assign(mask)
+
+    # --- who computes
+
+    def why_stock(self) -> str | None:
+        """Why the stock operation computes this layer, at the mask's present density; None where the custom op does."""
+        if self._never is None and self.implementation == "auto":
+            return why_too_dense(self.kernel_mask.shape, self.kernel_mask.density())
+        return self._never
+
+    @property
+    def implementation_used(self) -> str:
+        """``"custom_op"`` or ``"stock"``, at the mask's present density."""
+        return "custom_op" if self.why_stock() is None else "stock"
+
+    def _why_never(self) -> str | None:
+        """Why the custom op can never compute this layer, whatever the density, or None."""
+        return 'implementation="stock"' if self.implementation == "stock" else self._why_not_this_layer()
+
+    def _why_not_this_layer(self) -> str | None:
+        raise NotImplementedError(f"{type(self).__name__} must say what the custom op does not do.")
+
+    def _compute(self, sparse_op: Callable[..., Any], inputs: Any, kernel: Any, **options: Any) -> Any:
+        """``sparse_op`` of ``keras_sparse.ops``, by the implementation that is right now."""
+        kernel, mask, wanted = map(ops.copy, (kernel, self.mask, self.dense_weight_gradient))  # tensors, read once
+
+        def run(implementation: str) -> Any:
+            return sparse_op(inputs, kernel, mask, dense_weight_gradient=wanted, implementation=implementation, name=self.name, **options)
+
+        if self._never is not None:
+            return run("stock")
+        if self.implementation == "custom_op":
+            return run("custom_op")
+        is_worth_it = ops.less_equal(self.kernel_mask.mask_density, self._largest_density(inputs))  # at run time: no retracing when masks change
+        return ops.cond(is_worth_it, lambda: run("custom_op"), lambda: run("stock"))
+
+    def _largest_density(self, inputs: Any) -> Any:
+        """The density up to which the custom op is faster for these inputs."""
+        batch, *size = ops.shape(inputs)[:-1]
+        strides = getattr(self, "strides", [1] * len(size))
+        positions = [batch, *((n + stride - 1) // stride for n, stride in zip(size, strides, strict=True))]
+        return largest_density(self.kernel_mask.shape, math.prod(ops.cast(n, "float32") if ops.is_tensor(n) else n for n in positions))
+
+    # --- as a Keras layer
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "implementation": self.implementation}
+
+    def enable_lora(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError(f"LoRA would train what the mask has left out. {DENSIFY} Received: layer {self.name}")
+
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError(f"A sparse layer cannot be quantized. {DENSIFY} Received: layer {self.name}")
+
+    def _refuse(self, argument: str) -> None:
+        value = getattr(self, argument, None)
+        if value:
+            raise ValueError(f"`{argument}` must be None: a sparse layer has neither LoRA nor quantized weights. Received: {argument}={value}")
+
+
+@keras.saving.register_keras_serializable("keras_sparse", name="SparseConv2D")
+class SparseConv2D(SparseLayer, keras.layers.Conv2D):
+    """keras.layers.Conv2D that skips its missing weights: arguments, weights, names and weight files are the same.
+
+    A SparseMomentum optimizer takes the layer's mask for its own. Without one the mask is True everywhere until it is
+    loaded, or set; missing weights are then left as they are. Keras calls the layer a ``Conv2D`` in ``model.summary()``.
+
+    Args:
+        *args: those of keras.layers.Conv2D.
+        implementation: ``"auto"``: the custom op where it is faster at the mask's density, else the stock operation;
+            ``"custom_op"``; ``"stock"``.
+        **kwargs: those of keras.layers.Conv2D.
+
+    Raises:
+        ValueError: ``implementation="custom_op"`` where it cannot run (says why); LoRA.
+
+    >>> layer = SparseConv2D(16, 3, padding="same")
+    >>> layer(np.ones((2, 8, 8, 16), "float32")).shape == (2, 8, 8, 16)
+    True
+    >>> layer.mask.shape == (3, 3, 16, 16), len(layer.weights)
+    (True, 2)
+    """
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        options = {"strides": self.strides, "padding": self.padding, "data_format": self.data_format, "dilation_rate": self.dilation_rate}
+        return self._compute(sparse_ops.sparse_conv2d, inputs, kernel, **options)
+
+    def _why_not_this_layer(self) -> str | None:
+        return sparse_ops.why_stock_conv2d(self.compute_dtype, self.data_format, self.dilation_rate, self.groups)
+
+
+@keras.saving.register_keras_serializable("keras_sparse", name="SparseDense")
+class SparseDense(SparseLayer, keras.layers.Dense):
+    """keras.layers.Dense that skips its missing weights: see SparseConv2D.
+
+    >>> layer = SparseDense(16, activation="relu")
+    >>> layer(np.ones((2, 32), "float32")).shape == (2, 16), layer.mask.shape == (32, 16)
+    (True, True)
+    """
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        inputs = ops.convert_to_tensor(inputs, sparse=False)
+        outputs = self._compute(sparse_ops.sparse_matmul, inputs, self.kernel)
+        if self.bias is not None:
+            outputs = ops.add(outputs, self.bias)
+        return outputs if self.activation is None else self.activation(outputs)
+
+    def _why_not_this_layer(self) -> str | None:
+        return sparse_ops.why_stock_matmul(self.compute_dtype)
+
+
+SparseConv2D.__name__ = keras.layers.Conv2D.__name__  # Keras makes paths in weight files of it: those of dense models fit, and back
+SparseDense.__name__ = keras.layers.Dense.__name__

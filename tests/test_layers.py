@@ -1,0 +1,412 @@
+"""SparseConv2D and SparseDense: Keras' layers, and what they do with a mask."""
+
+import copy
+
+import keras
+import numpy as np
+import pytest
+from helpers import array, arrays, assert_same
+
+import keras_sparse as ks
+from keras_sparse.kernel_mask import kernel_mask_of
+
+backend = pytest.mark.backend
+available = pytest.mark.skipif(keras.backend.backend() != "tensorflow" or not ks.ops.available(), reason="no custom ops here")
+INPUTS = np.random.default_rng(0).normal(size=(4, 8, 8, 16)).astype("float32")
+TARGETS = np.random.default_rng(1).normal(size=(4, 16)).astype("float32")
+
+
+def network(conv=ks.layers.SparseConv2D, dense=ks.layers.SparseDense, **settings):
+    """2320 weights in a convolution, 6928 in a dense layer."""
+    layers = [keras.Input((8, 8, 16)), conv(12, 3, strides=2, padding="same", name="conv", **settings)]
+    return keras.Sequential([*layers, keras.layers.Flatten(), dense(16, activation="tanh", name="dense", **settings)], name="net")
+
+
+def twins(**settings):
+    """A dense and a sparse network of the same weights."""
+    dense, sparse = network(keras.layers.Conv2D, keras.layers.Dense), network(**settings)
+    sparse.set_weights(dense.get_weights())
+    return dense, sparse
+
+
+def random_mask(shape, density=0.25):
+    return np.random.default_rng(2).random(shape) < density
+
+
+def with_random_masks(model, density=0.25):
+    """The layers of a network that have a mask, now a random one."""
+    layers = [model.get_layer("conv"), model.get_layer("dense")]
+    for layer in layers:
+        layer.set_mask(random_mask(layer.mask.shape, density))
+    return layers
+
+
+def predict(model):
+    return model.predict(INPUTS, verbose=0)
+
+
+def train(model, optimizer, steps=1):
+    model.compile(optimizer, "mse")
+    model.fit(INPUTS, TARGETS, epochs=steps, verbose=0)
+
+
+# --- a Keras layer
+
+
+@backend
+def test_a_new_layer_computes_what_keras_computes():
+    dense, sparse = twins()
+    np.testing.assert_allclose(predict(sparse), predict(dense), rtol=1e-5, atol=1e-6)
+
+
+@backend
+def test_weights_and_their_names_are_those_of_the_keras_layer():
+    dense, sparse = network(keras.layers.Conv2D, keras.layers.Dense), network()
+    assert [variable.path for variable in sparse.weights] == [variable.path for variable in dense.weights]
+    assert [variable.path for variable in sparse.trainable_variables] == [variable.path for variable in dense.trainable_variables]
+    assert sparse.count_params() == dense.count_params()
+    assert sparse.non_trainable_weights == []
+    keras.utils.clear_session()
+    name = keras.layers.Conv2D(4, 3).name
+    keras.utils.clear_session()
+    assert ks.layers.SparseConv2D(4, 3).name == name
+
+
+@backend
+def test_masks_are_state_but_no_weights():
+    model = network()
+    masks = [variable for variable in model.variables if variable.name == "mask"]
+    assert [variable.path for variable in masks] == ["net/conv/mask", "net/dense/mask"]
+    assert all(any(mask is variable for variable in model.non_trainable_variables) for mask in masks)
+    assert all(array(mask).all() for mask in masks)
+
+
+@backend
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ks.layers.SparseConv2D(8, (3, 2), strides=2, padding="same", activation="relu", use_bias=False, implementation="stock", name="a"),
+        lambda: ks.layers.SparseDense(8, activation="relu", kernel_regularizer="l2", name="b"),
+    ],
+)
+def test_configs_come_back(make):
+    layer = make()
+    again = type(layer).from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+    assert again.implementation == layer.implementation
+    assert type(keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))) is type(layer)
+
+
+@backend
+def test_clones_have_fresh_masks():
+    model = network()
+    with_random_masks(model)
+    clone = keras.models.clone_model(model)
+    assert type(clone.get_layer("conv")) is ks.layers.SparseConv2D
+    assert array(clone.get_layer("conv").mask).all()
+
+
+@backend
+def test_deep_copies_have_the_masks():
+    model = network()
+    layers = with_random_masks(model)
+    twin = copy.deepcopy(model)
+    assert_same(arrays([twin.get_layer(layer.name).mask for layer in layers]), arrays([layer.mask for layer in layers]))
+    assert kernel_mask_of(twin.get_layer("conv").kernel) is twin.get_layer("conv").kernel_mask
+    np.testing.assert_allclose(predict(twin), predict(model), rtol=1e-6)
+
+
+@backend
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ks.layers.SparseConv2D(4, 3, implementation="fast"), "`implementation` must be one of.*Received: implementation='fast'"),
+        (lambda: ks.layers.SparseConv2D(4, 3, lora_rank=2), "`lora_rank` must be None.*Received: lora_rank=2"),
+        (lambda: ks.layers.SparseDense(4, dtype="int8_from_float32"), "`quantization_mode` must be None"),
+    ],
+)
+def test_what_a_sparse_layer_cannot_be_is_an_error(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@backend
+def test_lora_and_quantization_ask_for_a_dense_layer():
+    model = network()
+    with pytest.raises(NotImplementedError, match=r"Call `keras_sparse.densify\(model\)` first"):
+        model.get_layer("dense").enable_lora(2)
+    with pytest.raises(NotImplementedError, match="cannot be quantized"):  # `model.quantize` makes a warning of it
+        model.get_layer("dense").quantize("int8")
+
+
+@backend
+def test_a_mask_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"`mask` must be bool, of the kernel's shape \(192, 16\). Received: mask of dtype float64"):
+        network().get_layer("dense").set_mask(np.ones((192, 16)))
+
+
+# --- values and gradients
+
+
+@backend
+@pytest.mark.parametrize("density", [0.1, 0.8])
+def test_missing_weights_count_for_nothing_whatever_they_hold(density):
+    dense, sparse = twins()
+    for layer in with_random_masks(sparse, density):
+        kernel = dense.get_layer(layer.name).kernel
+        kernel.assign(array(kernel) * array(layer.mask))
+    np.testing.assert_allclose(predict(sparse), predict(dense), rtol=1e-4, atol=1e-5)
+
+
+@backend
+@pytest.mark.parametrize("wanted", [True, False])
+def test_missing_weights_get_a_gradient_where_it_is_wanted(wanted):
+    dense, sparse = twins()
+    layers = with_random_masks(sparse)
+    for layer in layers:
+        layer.dense_weight_gradient.assign(wanted)
+        for kernel in (layer.kernel, dense.get_layer(layer.name).kernel):
+            kernel.assign(array(kernel) * array(layer.mask))
+    for model in (dense, sparse):
+        train(model, keras.optimizers.SGD(1.0))
+    for layer in layers:
+        kernel, oracle, mask = array(layer.kernel), array(dense.get_layer(layer.name).kernel), array(layer.mask)
+        np.testing.assert_allclose(kernel[mask], oracle[mask], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(kernel[~mask], oracle[~mask] if wanted else 0, rtol=1e-4, atol=1e-5)
+        assert wanted == bool(kernel[~mask].any())
+
+
+def test_the_switches_need_no_retracing():
+    import tensorflow as tf
+
+    model = network()
+    layer = model.get_layer("dense")
+    traces = []
+
+    @tf.function
+    def gradient():
+        traces.append(1)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(INPUTS, training=True) ** 2)
+        return tape.gradient(loss, layer.kernel)
+
+    mask = random_mask(layer.mask.shape)
+    assert gradient().numpy()[~mask].any()  # the mask is all True
+    layer.set_mask(mask)
+    assert not gradient().numpy()[~mask].any()
+    layer.dense_weight_gradient.assign(True)
+    assert gradient().numpy()[~mask].any()
+    assert len(traces) == 1
+
+
+@backend
+@pytest.mark.parametrize("name", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_runs_the_stock_operation(policy, name):
+    policy(name)
+    dense, sparse = twins()
+    np.testing.assert_allclose(predict(sparse).astype("float32"), predict(dense).astype("float32"), rtol=0.05, atol=0.05)
+    assert sparse.get_layer("conv").implementation_used == "stock"
+    train(sparse, keras.optimizers.SGD(0.1))
+
+
+def test_sparse_tensors_and_inputs_of_more_axes():
+    import tensorflow as tf
+
+    layer, oracle = ks.layers.SparseDense(16), keras.layers.Dense(16)
+    x = np.eye(32, dtype="float32")
+    layer.build(x.shape), oracle.build(x.shape)
+    oracle.set_weights(layer.get_weights())
+    np.testing.assert_allclose(layer(tf.sparse.from_dense(x)), oracle(x), rtol=1e-5)
+    np.testing.assert_allclose(layer(x.reshape(2, 4, 4, 32)), oracle(x.reshape(2, 4, 4, 32)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("arguments", [{"dilation_rate": 2}, {"groups": 4}])
+def test_convolutions_that_the_custom_op_does_not_do(arguments):
+    layer, oracle = ks.layers.SparseConv2D(16, 3, **arguments), keras.layers.Conv2D(16, 3, **arguments)
+    layer.build(INPUTS.shape), oracle.build(INPUTS.shape)
+    layer.set_mask(random_mask(layer.mask.shape))
+    oracle.set_weights([array(layer.kernel) * array(layer.mask), array(layer.bias)])
+    np.testing.assert_allclose(layer(INPUTS), oracle(INPUTS), rtol=1e-4, atol=1e-5)
+    assert layer.implementation_used == "stock"
+
+
+# --- who computes
+
+
+@available
+def test_auto_goes_by_the_density():
+    layer = ks.layers.SparseConv2D(16, 3)
+    layer.build(INPUTS.shape)
+    assert layer.why_stock() == "density 1.00 is above 0.55"
+    layer.set_mask(random_mask(layer.mask.shape))
+    assert layer.why_stock() is None
+    assert layer.implementation_used == "custom_op"
+    assert array(layer.kernel_mask.mask_density) == np.float32(array(layer.mask).mean())
+
+
+@available
+@pytest.mark.parametrize("implementation", ["auto", "custom_op"])
+def test_the_graph_runs_what_the_layer_says(implementation):
+    import tensorflow as tf
+
+    layer = ks.layers.SparseConv2D(16, 3, implementation=implementation)
+    layer.build(INPUTS.shape)
+    graph = tf.function(layer).get_concrete_function(INPUTS).graph
+    ops = {node.op for node in graph.as_graph_def().node}
+    functions = {node.op for function in graph.as_graph_def().library.function for node in function.node_def}
+    assert ("Conv2D" in ops | functions) == (implementation == "auto")
+
+
+@available
+def test_few_channels_are_not_worth_the_custom_op():
+    layer = ks.layers.SparseConv2D(64, 3)
+    layer.build((None, 8, 8, 3))
+    layer.set_mask(random_mask(layer.mask.shape, 0.1))
+    assert layer.why_stock() == "fewer than 16 channels"
+    assert layer.supports_jit
+
+
+@backend
+def test_stock_on_request():
+    layer = ks.layers.SparseDense(16, implementation="stock")
+    layer.build((None, 32))
+    assert layer.why_stock() == 'implementation="stock"'
+    assert layer.supports_jit
+
+
+@available
+def test_the_custom_op_keeps_keras_from_compiling_it_away():
+    assert not ks.layers.SparseConv2D(16, 3).supports_jit
+
+
+@backend
+def test_the_custom_op_on_request_says_why_it_cannot():
+    with pytest.raises(ValueError, match='cannot run the custom op: .* Pass implementation="auto"'):
+        ks.layers.SparseConv2D(16, 3, groups=2, implementation="custom_op")
+
+
+# --- files
+
+
+@backend
+@pytest.mark.parametrize("name", ["m.weights.h5", "m.keras"])
+def test_weights_of_a_dense_model_fit_and_leave_the_masks(tmp_path, name):
+    dense, sparse = network(keras.layers.Conv2D, keras.layers.Dense), network()
+    before = arrays([layer.mask for layer in with_random_masks(sparse)])
+    (dense.save if name.endswith(".keras") else dense.save_weights)(tmp_path / name)
+    sparse.load_weights(tmp_path / name)
+    assert_same(sparse.get_weights(), dense.get_weights())
+    assert_same(arrays([layer.mask for layer in (sparse.get_layer("conv"), sparse.get_layer("dense"))]), before)
+
+
+@backend
+def test_weights_of_a_sparse_model_fit_a_dense_one(tmp_path):
+    dense, sparse = network(keras.layers.Conv2D, keras.layers.Dense), network()
+    sparse.save_weights(tmp_path / "m.weights.h5")
+    dense.load_weights(tmp_path / "m.weights.h5")
+    assert_same(dense.get_weights(), sparse.get_weights())
+
+
+@backend
+def test_masks_come_back_from_files(tmp_path):
+    model = network()
+    masks = arrays([layer.mask for layer in with_random_masks(model)])
+    model.save(tmp_path / "m.keras")
+    model.save_weights(tmp_path / "m.weights.h5")
+    loaded, other = keras.models.load_model(tmp_path / "m.keras"), network()
+    other.load_weights(tmp_path / "m.weights.h5")
+    for one in (loaded, other):
+        layers = [one.get_layer("conv"), one.get_layer("dense")]
+        assert_same(arrays([layer.mask for layer in layers]), masks)
+        assert [layer.why_stock() for layer in layers] == [model.get_layer(layer.name).why_stock() for layer in layers]
+        assert_same([predict(one)], [predict(model)])
+
+
+def test_tensorflow_checkpoints_carry_the_masks(tmp_path):
+    import tensorflow as tf
+
+    model, other = network(), network()
+    layers = with_random_masks(model)
+    path = tf.train.Checkpoint(model=model).save(str(tmp_path / "checkpoint"))
+    tf.train.Checkpoint(model=other).restore(path).assert_existing_objects_matched()
+    for layer in layers:
+        twin = other.get_layer(layer.name)
+        assert_same(arrays(twin.kernel_mask.variables), arrays(layer.kernel_mask.variables))
+
+
+# --- with an optimizer
+
+
+def sparse_momentum(**settings):
+    return ks.SparseMomentum(keras.optimizers.SGD(0.05, momentum=0.9), 0.25, **settings)
+
+
+@backend
+def test_the_optimizer_and_the_layers_have_the_same_masks(tmp_path):
+    model = network()
+    model.compile(sparse_momentum(), "mse")
+    model.fit(INPUTS, TARGETS, epochs=3, verbose=0, callbacks=[ks.UpdateMasks(every=2)])
+    model.optimizer.set_masks({"net/dense/kernel": random_mask((192, 16))})
+    model.save_weights(tmp_path / "m.weights.h5")
+    other = network()
+    other.compile(sparse_momentum(seed=1), "mse")
+    other.optimizer.build(other)
+    other.load_weights(tmp_path / "m.weights.h5")
+    for one in (model, other):
+        layers = [one.get_layer("conv"), one.get_layer("dense")]
+        assert_same(arrays([layer.mask for layer in layers]), list(model.optimizer.masks.values()))
+        assert_same(list(one.optimizer.masks.values()), list(model.optimizer.masks.values()))
+        for layer in layers:
+            assert not array(layer.kernel)[~array(layer.mask)].any()
+
+
+def test_there_is_one_mask_and_the_layer_owns_it():
+    model = network()
+    model.compile(sparse_momentum(dense="conv"), "mse")
+    model.optimizer.build(model)
+    assert [mask is model.get_layer("dense").mask for mask in model.optimizer.mask_variables] == [True]
+    assert sum(variable is model.get_layer("dense").mask for variable in model.optimizer.variables) == 1
+    assert array(model.get_layer("conv").mask).all()
+
+
+@backend
+def test_optimizer_state_that_is_set_reaches_the_layers():
+    one, other = network(), network()
+    for seed, model in enumerate((one, other)):
+        model.compile(sparse_momentum(seed=seed), "mse")
+        model.optimizer.build(model)
+    other.optimizer.set_weights(arrays(one.optimizer.variables))
+    for name in ("conv", "dense"):
+        assert_same(arrays(other.get_layer(name).kernel_mask.variables), arrays(one.get_layer(name).kernel_mask.variables))
+
+
+@backend
+def test_a_model_without_input_shape_trains(updates):
+    model = keras.Sequential([ks.layers.SparseDense(32, "tanh"), ks.layers.SparseDense(16)])
+    model.compile(sparse_momentum(growth_window=None), "mse")
+    model.fit(INPUTS.reshape(4, -1), TARGETS, epochs=3, verbose=0, callbacks=[ks.UpdateMasks()])
+    assert updates == [1, 2]
+    for layer in model.layers:
+        assert not array(layer.kernel)[~array(layer.mask)].any()
+    assert sum(array(layer.mask).sum() for layer in model.layers) == round(0.25 * (1024 * 32 + 32 * 16))
+
+
+@backend
+def test_a_saved_training_goes_on(tmp_path):
+    model = network()
+    model.compile(sparse_momentum(growth_window=1), "mse")
+    model.fit(INPUTS, TARGETS, epochs=4, verbose=0, callbacks=[ks.UpdateMasks(every=2)])
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    for one in (model, loaded):
+        with pytest.warns(UserWarning, match="not updated at the beginning"):  # step 4 was the end, and its window closed
+            one.fit(INPUTS, TARGETS, epochs=4, verbose=0, callbacks=[ks.UpdateMasks(every=2)])
+    assert_same(list(loaded.optimizer.masks.values()), list(model.optimizer.masks.values()))
+    assert_same(loaded.get_weights(), model.get_weights())
+    assert_same(arrays([loaded.get_layer(name).mask for name in ("conv", "dense")]), list(model.optimizer.masks.values()))
+
+
+@backend
+def test_a_sparse_layer_type_selects_no_other_layers_after_loading():
+    optimizer = sparse_momentum(dense=ks.layers.SparseConv2D)
+    assert ks.SparseMomentum.from_config(optimizer.get_config()).selection.dense == [ks.layers.SparseConv2D]

@@ -1,0 +1,87 @@
+"""Are the compiled ops found, and do people learn why where they cannot be had?"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from oracle import needs_ops
+
+import keras_sparse as ks
+from keras_sparse import _library
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def folder_with(path, **record):
+    (path / _library.LIBRARY).write_bytes(b"this is no library")
+    (path / _library.RECORD).write_text(json.dumps(record))
+    return path
+
+
+@needs_ops
+def test_they_are_there():
+    assert ks.ops.available(), ks.ops.available()
+    assert ks.ops.available().instructions in ("AVX-512", "AVX2", "portable")
+    assert repr(ks.ops.available()) == f"available, with {ks.ops.available().instructions} instructions"
+
+
+def test_another_version_of_tensorflow_is_one_sentence(tmp_path):
+    functions, available = _library.load(folder_with(tmp_path, tensorflow="2.20.0"), "2.21.0")
+    assert functions is None
+    assert not available
+    assert available.reason == f"they were built for TensorFlow 2.20.0, and this is 2.21.0. {_library.REINSTALL}"
+    assert repr(available) == f"not available: {available.reason}"
+
+
+def test_a_missing_file(tmp_path):
+    assert f"{tmp_path / _library.LIBRARY} is not there" in _library.why_not(tmp_path, "2.21.0")
+    (tmp_path / _library.RECORD).write_text(json.dumps({"tensorflow": "2.21.0"}))
+    assert f"{tmp_path / _library.LIBRARY} is not there" in _library.why_not(tmp_path, "2.21.0")
+
+
+def test_what_the_installation_said(tmp_path):
+    folder = folder_with(tmp_path, why_not="no C++ compiler was found")
+    assert "left out when keras_sparse was installed: no C++ compiler was found" in _library.why_not(folder, "2.21.0")
+
+
+@needs_ops
+def test_a_file_that_is_no_library(tmp_path):
+    functions, available = _library.load(folder_with(tmp_path, tensorflow="2.21.0"), "2.21.0")
+    assert functions is None
+    assert "cannot be loaded: " in available.reason
+
+
+def run(code, **environment):
+    code = f"import keras, numpy as np, keras_sparse as ks, sys\nx, k = np.ones((2, 3), 'f'), np.ones((3, 4), 'f')\n{code}"
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+
+
+@needs_ops
+def test_without_them_the_stock_operations_do_the_same(tmp_path):
+    code = "print(ks.ops.sparse_matmul(x, k, k > 0).numpy().sum(), ks.ops.available())"
+    result = run(code, KERAS_SPARSE_OPS=str(tmp_path))
+    assert result.stdout.startswith("24.0 not available: keras_sparse was installed without them"), result.stderr
+
+
+@needs_ops
+def test_asking_for_them_gives_the_reason(tmp_path):
+    folder_with(tmp_path, tensorflow="1.0.0")
+    result = run("ks.ops.sparse_matmul(x, k, k > 0, implementation='custom_op')", KERAS_SPARSE_OPS=str(tmp_path))
+    assert "ValueError: `implementation` must be" in result.stderr
+    assert "they were built for TensorFlow 1.0.0, and this is" in result.stderr
+
+
+def test_another_backend_neither_loads_nor_imports_tensorflow():
+    result = run("print(bool(ks.ops.available()), ks.ops.sparse_matmul(x, k, k > 0).sum(), 'tensorflow' in sys.modules)", KERAS_BACKEND="jax")
+    assert result.stdout.strip() == "False 24.0 False", result.stderr
+
+
+@needs_ops
+@pytest.mark.parametrize("instructions", ["AVX2", "portable"])
+def test_fewer_instructions_can_be_asked_for(instructions):
+    code = "print(ks.ops.available().instructions, ks.ops.sparse_matmul(x, k, k > 0, implementation='custom_op').numpy().sum())"
+    result = run(code, KERAS_SPARSE_INSTRUCTIONS=instructions)
+    assert result.stdout.strip() in (f"{instructions} 24.0", "portable 24.0"), result.stderr
