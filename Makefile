@@ -1,19 +1,24 @@
 # make demo   train two LeNets, dense and sparse
 # make test   all tests
 # make lint   style and types
+# make ops    compiles the ops, what has changed of them; demo and test do that, too
+# make sanitize   the tests of kernels and ops under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
 # Each makes .venv on its first run. Needs Python 3.11 or later with venv, and make (Debian: python3 python3-venv make g++).
 
 PYTHON ?= python3
 JOBS ?= 2
 BIN := .venv/bin
+BUILD_OPS = $(BIN)/python custom_ops/build_ops.py
 CPP = $(shell find custom_ops -name '*.h' -o -name '*.cc' -o -name '*.cu')
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint ops sanitize clean
 
 demo: .venv/installed-demo
+	$(BUILD_OPS)
 	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python examples/mnist.py
 
 test: .venv/installed-test
+	$(BUILD_OPS)
 	$(BIN)/pytest -n $(JOBS) --dist worksteal
 
 lint: .venv/installed-test
@@ -22,13 +27,20 @@ lint: .venv/installed-test
 	$(BIN)/mypy
 	$(if $(CPP),$(BIN)/clang-format --dry-run --Werror $(CPP))
 
+ops: .venv/installed-test
+	$(BUILD_OPS)
+
+sanitize: .venv/installed-test
+	$(BIN)/python custom_ops/sanitize.py
+
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv
 
-# The stamps are older than pyproject.toml after every change of what is needed.
+# The stamps are older than pyproject.toml after every change of what is needed. The ops are built afterwards, by BUILD_OPS: within
+# this installation they would want a TensorFlow of their own, as there is none yet.
 .venv/installed-%: pyproject.toml setup.py | .venv/bin/pip
-	$(BIN)/pip install --quiet --editable '.[$*]'
+	KERAS_SPARSE_BUILD_OPS=0 $(BIN)/pip install --quiet --editable '.[$*]'
 	touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv build dist *.egg-info keras_sparse/_ops

@@ -1,5 +1,35 @@
-"""Builds the package. What it is stands in pyproject.toml; this file is where the compiled kernels will come in."""
+"""Builds the package. What it is stands in pyproject.toml; the compiled ops come in here, from custom_ops/build_ops.py."""
 
-from setuptools import setup
+import sys
+from pathlib import Path
 
-setup()
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "custom_ops"))
+from build_ops import LIBRARY, RECORD, build_or_say_why_not  # noqa: E402
+
+
+class BuildOps(build_ext):
+    """The ops are no Python extension, so setuptools is told only where they are."""
+
+    def folder(self) -> Path:
+        """Beside the sources for an editable installation, else where the wheel is put together."""
+        return (ROOT if self.inplace else Path(self.build_lib).resolve()) / "keras_sparse" / "_ops"
+
+    def run(self) -> None:
+        build_or_say_why_not(self.folder())
+
+    def get_outputs(self) -> list[str]:
+        return [str(file) for name in (LIBRARY, RECORD) if (file := self.folder() / name).exists()]
+
+    def get_output_mapping(self) -> dict[str, str]:
+        return {}
+
+    def get_source_files(self) -> list[str]:
+        return []  # MANIFEST.in names them
+
+
+# The extension stands for the ops: with it a wheel belongs to its platform.
+setup(ext_modules=[Extension("keras_sparse._ops", sources=[])], cmdclass={"build_ext": BuildOps})

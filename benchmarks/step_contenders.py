@@ -1,6 +1,7 @@
 """Which training steps are compared when a whole model is measured, and what do they need?"""
 
 import dataclasses
+import gc
 import json
 import os
 import time
@@ -52,6 +53,7 @@ class Training:
         optimizer = keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
         if sparse:
             model = ks.sparsify(model)
+            gc.collect()  # the dense model, which nobody holds any more
             distribution = json.loads(TRAINED.read_text())[case.model] if case.trained else "uniform"
             optimizer = ks.SparseMomentum(optimizer, case.density, distribution=distribution, redistribute=None, prune_rate=0.3)
             optimizer.updates_are_planned = True  # by `update` below

@@ -36,6 +36,11 @@ print("\\n" + json.dumps({"version": tf.__version__, "compile": tf.sysconfig.get
 """
 
 
+def wish() -> str:
+    """What the environment asks for: "0" without ops, "1" not without them, "" as it comes."""
+    return os.environ.get("KERAS_SPARSE_BUILD_OPS", "")
+
+
 class CannotBuildError(Exception):
     """What is missing, in one sentence."""
 
@@ -155,7 +160,8 @@ def objects(scratch: Path, more: Sequence[str], tf: dict | None) -> list[Path]:
     def one(source: Path) -> Path | None:
         if not source.stem.endswith("_op"):
             return compiled(source, [*cxx, *flags(source), *more], scratch)
-        return tf and compiled(source, [*cxx, *flags(source), *tensorflow_flags(tf["compile"]), *more], scratch, stamp=tf["version"])
+        last = ["-fno-sanitize=undefined"] if more else []  # with it g++ refuses Abseil's headers
+        return tf and compiled(source, [*cxx, *flags(source), *tensorflow_flags(tf["compile"]), *more, *last], scratch, stamp=tf["version"])
 
     cxx = compiler()
     slowest_first = sorted(sources(), key=lambda source: (not source.stem.endswith("_xla_op"), not source.stem.endswith("_op")))
@@ -171,30 +177,45 @@ def build(output: Path, scratch: Path = ROOT / "build" / "custom_ops", more: Seq
         tf, cxx = tensorflow(scratch), compiler()
         files = objects(scratch, more, tf)
         output.mkdir(parents=True, exist_ok=True)
-        link(output, [*cxx, "-shared", *more, *map(str, files)], files, tf)
+        flags = [flag for flag in tf["compile"] if not flag.startswith("-I")]
+        record = json.dumps({"tensorflow": tf["version"], "flags": flags, "files": [file.stem for file in files], "compiler": shlex.join(cxx)}, indent=1)
+        library = output / LIBRARY
+        if is_older_than(library, files) or not (output / RECORD).exists() or (output / RECORD).read_text() != record:
+            link(library, [*cxx, "-shared", *more, *map(str, files), *tf["link"], "-l:libtensorflow_cc.so.2"])
+            (output / RECORD).write_text(record)
 
 
-def link(output: Path, command: Sequence[str], files: Sequence[Path], tf: dict) -> None:
-    """Makes library and record, if they are not there or not of these files."""
-    library, record, beside = output / LIBRARY, output / RECORD, output / f"{LIBRARY}.new"
-    flags = [flag for flag in tf["compile"] if not flag.startswith("-I")]
-    now = json.dumps({"tensorflow": tf["version"], "flags": flags, "files": [file.stem for file in files], "command": command[0]}, indent=1)
-    if library.exists() and all(file.stat().st_mtime < library.stat().st_mtime for file in files) and record.read_text() == now:
-        return
-    run([*command, "-o", str(beside), *tf["link"], "-l:libtensorflow_cc.so.2"])
-    beside.replace(library)  # at once: a process that has the old one open keeps it
-    record.write_text(now)
+def is_older_than(target: Path, files: Sequence[Path]) -> bool:
+    """Or not there at all."""
+    return not target.exists() or any(file.stat().st_mtime >= target.stat().st_mtime for file in files)
+
+
+def link(target: Path, command: Sequence[str]) -> None:
+    """Puts the target in its place at once: a process that has the old one open keeps it."""
+    new = target.with_suffix(".new")
+    run([*command, "-o", str(new)])
+    new.replace(target)
+
+
+def build_tests(scratch: Path = ROOT / "build" / "custom_ops", more: Sequence[str] = ()) -> list[Path]:
+    """The programs custom_ops/*/*_test.cc, each linked with all files that need no TensorFlow."""
+    with only_one(scratch):
+        files, cxx, programs = objects(scratch, more, tf=None), compiler(), []
+        for source in sources("_test"):
+            test = compiled(source, [*cxx, *flags(source), *more], scratch)
+            programs.append(scratch / source.stem)
+            link(programs[-1], [*cxx, *more, "-pthread", str(test), *map(str, files)])
+        return programs
 
 
 def build_or_say_why_not(output: Path, must: bool = False) -> None:
     """Builds, or leaves a record of the reason and one notice: then the package uses the stock ops."""
-    wish = os.environ.get("KERAS_SPARSE_BUILD_OPS", "")
     try:
-        if wish == "0":
+        if wish() == "0":
             raise CannotBuildError("KERAS_SPARSE_BUILD_OPS=0 was set")
         build(output)
     except CannotBuildError as why:
-        if must or wish == "1":
+        if must or wish() == "1":
             raise
         output.mkdir(parents=True, exist_ok=True)
         (output / LIBRARY).unlink(missing_ok=True)

@@ -116,5 +116,6 @@ def _converted(model: keras.Model, clone: Clone, what: str) -> keras.Model:
             converted = keras.models.clone_model(model, clone_function=clone, recursive=True)
     finally:
         model.compiled = compiled
-    converted.set_weights(model.get_weights())
+    for old, new in zip(model.weights, converted.weights, strict=True):
+        new.assign(old)  # one after the other: no third copy of all weights
     return converted

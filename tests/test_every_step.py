@@ -45,7 +45,8 @@ def test_settings_of_the_inner_optimizer_act_as_without_us(name):
     plain.set_weights(wrapped.get_weights())
     fit(wrapped, ks.UpdateMasks())
     fit(plain)
-    assert_same(wrapped.get_weights(), plain.get_weights())
+    for one, other in zip(wrapped.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)  # momentum in one operation may round the last bit otherwise
 
 
 @backend

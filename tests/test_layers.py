@@ -402,7 +402,8 @@ def test_a_saved_training_goes_on(tmp_path):
         with pytest.warns(UserWarning, match="not updated at the beginning"):  # step 4 was the end, and its window closed
             one.fit(INPUTS, TARGETS, epochs=4, verbose=0, callbacks=[ks.UpdateMasks(every=2)])
     assert_same(list(loaded.optimizer.masks.values()), list(model.optimizer.masks.values()))
-    assert_same(loaded.get_weights(), model.get_weights())
+    for one, other in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)  # XLA does not sum in the same order twice
     assert_same(arrays([loaded.get_layer(name).mask for name in ("conv", "dense")]), list(model.optimizer.masks.values()))
 
 

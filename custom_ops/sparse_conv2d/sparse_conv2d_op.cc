@@ -1,0 +1,59 @@
+// What are the sparse convolution and its gradients in TensorFlow? Three ops and their CPU kernels.
+//
+// Inputs [batch, height, width, channels], kernel and mask [height, width, channels, output channels]. The gradient by
+// the kernel is 0 where the mask is false. `dense_weight_gradient` is not read here: the gradients in
+// keras_sparse/ops.py choose by it. Of `inputs`, Conv2DInputGradient needs the shape alone.
+//
+// keras_sparse/ops.py is the interface for people; custom_ops/README.md says how this is built and tested.
+#include "custom_ops/common/product_kernel.h"
+#include "custom_ops/common/product_shape.h"
+#include "custom_ops/sparse_conv2d/conv_rules.h"
+#include "tensorflow/core/framework/op.h"
+
+namespace keras_sparse {
+namespace {
+
+using tensorflow::DEVICE_CPU;
+
+REGISTER_OP("KerasSparse>Conv2D")
+    .Input("inputs: float")
+    .Input("kernel: float")
+    .Input("mask: bool")
+    .Input("dense_weight_gradient: bool")
+    .Output("outputs: float")
+    .Attr("strides: list(int)")
+    .Attr("padding: {'SAME', 'VALID'}")
+    .Attr("layer: string = ''")  // nodes of different layers must not share the plan that a kernel keeps
+    .SetShapeFn(ForwardShape<ConvRules>);
+
+REGISTER_OP("KerasSparse>Conv2DInputGradient")
+    .Input("inputs: float")
+    .Input("kernel: float")
+    .Input("mask: bool")
+    .Input("output_gradient: float")
+    .Input("dense_weight_gradient: bool")
+    .Output("input_gradient: float")
+    .Attr("strides: list(int)")
+    .Attr("padding: {'SAME', 'VALID'}")
+    .Attr("layer: string = ''")
+    .SetShapeFn(InputGradientShape<ConvRules>);
+
+REGISTER_OP("KerasSparse>Conv2DKernelGradient")
+    .Input("inputs: float")
+    .Input("mask: bool")
+    .Input("output_gradient: float")
+    .Output("kernel_gradient: float")
+    .Attr("strides: list(int)")
+    .Attr("padding: {'SAME', 'VALID'}")
+    .Attr("layer: string = ''")
+    .SetShapeFn(KernelGradientShape<ConvRules>);
+
+REGISTER_KERNEL_BUILDER(Name("KerasSparse>Conv2D").Device(DEVICE_CPU), ForwardKernel<ConvRules>);
+REGISTER_KERNEL_BUILDER(Name("KerasSparse>Conv2DInputGradient").Device(DEVICE_CPU), InputGradientKernel<ConvRules>);
+REGISTER_KERNEL_BUILDER(Name("KerasSparse>Conv2DKernelGradient").Device(DEVICE_CPU), KernelGradientKernel<ConvRules>);
+
+}  // namespace
+}  // namespace keras_sparse
+
+// Which instructions do the kernels use on this machine? For keras_sparse/_library.py, through ctypes.
+extern "C" const char* keras_sparse_instructions() { return keras_sparse::Instructions(); }

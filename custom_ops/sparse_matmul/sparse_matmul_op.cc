@@ -1,0 +1,46 @@
+// What are the sparse matrix product and its gradients in TensorFlow? Three ops and their CPU kernels.
+//
+// Inputs [rows, inputs], kernel and mask [inputs, outputs]; all else as in sparse_conv2d_op.cc.
+#include "custom_ops/common/product_kernel.h"
+#include "custom_ops/common/product_shape.h"
+#include "custom_ops/sparse_matmul/matmul_rules.h"
+#include "tensorflow/core/framework/op.h"
+
+namespace keras_sparse {
+namespace {
+
+using tensorflow::DEVICE_CPU;
+
+REGISTER_OP("KerasSparse>MatMul")
+    .Input("inputs: float")
+    .Input("kernel: float")
+    .Input("mask: bool")
+    .Input("dense_weight_gradient: bool")
+    .Output("outputs: float")
+    .Attr("layer: string = ''")  // nodes of different layers must not share the plan that a kernel keeps
+    .SetShapeFn(ForwardShape<MatMulRules>);
+
+REGISTER_OP("KerasSparse>MatMulInputGradient")
+    .Input("inputs: float")
+    .Input("kernel: float")
+    .Input("mask: bool")
+    .Input("output_gradient: float")
+    .Input("dense_weight_gradient: bool")
+    .Output("input_gradient: float")
+    .Attr("layer: string = ''")
+    .SetShapeFn(InputGradientShape<MatMulRules>);
+
+REGISTER_OP("KerasSparse>MatMulKernelGradient")
+    .Input("inputs: float")
+    .Input("mask: bool")
+    .Input("output_gradient: float")
+    .Output("kernel_gradient: float")
+    .Attr("layer: string = ''")
+    .SetShapeFn(KernelGradientShape<MatMulRules>);
+
+REGISTER_KERNEL_BUILDER(Name("KerasSparse>MatMul").Device(DEVICE_CPU), ForwardKernel<MatMulRules>);
+REGISTER_KERNEL_BUILDER(Name("KerasSparse>MatMulInputGradient").Device(DEVICE_CPU), InputGradientKernel<MatMulRules>);
+REGISTER_KERNEL_BUILDER(Name("KerasSparse>MatMulKernelGradient").Device(DEVICE_CPU), KernelGradientKernel<MatMulRules>);
+
+}  // namespace
+}  // namespace keras_sparse
