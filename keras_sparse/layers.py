@@ -11,6 +11,9 @@ from keras import ops
 from keras_sparse import ops as sparse_ops
 from keras_sparse.break_even import largest_density, why_too_dense, why_too_small
 from keras_sparse.kernel_mask import KernelMask
+from keras_sparse.normalization import FusedBatchNormalization
+
+__all__ = ["FusedBatchNormalization", "SparseConv2D", "SparseDense", "SparseLayer"]
 
 IMPLEMENTATIONS = ("auto", "custom_op", "stock")
 DENSIFY = "Call `keras_sparse.densify(model)` first."

@@ -2,13 +2,18 @@
 
 #include <algorithm>
 
+#include "custom_ops/sparse_conv2d/kernels.h"
 #include "custom_ops/sparse_conv2d/packed_pixels.h"
 
 namespace keras_sparse {
 namespace {
 
-constexpr int kTiles[][2] = {{1, 1}, {1, 2}, {1, 4}, {1, 7}, {1, 8}, {1, 12}, {1, 16}, {2, 1}, {2, 2}, {2, 4},
-                             {2, 6}, {2, 7}, {2, 8}, {3, 1}, {3, 2}, {3, 4},  {4, 1},  {4, 2}, {4, 3}, {4, 4}};
+struct Tile {
+  int height, width;
+};
+#define KS_TILE(H, W) {H, W},
+constexpr Tile kTiles[] = {KS_FOR_TILES(KS_TILE)};
+#undef KS_TILE
 
 int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -45,7 +50,8 @@ int32_t BlockChannels(const LatticeWork& work, int64_t slots, int lanes) {
 Tiling ChooseTiling(const Lattice& lattice, const LatticeWork& work, int lanes, int max_tile, int threads) {
   Tiling best = {1, 1, 16, 1};
   double best_cost = -1;
-  // A single tap sees no borders, so a larger tile saves no packing; a smaller one leaves more of the cache to the sums.
+  // A single tap sees no borders, so a larger tile saves no packing; a smaller one leaves more of the cache to the
+  // sums.
   const int largest = lattice.taps.size() == 1 ? std::min(max_tile, 8) : max_tile;
   for (const auto& [tile_h, tile_w] : kTiles) {
     if (tile_h * tile_w > largest) continue;
