@@ -1,6 +1,7 @@
 #include "custom_ops/sparse_conv2d/pass.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "custom_ops/common/scratch.h"
 
@@ -56,6 +57,7 @@ Pass::Pass(Product product, const ConvSizes& s, const Lattice& lattice, const Pa
   t.first_segment = list_.first_segment.data(), t.first_active = list_.first_active.data();
   t.segments = list_.segments.data(), t.offsets = list_.offsets.data();
   t.longest_segment = list_.longest_segment;
+  weights_ = s.weights();
   groups_ = (t.tiles + kernels.lanes - 1) / kernels.lanes;
 }
 
@@ -98,12 +100,24 @@ void Pass::Gradient(const float* inputs, const float* output_gradient, float* re
     }
     kernels_.gradient(tables_, inputs, output_gradient, sums + piece % pieces * active, lanes, work);
   });
-  const int64_t slices = std::min<int64_t>(parallel.threads, 1 + active / 65536);
-  parallel.run(slices, 8 * active / slices, [&](int64_t slice) {
-    for (int64_t i = Begin(active, slice, slices); i < Begin(active, slice + 1, slices); ++i) {
-      float sum = 0;
-      for (int64_t piece = 0; piece < pieces; ++piece) sum += sums[piece * active + list_.place[i]];
-      result[list_.weight[i]] = sum;
+  WriteGradient(sums, pieces, result, parallel);
+}
+
+void Pass::WriteGradient(const float* sums, int64_t pieces, float* result, const Parallel& parallel) const {
+  constexpr int64_t kChunk = 1 << 14;  // weights: zeros are still in the first cache when sums are written among them
+  const int64_t active = static_cast<int64_t>(list_.weight.size()),
+                slices = std::min<int64_t>(parallel.threads, 1 + weights_ / 65536);
+  parallel.run(slices, weights_ / slices, [&](int64_t slice) {
+    const int64_t begin = Begin(weights_, slice, slices), end = Begin(weights_, slice + 1, slices);
+    int64_t i = std::lower_bound(list_.weight.begin(), list_.weight.end(), begin) - list_.weight.begin();
+    for (int64_t first = begin; first < end; first += kChunk) {
+      const int64_t last = std::min(first + kChunk, end);
+      std::memset(result + first, 0, (last - first) * sizeof(float));
+      for (; i < active && list_.weight[i] < last; ++i) {
+        float sum = 0;
+        for (int64_t piece = 0; piece < pieces; ++piece) sum += sums[piece * active + list_.place[i]];
+        result[list_.weight[i]] = sum;
+      }
     }
   });
 }

@@ -18,17 +18,20 @@ class Pass {
   // result = kernel times inputs, on the pixels of this lattice.
   void Multiply(const float* inputs, const float* kernel, float* result, const Parallel& parallel) const;
 
-  // result = gradient by the active weights; the others are left alone.
+  // result = gradient by the active weights, 0 for the others.
   void Gradient(const float* inputs, const float* output_gradient, float* result, const Parallel& parallel) const;
 
  private:
+  // Sums over the pieces, in the order of the kernel, zeros between them.
+  void WriteGradient(const float* sums, int64_t pieces, float* result, const Parallel& parallel) const;
+
   Work WorkOf(int64_t piece, int64_t pieces_of_groups) const;
 
   const Kernels& kernels_;
   PackedPixels packed_;
   ActiveList list_;
   PassTables tables_;
-  int64_t groups_;
+  int64_t groups_, weights_;
 };
 
 }  // namespace keras_sparse

@@ -54,7 +54,7 @@ class CpuPlan : public ConvPlan {
 
   void Run(const float* first, const float* second, float* result, const Parallel& parallel) const override {
     if (product_ == Product::kKernelGradient) {
-      Fill(result, sizes_.weights(), parallel);
+      if (passes_.empty()) Fill(result, sizes_.weights(), parallel);
       for (const auto& pass : passes_) pass->Gradient(first, second, result, parallel);
       return;
     }
