@@ -19,11 +19,13 @@ struct Segment {
 };
 
 // The tile shapes, height and width, that loops are compiled for: up to 16 sums stay in 32 registers, 12 in 16.
-#define KS_FOR_TILES(DO)                                                                                        \
-  DO(1, 1)                                                                                                      \
-  DO(1, 2)                                                                                                      \
-  DO(1, 4) DO(1, 7) DO(1, 8) DO(1, 12) DO(1, 16) DO(2, 1) DO(2, 2) DO(2, 4) DO(2, 6) DO(2, 7) DO(2, 8) DO(3, 1) \
-      DO(3, 2) DO(3, 4) DO(4, 1) DO(4, 2) DO(4, 3) DO(4, 4)
+// clang-format off
+#define KS_FOR_TILES(DO)                                                      \
+  DO(1, 1) DO(1, 2) DO(1, 4) DO(1, 7) DO(1, 8) DO(1, 12) DO(1, 16)            \
+  DO(2, 1) DO(2, 2) DO(2, 4) DO(2, 6) DO(2, 7) DO(2, 8)                       \
+  DO(3, 1) DO(3, 2) DO(3, 4)                                                  \
+  DO(4, 1) DO(4, 2) DO(4, 3) DO(4, 4)
+// clang-format on
 
 struct PassTables {
   // Output pixel of tile row r in tile ty: out_y0 + (ty * tile_h + r) * out_step_y, if ty * tile_h + r < grid_h.
