@@ -45,11 +45,14 @@ class Training:
         case: what is trained.
         sparse: with SparseMomentum and sparse layers, or as plain Keras has it.
         jit_compile: with XLA.
+        fused_normalization: dense, but for the batch normalization that sparse models have.
     """
 
-    def __init__(self, case: Case, sparse: bool, jit_compile: bool = False) -> None:
+    def __init__(self, case: Case, sparse: bool, jit_compile: bool = False, fused_normalization: bool = False) -> None:
         keras.utils.set_random_seed(0)
         model = MODELS[case.model]()
+        if fused_normalization:
+            model = keras.models.clone_model(model, clone_function=_with_fused_normalization)
         optimizer = keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
         if sparse:
             model = ks.sparsify(model)
@@ -80,6 +83,11 @@ class Training:
         self.optimizer.update_masks()
         self.step()
         return clock() - begin - step_seconds
+
+
+def _with_fused_normalization(layer: keras.layers.Layer) -> keras.layers.Layer:
+    kind = ks.layers.FusedBatchNormalization if type(layer) is keras.layers.BatchNormalization else type(layer)
+    return kind.from_config(layer.get_config())
 
 
 def peak_memory(case: Case, sparse: bool) -> float:

@@ -31,14 +31,15 @@ WINDOW = 100  # steps before an update with dense weight gradients
 UPDATES = 3
 HOPELESS = 1.5  # XLA that takes so many times as long at first sight is not measured further
 NOTE = f"""Seconds of a step of `fit`, medians over turns; wall time, or CPU time for one thread. `dense` is the better one of
-`jit_compile=False` and `True`. An update is `update_masks()` and what it adds to the step after it. With {STEPS_AN_UPDATE} steps an update:
+`jit_compile=False` and `True`; `fused` is the dense network with the batch normalization that `sparsify` puts in, without XLA. An update is
+`update_masks()` and what it adds to the step after it. With {STEPS_AN_UPDATE} steps an update:
 
     window none:   open + update / {STEPS_AN_UPDATE}
     window {WINDOW}:    ({WINDOW} open + {STEPS_AN_UPDATE - WINDOW} closed + update) / {STEPS_AN_UPDATE}
 
-Speed-ups are dense over this. `closed alone` is what masks that never change get. Densities
-are the same in all layers (uniform), or those that a training has led to, with as many weights in all (trained): it moves weights
-to the first layers, where a weight costs most multiplications.
+Speed-ups are `dense` over this. `closed alone` is what masks that never change get. Densities are the same in all layers (uniform), or
+those that a training has led to, with as many weights in all (trained): it moves weights to the first layers, where a weight costs
+most multiplications.
 """
 PARTS_NOTE = "The seconds of one step, divided as the operations in TensorFlow's profile of it are.\n"
 
@@ -50,6 +51,7 @@ class Result:
     case: Case
     kind: str  # which dense step was the better one
     dense: float
+    fused: float  # dense, with fused batch normalization
     opened: float
     closed: float
     update: float
@@ -103,7 +105,8 @@ def measure(case: Case, count: int, xla: bool) -> Result:
 
         return step
 
-    contenders = {"TF": dense.step, "open": windowed(True), "closed": windowed(False)}
+    fused = Training(case, sparse=False, fused_normalization=True)
+    contenders = {"TF": dense.step, "fused": fused.step, "open": windowed(True), "closed": windowed(False)}
     for contender in contenders.values():
         contender()
     if xla:
@@ -114,7 +117,7 @@ def measure(case: Case, count: int, xla: bool) -> Result:
     update = statistics.median(sparse.update(seconds["open"], clock) for _ in range(UPDATES))
     profiled = {"dense": "TF", "window open": "open", "window closed": "closed"}
     parts = {title: parts_of(contenders[name], seconds[name]) for title, name in profiled.items()}
-    return Result(case, kind, seconds[kind], seconds["open"], seconds["closed"], update, (0.0, 0.0), parts)
+    return Result(case, kind, seconds[kind], seconds["fused"], seconds["open"], seconds["closed"], update, (0.0, 0.0), parts)
 
 
 def _worthwhile_xla(case: Case, dense: Training, clock: turns.Clock) -> dict[str, Callable[[], None]]:
@@ -126,11 +129,11 @@ def _worthwhile_xla(case: Case, dense: Training, clock: turns.Clock) -> dict[str
 
 def results_table(results: list[Result]) -> str:
     """A row for each model and batch."""
-    window = f"window {WINDOW}"
-    columns = ("model", "batch", "densities", "dense s", "open s", "closed s", "update s", "window none", window, "closed alone", "dense GB", "sparse GB")
+    timed = ("dense s", "fused s", "open s", "closed s", "update s")
+    columns = ("model", "batch", "densities", *timed, "window none", f"window {WINDOW}", "closed alone", "dense GB", "sparse GB")
     rows = []
     for r in results:
-        times = (f"{r.dense:.3f} {r.kind}", f"{r.opened:.3f}", f"{r.closed:.3f}", f"{r.update:.2f}")
+        times = (f"{r.dense:.3f} {r.kind}", f"{r.fused:.3f}", f"{r.opened:.3f}", f"{r.closed:.3f}", f"{r.update:.2f}")
         speed_ups = [f"{r.dense / seconds:.2f}" for seconds in (r.windowed(STEPS_AN_UPDATE), r.windowed(WINDOW), r.closed)]
         rows.append((r.case.model, r.case.batch, _kind(r.case), *times, *speed_ups, *(f"{memory:.2f}" for memory in r.memory)))
     return report.table(columns, rows)
