@@ -46,7 +46,7 @@ class MaskedOptimizer(OptimizerWrapper):
         name: str | None = None,
     ) -> None:
         super().__init__(inner_optimizer, name=name)
-        fuse_momentum(self.inner_optimizer)
+        fuse_momentum(self.inner_optimizer, self._take_mask)
         self.selection = selection
         self.initial_masks = check_kind(initial_masks)
         self.block_shape = blocks.check_block_shape(block_shape)
@@ -56,6 +56,7 @@ class MaskedOptimizer(OptimizerWrapper):
         self.counters: dict[str, Any] = {}
         self.masked_indices: list[int] = []
         self.mask_variables: list[Any] = []
+        self._taken_masks: set[int] | None = None  # while a step is made: indices of the weights that the inner optimizer masks
 
     def grows_by_gradients(self) -> bool:
         """Do the rules look at gradients of missing weights?"""
@@ -188,16 +189,37 @@ class MaskedOptimizer(OptimizerWrapper):
             )
         grads = list(grads)
         variables = self._trainable_variables if trainable_variables is None else list(trainable_variables)
-        self.inner_optimizer.apply(grads, trainable_variables)
+        taken = self._apply_inner(grads, trainable_variables)
         if self._gradient_average is not None:
             masked = {self._var_key(self._trainable_variables[i]) for i in self.masked_indices}
             pairs = [(g, v) for g, v in zip(grads, variables, strict=True) if self._var_key(v) in masked]
             self._gradient_average.apply([g for g, _ in pairs], [v for _, v in pairs])
-        self.apply_masks()
+        self._multiply(set(self.masked_indices) - taken)
+
+    def _apply_inner(self, grads: list[Any], trainable_variables: Any) -> set[int]:
+        """A step of the inner optimizer; the indices of the weights that it masked."""
+        self._taken_masks = set()
+        try:
+            self.inner_optimizer.apply(grads, trainable_variables)
+            return set(self._taken_masks or ())  # None where another replica was first: under a strategy none are taken
+        finally:
+            self._taken_masks = None
+
+    def _take_mask(self, variable: Any) -> Any:
+        """The mask of a weight, for a step that applies it; None if it has none, or the inner optimizer runs on its own."""
+        index = self._get_variable_index(variable)
+        if self._taken_masks is None or index not in self.masked_indices:
+            return None
+        self._taken_masks.add(index)
+        return self.mask_variables[self.masked_indices.index(index)]
 
     def apply_masks(self) -> None:
         """weight <- weight * mask, for every masked weight, on every replica."""
-        multiply_in_place([self._trainable_variables[i] for i in self.masked_indices], self.mask_variables)
+        self._multiply(set(self.masked_indices))
+
+    def _multiply(self, indices: set[int]) -> None:
+        pairs = [(self._trainable_variables[i], mask) for i, mask in zip(self.masked_indices, self.mask_variables, strict=True) if i in indices]
+        multiply_in_place([variable for variable, _ in pairs], [mask for _, mask in pairs])
 
     def finalize_variable_values(self, var_list: Any) -> None:
         super().finalize_variable_values(var_list)

@@ -20,7 +20,7 @@ def programs():
 
 
 @pytest.mark.parametrize("instructions", ["AVX-512", "AVX2", "portable"])
-@pytest.mark.parametrize("name", ["sparse_conv2d_test", "sparse_matmul_test"])
+@pytest.mark.parametrize("name", ["masked_momentum_test", "sparse_conv2d_test", "sparse_matmul_test"])
 def test_the_kernels_compute_what_the_reference_computes(programs, name, instructions):
     result = subprocess.run([programs[name]], env={**os.environ, "KERAS_SPARSE_INSTRUCTIONS": instructions}, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout

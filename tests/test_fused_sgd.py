@@ -1,5 +1,7 @@
 """Is SGD in one operation Keras' SGD?"""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -37,7 +39,9 @@ def test_sparse_momentum_steps_by_one_operation():
     optimizer.build(model)
     step = tf.function(lambda: optimizer.apply([tf.ones(v.shape) for v in model.trainable_variables], model.trainable_variables))
     operations = [op.type for op in step.get_concrete_function().graph.get_operations()]
-    assert operations.count("ResourceApplyKerasMomentum") == 2
+    masked = int(bool(ks.ops.available()))
+    assert operations.count("KerasSparse>ApplyMaskedMomentum") == masked
+    assert operations.count("ResourceApplyKerasMomentum") == 2 - masked
 
 
 def test_gradients_of_embeddings():
@@ -47,3 +51,154 @@ def test_gradients_of_embeddings():
     model.train_on_batch(np.array([[1, 2, 3]]), np.ones((1, 3, 4), "float32"))
     moved = (to_numpy(model.layers[0].embeddings) != before).any(axis=1)
     np.testing.assert_array_equal(np.flatnonzero(moved), [1, 2, 3])
+
+
+# --- the operation that masks, too
+
+compiled_ops = pytest.mark.skipif(keras.backend.backend() != "tensorflow" or not ks.ops.available(), reason="no custom ops here")
+
+
+def apply_masked(weight, momentum, mask, gradient, rate=0.5, decay=0.25, nesterov=False):
+    from keras_sparse._library import library
+
+    library().keras_sparse_apply_masked_momentum(weight.handle, momentum.handle, mask, gradient, rate, decay, use_nesterov=nesterov)
+
+
+@compiled_ops
+@pytest.mark.parametrize(("nesterov", "expected"), [(False, [9.0, 0.0, 9.5]), (True, [7.75, 0.0, 10.375])])
+@pytest.mark.parametrize("how", ["eager", "graph", "xla"])
+def test_a_step_by_hand(how, nesterov, expected):
+    import tensorflow as tf
+
+    weight, momentum = tf.Variable([10.0, 10.0, 10.0]), tf.Variable([4.0, 4.0, -4.0])
+    mask, gradient = tf.constant([True, False, True]), tf.constant([4.0, -2.0, -1.0])
+
+    def step():
+        apply_masked(weight, momentum, mask, gradient, nesterov=nesterov)
+
+    before = tf.identity(weight), tf.identity(momentum)
+    (step if how == "eager" else tf.function(step, jit_compile=how == "xla"))()
+    np.testing.assert_array_equal(momentum, [-1.0, 2.0, -0.5])
+    np.testing.assert_array_equal(weight, expected)
+    assert not np.signbit(weight.numpy()[1])
+    np.testing.assert_array_equal(before[0], [10.0, 10.0, 10.0])  # what was read stays
+    np.testing.assert_array_equal(before[1], [4.0, 4.0, -4.0])
+
+
+@compiled_ops
+@pytest.mark.parametrize("how", ["eager", "graph", "xla"])
+def test_wrong_arguments_are_errors(how):
+    import tensorflow as tf
+
+    weight, momentum, mask, gradient = tf.Variable([1.0, 2.0]), tf.Variable([0.0, 0.0]), [True, False], [1.0, 1.0]
+    doubles, three = tf.Variable([1.0, 2.0], dtype="float64"), tf.Variable([1.0, 2.0, 3.0])
+    empty = tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[2], shared_name=f"empty_{how}", name="empty")
+
+    class Empty:
+        handle = empty
+
+    wrong = [
+        ((weight, three, mask, gradient), {}),
+        ((weight, momentum, [True], gradient), {}),
+        ((weight, momentum, mask, [[1.0, 1.0]]), {}),
+        ((weight, momentum, mask, gradient), {"rate": [1.0]}),
+        ((weight, momentum, mask, gradient), {"decay": [1.0]}),
+        ((doubles, momentum, mask, gradient), {}),
+        ((weight, doubles, mask, gradient), {}),
+        ((Empty, momentum, mask, gradient), {}),
+        ((weight, Empty, mask, gradient), {}),
+    ]
+    for arguments, rates in [*wrong, *([] if how == "xla" else [((weight, weight, mask, gradient), {})])]:
+        step = functools.partial(apply_masked, *arguments, **rates)
+        with pytest.raises((ValueError, tf.errors.InvalidArgumentError, tf.errors.FailedPreconditionError)):
+            (step if how == "eager" else tf.function(step, jit_compile=how == "xla"))()
+    np.testing.assert_array_equal(weight, [1.0, 2.0])
+    np.testing.assert_array_equal(momentum, [0.0, 0.0])
+
+
+def trained(monkeypatch, fused, inner, constraint=None, layers=True, **arguments):
+    """Weights, momenta and masks after four steps with an open growth window, six with a closed one, and a mask update."""
+    if not fused:
+        monkeypatch.setattr("keras_sparse.fused_sgd._can_mask", lambda optimizer, variable: False)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((20,)), keras.layers.Dense(30, activation="relu", kernel_constraint=constraint), keras.layers.Dense(4)])
+    model = ks.sparsify(model) if layers else model
+    optimizer = ks.SparseMomentum(keras.optimizers.SGD(**inner), density=0.25, prune_rate=0.3)
+    model.compile(optimizer, "mse", **arguments)
+    optimizer.build(model)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(320, 20)).astype("float32"), rng.normal(size=(320, 4)).astype("float32")
+    for steps, window in ((4, True), (6, False), (2, True)):
+        optimizer.open_growth_window(window)
+        model.fit(x[: 32 * steps], y[: 32 * steps], batch_size=32, verbose=0, shuffle=False)
+    optimizer.update_masks()
+    model.fit(x[:64], y[:64], batch_size=32, verbose=0, shuffle=False)
+    monkeypatch.undo()
+    for weight, mask in zip(optimizer.masked_variables, optimizer.mask_variables, strict=True):
+        assert not to_numpy(weight)[~to_numpy(mask)].any()
+    return [to_numpy(v) for v in [*model.variables, *optimizer.variables]]
+
+
+MOMENTUM = {"learning_rate": 0.05, "momentum": 0.9}
+
+
+@compiled_ops
+@pytest.mark.filterwarnings("ignore:`fit` has no UpdateMasks")
+@pytest.mark.parametrize(
+    ("inner", "arguments"),
+    [
+        (MOMENTUM, {"jit_compile": False}),
+        (MOMENTUM, {"jit_compile": True, "layers": False}),
+        (MOMENTUM, {"jit_compile": False, "layers": False}),
+        (MOMENTUM, {"jit_compile": False, "steps_per_execution": 2}),
+        (MOMENTUM, {"jit_compile": False, "run_eagerly": True}),
+        (MOMENTUM, {"jit_compile": False, "constraint": "max_norm"}),
+        ({**MOMENTUM, "nesterov": True, "weight_decay": 0.01, "clipnorm": 1.0}, {"jit_compile": False}),
+        ({**MOMENTUM, "gradient_accumulation_steps": 2}, {"jit_compile": False}),
+        ({**MOMENTUM, "gradient_accumulation_steps": 2, "nesterov": True}, {"jit_compile": True, "layers": False}),
+        ({**MOMENTUM, "loss_scale_factor": 8.0}, {"jit_compile": False}),
+        ({**MOMENTUM, "use_ema": True, "ema_overwrite_frequency": 3}, {"jit_compile": False}),
+    ],
+)
+def test_a_training_is_that_of_two_passes(monkeypatch, inner, arguments):
+    expected, found = (trained(monkeypatch, fused, inner, **arguments) for fused in (False, True))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@compiled_ops
+def test_weights_are_masked_once():
+    import tensorflow as tf
+
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4), keras.layers.Dense(4, kernel_constraint="non_neg")])
+    optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.5)
+    optimizer.build(model)
+    multiplied = []
+    optimizer._multiply = multiplied.append
+    step = tf.function(lambda: optimizer.apply([tf.ones(v.shape) for v in model.trainable_variables], model.trainable_variables))
+    step.get_concrete_function()
+    assert optimizer.masked_indices == [0, 2]
+    assert multiplied == [{2}]  # the constraint comes after the step
+
+
+@compiled_ops
+def test_the_inner_optimizer_on_its_own_masks_nothing():
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.5)
+    optimizer.build(model)
+    optimizer.inner_optimizer.apply([keras.ops.ones(v.shape) for v in model.trainable_variables], model.trainable_variables)
+    assert to_numpy(model.layers[0].kernel).all()
+
+
+@compiled_ops
+def test_a_strategy_keeps_two_passes():
+    import tensorflow as tf
+
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    with strategy.scope():
+        model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+        optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.5)
+        optimizer.build(model)
+        step = tf.function(lambda: optimizer.apply([tf.ones(v.shape) for v in model.trainable_variables], model.trainable_variables))
+        operations = [op.type for op in tf.function(lambda: strategy.run(step)).get_concrete_function().graph.get_operations()]
+    assert "KerasSparse>ApplyMaskedMomentum" not in operations
