@@ -11,18 +11,22 @@ import argparse
 import dataclasses
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
-from data import ColourImages, load_cifar10
-from models import wide_resnet
 from rich.console import Console
 from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # also when this is imported as `examples.cifar10`
+from data import ColourImages, load_cifar10
+from models import wide_resnet
 
 import keras_sparse as ks
 
 MARGIN = 4  # pixels by which images are moved at most
+CIFAR10_IMAGES = 50_000  # to train with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +91,12 @@ def build(name: str, steps: int, arguments: argparse.Namespace) -> keras.Model:
     return model
 
 
+def train_model() -> keras.Model:
+    """The sparse network with sparse kernels, compiled with all defaults: for whoever wants to look at it, or compile it for another device."""
+    arguments = _arguments([])
+    return build("sparse momentum, sparse kernels", arguments.epochs * (CIFAR10_IMAGES // arguments.batch), arguments)
+
+
 def train(name: str, images: ColourImages, arguments: argparse.Namespace) -> Result:
     """Fits a new model; its time is that of `fit`, without the evaluation."""
     print(f"--- {name}")
@@ -113,7 +123,8 @@ def results_table(results: list[Result]) -> Table:
     return table
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """From these words; None: from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--depth", type=int, default=10, help="6 n + 4")
     parser.add_argument("--width", type=int, default=2)
@@ -126,7 +137,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sparse-kernels", action="store_true", help="train once more with layers that skip missing weights")
     parser.add_argument("--data", type=Path, help="cifar-10-python.tar.gz, or .npz with x_train, y_train, x_test, y_test; default: keras.datasets")
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,146 @@
+"""How is ResNet-50 trained sparse on ImageNet, on a TPU?
+
+    python examples/imagenet_resnet50_tpu.py --tpu local --data gs://bucket/imagenet    # on a TPU VM
+    python examples/imagenet_resnet50_tpu.py --synthetic --image-size 32 --width 8 --batch 8 --steps 2 --epochs 2  # anywhere, to try it
+
+The tuned recipe of the sparse momentum paper: SGD, five epochs of warm-up, a tenth of the learning rate from epochs 30, 60 and 80 on, label
+smoothing, an L2 penalty on kernels alone, and masks that change every epoch. Its results: 73.07, 74.91 and 75.92 % of the
+validation images with 10, 20 and 30 % of the weights. The learning rate is proportional to the batch. This file has not been run
+on a TPU. Masks make the network sparse there and save no time: TPUs compute densely.
+
+A killed training goes on where it was at the last epoch when the same command is given again. The export is float32, for any TensorFlow.
+"""
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # also when this is imported as `examples.imagenet_resnet50_tpu`
+from imagenet_data import synthetic_batches, training_batches, validation_batches
+from resnet import resnet_50
+
+import keras_sparse as ks
+
+TRAINING_IMAGES, CLASSES = 1_281_167, 1000
+PRUNE_RATE = (0.2, 0.005)  # of the first and the last step
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How to train; a batch is that of all replicas together."""
+
+    density: float = 0.1  # active / all kernel weights
+    batch: int = 1024
+    epochs: int = 100
+    steps: int = TRAINING_IMAGES // 1024  # of an epoch
+    image_size: int = 224
+    width: int = 64
+    policy: str = "mixed_bfloat16"
+    learning_rate: float = 0.1  # for 256 images a batch
+    warm_up: int = 5  # epochs
+    falls: tuple[int, ...] = (30, 60, 80)  # epochs
+    label_smoothing: float = 0.1
+    weight_decay: float = 1e-4  # of kernels; its gradient is weight_decay * w
+    seed: int = 0
+
+
+@keras.saving.register_keras_serializable("examples")
+class WarmUpAndSteps(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that rises linearly to its peak over ``warm_up`` optimizer steps and falls to a tenth at each of ``falls``."""
+
+    def __init__(self, peak: float, warm_up: int, falls: tuple[int, ...]) -> None:
+        self.peak, self.warm_up, self.falls = peak, warm_up, tuple(falls)
+
+    def __call__(self, step: Any) -> Any:
+        step = keras.ops.cast(step, "float32")
+        fallen = sum(keras.ops.cast(step >= fall, "float32") for fall in self.falls)
+        return self.peak * keras.ops.minimum((step + 1) / max(1, self.warm_up), 1.0) * 0.1**fallen
+
+    def get_config(self) -> dict[str, Any]:
+        return {"peak": self.peak, "warm_up": self.warm_up, "falls": self.falls}
+
+
+def train_model(recipe: Recipe | None = None) -> keras.Model:
+    """The network, compiled by this recipe, by default the paper's; in the scope of a strategy, if there is one."""
+    recipe = recipe or Recipe()
+    keras.utils.set_random_seed(recipe.seed)
+    model = resnet_50(recipe.image_size, CLASSES, recipe.width, recipe.weight_decay / 2, recipe.policy)  # d/dw of l2 * w^2 is 2 * l2 * w
+    rate = WarmUpAndSteps(recipe.learning_rate * recipe.batch / 256, recipe.warm_up * recipe.steps, tuple(epoch * recipe.steps for epoch in recipe.falls))
+    sgd = keras.optimizers.SGD(rate, momentum=0.9)
+    optimizer = ks.SparseMomentum(sgd, recipe.density, prune_rate=ks.CosineOverTraining(*PRUNE_RATE), seed=recipe.seed)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
+    # Keras would put its own XLA compilation around `strategy.run`; TPUStrategy compiles what is inside of it already.
+    model.compile(optimizer, loss, weighted_metrics=["accuracy"], jit_compile=False)
+    return model
+
+
+def main() -> None:
+    """Trains, or goes on, and exports."""
+    arguments = _arguments()
+    recipe = _recipe(arguments)
+    with _strategy(arguments.tpu).scope():
+        model = train_model(recipe)
+    shape = (recipe.batch, recipe.image_size, CLASSES, model.inputs[0].dtype)
+    if arguments.synthetic:
+        batches = synthetic_batches(*shape)
+        validation = batches.take(1)
+    else:
+        batches, validation = training_batches(arguments.data, *shape), validation_batches(arguments.data, *shape)
+    output = arguments.output
+    output.mkdir(parents=True, exist_ok=True)
+    callbacks = [ks.UpdateMasks(), keras.callbacks.BackupAndRestore(output / "backup"), keras.callbacks.CSVLogger(output / "log.csv", append=True)]
+    verbose = 1 if sys.stdout.isatty() else 2
+    model.fit(batches, epochs=recipe.epochs, steps_per_epoch=recipe.steps, validation_data=validation, callbacks=callbacks, verbose=verbose, shuffle=False)
+    ks.summary(model)
+    export_float32(model, recipe, output / "served")
+
+
+def export_float32(model: keras.Model, recipe: Recipe, path: Path) -> None:
+    """The same weights in a float32 network without a strategy: what is served is neither of TPU variables nor of bfloat16."""
+    served = resnet_50(recipe.image_size, CLASSES, recipe.width)
+    served.set_weights(model.get_weights())
+    ks.export(served, path, verbose=False)
+    print(f"wrote {path}")
+
+
+def _strategy(tpu: str | None) -> tf.distribute.Strategy:
+    """All cores of a TPU by name or address, "local" on a TPU VM; or the default strategy: one CPU or GPU."""
+    if tpu is None:
+        return tf.distribute.get_strategy()
+    resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=tpu)
+    tf.config.experimental_connect_to_cluster(resolver)
+    tf.tpu.experimental.initialize_tpu_system(resolver)
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def _recipe(arguments: argparse.Namespace) -> Recipe:
+    given = {field.name: value for field in dataclasses.fields(Recipe) if (value := getattr(arguments, field.name, None)) is not None}
+    recipe = dataclasses.replace(Recipe(), **given)
+    return recipe if arguments.steps else dataclasses.replace(recipe, steps=max(1, TRAINING_IMAGES // recipe.batch))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", help="folder of TFRecords, train-* and validation-*")
+    source.add_argument("--synthetic", action="store_true", help="noise in place of images")
+    parser.add_argument("--tpu", help='name or address of a TPU; "local" on a TPU VM; default: no TPU')
+    parser.add_argument("--density", type=float, help="active / all kernel weights, in (0, 1]")
+    parser.add_argument("--batch", type=int, help="images of all replicas together; a multiple of their number")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--steps", type=int, help="of an epoch; default: all of ImageNet")
+    parser.add_argument("--image-size", type=int, help="pixels")
+    parser.add_argument("--width", type=int, help="channels of the first stage")
+    parser.add_argument("--policy", help='of dtypes: "mixed_bfloat16" or "float32"')
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--output", type=Path, default=Path("imagenet_run"), help="folder for the backup, the log and the export")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
