@@ -6,6 +6,7 @@
 """
 
 from keras_sparse import density, layers, mask_update, schedules, scores
+from keras_sparse.agreement import Agreement, check_agreement
 from keras_sparse.callbacks import UpdateMasks
 from keras_sparse.export import export
 from keras_sparse.momentum import momentum_of
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "SET",
+    "Agreement",
     "CosineOverTraining",
     "CubicOverTraining",
     "GradualPruning",
@@ -29,6 +31,7 @@ __all__ = [
     "SparseMomentum",
     "StaticSparsity",
     "UpdateMasks",
+    "check_agreement",
     "densify",
     "density",
     "export",

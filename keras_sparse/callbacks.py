@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_sparse import agreement
 from keras_sparse._keras import check_keras_3, running_callbacks, strategy_scope, to_float32
 from keras_sparse.compiled import check_settings, looks_trained, put_sparse_momentum, sparse_momentum_of
 from keras_sparse.initial_masks import reconcile
@@ -24,6 +25,8 @@ class UpdateMasks(keras.callbacks.Callback):
 
     Args:
         every: ``"epoch"``, or a number of optimizer steps. Default: every epoch, or a tfmot schedule's own steps.
+        check_agreement: for debugging on several devices or machines: calls ``check_agreement`` when an epoch begins, after
+            each update and at the end.
         **settings: arguments of ``SparseMomentum`` but ``inner_optimizer``: then the callback puts it around the compiled
             optimizer by itself.
 
@@ -41,8 +44,9 @@ class UpdateMasks(keras.callbacks.Callback):
     [0.25, 0.25]
     """
 
-    def __init__(self, every: str | int | None = None, **settings: Any) -> None:
+    def __init__(self, every: str | int | None = None, *, check_agreement: bool = False, **settings: Any) -> None:
         super().__init__()
+        self.check_agreement = check_agreement
         self.every = every if every in (None, "epoch") else check_positive(every, "every")
         self.settings = settings
         if settings:
@@ -98,6 +102,7 @@ class UpdateMasks(keras.callbacks.Callback):
             start = optimizer.counter("training_start")
             optimizer.set_counter("training_stop", start + (now - start) * self.params["epochs"] // epoch)
         optimizer.set_counter("epoch", epoch + 1)
+        self._check_agreement()
         return open_epoch == epoch + 1
 
     def _watch(self, epoch: int, now: int) -> None:
@@ -114,6 +119,7 @@ class UpdateMasks(keras.callbacks.Callback):
         """Updates the masks; goes without where the growth window was closed: at the end of a training, before this one."""
         if self._optimizer.can_grow():
             self._optimizer.update_masks()
+            self._check_agreement()
             return
         self._optimizer.set_counter("last_update", now)
         warnings.warn(
@@ -151,6 +157,7 @@ class UpdateMasks(keras.callbacks.Callback):
             _ = self.model
             self._optimizer.set_counter("epoch", 0)
             self.fit_masks_to_last_weights()
+            self._check_agreement()
 
     def fit_masks_to_last_weights(self) -> None:
         """At the end of a training: the masks of the weights that the model has now."""
@@ -158,6 +165,10 @@ class UpdateMasks(keras.callbacks.Callback):
             self._fit_masks_to_weights()
         except ValueError as error:  # the training is done, and its weights are not lost for a message
             warnings.warn(str(error), stacklevel=2)
+
+    def _check_agreement(self) -> None:
+        if self.check_agreement:
+            agreement.check_agreement(self._optimizer)
 
     @property
     def _times(self) -> UpdateTimes | None:

@@ -14,6 +14,8 @@ __all__ = ["Availability", "available", "sparse_conv2d", "sparse_matmul", "why_s
 IMPLEMENTATIONS = ("auto", "custom_op", "stock")
 Shape = tuple[int | None, ...]
 
+available()  # not later: XLA learns only of ops that are loaded before TensorFlow runs its first function
+
 
 def sparse_conv2d(
     inputs: Any,
@@ -137,6 +139,8 @@ def why_stock_matmul(dtype: str) -> str | None:
         return f"the compiled ops are {now}"
     if _has_gpu():
         return "TensorFlow sees a GPU, and the compiled ops are for CPUs"
+    if _under_tpu_strategy():
+        return "the model is under a TPUStrategy, and the compiled ops are for CPUs"
     return None if dtype == "float32" else f"dtype is {dtype}, not float32"
 
 
@@ -144,6 +148,13 @@ def _has_gpu() -> bool:
     import tensorflow as tf
 
     return bool(tf.config.get_visible_devices("GPU"))
+
+
+def _under_tpu_strategy() -> bool:
+    """Then TensorFlow would run ops that it does not know on the host, in the middle of the TPUs' step."""
+    import tensorflow as tf
+
+    return isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
 
 
 def _stock(implementation: str, why: str | None) -> bool:

@@ -37,6 +37,7 @@ ORDER = [
     "optimizers",
     "presets",
     "compiled",
+    "agreement",
     "callbacks",
     "normalization",
     "layers",
@@ -46,14 +47,32 @@ ORDER = [
     "summary",
     "plots",
     "__init__",
+    "__main__",
+]
+# The same within tpu_check, which only __main__ and users import; of the package it may import what is left of "__init__".
+TPU_CHECK = [
+    "_libtpu",
+    "_tensorflow",
+    "fake_tpu",
+    "train_step",
+    "cluster",
+    "replica",
+    "library",
+    "lower",
+    "compile",
+    "batch",
+    "check",
+    "command",
+    "__init__",
 ]
 NUMPY_ONLY = ORDER[: ORDER.index("_keras")]
 DEPENDENCIES = {"keras", "numpy", "rich"}  # what the package needs, and may import at its top
 OPTIONAL = {"matplotlib", "tensorflow_model_optimization"}  # only inside of functions
-MAY_IMPORT_TENSORFLOW = {"_library", "_gradients", "ops", "fused_sgd", "normalization", "export"}  # the rest is the same on every backend
+MAY_IMPORT_TENSORFLOW = {"_library", "_gradients", "ops", "fused_sgd", "normalization", "export", "agreement"}  # the rest is the same on every backend
 
 
 def read(module: str) -> ast.Module:
+    """Of a module, or ``"tpu_check/module"``."""
     return ast.parse((PACKAGE / f"{module}.py").read_text())
 
 
@@ -92,10 +111,38 @@ def test_every_module_has_its_place():
     assert sorted(ORDER) == sorted(path.stem for path in PACKAGE.glob("*.py"))
 
 
+def own(module: str) -> set[str]:
+    """What it imports of the package: "ops", or "tpu_check.lower"."""
+    names = [name.split(".") for name in imported_anywhere(module) if name.startswith("keras_sparse.")]
+    return {".".join(parts[1:3]) if parts[1] == "tpu_check" else parts[1] for parts in names}
+
+
 @pytest.mark.parametrize("module", ORDER)
 def test_modules_import_only_from_the_left(module):
-    own = {name.split(".")[1] for name in imported_anywhere(module) if name.startswith("keras_sparse.")}
-    assert own <= set(ORDER[: ORDER.index(module)])
+    allowed = {"tpu_check.command"} if module == "__main__" else set()
+    assert own(module) <= set(ORDER[: ORDER.index(module)]) | allowed
+
+
+def test_every_module_of_tpu_check_has_its_place():
+    assert sorted(TPU_CHECK) == sorted(path.stem for path in (PACKAGE / "tpu_check").glob("*.py"))
+
+
+@pytest.mark.parametrize("module", TPU_CHECK)
+def test_modules_of_tpu_check_import_only_from_the_left(module):
+    left = {f"tpu_check.{name}" for name in TPU_CHECK[: TPU_CHECK.index(module)]}
+    assert own(f"tpu_check/{module}") <= left | set(ORDER[: ORDER.index("__init__")])
+
+
+@pytest.mark.parametrize("module", TPU_CHECK)
+def test_private_names_of_tensorflow_and_jax_stay_in_one_file_each(module):
+    names = imported_anywhere(f"tpu_check/{module}")
+    assert module == "_tensorflow" or not [name for name in names if name.startswith(("tensorflow.python", "tensorflow.compiler", "keras.src"))]
+    assert module == "_libtpu" or not [name for name in names if name.split(".")[0] in ("jax", "jaxlib")]
+
+
+def test_libtpu_is_asked_without_tensorflow():
+    assert packages(imported_anywhere("tpu_check/_libtpu")) == {"jax", "jaxlib", "numpy"}
+    assert own("tpu_check/_libtpu") == set()
 
 
 @pytest.mark.parametrize("module", NUMPY_ONLY)

@@ -1,0 +1,164 @@
+"""How does a sparse network train on several machines, and go on where it was when one of them has died?
+
+    python examples/multi_worker.py --workers 2                              # two processes of this machine
+    TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}' \\
+        python examples/multi_worker.py --checkpoint /shared/run.weights.h5   # one of two machines; the other has index 1
+
+Each worker decides the masks by itself, from the same numbers: gradients are summed over all workers, and what is random comes from
+(seed, optimizer step). After every epoch the first worker saves; when a worker dies, start all of them again with the same command.
+All workers read the checkpoint, so it has to lie where all of them see it.
+"""
+
+import argparse
+import json
+import math
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+from data import Digits, load
+from models import build
+
+import keras_sparse as ks
+
+LEARNING_RATE, MOMENTUM = 0.02, 0.9
+
+
+def main() -> None:
+    """Starts all workers on this machine, or is one of them."""
+    arguments = _arguments()
+    if arguments.workers:
+        launch(arguments.workers)
+    else:
+        work(arguments)
+
+
+# --- one worker
+
+
+def work(arguments: argparse.Namespace) -> None:
+    """Trains as the worker that the environment variable TF_CONFIG says; alone without it."""
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()  # before anything else runs in TensorFlow
+    keras.utils.set_random_seed(arguments.seed)
+    digits = load(arguments.data)
+    with strategy.scope():
+        model = build("lenet-300-100")
+        if arguments.sparse_layers:
+            model = ks.sparsify(model)
+        optimizer = ks.SparseMomentum(keras.optimizers.SGD(LEARNING_RATE, MOMENTUM, nesterov=True), density=arguments.density, seed=arguments.seed)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(optimizer, loss, jit_compile=False)  # XLA has no collectives for CPUs
+        optimizer.build(model)
+    if arguments.checkpoint.exists():
+        model.load_weights(arguments.checkpoint)  # weights, masks, momenta, and at which step they were
+    train(strategy, model, lambda epoch: batches(digits, arguments.batch, arguments.seed + epoch), arguments)
+    agreement = ks.check_agreement(model)
+    if is_chief(strategy):
+        print(f"{optimizer.step()} steps; density {optimizer.total_density():.4f}; masks {agreement.digest} on {agreement.copies} replicas")
+
+
+def train(strategy: Any, model: Any, data: Callable[[int], Any], arguments: argparse.Namespace) -> None:
+    """The loop: from the step that the optimizer is at to the end of the last epoch."""
+    optimizer, steps = model.optimizer, len(data(0))
+    step = make_step(strategy, model)
+    if optimizer.step() == 0:  # else the checkpoint knows
+        optimizer.start_training(arguments.epochs * steps)
+    for epoch in range(optimizer.step() // steps, arguments.epochs):
+        if epoch > 0:
+            optimizer.update_masks()  # on every worker: from the same numbers they make the same masks
+        ks.check_agreement(model)  # an error names what differs; as a mask update, it costs little beside an epoch
+        model.reset_metrics()
+        is_last = epoch + 1 == arguments.epochs
+        for i, batch in enumerate(strategy.experimental_distribute_dataset(data(epoch))):
+            until_update = math.inf if is_last else steps - i
+            optimizer.open_growth_window(until_update <= optimizer.growth_window_steps())  # only sparse layers ask for it
+            loss = step(batch)
+        if is_chief(strategy):
+            print(f"epoch {epoch + 1} of {arguments.epochs}: loss {float(loss):.4f}, density {optimizer.total_density():.4f}", flush=True)
+            save(model, arguments.checkpoint)
+
+
+def make_step(strategy: Any, model: Any) -> Callable[[Any], Any]:
+    """A function of a distributed batch that makes one optimizer step and returns the mean loss of the epoch so far."""
+
+    @tf.function
+    def step(batch: Any) -> Any:
+        logs = strategy.run(model.train_step, args=(batch,))  # what `fit` would do: loss, gradients, optimizer, metrics
+        return strategy.reduce("MEAN", logs["loss"], axis=None)
+
+    return step
+
+
+def batches(digits: Digits, size: int, seed: int) -> Any:
+    """One epoch of batches for all workers together, in an order that the seed decides; each worker takes its part of each."""
+    data = tf.data.Dataset.from_tensor_slices((digits.x_train, digits.y_train))
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return data.shuffle(len(digits.x_train), seed).batch(size, drop_remainder=True).with_options(options)
+
+
+def is_chief(strategy: Any) -> bool:
+    """Is this the worker that prints and saves?"""
+    return strategy.cluster_resolver.task_id in (None, 0)  # None: there is no TF_CONFIG
+
+
+def save(model: Any, path: Path) -> None:
+    """Weights, masks, momenta and counters, at once: a worker that dies while it writes leaves the file of the epoch before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"unfinished.{path.name}")
+    model.save_weights(unfinished, overwrite=True)
+    os.replace(unfinished, path)
+
+
+# --- all workers of one machine
+
+
+def launch(count: int) -> None:
+    """Runs this program once for each worker; when one fails, ends the others, which would wait for it."""
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in _free_ports(count)]}
+    configurations = [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}) for index in range(count)]
+    command = [sys.executable, *sys.argv, "--workers", "0"]
+    workers = [subprocess.Popen(command, env={**os.environ, "TF_CONFIG": configuration}) for configuration in configurations]
+    try:
+        while None in (codes := [worker.poll() for worker in workers]) and not any(codes):
+            time.sleep(0.1)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    if any(codes):
+        raise SystemExit(f"A worker has died. Start again to go on from the last checkpoint. Received: exit codes {codes}")
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, default=0, help="start so many on this machine; 0: be the one that TF_CONFIG says")
+    parser.add_argument("--checkpoint", type=Path, default=Path("demo/multi_worker.weights.h5"), help="on a disk that all workers see")
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=64, help="of all workers together")
+    parser.add_argument("--density", type=float, default=0.1, help="active / all weights, in (0, 1]")
+    parser.add_argument("--sparse-layers", action="store_true", help="layers that skip missing weights")
+    parser.add_argument("--data", type=Path, help="MNIST in the layout of keras.datasets (mnist.npz); default: what can be had")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

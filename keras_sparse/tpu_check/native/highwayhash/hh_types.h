@@ -1,0 +1,2 @@
+// Why is this here? See highwayhash.h beside it.
+#pragma once

@@ -1,0 +1,46 @@
+"""What do tests on several devices share?  Programs with several CPUs: these must be made before TensorFlow starts, so each is a process.
+
+And a process has one MirroredStrategy: its collectives refuse groups of another size.
+"""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+PROLOGUE = """
+import os, warnings
+warnings.simplefilter("error", UserWarning)
+import tensorflow as tf
+devices = int(os.environ["DEVICES"])
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_visible_devices([], "GPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
+import keras, numpy as np, keras_sparse as ks
+from helpers import active, array, assert_same, assert_sparse, compiled, fit, sgd, toy_data, toy_model
+
+def replicas(variable):  # its values, one a replica
+    return [copy.numpy() for copy in getattr(variable.value, "values", [variable.value])]
+
+def check(model, count, copies):  # masks, weights, momenta, counters: equal to the last bit
+    assert_sparse(model, count)
+    for variable in [*model.variables, *model.optimizer.variables]:
+        values = replicas(variable)
+        assert_same(values, values[:1] * len(values))
+    optimizer = model.optimizer
+    assert {len(replicas(v)) for v in [*model.weights, *optimizer.mask_variables, *optimizer.inner_optimizer.variables[2:]]} == {copies}
+    assert ks.check_agreement(model).copies == copies
+
+one_device = tf.distribute.OneDeviceStrategy("CPU:0")
+mirrored = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(devices)])
+"""
+
+
+def run(body, devices=2):
+    """Runs a program that finds this many CPUs, and a strategy for all of them; the words that it prints."""
+    paths = os.pathsep.join(["", os.getcwd(), os.path.dirname(__file__)])
+    environment = {**os.environ, "PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3", "DEVICES": str(devices)}
+    command = [sys.executable, "-c", PROLOGUE + textwrap.dedent(body)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.split()

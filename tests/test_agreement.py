@@ -1,0 +1,106 @@
+"""Is a mask that differs anywhere found, and named?"""
+
+import keras
+import pytest
+from helpers import built, compiled, fit, sgd, toy_model
+from replicas import run
+
+import keras_sparse as ks
+
+HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
+backend = pytest.mark.backend
+
+
+@backend
+def test_the_digest_is_that_of_all_masks():
+    one, same, other = built(), built(), built(seed=1)
+    digests = [ks.check_agreement(model).digest for model in (one, same, other, one.optimizer)]
+    assert digests[0] == digests[1] == digests[3] != digests[2]
+    mask = one.optimizer.masks[HEAD]
+    mask.reshape(-1)[-1] ^= True
+    one.optimizer.set_masks({HEAD: mask})
+    assert ks.check_agreement(one).digest != digests[0]
+
+
+@backend
+def test_missing_weights_must_be_zero():
+    model = built()
+    ones = [keras.ops.ones_like(weight) for weight in model.get_weights()]
+    model.set_weights(ones)
+    with pytest.raises(RuntimeError, match=f"'{HIDDEN}': 96 missing weights are not 0 on worker 0 replica 0; '{HEAD}': 48 missing"):
+        ks.check_agreement(model)
+
+
+@backend
+def test_a_layer_must_have_the_optimizers_mask():
+    model = compiled(model=ks.sparsify(toy_model()))
+    model.optimizer.build(model)
+    assert ks.check_agreement(model).copies == 1
+    layers_own = keras.Variable(~model.optimizer.masks[HIDDEN], dtype="bool", trainable=False)
+    model.get_layer("hidden").kernel_mask.mask = layers_own
+    with pytest.raises(RuntimeError, match=f"'{HIDDEN}': 128 bits of the layer's mask are not the optimizer's on worker 0 replica 0$"):
+        ks.check_agreement(model)
+
+
+@pytest.mark.parametrize("model", [toy_model, lambda: compiled(sgd()), compiled])
+def test_there_must_be_masks(model):
+    with pytest.raises(ValueError, match="must be a SparseMomentum, or a model compiled with one, that is built"):
+        ks.check_agreement(model())
+
+
+@backend
+def test_the_callback_finds_what_another_has_done():
+    class Spoil(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.get_layer("hidden").kernel.assign(keras.ops.ones((8, 16)))
+
+    fit(compiled(), ks.UpdateMasks(check_agreement=True), epochs=2)
+    with pytest.raises(RuntimeError, match=f"'{HIDDEN}': 96 missing weights"):
+        fit(compiled(), ks.UpdateMasks(check_agreement=True), Spoil(), epochs=2)
+
+
+SPOIL = """
+def spoiled(spoil):
+    with mirrored.scope():
+        model = compiled(model=ks.sparsify(toy_model()), jit_compile=False)
+        model.optimizer.build(model)
+    assert ks.check_agreement(model).copies == 3
+    spoil(model)
+    try:
+        ks.check_agreement(model)
+    except RuntimeError as error:
+        return str(error).split("Received: ")[1]
+
+def flip(variable):
+    variable.assign(tf.logical_not(variable))
+
+def head(model):
+    return model.get_layer("head")
+
+found = spoiled(lambda model: flip(model.optimizer.mask_variables[1].value.values[2]))
+missing = "; 'toy/head/kernel': 16 missing weights are not 0 on worker 0 replica 2"
+assert found == "'toy/head/kernel': masks differ between worker 0 replica 0, worker 0 replica 1 | worker 0 replica 2" + missing, found
+found = spoiled(lambda model: head(model).kernel.value.values[1].assign(tf.ones((16, 4))))
+assert found == "'toy/head/kernel': 48 missing weights are not 0 on worker 0 replica 1", found
+found = spoiled(lambda model: flip(head(model).dense_weight_gradient.value.values[0]))
+switches = "the layer's growth window or density differ between worker 0 replica 0 | worker 0 replica 1, worker 0 replica 2"
+assert found == f"'toy/head/kernel': {switches}", found
+assert spoiled(lambda model: None) is None
+
+class Flip(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        flip(self.model.optimizer.mask_variables[0].value.values[1])
+
+for callbacks, word in ([], "agree"), ([Flip()], "differ"):
+    with mirrored.scope():
+        model = compiled(jit_compile=False)
+    try:
+        fit(model, ks.UpdateMasks(check_agreement=True), *callbacks, epochs=2, batch_size=6, data=toy_data(examples=30))
+        assert word == "agree"
+    except RuntimeError as error:
+        assert "'toy/hidden/kernel': masks differ" in str(error) and word == "differ", error
+"""
+
+
+def test_the_replica_that_differs_is_named():
+    run(SPOIL, devices=3)

@@ -1,0 +1,179 @@
+"""MultiWorkerMirroredStrategy: several processes, which decide the masks each by itself."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+from helpers import built
+from workers import ENVIRONMENT, ROOT, blocks_of, run_workers
+
+import keras_sparse as ks
+
+STEPS, EPOCHS = 20, 3
+# The example with a worker that kills itself before a step. A momentum of 0.5 needs a growth window of 16 steps, which opens within each epoch.
+MORTAL = """
+import json, os, signal
+import multi_worker
+
+multi_worker.MOMENTUM = 0.5
+make_step = multi_worker.make_step
+
+def make_mortal_step(strategy, model):
+    step = make_step(strategy, model)
+    def mortal(batch):
+        if [strategy.cluster_resolver.task_id, model.optimizer.step()] == json.loads(os.environ.get("KILL", "0")):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(batch)
+    return mortal
+
+multi_worker.make_step = make_mortal_step
+multi_worker.main()
+"""
+SPOILT = """
+agreement = ks.check_agreement(model)
+print(agreement.copies, agreement.digest, history.history["loss"][-1] < history.history["loss"][0], model.optimizer.step())
+
+def received():
+    try:
+        ks.check_agreement(model)
+    except RuntimeError as error:
+        return str(error).split("Received: ")[1]
+
+optimizer = model.optimizer
+active = int(list(optimizer.masks.values())[1].sum())
+if strategy.cluster_resolver.task_id == 1:
+    here = optimizer.mask_variables[1].value.values[0]
+    here.assign(tf.zeros_like(here))
+masks = "masks differ between worker 0 replica 0 | worker 1 replica 0"
+expected = f"'sequential/dense_1/kernel': {masks}; 'sequential/dense_1/kernel': {active} missing weights are not 0 on worker 1 replica 0"
+assert received() == expected, received()
+if strategy.cluster_resolver.task_id == 1:
+    optimizer.mask_variables, optimizer.masked_indices = optimizer.mask_variables[:1], optimizer.masked_indices[:1]
+assert received().startswith("this worker's masked weights are ['sequential/dense/kernel'"), received()
+"""
+
+
+@pytest.fixture
+def example(tmp_path):
+    """Runs examples/multi_worker.py; its exit code, what it prints, and the arrays that it has saved."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (STEPS * 32, 28, 28), np.uint8), rng.integers(0, 10, STEPS * 32)
+    np.savez(tmp_path / "data.npz", x_train=images, y_train=labels, x_test=images[:8], y_test=labels[:8])
+    (tmp_path / "mortal.py").write_text(MORTAL)
+
+    def run(checkpoint, *options, kill=""):
+        file = tmp_path / f"{checkpoint}.weights.h5"
+        settings = {"--data": tmp_path / "data.npz", "--checkpoint": file, "--batch": 32, "--epochs": EPOCHS}
+        command = [sys.executable, str(tmp_path / "mortal.py"), *(str(part) for pair in settings.items() for part in pair), *map(str, options)]
+        environment = {**os.environ, **ENVIRONMENT} | ({"KILL": kill} if kill else {})
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+        return done.returncode, done.stdout + done.stderr, saved(file)
+
+    return run
+
+
+def saved(file):
+    """{path in the file: array}"""
+    arrays = {}
+    with h5py.File(file) as weights:
+        weights.visititems(lambda path, item: arrays.update({path: item[()]} if isinstance(item, h5py.Dataset) else {}))
+    return arrays
+
+
+def last_line(output):
+    return next(line for line in output.splitlines() if "steps; density" in line)
+
+
+@pytest.mark.parametrize(
+    ("workers", "kill"), [(2, "[1, 27]"), pytest.param(2, "[0, 33]", marks=pytest.mark.slow), pytest.param(4, "[3, 21]", marks=pytest.mark.slow)]
+)
+def test_a_training_goes_on_after_a_worker_was_killed(example, workers, kill):
+    options = ("--workers", workers, "--sparse-layers")
+    code, output, undisturbed = example("undisturbed", *options)
+    assert code == 0, output
+    assert last_line(output).endswith(f"on {workers} replicas")
+    code, printed, backup = example("killed", *options, kill=kill)
+    assert code == 1
+    assert "A worker has died. Start again to go on from the last checkpoint." in printed
+    assert f"{-signal.SIGKILL.value}" in printed.splitlines()[-1]
+    assert [key for key in backup if not np.array_equal(backup[key], undisturbed[key])]  # the state after one epoch
+    code, resumed_output, resumed = example("killed", *options)
+    assert code == 0, resumed_output
+    assert "epoch 1 of 3" not in resumed_output
+    assert last_line(resumed_output) == last_line(output)
+    assert resumed.keys() == undisturbed.keys()
+    assert sum("mask" in key for key in resumed) >= 3
+    for key, value in undisturbed.items():  # weights, masks, momenta, counters
+        assert value.dtype == resumed[key].dtype, key
+        assert value.tobytes() == resumed[key].tobytes(), key
+
+
+@pytest.mark.slow
+def test_two_workers_train_the_masks_of_one_process(example):
+    (_, output, alone), (_, printed, workers) = example("alone"), example("workers", "--workers", 2)
+    assert last_line(output).replace("on 1", "on 2") == last_line(printed)
+    assert alone.keys() == workers.keys()
+    for key, value in alone.items():
+        if value.dtype == bool:
+            np.testing.assert_array_equal(value, workers[key], err_msg=key)
+        else:
+            np.testing.assert_allclose(value, workers[key], rtol=1e-4, atol=1e-5, err_msg=key)
+
+
+def test_fit_on_two_workers_as_documented_and_a_worker_that_differs():
+    fit_block = blocks_of("distribution.md")[1]
+    outputs = run_workers(fit_block + SPOILT, 2)
+    assert outputs[0] == outputs[1]
+    (alone,) = run_workers(fit_block + SPOILT.split("def received")[0], 1)
+    copies, *same = outputs[0].split()
+    assert (copies, same) == ("2", alone.split()[1:])
+    assert same[1:] == ["True", "60"]
+
+
+@pytest.mark.slow
+def test_the_documented_loop_on_two_workers():
+    loop = blocks_of("distribution.md")[0]
+    (alone,), outputs = run_workers(loop, 1), run_workers(loop, 2)
+    assert outputs == [alone.replace("copies=1", "copies=2")] * 2
+
+
+INDEPENDENT = """
+import keras
+from helpers import built
+import keras_sparse as ks
+keras.utils.set_random_seed(1)
+print(ks.check_agreement(built(**SETTINGS)).digest)
+model = built(grow="random", redistribute=None, **SETTINGS)
+model.set_weights([keras.ops.ones_like(weight) for weight in model.get_weights()])
+model.optimizer.apply_masks()
+model.optimizer.start_training(8)
+model.optimizer.update_masks()
+print(ks.check_agreement(model).digest)
+"""
+
+
+def test_masks_made_at_random_are_the_same_in_processes_that_know_nothing_of_each_other(capsys):
+    (output,) = run_workers(f"SETTINGS = {{'seed': 3, 'distribution': 'erk'}}\n{INDEPENDENT}", 1)
+    exec(INDEPENDENT.replace("set_random_seed(1)", "set_random_seed(2)"), {"SETTINGS": {"seed": 3, "distribution": "erk"}})
+    assert output == capsys.readouterr().out
+    assert ks.check_agreement(built(seed=4, distribution="erk")).digest not in output
+
+
+def test_a_checkpoint_is_whole_or_that_of_the_epoch_before(tmp_path, monkeypatch):
+    class Dies:
+        def save_weights(self, path, overwrite):
+            path.write_text("half")
+            raise KeyboardInterrupt
+
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    import multi_worker
+
+    file = tmp_path / "run.weights.h5"
+    file.write_text("whole")
+    with pytest.raises(KeyboardInterrupt):
+        multi_worker.save(Dies(), file)
+    assert file.read_text() == "whole"

@@ -1,0 +1,25 @@
+"""Are the compiled ops there when TensorFlow asks, once and for all, what XLA can lower?"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from oracle import needs_ops
+
+ROOT = Path(__file__).resolve().parents[1]
+PROGRAM = """
+import numpy as np, tensorflow as tf, keras, keras_sparse as ks
+{before}
+inputs, kernel = np.ones((2, 3), "float32"), np.ones((3, 4), "float32")
+product = tf.function(lambda: ks.ops.sparse_matmul(inputs, kernel, kernel > 0, implementation="custom_op"), jit_compile=True, autograph=False)
+print(product().numpy().sum())
+"""
+
+
+@needs_ops
+@pytest.mark.parametrize("before", ["tf.function(tf.identity)(0.0)", "keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])"])
+def test_ops_compile_with_xla_after_tensorflow_has_run_functions(before):
+    done = subprocess.run([sys.executable, "-c", PROGRAM.format(before=before)], cwd=ROOT, env={**os.environ}, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "24.0", done.stderr[-2000:]

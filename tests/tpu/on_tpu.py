@@ -1,0 +1,58 @@
+"""How do tests ask what happens on TPUs?  In a process each: XLA's backends are registered once, before TensorFlow runs anything."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from keras_sparse.tpu_check.library import compiler
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / "build" / "cache"  # the library that lowers is compiled once
+needs_compiler = pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler")
+
+PROLOGUE = """
+import json, sys
+import numpy as np
+from keras_sparse import tpu_check
+from keras_sparse.tpu_check import cluster, compile, lower, replica, train_step
+{load}
+import keras, tensorflow as tf, keras_sparse as ks
+import tpu_networks as networks
+
+def traced(make, replicas, batch=8):
+    with tpu_check.strategy(replicas).scope():
+        model = make()
+    return train_step.trace(model, tpu_check.batch_of(model, batch))
+
+def why_not(ask):  # the reason, or ""
+    try:
+        ask()
+    except tpu_check.NotForTpuError as error:
+        return str(error)
+    return ""
+
+def tell(answer):
+    print("\\n" + json.dumps(answer))
+"""
+
+
+def run(body, loads=True, timeout=600, **environment):
+    """Runs a program; what it tells.
+
+    Args:
+        body: of the program; `tell(answer)` is its last word.
+        loads: can it lower?
+        timeout: seconds.
+        environment: more variables.
+    """
+    paths = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3", "XDG_CACHE_HOME": str(CACHE), **environment}
+    program = PROLOGUE.format(load="tpu_check.load()" if loads else "") + textwrap.dedent(body)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=timeout, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout.splitlines()[-1])
