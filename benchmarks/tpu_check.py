@@ -28,7 +28,7 @@ NOTE = (
     "takes to compile beside whatever else runs on this machine: an upper bound. Batches are those of all cores together. SparseMomentum around\n"
     "SGD with Nesterov momentum, density 0.1.\n"
 )
-BAD_NOTE = "The first are refused by our look at the ops of the cluster and by tf2xla, the last two by libtpu alone.\n"
+BAD_NOTE = "The clustering passes and tf2xla refuse what TensorFlow cannot compile. tf2xla lets the last two pass, and libtpu refuses them.\n"
 MEGA, GIGA = 2**20, 1e9
 
 
@@ -53,7 +53,8 @@ def main() -> None:
     """Measures, prints every row, and writes if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, help="a Markdown file to write")
-    parser.add_argument("--models", nargs="+", choices=[case.name for case in CASES], default=[case.name for case in CASES])
+    names = [case.name for case in CASES]
+    parser.add_argument("--models", nargs="*", choices=names, default=names, help="none: those that are written down")
     arguments = parser.parse_args()
     for case in CASES:
         for layers in ("stock", "sparse") if case.name in arguments.models else ():
