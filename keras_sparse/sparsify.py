@@ -117,5 +117,5 @@ def _converted(model: keras.Model, clone: Clone, what: str) -> keras.Model:
     finally:
         model.compiled = compiled
     for old, new in zip(model.weights, converted.weights, strict=True):
-        new.assign(old)  # one after the other: no third copy of all weights
+        new.assign(keras.ops.copy(old))  # JAX would share the array, and a training of one model deletes it; one by one: no third copy of all weights
     return converted
