@@ -3,26 +3,23 @@
     python custom_ops/build_ops.py                # into keras_sparse/_ops, only what has changed
     python custom_ops/build_ops.py --must         # fails where it cannot, instead of saying so and leaving the ops out
 
-The environment: CXX names the compiler; KERAS_SPARSE_BUILD_OPS=0 leaves the ops out, =1 is like --must.
-setup.py calls `build`. Needs nothing but Python, the compiler and TensorFlow.
+The environment: CXX names the compiler; KERAS_SPARSE_BUILD_OPS=0 leaves the ops out, =1 is like --must. build_gpu.py has those for GPUs.
+setup.py calls `build`. Needs nothing but Python, the compiler and TensorFlow; for GPUs nvcc and Triton, and no GPU.
 """
 
 import argparse
-import contextlib
-import fcntl
 import json
 import os
 import platform
 import shlex
-import shutil
-import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from build_gpu import block_table, build_gpu, cuda_objects, empty_block_table, gpu_record, say_what_is_missing
+from compile_files import ROOT, CannotBuildError, compiled, compiler, environments, is_older_than, link, only_one, python_says
+
 LIBRARY, RECORD = "libkeras_sparse_ops.so", "build.json"  # keras_sparse/_library.py knows these names
 JOBS = 2  # an XLA lowering takes a GB
 COMMON = ["-std=c++17", "-O3", "-fPIC", "-Wall", "-Wextra", f"-I{ROOT}"]
@@ -41,46 +38,22 @@ def wish() -> str:
     return os.environ.get("KERAS_SPARSE_BUILD_OPS", "")
 
 
-class CannotBuildError(Exception):
-    """What is missing, in one sentence."""
-
-
-def compiler() -> list[str]:
-    """The command that compiles C++."""
-    command = shlex.split(os.environ.get("CXX", "")) or next(([name] for name in ("g++", "clang++", "c++") if shutil.which(name)), None)
-    if command is None or not shutil.which(command[0]):
-        raise CannotBuildError(f"no C++ compiler was found (CXX={os.environ.get('CXX', '')!r}, g++, clang++)")
-    return command
-
-
-def _environments() -> Iterator[dict[str, str]]:
-    """This interpreter's own packages, which pip hides from a build by PYTHONPATH; then those of the build."""
-    quiet = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    yield {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | quiet
-    yield dict(os.environ) | quiet
-
-
-def _python(code: str, environment: dict[str, str]) -> str | None:
-    result = subprocess.run([sys.executable, "-c", code], env=environment, cwd="/", capture_output=True, text=True, check=False)
-    return result.stdout.strip() if result.returncode == 0 else None
-
-
 def own_tensorflow() -> str | None:
     """The version of TensorFlow that this interpreter has outside of a build; None if it has none."""
-    found = _python(WHICH, next(_environments()))
+    found = python_says(WHICH, next(environments()))
     return found and found.split()[0]
 
 
 def tensorflow(scratch: Path) -> dict[str, str | list[str]]:
     """Version, compile flags and link flags of TensorFlow."""
-    for environment in _environments():
-        which = _python(WHICH, environment)
+    for environment in environments():
+        which = python_says(WHICH, environment)
         if which is None:
             continue
         kept = scratch / "tensorflow.json"
         if kept.exists() and (answer := json.loads(kept.read_text()))["which"] == which:
             return answer
-        printed = _python(ASK, environment)
+        printed = python_says(ASK, environment)
         if printed is None:
             raise CannotBuildError(f"TensorFlow ({which}) cannot be imported")
         answer = {"which": which, **json.loads(printed.splitlines()[-1])}
@@ -117,45 +90,8 @@ def tensorflow_flags(compile_flags: Sequence[str]) -> list[str]:
     return [*others, "-O1", *(part for path in paths for part in ("-isystem", path))]  # -O1: nothing here takes time when it runs
 
 
-def is_new(target: Path, command: Sequence[str]) -> bool:
-    """Was the target made by this very command, after the last change of all that it is made of?"""
-    record, dependencies = target.with_suffix(".command"), target.with_suffix(".d")
-    if not (target.exists() and record.exists() and dependencies.exists() and record.read_text() == shlex.join(command)):
-        return False
-    files = dependencies.read_text().replace("\\\n", " ").split(":", 1)[1].split()
-    return all(os.path.exists(file) and os.path.getmtime(file) < target.stat().st_mtime for file in files)
-
-
-def compiled(source: Path, command: Sequence[str], scratch: Path, stamp: str = "") -> Path:
-    """The object file of a source file; ``stamp``: of what the command does not show."""
-    target = scratch / f"{source.parent.name}.{source.stem}.o"
-    command = [*command, "-MMD", "-MF", str(target.with_suffix(".d")), "-c", str(source), "-o", str(target)]
-    if not is_new(target, [*command, stamp]):
-        begin = time.time()
-        run(command)
-        os.utime(target, (begin, begin))  # what changes while the compiler runs is newer
-        target.with_suffix(".command").write_text(shlex.join([*command, stamp]))
-    return target
-
-
-def run(command: Sequence[str]) -> None:
-    """Runs a compiler; CannotBuildError with what it says, if it fails."""
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise CannotBuildError(f"`{shlex.join(command)}` failed:\n{result.stderr[:4000]}")
-
-
-@contextlib.contextmanager
-def only_one(scratch: Path) -> Iterator[None]:
-    """One build at a time writes into a folder."""
-    scratch.mkdir(parents=True, exist_ok=True)
-    with (scratch / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def objects(scratch: Path, more: Sequence[str], tf: dict | None) -> list[Path]:
-    """The object files of the library; without TensorFlow those that need none."""
+def objects(scratch: Path, more: Sequence[str], tf: dict | None, table: Path) -> list[Path]:
+    """The object files of the library; without TensorFlow those that need none. ``table``: of the kernels for blocks."""
 
     def one(source: Path) -> Path | None:
         if not source.stem.endswith("_op"):
@@ -164,7 +100,7 @@ def objects(scratch: Path, more: Sequence[str], tf: dict | None) -> list[Path]:
         return tf and compiled(source, [*cxx, *flags(source), *tensorflow_flags(tf["compile"]), *more, *last], scratch, stamp=tf["version"])
 
     cxx = compiler()
-    slowest_first = sorted(sources(), key=lambda source: (not source.stem.endswith("_xla_op"), not source.stem.endswith("_op")))
+    slowest_first = sorted([*sources(), table], key=lambda source: (not source.stem.endswith("_xla_op"), not source.stem.endswith("_op")))
     with ThreadPoolExecutor(JOBS) as pool:
         return [file for file in pool.map(one, slowest_first) if file]
 
@@ -175,32 +111,26 @@ def build(output: Path, scratch: Path = ROOT / "build" / "custom_ops", more: Seq
         raise CannotBuildError(f"the ops are for Linux, and this is {platform.system()}")
     with only_one(scratch):
         tf, cxx = tensorflow(scratch), compiler()
-        files = objects(scratch, more, tf)
+        table, why_no_blocks = block_table(scratch)
+        cuda, libraries, why_no_cuda = cuda_objects(scratch)
+        files = [*objects(scratch, more, tf, table), *cuda]
+        gpu = gpu_record(why_no_blocks, why_no_cuda)
         output.mkdir(parents=True, exist_ok=True)
         flags = [flag for flag in tf["compile"] if not flag.startswith("-I")]
-        record = json.dumps({"tensorflow": tf["version"], "flags": flags, "files": [file.stem for file in files], "compiler": shlex.join(cxx)}, indent=1)
+        versions = {"tensorflow": tf["version"], "flags": flags, "files": [file.stem for file in files], "compiler": shlex.join(cxx)}
+        record = json.dumps({**versions, "gpu": gpu}, indent=1)
         library = output / LIBRARY
         if is_older_than(library, files) or not (output / RECORD).exists() or (output / RECORD).read_text() != record:
-            link(library, [*cxx, "-shared", *more, *map(str, files), *tf["link"], "-l:libtensorflow_cc.so.2"])
+            link(library, [*cxx, "-shared", *more, *map(str, files), *tf["link"], "-l:libtensorflow_cc.so.2", *libraries, "-ldl"])
             (output / RECORD).write_text(record)
-
-
-def is_older_than(target: Path, files: Sequence[Path]) -> bool:
-    """Or not there at all."""
-    return not target.exists() or any(file.stat().st_mtime >= target.stat().st_mtime for file in files)
-
-
-def link(target: Path, command: Sequence[str]) -> None:
-    """Puts the target in its place at once: a process that has the old one open keeps it."""
-    new = target.with_suffix(".new")
-    run([*command, "-o", str(new)])
-    new.replace(target)
+            say_what_is_missing(gpu)
 
 
 def build_tests(scratch: Path = ROOT / "build" / "custom_ops", more: Sequence[str] = ()) -> list[Path]:
     """The programs custom_ops/*/*_test.cc, each linked with all files that need no TensorFlow."""
     with only_one(scratch):
-        files, cxx, programs = objects(scratch, more, tf=None), compiler(), []
+        table, _ = empty_block_table(scratch / "blocks", "these are tests")
+        files, cxx, programs = objects(scratch, more, None, table), compiler(), []
         for source in sources("_test"):
             test = compiled(source, [*cxx, *flags(source), *more], scratch)
             programs.append(scratch / source.stem)
@@ -226,7 +156,12 @@ def build_or_say_why_not(output: Path, must: bool = False) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--must", action="store_true", help="fail where the ops cannot be built")
+    parser.add_argument("--gpu", type=Path, metavar="FOLDER", help="build the GPU's part alone, without TensorFlow, into this folder")
+    arguments = parser.parse_args()
     try:
-        build_or_say_why_not(ROOT / "keras_sparse" / "_ops", parser.parse_args().must)
+        if arguments.gpu:
+            print(build_gpu(arguments.gpu, ROOT / "build" / "custom_ops", COMMON))
+        else:
+            build_or_say_why_not(ROOT / "keras_sparse" / "_ops", arguments.must)
     except CannotBuildError as why:
         sys.exit(f"The ops cannot be built: {why}")

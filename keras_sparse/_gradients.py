@@ -79,7 +79,7 @@ def _register(product: str, forward: Function, input_gradient: Function, kernel_
 
 def _attributes(op: Any) -> dict[str, Any]:
     """What a gradient op has in common with the op that it belongs to."""
-    names = ("strides", "padding", "layer") if "Conv2D" in op.type else ("layer",)
+    names = ("strides", "padding", "layer", "block") if "Conv2D" in op.type else ("layer", "block")
     return {name: op.get_attr(name) for name in names}
 
 
@@ -88,7 +88,7 @@ def _asked_for(op: Any, index: int) -> bool:
     return index not in (getattr(op, "skip_input_indices", None) or ())
 
 
-def _dense_conv2d_kernel_gradient(inputs: Any, mask: Any, output_gradient: Any, strides: list[int], padding: Any, layer: Any) -> Any:
+def _dense_conv2d_kernel_gradient(inputs: Any, mask: Any, output_gradient: Any, strides: list[int], padding: Any, **_: Any) -> Any:
     import tensorflow as tf
 
     sizes = tf.shape(mask)
@@ -96,7 +96,7 @@ def _dense_conv2d_kernel_gradient(inputs: Any, mask: Any, output_gradient: Any, 
     return tf.raw_ops.Conv2DBackpropFilter(input=inputs, filter_sizes=sizes, out_backprop=output_gradient, strides=strides, padding=padding)
 
 
-def _dense_matmul_kernel_gradient(inputs: Any, mask: Any, output_gradient: Any, layer: Any) -> Any:
+def _dense_matmul_kernel_gradient(inputs: Any, mask: Any, output_gradient: Any, **_: Any) -> Any:
     import tensorflow as tf
 
     return tf.linalg.matmul(inputs, output_gradient, transpose_a=True)

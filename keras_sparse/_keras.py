@@ -108,6 +108,18 @@ def eager_scope() -> contextlib.AbstractContextManager[Any]:
     return scope
 
 
+def host_scope() -> contextlib.AbstractContextManager[Any]:
+    """Variables and operations of its body are on the CPU, where TensorFlow has a GPU and no strategy places them."""
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    from keras.src.utils.module_utils import tensorflow as tf
+
+    if tf.distribute.has_strategy() or not tf.config.get_visible_devices("GPU"):
+        return contextlib.nullcontext()
+    scope: contextlib.AbstractContextManager[Any] = tf.device("CPU:0")
+    return scope
+
+
 def steps_see_only_their_own_state() -> bool:
     """True on JAX: an optimizer's step reads the optimizer's variables and no others."""
     return keras.backend.backend() == "jax"

@@ -22,10 +22,12 @@ class Availability:
     Args:
         reason: why not, or None.
         instructions: which instructions of the processor they use: "AVX-512", "AVX2" or "portable".
+        without: why kernels for GPUs were left out when they were built: {"blocks": ..., "cuda_cores": ...}.
     """
 
     reason: str | None
     instructions: str | None = None
+    without: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return self.reason is None
@@ -88,4 +90,5 @@ def load(folder: Path, version: str) -> tuple[Any, Availability]:
     except (OSError, AttributeError, tf.errors.OpError) as error:
         return None, Availability(f"{folder / LIBRARY} cannot be loaded: {str(error).splitlines()[0]}. {REINSTALL}")
     instructions.restype = ctypes.c_char_p
-    return functions, Availability(None, instructions().decode())
+    gpu = json.loads((folder / RECORD).read_text()).get("gpu", {})
+    return functions, Availability(None, instructions().decode(), {part: why for part, why in gpu.items() if why})

@@ -5,7 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sparse._keras import Saveable, eager_scope, to_numpy
+from keras_sparse._keras import Saveable, eager_scope, host_scope, to_numpy
+from keras_sparse.blocks import BlockShape, check_divisible
 
 
 class KernelMask(Saveable):
@@ -16,6 +17,7 @@ class KernelMask(Saveable):
 
     Args:
         kernel: the variable, of any shape (..., in, out).
+        block_shape: (in, out) channels of the blocks that the mask is made of, None for single weights.
 
     Attributes:
         mask: bool variable of the kernel's shape, True = active; at first True everywhere.
@@ -23,10 +25,13 @@ class KernelMask(Saveable):
         mask_density: float32 scalar variable: active / all weights of the mask.
     """
 
-    def __init__(self, kernel: Any) -> None:
+    def __init__(self, kernel: Any, block_shape: BlockShape = None) -> None:
         self.shape = tuple(int(n) for n in kernel.shape)
+        self.block_shape = block_shape
+        check_divisible(kernel.path, self.shape, block_shape)
         with eager_scope():
             self.mask = keras.Variable("ones", shape=self.shape, dtype="bool", trainable=False, name="mask")
+        with eager_scope(), host_scope():  # what decides who computes is read on the host: on a GPU each step would wait for it
             self.dense_weight_gradient = keras.Variable("zeros", shape=(), dtype="bool", trainable=False, name="dense_weight_gradient")
             self.mask_density = keras.Variable("ones", shape=(), dtype="float32", trainable=False, name="mask_density")
         kernel.kernel_mask = self
@@ -49,6 +54,15 @@ class KernelMask(Saveable):
             raise ValueError(f"`mask` must be bool, of the kernel's shape {self.shape}. Received: mask of dtype {mask.dtype}, shape {mask.shape}")
         self.mask.assign(mask)
         self.mask_density.assign(float(mask.mean()))
+
+    def take_block_shape(self, name: str, block_shape: BlockShape) -> None:
+        """Takes the block shape of the optimizer that masks the kernel of this name; ValueError if it is made of other blocks."""
+        if self.block_shape not in (None, block_shape):
+            raise ValueError(
+                f"`block_shape` of the optimizer must be that of the sparse layers. Received: block_shape={block_shape}, and {self.block_shape} of "
+                f"the layer with the kernel {name!r}"
+            )
+        self.block_shape = block_shape
 
     def density(self) -> float:
         """Active / all weights of the kernel."""

@@ -9,7 +9,10 @@ import numpy as np
 from keras import ops
 
 from keras_sparse import ops as sparse_ops
+from keras_sparse._keras import host_scope
+from keras_sparse.blocks import BlockShape, check_block_shape
 from keras_sparse.break_even import largest_density, why_too_dense, why_too_small
+from keras_sparse.gpu import has_gpu, largest_density_on_gpu, why_not_faster
 from keras_sparse.kernel_mask import KernelMask
 from keras_sparse.normalization import FusedBatchNormalization
 
@@ -25,27 +28,32 @@ class SparseLayer(keras.layers.Layer):
     Args:
         *args: of the Keras layer.
         implementation: ``"auto"``: the custom op where it is faster, else the stock operation; ``"custom_op"`` or ``"stock"``.
+        block_shape: (in, out) channels of the blocks that the mask is made of; None: single weights, or what the optimizer says.
         **kwargs: of the Keras layer.
     """
 
-    def __init__(self, *args: Any, implementation: str = "auto", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, implementation: str = "auto", block_shape: BlockShape = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if implementation not in IMPLEMENTATIONS:
             raise ValueError(f"`implementation` must be one of {IMPLEMENTATIONS}. Received: implementation={implementation!r}")
         self.implementation = implementation
         self._refuse("lora_rank")
         self._refuse("quantization_mode")
-        self._never = self._why_never()
-        if implementation == "custom_op" and self._never is not None:
-            raise ValueError(f'This layer cannot run the custom op: {self._never}. Pass implementation="auto". Received: implementation={implementation!r}')
-        self.supports_jit = self._never is not None  # XLA would put the stock operation in the custom op's place
+        self._block_shape = check_block_shape(block_shape)
+        never = self._why_never()
+        if implementation == "custom_op" and never is not None:
+            raise ValueError(f'This layer cannot run the custom op: {never}. Pass implementation="auto". Received: implementation={implementation!r}')
+        self.supports_jit = never is not None  # XLA would put the stock operation in the custom op's place
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
-        self.kernel_mask = KernelMask(self.kernel)
-        if self.implementation == "auto" and self._never is None:
-            self._never = why_too_small(self.kernel_mask.shape)
-            self.supports_jit = self._never is not None
+        self.kernel_mask = KernelMask(self.kernel, self._block_shape)
+        self.supports_jit = self._why_never() is not None
+
+    @property
+    def block_shape(self) -> BlockShape:
+        """(in, out) channels of the blocks that the mask is made of, the optimizer's where it has one; None: single weights."""
+        return self.kernel_mask.block_shape if self.built else self._block_shape
 
     @property
     def variables(self) -> list[Any]:
@@ -72,9 +80,11 @@ class SparseLayer(keras.layers.Layer):
 
     def why_stock(self) -> str | None:
         """Why the stock operation computes this layer, at the mask's present density; None where the custom op does."""
-        if self._never is None and self.implementation == "auto":
-            return why_too_dense(self.kernel_mask.shape, self.kernel_mask.density())
-        return self._never
+        never = self._why_never()
+        if never is not None or self.implementation != "auto":
+            return never
+        shape, density = self.kernel_mask.shape, self.kernel_mask.density()
+        return why_not_faster(shape, self.compute_dtype, self.block_shape, density) if has_gpu() else why_too_dense(shape, density)
 
     @property
     def implementation_used(self) -> str:
@@ -83,27 +93,37 @@ class SparseLayer(keras.layers.Layer):
 
     def _why_never(self) -> str | None:
         """Why the custom op can never compute this layer, whatever the density, or None."""
-        return 'implementation="stock"' if self.implementation == "stock" else self._why_not_this_layer()
+        why = 'implementation="stock"' if self.implementation == "stock" else self._why_not_this_layer()
+        if why is not None or self.implementation != "auto" or not self.built:
+            return why
+        return why_not_faster(self.kernel_mask.shape, self.compute_dtype, self.block_shape) if has_gpu() else why_too_small(self.kernel_mask.shape)
 
     def _why_not_this_layer(self) -> str | None:
         raise NotImplementedError(f"{type(self).__name__} must say what the custom op does not do.")
 
     def _compute(self, sparse_op: Callable[..., Any], inputs: Any, kernel: Any, **options: Any) -> Any:
         """``sparse_op`` of ``keras_sparse.ops``, by the implementation that is right now."""
-        kernel, mask, wanted = map(ops.copy, (kernel, self.mask, self.dense_weight_gradient))  # tensors, read once
+        kernel, mask = map(ops.copy, (kernel, self.mask))  # tensors, read once
+        with host_scope():
+            wanted = ops.copy(self.dense_weight_gradient)
+        options = {**options, "dense_weight_gradient": wanted, "name": self.name, "block_shape": self.block_shape}
 
         def run(implementation: str) -> Any:
-            return sparse_op(inputs, kernel, mask, dense_weight_gradient=wanted, implementation=implementation, name=self.name, **options)
+            return sparse_op(inputs, kernel, mask, implementation=implementation, **options)
 
-        if self._never is not None:
+        if self._why_never() is not None:
             return run("stock")
         if self.implementation == "custom_op":
             return run("custom_op")
-        is_worth_it = ops.less_equal(self.kernel_mask.mask_density, self._largest_density(inputs))  # at run time: no retracing when masks change
+        largest = self._largest_density(inputs)
+        with host_scope():
+            is_worth_it = ops.less_equal(self.kernel_mask.mask_density, largest)  # at run time: no retracing when masks change
         return ops.cond(is_worth_it, lambda: run("custom_op"), lambda: run("stock"))
 
     def _largest_density(self, inputs: Any) -> Any:
         """The density up to which the custom op is faster for these inputs."""
+        if has_gpu():
+            return largest_density_on_gpu(self.kernel_mask.shape, self.compute_dtype, self.block_shape)
         batch, *size = ops.shape(inputs)[:-1]
         strides = getattr(self, "strides", [1] * len(size))
         positions = [batch, *((n + stride - 1) // stride for n, stride in zip(size, strides, strict=True))]
@@ -112,7 +132,7 @@ class SparseLayer(keras.layers.Layer):
     # --- as a Keras layer
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "implementation": self.implementation}
+        return {**super().get_config(), "implementation": self.implementation, "block_shape": self.block_shape}
 
     def enable_lora(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError(f"LoRA would train what the mask has left out. {DENSIFY} Received: layer {self.name}")
@@ -137,6 +157,8 @@ class SparseConv2D(SparseLayer, keras.layers.Conv2D):
         *args: those of keras.layers.Conv2D.
         implementation: ``"auto"``: the custom op where it is faster at the mask's density, else the stock operation;
             ``"custom_op"``; ``"stock"``.
+        block_shape: (in, out) channels of the blocks that the mask is made of; None: single weights, or what the optimizer says.
+            It chooses the kernel on GPUs.
         **kwargs: those of keras.layers.Conv2D.
 
     Raises:
@@ -154,7 +176,7 @@ class SparseConv2D(SparseLayer, keras.layers.Conv2D):
         return self._compute(sparse_ops.sparse_conv2d, inputs, kernel, **options)
 
     def _why_not_this_layer(self) -> str | None:
-        return sparse_ops.why_stock_conv2d(self.compute_dtype, self.data_format, self.dilation_rate, self.groups)
+        return sparse_ops.why_stock_conv2d(self.compute_dtype, self.data_format, self.dilation_rate, self.groups, self.block_shape)
 
 
 @keras.saving.register_keras_serializable("keras_sparse", name="SparseDense")
@@ -174,7 +196,7 @@ class SparseDense(SparseLayer, keras.layers.Dense):
         return outputs if self.activation is None else self.activation(outputs)
 
     def _why_not_this_layer(self) -> str | None:
-        return sparse_ops.why_stock_matmul(self.compute_dtype)
+        return sparse_ops.why_stock_matmul(self.compute_dtype, self.block_shape)
 
 
 SparseConv2D.__name__ = keras.layers.Conv2D.__name__  # Keras makes paths in weight files of it: those of dense models fit, and back

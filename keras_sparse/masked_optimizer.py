@@ -144,6 +144,9 @@ class MaskedOptimizer(OptimizerWrapper):
         for mask in self._own_masks():
             self._untrack_variable(mask)
         variables = [self._trainable_variables[i] for i in indices]
+        for variable in variables:
+            if (kernel_mask := kernel_mask_of(variable)) is not None:
+                kernel_mask.take_block_shape(variable.path, self.block_shape)
         self.mask_variables = [self._mask_variable(variable) for variable in variables]
         self.masked_indices = list(indices)
         if self._gradient_average is not None and not self._gradient_average.built:

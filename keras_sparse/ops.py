@@ -8,6 +8,8 @@ from keras import ops
 
 from keras_sparse._gradients import custom_ops
 from keras_sparse._library import Availability, available
+from keras_sparse.blocks import BlockShape, check_block_shape
+from keras_sparse.gpu import block_of, has_gpu, why_not_faster, why_not_on_gpu
 
 __all__ = ["Availability", "available", "sparse_conv2d", "sparse_matmul", "why_stock_conv2d", "why_stock_matmul"]
 
@@ -28,6 +30,7 @@ def sparse_conv2d(
     dense_weight_gradient: Any = True,
     implementation: str = "auto",
     name: str = "",
+    block_shape: BlockShape = None,
 ) -> Any:
     """keras.ops.conv(inputs, kernel * mask), at the cost of the active weights alone.
 
@@ -41,8 +44,11 @@ def sparse_conv2d(
         dilation_rate: an int, or one each for height and width.
         dense_weight_gradient: bool, bool tensor or variable: is the gradient by the kernel dense? Else it is that of the
             active weights, and 0 for all others. A tensor or variable is read at run time.
-        implementation: ``"custom_op"``; ``"stock"``, the operations of Keras; ``"auto"``: the custom op where it can.
+        implementation: ``"custom_op"``; ``"stock"``, the operations of Keras; ``"auto"``: the custom op where it can, on GPUs
+            where it has been measured to be faster.
         name: of the layer. Eagerly, layers with names of their own keep what they computed of their masks.
+        block_shape: (in, out) channels of the blocks that the mask is made of, None for single weights. It chooses the kernel on
+            GPUs; the result is right for every mask.
 
     Returns:
         Float tensor, (batch, out height, out width, output channels), or with the channels first.
@@ -59,12 +65,14 @@ def sparse_conv2d(
     data_format = data_format or keras.config.image_data_format()
     steps, dilation = _pair("strides", strides), _pair("dilation_rate", dilation_rate)
     _check_conv2d(inputs, kernel, mask, steps, padding, data_format, dilation)
-    why = why_stock_conv2d(_dtype(inputs, kernel), data_format, dilation, _groups(inputs, kernel, data_format))
-    if _stock(implementation, why):
+    dtype = _dtype(inputs, kernel)
+    why = why_stock_conv2d(dtype, data_format, dilation, _groups(inputs, kernel, data_format), check_block_shape(block_shape))
+    if _stock(implementation, why or _why_not_whole(kernel, block_shape), kernel, dtype, block_shape):
         effective = _effective(kernel, mask, dense_weight_gradient)
         return ops.conv(inputs, effective, steps, padding, data_format, dilation)
     wanted = ops.convert_to_tensor(dense_weight_gradient, "bool")
-    return custom_ops().keras_sparse_conv2d(inputs, kernel, mask, wanted, strides=steps, padding=padding.upper(), layer=name)
+    options = {"strides": steps, "padding": padding.upper(), "layer": name, "block": block_of(block_shape)}
+    return custom_ops().keras_sparse_conv2d(inputs, kernel, mask, wanted, **options)
 
 
 def sparse_matmul(
@@ -74,6 +82,7 @@ def sparse_matmul(
     dense_weight_gradient: Any = True,
     implementation: str = "auto",
     name: str = "",
+    block_shape: BlockShape = None,
 ) -> Any:
     """keras.ops.matmul(inputs, kernel * mask), at the cost of the active weights alone.
 
@@ -84,6 +93,7 @@ def sparse_matmul(
         dense_weight_gradient: as for ``sparse_conv2d``.
         implementation: as for ``sparse_conv2d``.
         name: as for ``sparse_conv2d``.
+        block_shape: as for ``sparse_conv2d``.
 
     Returns:
         Float tensor, (..., out).
@@ -99,16 +109,18 @@ def sparse_matmul(
     """
     inputs, kernel, mask = (ops.convert_to_tensor(tensor) for tensor in (inputs, kernel, mask))
     _check_matmul(inputs, kernel, mask)
-    if _stock(implementation, why_stock_matmul(_dtype(inputs, kernel))):
+    dtype = _dtype(inputs, kernel)
+    why = why_stock_matmul(dtype, check_block_shape(block_shape))
+    if _stock(implementation, why or _why_not_whole(kernel, block_shape), kernel, dtype, block_shape):
         return ops.matmul(inputs, _effective(kernel, mask, dense_weight_gradient))
     wanted = ops.convert_to_tensor(dense_weight_gradient, "bool")
-    shape = _shape(inputs)
+    shape, block = _shape(inputs), block_of(block_shape)
     if shape is not None and len(shape) == 2:
-        return custom_ops().keras_sparse_mat_mul(inputs, kernel, mask, wanted, layer=name)
-    return _in_rows(inputs, kernel, lambda rows: custom_ops().keras_sparse_mat_mul(rows, kernel, mask, wanted, layer=name))
+        return custom_ops().keras_sparse_mat_mul(inputs, kernel, mask, wanted, layer=name, block=block)
+    return _in_rows(inputs, kernel, lambda rows: custom_ops().keras_sparse_mat_mul(rows, kernel, mask, wanted, layer=name, block=block))
 
 
-def why_stock_conv2d(dtype: str, data_format: str, dilation_rate: int | Sequence[int], groups: int) -> str | None:
+def why_stock_conv2d(dtype: str, data_format: str, dilation_rate: int | Sequence[int], groups: int, block_shape: BlockShape = None) -> str | None:
     """Why the custom op cannot compute such a convolution, or None if it can.
 
     Args:
@@ -116,11 +128,12 @@ def why_stock_conv2d(dtype: str, data_format: str, dilation_rate: int | Sequence
         data_format: ``"channels_last"`` or ``"channels_first"``.
         dilation_rate: an int, or one each for height and width.
         groups: in how many groups the channels are convolved.
+        block_shape: (in, out) channels of the mask's blocks, None for single weights.
 
     >>> ks.ops.why_stock_conv2d("float16", "channels_last", 1, 1) is None
     False
     """
-    if (why := why_stock_matmul(dtype)) is not None:
+    if (why := why_stock_matmul(dtype, block_shape)) is not None:
         return why
     if data_format != "channels_last":
         return f"data_format is {data_format}, not channels_last"
@@ -129,25 +142,19 @@ def why_stock_conv2d(dtype: str, data_format: str, dilation_rate: int | Sequence
     return None if groups == 1 else f"groups is {groups}, not 1"
 
 
-def why_stock_matmul(dtype: str) -> str | None:
-    """Why the custom op cannot compute a matrix product of this dtype, or None if it can.
+def why_stock_matmul(dtype: str, block_shape: BlockShape = None) -> str | None:
+    """Why the custom op cannot compute a matrix product of this dtype, with such masks, or None if it can.
 
     >>> ks.ops.why_stock_matmul("float16") is None
     False
     """
     if not (now := available()):
         return f"the compiled ops are {now}"
-    if _has_gpu():
-        return "TensorFlow sees a GPU, and the compiled ops are for CPUs"
     if _under_tpu_strategy():
-        return "the model is under a TPUStrategy, and the compiled ops are for CPUs"
+        return "the model is under a TPUStrategy, and the compiled ops are for CPUs and GPUs"
+    if has_gpu():
+        return why_not_on_gpu(dtype, block_shape)
     return None if dtype == "float32" else f"dtype is {dtype}, not float32"
-
-
-def _has_gpu() -> bool:
-    import tensorflow as tf
-
-    return bool(tf.config.get_visible_devices("GPU"))
 
 
 def _under_tpu_strategy() -> bool:
@@ -157,12 +164,27 @@ def _under_tpu_strategy() -> bool:
     return isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
 
 
-def _stock(implementation: str, why: str | None) -> bool:
+def _stock(implementation: str, why: str | None, kernel: Any, dtype: str, block_shape: BlockShape) -> bool:
     if implementation not in IMPLEMENTATIONS:
         raise ValueError(f"`implementation` must be one of {IMPLEMENTATIONS}. Received: implementation={implementation!r}")
     if implementation == "custom_op" and why is not None:
         raise ValueError(f'`implementation` must be "auto" or "stock" here: {why}. Received: implementation={implementation!r}')
-    return implementation == "stock" or why is not None
+    if implementation == "stock" or why is not None:
+        return True
+    return implementation == "auto" and has_gpu() and why_not_faster(_known(kernel), dtype, block_shape) is not None
+
+
+def _known(kernel: Any) -> tuple[int, ...]:
+    """The shape of a kernel, with 0 for what is not known."""
+    return tuple(n or 0 for n in _shape(kernel) or (0, 0))
+
+
+def _why_not_whole(kernel: Any, block_shape: BlockShape) -> str | None:
+    """Kernels for blocks ask for whole ones."""
+    block, weights = block_of(block_shape), _known(kernel)
+    if block <= 1 or not has_gpu() or not any(n % block for n in weights[-2:]):
+        return None
+    return f"the channels of a kernel of shape {weights} are not whole blocks of {block}"
 
 
 def _effective(kernel: Any, mask: Any, dense_weight_gradient: Any) -> Any:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_sparse._keras import check_keras_3, is_functional, layers_of, strategy_scope, to_float32, to_numpy
+from keras_sparse.blocks import BlockShape, check_block_shape
 from keras_sparse.compiled import sparse_momentum_of
 from keras_sparse.kernel_mask import kernel_mask_of
 from keras_sparse.layers import SparseConv2D, SparseDense, SparseLayer
@@ -14,7 +15,7 @@ from keras_sparse.normalization import FusedBatchNormalization
 Clone = Callable[[keras.layers.Layer], keras.layers.Layer]
 
 
-def sparsify(model: keras.Model, implementation: str = "auto") -> keras.Model:
+def sparsify(model: keras.Model, implementation: str = "auto", block_shape: BlockShape = None) -> keras.Model:
     """A new model with the same weights, where Conv2D is SparseConv2D, Dense SparseDense, BatchNormalization FusedBatchNormalization.
 
     Call it before you compile; the new model is not compiled. Layers of these three types are replaced and none of their
@@ -26,6 +27,9 @@ def sparsify(model: keras.Model, implementation: str = "auto") -> keras.Model:
     Args:
         model: a built Functional or Sequential model; models in it are converted, too. It is not changed.
         implementation: of the sparse layers, see ``keras_sparse.layers.SparseConv2D``.
+        block_shape: of the sparse layers whose channels are whole blocks. None: that of the SparseMomentum optimizer the model was trained
+            with, or of the one that it is compiled with. On GPUs in float16 and bfloat16 only blocks are fast: give it with
+            ``implementation="custom_op"``.
 
     Raises:
         ValueError: a subclassed model, or one without weights yet.
@@ -34,19 +38,24 @@ def sparsify(model: keras.Model, implementation: str = "auto") -> keras.Model:
     >>> sparsify(model).layers[0].mask.shape == (32, 16)
     True
     """
+    optimizer = sparse_momentum_of(model)
+    if block_shape is None and optimizer is not None:
+        block_shape = optimizer.block_shape
+    block_shape = check_block_shape(block_shape)
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = layer.get_config()
+        blocks = _if_whole(layer, block_shape)
+        options = {"implementation": implementation if blocks == block_shape else "auto", "block_shape": blocks}
         if type(layer) is keras.layers.Dense and layer.quantization_mode is None and not layer.lora_enabled:
-            return SparseDense.from_config({**config, "implementation": implementation})
+            return SparseDense.from_config({**config, **options})
         if type(layer) is keras.layers.Conv2D and _is_plain(layer):
-            return SparseConv2D.from_config({**config, "implementation": implementation})
+            return SparseConv2D.from_config({**config, **options})
         if type(layer) is keras.layers.BatchNormalization:  # once convolutions are fast, it is what takes the time
             return FusedBatchNormalization.from_config(config)
         return type(layer).from_config(config)
 
     sparse = _converted(model, clone, "sparsify")
-    optimizer = sparse_momentum_of(model)
     trained = {} if optimizer is None or not optimizer.built else dict(zip(map(id, optimizer.masked_variables), optimizer.masks.values(), strict=True))
     for old, new in zip(model.weights, sparse.weights, strict=True):
         kernel_mask = kernel_mask_of(new)
@@ -73,7 +82,8 @@ def densify(model: keras.Model) -> keras.Model:
         config = layer.get_config()
         if type(layer) not in KERAS_TYPES:
             return type(layer).from_config(config)
-        config.pop("implementation", None)
+        for argument in ("implementation", "block_shape"):
+            config.pop(argument, None)
         return KERAS_TYPES[type(layer)].from_config(config)
 
     dense = _converted(model, clone, "densify")
@@ -97,6 +107,14 @@ def mask_of(kernel: keras.Variable) -> np.ndarray:
     kernel_mask = kernel_mask_of(kernel)
     mask = to_float32(kernel) != 0 if kernel_mask is None else to_numpy(kernel_mask.mask)
     return mask if mask.any() else np.ones_like(mask)
+
+
+def _if_whole(layer: keras.layers.Layer, block_shape: BlockShape) -> BlockShape:
+    """The block shape, for a layer whose channels are whole blocks; else None."""
+    kernel = getattr(layer, "kernel", None)
+    if kernel is None or block_shape is None or any(n % size for n, size in zip(kernel.shape[-2:], block_shape, strict=True)):
+        return None
+    return block_shape
 
 
 def _is_plain(layer: keras.layers.Conv2D) -> bool:

@@ -22,6 +22,7 @@ ORDER = [
     "break_even",
     "_keras",
     "_library",
+    "gpu",
     "_gradients",
     "ops",
     "kernel_mask",
@@ -68,7 +69,7 @@ TPU_CHECK = [
 NUMPY_ONLY = ORDER[: ORDER.index("_keras")]
 DEPENDENCIES = {"keras", "numpy", "rich"}  # what the package needs, and may import at its top
 OPTIONAL = {"matplotlib", "tensorflow_model_optimization"}  # only inside of functions
-MAY_IMPORT_TENSORFLOW = {"_library", "_gradients", "ops", "fused_sgd", "normalization", "export", "agreement"}  # the rest is the same on every backend
+MAY_IMPORT_TENSORFLOW = {"_library", "gpu", "_gradients", "ops", "fused_sgd", "normalization", "export", "agreement"}  # the rest is the same on every backend
 
 
 def read(module: str) -> ast.Module:

@@ -132,8 +132,11 @@ const char* const kWhyNoBlockVariants = nullptr;
 
 def tile_rows() -> list[str]:
     """The rows of the table of tiles."""
-    keys = itertools.product(("sum_products", "sum_gradients"), TYPES, BLOCKS)
-    return [f'    {{"{kernel}", ElementType::{TYPES[type_]}, {block}, {", ".join(map(str, tile(kernel, type_, block) or ()))}}},\n' for kernel, type_, block in keys]
+    rows = []
+    for kernel, type_, block in itertools.product(("sum_products", "sum_gradients"), TYPES, BLOCKS):
+        pixels, at_once = tile(kernel, type_, block) or ()
+        rows.append(f'    {{"{kernel}", ElementType::{TYPES[type_]}, {block}, {pixels}, {at_once}}},\n')
+    return rows
 
 
 def write_table(folder: Path) -> None:

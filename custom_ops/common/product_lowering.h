@@ -67,8 +67,10 @@ class KernelGradientLowering : public ProductLowering<Rules> {
     OP_REQUIRES_OK(context, CheckKernelGradient(this->rules_, context).status());
     const auto mask = context->InputXlaShape(1);
     OP_REQUIRES_OK(context, mask.status());
+    const auto inputs = context->InputXlaShape(0);
+    OP_REQUIRES_OK(context, inputs.status());
     xla::Shape kernel = *mask;
-    kernel.set_element_type(xla::F32);
+    kernel.set_element_type(inputs->element_type());
     const auto output =
         this->rules_.DenseKernelGradient(this->type_string(), context->Input(0), kernel, context->Input(2));
     OP_REQUIRES_OK(context, output.status());

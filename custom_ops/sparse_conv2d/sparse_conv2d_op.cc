@@ -16,41 +16,50 @@ namespace {
 using tensorflow::DEVICE_CPU;
 
 REGISTER_OP("KerasSparse>Conv2D")
-    .Input("inputs: float")
-    .Input("kernel: float")
+    .Input("inputs: T")
+    .Input("kernel: T")
     .Input("mask: bool")
     .Input("dense_weight_gradient: bool")
-    .Output("outputs: float")
+    .Output("outputs: T")
     .Attr("strides: list(int)")
     .Attr("padding: {'SAME', 'VALID'}")
     .Attr("layer: string = ''")  // nodes of different layers must not share the plan that a kernel keeps
+    .Attr("T: {float, bfloat16, half} = DT_FLOAT")
+    .Attr("block: int = 0")
     .SetShapeFn(ForwardShape<ConvRules>);
 
 REGISTER_OP("KerasSparse>Conv2DInputGradient")
-    .Input("inputs: float")
-    .Input("kernel: float")
+    .Input("inputs: T")
+    .Input("kernel: T")
     .Input("mask: bool")
-    .Input("output_gradient: float")
+    .Input("output_gradient: T")
     .Input("dense_weight_gradient: bool")
-    .Output("input_gradient: float")
+    .Output("input_gradient: T")
     .Attr("strides: list(int)")
     .Attr("padding: {'SAME', 'VALID'}")
     .Attr("layer: string = ''")
+    .Attr("T: {float, bfloat16, half} = DT_FLOAT")
+    .Attr("block: int = 0")
     .SetShapeFn(InputGradientShape<ConvRules>);
 
 REGISTER_OP("KerasSparse>Conv2DKernelGradient")
-    .Input("inputs: float")
+    .Input("inputs: T")
     .Input("mask: bool")
-    .Input("output_gradient: float")
-    .Output("kernel_gradient: float")
+    .Input("output_gradient: T")
+    .Output("kernel_gradient: T")
     .Attr("strides: list(int)")
     .Attr("padding: {'SAME', 'VALID'}")
     .Attr("layer: string = ''")
+    .Attr("T: {float, bfloat16, half} = DT_FLOAT")
+    .Attr("block: int = 0")
     .SetShapeFn(KernelGradientShape<ConvRules>);
 
-REGISTER_KERNEL_BUILDER(Name("KerasSparse>Conv2D").Device(DEVICE_CPU), ForwardKernel<ConvRules>);
-REGISTER_KERNEL_BUILDER(Name("KerasSparse>Conv2DInputGradient").Device(DEVICE_CPU), InputGradientKernel<ConvRules>);
-REGISTER_KERNEL_BUILDER(Name("KerasSparse>Conv2DKernelGradient").Device(DEVICE_CPU), KernelGradientKernel<ConvRules>);
+REGISTER_KERNEL_BUILDER(Name("KerasSparse>Conv2D").Device(DEVICE_CPU).TypeConstraint<float>("T"),
+                        ForwardKernel<ConvRules>);
+REGISTER_KERNEL_BUILDER(Name("KerasSparse>Conv2DInputGradient").Device(DEVICE_CPU).TypeConstraint<float>("T"),
+                        InputGradientKernel<ConvRules>);
+REGISTER_KERNEL_BUILDER(Name("KerasSparse>Conv2DKernelGradient").Device(DEVICE_CPU).TypeConstraint<float>("T"),
+                        KernelGradientKernel<ConvRules>);
 
 }  // namespace
 }  // namespace keras_sparse

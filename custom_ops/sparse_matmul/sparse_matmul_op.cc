@@ -12,35 +12,44 @@ namespace {
 using tensorflow::DEVICE_CPU;
 
 REGISTER_OP("KerasSparse>MatMul")
-    .Input("inputs: float")
-    .Input("kernel: float")
+    .Input("inputs: T")
+    .Input("kernel: T")
     .Input("mask: bool")
     .Input("dense_weight_gradient: bool")
-    .Output("outputs: float")
+    .Output("outputs: T")
     .Attr("layer: string = ''")  // nodes of different layers must not share the plan that a kernel keeps
+    .Attr("T: {float, bfloat16, half} = DT_FLOAT")
+    .Attr("block: int = 0")
     .SetShapeFn(ForwardShape<MatMulRules>);
 
 REGISTER_OP("KerasSparse>MatMulInputGradient")
-    .Input("inputs: float")
-    .Input("kernel: float")
+    .Input("inputs: T")
+    .Input("kernel: T")
     .Input("mask: bool")
-    .Input("output_gradient: float")
+    .Input("output_gradient: T")
     .Input("dense_weight_gradient: bool")
-    .Output("input_gradient: float")
+    .Output("input_gradient: T")
     .Attr("layer: string = ''")
+    .Attr("T: {float, bfloat16, half} = DT_FLOAT")
+    .Attr("block: int = 0")
     .SetShapeFn(InputGradientShape<MatMulRules>);
 
 REGISTER_OP("KerasSparse>MatMulKernelGradient")
-    .Input("inputs: float")
+    .Input("inputs: T")
     .Input("mask: bool")
-    .Input("output_gradient: float")
-    .Output("kernel_gradient: float")
+    .Input("output_gradient: T")
+    .Output("kernel_gradient: T")
     .Attr("layer: string = ''")
+    .Attr("T: {float, bfloat16, half} = DT_FLOAT")
+    .Attr("block: int = 0")
     .SetShapeFn(KernelGradientShape<MatMulRules>);
 
-REGISTER_KERNEL_BUILDER(Name("KerasSparse>MatMul").Device(DEVICE_CPU), ForwardKernel<MatMulRules>);
-REGISTER_KERNEL_BUILDER(Name("KerasSparse>MatMulInputGradient").Device(DEVICE_CPU), InputGradientKernel<MatMulRules>);
-REGISTER_KERNEL_BUILDER(Name("KerasSparse>MatMulKernelGradient").Device(DEVICE_CPU), KernelGradientKernel<MatMulRules>);
+REGISTER_KERNEL_BUILDER(Name("KerasSparse>MatMul").Device(DEVICE_CPU).TypeConstraint<float>("T"),
+                        ForwardKernel<MatMulRules>);
+REGISTER_KERNEL_BUILDER(Name("KerasSparse>MatMulInputGradient").Device(DEVICE_CPU).TypeConstraint<float>("T"),
+                        InputGradientKernel<MatMulRules>);
+REGISTER_KERNEL_BUILDER(Name("KerasSparse>MatMulKernelGradient").Device(DEVICE_CPU).TypeConstraint<float>("T"),
+                        KernelGradientKernel<MatMulRules>);
 
 }  // namespace
 }  // namespace keras_sparse

@@ -1,18 +1,12 @@
-"""How do Triton's kernels run without a GPU?  In Triton's interpreter, on NumPy arrays, with the launches that the library plans.
-
-Triton must not be imported before this module: what it interprets is decided then.
-"""
+"""How do Triton's kernels run without a GPU?  In Triton's interpreter, on NumPy arrays, with the launches that the library plans."""
 
 import ctypes
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-os.environ["TRITON_INTERPRET"] = "1"
-
-POINTERS = 16  # more than any kernel has
 
 
 class Memory:
@@ -50,10 +44,9 @@ class Memory:
 
 
 def load_kernels(folder: Path) -> tuple[Any, Any]:
-    """block_kernels.py, interpreted, and compile_block_kernels.py, which knows its constants."""
-    import sys
-
+    """block_kernels.py, interpreted, and compile_block_kernels.py, which knows its constants. Triton must not be imported before."""
     sys.path.insert(0, str(folder))
+    os.environ["TRITON_INTERPRET"] = "1"
     import block_kernels
     import compile_block_kernels
 
