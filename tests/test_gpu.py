@@ -1,0 +1,219 @@
+"""Who computes a layer on a GPU?  Asked as if there were one: what TensorFlow says of its devices is replaced, and nothing is computed."""
+
+import keras
+import numpy as np
+import pytest
+from oracle import needs_ops
+
+import keras_sparse as ks
+from keras_sparse import gpu, layers, ops
+
+pytestmark = [needs_ops]
+MEASURED = [
+    {
+        "compute_capability": "9.0",
+        "rows": [
+            {"kind": "convolution", "dtype": "bfloat16", "block": 32, "smallest_channels": 64, "density": 0.25},
+            {"kind": "convolution", "dtype": "bfloat16", "block": 32, "smallest_channels": 256, "density": 0.5},
+            {"kind": "convolution", "dtype": "float32", "block": "weights", "smallest_channels": 64, "density": 0.1},
+            {"kind": "matmul", "dtype": "float32", "block": "channel_pairs", "smallest_channels": 64, "density": 0.2},
+        ],
+    }
+]
+
+
+@pytest.fixture
+def h200(monkeypatch):
+    """A GPU whose kernels have been built, and measured as MEASURED says."""
+    for module in (gpu, ops, layers):
+        monkeypatch.setattr(module, "has_gpu", lambda: True)
+    monkeypatch.setattr(gpu, "_compute_capability", lambda: "9.0")
+    monkeypatch.setattr(gpu, "_measured", lambda: MEASURED)
+    monkeypatch.setattr(gpu, "available", lambda: ks.ops.Availability(None))
+
+
+def without(monkeypatch, **parts):
+    monkeypatch.setattr(gpu, "available", lambda: ks.ops.Availability(None, without=parts))
+
+
+@pytest.mark.parametrize(
+    ("block_shape", "block"), [(None, 0), ((1, 1), 1), ((1, 8), 1), ((16, 16), 16), ((32, 16), 16), ((64, 128), 64), ((96, 32), 32), ((8, 8), 1)]
+)
+def test_the_largest_square_block_that_fits(block_shape, block):
+    assert gpu.block_of(block_shape) == block
+
+
+def test_nothing_measured_is_nothing_claimed(h200, monkeypatch):
+    monkeypatch.setattr(gpu, "_compute_capability", lambda: "12.0")
+    assert gpu.largest_density_on_gpu((3, 3, 256, 256), "bfloat16", (32, 32)) == 0
+    assert "12.0 nobody has measured it to be faster" in gpu.why_not_faster((3, 3, 256, 256), "bfloat16", (32, 32))
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "block_shape", "density"),
+    [
+        ((3, 3, 64, 128), "bfloat16", (32, 32), 0.25),
+        ((3, 3, 512, 256), "bfloat16", (32, 32), 0.5),
+        ((3, 3, 32, 256), "bfloat16", (32, 32), 0),
+        ((3, 3, 64, 128), "bfloat16", (64, 64), 0),
+        ((3, 3, 64, 128), "float16", (32, 32), 0),
+        ((1, 1, 64, 128), "bfloat16", (32, 32), 0),
+        ((3, 3, 64, 64), "float32", None, 0.1),
+        ((128, 64), "float32", (1, 1), 0.2),
+    ],
+)
+def test_the_density_is_that_of_the_measured_row(h200, shape, dtype, block_shape, density):
+    assert gpu.largest_density_on_gpu(shape, dtype, block_shape) == density
+
+
+@pytest.mark.parametrize(
+    ("dtype", "block_shape", "why"),
+    [
+        ("float32", None, None),
+        ("float32", (1, 1), None),
+        ("bfloat16", None, "masks of single weights run in float32 on GPUs"),
+        ("float16", (1, 1), "masks of pairs of channels run in float32 on GPUs"),
+        ("bfloat16", (32, 32), None),
+        ("float32", (32, 32), None),
+        ("float64", (32, 32), "dtype is float64, not one of float32, bfloat16, float16"),
+    ],
+)
+def test_which_masks_have_kernels(h200, dtype, block_shape, why):
+    said = ops.why_stock_matmul(dtype, block_shape)
+    assert said is None if why is None else why in said
+
+
+def test_tensor_float_32_is_asked_for(h200):
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        assert "TensorFloat-32" in ops.why_stock_matmul("float32", (32, 32))
+        assert ops.why_stock_matmul("float32") is None
+        assert ops.why_stock_matmul("bfloat16", (32, 32)) is None
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(True)
+
+
+def test_what_was_left_out_of_the_build_is_said(h200, monkeypatch):
+    without(monkeypatch, blocks="Triton is not installed", cuda_cores="nvcc was not found")
+    assert ops.why_stock_matmul("float32", (32, 32)).endswith("without these kernels for GPUs: Triton is not installed")
+    assert ops.why_stock_matmul("float32").endswith("without these kernels for GPUs: nvcc was not found")
+
+
+def conv(dtype, block_shape, channels=64, **arguments):
+    layer = ks.layers.SparseConv2D(64, 3, dtype=dtype, block_shape=block_shape, **arguments)
+    layer.build((None, 8, 8, channels))
+    return layer
+
+
+def block_mask(layer, density):
+    rows, columns = (n // 32 for n in layer.mask.shape[2:])
+    chosen = np.arange(rows * columns).reshape(rows, columns) < round(density * rows * columns)
+    return np.broadcast_to(np.kron(chosen, np.ones((32, 32))) > 0, layer.mask.shape).copy()
+
+
+def test_a_layer_runs_what_was_measured_to_be_faster(h200):
+    layer = conv("mixed_bfloat16", (32, 32))
+    assert layer.why_stock() == "density 1.00 is above 0.25"
+    layer.set_mask(block_mask(layer, 0.25))
+    assert layer.why_stock() is None
+    assert not layer.supports_jit
+
+
+def test_a_layer_that_nobody_measured_stays_dense(h200):
+    layer = conv("mixed_float16", (32, 32))
+    assert "nobody has measured it to be faster" in layer.why_stock()
+    assert layer.supports_jit
+    assert conv("mixed_float16", (32, 32), implementation="custom_op").why_stock() is None
+
+
+def test_asking_for_what_cannot_be_had_raises(h200):
+    with pytest.raises(ValueError, match="masks of single weights run in float32 on GPUs"):
+        ks.layers.SparseConv2D(64, 3, dtype="mixed_bfloat16", implementation="custom_op")
+    with pytest.raises(ValueError, match="not whole blocks of 32"):
+        ops.sparse_matmul(np.ones((2, 48), "f"), np.ones((48, 32), "f"), np.ones((48, 32), bool), implementation="custom_op", block_shape=(32, 32))
+    with pytest.raises(ValueError, match="block_shape"):
+        ks.layers.SparseConv2D(64, 3, block_shape=(32, 0))
+
+
+def test_the_ops_have_kernels_on_gpus():
+    from tensorflow.python.framework import kernels
+
+    for op in ("Conv2D", "MatMul"):
+        for part in ("", "InputGradient", "KernelGradient"):
+            registered = kernels.get_registered_kernels_for_op(f"KerasSparse>{op}{part}").kernel
+            types = sorted(kernel.constraint[0].allowed_values.list.type[0] for kernel in registered if kernel.device_type == "GPU")
+            assert types == [1, 14, 19]  # float32, bfloat16, float16
+            assert part == "KernelGradient" or all("dense_weight_gradient" in kernel.host_memory_arg for kernel in registered if kernel.device_type == "GPU")
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_xla_lowers_all_types_for_every_device(dtype):
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    inputs, kernel = (tf.cast(rng.standard_normal(shape), dtype) for shape in ((2, 5, 5, 16), (3, 3, 16, 16)))
+    mask = rng.random(kernel.shape) < 0.5
+
+    @tf.function(jit_compile=True)
+    def lowered(inputs, kernel):
+        with tf.GradientTape() as tape:
+            tape.watch([inputs, kernel])
+            outputs = ks._gradients.custom_ops().keras_sparse_conv2d(inputs, kernel, mask, False, strides=[1, 1], padding="SAME", block=16)
+        return outputs, *tape.gradient(outputs, [inputs, kernel])
+
+    outputs, by_inputs, by_kernel = (tf.cast(tensor, "float32").numpy() for tensor in lowered(inputs, kernel))
+    effective = tf.where(mask, tf.cast(kernel, "float32"), 0.0)
+    np.testing.assert_allclose(outputs, tf.nn.conv2d(tf.cast(inputs, "float32"), effective, 1, "SAME"), atol=0.1)
+    assert by_inputs.shape == inputs.shape
+    assert (by_kernel[~mask] == 0).all()
+    assert (by_kernel[mask] != 0).any()
+
+
+# --- the block shape, which a layer has on every device
+
+
+def network():
+    inputs = keras.Input((8, 8, 3))
+    hidden = keras.layers.Conv2D(32, 3, name="first")(inputs)
+    hidden = keras.layers.Conv2D(64, 3, name="second")(hidden)
+    return keras.Model(inputs, keras.layers.Dense(10, name="last")(keras.layers.Flatten()(hidden)))
+
+
+def shapes(model):
+    return {layer.name: layer.block_shape for layer in model.layers if isinstance(layer, ks.layers.SparseLayer)}
+
+
+def test_sparsify_gives_it_to_layers_of_whole_blocks():
+    model = ks.sparsify(network(), block_shape=(32, 32))
+    assert shapes(model) == {"first": None, "second": (32, 32), "last": None}
+    assert type(ks.densify(model).get_layer("second")) is keras.layers.Conv2D
+
+
+def test_layers_take_that_of_the_optimizer():
+    model = ks.sparsify(network())
+    optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.5, block_shape=(16, 32), dense=["first", "last"])
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    model.fit(np.zeros((2, 8, 8, 3)), np.zeros(2), epochs=2, verbose=0, callbacks=[ks.UpdateMasks()])
+    assert shapes(model) == {"first": None, "second": (16, 32), "last": None}
+    assert shapes(ks.sparsify(ks.densify(model), block_shape=(16, 32)))["second"] == (16, 32)
+
+
+def test_another_one_of_the_optimizer_is_refused():
+    model = ks.sparsify(network(), block_shape=(32, 32))
+    optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.5, dense=["first", "last"])
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match=r"block_shape=None, and \(32, 32\) of the layer with the kernel .*second/kernel"):
+        optimizer.build(model.trainable_variables)
+
+
+def test_it_is_saved_and_loaded(tmp_path):
+    model = ks.sparsify(network(), block_shape=(32, 32))
+    model.save(tmp_path / "model.keras")
+    assert shapes(keras.models.load_model(tmp_path / "model.keras")) == shapes(model)
+
+
+def test_it_has_to_divide_the_channels():
+    with pytest.raises(ValueError, match="`block_shape` must divide"):
+        conv("float32", (32, 32), channels=48)
