@@ -24,3 +24,8 @@ def programs():
 def test_the_kernels_compute_what_the_reference_computes(programs, name, instructions):
     result = subprocess.run([programs[name]], env={**os.environ, "KERAS_SPARSE_INSTRUCTIONS": instructions}, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
+
+
+def test_the_kernels_in_cuda_compute_on_a_cpu_what_the_reference_computes(programs):
+    result = subprocess.run([programs["cuda_cores_test"]], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
