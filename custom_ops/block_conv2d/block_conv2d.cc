@@ -87,11 +87,11 @@ struct Launcher {
   BlockLaunch ListBlocks() const {
     const int64_t other_step = plan.by_inputs ? 1 : plan.columns, group_step = plan.by_inputs ? plan.columns : 1;
     const int64_t sign = plan.by_inputs ? 1 : -1;  // an output sees inputs above it, an input outputs below
-    return {
-        "list_blocks",
-        {plan.groups, plan.phases_height * plan.phases_width, 1},
-        {flags, entries, counts, plan.others, s.kernel_height, s.kernel_width, other_step, group_step,
-         plan.rows * plan.columns, -sign, sign * s.pad_top, sign * s.pad_left, plan.phases_height, plan.phases_width}};
+    return {"list_blocks",
+            {plan.groups, plan.phases_height * plan.phases_width, 1},
+            {flags, entries, counts, plan.others, s.kernel_height, s.kernel_width, other_step, group_step,
+             plan.rows * plan.columns, -sign, sign * s.pad_top, sign * s.pad_left,
+             plan.by_inputs ? s.out_width : s.in_width, plan.others, plan.phases_height, plan.phases_width}};
   }
 
   BlockLaunch SumProducts() const {

@@ -10,12 +10,15 @@ A block is BLOCK_IN input channels by BLOCK_OUT output channels of one tap; it i
 
 so nothing is decided on the host: masks may change from step to step. block_conv2d.cc says which arguments a launch gets.
 
-An entry of a list is four ints: block, group of channels that are summed over, and how far down and right its inputs lie.
+An entry of a list is four ints: block, where its inputs lie from their pixel's place on, in groups of channels, and how far that is down
+and right. What a loop does for an entry is as little as can be: for blocks of 16 and 32 not multiplying is what takes the time.
 The gradient of strides by the inputs has phases: pixels of one phase see the same taps.
 """
 
 import triton
 import triton.language as tl
+
+FAR_ABOVE = tl.constexpr(-(1 << 29))  # no input is there
 
 
 @triton.jit
@@ -61,6 +64,8 @@ def list_blocks(
     direction,  # 1 if a later tap sees a later input, -1 if an earlier one
     top,  # where the first tap of the first pixel lies
     left,
+    source_width,  # of the inputs of the sums
+    source_groups,  # of channels, in an input
     divisor_height,  # how many phases there are, and lattice points in a step
     divisor_width,
     CHUNK: tl.constexpr,
@@ -80,24 +85,29 @@ def list_blocks(
         flag = tl.where((down % divisor_height == 0) & (right % divisor_width == 0), flag, 0)
         place = entries + (count + tl.cumsum(flag, 0) - flag) * 4
         tl.store(place, other * other_step + group * group_step + tap * tap_step, mask=flag != 0)
-        tl.store(place + 1, other, mask=flag != 0)
-        tl.store(place + 2, down // divisor_height, mask=flag != 0)
-        tl.store(place + 3, right // divisor_width, mask=flag != 0)
+        down, right = down // divisor_height, right // divisor_width
+        tl.store(place + 1, (down * source_width + right) * source_groups + other, mask=flag != 0)
+        tl.store(place + 2, down, mask=flag != 0)
+        tl.store(place + 3, right, mask=flag != 0)
         count += tl.sum(flag, 0)
     tl.store(counts + list_of_group, count)
 
 
 @triton.jit
 def load_entries(entry, first, count, AT_ONCE: tl.constexpr):
-    """A tuple of (block, other, down, right); behind the end of the list far above all inputs."""
+    """A tuple of (block, shift, down, right); behind the end of the list the last one, far above all inputs."""
     loaded = ()
     for n in tl.static_range(AT_ONCE):
-        there = count > first + n
-        place = entry + (first + n) * 4
-        block, other = tl.load(place, mask=there, other=0), tl.load(place + 1, mask=there, other=0)
-        down, right = tl.load(place + 2, mask=there, other=-(1 << 30)), tl.load(place + 3, mask=there, other=0)
-        loaded = loaded + ((block, other, down, right),)
+        place = entry + tl.maximum(tl.minimum(count - 1, first + n), 0) * 4
+        down = tl.where(count > first + n, tl.load(place + 2), FAR_ABOVE)
+        loaded = loaded + ((tl.load(place), tl.load(place + 1), down, tl.load(place + 3)),)
     return loaded
+
+
+@triton.jit
+def lies_inside(y, x, height, width):
+    """0 <= y < height and 0 <= x < width."""
+    return (y.to(tl.uint32) < height.to(tl.uint32)) & (x.to(tl.uint32) < width.to(tl.uint32))
 
 
 @triton.jit
@@ -132,8 +142,11 @@ def sum_products(
     row, column = pixel // lattice_width % lattice_height, pixel % lattice_width
     image = pixel // (lattice_width * lattice_height)
     y, x = row * step_height, column * step_width
-    place = ((image.to(tl.int64) * in_height + y) * in_width + x) * in_channels
     i, o = tl.arange(0, BLOCK_IN), tl.arange(0, BLOCK_OUT)
+    place = ((image.to(tl.int64) * in_height + y) * in_width + x) * in_channels
+    inputs += place[:, None] + i[None, :]
+    packed += i[:, None] * BLOCK_OUT + o[None, :]
+    y = tl.where(image < batch, y, FAR_ABOVE)
     list_of_group = (phase * groups + group).to(tl.int64)
     count = tl.load(counts + list_of_group)
     entry = entries + list_of_group * capacity * 4
@@ -142,12 +155,11 @@ def sum_products(
     for first in range(0, count, AT_ONCE):
         after = load_entries(entry, first + AT_ONCE, count, AT_ONCE)  # one step ahead: nothing waits for an address
         for n in tl.static_range(AT_ONCE):
-            block, other, down, right = now[n]
-            inside = (y + down >= 0) & (y + down < in_height) & (x + right >= 0) & (x + right < in_width) & (image < batch)
-            shifted = place + ((down * in_width + right) * in_channels + other * BLOCK_IN)
-            values = tl.load(inputs + shifted[:, None] + i[None, :], mask=inside[:, None], other=0.0, cache_modifier=".ca")
-            weights = packed + block.to(tl.int64) * (BLOCK_IN * BLOCK_OUT) + i[:, None] * BLOCK_OUT + o[None, :]
-            total = tl.dot(values, tl.load(weights, mask=(n * BLOCK_IN + i < (count - first) * BLOCK_IN)[:, None], other=0.0), total, input_precision=PRECISION)
+            block, shift, down, right = now[n]
+            inside = lies_inside(y + down, x + right, in_height, in_width)
+            values = tl.load(inputs + shift.to(tl.int64) * BLOCK_IN, mask=inside[:, None], other=0.0, cache_modifier=".ca")
+            weights = tl.load(packed + block.to(tl.int64) * (BLOCK_IN * BLOCK_OUT))
+            total = tl.dot(values, weights, total, input_precision=PRECISION)
         now = after
     out_y, out_x = row * phases_height + phase // phases_width, column * phases_width + phase % phases_width
     out = ((image.to(tl.int64) * out_height + out_y) * out_width + out_x) * (groups * BLOCK_OUT) + group * BLOCK_OUT
@@ -190,21 +202,27 @@ def sum_gradients(
     totals = ()
     for n in tl.static_range(AT_ONCE):
         totals = totals + (tl.zeros((BLOCK_IN, BLOCK_OUT), tl.float32),)
-    for start in range(part * pixels_per_part, end, PIXELS):
-        pixel = start + tl.arange(0, PIXELS)
-        y, x = pixel // out_width % out_height * step_height, pixel % out_width * step_width
-        image = pixel // (out_width * out_height)
+    pixel = part * pixels_per_part + tl.arange(0, PIXELS)
+    image, row, column = pixel // (out_width * out_height), pixel // out_width % out_height, pixel % out_width
+    images, rows, columns = PIXELS // (out_width * out_height), PIXELS // out_width % out_height, PIXELS % out_width  # in a step
+    for _ in range(part * pixels_per_part, end, PIXELS):
         out = pixel.to(tl.int64) * (groups * BLOCK_OUT) + group * BLOCK_OUT
         gradient = tl.load(gradients + out[:, None] + o[None, :], mask=(pixel < end)[:, None], other=0.0)
-        seen = ((image.to(tl.int64) * in_height + y) * in_width + x) * in_channels
+        y, x = row * step_height, column * step_width
+        seen = inputs + (((image.to(tl.int64) * in_height + y) * in_width + x) * in_channels)[None, :] + i[:, None]
+        y = tl.where(pixel < end, y, FAR_ABOVE)
         sums = ()
         for n in tl.static_range(AT_ONCE):
-            _, other, down, right = now[n]
-            inside = (y + down >= 0) & (y + down < in_height) & (x + right >= 0) & (x + right < in_width) & (pixel < end)
-            shifted = seen + ((down * in_width + right) * in_channels + other * BLOCK_IN)
-            values = tl.load(inputs + shifted[None, :] + i[:, None], mask=inside[None, :], other=0.0, cache_modifier=".ca")
+            _, shift, down, right = now[n]
+            inside = lies_inside(y + down, x + right, in_height, in_width)
+            values = tl.load(seen + shift.to(tl.int64) * BLOCK_IN, mask=inside[None, :], other=0.0, cache_modifier=".ca")
             sums = sums + (tl.dot(values, gradient, totals[n], input_precision=PRECISION),)
         totals = sums
+        pixel, column, row, image = pixel + PIXELS, column + columns, row + rows, image + images
+        row += tl.where(column >= out_width, 1, 0)  # divisions would take half of the loop
+        column = tl.where(column >= out_width, column - out_width, column)
+        image += tl.where(row >= out_height, 1, 0)
+        row = tl.where(row >= out_height, row - out_height, row)
     for n in tl.static_range(AT_ONCE):
         if count > first + n:
             place = part.to(tl.int64) * blocks + now[n][0]
