@@ -9,7 +9,7 @@ PYTHON ?= python3
 JOBS ?= 2
 BIN := .venv/bin
 BUILD_OPS = $(BIN)/python custom_ops/build_ops.py
-CPP = $(shell find custom_ops keras_sparse/tpu_check -name '*.h' -o -name '*.cc' -o -name '*.cu')
+CPP = $(shell find custom_ops keras_sparse/tpu_check tests/gpu -name '*.h' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh')
 
 .PHONY: demo test lint ops sanitize clean
 

@@ -17,6 +17,7 @@ MEASURED = [
             {"kind": "convolution", "dtype": "bfloat16", "block": 32, "smallest_channels": 256, "density": 0.5},
             {"kind": "convolution", "dtype": "float32", "block": "weights", "smallest_channels": 64, "density": 0.1},
             {"kind": "matmul", "dtype": "float32", "block": "channel_pairs", "smallest_channels": 64, "density": 0.2},
+            {"kind": "matmul", "dtype": "tensorfloat32", "block": 64, "smallest_channels": 64, "density": 0.1},
         ],
     }
 ]
@@ -58,12 +59,18 @@ def test_nothing_measured_is_nothing_claimed(h200, monkeypatch):
         ((3, 3, 64, 128), "bfloat16", (64, 64), 0),
         ((3, 3, 64, 128), "float16", (32, 32), 0),
         ((1, 1, 64, 128), "bfloat16", (32, 32), 0),
-        ((3, 3, 64, 64), "float32", None, 0.1),
-        ((128, 64), "float32", (1, 1), 0.2),
+        ((128, 64), "float32", (64, 64), 0.1),
+        ((128, 64), "float32", (1, 1), 0),
     ],
 )
 def test_the_density_is_that_of_the_measured_row(h200, shape, dtype, block_shape, density):
     assert gpu.largest_density_on_gpu(shape, dtype, block_shape) == density
+
+
+def test_exact_float32_is_compared_with_exact_float32(h200, monkeypatch):
+    monkeypatch.setattr(gpu, "_allows_tf32", lambda: False)
+    assert gpu.largest_density_on_gpu((3, 3, 64, 64), "float32", None) == 0.1
+    assert gpu.largest_density_on_gpu((128, 64), "float32", (1, 1)) == 0.2
 
 
 @pytest.mark.parametrize(

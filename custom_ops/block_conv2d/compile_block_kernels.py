@@ -34,8 +34,8 @@ TEXT_OF = 80  # PTX for 8.0 is what later GPUs get
 JOBS = 2
 
 # (PIXELS, AT_ONCE), chosen by what the loops compile to: the instructions that a step issues against the cycles that its products take.
-# For blocks of 64 products take longer; for 32 they are three quarters, for 16 a third. In float32 tiles are smaller: three steps in flight have to fit into the shared memory
-# of a GPU of capability 8.6, 99 KB.
+# For blocks of 64 products take longer; for 32 they are three quarters, for 16 a third. In float32 tiles are smaller: three steps in
+# flight have to fit into the shared memory of a GPU of capability 8.6, 99 KB.
 TILES = {
     ("sum_products", 2): {16: (256, 2), 32: (256, 1), 64: (128, 1)},
     ("sum_products", 4): {16: (128, 2), 32: (128, 1), 64: (64, 1)},

@@ -1,0 +1,53 @@
+"""Up to which density is a sparse layer never slower than the dense one?  What the library can be told of a card."""
+
+from typing import Any
+
+from layers import DENSITIES, Layer
+from library import ARITHMETIC
+from results import Block, Results, blocks_of
+
+FEWEST_LAYERS = 2  # that a row needs, where more than one of its kind is measured
+
+
+def rows(results: Results) -> list[dict[str, Any]]:
+    """For each kind of layer, type and kernel: from so many channels on, up to this density, no measured layer was slower than dense."""
+    found = []
+    for kind in ("convolution", "1x1 convolution", "matmul"):
+        layers = [layer for layer in results.layers if layer.kind == kind]
+        for arithmetic in ARITHMETIC:
+            for block in blocks_of(arithmetic):
+                row = {"kind": kind, "dtype": arithmetic, "block": block}
+                found += [
+                    {**row, "smallest_channels": channels, "density": density, "layers": measured}
+                    for channels, density, measured in _steps(results, layers, arithmetic, block)
+                ]
+    return found
+
+
+def _steps(results: Results, layers: list[Layer], arithmetic: str, block: Block) -> list[tuple[int, float, int]]:
+    """(Channels, density, how many layers say so), where the density grows with the channels."""
+    steps: list[tuple[int, float, int]] = []
+    for channels in sorted({layer.smallest_channels for layer in layers}):
+        those = [layer for layer in layers if layer.smallest_channels >= channels]
+        density = _largest(results, those, arithmetic, block)
+        measured = sum(results.ratio(layer, arithmetic, block, density) is not None for layer in those) if density else 0
+        if density > (steps[-1][1] if steps else 0.0) and measured >= min(FEWEST_LAYERS, len(layers)):
+            steps.append((channels, density, measured))
+    return steps
+
+
+def _largest(results: Results, layers: list[Layer], arithmetic: str, block: Block) -> float:
+    """The largest density at which, and below which, all layers that were measured were as fast as dense; 0.0 if there is none."""
+    largest = 0.0
+    for density in sorted(DENSITIES):
+        statuses = {results.status(layer, arithmetic, block, density) for layer in layers}
+        ratios = [ratio for layer in layers if (ratio := results.ratio(layer, arithmetic, block, density)) is not None]
+        if statuses & {"wrong", "failed"} or not ratios or min(ratios) < 1.0:
+            break
+        largest = density
+    return largest
+
+
+def record(results: Results, date: str) -> dict[str, Any]:
+    """The file."""
+    return {"compute_capability": results.facts.get("compute_capability"), "date": date, "card": results.facts.get("card"), "rows": rows(results)}

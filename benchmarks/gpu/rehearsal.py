@@ -1,0 +1,60 @@
+"""How do the library's kernels run without a GPU?  Those in Triton in its interpreter, those in CUDA compiled by g++ as C++.
+
+To be imported before torch and Triton: what Triton interprets is decided when it is imported.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[1:1] = [str(ROOT / "tests" / "gpu")]
+
+import interpreted  # noqa: E402  # on the path by now
+from layers import Sizes  # noqa: E402
+from library import BLOCKS, Kernel, Library, Pointers  # noqa: E402
+
+TYPES = {"tensorfloat32": "fp32", "float16": "fp16"}  # as Triton calls them; in bfloat16 its interpreter multiplies wrongly
+TABLE = """#include "custom_ops/block_conv2d/block_variants.h"
+namespace keras_sparse {{
+const BlockVariant kBlockVariants[] = {{{{}}}};
+const int kBlockVariants_size = 0;
+const BlockTile kBlockTiles[] = {{{tiles}}};
+const int kBlockTiles_size = {number};
+const char* const kWhyNoBlockVariants = nullptr;
+}}  // namespace keras_sparse
+"""
+
+
+def build(folder: Path) -> Path:
+    """A library that plans products by blocks, and computes the others on the CPU."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _, compiler = interpreted.load_kernels(ROOT / "custom_ops" / "block_conv2d")
+    tiles = compiler.tile_rows()
+    table, library = folder / "block_table.cc", folder / "rehearsal.so"
+    table.write_text(TABLE.format(tiles="".join(tiles), number=len(tiles)))
+    blocks = sorted((ROOT / "custom_ops" / "block_conv2d").glob("*.cc"))
+    cuda = sorted((ROOT / "custom_ops" / "sparse_conv2d").glob("*.cu"))
+    options = ["-shared", "-fPIC", "-std=c++17", "-O2", "-w", f"-I{ROOT}"]
+    subprocess.run(["g++", *options, "-o", library, *blocks, table, "-x", "c++", *cuda], check=True)
+    return library
+
+
+class InterpretedLibrary(Library):
+    """The same functions, on memory of the CPU."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.kernels, self.compiler = interpreted.load_kernels(ROOT / "custom_ops" / "block_conv2d")
+
+    def why_not(self, kernel: Kernel, product: str, sizes: Sizes) -> str | None:
+        if kernel.block in BLOCKS and kernel.arithmetic not in TYPES:
+            return "Triton's interpreter does not multiply bfloat16"
+        return super().why_not(kernel, product, sizes)
+
+    def prepare(self, kernel: Kernel, product: str, sizes: Sizes, pointers: Pointers, stream: int) -> Callable[[], None]:
+        if not kernel.in_blocks:
+            return super().prepare(kernel, product, sizes, pointers, stream)
+        launches = self.launches(kernel, product, sizes, pointers)
+        return lambda: interpreted.run(self.kernels, self.compiler, TYPES[kernel.arithmetic], int(kernel.block), launches)

@@ -1,0 +1,161 @@
+"""Are the kernels for GPUs right, and how fast are they against cuDNN?  All of it in one call.
+
+    python benchmarks/gpu/run.py --library libkeras_sparse_gpu.so --output results   # eight minutes, on a machine with a card
+    python benchmarks/gpu/run.py --tune --seconds 300                                # other tiles, warps and stages, by Triton's JIT
+    python benchmarks/gpu/run.py --rehearse --seconds 120                            # without a card: all of it runs, no number means anything
+
+Needs PyTorch with CUDA; without --library also g++, nvcc and Triton. README.md beside this file says what is measured and how.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[1:1] = [str(HERE.parent)]
+
+import break_even  # noqa: E402  # it needs report.py, on the path by now
+import report  # noqa: E402
+import tables  # noqa: E402
+import tools  # noqa: E402
+from journal import Journal, supervise  # noqa: E402
+from results import Results  # noqa: E402
+
+# Until what share of the time each stage may run; what one leaves goes to the next.
+STAGES = {"checks": 0.25, "ceilings": 0.3, "timings": 0.82, "shares": 0.88}
+TOOLS_UNTIL, LEAST_SECONDS = 1.0, 10
+REHEARSAL = "**A REHEARSAL on a CPU: everything ran, and no number here means anything.**\n\n"
+
+
+class Run:
+    """One run: its files, and what is to be remarked."""
+
+    def __init__(self, arguments: argparse.Namespace, library: Path) -> None:
+        self.arguments, self.output, self.begin = arguments, arguments.output, time.time()
+        self.date = datetime.date.today().isoformat()
+        self.journal = self.output / "gpu.jsonl"
+        self.journal.unlink(missing_ok=True)
+        self.library = library
+        self.remarks: list[str] = []
+        self.failures: list[str] = []
+
+    def worker(self, stage: str, deadline: float, journal: Path | None = None) -> list[str]:
+        """The command."""
+        options = ["--library", str(self.library), "--journal", str(journal or self.journal), "--deadline", str(deadline)]
+        return [str(HERE / "worker.py"), stage, *options, *(["--rehearse"] if self.arguments.rehearse else [])]
+
+    def stage(self, name: str, until: float) -> None:
+        """To its end or until that share of the time; says what went wrong."""
+        deadline = self.begin + until * self.arguments.seconds
+        self.say(name)
+        why = supervise(self.worker(name, deadline), self.journal, deadline)
+        if why:
+            self.failures.append(f"{name}: {why}")
+        self.write()
+
+    def tools(self) -> None:
+        """Last: what they do to a driver must not disturb what is timed."""
+        for tool in tools.TOOLS:
+            self.say(tool)
+            left = self.begin + TOOLS_UNTIL * self.arguments.seconds - time.time()
+            seconds = left / (2 if tool == tools.TOOLS[0] else 1)
+            if seconds < LEAST_SECONDS:
+                self.remarks.append(f"{tool}: out of time")
+                continue
+            journal = self.output / f"{tool}.jsonl"
+            journal.unlink(missing_ok=True)
+            bad, said = tools.run(tool, self.worker("tools", time.time() + seconds, journal), journal, seconds)
+            (self.failures if bad else self.remarks).append(said)
+            print(f"  {said}", flush=True)
+
+    def say(self, stage: str) -> None:
+        marked = "rehearsal of " if self.arguments.rehearse else ""
+        print(f"[{time.time() - self.begin:4.0f} s] {marked}{stage}", flush=True)
+
+    def results(self) -> Results:
+        return Results(Journal(self.journal), self.arguments.rehearse)
+
+    def text(self, each_product: bool = True) -> tuple[str, str]:
+        """(Tables of every layer, the short ones)."""
+        results = self.results()
+        remarks = [*(f"FAILED: {failure}" for failure in self.failures), *self.remarks]
+        out_of_time = sum(note["status"] == "out of time" for note in results.journal.of("time/"))
+        remarks += [f"NOT CHECKED: {', '.join(unchecked)}"] if (unchecked := results.unchecked()) else []
+        remarks += [f"{out_of_time} groups of timings were not measured: out of time"] if out_of_time else []
+        marked = REHEARSAL if self.arguments.rehearse else ""
+        facts = {"date": self.date, **results.facts}
+        head = report.header("Products on a GPU against cuDNN", " ".join(["python benchmarks/gpu/run.py", *sys.argv[1:]]), facts)
+        summary = f"{marked}{tables.summary(results, remarks)}{marked}"
+        return f"{head}{marked}{tables.MEANING}\n{tables.all_tables(results, each_product)}", summary
+
+    def write(self) -> None:
+        """gpu.json, gpu.md and gpu_break_even.json, as far as there is something; after every stage, should the next be the last."""
+        results, (everything, summary) = self.results(), self.text()
+        notes = [note for note in results.journal.notes.values() if not note["key"].startswith(("check/", "run/")) or note["status"] != "right"]
+        facts = {"date": self.date, "rehearsal": self.arguments.rehearse, **results.facts}
+        record = {**facts, "rates": results.rates, "checks": results.check_counts(), "remarks": self.remarks, "failures": self.failures, "notes": notes}
+        (self.output / "gpu.json").write_text(json.dumps(record, indent=1) + "\n")
+        (self.output / "gpu.md").write_text(f"{everything}\n{summary}")
+        limits = {**break_even.record(results, self.date), **({"rehearsal": True} if self.arguments.rehearse else {})}
+        (self.output / "gpu_break_even.json").write_text(json.dumps(limits, indent=1) + "\n")
+
+
+def main() -> int:
+    """0 if everything was right."""
+    arguments = _arguments()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    run = Run(arguments, _library(arguments))
+    if supervise(run.worker("facts", time.time() + 60), run.journal, time.time() + 60):
+        sys.exit("It cannot run here, see above: a GPU, PyTorch with CUDA and a library that loads are needed. --rehearse runs without a GPU.")
+    print(*(f"{key}: {value}" for key, value in run.results().facts.items()), sep="\n", flush=True)
+    if arguments.tune:
+        run.stage("tune", 1.0)
+        return int(bool(run.failures or run.results().problems()))
+    for stage, until in STAGES.items():
+        run.stage(stage, until)
+    if not arguments.rehearse:
+        run.tools()
+    run.write()
+    steps, summary = run.text(each_product=False)
+    print(steps, summary, f"\nwrote {arguments.output}/gpu.json, gpu.md, gpu_break_even.json", sep="\n", flush=True)
+    results = run.results()
+    return int(bool(run.failures or results.problems() or (results.unchecked() and not arguments.rehearse)))
+
+
+def _library(arguments: argparse.Namespace) -> Path:
+    """The one that was named, or one that is built now."""
+    if arguments.library:
+        if not arguments.library.exists():
+            sys.exit(f"There is no library {arguments.library}.")
+        return arguments.library.resolve()
+    folder = arguments.output / "library"
+    if arguments.rehearse:
+        import rehearsal
+
+        return rehearsal.build(folder).resolve()
+    print("building the library: minutes; --library takes one that was built elsewhere", flush=True)
+    command = [sys.executable, str(report.ROOT / "custom_ops" / "build_ops.py"), "--gpu", str(folder)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    print(built.stderr[-2000:], end="", flush=True)  # what was left out, and why
+    if built.returncode:
+        sys.exit("There is no library, and it cannot be built here: that needs g++, nvcc and Triton. --library names one that was built elsewhere.")
+    return (folder / "libkeras_sparse_gpu.so").resolve()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--library", type=Path, help="libkeras_sparse_gpu.so, made by `python custom_ops/build_ops.py --gpu FOLDER`; else it is built")
+    parser.add_argument("--output", type=Path, default=Path(os.environ.get("OUT") or report.ROOT / "build" / "gpu"), help="a folder; else $OUT, or build/gpu")
+    parser.add_argument("--seconds", type=float, default=480, help="of all stages together, but for a build of the library")
+    parser.add_argument("--rehearse", action="store_true", help="on a CPU, tiny shapes, Triton's interpreter")
+    parser.add_argument("--tune", action="store_true", help="only try other tiles, warps and stages")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

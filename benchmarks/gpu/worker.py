@@ -1,0 +1,47 @@
+"""One stage, in a process of its own; run.py starts it."""
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+
+STAGES = ("facts", "checks", "tools", "ceilings", "timings", "shares", "tune")
+
+
+def main() -> None:
+    """Does what is not done yet."""
+    arguments = _arguments()
+    sys.path[1:1] = [str(Path(__file__).resolve().parents[1])]  # of report.py
+    if arguments.rehearse:
+        import rehearsal  # before torch
+    from attempts import Work
+    from journal import Journal
+    from library import Library
+    from machine import Card, Rehearsal
+
+    library = rehearsal.InterpretedLibrary(arguments.library) if arguments.rehearse else Library(arguments.library)
+    machine = Rehearsal() if arguments.rehearse else Card()
+    work = Work(library, machine, Journal(arguments.journal), arguments.deadline, arguments.rehearse)
+    if arguments.stage == "facts":
+        work.journal.note("facts", "right", **machine.facts())
+    elif arguments.stage == "tools":
+        importlib.import_module("checks").run(work, for_tools=True)
+        work.machine.synchronize()
+        os._exit(0)  # tools look at what the card did, not at how Python ends
+    else:
+        importlib.import_module(arguments.stage).run(work)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("--library", type=Path, required=True)
+    parser.add_argument("--journal", type=Path, required=True)
+    parser.add_argument("--deadline", type=float, required=True)
+    parser.add_argument("--rehearse", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
