@@ -21,12 +21,16 @@ class Counts:
 
 
 def prune_counts(counts: Counts, prune_rate: float) -> np.ndarray:
-    """Blocks to prune per layer: ceil(rate * active), less where an important layer is nearly dense; one always stays."""
+    """Blocks to prune per layer: rate * active, less where an important layer is nearly dense; one always stays.
+
+    Single weights are rounded up. Blocks are rounded to the nearest: of few, rounding up would prune as many at a rate of 0.005 as at 0.25.
+    """
     missing = counts.missing / np.maximum(counts.missing + counts.active, 1)
     important = counts.shares > 1.0 / len(counts.shares)
     rate = np.where((missing < MINIMUM_SPARSITY) & important, np.minimum(missing, prune_rate), prune_rate)
     # 1e-9: 0.1 * 30 is 3.0000000000000004 in floating point, and its ceiling is meant to be 3.
-    wanted = np.ceil(rate * counts.active - 1e-9).astype(np.int64)
+    rounded_up, nearest = np.ceil(rate * counts.active - 1e-9), np.floor(rate * counts.active + 0.5)
+    wanted = np.where(counts.block_size == 1, rounded_up, nearest).astype(np.int64)
     return np.minimum(wanted, np.maximum(counts.active - 1, 0))
 
 

@@ -1,5 +1,6 @@
 """Which weights are active before the first update?  NumPy only."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,9 +37,30 @@ def initial_mask(kind: str, name: str, weight: np.ndarray, active: int, block_sh
                 f'`initial_masks="nonzero"` found no nonzero weight in {name!r}. Load the sparse weights before training starts. Received: {weight.size} zeros'
             )
         return mask
+    number = max(1, round(active / block_size(weight.shape, block_shape)))
+    if kind == "random" and block_shape is not None:
+        rows, columns = weight.shape[-2] // block_shape[0], weight.shape[-1] // block_shape[1]
+        return from_blocks(_evenly_spread(rows, columns, number, rng), weight.shape, block_shape)
     score = np.abs(weight) if kind == "magnitude" else rng.random(weight.shape, dtype=np.float32)
-    blocks = max(1, round(active / block_size(weight.shape, block_shape)))
-    return from_blocks(top_k_mask(to_blocks(score, block_shape), blocks), weight.shape, block_shape)
+    return from_blocks(top_k_mask(to_blocks(score, block_shape), number), weight.shape, block_shape)
+
+
+def _evenly_spread(rows: int, columns: int, number: int, rng: np.random.Generator) -> np.ndarray:
+    """A random mask of so many blocks, with the first one, whose rows differ by one at most, and whose columns do, too.
+
+    Blocks are few. Drawn one by one they leave out many channels altogether, which then get no gradient and do not come back; and in
+    a network without shortcuts it is likely that nothing reaches the outputs. The first block of every layer is a way through.
+    """
+    i = np.arange(number)
+    down, right = i % rows, (i + i // math.lcm(rows, columns)) % columns  # along diagonals: every place once before any twice
+    mask = np.zeros((rows, columns), bool)
+    mask[_permutation(rows, rng)[down], _permutation(columns, rng)[right]] = True
+    return mask
+
+
+def _permutation(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Of 0 ... n - 1, where 0 stays."""
+    return np.concatenate([[0], 1 + rng.permutation(n - 1)])
 
 
 def reconcile(names: Sequence[str], weights: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> list[np.ndarray]:

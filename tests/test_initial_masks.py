@@ -33,6 +33,22 @@ def test_blocks_are_whole():
     assert sorted(mask.reshape(2, 2, 2, 2).sum(axis=(1, 3)).ravel()) == [0, 0, 4, 4]
 
 
+@pytest.mark.parametrize("shape", [(4, 4), (2, 4), (8, 3), (1, 5), (6, 4)])
+def test_random_blocks_leave_out_as_few_channels_as_can_be(shape):
+    for number in range(1, shape[0] * shape[1] + 1):
+        mask = first("random", 4 * number, (2, 2), np.ones((2 * shape[0], 2 * shape[1])), seed=number)[::2, ::2]
+        assert mask.sum() == number
+        assert mask[0, 0]  # in every layer: a way through
+        assert np.ptp(mask.sum(0)) <= 1
+        assert np.ptp(mask.sum(1)) <= 1
+
+
+def test_random_blocks_differ_from_seed_to_seed():
+    masks = [first("random", 64, (2, 2), np.ones((32, 32)), seed=seed) for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(masks[0], masks[1])
+    assert (masks[0] != masks[2]).any()
+
+
 def test_nonzero_without_nonzeros_raises():
     with pytest.raises(ValueError, match="found no nonzero weight in 'net/kernel'"):
         first("nonzero", weight=np.zeros((2, 2)))

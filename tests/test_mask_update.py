@@ -73,6 +73,12 @@ def test_redistribution_by_hand():
     assert [int(new.sum()) for new in update(first, second)] == [4 + 6, 4 + 2]
 
 
+@pytest.mark.parametrize(("rate", "pruned"), [(0.5, [8, 2, 0]), (0.2, [3, 1, 0]), (0.1, [2, 0, 0]), (0.005, [0, 0, 0])])
+def test_blocks_to_prune_are_the_nearest_number(rate, pruned):
+    few = Counts(np.array([16, 3, 1]), np.array([48, 61, 63]), np.array([9 * 32 * 32] * 3), np.full(3, 1 / 3))
+    np.testing.assert_array_equal(prune_counts(few, rate), pruned)  # the last block stays
+
+
 def test_prune_counts_are_the_ceiling():
     np.testing.assert_array_equal(prune_counts(counts([10, 30], [90, 70], [0.5, 0.5]), 0.1), [1, 3])  # 0.1 * 30 > 3 in floats
     np.testing.assert_array_equal(prune_counts(counts([10, 30], [90, 70], [0.5, 0.5]), 0.11), [2, 4])
