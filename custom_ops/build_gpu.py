@@ -37,8 +37,8 @@ const char* const kWhyNoBlockVariants = "the compiled ops were built without ker
 """
 
 
-def wanted() -> bool:
-    """Does the environment leave the GPU out?"""
+def gpu_enabled() -> bool:
+    """Does the environment allow kernels for GPUs?"""
     return os.environ.get("KERAS_SPARSE_BUILD_GPU", "") != "0"
 
 
@@ -50,9 +50,9 @@ def python_with_triton() -> dict[str, str] | None:
 def block_table(scratch: Path) -> tuple[Path, str | None]:
     """(The source file with the kernels for blocks, why there are none); compiles what has changed."""
     folder = scratch / "blocks"
-    environment = python_with_triton() if wanted() else None
+    environment = python_with_triton() if gpu_enabled() else None
     if environment is None:
-        return empty_block_table(folder, NO_TRITON if wanted() else LEFT_OUT)
+        return empty_block_table(folder, NO_TRITON if gpu_enabled() else LEFT_OUT)
     sources = [*sorted(COMPILE_BLOCKS.parent.glob("*.py")), *sorted(COMPILE_BLOCKS.parent.glob("*.h"))]
     version = python_says("import triton; print(triton.__version__)", environment)
     stamp = hashlib.sha256(b"".join(file.read_bytes() for file in sources) + f"{version} {folder}".encode()).hexdigest()
@@ -80,8 +80,8 @@ def empty_block_table(folder: Path, why: str) -> tuple[Path, str]:
 def cuda_objects(scratch: Path) -> tuple[list[Path], list[str], str | None]:
     """(The object files of the kernels in CUDA, what they are linked with, why there are none)."""
     nvcc = shutil.which(os.environ.get("NVCC", "nvcc"))
-    if nvcc is None or not wanted():
-        return [], [], NO_NVCC if wanted() else LEFT_OUT
+    if nvcc is None or not gpu_enabled():
+        return [], [], NO_NVCC if gpu_enabled() else LEFT_OUT
     command = [nvcc, "-ccbin", compiler()[0], *NVCC, *(part for code in CODES for part in ("-gencode", code))]
     files = [compiled(source, command, scratch) for source in sorted((ROOT / "custom_ops").glob("*/*.cu"))]
     return files, [*library_folders(nvcc), "-lcudart_static", "-ldl", "-lrt", "-pthread", "-Wl,--exclude-libs,libcudart_static.a"], None

@@ -72,7 +72,7 @@ def sources(*endings: str) -> list[Path]:
     files = sorted((ROOT / "custom_ops").glob("*/*.cc"))
     if not x86():
         files = [file for file in files if not file.stem.endswith(tuple(INSTRUCTIONS))]
-    programs = [file for file in files if file.stem.endswith(endings or ("_test", "_benchmark", "_fuzz"))]
+    programs = [file for file in files if file.stem.endswith(endings or ("_test",))]
     return programs if endings else [file for file in files if file not in programs]
 
 

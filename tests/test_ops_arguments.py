@@ -85,6 +85,7 @@ BAD = [
     ("conv2d", {}, {"strides": [0, 1]}, "`strides` must be two numbers in .1, 2.31.. Received: strides=.0, 1."),
     ("conv2d", {}, {"strides": [1, 1, 1]}, "`strides` must be two numbers"),
     ("conv2d", {}, {"strides": [1, 2**40]}, "`strides` must be two numbers"),
+    ("conv2d", {}, {"strides": [1, 1025]}, "larger than 1024. Pass implementation=.stock.. Received: inputs of shape .2,6,7,4.*strides=.1,1025."),
     ("conv2d", {}, {"padding": "FULL"}, "padding.*SAME.*VALID|FULL"),
     ("conv2d_input_gradient", {3: (2, 5, 5, 5)}, {}, "`output_gradient` must have the shape of the outputs, .2,4,5,5.. Received: .*.2,5,5,5."),
     ("conv2d_input_gradient", {2: (3, 3, 4, 4)}, {}, "`mask` must"),

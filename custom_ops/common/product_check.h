@@ -59,6 +59,15 @@ inline absl::Status CheckOutputGradient(const tensorflow::TensorShape& output,
   return BadShape("output_gradient", absl::StrCat("have the shape of the outputs, ", output.DebugString()), gradient);
 }
 
+// For sizes that a kernel does not take; `why` is its explanation.
+inline absl::Status UnsupportedSizes(const char* why, const ConvSizes& s) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("`inputs`, `kernel` and `strides` must have sizes that the custom op takes: ", why,
+                   ". Pass implementation=\"stock\". Received: inputs of shape [", s.batch, ",", s.in_height, ",",
+                   s.in_width, ",", s.in_channels, "], kernel of shape [", s.kernel_height, ",", s.kernel_width, ",",
+                   s.in_channels, ",", s.out_channels, "], strides=[", s.stride_height, ",", s.stride_width, "]"));
+}
+
 // The shape of input i of a CPU kernel, or of an XLA lowering.
 inline tensorflow::TensorShape ShapeOf(tensorflow::OpKernelContext* context, int i) {
   return context->input(i).shape();

@@ -46,7 +46,7 @@ class GpuProductKernel : public tensorflow::OpKernel {
       return;
     }
     const char* why = WhyNot(sizes);
-    OP_REQUIRES(context, why == nullptr, absl::InvalidArgumentError(why == nullptr ? "" : why));
+    OP_REQUIRES(context, why == nullptr, UnsupportedSizes(why, sizes));
     tensorflow::Tensor workspace;
     OP_REQUIRES_OK(
         context, context->allocate_temp(tensorflow::DT_UINT8, tensorflow::TensorShape({Workspace(sizes)}), &workspace));

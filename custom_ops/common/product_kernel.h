@@ -71,7 +71,7 @@ class ProductKernel : public tensorflow::OpKernel {
       return;
     }
     const char* why = WhyUnsupported(sizes);
-    OP_REQUIRES(context, why == nullptr, absl::InvalidArgumentError(why == nullptr ? "" : why));
+    OP_REQUIRES(context, why == nullptr, UnsupportedSizes(why, sizes));
     OP_REQUIRES(context,
                 Compute(context, sizes, context->input(mask).flat<bool>().data(), Values(context, first),
                         Values(context, second), values),

@@ -10,11 +10,12 @@ namespace keras_sparse {
 // Memory of one thread, aligned to 64 bytes; valid until the thread asks again for the same slot.
 class Scratch {
  public:
-  static float* Get(int slot, int64_t floats) {
+  enum Slot { kWork, kLaneSums, kValues, kSlots };  // kSlots counts the slots before it
+
+  static float* Get(Slot slot, int64_t floats) {
     static thread_local Scratch scratch[kSlots];
     return scratch[slot].Reserve(floats);
   }
-  static constexpr int kSlots = 3;
 
   ~Scratch() { std::free(memory_); }
 

@@ -9,7 +9,6 @@ namespace keras_sparse {
 namespace {
 
 constexpr int64_t kLaneSumBytes = 600 * 1024;  // sums per lane stay in the second cache, else they are reduced at once
-enum ScratchSlot { kWork, kLaneSums, kValues };
 
 // Cuts [0, count) into pieces: where piece i begins.
 int64_t Begin(int64_t count, int64_t piece, int64_t pieces) { return count * piece / pieces; }
@@ -65,12 +64,12 @@ Work Pass::WorkOf(int64_t piece, int64_t pieces_of_groups) const {
   const int32_t part = static_cast<int32_t>(piece / pieces_of_groups);
   const int64_t i = piece % pieces_of_groups;
   return {Begin(groups_, i, pieces_of_groups), Begin(groups_, i + 1, pieces_of_groups), part,
-          Scratch::Get(kWork, kernels_.scratch_floats(tables_, part))};
+          Scratch::Get(Scratch::kWork, kernels_.scratch_floats(tables_, part))};
 }
 
 void Pass::Multiply(const float* inputs, const float* kernel, float* result, const Parallel& parallel) const {
   const int64_t active = static_cast<int64_t>(list_.weight.size());
-  float* values = Scratch::Get(kValues, active);
+  float* values = Scratch::Get(Scratch::kValues, active);
   const int64_t slices = std::min<int64_t>(parallel.threads, 1 + active / 65536);
   parallel.run(slices, 4 * active / slices, [&](int64_t slice) {
     for (int64_t i = Begin(active, slice, slices); i < Begin(active, slice + 1, slices); ++i)
@@ -86,7 +85,7 @@ void Pass::Multiply(const float* inputs, const float* kernel, float* result, con
 void Pass::Gradient(const float* inputs, const float* output_gradient, float* result, const Parallel& parallel) const {
   const int64_t active = static_cast<int64_t>(list_.weight.size());
   const int64_t pieces = std::min<int64_t>(groups_, parallel.threads);
-  float* sums = Scratch::Get(kValues, pieces * active);
+  float* sums = Scratch::Get(Scratch::kValues, pieces * active);
   std::fill_n(sums, pieces * active, 0.0f);
   const int64_t cycles = active * 12 * groups_ / std::max<int64_t>(1, pieces * tables_.parts) + 10000;
   parallel.run(pieces * tables_.parts, cycles, [&](int64_t piece) {
@@ -95,7 +94,7 @@ void Pass::Gradient(const float* inputs, const float* output_gradient, float* re
     const int64_t lane_sums = (list_.first_active[first + tables_.blocks] - list_.first_active[first]) * kernels_.lanes;
     float* lanes = nullptr;
     if (lane_sums * static_cast<int64_t>(sizeof(float)) <= kLaneSumBytes) {
-      lanes = Scratch::Get(kLaneSums, lane_sums);
+      lanes = Scratch::Get(Scratch::kLaneSums, lane_sums);
       std::fill_n(lanes, lane_sums, 0.0f);
     }
     kernels_.gradient(tables_, inputs, output_gradient, sums + piece % pieces * active, lanes, work);

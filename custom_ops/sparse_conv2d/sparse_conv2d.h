@@ -42,7 +42,7 @@ class ConvPlan {
   virtual void Run(const float* first, const float* second, float* result, const Parallel& parallel) const = 0;
 };
 
-// The best plan for this processor; `threads`: how many will run it. Never fails for sizes that IsSupported accepts.
+// The best plan for this processor; `threads`: how many will run it. Never fails for sizes that WhyUnsupported accepts.
 std::unique_ptr<ConvPlan> MakeConvPlan(Product product, const ConvSizes& sizes, const bool* mask, int threads);
 
 // An explanation for a person if the kernels do not take these sizes (indices would overflow), else nullptr.

@@ -2,7 +2,7 @@
 //
 // Inputs [batch, height, width, channels], kernel and mask [height, width, channels, output channels]. The gradient by
 // the kernel is 0 where the mask is false. `dense_weight_gradient` is not read here: the gradients in
-// keras_sparse/ops.py choose by it. Of `inputs`, Conv2DInputGradient needs the shape alone.
+// keras_sparse/_gradients.py choose by it. Of `inputs`, Conv2DInputGradient needs the shape alone.
 //
 // keras_sparse/ops.py is the interface for people; custom_ops/README.md says how this is built and tested.
 #include "custom_ops/common/product_kernel.h"
