@@ -1,0 +1,83 @@
+"""Files of earlier versions load, with what was in them, and train on. tests/fixtures/make.py says how they were made."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from helpers import active, assert_sparse, fit
+
+import keras_sparse as ks
+
+FIXTURES = Path(__file__).parent / "fixtures"
+OLD = FIXTURES / "0.1.0"
+KINDS = ["keras", "sparse"]  # of layers
+# Trainings of these files ended with a closed growth window, in sparse layers
+pytestmark = pytest.mark.filterwarnings("ignore:The masks are not updated at the beginning")
+
+
+def maker():
+    """tests/fixtures/make.py as a module."""
+    spec = importlib.util.spec_from_file_location("make", FIXTURES / "make.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+make = maker()
+
+
+def new(kind, build=True):
+    """The network of the files with other weights and masks."""
+    keras.utils.set_random_seed(1)
+    model = make.network(kind)
+    if build:
+        model.optimizer.build(model)
+    return model
+
+
+def check(kind, model):
+    """The state of a loaded model is that of the file, and a training goes on with it."""
+    with np.load(OLD / f"{kind}.npz") as expected:
+        state = {name.replace("mask:toy/", "mask:"): value for name, value in make.state(model).items()}
+        expected = {name.replace("mask:toy/", "mask:"): value for name, value in expected.items()}
+        assert sorted(state) == sorted(expected)
+        for name, value in expected.items():
+            np.testing.assert_allclose(state[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+    fit(model, ks.UpdateMasks(), epochs=2, data=make.data())
+    assert_sparse(model, count=48)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_models(kind):
+    check(kind, keras.models.load_model(OLD / f"{kind}.keras"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weight_files(kind):
+    model = new(kind)
+    model.load_weights(OLD / f"{kind}.weights.h5")
+    check(kind, model)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tensorflow_checkpoints(kind):
+    import tensorflow as tf
+
+    model = new(kind)
+    checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
+    checkpoint.read(str(OLD / f"{kind}_checkpoint")).assert_existing_objects_matched()
+    check(kind, model)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_backups(kind, tmp_path):
+    shutil.copytree(OLD / f"{kind}_backup", tmp_path / "backup")
+    model = new(kind, build=False)
+    callbacks = [ks.UpdateMasks(), keras.callbacks.BackupAndRestore(tmp_path / "backup")]
+    history = fit(model, *callbacks, epochs=3, data=make.data())
+    assert history.epoch == [2]
+    assert model.optimizer.step() == 12
+    assert active(model.optimizer) == 48
