@@ -108,6 +108,15 @@ def eager_scope() -> contextlib.AbstractContextManager[Any]:
     return scope
 
 
+def is_eager() -> bool:
+    """Are variables read and written now?  False while TensorFlow traces, and on JAX and torch, whose steps end in assignments."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    from keras.src.utils.module_utils import tensorflow as tf
+
+    return bool(tf.executing_eagerly())
+
+
 def host_scope() -> contextlib.AbstractContextManager[Any]:
     """Variables and operations of its body are on the CPU, where TensorFlow has a GPU and no strategy places them."""
     if keras.backend.backend() != "tensorflow":

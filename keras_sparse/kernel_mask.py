@@ -1,11 +1,16 @@
-"""What does a sparse layer hold beside its weights?  The mask of its kernel, and what its graph reads of it."""
+"""A sparse layer holds, beside its weights, the mask of its kernel. A missing weight is 0 in the kernel.
 
+Masks follow weights: whoever puts in whole weights without a mask (a file of a dense layer, ``set_weights``, ``assign``,
+tf.train.Checkpoint) gets the mask of the nonzero ones, unless an optimizer masks the kernel.
+"""
+
+import weakref
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_sparse._keras import Saveable, eager_scope, host_scope, to_numpy
+from keras_sparse._keras import Saveable, eager_scope, host_scope, is_eager, to_float32, to_numpy
 from keras_sparse.blocks import BlockShape, check_divisible
 
 
@@ -27,6 +32,8 @@ class KernelMask(Saveable):
 
     def __init__(self, kernel: Any, block_shape: BlockShape = None) -> None:
         self.shape = tuple(int(n) for n in kernel.shape)
+        self._kernel: Any = weakref.ref(kernel)
+        self._optimizer: Any = lambda: None
         self.block_shape = block_shape
         check_divisible(kernel.path, self.shape, block_shape)
         with eager_scope():
@@ -35,13 +42,14 @@ class KernelMask(Saveable):
             self.dense_weight_gradient = keras.Variable("zeros", shape=(), dtype="bool", trainable=False, name="dense_weight_gradient")
             self.mask_density = keras.Variable("ones", shape=(), dtype="float32", trainable=False, name="mask_density")
         kernel.kernel_mask = self
+        kernel.__class__ = sparse_kernel_class(type(kernel))
 
     @property
     def variables(self) -> list[Any]:
         return [self.mask, self.dense_weight_gradient, self.mask_density]
 
     def assign(self, mask: np.ndarray) -> None:
-        """Replaces the mask.
+        """Replaces the mask and leaves the weights: who calls it masks them.
 
         Args:
             mask: bool array of the kernel's shape.
@@ -54,6 +62,34 @@ class KernelMask(Saveable):
             raise ValueError(f"`mask` must be bool, of the kernel's shape {self.shape}. Received: mask of dtype {mask.dtype}, shape {mask.shape}")
         self.mask.assign(mask)
         self.mask_density.assign(float(mask.mean()))
+
+    def mask_kernel(self) -> None:
+        """Sets missing weights to 0."""
+        kernel, mask = self._kernel(), to_numpy(self.mask)
+        weights = to_numpy(kernel)
+        if weights[~mask].any():
+            kernel.assign(np.where(mask, weights, np.zeros_like(weights)))
+
+    def is_managed(self) -> bool:
+        """Does an optimizer mask the kernel, and decide when the mask changes?"""
+        return self._optimizer() is not None
+
+    def belongs_to(self, optimizer: Any) -> None:
+        """From now on this optimizer masks the kernel, as long as it lives."""
+        self._optimizer = weakref.ref(optimizer)
+
+    def follow_weights(self, always: bool = False) -> None:
+        """Makes the mask that of the nonzero weights, where no optimizer masks the kernel.
+
+        Args:
+            always: True: also where the mask fits the weights, because some active weights are 0. False: only where a
+                missing weight is not 0, or where the mask is True everywhere.
+        """
+        if self.is_managed():
+            return
+        mask, nonzero = to_numpy(self.mask), nonzero_mask(self._kernel())
+        if always or mask.all() or (nonzero & ~mask).any():
+            self.assign(nonzero)
 
     def take_block_shape(self, name: str, block_shape: BlockShape) -> None:
         """Takes the block shape of the optimizer that masks the kernel of this name; ValueError if it is made of other blocks."""
@@ -77,10 +113,56 @@ class KernelMask(Saveable):
         store["mask"] = to_numpy(self.mask)
 
     def load_own_variables(self, store: Any) -> None:
-        if "mask" in list(store.keys()):  # else these are the weights of a dense layer, and the mask stays
+        """Reads the mask; where the file has none, its weights are those of a dense layer. Weights are loaded before."""
+        if "mask" in list(store.keys()):
             self.assign(np.asarray(store["mask"], bool))
+            self.mask_kernel()
+        else:
+            self.follow_weights(always=True)
 
 
 def kernel_mask_of(variable: Any) -> KernelMask | None:
     """The KernelMask of a sparse layer's kernel; None for any other variable."""
     return getattr(variable, "kernel_mask", None)
+
+
+def nonzero_mask(weights: Any) -> np.ndarray:
+    """The mask of weights that come without one: True where they are not 0, or everywhere if all of them are 0.
+
+    Args:
+        weights: a variable or tensor of any shape.
+    """
+    nonzero = to_float32(weights) != 0
+    return nonzero if nonzero.any() else np.ones_like(nonzero)
+
+
+def sparse_kernel_class(cls: type) -> type:
+    """The class of variables that is ``cls`` and tells its KernelMask when whole weights are put in, between steps."""
+    if issubclass(cls, _FollowedKernel):
+        return cls
+    if cls not in _CLASSES:
+        _CLASSES[cls] = type(cls.__name__, (_FollowedKernel, cls), {})
+    return _CLASSES[cls]
+
+
+_CLASSES: dict[type, type] = {}
+
+
+class _FollowedKernel:
+    """What a kernel of a sparse layer does beside being a variable."""
+
+    def assign(self, value: Any) -> Any:
+        assigned = super().assign(value)  # type: ignore[misc]
+        self._tell()
+        return assigned
+
+    def _restore_from_tensors(self, restored: Any) -> Any:
+        """TensorFlow's checkpoints come in here."""
+        operation = super()._restore_from_tensors(restored)  # type: ignore[misc]
+        self._tell()
+        return operation
+
+    def _tell(self) -> None:
+        kernel_mask = kernel_mask_of(self)
+        if kernel_mask is not None and is_eager():
+            kernel_mask.follow_weights()

@@ -73,8 +73,12 @@ class SparseLayer(keras.layers.Layer):
         return self.kernel_mask.dense_weight_gradient
 
     def set_mask(self, mask: np.ndarray) -> None:
-        """Replaces the mask by a bool array of the kernel's shape. Where an optimizer masks the kernel use its ``set_masks``."""
+        """Replaces the mask by a bool array of the kernel's shape, and sets missing weights to 0.
+
+        Where an optimizer masks the kernel use its ``set_masks``.
+        """
         self.kernel_mask.assign(mask)
+        self.kernel_mask.mask_kernel()
 
     # --- who computes
 
@@ -151,7 +155,8 @@ class SparseConv2D(SparseLayer, keras.layers.Conv2D):
     """keras.layers.Conv2D that skips its missing weights: arguments, weights, names and weight files are the same.
 
     A SparseMomentum optimizer takes the layer's mask for its own. Without one the mask is True everywhere until it is
-    loaded, or set; missing weights are then left as they are. Keras calls the layer a ``Conv2D`` in ``model.summary()``.
+    loaded or set; weights with zeros that come without a mask bring the mask of their nonzeros. Missing weights are 0 in
+    the kernel and get no gradient. Keras calls the layer a ``Conv2D`` in ``model.summary()``.
 
     Args:
         *args: those of keras.layers.Conv2D.

@@ -147,6 +147,7 @@ class MaskedOptimizer(OptimizerWrapper):
         for variable in variables:
             if (kernel_mask := kernel_mask_of(variable)) is not None:
                 kernel_mask.take_block_shape(variable.path, self.block_shape)
+                kernel_mask.belongs_to(self)
         self.mask_variables = [self._mask_variable(variable) for variable in variables]
         self.masked_indices = list(indices)
         if self._gradient_average is not None and not self._gradient_average.built:

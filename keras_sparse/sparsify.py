@@ -8,7 +8,7 @@ import numpy as np
 from keras_sparse._keras import check_keras_3, is_functional, layers_of, strategy_scope, to_float32, to_numpy
 from keras_sparse.blocks import BlockShape, check_block_shape
 from keras_sparse.compiled import sparse_momentum_of
-from keras_sparse.kernel_mask import kernel_mask_of
+from keras_sparse.kernel_mask import kernel_mask_of, nonzero_mask
 from keras_sparse.layers import SparseConv2D, SparseDense, SparseLayer
 from keras_sparse.normalization import FusedBatchNormalization
 
@@ -105,8 +105,7 @@ def has_sparse_layers(model: keras.Model) -> bool:
 def mask_of(kernel: keras.Variable) -> np.ndarray:
     """The mask of a kernel that no optimizer masks: its sparse layer's, or True where it is not 0 (everywhere, if all is 0)."""
     kernel_mask = kernel_mask_of(kernel)
-    mask = to_float32(kernel) != 0 if kernel_mask is None else to_numpy(kernel_mask.mask)
-    return mask if mask.any() else np.ones_like(mask)
+    return nonzero_mask(kernel) if kernel_mask is None else to_numpy(kernel_mask.mask)
 
 
 def _if_whole(layer: keras.layers.Layer, block_shape: BlockShape) -> BlockShape:

@@ -288,15 +288,75 @@ def test_the_custom_op_on_request_says_why_it_cannot():
 # --- files
 
 
+def with_zeros(model, density):
+    """The model, whose kernels are 0 but for this share, as after a sparse training without sparse layers."""
+    for layer in (model.get_layer("conv"), model.get_layer("dense")):
+        layer.kernel.assign(array(layer.kernel) * random_mask(layer.kernel.shape, density))
+    return model
+
+
+def masks_of(model):
+    return arrays([model.get_layer(name).mask for name in ("conv", "dense")])
+
+
 @backend
 @pytest.mark.parametrize("name", ["m.weights.h5", "m.keras"])
-def test_weights_of_a_dense_model_fit_and_leave_the_masks(tmp_path, name):
-    dense, sparse = network(keras.layers.Conv2D, keras.layers.Dense), network()
-    before = arrays([layer.mask for layer in with_random_masks(sparse)])
+@pytest.mark.parametrize("density", [1, 0.1])
+def test_masks_are_the_nonzero_weights_of_a_file_without_masks(tmp_path, name, density):
+    dense = with_zeros(network(keras.layers.Conv2D, keras.layers.Dense), density)
+    sparse = network()
+    with_random_masks(sparse)
     (dense.save if name.endswith(".keras") else dense.save_weights)(tmp_path / name)
     sparse.load_weights(tmp_path / name)
     assert_same(sparse.get_weights(), dense.get_weights())
-    assert_same(arrays([layer.mask for layer in (sparse.get_layer("conv"), sparse.get_layer("dense"))]), before)
+    kernels = [dense.get_layer(name).kernel for name in ("conv", "dense")]
+    assert_same(masks_of(sparse), [array(kernel) != 0 for kernel in kernels])
+    np.testing.assert_allclose(predict(sparse), predict(dense), rtol=1e-4, atol=1e-5)
+
+
+def test_masks_follow_set_weights_and_checkpoints_of_dense_layers(tmp_path):
+    import tensorflow as tf
+
+    dense = with_zeros(network(keras.layers.Conv2D, keras.layers.Dense), 0.1)
+    path = tf.train.Checkpoint(model=dense).write(str(tmp_path / "checkpoint"))
+    one, other = network(), network()
+    one.set_weights(dense.get_weights())
+    tf.train.Checkpoint(model=other).read(path).expect_partial()
+    expected = [array(dense.get_layer(name).kernel) != 0 for name in ("conv", "dense")]
+    for sparse in (one, other):
+        assert_same(masks_of(sparse), expected)
+        assert ks.summary(sparse, "dict")["total"]["active"] == sum(mask.sum() for mask in expected)
+        np.testing.assert_allclose(predict(sparse), predict(dense), rtol=1e-4, atol=1e-5)
+
+
+@backend
+def test_a_missing_weight_is_0_in_the_kernel(tmp_path):
+    model = network()
+    layer = with_random_masks(model)[0]
+    assert not array(layer.kernel)[~array(layer.mask)].any()
+    kept = array(layer.kernel)
+    model.save_weights(tmp_path / "m.weights.h5")
+    other = network()
+    other.load_weights(tmp_path / "m.weights.h5")
+    assert_same([array(other.get_layer("conv").kernel)], [kept])
+
+
+def test_active_weights_that_are_0_stay_active():
+    layer = network().get_layer("dense")
+    layer.set_mask(random_mask((192, 16), 0.5))
+    weights, mask = array(layer.kernel), array(layer.mask)
+    weights[tuple(np.argwhere(mask)[0])] = 0
+    layer.kernel.assign(weights)
+    assert_same(arrays([layer.mask]), [mask])
+
+
+def test_masks_that_an_optimizer_holds_do_not_follow_weights():
+    model = network()
+    model.compile(sparse_momentum(), "mse")
+    model.optimizer.build(model)
+    masks = masks_of(model)
+    model.set_weights(network().get_weights())
+    assert_same(masks_of(model), masks)
 
 
 @backend
