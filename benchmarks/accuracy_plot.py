@@ -1,6 +1,6 @@
-"""What does the test error look like over the part of the weights that is kept?
+"""Draws docs/accuracy.png: test error by density.
 
-python benchmarks/accuracy_plot.py  # after mnist_accuracy.py; draws docs/accuracy.png
+python benchmarks/accuracy_plot.py  # after mnist_accuracy.py
 """
 
 import argparse

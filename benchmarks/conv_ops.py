@@ -1,12 +1,15 @@
-"""How much faster than TensorFlow's dense operations are the sparse ones, layer by layer?
+"""Times sparse operations against TensorFlow's dense ones, layer by layer.
 
     python benchmarks/conv_ops.py                       # all layers, one and two threads
     python benchmarks/conv_ops.py --quick               # few turns: a first impression
-    python benchmarks/conv_ops.py --masks benchmarks/data/wrn_16_4_masks.npz  # masks of a training besides the evenly spread
-    python benchmarks/conv_ops.py --peer sparseprop     # the other library for sparse training on CPUs, in the same run
+    # also masks of a training, beside evenly spread ones
+    python benchmarks/conv_ops.py --masks benchmarks/data/wrn_16_4_masks.npz
+    # the other library for sparse training on CPUs, in the same run
+    python benchmarks/conv_ops.py --peer sparseprop
 
-A step is the product, its gradient by the inputs and that by the active weights, as operations of TensorFlow inside of a
-``tf.function``; the dense one has the dense gradient by the weights. Contenders take turns in one process; a process a number of threads.
+A step is the product, its input gradient and its kernel gradient, as TensorFlow operations in a
+``tf.function``. The sparse kernel gradient covers active weights only, the dense one all weights.
+Contenders take turns in one process. Each number of threads has its own process.
 """
 
 import argparse

@@ -1,10 +1,12 @@
-"""How near do sparse networks come to the dense one's test error on MNIST, and to the paper's figures?
+"""Measures the test error of sparse and dense networks on MNIST, beside the paper's figures.
 
-    python benchmarks/mnist_accuracy.py --data mnist.npz            # LeNet-300-100 dense, 5 % and 2 %, 100 epochs, 3 seeds
-    python benchmarks/mnist_accuracy.py --data mnist.npz --methods  # sparse momentum and its relatives at 5 %, 30 epochs
+    # LeNet-300-100 dense, 5 % and 2 %, 100 epochs, 3 seeds
+    python benchmarks/mnist_accuracy.py --data mnist.npz
+    # sparse momentum and related methods at 5 %, 30 epochs
+    python benchmarks/mnist_accuracy.py --data mnist.npz --methods
 
-The recipe is that of Dettmers & Zettlemoyer 2019, and so are the figures in the column "paper". Each finished run is a
-line of a ``.jsonl`` file beside the table, and is not repeated: a benchmark that was stopped goes on where it was.
+Recipe and column "paper" are from Dettmers & Zettlemoyer 2019. Each finished run is a line of a
+``.jsonl`` file beside the table and is not repeated: a stopped benchmark continues where it was.
 """
 
 import argparse

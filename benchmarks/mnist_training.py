@@ -1,4 +1,4 @@
-"""What does one LeNet-300-100 training by the paper's recipe end with?  One process, one thread, one run."""
+"""One LeNet-300-100 training by the paper's recipe: one process, one thread, one run."""
 
 import dataclasses
 import time

@@ -1,4 +1,4 @@
-"""Which networks, beside those of the examples, is the upkeep of masks measured on?"""
+"""Networks for the upkeep benchmark that the examples do not have."""
 
 import keras
 from keras import layers

@@ -1,4 +1,4 @@
-"""What runs against what when a sparse operation is measured: which layers, with which masks, and which implementations?"""
+"""What conv_ops.py compares: layers, masks and implementations."""
 
 import dataclasses
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""On what machine and with which versions was a result measured, and how is it written down?
+"""Describes the machine and the versions of a measurement, and writes Markdown tables.
 
-Importing this module puts the repository on the path: the benchmarks use the models of ``examples/``.
+Importing this module puts the repository on the path, because the benchmarks use ``examples/``.
 """
 
 import datetime

@@ -1,10 +1,12 @@
-"""Where does deciding masks on the host stop being free, from a million to ten thousand million weights and on up to 1,000 replicas?
+"""Models when deciding masks on the host stops being negligible, for up to 1,000 replicas.
 
     python benchmarks/scaling.py --output benchmarks/results/scaling.md
     python benchmarks/scaling.py --quick
 
-Measures what an update costs per weight on one core, checks that this predicts a larger update, lets four processes decide the masks of
-one network in three ways, and puts the constants into the formulas of ``scaling_model.py``. What cannot be measured here is an option.
+Measures the cost of an update per weight on one core, and checks that it predicts a larger update.
+Four processes then decide the masks of one network in three ways. The formulas of
+``scaling_model.py`` extend the measured constants to 10 G weights. Quantities that cannot be
+measured here are options.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Can a threshold be found without sorting, in as many passes as a float32 has bits?"""
+"""Finds a threshold without sorting, in 31 passes over float32 scores."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,6 +1,6 @@
-"""What does a mask update cost per weight on this machine, part by part, and what do masks add to a checkpoint?
+"""Measures a mask update per weight, part by part, and the size of masks in checkpoints.
 
-Times are CPU seconds, the least of some turns: other work on the machine, which shares its caches, can only add.
+Times are CPU seconds, the least of several turns: other work on the machine can only add.
 """
 
 import os

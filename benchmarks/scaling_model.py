@@ -1,4 +1,4 @@
-"""What do mask updates, masks and gradients cost past one machine?  Formulas alone: weights and replicas in, bytes and seconds out."""
+"""Formulas for the bytes and seconds of mask updates, masks and gradients past one machine."""
 
 import math
 from dataclasses import dataclass

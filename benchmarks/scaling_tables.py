@@ -1,4 +1,4 @@
-"""What does the model say for networks and clusters that are not here?  Tables of formulas, no measurements."""
+"""Tables of the model for networks and clusters that are not here; they contain no measurements."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What is written between the tables of ``scaling.py``?"""
+"""The texts between the tables of ``scaling.py``."""
 
 MEASURED = """## Measured: an update
 

@@ -1,6 +1,7 @@
-"""Do four processes that decide masks each for itself, by one of them, or by layers get the same masks, and what does it take?
+"""Four processes decide masks in three ways: each by itself, one for all, or shared by layer.
 
-Each stands for a host. They have the same weights and momenta, as replicas do, and are connected in a ring of pipes; NumPy only.
+Each process stands for a host. All have the same weights and momenta, as replicas do, and form a
+ring of pipes; NumPy only. The program compares their masks and times them.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""How does SparseProp (Nikdan et al. 2023), the other library that trains sparse layers on CPUs, run the same layer?"""
+"""Runs a layer with SparseProp (Nikdan et al. 2023), which also trains sparse layers on CPUs."""
 
 import importlib.util
 

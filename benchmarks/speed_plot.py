@@ -1,6 +1,6 @@
-"""How much faster than dense are sparse operations over the density, and whole training steps?
+"""Draws docs/speed.png: speed-up by density, of operations and of whole training steps.
 
-python benchmarks/speed_plot.py  # after conv_ops.py --peer sparseprop and train_step.py; draws docs/speed.png
+python benchmarks/speed_plot.py  # after conv_ops.py --peer sparseprop and train_step.py
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Which training steps are compared when a whole model is measured, and what do they need?"""
+"""The training steps that train_step.py compares, and the memory that they take."""
 
 import dataclasses
 import gc

@@ -1,7 +1,8 @@
-"""Where does the time of a training step go: convolutions, batch normalisation, ReLU, the optimizer, or elsewhere?
+"""Divides the time of a training step into convolutions, normalization, optimizer and so on.
 
-From TensorFlow's own profile: the durations of all operations of some steps, added up by what they belong to, as shares of the
-step's measured time. With one thread on an idle machine they add up to that without being scaled.
+TensorFlow's profile gives the durations of all operations of some steps. They are added up by part,
+as shares of the step's measured time. With one thread on an idle machine they add up to that time
+without scaling.
 """
 
 import collections

@@ -1,10 +1,12 @@
-"""Would our train steps run on TPUs, as far as can be told without one?
+"""Checks without a TPU whether our train steps compile for TPUs.
 
     python benchmarks/tpu_check.py --output benchmarks/results/tpu_check.md
-    python benchmarks/tpu_check.py --models LeNet-5      # the others, if it has been asked for them before, stay as they were
+    # the other models keep their earlier results
+    python benchmarks/tpu_check.py --models LeNet-5
 
-Models by layers by TPUs: Keras' own train step is traced under a TPUStrategy, lowered by TensorFlow and compiled by libtpu. Then models that
-TPUs refuse: what says yes to everything proves nothing. Needs g++, jax and libtpu: pip install -e '.[tpu-aot]'.
+For each model, kind of layer and TPU, Keras' own train step is traced under a TPUStrategy, lowered
+by TensorFlow and compiled by libtpu. Models that TPUs refuse follow, to prove that it can fail.
+Needs g++, jax and libtpu: pip install -e '.[tpu-aot]'.
 """
 
 import argparse

@@ -1,11 +1,15 @@
-"""How much faster than dense Keras is a whole sparse training step, and what does it need?
+"""Times a whole sparse training step against dense Keras, and measures its memory.
 
-    python benchmarks/train_step.py                              # WRN-16-8 and VGG16-D, batch 64 and 128, density 0.05
-    python benchmarks/train_step.py --trained                    # and with the layers' densities that a training has led to
-    python benchmarks/train_step.py --quick                      # VGG16-D at batch 64, few turns, without XLA
+    # WRN-16-8 and VGG16-D, batch 64 and 128, density 0.05
+    python benchmarks/train_step.py
+    # also with the densities that a training gives the layers
+    python benchmarks/train_step.py --trained
+    # VGG16-D at batch 64, few turns, without XLA
+    python benchmarks/train_step.py --quick
 
-Measured in turns, in one process a case: the dense step, with and without XLA; the sparse one with dense weight gradients (the growth
-window is open) and without (it is closed); mask updates. A training of 390 steps an update is put together of these.
+Each case has its own process, where contenders take turns: the dense step, with and without XLA;
+the sparse step with the growth window open (dense weight gradients) and closed; a mask update. The
+speed-up of a training with one update in 390 steps is computed from these.
 """
 
 import argparse

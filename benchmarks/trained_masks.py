@@ -1,11 +1,14 @@
-"""How are active weights spread in a network that sparse momentum has trained for a while?  Writes its masks, or its densities.
+"""Trains a network with sparse momentum for a while and writes its masks, or its densities.
 
-    python benchmarks/trained_masks.py --data cifar-10-python.tar.gz   # benchmarks/data/wrn_16_4_masks.npz, 5 minutes
-    python benchmarks/trained_masks.py --data cifar-10-python.tar.gz --densities  # of WRN-16-8 and VGG16-D, 10 minutes
+    # benchmarks/data/wrn_16_4_masks.npz, 5 minutes
+    python benchmarks/trained_masks.py --data cifar-10-python.tar.gz
+    # densities of WRN-16-8 and VGG16-D, 10 minutes
+    python benchmarks/trained_masks.py --data cifar-10-python.tar.gz --densities
 
-A training moves weights between layers, and to some channels of a layer rather than others. The .npz file holds, for each 3x3
-convolution between equal numbers of channels, the bits of its mask by the name ``path@pixels x shape``, as ``conv_ops.py --masks``
-reads them; the .json file the density of every layer, as ``train_step.py --trained`` does.
+A training moves weights between layers, and prefers some channels of a layer. The .npz file holds
+the mask of each 3x3 convolution between equal numbers of channels, as bits, under the name
+``path@pixels x shape``. ``conv_ops.py --masks`` reads it. The .json file holds the density of every
+layer; ``train_step.py --trained`` reads it.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How long do contenders take that run in turns, so that a busy moment of the machine hits all of them?"""
+"""Times contenders that run in turns, so that a busy moment of the machine hits all of them."""
 
 import statistics
 import time

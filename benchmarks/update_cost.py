@@ -1,4 +1,4 @@
-"""What does one mask update cost, in time and in memory?"""
+"""Measures the time and the memory of one mask update."""
 
 import statistics
 import time

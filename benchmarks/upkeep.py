@@ -1,12 +1,12 @@
-"""What does it cost to keep masks: in every step, and when they change?
+"""Measures the cost of masks, in every step and when they change.
 
     python benchmarks/upkeep.py --output benchmarks/results/upkeep.md
 
-1. A masked step against the plain dense step of the same model, a few steps of each in turn, in one process and thread.
-2. One mask update of ResNet-50's 25.5 M weights: seconds, and the memory it takes for a moment.
-3. The cost per weight of one mask update from 1 M to 200 M weights.
+1. A masked step against the dense step of the same model, in turns, in one process and thread.
+2. One mask update of ResNet-50's 25.5 M weights: seconds, and peak memory.
+3. The cost per weight of one mask update, from 1 M to 200 M weights.
 
-Times are CPU times of the process, so that other work on the machine disturbs them little.
+Times are CPU times of the process, so other work on the machine changes them little.
 """
 
 import argparse

@@ -1,7 +1,8 @@
-"""How do ImageNet's images get from TFRecords into batches, fast enough for an accelerator?  tf.data, in parallel throughout.
+"""Reads ImageNet from TFRecords into batches, in parallel, with tf.data.
 
-A record has ``image/encoded`` (JPEG) and ``image/class/label`` (1 to 1,000), as the widespread conversion of ImageNet writes them;
-its files are ``train-*`` and ``validation-*``. Batches have a fixed shape, which a TPU needs.
+A record has ``image/encoded`` (JPEG) and ``image/class/label`` (1 to 1,000), as the common
+conversion of ImageNet writes them. The files are ``train-*`` and ``validation-*``. Batches have a
+fixed shape, which a TPU needs.
 """
 
 import tensorflow as tf

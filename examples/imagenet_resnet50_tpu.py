@@ -1,14 +1,22 @@
-"""How is ResNet-50 trained sparse on ImageNet, on a TPU?
+"""Trains a sparse ResNet-50 on ImageNet, on a TPU.
 
-    python examples/imagenet_resnet50_tpu.py --tpu local --data gs://bucket/imagenet    # on a TPU VM
-    python examples/imagenet_resnet50_tpu.py --synthetic --image-size 32 --width 8 --batch 8 --steps 2 --epochs 2  # anywhere, to try it
+    # on a TPU VM
+    python examples/imagenet_resnet50_tpu.py --tpu local --data gs://bucket/imagenet
+    # anywhere, to try it
+    python examples/imagenet_resnet50_tpu.py --synthetic --image-size 32 --width 8 --batch 8 \\
+        --steps 2 --epochs 2
 
-The tuned recipe of the sparse momentum paper: SGD, five epochs of warm-up, a tenth of the learning rate from epochs 30, 60 and 80 on, label
-smoothing, an L2 penalty on kernels alone, and masks that change every epoch. Its results: 73.07, 74.91 and 75.92 % of the
-validation images with 10, 20 and 30 % of the weights. The learning rate is proportional to the batch. This file has not been run
-on a TPU. Masks make the network sparse there and save no time: TPUs compute densely.
+This is the tuned recipe of the sparse momentum paper: SGD, five epochs of warm-up, and a tenth of
+the learning rate from epochs 30, 60 and 80 on. It uses label smoothing, an L2 penalty on kernels
+only, and masks that change every epoch. The learning rate is proportional to the batch. The paper
+reports 73.07, 74.91 and 75.92 % accuracy on the validation images, with 10, 20 and 30 % of the
+weights.
 
-A killed training goes on where it was at the last epoch when the same command is given again. The export is float32, for any TensorFlow.
+This file has not been run on a TPU. Masks make the network sparse there and save no time, because
+TPUs compute densely.
+
+If a training was killed, the same command resumes it after the last finished epoch. The export is
+float32, for any TensorFlow.
 """
 
 import argparse

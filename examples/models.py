@@ -1,4 +1,4 @@
-"""What are the networks that the sparse momentum paper trains: two LeNets, VGG16-D, and wide ResNets?"""
+"""The networks of the sparse momentum paper: two LeNets, VGG16-D and wide ResNets."""
 
 import itertools
 import math

@@ -1,12 +1,16 @@
-"""How does a sparse network train on several machines, and go on where it was when one of them has died?
+"""Trains a sparse network on several machines, and resumes after a worker died.
 
-    python examples/multi_worker.py --workers 2                              # two processes of this machine
-    TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}' \\
-        python examples/multi_worker.py --checkpoint /shared/run.weights.h5   # one of two machines; the other has index 1
+    # two processes on this machine
+    python examples/multi_worker.py --workers 2
+    # the first of two machines; the other has index 1
+    TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]},
+                "task": {"type": "worker", "index": 0}}' \\
+        python examples/multi_worker.py --checkpoint /shared/run.weights.h5
 
-Each worker decides the masks by itself, from the same numbers: gradients are summed over all workers, and what is random comes from
-(seed, optimizer step). After every epoch the first worker saves; when a worker dies, start all of them again with the same command.
-All workers read the checkpoint, so it has to lie where all of them see it.
+Each worker decides the masks by itself, from the same numbers. Gradients are summed over all
+workers, and random numbers come from the seed and the optimizer step. The first worker saves after
+every epoch. When a worker dies, start all of them again with the same command. All workers read the
+checkpoint, so put it where all of them can.
 """
 
 import argparse

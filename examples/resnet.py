@@ -1,4 +1,4 @@
-"""What is ResNet-50 as the ImageNet results train it: version 1.5, whose strides are in the 3x3 convolutions?"""
+"""ResNet-50 as the ImageNet results train it: version 1.5, with strides in the 3x3 convolutions."""
 
 import keras
 from keras import layers

@@ -1,4 +1,4 @@
-"""Does a sparse model come back from disk as it was, and is what is served free of anything of the training?"""
+"""Saves, loads and exports a sparse model, and checks that nothing is lost or added."""
 
 from pathlib import Path
 from typing import Any

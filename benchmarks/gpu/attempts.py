@@ -1,4 +1,4 @@
-"""What becomes of a call that may fail?  It is written down, and nobody trusts a context that is lost."""
+"""Makes a call that may fail, records its outcome, and does not trust a lost CUDA context."""
 
 import dataclasses
 import sys

@@ -1,4 +1,4 @@
-"""How fast is this card at most?  A copy, and matrix products of random numbers."""
+"""Measures the peak rates of this GPU: a copy, and matrix products of random numbers."""
 
 import torch
 from attempts import Outcome, Work

@@ -1,4 +1,4 @@
-"""Which products are checked?  Fixed awkward shapes with masks of all kinds, and random ones."""
+"""The products to check: fixed awkward shapes with masks of all kinds, and random ones."""
 
 import dataclasses
 import random

@@ -1,4 +1,4 @@
-"""Are the products right?  Every kernel against double precision, with everything poisoned that must not be read or kept."""
+"""Checks every kernel against double precision, with poison where nothing may be read or kept."""
 
 import contextlib
 from collections.abc import Iterator

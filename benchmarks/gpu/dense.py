@@ -1,4 +1,4 @@
-"""What are the sparse products measured against?  cuDNN's and cuBLAS', as PyTorch calls them, on the same memory."""
+"""The dense contenders: cuDNN's and cuBLAS' products, called through PyTorch on the same memory."""
 
 import torch
 import torch.nn.functional as functional

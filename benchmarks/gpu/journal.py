@@ -1,7 +1,8 @@
-"""How does a run survive a kernel that takes the process, or the card's context, with it?
+"""Keeps a run alive when a kernel takes down the process, or the GPU's context.
 
-A stage is a process of its own that writes down what it begins and what came of it. If it dies or hangs, that is what came of the last
-thing begun; the next process goes on behind it and leaves out what is broken.
+A stage is a process of its own that records what it begins and what came of it. If it dies or
+hangs, this is recorded for the step it began last. The next process continues after that step and
+leaves out what is broken.
 """
 
 import json

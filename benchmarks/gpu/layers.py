@@ -1,4 +1,4 @@
-"""Which layers are timed, and which networks are made of them?"""
+"""The layers that are timed, and the networks that they form."""
 
 import dataclasses
 

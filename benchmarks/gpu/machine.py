@@ -1,4 +1,4 @@
-"""What runs the products: a card, or in a rehearsal the CPU?  How is time taken there?"""
+"""The device that runs the products, a GPU or in a rehearsal the CPU, and its clock."""
 
 import platform
 import re

@@ -1,4 +1,4 @@
-"""What is multiplied, and what is right?  Masks, random tensors, and the products in double precision."""
+"""Masks, random tensors and reference products in double precision."""
 
 import dataclasses
 

@@ -1,6 +1,6 @@
-"""How do the library's kernels run without a GPU?  Those in Triton in its interpreter, those in CUDA compiled by g++ as C++.
+"""Runs the library's kernels without a GPU: Triton's in its interpreter, those in CUDA as C++.
 
-To be imported before torch and Triton: what Triton interprets is decided when it is imported.
+Import it before torch and Triton: Triton decides at import what it interprets.
 """
 
 import subprocess

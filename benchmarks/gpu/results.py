@@ -1,4 +1,4 @@
-"""What has been measured?  Seconds and what became of every contender, from the journal."""
+"""Reads seconds and outcome of every contender from the journal."""
 
 from typing import Any
 

@@ -1,10 +1,14 @@
-"""Are the kernels for GPUs right, and how fast are they against cuDNN?  All of it in one call.
+"""Checks and times all GPU kernels against cuDNN, in one call.
 
-    python benchmarks/gpu/run.py --library libkeras_sparse_gpu.so --output results   # eight minutes, on a machine with a card
-    python benchmarks/gpu/run.py --tune --seconds 300                                # other tiles, warps and stages, by Triton's JIT
-    python benchmarks/gpu/run.py --rehearse --seconds 120                            # without a card: all of it runs, no number means anything
+    # eight minutes, on a machine with a GPU
+    python benchmarks/gpu/run.py --library libkeras_sparse_gpu.so --output results
+    # other tiles, warps and stages, by Triton's JIT
+    python benchmarks/gpu/run.py --tune --seconds 300
+    # without a GPU: everything runs, and no number means anything
+    python benchmarks/gpu/run.py --rehearse --seconds 120
 
-Needs PyTorch with CUDA; without --library also g++, nvcc and Triton. README.md beside this file says what is measured and how.
+Needs PyTorch with CUDA; without --library also g++, nvcc and Triton. README.md beside this file
+says what is measured, and how.
 """
 
 import argparse

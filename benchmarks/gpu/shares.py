@@ -1,4 +1,4 @@
-"""What share of a call does the structure of the mask take?  By PyTorch's profiler, which sees every kernel by its name."""
+"""Measures the share of a call that builds the structure of the mask, by PyTorch's profiler."""
 
 import torch
 from attempts import Outcome, Work, culprit_of, prepared

@@ -1,4 +1,4 @@
-"""How are the results written down?  Tables in Markdown: those of every layer, and the short ones that are printed last."""
+"""Writes the results as Markdown: tables of every layer, and short ones that are printed last."""
 
 from typing import Any
 

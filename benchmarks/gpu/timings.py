@@ -1,7 +1,8 @@
-"""How long does every product of every layer take, against the dense one?
+"""Times every product of every layer against the dense one.
 
-Contenders take turns in one process: the dense products, and every kernel at every density. The structure of the mask is built in each call.
-The result of each is checked at its full size, against PyTorch's in IEEE float32, before it is timed.
+Contenders take turns in one process: the dense products, and every kernel at every density. Each
+call builds the structure of its mask. Each result is first checked at full size, against
+PyTorch's in IEEE float32.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""What does compute-sanitizer say?  A few small checks under each of its tools, where it is installed and takes the card."""
+"""Runs a few small checks under the tools of compute-sanitizer, if it supports the GPU."""
 
 import os
 import re

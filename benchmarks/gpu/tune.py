@@ -1,7 +1,7 @@
-"""Which tiles, warps and stages suit this card best?  Triton's JIT compiles the two kernels that multiply, and runs them on the library's plans.
+"""Tries tiles, warps and stages on this GPU, with Triton's JIT and the library's plans.
 
-What is found belongs into TILES and the options of compile_block_kernels.py. The compiler is the Triton that is installed here, which need
-not be the one that made the library.
+Put the best into TILES and the options of compile_block_kernels.py. The installed Triton need not
+be the one that compiled the library.
 """
 
 import functools
