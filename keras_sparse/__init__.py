@@ -7,6 +7,7 @@
 
 from keras_sparse import density, layers, mask_update, schedules, scores
 from keras_sparse.agreement import Agreement, check_agreement
+from keras_sparse.backup import BackupAndRestore
 from keras_sparse.callbacks import UpdateMasks
 from keras_sparse.export import export
 from keras_sparse.momentum import momentum_of
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 __all__ = [
     "SET",
     "Agreement",
+    "BackupAndRestore",
     "CosineOverTraining",
     "CubicOverTraining",
     "GradualPruning",

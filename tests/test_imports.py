@@ -40,6 +40,7 @@ ORDER = [
     "compiled",
     "agreement",
     "callbacks",
+    "backup",
     "normalization",
     "layers",
     "sparsify",
@@ -67,7 +68,7 @@ TPU_CHECK = [
     "__init__",
 ]
 NUMPY_ONLY = ORDER[: ORDER.index("_keras")]
-DEPENDENCIES = {"keras", "numpy", "rich"}  # what the package needs, and may import at its top
+DEPENDENCIES = {"h5py", "keras", "numpy", "rich"}  # what the package needs, and may import at its top
 OPTIONAL = {"matplotlib", "tensorflow_model_optimization"}  # only inside of functions
 MAY_IMPORT_TENSORFLOW = {"_library", "gpu", "_gradients", "ops", "fused_sgd", "normalization", "export", "agreement"}  # the rest is the same on every backend
 

@@ -1,0 +1,332 @@
+"""BackupAndRestore survives a kill before any of its lines, and reads broken folders."""
+
+import inspect
+import itertools
+import os
+import shutil
+import sys
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from helpers import Interrupt, array, arrays, assert_same, compiled, fit, toy_data
+
+import keras_sparse as ks
+from keras_sparse import backup
+
+STEPS = 4  # batches of an epoch
+WEIGHTS, METADATA = "latest.weights.h5", "training_metadata.json"
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nobody catches it."""
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Its one weight is the number of epochs it was trained, its optimizer's steps belong to it."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model.compile(keras.optimizers.SGD(), "mse")
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def train_to(model, epochs):
+    model.set_weights([np.full((1, 1), epochs, "float32")])
+    model.optimizer.iterations.assign(epochs * STEPS)
+    model._initial_epoch = None
+
+
+def callback_of(model, folder, kind=ks.BackupAndRestore, **arguments):
+    callback = kind(str(folder), **arguments)
+    callback.set_params({"epochs": 9, "steps": STEPS})
+    callback.set_model(model)
+    return callback
+
+
+def back_up(model, folder, epochs, kind=ks.BackupAndRestore, **arguments):
+    """One backup; those before it look a minute older than they are."""
+    for path in folder.glob("*"):
+        status = path.stat()
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns - 60 * 10**9))
+    train_to(model, epochs)
+    callback_of(model, folder, kind, **arguments).on_epoch_end(epochs - 1)
+
+
+def resume(model, folder, **arguments):
+    """(epoch that `fit` would begin with, epochs that the weights were trained)."""
+    train_to(model, 0)
+    callback_of(model, folder, **arguments).on_train_begin()
+    return model._initial_epoch or 0, int(array(model.weights[0]).item())
+
+
+def killed_before(line, source, action):
+    """Runs the action; raises in it before this line, as counted, of a source file. False: it ended."""
+    left, path = line, inspect.getsourcefile(source)
+
+    def trace(frame, event, _):
+        nonlocal left
+        if frame.f_code.co_filename != path or frame.f_code.co_name in ("_temporary", "read"):
+            return None  # neither changes a file
+        left -= event == "line"
+        if left < 0:
+            raise Killed
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        action()
+    except Killed:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def tear(folder):
+    """What was not flushed is lost: files under temporary names are left in half."""
+    for path in folder.glob("new.*"):
+        os.truncate(path, path.stat().st_size // 2)
+
+
+def kills(model, folder, double, kind, action):
+    """Kills the action before each of its lines: yields the folder, backed up at epochs 1 and 2 before."""
+    for epoch in (1, 2):
+        back_up(model, folder / "before", epoch, kind, double_checkpoint=double)
+    for line in itertools.count():
+        shutil.copytree(folder / "before", folder / str(line))
+        killed = killed_before(line, inspect.getmodule(kind), lambda: action(folder / str(line)))  # noqa: B023
+        tear(folder / str(line))
+        yield folder / str(line)
+        if not killed:
+            break
+    assert line > 8
+
+
+# --- kills
+
+unclosed = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+KERAS_OWN, OURS = keras.callbacks.BackupAndRestore, ks.BackupAndRestore
+
+
+@unclosed
+@pytest.mark.parametrize("double", [False, True])
+def test_a_kill_before_any_line_of_a_backup_leaves_a_whole_one(model, tmp_path, double):
+    folders = kills(model, tmp_path, double, OURS, lambda folder: back_up(model, folder, 3, double_checkpoint=double))
+    seen = [resume(model, folder) for folder in folders]  # without a warning
+    assert seen == sorted(seen)  # the old backup up to some line, the new one from there on
+    assert set(seen) == {(2, 2), (3, 3)}
+
+
+@unclosed
+def test_a_kill_before_the_first_backup_begins_anew(model, tmp_path):
+    seen = []
+    for line in itertools.count():
+        folder = tmp_path / str(line)
+        killed = killed_before(line, backup, lambda: back_up(model, folder, 1))  # noqa: B023
+        tear(folder)
+        seen.append(resume(model, folder))
+        back_up(model, folder, 2)
+        assert resume(model, folder) == (2, 2)
+        if not killed:
+            break
+    assert seen == sorted(seen)
+    assert set(seen) == {(0, 0), (1, 1)}
+
+
+@unclosed
+@pytest.mark.filterwarnings("ignore:Resumed from:UserWarning")
+def test_a_kill_before_any_line_of_a_resume_changes_nothing(model, tmp_path):
+    def break_and_resume(folder):
+        (folder / WEIGHTS).write_bytes(b"")
+        resume(model, folder)
+
+    for folder in kills(model, tmp_path, True, OURS, break_and_resume):
+        assert resume(model, folder) == (1, 1)
+
+
+@pytest.mark.filterwarnings("ignore:No backup is whole:UserWarning")  # an epoch without weights
+def test_a_kill_while_the_folder_is_deleted_leaves_the_last_backup_or_none(model, tmp_path):
+    folders = list(kills(model, tmp_path, True, OURS, lambda folder: callback_of(model, folder).on_train_end()))
+    assert not folders[-1].exists()
+    seen = [resume(model, folder) for folder in folders]
+    assert seen == sorted(seen, reverse=True)
+    assert set(seen) == {(2, 2), (0, 0)}
+
+
+def test_every_file_is_flushed_before_it_is_renamed(model, tmp_path, monkeypatch):
+    done = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (done.append(("flush", os.fstat(file).st_ino)), fsync(file)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (done.append(("rename", os.stat(a).st_ino)), replace(a, b)))
+    folder = tmp_path / "backup"
+    for epoch in (1, 2):
+        back_up(model, folder, epoch, double_checkpoint=True)
+    renames = [index for index, (what, _) in enumerate(done) if what == "rename"]
+    assert len(renames) == 2 + 4
+    for index in renames:
+        assert done[index - 1] == ("flush", done[index][1])
+        assert done[index + 1] == ("flush", folder.stat().st_ino)
+    assert done[0] == ("flush", tmp_path.stat().st_ino)  # of the new folder's own name
+
+
+# --- broken folders
+
+
+@pytest.mark.parametrize("content", [b"", b'{"epoch": 2, "ba', b"[]", b"\xff"])
+def test_a_broken_metadata_file_loses_nothing(model, tmp_path, content):
+    back_up(model, tmp_path, 2)
+    (tmp_path / METADATA).write_bytes(content)
+    with pytest.warns(UserWarning, match="Resumed from .* at epoch 2: .*training_metadata.json is not whole"):
+        assert resume(model, tmp_path) == (2, 2)
+    assert resume(model, tmp_path) == (2, 2)  # mended, and without a warning
+
+
+@pytest.mark.parametrize("kind", [OURS, KERAS_OWN])
+@pytest.mark.parametrize("bytes_left", [0, 100, -1])
+def test_broken_weights_give_way_to_the_older_backup(model, tmp_path, kind, bytes_left):
+    for epoch in (1, 2):
+        back_up(model, tmp_path, epoch, kind, double_checkpoint=True)
+    os.truncate(tmp_path / WEIGHTS, bytes_left % (tmp_path / WEIGHTS).stat().st_size)
+    with pytest.warns(UserWarning, match="bkp at epoch 1: .*latest.weights.h5 is not whole"):
+        assert resume(model, tmp_path) == (1, 1)
+    assert resume(model, tmp_path) == (1, 1)
+
+
+def test_missing_weights_give_way_to_the_older_backup(model, tmp_path):
+    for epoch in (1, 2):
+        back_up(model, tmp_path, epoch, double_checkpoint=True)
+    (tmp_path / WEIGHTS).unlink()
+    with pytest.warns(UserWarning, match="latest.weights.h5 is missing"):
+        assert resume(model, tmp_path) == (1, 1)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_broken_weights_without_an_older_backup_begin_anew(model, tmp_path, missing):
+    back_up(model, tmp_path, 2)
+    (tmp_path / WEIGHTS).unlink() if missing else (tmp_path / WEIGHTS).write_bytes(b"\x89HDF")
+    with pytest.warns(UserWarning, match="training begins anew: .*latest.weights.h5 is"):
+        assert resume(model, tmp_path) == (0, 0)
+
+
+def test_weights_of_another_model_are_an_error(model, tmp_path):
+    back_up(model, tmp_path, 2)
+    other = keras.Sequential([keras.Input((1,)), keras.layers.Dense(3, use_bias=False)])
+    other.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="shape"):
+        callback_of(other, tmp_path).on_train_begin()
+    assert resume(model, tmp_path) == (2, 2)
+
+
+def test_a_file_that_may_not_be_read_is_an_error_and_not_a_new_training(model, tmp_path, monkeypatch):
+    back_up(model, tmp_path, 2)
+
+    def refuse(*arguments):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(h5py, "File", refuse)
+    with pytest.raises(PermissionError):
+        resume(model, tmp_path)
+
+
+# --- folders of Keras' own callback
+
+
+@unclosed
+@pytest.mark.filterwarnings("ignore:Resumed from:UserWarning")
+@pytest.mark.parametrize("double", [False, True])
+def test_a_folder_of_keras_is_read_whenever_keras_was_killed(model, tmp_path, double):
+    folders = kills(model, tmp_path, double, KERAS_OWN, lambda folder: back_up(model, folder, 3, KERAS_OWN, double_checkpoint=double))
+    seen = {resume(model, folder) for folder in folders}
+    assert {(2, 2), (3, 3)} <= seen <= {(1, 1), (2, 2), (3, 3)}
+
+
+def test_an_empty_metadata_file_of_keras_gives_way_to_the_older_backup(model, tmp_path):
+    for epoch in (1, 2):
+        back_up(model, tmp_path, epoch, KERAS_OWN, double_checkpoint=True)
+    (tmp_path / METADATA).write_bytes(b"")
+    with pytest.warns(UserWarning, match="bkp at epoch 1: .*training_metadata.json is not whole"):
+        assert resume(model, tmp_path) == (1, 1)
+
+
+@pytest.mark.parametrize("steps", [STEPS, None])
+def test_weights_without_an_epoch_are_not_lost(model, tmp_path, steps):
+    back_up(model, tmp_path, 2, keras.callbacks.BackupAndRestore)
+    (tmp_path / METADATA).write_bytes(b"")
+    train_to(model, 0)
+    callback = callback_of(model, tmp_path)
+    callback.params["steps"] = steps
+    with pytest.warns(UserWarning, match="training_metadata.json is not whole"):
+        callback.on_train_begin()
+    assert array(model.weights[0]) == 2
+    assert model._initial_epoch == (2 if steps else 0)
+
+
+def test_keras_reads_what_we_write(model, tmp_path):
+    back_up(model, tmp_path, 2)
+    train_to(model, 0)
+    callback_of(model, tmp_path, keras.callbacks.BackupAndRestore).on_train_begin()
+    assert (model._initial_epoch, array(model.weights[0])) == (2, 2)
+    back_up(model, tmp_path, 3, keras.callbacks.BackupAndRestore)
+    assert resume(model, tmp_path) == (3, 3)
+
+
+# --- in `fit`
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_a_resumed_training_is_the_undisturbed_one(tmp_path, ours_first):
+    def run(*further):
+        keras.utils.set_random_seed(1)
+        model = compiled()
+        callbacks = [ks.UpdateMasks(), ks.BackupAndRestore(tmp_path)]
+        try:
+            fit(model, *(callbacks if ours_first else callbacks[::-1]), *further, epochs=5)
+        except KeyboardInterrupt:
+            return None
+        return arrays(model.optimizer.variables) + model.get_weights()
+
+    undisturbed = run()
+    assert run(Interrupt(1, 1)) is None
+    assert run(Interrupt(3, 1)) is None
+    assert_same(run(), undisturbed)
+
+
+@pytest.mark.backend
+def test_a_training_killed_twice_within_an_epoch_resumes_that_epoch(tmp_path):
+    epochs = []
+    note = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epochs.append(epoch))
+    for interruption in (Interrupt(2, 2), Interrupt(2, 1), note):
+        keras.utils.set_random_seed(1)
+        model, ours = compiled(), [ks.UpdateMasks(), ks.BackupAndRestore(tmp_path, save_freq=1)]
+        if interruption is note:
+            fit(model, *ours, note, epochs=4)
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                fit(model, *ours, interruption, epochs=4)
+    assert epochs == [2, 3]
+
+
+def test_a_further_fit_does_not_skip_the_epochs_of_the_one_before(tmp_path):
+    for epochs in (2, 3):
+        model = compiled()
+        fit(model, ks.UpdateMasks(), ks.BackupAndRestore(tmp_path, delete_checkpoint=False), epochs=epochs)
+    assert len(fit(model, ks.UpdateMasks(), epochs=2).epoch) == 2
+    shutil.rmtree(tmp_path)
+    assert len(fit(model, keras.callbacks.BackupAndRestore(tmp_path), epochs=1, data=toy_data()).epoch) == 1
+
+
+# --- arguments
+
+
+def test_remote_folders_are_refused():
+    with pytest.raises(ValueError, match="`backup_dir` must be a local folder.*Received: backup_dir=gs://bucket/run"):
+        ks.BackupAndRestore("gs://bucket/run")
+
+
+def test_it_takes_the_arguments_of_keras():
+    ours, theirs = (inspect.signature(kind).parameters for kind in (ks.BackupAndRestore, keras.callbacks.BackupAndRestore))
+    assert [(p.name, p.default) for p in ours.values()] == [(p.name, p.default) for p in theirs.values()]
