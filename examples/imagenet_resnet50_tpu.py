@@ -101,7 +101,7 @@ def main() -> None:
         batches, validation = training_batches(arguments.data, *shape), validation_batches(arguments.data, *shape)
     output = arguments.output
     output.mkdir(parents=True, exist_ok=True)
-    callbacks = [ks.UpdateMasks(), keras.callbacks.BackupAndRestore(output / "backup"), keras.callbacks.CSVLogger(output / "log.csv", append=True)]
+    callbacks = [ks.UpdateMasks(), ks.BackupAndRestore(output / "backup"), keras.callbacks.CSVLogger(output / "log.csv", append=True)]
     verbose = 1 if sys.stdout.isatty() else 2
     model.fit(batches, epochs=recipe.epochs, steps_per_epoch=recipe.steps, validation_data=validation, callbacks=callbacks, verbose=verbose, shuffle=False)
     ks.summary(model)

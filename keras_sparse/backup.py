@@ -39,7 +39,7 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
     >>> import numpy as np, tempfile
     >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
     >>> model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
-    >>> callbacks = [UpdateMasks(density=0.25), BackupAndRestore(tempfile.mkdtemp())]
+    >>> callbacks = [ks.UpdateMasks(density=0.25), ks.BackupAndRestore(tempfile.mkdtemp())]
     >>> log = model.fit(np.ones((8, 8)), np.ones((8, 4)), epochs=2, verbose=0, callbacks=callbacks)
     """
 
