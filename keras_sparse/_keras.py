@@ -117,6 +117,15 @@ def is_eager() -> bool:
     return bool(tf.executing_eagerly())
 
 
+def in_control_flow() -> bool:
+    """Is TensorFlow tracing a branch of ``cond``, or a loop?"""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    from keras.src.utils.module_utils import tensorflow as tf
+
+    return not tf.executing_eagerly() and type(tf.compat.v1.get_default_graph()).__name__ != "FuncGraph"
+
+
 def host_scope() -> contextlib.AbstractContextManager[Any]:
     """Variables and operations of its body are on the CPU, where TensorFlow has a GPU and no strategy places them."""
     if keras.backend.backend() != "tensorflow":

@@ -38,19 +38,11 @@ def largest_density(shape: tuple[int, ...], positions: Any) -> Any:
 
     Args:
         shape: of the kernel.
-        positions: outputs of one channel in a batch: batch * height * width, or the rows of a matrix; int or float tensor.
+        positions: outputs of one channel in a batch: batch * height * width, or the rows of a matrix; a number, a
+            float tensor, or infinity.
 
     >>> largest_density((3, 3, 64, 64), 128), round(largest_density((1024, 1024), 8), 3)
     (0.275, 0.029)
     """
-    return DENSITY_OF_MANY[kind_of(shape)] * positions / (positions + HALF_OF_IT_AT)
-
-
-def why_too_dense(shape: tuple[int, ...], density: float) -> str | None:
-    """Why a kernel of this shape is not worth the custom op at this density, however large the batch, or None.
-
-    >>> why_too_dense((3, 3, 16, 32), 0.625)
-    'density 0.62 is above 0.55'
-    """
-    limit = DENSITY_OF_MANY[kind_of(shape)]
-    return f"density {density:.2f} is above {limit:g}" if density > limit else None
+    many = DENSITY_OF_MANY[kind_of(shape)]
+    return many if positions is math.inf else many * positions / (positions + HALF_OF_IT_AT)

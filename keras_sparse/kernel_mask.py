@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_sparse._keras import Saveable, eager_scope, host_scope, is_eager, to_float32, to_numpy
+from keras_sparse._masked_gradient import with_masked_gradient
 from keras_sparse.blocks import BlockShape, check_divisible
 
 
@@ -103,6 +104,10 @@ class KernelMask(Saveable):
     def density(self) -> float:
         """Active / all weights of the kernel."""
         return float(to_numpy(self.mask).mean())
+
+    def with_masked_gradient(self, kernel: Any) -> Any:
+        """The kernel, a tensor, whose gradient leaves out missing weights unless they are wanted."""
+        return with_masked_gradient(kernel, self.mask, self.dense_weight_gradient)
 
     def want_dense_weight_gradient(self, wanted: bool) -> None:
         """Says whether missing weights get a gradient; writes only what is new."""

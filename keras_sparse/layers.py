@@ -1,7 +1,7 @@
 """Which layers skip their missing weights?  SparseConv2D and SparseDense: Keras' layers with a mask that they know of."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,10 +9,9 @@ import numpy as np
 from keras import ops
 
 from keras_sparse import ops as sparse_ops
-from keras_sparse._keras import host_scope
+from keras_sparse._keras import host_scope, to_numpy
 from keras_sparse.blocks import BlockShape, check_block_shape
-from keras_sparse.break_even import largest_density, why_too_dense, why_too_small
-from keras_sparse.gpu import has_gpu, largest_density_on_gpu, why_not_faster
+from keras_sparse.choice import Choice, Product, choose
 from keras_sparse.kernel_mask import KernelMask
 from keras_sparse.normalization import FusedBatchNormalization
 
@@ -82,56 +81,96 @@ class SparseLayer(keras.layers.Layer):
 
     # --- who computes
 
-    def why_stock(self) -> str | None:
-        """Why the stock operation computes this layer, at the mask's present density; None where the custom op does."""
-        never = self._why_never()
-        if never is not None or self.implementation != "auto":
-            return never
-        shape, density = self.kernel_mask.shape, self.kernel_mask.density()
-        return why_not_faster(shape, self.compute_dtype, self.block_shape, density) if has_gpu() else why_too_dense(shape, density)
+    def why_stock(self, input_shape: Sequence[int | None] | None = None) -> str | None:
+        """Why the stock operation computes this layer, at the mask's present density; None where the custom op does.
+
+        Args:
+            input_shape: shape of the inputs, batch included: small ones are not worth the custom op. None, for the
+                shape or a size in it: very many.
+        """
+        if self._is_settled():
+            return self._why_never()
+        return self._choice(input_shape).why_stock(float(to_numpy(self.kernel_mask.mask_density)))
+
+    def runs_as(self, input_shape: Sequence[int | None] | None = None) -> str:
+        """What computes inputs of this shape now: ``"custom op"``, or ``"stock: "`` and the reason.
+
+        Args:
+            input_shape: as for ``why_stock``.
+
+        >>> layer = SparseDense(16, implementation="stock")
+        >>> layer.build((None, 32))
+        >>> layer.runs_as((128, 32))
+        'stock: implementation="stock"'
+        """
+        why = self.why_stock(input_shape)
+        return "custom op" if why is None else f"stock: {why}"
 
     @property
     def implementation_used(self) -> str:
-        """``"custom_op"`` or ``"stock"``, at the mask's present density."""
+        """``"custom_op"`` or ``"stock"``, for large batches and at the mask's present density."""
         return "custom_op" if self.why_stock() is None else "stock"
+
+    def _is_settled(self) -> bool:
+        """Does one implementation compute this layer, whatever the density of its mask?"""
+        return self.implementation != "auto" or self._why_never() is not None
 
     def _why_never(self) -> str | None:
         """Why the custom op can never compute this layer, whatever the density, or None."""
         why = 'implementation="stock"' if self.implementation == "stock" else self._why_not_this_layer()
         if why is not None or self.implementation != "auto" or not self.built:
             return why
-        return why_not_faster(self.kernel_mask.shape, self.compute_dtype, self.block_shape) if has_gpu() else why_too_small(self.kernel_mask.shape)
+        return self._choice().never
 
     def _why_not_this_layer(self) -> str | None:
         raise NotImplementedError(f"{type(self).__name__} must say what the custom op does not do.")
 
-    def _compute(self, sparse_op: Callable[..., Any], inputs: Any, kernel: Any, **options: Any) -> Any:
-        """``sparse_op`` of ``keras_sparse.ops``, by the implementation that is right now."""
-        kernel, mask = map(ops.copy, (kernel, self.mask))  # tensors, read once
-        with host_scope():
-            wanted = ops.copy(self.dense_weight_gradient)
-        options = {**options, "dense_weight_gradient": wanted, "name": self.name, "block_shape": self.block_shape}
+    def _choice(self, input_shape: Sequence[Any] | None = None) -> Choice:
+        """Up to which density the custom op computes inputs of this shape: numbers, tensors, or None for very many."""
+        positions = math.inf
+        if input_shape is not None:
+            positions = math.prod(math.inf if size is None else size for size in self._output_sizes(input_shape))
+        return choose(Product(self.kernel_mask.shape, self.compute_dtype, self.block_shape, positions))
 
-        def run(implementation: str) -> Any:
-            return sparse_op(inputs, kernel, mask, implementation=implementation, **options)
+    def _output_sizes(self, input_shape: Sequence[Any]) -> list[Any]:
+        """Batch and other sizes of the outputs, without their channels."""
+        return list(input_shape[:-1])
 
-        if self._why_never() is not None:
-            return run("stock")
-        if self.implementation == "custom_op":
-            return run("custom_op")
-        largest = self._largest_density(inputs)
+    def _compute(self, inputs: Any, kernel: Any) -> Any:
+        """The product of inputs and kernel, by the implementation that is right now."""
+        kernel = ops.copy(kernel)  # a tensor, read once
+
+        def stock() -> Any:
+            return self._stock(inputs, self.kernel_mask.with_masked_gradient(kernel))
+
+        def custom_op() -> Any:
+            return self._custom_op(inputs, kernel)
+
+        if self._is_settled():
+            return custom_op() if self.implementation == "custom_op" else stock()
+        sizes = [ops.cast(n, "float32") if ops.is_tensor(n) else n for n in ops.shape(inputs)]
+        largest = self._choice(sizes).break_even
         with host_scope():
             is_worth_it = ops.less_equal(self.kernel_mask.mask_density, largest)  # at run time: no retracing when masks change
-        return ops.cond(is_worth_it, lambda: run("custom_op"), lambda: run("stock"))
+        return ops.cond(is_worth_it, custom_op, stock)
 
-    def _largest_density(self, inputs: Any) -> Any:
-        """The density up to which the custom op is faster for these inputs."""
-        if has_gpu():
-            return largest_density_on_gpu(self.kernel_mask.shape, self.compute_dtype, self.block_shape)
-        batch, *size = ops.shape(inputs)[:-1]
-        strides = getattr(self, "strides", [1] * len(size))
-        positions = [batch, *((n + stride - 1) // stride for n, stride in zip(size, strides, strict=True))]
-        return largest_density(self.kernel_mask.shape, math.prod(ops.cast(n, "float32") if ops.is_tensor(n) else n for n in positions))
+    def _stock(self, inputs: Any, kernel: Any) -> Any:
+        """The product as the Keras layer computes it."""
+        raise NotImplementedError(f"{type(self).__name__} must say what the Keras layer computes.")
+
+    def _custom_op(self, inputs: Any, kernel: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must call its custom op.")
+
+    def _op_options(self) -> dict[str, Any]:
+        """What all functions of ``keras_sparse.ops`` are told by a layer that runs the custom op."""
+        with host_scope():
+            wanted = ops.copy(self.dense_weight_gradient)
+        return {
+            "dense_weight_gradient": wanted,
+            "implementation": "custom_op",
+            "name": self.name,
+            "block_shape": self.block_shape,
+        }
 
     # --- as a Keras layer
 
@@ -177,8 +216,20 @@ class SparseConv2D(SparseLayer, keras.layers.Conv2D):
     """
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
-        options = {"strides": self.strides, "padding": self.padding, "data_format": self.data_format, "dilation_rate": self.dilation_rate}
-        return self._compute(sparse_ops.sparse_conv2d, inputs, kernel, **options)
+        return self._compute(inputs, kernel)
+
+    def _stock(self, inputs: Any, kernel: Any) -> Any:
+        return super().convolution_op(inputs, kernel)
+
+    def _custom_op(self, inputs: Any, kernel: Any) -> Any:
+        options = {"strides": self.strides, "padding": self.padding, "data_format": self.data_format, **self._op_options()}
+        return sparse_ops.sparse_conv2d(inputs, kernel, ops.copy(self.mask), **options)
+
+    def _output_sizes(self, input_shape: Sequence[Any]) -> list[Any]:
+        batch, *sizes = input_shape[:-1]  # the custom op is for channels last, without dilation
+        lost = [0 if self.padding == "same" else taps - 1 for taps in self.kernel_size]
+        pairs = zip(sizes, self.strides, lost, strict=True)
+        return [batch, *(None if n is None else (n - gone + stride - 1) // stride for n, stride, gone in pairs)]
 
     def _why_not_this_layer(self) -> str | None:
         return sparse_ops.why_stock_conv2d(self.compute_dtype, self.data_format, self.dilation_rate, self.groups, self.block_shape)
@@ -194,11 +245,16 @@ class SparseDense(SparseLayer, keras.layers.Dense):
     """
 
     def call(self, inputs: Any, training: Any = None) -> Any:
-        inputs = ops.convert_to_tensor(inputs, sparse=False)
-        outputs = self._compute(sparse_ops.sparse_matmul, inputs, self.kernel)
+        outputs = self._compute(ops.convert_to_tensor(inputs), self.kernel)
         if self.bias is not None:
             outputs = ops.add(outputs, self.bias)
         return outputs if self.activation is None else self.activation(outputs)
+
+    def _stock(self, inputs: Any, kernel: Any) -> Any:
+        return ops.matmul(inputs, kernel)
+
+    def _custom_op(self, inputs: Any, kernel: Any) -> Any:
+        return sparse_ops.sparse_matmul(inputs, kernel, ops.copy(self.mask), **self._op_options())
 
     def _why_not_this_layer(self) -> str | None:
         return sparse_ops.why_stock_matmul(self.compute_dtype, self.block_shape)

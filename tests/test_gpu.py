@@ -6,7 +6,7 @@ import pytest
 from oracle import needs_ops
 
 import keras_sparse as ks
-from keras_sparse import gpu, layers, ops
+from keras_sparse import choice, gpu, ops
 
 pytestmark = [needs_ops]
 MEASURED = [
@@ -26,7 +26,7 @@ MEASURED = [
 @pytest.fixture
 def h200(monkeypatch):
     """A GPU whose kernels have been built, and measured as MEASURED says."""
-    for module in (gpu, ops, layers):
+    for module in (gpu, ops, choice):
         monkeypatch.setattr(module, "has_gpu", lambda: True)
     monkeypatch.setattr(gpu, "_compute_capability", lambda: "9.0")
     monkeypatch.setattr(gpu, "_measured", lambda: MEASURED)

@@ -258,6 +258,26 @@ def test_the_graph_runs_what_the_layer_says(implementation):
 
 
 @available
+@pytest.mark.parametrize("batch_is_known", [True, False])
+@pytest.mark.parametrize("make", [lambda: ks.layers.SparseConv2D(16, 3, strides=2), lambda: ks.layers.SparseDense(16)])
+def test_the_graph_runs_what_the_layer_says_of_a_batch(make, batch_is_known, monkeypatch):
+    import tensorflow as tf
+
+    sizes, layer = (2, 2, 64) if isinstance(make(), ks.layers.SparseDense) else (5, 5, 64), make()
+    layer.build((None, *sizes))
+    layer.set_mask(random_mask(layer.mask.shape, 0.1))
+    monkeypatch.setattr(layer, "_stock", lambda inputs, kernel, stock=layer._stock: stock(inputs, kernel) + 1e6)
+    function, ran = tf.function(layer, autograph=False), []
+    if not batch_is_known:
+        function = function.get_concrete_function(tf.TensorSpec((None, *sizes)))
+    for batch in (1, 8, 128):
+        is_stock = array(function(tf.zeros((batch, *sizes)))).max() > 1e5
+        ran.append(layer.runs_as((batch, *sizes)))
+        assert ran[-1].startswith("stock: density 0.") == is_stock
+    assert ran[-1] == "custom op" != ran[0]
+
+
+@available
 def test_few_channels_are_not_worth_the_custom_op():
     layer = ks.layers.SparseConv2D(64, 3)
     layer.build((None, 8, 8, 3))

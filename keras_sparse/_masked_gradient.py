@@ -1,0 +1,57 @@
+"""A kernel as it is, whose gradient is masked: what a sparse layer multiplies by where the stock operation computes.
+
+Missing weights are 0 in the kernel, so the product needs no mask, and nothing is computed of it before a gradient is.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_sparse._keras import host_scope, in_control_flow
+
+
+def with_masked_gradient(kernel: Any, mask: Any, is_dense: Any) -> Any:
+    """The same values. The gradient is 0 where the mask is False, unless ``is_dense`` is True when it is computed.
+
+    Args:
+        kernel: float tensor.
+        mask: bool variable or tensor of its shape.
+        is_dense: bool scalar variable or tensor.
+    """
+    if keras.backend.backend() == "tensorflow":
+        return _on_tensorflow(kernel, mask, is_dense)
+    if keras.backend.backend() == "jax":
+        return _on_jax(kernel, mask, is_dense)
+    passes = kernel * ops.cast(ops.logical_or(mask, is_dense), kernel.dtype)
+    return passes + ops.stop_gradient(kernel - passes)
+
+
+def _on_tensorflow(kernel: Any, mask: Any, is_dense: Any) -> Any:
+    """A prediction has no operation more than that of the Keras layer: mask and switch are read by the gradient.
+
+    Only within a branch of ``cond`` they are read by the branch: the gradient of a branch may not read variables.
+    """
+
+    def read() -> tuple[Any, Any]:
+        with host_scope():
+            wanted = ops.copy(is_dense)
+        return ops.copy(mask), wanted
+
+    early = read() if in_control_flow() else None
+
+    def gradient(dense: Any) -> Any:
+        active, wanted = early or read()
+        return ops.cond(wanted, lambda: dense, lambda: ops.where(active, dense, ops.zeros_like(dense)))
+
+    return ops.custom_gradient(lambda same: (ops.copy(same), gradient))(kernel)
+
+
+def _on_jax(kernel: Any, mask: Any, is_dense: Any) -> Any:
+    """Mask and switch are read now: a gradient is computed outside of the scope in which variables are tracers."""
+    passes = ops.logical_or(mask, is_dense)
+
+    def gradient(dense: Any) -> Any:
+        return ops.where(passes, dense, ops.zeros_like(dense))
+
+    return ops.custom_gradient(lambda same: (same, gradient))(kernel)
