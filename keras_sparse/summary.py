@@ -1,20 +1,32 @@
-"""Which layers are how sparse, and what does it save?  ``summary(model)`` as a table, a dict or JSON."""
+"""``summary(model)``: which layers are how sparse, and what it saves, as a table, a dict or JSON."""
 
 import json
+import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
-from rich.console import Console
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
-from keras_sparse._keras import check_keras_3, to_float32
+from keras_sparse._keras import check_keras_3, layers_of, to_float32
 from keras_sparse.compiled import sparse_momentum_of
 from keras_sparse.initial_masks import reconcile
+from keras_sparse.kernel_axes import (
+    dead_channels,
+    frozen_kernels,
+    input_axes,
+    output_axes,
+    owners_of_weights,
+)
 from keras_sparse.kernel_mask import kernel_mask_of
-from keras_sparse.kernel_use import dead_channels, input_axes, output_axes, owners_of_weights, uses_per_example
 from keras_sparse.layers import SparseLayer
+from keras_sparse.multiply_adds import MultiplyAdds, count_multiply_adds
 from keras_sparse.selection import Selection
 from keras_sparse.sparsify import has_sparse_layers, mask_of
 
@@ -27,29 +39,51 @@ COLUMNS = {
     "dead\ninputs": "dead_inputs",
     "dead\noutputs": "dead_outputs",
 }
-WIDTH_OF_A_LOG = 120  # columns of text where there is no terminal to ask
-WIDTH_OF_KERNELS = 30  # and more of them where the table says which kernel runs
+WIDTH_OF_A_LOG = 150  # columns of text where there is no terminal to ask
+WIDTH_OF_RUNS_AS = 16  # at least
+UNLIMITED = 10_000
+MARGIN = 4  # the edges of a table, which its measure leaves out
+NARROW_COLUMNS = {
+    "weights": "weights",
+    "density": "density",
+    "mul-adds\ndense": "multiply_adds_dense",
+    "mul-adds\nsparse": "multiply_adds_sparse",
+}
+Masked = tuple[Any, np.ndarray]
 
 
-def summary(model: keras.Model, output: str = "table", input_shape: Any = None) -> Any:
-    """Per masked weight: shape, weights, active ones, density, multiply-adds of one example, dead channels; and totals.
+def summary(
+    model: keras.Model,
+    output: str = "table",
+    input_shape: Any = None,
+    batch: int | None = None,
+) -> Any:
+    """Per masked weight: shape, density, multiply-adds of one example, dead channels; and totals of the model.
 
-    A model without a SparseMomentum optimizer is described by the zeros in its kernels.
+    A model without a SparseMomentum optimizer is described by the masks of its sparse layers and the zeros in its kernels.
+    Kernels of frozen layers have rows, too; those that ``dense=`` leaves out have none. Nothing of the model is changed.
 
     Args:
         model: a built Keras model.
         output: ``"table"`` prints and returns None; ``"dict"`` returns a dict, ``"json"`` the same as a string.
-        input_shape: of one batch, e.g. (None, 32, 32, 3), for models that do not know theirs; without it the
-            multiply-adds of such a model are None.
+        input_shape: as Keras has it, with the batch or without, e.g. (None, 32, 32, 3); a list or dict of them for several
+            inputs. Only for models that do not know theirs, as with sequences of any length.
+        batch: examples in a batch, for ``"runs_as"``. None: what runs at any batch is said with its condition.
 
     Returns:
         ``{"layers": [{"weight": path, "shape": [...], "weights": int, "active": int, "density": float,
         "multiply_adds_dense": int | None, "multiply_adds_sparse": int | None, "dead_inputs": int, "dead_outputs": int}, ...],
-        "total": {...}}`` where the total's ``density`` is active / all masked weights, and ``other_weights`` counts the rest.
-        If the model has sparse layers each weight has a ``"kernel"``, too: ``"custom op"``, or ``"stock: "`` and why.
+        "total": {...}}``. None: not known, and ``"why_unknown"`` of the total says why.
+
+        The total's ``density`` is active / all weights of the rows, and ``other_weights`` counts the rest. Its
+        multiply-adds are those of the whole model, ``other_multiply_adds`` of weights without a row, and of no
+        weights (attention), included.
+
+        A row of a frozen layer has ``"frozen": True``. If the model has sparse layers each row has ``"runs_as"``:
+        ``"custom op"``, or ``"stock: "`` and why.
 
     Raises:
-        ValueError: a model without weights, or an unknown output.
+        ValueError: a model without weights, an unknown output, an ``input_shape`` or ``batch`` that does not fit.
 
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, kernel_initializer="ones")])
     >>> summary(model, "dict")["total"]["multiply_adds_dense"]
@@ -58,78 +92,168 @@ def summary(model: keras.Model, output: str = "table", input_shape: Any = None) 
     check_keras_3(model, "model")
     if output not in ("table", "dict", "json"):
         raise ValueError(f'`output` must be "table", "dict" or "json". Received: output={output!r}')
+    if batch is not None and (not isinstance(batch, int) or isinstance(batch, bool) or batch < 1):
+        raise ValueError(f"`batch` must be a positive integer. Received: batch={batch!r}")
     if not model.weights:
         raise ValueError(f"`model` has no weights yet: build it, or call it on a batch of data. Received: model={model.name}")
-    described = _describe(model, input_shape)
+    described = _describe(model, input_shape, batch)
     if output == "table":
-        width = WIDTH_OF_A_LOG + WIDTH_OF_KERNELS * ("kernel" in described["layers"][0])
-        Console(width=None if sys.stdout.isatty() else width).print(_table(model.name, described))
+        _print(model.name, described)
         return None
     return described if output == "dict" else json.dumps(described, indent=2)
 
 
-def _describe(model: keras.Model, input_shape: Any) -> dict[str, Any]:
-    owners, uses = owners_of_weights(model), uses_per_example(model, input_shape)
-    masked, has_kernels = _masked_weights(model), has_sparse_layers(model)
-    layers = [_describe_weight(v, mask, owners[id(v)], uses) | ({"kernel": _kernel(owners[id(v)])} if has_kernels else {}) for v, mask in masked]
-    total: dict[str, Any] = {}
-    for key in ("weights", "active", "multiply_adds_dense", "multiply_adds_sparse", "dead_inputs", "dead_outputs"):
-        values = [layer[key] for layer in layers]
-        total[key] = None if None in values else sum(values)
-    total["density"] = total["active"] / total["weights"]
-    total["other_weights"] = model.count_params() - total["weights"]
-    return {"layers": layers, "total": total}
+def _describe(model: keras.Model, input_shape: Any, batch: int | None) -> dict[str, Any]:
+    sparse = [layer for layer in layers_of(model) if isinstance(layer, SparseLayer)]
+    counted = count_multiply_adds(model, input_shape, batch, sparse)
+    owners, masked = owners_of_weights(model), _masked_weights(model)
+    rows = [_describe_weight(v, mask, owners[id(v)], counted) for v, mask in masked]
+    if has_sparse_layers(model):
+        for row, (v, _) in zip(rows, masked, strict=True):
+            row["runs_as"] = _runs_as(owners[id(v)], counted, batch)
+    return {"layers": rows, "total": _total(model, masked, rows, counted)}
 
 
-def _masked_weights(model: keras.Model) -> list[tuple[Any, np.ndarray]]:
+def _masked_weights(model: keras.Model) -> list[Masked]:
+    """Weights with their masks: the optimizer's, or those it would choose; and kernels of frozen layers."""
     optimizer = sparse_momentum_of(model)
     if optimizer is not None and optimizer.built:
-        variables, masks = optimizer.masked_variables, optimizer.masks
-        fitting = reconcile(list(masks), [to_float32(variable) for variable in variables], list(masks.values()))
-        return list(zip(variables, fitting, strict=True))
-    variables = model.trainable_variables
-    chosen = [variables[i] for i in Selection().select(variables, model)]
-    return [(v, to_float32(v) != 0 if kernel_mask_of(v) is None else mask_of(v)) for v in chosen]
+        variables = optimizer.masked_variables
+        masks = optimizer.masks
+        values = [to_float32(variable) for variable in variables]
+        fitting = reconcile(list(masks), values, list(masks.values()))
+        found = list(zip(variables, fitting, strict=True))
+    else:
+        trainable = model.trainable_variables
+        chosen = [trainable[i] for i in Selection().select(trainable, model)] if trainable else []
+        found = [(v, _mask_of(v)) for v in chosen]
+    known = {id(v) for v, _ in found}
+    return found + [(v, _mask_of(v)) for v in frozen_kernels(model) if id(v) not in known]
 
 
-def _kernel(layer: keras.layers.Layer) -> str:
-    """Which kernel computes this layer, and why if it is the stock one."""
-    why = layer.why_stock() if isinstance(layer, SparseLayer) else "not a sparse layer"
-    return "custom op" if why is None else f"stock: {why}"
+def _mask_of(variable: Any) -> np.ndarray:
+    return to_float32(variable) != 0 if kernel_mask_of(variable) is None else mask_of(variable)
 
 
-def _describe_weight(variable: Any, mask: np.ndarray, layer: keras.layers.Layer, uses: dict[int, int] | None) -> dict[str, Any]:
-    active, used = int(np.count_nonzero(mask)), None if uses is None else uses.get(id(layer))
-    return {
+def _describe_weight(variable: Any, mask: np.ndarray, layer: keras.layers.Layer, counted: MultiplyAdds) -> dict[str, Any]:
+    active, dense = int(np.count_nonzero(mask)), counted.of_weights[id(variable)]
+    row = {
         "weight": variable.path,
         "shape": [int(n) for n in variable.shape],
         "weights": mask.size,
         "active": active,
         "density": active / mask.size,
-        "multiply_adds_dense": None if used is None else used * mask.size,
-        "multiply_adds_sparse": None if used is None else used * active,
+        "multiply_adds_dense": dense,
+        "multiply_adds_sparse": None if dense is None else dense * active // mask.size,
         "dead_inputs": dead_channels(mask, input_axes(layer, mask.ndim)),
         "dead_outputs": dead_channels(mask, output_axes(layer, mask.ndim)),
     }
+    return row if variable.trainable else row | {"frozen": True}
 
 
-def _table(name: str, described: dict[str, Any]) -> Table:
-    total = described["total"]
-    table = Table(title=f"Sparsity of {name!r}", show_footer=True, caption=f"{total['other_weights']:,} other weights are dense")
-    table.add_column("weight", footer="total", overflow="fold")
-    table.add_column("shape")
-    for header, key in COLUMNS.items():
-        table.add_column(header, footer=_cell(total[key]), justify="right")
-    if "kernel" in described["layers"][0]:
-        table.add_column("kernel", overflow="fold")
-    for layer in described["layers"]:
-        path = layer["weight"].removeprefix(f"{name}/")
-        kernel = [layer["kernel"]] if "kernel" in layer else []
-        table.add_row(path, "x".join(map(str, layer["shape"])), *(_cell(layer[key]) for key in COLUMNS.values()), *kernel)
+def _total(model: keras.Model, masked: Sequence[Masked], rows: Sequence[dict[str, Any]], counted: MultiplyAdds) -> dict[str, Any]:
+    described = {id(v) for v, _ in masked}
+    others = [number for key, number in counted.of_weights.items() if key not in described]
+    other = _sum([*others, counted.other])
+    total: dict[str, Any] = {key: _sum([row[key] for row in rows]) for key in COLUMNS.values() if key != "density"}
+    for key in ("multiply_adds_dense", "multiply_adds_sparse"):
+        total[key] = _sum([total[key], other])
+    total["density"] = total["active"] / total["weights"] if rows else 1.0
+    total["other_weights"] = model.count_params() - total["weights"]
+    total["other_multiply_adds"] = other
+    if counted.why_unknown is not None:
+        total["why_unknown"] = counted.why_unknown
+    return total
+
+
+def _sum(numbers: Sequence[int | None]) -> int | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known) if len(known) == len(numbers) else None
+
+
+def _runs_as(layer: keras.layers.Layer, counted: MultiplyAdds, batch: int | None) -> str:
+    """What computes this layer at this batch; at any, if None."""
+    if not isinstance(layer, SparseLayer):
+        return "stock: not a sparse layer"
+    why = layer.why_stock()
+    return "custom op" if why is None else f"stock: {why}"
+
+
+# --- the table
+
+
+def _print(name: str, described: dict[str, Any]) -> None:
+    """The whole table; in a terminal without room for it fewer columns and short numbers."""
+    console, table = Console(), _table(name, described, narrow=False)
+    unlimited = console.options.update(width=UNLIMITED)
+    least = Measurement.get(console, unlimited, table).minimum + MARGIN
+    if not sys.stdout.isatty():
+        console = Console(width=max(WIDTH_OF_A_LOG, least))
+    elif least > console.width:
+        table = _table(name, described, narrow=True)
+    console.print(table)
+
+
+def _table(name: str, described: dict[str, Any], narrow: bool) -> Table:
+    total, rows, cell = described["total"], described["layers"], _short if narrow else _cell
+    table = Table(title=f"Sparsity of {name!r}", show_footer=True, caption=_caption(total, narrow))
+    if narrow:
+        table.box, table.show_edge, table.padding = SIMPLE_HEAD, False, (0, 1, 0, 0)
+    paths = [_Path(row, name) for row in rows]
+    longest = max((path.longest for path in paths), default=0)
+    table.add_column("weight", footer="total", min_width=longest)
+    columns = NARROW_COLUMNS if narrow else COLUMNS
+    if not narrow:
+        table.add_column("shape", no_wrap=True)
+    for header, key in columns.items():
+        table.add_column(header, footer=cell(total[key]), justify="right", no_wrap=True)
+    if "runs_as" in (rows[0] if rows else {}):
+        table.add_column("runs as", min_width=WIDTH_OF_RUNS_AS)
+    for path, row in zip(paths, rows, strict=True):
+        shape = [] if narrow else ["x".join(map(str, row["shape"]))]
+        runs_as = [row["runs_as"]] if "runs_as" in row else []
+        table.add_row(path, *shape, *(cell(row[key]) for key in columns.values()), *runs_as)
     return table
+
+
+class _Path:
+    """The path of a weight, folded after a "/" and nowhere else."""
+
+    def __init__(self, row: dict[str, Any], model: str) -> None:
+        path = row["weight"].removeprefix(f"{model}/") + (" (frozen)" if row.get("frozen") else "")
+        self._parts = re.findall(r"[^/]+/?", path)
+        self.longest = max(map(len, self._parts))
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(self.longest, sum(map(len, self._parts)))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = [""]
+        for part in self._parts:
+            lines += [part] if lines[-1] and len(lines[-1] + part) > options.max_width else [lines.pop() + part]
+        yield Text("\n".join(lines))
+
+
+def _caption(total: dict[str, Any], narrow: bool) -> str:
+    lines = [f"{total['other_weights']:,} other weights are dense"]
+    if total["other_multiply_adds"]:
+        lines.append(f"the totals hold {total['other_multiply_adds']:,} multiply-adds of none of these weights")
+    if "why_unknown" in total:
+        lines.append(f"multiply-adds are not known: {total['why_unknown']}")
+    if narrow:
+        lines.append("shapes and dead channels are in a wider table")
+    return "; ".join(lines)
 
 
 def _cell(value: float | int | None) -> str:
     if value is None:
         return "?"
     return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
+
+
+def _short(value: float | int | None) -> str:
+    """With a letter for thousands, millions and more."""
+    if value is None or isinstance(value, float) or value < 10_000:
+        return _cell(value)
+    power = min((len(str(value)) - 1) // 3, 5)
+    return f"{value / 1000**power:.3g}{'kMGTP'[power - 1]}"

@@ -47,7 +47,11 @@ ORDER = [
     "layers",
     "sparsify",
     "export",
-    "kernel_use",
+    "products",
+    "tensorflow_graph",
+    "jax_graph",
+    "multiply_adds",
+    "kernel_axes",
     "summary",
     "plots",
     "__init__",
@@ -71,8 +75,18 @@ TPU_CHECK = [
 ]
 NUMPY_ONLY = ORDER[: ORDER.index("_keras")]
 DEPENDENCIES = {"h5py", "keras", "numpy", "rich"}  # what the package needs, and may import at its top
-OPTIONAL = {"matplotlib", "tensorflow_model_optimization"}  # only inside of functions
-MAY_IMPORT_TENSORFLOW = {"_library", "gpu", "_gradients", "ops", "fused_sgd", "normalization", "export", "agreement"}  # the rest is the same on every backend
+OPTIONAL = {"jax", "matplotlib", "tensorflow_model_optimization"}  # only inside of functions
+MAY_IMPORT_TENSORFLOW = {  # the rest is the same on every backend
+    "_library",
+    "gpu",
+    "_gradients",
+    "ops",
+    "fused_sgd",
+    "normalization",
+    "export",
+    "agreement",
+    "tensorflow_graph",
+}
 
 
 def read(module: str) -> ast.Module:

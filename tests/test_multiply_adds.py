@@ -1,21 +1,27 @@
-"""How often one example uses a kernel, and which of its axes are channels: numbers by hand."""
+"""Multiply-adds of all kinds of layers, and which axes of a kernel are channels: numbers by hand."""
+
+import math
 
 import keras
 import numpy as np
 import pytest
 
 from keras_sparse._keras import layers_of
-from keras_sparse.kernel_use import dead_channels, input_axes, output_axes, owners_of_weights, uses_per_example
+from keras_sparse.kernel_axes import dead_channels, input_axes, output_axes
+from keras_sparse.multiply_adds import count_multiply_adds
 
 pytestmark = pytest.mark.backend
 layers = keras.layers
 
 
 def uses(model, input_shape=None):
-    """{path of each kernel: uses}."""
-    counted, owners = uses_per_example(model, input_shape), owners_of_weights(model)
-    kernels = [v for v in model.trainable_variables if v.name.endswith("kernel")]
-    return None if counted is None else [counted.get(id(owners[id(v)])) for v in kernels]
+    """How often one example uses each kernel; None where that is not known."""
+    counted = count_multiply_adds(model, input_shape)
+    if counted.why_unknown is not None:
+        return None
+    kernels = [v for v in model.weights if v.name.endswith("kernel")]
+    numbers = [(counted.of_weights[id(v)], math.prod(v.shape)) for v in kernels]
+    return [None if n is None else n / size for n, size in numbers]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,65 @@
+"""Which axes of a kernel are its input and output channels, and how many of these are dead."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_sparse._keras import layers_of, own_variables
+from keras_sparse.selection import DEPTHWISE, KERNEL_NAMES
+
+TRANSPOSED = (
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
+
+
+def owners_of_weights(model: keras.Model) -> dict[int, keras.layers.Layer]:
+    """{id of a variable: the layer that made it}, frozen ones too."""
+    layers = [model, *layers_of(model)]
+    return {id(variable): layer for layer in layers for variable in own_variables(layer)}
+
+
+def frozen_kernels(model: keras.Model) -> list[Any]:
+    """The kernels that would have a mask if they were trainable; depthwise ones would not."""
+    owners = owners_of_weights(model)
+    return [
+        v
+        for v in model.weights
+        if not v.trainable
+        and v.name in KERNEL_NAMES
+        and len(v.shape) > 1
+        and not isinstance(owners.get(id(v), model), DEPTHWISE)
+    ]
+
+
+def output_axes(layer: keras.layers.Layer, rank: int) -> tuple[int, ...]:
+    """Axes of the kernel that are output channels; for all but transposed convolutions and EinsumDense the last."""
+    if isinstance(layer, TRANSPOSED):
+        return (rank - 2,)
+    if isinstance(layer, keras.layers.EinsumDense):
+        _, kernel, output = _equation(layer)
+        return tuple(axis for axis, label in enumerate(kernel) if label in output)
+    return (rank - 1,)
+
+
+def input_axes(layer: keras.layers.Layer, rank: int) -> tuple[int, ...]:
+    """Axes of the kernel that are input channels."""
+    if isinstance(layer, TRANSPOSED):
+        return (rank - 1,)
+    if isinstance(layer, keras.layers.EinsumDense):
+        return tuple(axis for axis in range(rank) if axis not in output_axes(layer, rank))
+    return (rank - 2,)
+
+
+def dead_channels(mask: np.ndarray, axes: tuple[int, ...]) -> int:
+    """Channels, along these axes of the mask, without an active weight."""
+    others = tuple(axis for axis in range(mask.ndim) if axis not in axes)
+    return int(np.count_nonzero(~mask.any(axis=others)))
+
+
+def _equation(layer: keras.layers.EinsumDense) -> tuple[str, str, str]:
+    operands, output = layer.equation.replace(" ", "").split("->")
+    inputs, kernel = operands.split(",")
+    return inputs, kernel, output
