@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -73,6 +73,20 @@ def is_functional(model: keras.Model) -> bool:
     from keras.src.models import Functional
 
     return isinstance(model, Functional | keras.Sequential) and bool(getattr(model, "inputs", None))
+
+
+@contextlib.contextmanager
+def losses_kept(model: keras.Model) -> Iterator[None]:
+    """The body may call the model: losses that layers have added before it stay."""
+    layers = [model, *layers_of(model)]
+    kept = [(list(layer._losses), set(layer._loss_ids)) for layer in layers]
+    try:
+        yield
+    finally:
+        for layer, (losses, ids) in zip(layers, kept, strict=True):
+            layer._losses[:] = losses
+            layer._loss_ids.clear()
+            layer._loss_ids.update(ids)
 
 
 def replace_optimizer(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:

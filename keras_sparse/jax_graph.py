@@ -19,7 +19,8 @@ def trace(call: Callable[[Any], Any], inputs: Any, weights: Sequence[Any]) -> tu
     """
     import jax
 
-    specs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in keras.tree.flatten(inputs)]
+    spec: Any = jax.ShapeDtypeStruct
+    specs = [spec(each.shape, each.dtype) for each in keras.tree.flatten(inputs)]
     values = [weight.value for weight in weights]
 
     def called(arrays: list[Any], own: list[Any]) -> list[Any]:
@@ -34,7 +35,18 @@ def trace(call: Callable[[Any], Any], inputs: Any, weights: Sequence[Any]) -> tu
 
 
 def _graph(jaxpr: Any) -> Graph:
-    return Graph(_ids(jaxpr.invars), _ids(jaxpr.outvars), tuple(map(_operation, jaxpr.eqns)))
+    made_by = {id(output): eqn for eqn in jaxpr.eqns for output in eqn.outvars}
+    operations = tuple(_sum_of_products(eqn, made_by) or _operation(eqn) for eqn in jaxpr.eqns)
+    return Graph(_ids(jaxpr.invars), _ids(jaxpr.outvars), operations)
+
+
+def _sum_of_products(eqn: Any, made_by: dict[int, Any]) -> Operation | None:
+    """Of element by element, as of additive attention; None for anything else."""
+    factors = made_by.get(id(eqn.invars[0])) if eqn.primitive.name == "reduce_sum" else None
+    if factors is None or factors.primitive.name != "mul" or 1 in map(_size, factors.invars):
+        return None
+    operands = tuple(zip(_ids(factors.invars), map(_size, factors.invars), strict=True))
+    return Operation(_ids(eqn.invars), _ids(eqn.outvars), _size(eqn.invars[0]), operands)
 
 
 def _ids(atoms: Sequence[Any]) -> tuple[int, ...]:
@@ -47,7 +59,7 @@ def _operation(eqn: Any) -> Operation:
     if name == "scan":
         fixed, carried = params["num_consts"], params["num_carry"]
         fed = tuple((i, fixed + i) for i in range(carried))
-        body = (_graph(params["jaxpr"].jaxpr),)
+        body: tuple[Graph, ...] = (_graph(params["jaxpr"].jaxpr),)
         return Operation(inputs, outputs, 0, (), body, inputs, params["length"], fed)
     if name == "while":
         before, fixed = params["cond_nconsts"], params["body_nconsts"]
@@ -55,12 +67,12 @@ def _operation(eqn: Any) -> Operation:
         body = (_graph(params["body_jaxpr"].jaxpr),)
         return Operation(inputs, outputs, 0, (), body, inputs[before:], UNKNOWN, fed)
     if name == "cond":
-        branches = tuple(_graph(branch.jaxpr) for branch in params["branches"])
-        return Operation(inputs, outputs, bodies=branches, body_inputs=inputs[1:])
+        body = tuple(_graph(branch.jaxpr) for branch in params["branches"])
+        return Operation(inputs, outputs, bodies=body, body_inputs=inputs[1:])
     inner = params.get("jaxpr", params.get("call_jaxpr", params.get("fun_jaxpr")))
     if inner is not None:
-        body = _graph(getattr(inner, "jaxpr", inner))
-        return Operation(inputs, outputs, bodies=(body,), body_inputs=inputs)
+        body = (_graph(getattr(inner, "jaxpr", inner)),)
+        return Operation(inputs, outputs, bodies=body, body_inputs=inputs)
     operands = tuple(zip(inputs, map(_size, eqn.invars), strict=True))
     return Operation(inputs, outputs, _multiply_adds(name, eqn), operands)
 

@@ -1,12 +1,9 @@
 """Which axes of a kernel are its input and output channels, and how many of these are dead."""
 
-from typing import Any
-
 import keras
 import numpy as np
 
 from keras_sparse._keras import layers_of, own_variables
-from keras_sparse.selection import DEPTHWISE, KERNEL_NAMES
 
 TRANSPOSED = (
     keras.layers.Conv1DTranspose,
@@ -19,19 +16,6 @@ def owners_of_weights(model: keras.Model) -> dict[int, keras.layers.Layer]:
     """{id of a variable: the layer that made it}, frozen ones too."""
     layers = [model, *layers_of(model)]
     return {id(variable): layer for layer in layers for variable in own_variables(layer)}
-
-
-def frozen_kernels(model: keras.Model) -> list[Any]:
-    """The kernels that would have a mask if they were trainable; depthwise ones would not."""
-    owners = owners_of_weights(model)
-    return [
-        v
-        for v in model.weights
-        if not v.trainable
-        and v.name in KERNEL_NAMES
-        and len(v.shape) > 1
-        and not isinstance(owners.get(id(v), model), DEPTHWISE)
-    ]
 
 
 def output_axes(layer: keras.layers.Layer, rank: int) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ import keras
 from keras import tree
 
 from keras_sparse import jax_graph, products, tensorflow_graph
-from keras_sparse._keras import input_structure
+from keras_sparse._keras import input_structure, layers_of, losses_kept
 
 Shape = tuple[int | None, ...]
 Trace = Callable[[Callable[[Any], Any], Any, Sequence[Any]], Any]
@@ -43,7 +43,6 @@ def count_multiply_adds(
     model: keras.Model,
     input_shape: Any = None,
     batch: int | None = None,
-    noted: Sequence[keras.layers.Layer] = (),
 ) -> MultiplyAdds:
     """The multiply-adds of one example, and the input shapes of layers.
 
@@ -51,7 +50,6 @@ def count_multiply_adds(
         model: a built model.
         input_shape: as Keras has it, with or without the batch; a list or dict for several inputs. None: the model's own.
         batch: examples in the batch that is traced; None: what the model's input shape says, else 1.
-        noted: layers whose input shapes are wanted.
 
     Raises:
         ValueError: an ``input_shape`` or ``batch`` that does not fit the model.
@@ -62,7 +60,7 @@ def count_multiply_adds(
     if why is not None:
         return _unknown(model, why)
     try:
-        return _traced(model, inputs, noted)
+        return _traced(model, inputs)
     except Exception as error:  # of the user's layers, which may do anything
         line = (str(error).strip() or type(error).__name__).splitlines()[0]
         if input_shape is None and batch is None:
@@ -75,14 +73,14 @@ def _unknown(model: keras.Model, why: str) -> MultiplyAdds:
     return MultiplyAdds(dict.fromkeys(map(id, model.weights)), None, {}, why)
 
 
-def _traced(model: keras.Model, inputs: Any, noted: Sequence[keras.layers.Layer]) -> MultiplyAdds:
-    weights, shapes = model.weights, {id(layer): [] for layer in noted}  # type: dict[int, list[Shape]]
+def _traced(model: keras.Model, inputs: Any) -> MultiplyAdds:
+    weights = model.weights
     sizes = [math.prod(weight.shape) for weight in weights]
+    batch = next((each.shape[0] for each in tree.flatten(inputs) if each.shape), 1)
     trace = TRACES[keras.backend.backend()]
-    with _noted(noted, shapes):
+    with losses_kept(model), _noted(layers_of(model), batch) as shapes:
         graph, origins = trace(lambda x: model(x, training=False), inputs, weights)
     counts = products.count(graph, origins, sizes)
-    batch = next((each.shape[0] for each in tree.flatten(inputs) if each.shape), 1)
     of_weights = {id(v): _of_one(counts[i], batch) for i, v in enumerate(weights)}
     return MultiplyAdds(of_weights, _of_one(counts[products.OTHER], batch), shapes)
 
@@ -92,24 +90,38 @@ def _of_one(number: float, batch: int) -> int | None:
 
 
 @contextlib.contextmanager
-def _noted(layers: Sequence[keras.layers.Layer], shapes: dict[int, list[Shape]]) -> Iterator[None]:
+def _noted(layers: Sequence[keras.layers.Layer], batch: int) -> Iterator[dict[int, list[Shape]]]:
     """While it lasts, the shapes of what these layers are called with are noted."""
+    shapes: dict[int, list[Shape]] = {id(layer): [] for layer in layers}
 
     def noting(layer: keras.layers.Layer, call: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(call)
         def noting_call(*args: Any, **kwargs: Any) -> Any:
-            shapes[id(layer)].append(tuple(tree.flatten((args, kwargs))[0].shape))
-            return call(*args, **kwargs)
+            first = next((x for x in tree.flatten((args, kwargs)) if hasattr(x, "shape")), None)
+            outputs = call(*args, **kwargs)
+            if first is not None:
+                shapes[id(layer)].append(tuple(first.shape))
+                if keras.backend.standardize_dtype(first.dtype) == "string":
+                    outputs = tree.map_structure(lambda x: _of_batch(x, batch), outputs)
+            return outputs
 
         return noting_call
 
     for layer in layers:
         layer.__dict__["call"] = noting(layer, layer.call)
     try:
-        yield
+        yield shapes
     finally:
         for layer in layers:
             layer.__dict__.pop("call", None)
+
+
+def _of_batch(tensor: Any, batch: int) -> Any:
+    """The same tensor; operations on texts have lost its batch."""
+    shape = tensor.shape
+    if hasattr(tensor, "set_shape") and shape.rank and shape[0] is None:
+        tensor.set_shape((batch, *shape[1:]))
+    return tensor
 
 
 # --- what the model is called with
@@ -121,7 +133,8 @@ def _inputs(model: keras.Model, input_shape: Any, batch: int | None) -> tuple[An
     if known is None and input_shape is None:
         return None, "the model does not know its input shape: pass `input_shape`"
     if input_shape is not None:
-        known = _with_shapes(known, input_shape)
+        binds = input_structure(model) is not None
+        known = _with_shapes(known, input_shape, binds)
     if _arguments(model) > 1:
         return None, "the model's `call` takes several arguments"
     inputs = tree.map_structure(lambda tensor: _with_batch(tensor, batch), known)
@@ -153,7 +166,7 @@ def _is_shape(value: Any) -> bool:
     return isinstance(value, tuple | list) and all(n is None or isinstance(n, int) for n in value)
 
 
-def _with_shapes(known: Any, input_shape: Any) -> Any:
+def _with_shapes(known: Any, input_shape: Any, binds: bool) -> Any:
     given = _of_shapes(_checked(input_shape))
     if known is None:
         return given
@@ -162,7 +175,7 @@ def _with_shapes(known: Any, input_shape: Any) -> Any:
         shapes = [given.get(tensor.name) for tensor in tensors]
     if len(tensors) != len(shapes) or None in shapes:
         raise ValueError(f"`input_shape` must be one shape for each of the {len(tensors)} inputs, as a list or dict. Received: input_shape={input_shape}")
-    fitted = [_fitted(*pair) for pair in zip(tensors, shapes, strict=True)]
+    fitted = [_fitted(*pair, binds) for pair in zip(tensors, shapes, strict=True)]
     return tree.pack_sequence_as(known, fitted)
 
 
@@ -178,16 +191,20 @@ def _checked(input_shape: Any) -> Any:
     return input_shape
 
 
-def _fitted(known: Any, given: Any) -> Any:
+def _fitted(known: Any, given: Any, binds: bool) -> Any:
     """The input with the shape that is given for it, with or without the batch."""
-    shape, rank = tuple(given.shape), len(known.shape)
-    if len(shape) == rank - 1:
-        shape = (known.shape[0], *shape)
-    own = tuple(known.shape)
-    if len(shape) != rank or any(None not in pair and pair[0] != pair[1] for pair in zip(shape[1:], own[1:], strict=True)):
+    shape, own = tuple(given.shape), tuple(known.shape)
+    if len(shape) == len(own) - 1:
+        shape = (own[0], *shape)
+    fits = len(shape) == len(own) and (not binds or all(map(_may_be, shape[1:], own[1:])))
+    if not fits:
         raise ValueError(f"`input_shape` must fit the model's {own}. Received: input_shape={tuple(given.shape)}")
-    shape = tuple(n if n is not None else m for n, m in zip(shape, own, strict=True))
+    shape = tuple(m if n is None else n for n, m in zip(shape, own, strict=True))
     return keras.KerasTensor(shape, known.dtype, sparse=known.sparse)
+
+
+def _may_be(one: int | None, other: int | None) -> bool:
+    return one == other or None in (one, other)
 
 
 def _with_batch(tensor: Any, batch: int | None) -> Any:

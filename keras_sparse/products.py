@@ -6,7 +6,7 @@ data too; a product belongs to the weight that one of its operands comes from, o
 
 import dataclasses
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -14,7 +14,7 @@ UNKNOWN = math.nan  # a number of multiply-adds that is not known; sums with it 
 OTHER = -1  # products of data by data
 DATA = -2  # origin of a value that is no weight
 Origins = frozenset[int]  # indices of weights, and DATA
-Counts = Counter[int]  # {index of a weight, or OTHER: multiply-adds}
+Counts = dict[Any, Any]  # {index of a weight, or OTHER: multiply-adds, an int or UNKNOWN}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ def count(graph: Graph, origins: Sequence[Origins], sizes: Sequence[int]) -> Cou
 
 def _run(graph: Graph, origins: Sequence[Origins], sizes: Sequence[int]) -> tuple[Counts, list[Origins]]:
     known = dict(zip(graph.inputs, origins, strict=True))
-    counts: Counts = Counter()
+    counts: Counts = defaultdict(int)
     for operation in _needed(graph):
         read = [known.get(value, frozenset()) for value in operation.inputs]
         made = [frozenset().union(*read)] * len(operation.outputs)
@@ -107,7 +107,7 @@ def _total(counts: Counts) -> float:
 
 def _add(counts: Counts, more: Counts, times: float = 1) -> None:
     for key, number in more.items():
-        counts[key] += number * times  # type: ignore[assignment]  # UNKNOWN is a float
+        counts[key] += number * times
 
 
 def _attributed(operation: Operation, known: dict[Hashable, Origins], sizes: Sequence[int]) -> Counts:
@@ -119,14 +119,14 @@ def _attributed(operation: Operation, known: dict[Hashable, Origins], sizes: Seq
             return _shares(number, elements, sorted(origins), sizes)
     unknown = {i for value in operation.inputs for i in known.get(value, ())} - {DATA}
     mixed = unknown if math.isnan(number) else set()
-    return Counter({OTHER: number, **dict.fromkeys(mixed, UNKNOWN)})  # type: ignore[dict-item]
+    return {OTHER: number, **dict.fromkeys(mixed, UNKNOWN)}
 
 
 def _shares(number: Any, elements: int, weights: list[int], sizes: Sequence[int]) -> Counts:
     """Of an operand made of these weights: scaled, normalized, cut or put together."""
     whole = [i for i in weights if sizes[i] == elements]
     if len(whole) == 1 or len(weights) == 1:
-        return Counter({(whole or weights)[0]: number})
+        return {(whole or weights)[0]: number}
     if sum(sizes[i] for i in weights) == elements:
-        return Counter({i: number * sizes[i] // elements for i in weights})
-    return Counter(dict.fromkeys(weights, UNKNOWN))  # type: ignore[arg-type]
+        return {i: number * sizes[i] // elements for i in weights}
+    return dict.fromkeys(weights, UNKNOWN)

@@ -71,6 +71,12 @@ class Selection:
         return {key: [entry if isinstance(entry, str) else _layer_type(entry["layer_type"]) for entry in config[key]] for key in ("sparse", "dense")}
 
 
+def kernels(model: keras.Model) -> list[Any]:
+    """The weights of a model that get a mask by default, those of frozen layers included."""
+    owners = _owners(model)
+    return [variable for variable in model.weights if _by_default(variable, owners)]
+
+
 def _checked(selectors: Any, argument: str) -> list[Selector]:
     if selectors is None:
         return []
@@ -103,7 +109,7 @@ def _layer_type(name: str) -> type:
 def _owners(model: keras.Model) -> Owners:
     owners: Owners = {}
     for layer in layers_of(model):
-        for variable in layer.trainable_variables:
+        for variable in layer.weights:
             owners.setdefault(id(variable), []).append(layer)
     return owners
 

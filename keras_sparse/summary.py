@@ -14,12 +14,11 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from keras_sparse._keras import check_keras_3, layers_of, to_float32
+from keras_sparse._keras import check_keras_3, to_float32
 from keras_sparse.compiled import sparse_momentum_of
 from keras_sparse.initial_masks import reconcile
 from keras_sparse.kernel_axes import (
     dead_channels,
-    frozen_kernels,
     input_axes,
     output_axes,
     owners_of_weights,
@@ -27,7 +26,7 @@ from keras_sparse.kernel_axes import (
 from keras_sparse.kernel_mask import kernel_mask_of
 from keras_sparse.layers import SparseLayer
 from keras_sparse.multiply_adds import MultiplyAdds, count_multiply_adds
-from keras_sparse.selection import Selection
+from keras_sparse.selection import kernels
 from keras_sparse.sparsify import has_sparse_layers, mask_of
 
 COLUMNS = {
@@ -104,8 +103,7 @@ def summary(
 
 
 def _describe(model: keras.Model, input_shape: Any, batch: int | None) -> dict[str, Any]:
-    sparse = [layer for layer in layers_of(model) if isinstance(layer, SparseLayer)]
-    counted = count_multiply_adds(model, input_shape, batch, sparse)
+    counted = count_multiply_adds(model, input_shape, batch)
     owners, masked = owners_of_weights(model), _masked_weights(model)
     rows = [_describe_weight(v, mask, owners[id(v)], counted) for v, mask in masked]
     if has_sparse_layers(model):
@@ -115,20 +113,16 @@ def _describe(model: keras.Model, input_shape: Any, batch: int | None) -> dict[s
 
 
 def _masked_weights(model: keras.Model) -> list[Masked]:
-    """Weights with their masks: the optimizer's, or those it would choose; and kernels of frozen layers."""
+    """Weights with their masks: the optimizer's and those of frozen kernels; without one, of all kernels."""
     optimizer = sparse_momentum_of(model)
-    if optimizer is not None and optimizer.built:
-        variables = optimizer.masked_variables
-        masks = optimizer.masks
-        values = [to_float32(variable) for variable in variables]
-        fitting = reconcile(list(masks), values, list(masks.values()))
-        found = list(zip(variables, fitting, strict=True))
-    else:
-        trainable = model.trainable_variables
-        chosen = [trainable[i] for i in Selection().select(trainable, model)] if trainable else []
-        found = [(v, _mask_of(v)) for v in chosen]
-    known = {id(v) for v, _ in found}
-    return found + [(v, _mask_of(v)) for v in frozen_kernels(model) if id(v) not in known]
+    if optimizer is None or not optimizer.built:
+        return [(v, _mask_of(v)) for v in kernels(model)]
+    masks, variables = optimizer.masks, optimizer.masked_variables
+    values = [to_float32(variable) for variable in variables]
+    found = list(zip(variables, reconcile(list(masks), values, list(masks.values())), strict=True))
+    known = set(map(id, variables))
+    frozen = [v for v in kernels(model) if not v.trainable and id(v) not in known]
+    return found + [(v, _mask_of(v)) for v in frozen]
 
 
 def _mask_of(variable: Any) -> np.ndarray:

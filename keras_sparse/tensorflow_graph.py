@@ -100,8 +100,9 @@ def _product(op: Any) -> tuple[float, tuple[Any, ...]]:
     """Multiply-adds of an operation, and what it multiplies."""
     if op.type in ("PyFunc", "EagerPyFunc", "PyFuncStateless", "XlaCallModule"):
         return UNKNOWN, ()
-    if op.type == "Sum" and op.inputs[0].op.type == "Mul":
-        return _elements(op.inputs[0]), tuple(op.inputs[0].op.inputs)
+    if op.type == "Sum" and op.inputs[0].op.type == "Mul":  # as of additive attention
+        factors = tuple(op.inputs[0].op.inputs)
+        return (0 if 1 in map(_elements, factors) else _elements(op.inputs[0])), factors
     if op.type not in PRODUCTS:
         return 0, ()
     number, operands = PRODUCTS[op.type](op)

@@ -47,6 +47,13 @@ def uses(model, input_shape=None):
         (lambda: layers.Bidirectional(layers.SimpleRNN(4)), (5, 8), [5, 5, 5, 5]),
         (lambda: layers.RNN([layers.LSTMCell(4), layers.GRUCell(3)]), (5, 8), [5, 5, 5, 5]),
         (lambda: layers.TimeDistributed(layers.Dense(4)), (5, 8), [5]),
+        (lambda: layers.LSTM(4, unroll=True), (5, 8), [5, 5]),
+        (lambda: layers.ConvLSTM1D(4, 3, padding="same"), (5, 8, 2), [5 * 8, 5 * 8]),
+        (lambda: layers.ConvLSTM2D(4, 3, padding="same"), (3, 8, 8, 2), [3 * 64, 3 * 64]),
+        (lambda: layers.ConvLSTM3D(4, 3, padding="same"), (2, 4, 4, 4, 2), [2 * 64, 2 * 64]),
+        (lambda: layers.DepthwiseConv2D(3, depth_multiplier=2), (8, 8, 2), [36]),
+        (lambda: layers.Conv1D(4, 3, dilation_rate=2, padding="causal"), (9, 2), [9]),
+        (lambda: layers.SpectralNormalization(layers.Dense(4)), (8,), [1]),
     ],
 )
 def test_uses_of_one_layer(make, shape, expected):
@@ -82,6 +89,51 @@ def test_integer_inputs():
     assert uses(model) == [5]  # the Dense layer's, a row per number
 
 
+class Cell(layers.Layer):
+    """A cell of one's own, of plain products."""
+
+    state_size = 8
+
+    def build(self, _):
+        self.kernel = self.add_weight(shape=(8, 8), name="kernel")
+        self.recurrent_kernel = self.add_weight(shape=(8, 8), name="recurrent_kernel")
+
+    def call(self, x, states):
+        h = keras.ops.tanh(x @ self.kernel + states[0] @ self.recurrent_kernel)
+        return h, [h]
+
+
+def test_a_cell_of_ones_own():
+    assert uses(keras.Sequential([keras.Input((10, 8)), layers.RNN(Cell())])) == [10, 10]
+
+
+class Attention(layers.Layer):
+    """One kernel, cut into three, and products of data by data."""
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1], 3 * shape[-1]), name="kernel")
+
+    def call(self, x):
+        query, key, value = keras.ops.split(x @ self.kernel, 3, axis=-1)
+        return keras.ops.softmax(query @ keras.ops.transpose(key, (0, 2, 1))) @ value
+
+
+@pytest.mark.parametrize(
+    ("make", "other"),
+    [
+        (lambda a, b: layers.MultiHeadAttention(2, 4)(a, b), 2 * 2 * 5 * 7 * 4),
+        (lambda a, b: layers.GroupQueryAttention(3, 4, 2)(a, b), 2 * 4 * 5 * 7 * 3),
+        (lambda a, b: layers.Attention()([a, b]), 2 * 5 * 7 * 8),
+        (lambda a, b: layers.AdditiveAttention(use_scale=False)([a, b]), 5 * 7 * 8),
+        (lambda a, b: Attention()(a), 2 * 5 * 5 * 8),
+        (lambda a, b: layers.Dot((2, 2))([a, b]), 5 * 7 * 8),
+    ],
+)
+def test_products_of_data_by_data(make, other):
+    inputs, memory = keras.Input((5, 8)), keras.Input((7, 8))
+    assert count_multiply_adds(keras.Model([inputs, memory], make(inputs, memory))).other == other
+
+
 class Subclassed(keras.Model):
     def __init__(self):
         super().__init__()
@@ -91,26 +143,102 @@ class Subclassed(keras.Model):
         return self.head(keras.ops.mean(self.convolution(x), axis=(1, 2)))
 
 
-def test_a_subclassed_model_needs_an_input_shape():
+def test_a_subclassed_model_is_counted_as_it_was_called():
     model = Subclassed()
     model(np.zeros((1, 8, 8, 2), "float32"))
-    assert uses(model) is None
-    assert uses(model, (None, 8, 8, 2)) == [36, 1]
+    assert uses(model) == [36, 1]
+    assert uses(model, (None, 10, 10, 2)) == [64, 1]
     assert uses(model, (32, 10, 10, 2)) == [64, 1]  # of one example, whatever the batch
+    assert uses(model, (10, 10, 2)) == [64, 1]
 
 
-def test_sequences_of_any_length_need_one():
+@pytest.mark.parametrize("shape", [(None, 12, 8), (12, 8), [12, 8], (4, 12, 8)])
+def test_sequences_of_any_length_need_a_shape(shape):
     model = keras.Sequential([keras.Input((None, 8)), layers.Dense(4)])
     assert uses(model) is None
-    assert uses(model, (None, 12, 8)) == [12]
+    assert uses(model, shape) == [12]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "shape"),
+    [
+        (lambda one, other: [one, other], [(None, 5, 8), (7, 8)]),
+        (lambda one, other: {"one": one, "other": other}, {"one": (5, 8), "other": (None, 7, 8)}),
+        (lambda one, other: [one, other], {"other": (7, 8), "one": (5, 8)}),
+    ],
+)
+def test_shapes_of_several_inputs(inputs, shape):
+    one, other = keras.Input((None, 8), name="one"), keras.Input((None, 8), name="other")
+    outputs = [layers.Dense(4)(one), layers.Dense(2)(other)]
+    assert uses(keras.Model(inputs(one, other), outputs), shape) == [5, 7]
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((12,), "must fit the model's"),
+        ((None, 12, 9), "must fit the model's"),
+        ([(12, 8), (12, 8)], "one shape for each of the 1 inputs"),
+        ("12", "must be a shape"),
+        ({}, "must be a shape"),
+    ],
+)
+def test_a_shape_that_does_not_fit(shape, message):
+    model = keras.Sequential([keras.Input((None, 8)), layers.Dense(4)])
+    with pytest.raises(ValueError, match=f"`input_shape` .*{message}.*Received: input_shape="):
+        count_multiply_adds(model, shape)
+
+
+def test_a_batch_that_is_fixed():
+    model = keras.Sequential([keras.Input(batch_shape=(4, 5, 8)), layers.LSTM(3, stateful=True), layers.Dense(2)])
+    assert uses(model) == [5, 5, 1]
+    with pytest.raises(ValueError, match="cannot be called on inputs of shape .*Received: .*batch=3"):
+        count_multiply_adds(model, batch=3)
+
+
+def test_texts():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("texts are for TensorFlow")
+    vectorize = layers.TextVectorization(10, output_sequence_length=6, vocabulary=["a", "b"])
+    model = keras.Sequential([keras.Input((1,), dtype="string"), vectorize, layers.Embedding(10, 4), layers.Dense(3)])
+    assert uses(model) == [6]
+
+
+def test_what_nobody_can_tell_is_not_known():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("Python functions in a graph are for TensorFlow")
+    import tensorflow as tf
+
+    class Hidden(layers.Layer):
+        def build(self, _):
+            self.kernel = self.add_weight(shape=(8, 8), name="kernel")
+
+        def call(self, x):
+            y = tf.py_function(lambda a, b: a @ b, [x, self.kernel], tf.float32)
+            return tf.ensure_shape(y, x.shape)
+
+    inputs = keras.Input((8,))
+    assert uses(keras.Model(inputs, layers.Dense(2)(Hidden()(inputs)))) == [None, 1]
 
 
 def test_the_model_is_left_as_it_was():
-    model = keras.Sequential([keras.Input((8, 8, 2)), layers.Conv2D(4, 3), layers.BatchNormalization()])
-    before, calls = model.get_weights(), [layer.call for layer in layers_of(model)]
+    model = keras.Sequential(
+        [
+            keras.Input(batch_shape=(2, 5, 8)),
+            layers.LSTM(4, stateful=True, return_sequences=True),
+            layers.BatchNormalization(),
+            layers.GaussianNoise(1.0),
+            layers.Dense(4, activity_regularizer="l2"),
+        ]
+    )
+    model(np.ones((2, 5, 8), "float32"))
+    state = {v.path: keras.ops.convert_to_numpy(v) for v in model.variables}
+    losses, calls = len(model.losses), [layer.call for layer in layers_of(model)]
     uses(model)
-    for one, other in zip(model.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert len(state) == len(model.variables) == 11  # states, moving statistics and a seed
+    for variable in model.variables:
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), state[variable.path])
+    assert len(model.losses) == losses
     assert [layer.call for layer in layers_of(model)] == calls
     assert not any("call" in vars(layer) for layer in layers_of(model))
 

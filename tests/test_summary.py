@@ -1,6 +1,7 @@
 """The table of layers: counts, multiply-adds and dead channels by hand, and its three forms."""
 
 import json
+import re
 
 import keras
 import numpy as np
@@ -51,6 +52,7 @@ def test_numbers_by_hand():
         "dead_inputs": 1 + 139,
         "dead_outputs": 2,
         "other_weights": 5,  # biases
+        "other_multiply_adds": 0,
     }
 
 
@@ -94,9 +96,54 @@ def test_multiply_adds_that_are_not_known(capsys):
     model = keras.Sequential([keras.Input((None, 8)), layers.Dense(4)])
     total = ks.summary(model, "dict")["total"]
     assert (total["multiply_adds_dense"], total["multiply_adds_sparse"], total["weights"]) == (None, None, 32)
+    assert total["why_unknown"] == "the input shape is known in part only: pass `input_shape`"
     assert ks.summary(model, "dict", input_shape=(None, 10, 8))["total"]["multiply_adds_dense"] == 320
     ks.summary(model)
-    assert "?" in capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
+    assert " ? " in printed
+    assert "pass `input_shape`" in printed
+
+
+def test_frozen_layers_are_in_the_total_as_they_are():
+    model = by_hand()
+    model.get_layer("conv").trainable = False
+    model.compile(ks.SparseMomentum(sgd(), 0.5, distribution={"head": 5 / 144}), "mse")
+    model.optimizer.build(model)
+    described = ks.summary(model, "dict")
+    assert {row["weight"]: (row["active"], row.get("frozen")) for row in described["layers"]} == {
+        "net/head/kernel": (5, None),
+        "net/conv/kernel": (3, True),
+    }
+    assert described["total"]["multiply_adds_sparse"] == 36 * 3 + 5
+
+
+def test_a_layer_that_is_left_dense_is_in_the_total():
+    model = compiled(ks.SparseMomentum(sgd(), 5 / 144, dense="conv"), convolutional())
+    model.optimizer.build(model)
+    described = ks.summary(model, "dict")
+    assert [row["weight"] for row in described["layers"]] == ["net/head/kernel"]
+    assert described["total"]["other_multiply_adds"] == 36 * 72
+    assert described["total"]["multiply_adds_sparse"] == 36 * 72 + 5
+
+
+def test_an_embedding_multiplies_nothing():
+    model = keras.Sequential([keras.Input((6,), dtype="int32"), layers.Embedding(50, 16)])
+    model.compile(ks.SparseMomentum("adam", density=0.2, sparse=layers.Embedding), "mse")
+    model.optimizer.build(model)
+    assert [row["multiply_adds_dense"] for row in ks.summary(model, "dict")["layers"]] == [0]
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_paths_are_folded_at_a_slash_alone(capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    parts = ["encoder_of_images", "stage_3_block_12", "expanded_projection"]
+    inner = keras.Sequential([keras.Input((8, 8, 16)), layers.Conv2D(512, 3, name=parts[2])], name=parts[1])
+    outer = keras.Sequential([keras.Input((8, 8, 16)), inner], name=parts[0])
+    ks.summary(keras.Sequential([keras.Input((8, 8, 16)), outer, layers.Conv2D(512, 3)], name="net"))
+    printed = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+    assert max(map(len, printed.splitlines())) <= columns
+    assert all(part in printed for part in (*parts[1:], "kernel"))
 
 
 def test_every_kind_of_layer_has_numbers():
@@ -107,7 +154,10 @@ def test_every_kind_of_layer_has_numbers():
     model = keras.Model(inputs, layers.Dense(2)(layers.Conv1DTranspose(4, 3)(x)))
     total = ks.summary(model, "dict")["total"]
     attention, lstm, separable = 4 * 6 * 64, 2 * 6 * (8 * 16 + 4 * 16), 4 * 8 * 4
-    assert total["multiply_adds_dense"] == attention + lstm + separable + 4 * 3 * 4 * 4 + 6 * 8
+    other = 2 * (2 * 6 * 6 * 4) + 4 * 3 * 8  # queries by keys, weights by values, the depthwise kernel
+    assert total["other_multiply_adds"] == other
+    masked = attention + lstm + separable + 4 * 3 * 4 * 4 + 6 * 8
+    assert total["multiply_adds_dense"] == masked + other
 
 
 def test_a_model_without_weights():
