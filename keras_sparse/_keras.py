@@ -62,6 +62,11 @@ def own_variables(layer: keras.layers.Layer) -> list[Any]:
     return list(layer._trainable_variables)
 
 
+def own_weights(layer: keras.layers.Layer) -> list[Any]:
+    """All variables that this layer made itself, trained or not, without those of its sublayers."""
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
 def input_structure(model: keras.Model) -> Any:
     """The symbolic inputs of a model, structured as its call takes them; None if it knows none."""
     inputs = getattr(model, "inputs", None)
@@ -180,14 +185,17 @@ def multiply_in_place(variables: Sequence[Any], masks: Sequence[Any]) -> None:
         on_all_replicas(tf.distribute.get_strategy(), pairs)
 
 
-def called_by_fit() -> bool:
-    """Is the present call made, however deeply, by ``Model.fit``?  Walks the stack: only for code that runs once."""
+def running_fit() -> keras.callbacks.CallbackList | None:
+    """The callbacks of the ``fit`` that makes the present call, or None. Walks the stack: only for code that runs once."""
     frame = sys._getframe(1)
     while frame is not None:
-        if frame.f_code.co_name == "fit" and isinstance(frame.f_locals.get("self"), keras.Model):
-            return True
+        found = frame.f_locals
+        if frame.f_code.co_name == "fit" and isinstance(found.get("self"), keras.Model):
+            callbacks = found.get("callbacks")
+            if isinstance(callbacks, keras.callbacks.CallbackList):
+                return callbacks
         frame = frame.f_back  # type: ignore[assignment]
-    return False
+    return None
 
 
 def running_callbacks() -> keras.callbacks.CallbackList | None:

@@ -1,12 +1,23 @@
 """Which SparseMomentum is a model compiled with, and how is one put in afterwards?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
-from keras_sparse._keras import check_keras_3, layers_of, replace_optimizer, strategy_scope, to_float32
+from keras_sparse._keras import (
+    check_keras_3,
+    layers_of,
+    own_weights,
+    replace_optimizer,
+    strategy_scope,
+    to_float32,
+)
+from keras_sparse.momentum import MULTI_OPTIMIZER
 from keras_sparse.optimizers import SparseMomentum
+
+CONSTANT = (keras.initializers.Zeros, keras.initializers.Ones, keras.initializers.Constant)
 
 
 def sparse_momentum_of(model: keras.Model) -> SparseMomentum | None:
@@ -15,6 +26,27 @@ def sparse_momentum_of(model: keras.Model) -> SparseMomentum | None:
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
     return optimizer if isinstance(optimizer, SparseMomentum) else None
+
+
+def sparse_momenta_of(model: keras.Model, attributes: bool = True) -> list[SparseMomentum]:
+    """All SparseMomentum of a model: the compiled one, also inside of a LossScaleOptimizer or a MultiOptimizer.
+
+    Args:
+        model: a Keras model.
+        attributes: True: where it is compiled with none, those that are its attributes, or in lists and
+            dictionaries there.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
+    parts = optimizer.optimizers if isinstance(optimizer, MULTI_OPTIMIZER) else [optimizer]
+    found = [part for part in parts if isinstance(part, SparseMomentum)]
+    if found or not attributes:
+        return found
+    own: list[Any] = []
+    for value in vars(model).values():
+        own += value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else [value]
+    return list({id(value): value for value in own if isinstance(value, SparseMomentum)}.values())
 
 
 def put_sparse_momentum(model: keras.Model, settings: Mapping[str, Any]) -> SparseMomentum:
@@ -56,12 +88,31 @@ def check_settings(optimizer: SparseMomentum, settings: Mapping[str, Any]) -> No
         )
 
 
-def looks_trained(model: keras.Model) -> bool:
-    """Has anything moved that Keras starts at zero: biases, moving means?"""
-    for layer in layers_of(model):
-        bias, mean = getattr(layer, "bias", None), getattr(layer, "moving_mean", None)
-        starts_at_zero = isinstance(getattr(layer, "bias_initializer", None), keras.initializers.Zeros)
-        moved = ([bias] if bias is not None and starts_at_zero else []) + ([mean] if mean is not None else [])
-        if any(to_float32(variable).any() for variable in moved):
-            return True
-    return False
+def looks_trained(model: keras.Model, weights: Sequence[Any]) -> bool:
+    """Has anything moved that Keras starts at a constant: biases of these weights' layers, else normalisation?
+
+    Args:
+        model: a built model.
+        weights: kernels that are to get random masks. Where all of their layers have a bias it alone is looked at,
+            so that a trained part of the model that stays dense does not count.
+    """
+    wanted = set(map(id, weights))
+    layers = layers_of(model)
+    masked = [layer for layer in layers if wanted & set(map(id, own_weights(layer)))]
+    looked_at = masked if all(_constants(layer) for layer in masked) else layers
+    return any((to_float32(variable) != start).any() for layer in looked_at for variable, start in _constants(layer))
+
+
+def _constants(layer: keras.layers.Layer) -> list[tuple[Any, np.ndarray]]:
+    """A layer's own variables that begin with a constant, and that constant."""
+    found = []
+    for variable in own_weights(layer):
+        initializer = getattr(layer, f"{variable.name}_initializer", None)
+        if not isinstance(initializer, CONSTANT):
+            continue
+        start = np.array(keras.ops.convert_to_numpy(initializer(variable.shape)), np.float32)
+        if variable.name == "bias" and getattr(layer, "unit_forget_bias", False):  # of an LSTM: 0, 1, 0, 0
+            units = start.shape[-1] // 4
+            start[..., units : 2 * units] = 1.0
+        found.append((variable, start))
+    return found

@@ -307,9 +307,15 @@ class MaskedOptimizer(OptimizerWrapper):
         for kernel_mask in self._kernel_masks():
             kernel_mask.want_dense_weight_gradient(is_open)
 
+    def window_opened(self) -> int:
+        """The step since which there is something to grow by; -1: there is nothing, the window is closed."""
+        if not self.grows_by_gradients() or not self._kernel_masks():
+            return 0
+        return self.counter("window_opened")
+
     def can_grow(self) -> bool:
         """Is there anything to grow by?  No, where a rule reads gradients and sparse layers compute none of missing weights."""
-        return self.counter("window_opened") >= 0 or not self.grows_by_gradients() or not self._kernel_masks()
+        return self.window_opened() >= 0
 
     # --- state
 

@@ -1,6 +1,5 @@
 """How do the masks change?  SparseMomentum: the rules, their schedules, and one update on request."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,12 +9,13 @@ import numpy as np
 from keras_sparse import density as densities
 from keras_sparse import growth_window as windows
 from keras_sparse import schedules, scores
-from keras_sparse._keras import called_by_fit
+from keras_sparse.blocks import block_size
 from keras_sparse.mask_update import prune_to, update_masks
 from keras_sparse.masked_optimizer import MaskedOptimizer
 from keras_sparse.momentum import GradientAverage, check_momentum
 from keras_sparse.optimizer_layers import OptimizerLayers
 from keras_sparse.selection import Selection
+from keras_sparse.update_watch import watch_for_updates
 
 
 @keras.saving.register_keras_serializable("keras_sparse")
@@ -98,7 +98,11 @@ class SparseMomentum(MaskedOptimizer):
         self.gradient_momentum = gradient_momentum
         self.growth_window = windows.check(growth_window)
         self.updates_are_planned = False  # somebody calls `update_masks`: the callback, or a custom loop
+        self.told_of_density = False  # a schedule of steps goes on after the training: say it once
+        self._is_watched = False  # `fit` will say so if nobody updates the masks
+        self.announced_stop = -1  # of the training that `start_training` began; set by the user
         self._check_rules()
+        self._is_complete = True
 
     def _check_rules(self) -> None:
         received = f"Received: prune={self.prune}, grow={self.grow}, density={self.density}"
@@ -129,18 +133,15 @@ class SparseMomentum(MaskedOptimizer):
         return densities.active_counts(names, shapes, density, self.distribution)
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-        if not self.updates_are_planned and self.prune is not None:
-            self.updates_are_planned = True  # say it once
-            if called_by_fit():
-                warnings.warn(
-                    "`fit` has no UpdateMasks callback, so the masks will not change. Pass `callbacks=[keras_sparse.UpdateMasks()]`, "
-                    "or `prune=None, grow=None` if that is meant.",
-                    stacklevel=2,
-                )
+        if not (self.updates_are_planned or self._is_watched or self.prune is None):
+            self._is_watched = watch_for_updates(self)
         super().apply(grads, trainable_variables)
 
     def start_training(self, steps: int | None, begun_at: int | None = None) -> None:
-        """Says how long the training is that starts now, for schedules that follow it. ``fit`` with the callback does it.
+        """Says how long the training is that starts now, for schedules that follow it.
+
+        ``fit`` with the callback does it by itself, for each ``fit``. Call it first where several ``fit`` are one
+        training: those that end within these steps follow it.
 
         Args:
             steps: optimizer steps from its beginning to its end; None: not known.
@@ -148,8 +149,15 @@ class SparseMomentum(MaskedOptimizer):
         """
         check_positive(steps, "steps")
         start = self.step() if begun_at is None else begun_at
+        self.set_training(start, None if steps is None else start + steps)
+        self.told_of_density = False  # a schedule of steps goes on after the training: say it once
+        self._is_watched = False  # `fit` will say so if nobody updates the masks
+        self.announced_stop = -1 if steps is None else start + steps
+
+    def set_training(self, start: int, stop: int | None) -> None:
+        """The steps at which the training begins and ends."""
         self.set_counter("training_start", start)
-        self.set_counter("training_stop", -1 if steps is None else start + steps)
+        self.set_counter("training_stop", -1 if stop is None else stop)
 
     def update_masks(self) -> None:
         """One mask update: prune, redistribute, grow, and mask the weights.
@@ -172,11 +180,36 @@ class SparseMomentum(MaskedOptimizer):
         self.assign_masks(self._next_masks(step, np.random.default_rng([self.seed, step])))
         self.set_counter("last_update", step)
 
+    def prune_to_density(self, density: float) -> None:
+        """Prunes to this density where the masks have more active weights; nothing grows, no gradient is needed.
+
+        Args:
+            density: active / all masked weights, in (0, 1].
+
+        Raises:
+            ValueError: a density out of range, NaN in weights (names the layer), ``prune=None``.
+        """
+        densities.check_density(density)
+        if self.prune is None:
+            raise ValueError(f"`prune=None` means masks that never change. Received: density={density!r}")
+        counts = self._counts_at(density)
+        if all(np.count_nonzero(mask) <= n for mask, n in zip(self.masks.values(), counts, strict=True)):
+            return
+        step = self.step()
+        rng = np.random.default_rng([self.seed, step])
+        self.assign_masks(prune_to(self._layers(), counts, self.prune, rng))
+
+    def density_is_above(self, density: float) -> bool:
+        """Are more weights active than this density asks for?  What blocks or frozen weights keep whole does not count."""
+        sizes = [block_size(tuple(v.shape), self.block_shape) for v in self.masked_variables]
+        active = sum(int(np.count_nonzero(mask)) for mask in self.masks.values())
+        return active > sum(self._counts_at(density)) + sum(size - 1 for size in sizes)
+
     def _next_masks(self, step: int, rng: np.random.Generator) -> list[np.ndarray]:
         assert self.prune is not None
         layers, masks = self._layers(), None
         if callable(self.density):
-            masks = prune_to(layers, self._scheduled_counts(step), self.prune, rng)
+            masks = prune_to(layers, self._counts_at(self._density_at(step)), self.prune, rng)
             layers = self._layers(masks)
         if self.grow is None:
             assert masks is not None
@@ -187,10 +220,10 @@ class SparseMomentum(MaskedOptimizer):
     def _layers(self, masks: Sequence[np.ndarray] | None = None) -> OptimizerLayers:
         return OptimizerLayers(self, masks, self._gradient_average, average_is_momentum=self.gradient_momentum is not None)
 
-    def _scheduled_counts(self, step: int) -> list[int]:
-        """Active weights per layer that the density schedule leaves, before anything is grown."""
+    def _counts_at(self, density: float) -> list[int]:
+        """Active weights per layer that this density leaves, before anything is grown."""
         names, shapes = [v.path for v in self.masked_variables], [tuple(v.shape) for v in self.masked_variables]
-        wanted = densities.active_counts(names, shapes, self._density_at(step), self.distribution)
+        wanted = densities.active_counts(names, shapes, density, self.distribution)
         if self.grow is None:
             return wanted
         active = np.array([np.count_nonzero(mask) for mask in self.masks.values()])  # keep where growth has put them

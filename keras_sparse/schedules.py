@@ -99,20 +99,40 @@ class TfmotDensity:
     def __call__(self, step: int) -> float:
         if step < self.begin_step:
             return 1.0
-        _, sparsity = self.schedule(self.last_due(step))
-        return 1.0 - round(float(sparsity), 6)  # tfmot computes in float32
+        return self._asks_for(self.last_due(step))
 
     def last_due(self, step: int) -> int:
         """The last step, up to this one, in which tfmot would have pruned; -1 if there was none."""
         if step < self.begin_step:
             return -1
+        if step >= self.end_step and self._ends_between():
+            return int(self.end_step)
         step = int(min(step, self.end_step))
         return step - (step - self.begin_step) % self.frequency
 
     def next_due(self, step: int) -> float:
         """The first step after this one in which tfmot would prune; infinity if there is none."""
+        if step >= self.end_step:
+            return math.inf
         following = self.begin_step if step < self.begin_step else self.last_due(step) + self.frequency
-        return following if step < following <= self.end_step else math.inf
+        if following > self.end_step:
+            return self.end_step if self._ends_between() else math.inf
+        return following
+
+    def final(self) -> float:
+        """The density at which the schedule ends."""
+        return self(self.begin_step if math.isinf(self.end_step) else max(int(self.end_step), self.begin_step))
+
+    def _ends_between(self) -> bool:
+        """Is its last step none that tfmot prunes in, and the density still falling?  Then masks change in it, too."""
+        if math.isinf(self.end_step) or self.end_step < self.begin_step:
+            return False
+        skipped = int(self.end_step - self.begin_step) % self.frequency
+        return skipped > 0 and self._asks_for(int(self.end_step)) < self._asks_for(int(self.end_step) - skipped)
+
+    def _asks_for(self, step: int) -> float:
+        _, sparsity = self.schedule(step)
+        return 1.0 - round(float(sparsity), 6)  # tfmot computes in float32
 
     def get_config(self) -> dict[str, Any]:
         return {"name": type(self.schedule).__name__, "config": self.schedule.get_config()["config"]}

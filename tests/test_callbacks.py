@@ -74,10 +74,10 @@ def test_accumulated_gradients_count_once(updates, every, expected):
 @pytest.mark.parametrize(
     ("every", "execution", "expected"),
     [
-        (None, 1, [2, 3, 6, 7]),  # no update after the last epoch: its window stays closed
+        (None, 1, [2, 3, 6, 7, 10, 11]),  # in the last epoch, too: the next `fit` begins with an update
         (5, 1, [3, 4, 8, 9]),
-        (None, 2, [2, 6]),  # first steps of executions
-        (6, 4, [4]),  # nor before step 12, which is the end
+        (None, 2, [2, 6, 10]),  # first steps of executions
+        (6, 4, [4, 8]),
     ],
 )
 def test_growth_window_opens_before_an_update_and_closes_after(every, execution, expected):
@@ -98,8 +98,7 @@ def test_growth_window_counts_optimizer_steps(accumulation):
     recorder = Recorder()
     optimizer = sparse(inner=keras.optimizers.SGD(0.05, momentum=0.9, gradient_accumulation_steps=accumulation), growth_window=1)
     fit(compiled(optimizer), ks.UpdateMasks(every=2), recorder, epochs=6)
-    last = 6 * STEPS // accumulation - 1  # not followed by an update
-    assert set(recorder.open_steps()) == set(range(1, last, 2))
+    assert set(recorder.open_steps()) == set(range(1, 6 * STEPS // accumulation, 2))
 
 
 ran_out = pytest.mark.filterwarnings("ignore:Your input ran out of data")  # how Keras finds out how long it is

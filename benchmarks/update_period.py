@@ -1,0 +1,179 @@
+"""How often should masks change in a short training?  Test error by the number of mask updates.
+
+    python benchmarks/update_period.py --data mnist.npz
+
+LeNet-300-100 at 5 % density on the first 6,000 images of MNIST and on scikit-learn's digits: sparse
+momentum from scratch, sparse momentum over the largest weights of a trained dense network, and gradual
+pruning of that network. Updates are made before each epoch, or a number of them is spread over the
+training. Each finished run is a line of a ``.jsonl`` file beside the table, and is not repeated.
+"""
+
+import argparse
+import functools
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import report
+from sklearn.datasets import load_digits
+
+import keras_sparse as ks
+
+DENSITY = 0.05
+BATCH = 50
+MNIST_IMAGES, TEST_DIGITS = 6_000, 360
+DENSE_EPOCHS = 10  # of the network that is fine-tuned
+RATES = {"from scratch": 0.1, "fine-tuning": 0.02, "gradual pruning": 0.02}  # learning rates
+EPOCHS = (1, 2, 3, 5, 10)
+PERIODS = ("epoch", 5, 10, 20)  # before each epoch, or so many parts of the training with an update between
+DATA_SETS = ("mnist", "digits")
+COMMAND = "python benchmarks/update_period.py --data mnist.npz"
+NOTE = (
+    "Mean ± standard error of the test error in % after the last epoch. n parts: the masks change n - 1 times,\n"
+    "at equal distances. Gradual pruning also prunes to its final density where its schedule ends. The last\n"
+    "columns are the differences to updates before each epoch, seed by seed: less than 0 is better.\n\n"
+)
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+class Run(NamedTuple):
+    """One training."""
+
+    data: str
+    mode: str
+    epochs: int
+    period: str | int
+    seed: int
+
+
+def main() -> None:
+    """Makes the runs that are missing, then prints and writes the table."""
+    arguments = _arguments()
+    records = arguments.output.with_suffix(".jsonl")
+    planned = [
+        Run(data, mode, epochs, period, seed)
+        for seed in range(arguments.seeds)
+        for epochs in EPOCHS
+        for data in DATA_SETS
+        for mode in arguments.modes
+        for period in PERIODS
+    ]
+    for run in [run for run in planned if run not in map(run_of, read(records))]:
+        result = train(run, arguments.data)
+        with records.open("a") as file:
+            line = {**run._asdict(), **result, "measured": report.circumstances()}
+            file.write(json.dumps(line) + "\n")
+        print(*run, result, flush=True)
+    known = read(records)
+    text = report.header("Test error by the number of mask updates", COMMAND, known[-1]["measured"])
+    text += NOTE + "".join(section(data, mode, known) for data in DATA_SETS for mode in RATES)
+    print(text)
+    report.write(arguments.output, text)
+
+
+def read(records: Path) -> list[dict[str, Any]]:
+    """All finished runs."""
+    return [json.loads(line) for line in records.read_text().splitlines()] if records.exists() else []
+
+
+def run_of(record: dict[str, Any]) -> Run:
+    """The run that a record is of."""
+    return Run(*(record[key] for key in Run._fields))
+
+
+@functools.cache
+def arrays_of(data: str, file: Path) -> Arrays:
+    """Images in [0, 1] and labels to train with, images and labels to test with."""
+    if data == "digits":
+        x, y = load_digits(return_X_y=True)
+        order = np.random.default_rng(0).permutation(len(x))
+        x, y = x[order].astype("float32") / 16, y[order]
+        return x[TEST_DIGITS:], y[TEST_DIGITS:], x[:TEST_DIGITS], y[:TEST_DIGITS]
+    with np.load(file) as found:
+        x, test = (found[f"x_{part}"].reshape(-1, 784).astype("float32") / 255 for part in ("train", "test"))
+        return x[:MNIST_IMAGES], found["y_train"][:MNIST_IMAGES], test, found["y_test"]
+
+
+def new_model(inputs: int) -> keras.Model:
+    """LeNet-300-100."""
+    dense = keras.layers.Dense
+    return keras.Sequential([keras.Input((inputs,)), dense(300, "relu"), dense(100, "relu"), dense(10)])
+
+
+def compiled(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> keras.Model:
+    """With the loss and the metric of all runs."""
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, metrics=["accuracy"])
+    return model
+
+
+@functools.lru_cache(maxsize=1)
+def dense_weights(data: str, seed: int, file: Path) -> list[np.ndarray]:
+    """Those of a network that was trained dense."""
+    x, y, _, _ = arrays_of(data, file)
+    keras.utils.set_random_seed(seed)
+    model = compiled(new_model(x.shape[1]), keras.optimizers.SGD(0.1, momentum=0.9))
+    model.fit(x, y, BATCH, DENSE_EPOCHS, verbose=0)
+    return model.get_weights()
+
+
+def train(run: Run, file: Path) -> dict[str, float]:
+    """One training; its test error in %, its final density and its seconds."""
+    x, y, x_test, y_test = arrays_of(run.data, file)
+    dense = None if run.mode == "from scratch" else dense_weights(run.data, run.seed, file)
+    keras.utils.set_random_seed(run.seed)
+    model = new_model(x.shape[1])
+    if dense is not None:
+        model.set_weights(dense)
+    inner = keras.optimizers.SGD(RATES[run.mode], momentum=0.9)
+    if run.mode == "gradual pruning":
+        optimizer = ks.GradualPruning(inner, DENSITY)
+    else:
+        kind = "random" if dense is None else "magnitude"
+        optimizer = ks.SparseMomentum(inner, DENSITY, initial_masks=kind, seed=run.seed)
+    compiled(model, optimizer)
+    begun, steps = time.perf_counter(), run.epochs * -(-len(x) // BATCH)
+    every = run.period if isinstance(run.period, str) else -(-steps // run.period)
+    model.fit(x, y, BATCH, run.epochs, verbose=0, callbacks=[ks.UpdateMasks(every)])
+    seconds = time.perf_counter() - begun
+    accuracy = model.evaluate(x_test, y_test, 1000, verbose=0)[1]
+    return {"test_error": 100 * (1 - accuracy), "density": optimizer.total_density(), "seconds": round(seconds, 1)}
+
+
+def section(data: str, mode: str, known: Sequence[dict[str, Any]]) -> str:
+    """The table of one data set and one kind of training."""
+    rows = []
+    for epochs in EPOCHS:
+        errors = {period: {r["seed"]: r["test_error"] for r in known if run_of(r)[:4] == (data, mode, epochs, period)} for period in PERIODS}
+        seeds = sorted(set.intersection(*(set(found) for found in errors.values())))
+        if len(seeds) > 1:
+            means = [report.mean_and_error([errors[period][s] for s in seeds]) for period in PERIODS]
+            changes = [_change([errors[p][s] - errors["epoch"][s] for s in seeds]) for p in PERIODS[1:]]
+            rows.append((epochs, *means, *changes, len(seeds)))
+    if not rows:
+        return ""
+    parts = [f"{period} parts" for period in PERIODS[1:]]
+    columns = ("epochs", "each epoch", *parts, *(f"{part} - epoch" for part in parts), "seeds")
+    return f"## {data}, {mode}\n\n{report.table(columns, rows)}\n"
+
+
+def _change(differences: Sequence[float]) -> str:
+    return f"{statistics.mean(differences):+.2f} ± {report.standard_error(differences):.2f}"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("~/.keras/datasets/mnist.npz").expanduser(), help="mnist.npz")
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--modes", nargs="+", choices=list(RATES), default=list(RATES))
+    parser.add_argument("--output", type=Path, default=report.RESULTS / "update_period.md")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

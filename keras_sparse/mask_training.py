@@ -1,0 +1,229 @@
+"""One optimizer's masks in one training: the planner says when they change, this does it."""
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from keras_sparse import final_density
+from keras_sparse._keras import to_float32
+from keras_sparse.final_density import FinalDensity
+from keras_sparse.initial_masks import reconcile
+from keras_sparse.optimizers import SparseMomentum
+from keras_sparse.schedules import OverTraining, TfmotDensity
+from keras_sparse.update_times import (
+    AtEpochs,
+    EverySteps,
+    Planner,
+    UpdateTimes,
+    last_pruning,
+    period_of_short_training,
+)
+
+
+class MaskTraining:
+    """Carries out the mask updates of one optimizer while ``fit`` runs.
+
+    Args:
+        optimizer: its masks change.
+        every: ``"auto"``, ``"epoch"`` or a number of optimizer steps.
+        one_step_a_batch: False: the model steps this optimizer by itself, as often as it likes.
+        updated: called after each update.
+    """
+
+    def __init__(self, optimizer: SparseMomentum, every: str | int, one_step_a_batch: bool, updated: Callable[[], None]) -> None:
+        self.optimizer = optimizer
+        self._every = every
+        self._one_step_a_batch = one_step_a_batch
+        self._updated = updated
+        self._params: Mapping[str, Any] = {}
+        self._execution = 1
+        self._planner: Planner | None = None
+        self._final: FinalDensity | None = None
+        self._batch = 0
+        self._wait = math.inf  # batches until there is something to look at
+        self._unopened_epoch: int | None = None  # begun before Keras had built the model
+
+    # --- what happens in `fit`
+
+    def begin(self, params: Mapping[str, Any], execution: int) -> None:
+        """A training begins.
+
+        Args:
+            params: ``epochs`` and ``steps``, batches in an epoch, as Keras tells its callbacks.
+            execution: batches that run without a callback between them.
+        """
+        self._params, self._execution = params, execution
+        self._wait, self._unopened_epoch = math.inf, None
+        if self.optimizer.built:
+            self._fit_masks_to_weights()
+
+    def begin_epoch(self, epoch: int) -> None:
+        if not self.optimizer.built:
+            self._unopened_epoch = epoch
+            return
+        now = self.optimizer.step()
+        begun_before = self._open(epoch, now)
+        self._plan(epoch, now, begun_before)
+        if self._planner is not None and isinstance(self._planner.times, AtEpochs):
+            self._look(now)
+
+    @property
+    def has_to_look(self) -> bool:
+        """Is there something to look at before the next batch?"""
+        return self._wait <= 0
+
+    def begin_batch(self, batch: int) -> None:
+        self._batch = batch
+        if self.has_to_look:
+            self._look(self.optimizer.step())
+
+    def end_batch(self, batch: int) -> None:
+        if self._one_step_a_batch:  # never fewer batches than optimizer steps
+            self._wait -= batch - self._batch + 1
+        elif self._planner is not None:
+            self._wait = 0
+        if self._unopened_epoch is not None and self.optimizer.built:
+            epoch, self._unopened_epoch = self._unopened_epoch, None
+            self._plan(epoch, 0, self._open(epoch, 0))
+
+    def end(self) -> None:
+        if self.optimizer.built:
+            self.optimizer.set_counter("epoch", 0)
+            self.fit_masks_to_last_weights()
+
+    def fit_masks_to_last_weights(self) -> None:
+        """At the end of a training: the masks of the weights that the model has now."""
+        try:
+            self._fit_masks_to_weights()
+        except ValueError as error:  # the training is done, and its weights are not lost for a message
+            warnings.warn(str(error), stacklevel=2)
+
+    def _fit_masks_to_weights(self) -> None:
+        """Masks follow weights of an earlier epoch (EarlyStopping puts them back); strangers' weights raise."""
+        optimizer = self.optimizer
+        masks = optimizer.masks
+        weights = [to_float32(variable) for variable in optimizer.masked_variables]
+        fitting = reconcile(list(masks), weights, list(masks.values()))
+        if any(new is not old for new, old in zip(fitting, masks.values(), strict=True)):
+            optimizer.assign_masks(fitting)
+
+    def warn_if_not_reached(self) -> None:
+        """After a training: does the model have the density asked for?"""
+        optimizer, final = self.optimizer, self._final
+        now, stop = (optimizer.step(), optimizer.counter("training_stop")) if optimizer.built else (0, 0)
+        if final is None or now < optimizer.announced_stop:
+            return
+        asked = min(final.value, final.later or 1.0)
+        if optimizer.density_is_above(asked) and not (final.later and optimizer.told_of_density):
+            optimizer.told_of_density = optimizer.told_of_density or final.later is not None
+            text = final_density.not_reached(optimizer.total_density(), asked, now, stop)
+            warnings.warn(text, stacklevel=2)
+
+    # --- when
+
+    def _open(self, epoch: int, now: int) -> bool:
+        """Notes that an epoch begins at this step; True: it had begun before the training was killed and resumed."""
+        optimizer, open_epoch = self.optimizer, self.optimizer.counter("epoch")
+        if open_epoch == 0 or epoch + 1 < open_epoch:  # no training is open, or it is not resumed: this one begins
+            self._begin_schedules(epoch, now)
+        elif optimizer.counter("training_stop") < 0 and epoch > 0 and now > 0:  # an epoch's length is known by now
+            start = optimizer.counter("training_start")
+            optimizer.set_counter("training_stop", start + (now - start) * self._params["epochs"] // epoch)
+        optimizer.set_counter("epoch", epoch + 1)
+        return open_epoch == epoch + 1
+
+    def _begin_schedules(self, epoch: int, now: int) -> None:
+        steps = self._steps_per_epoch()
+        stop = None if steps is None else now + max(1, steps * (self._params["epochs"] - epoch))
+        announced = self.optimizer.announced_stop
+        if not (now < announced and (stop is None or stop <= announced)):  # else the fit is a part of a longer training
+            self.optimizer.set_training(now, stop)
+
+    def _plan(self, epoch: int, now: int, begun_before: bool) -> None:
+        """Plans the epoch that begins."""
+        optimizer = self.optimizer
+        is_new = self._planner is None
+        window = optimizer.growth_window_steps()
+        self._wait = 0
+        if optimizer.prune is None:
+            optimizer.open_growth_window(window > 0)
+            self._wait = math.inf
+            return
+        start, stop = optimizer.counter("training_start"), optimizer.counter("training_stop")
+        times = self._times(now, start, stop, begun_before)
+        pruning = math.inf
+        if stop > start and (final := final_density.final_density(optimizer.density, start, stop)) is not None:
+            self._final = final
+            last_due = self._last_due(times, start, stop)
+            pruning = last_pruning(final.reached_at, last_due, start, stop, self._steps_per_epoch() is not None)
+        self._planner = Planner(times, window, pruning, stop if stop > start else math.inf, self._execution)
+        if is_new:
+            self._warn_before(epoch, now, times, stop)
+
+    def _look(self, now: int) -> None:
+        """Does what the planner says."""
+        assert self._planner is not None
+        optimizer = self.optimizer
+        plan = self._planner.at(now, optimizer.counter("last_update"), optimizer.window_opened())
+        if plan.update:
+            optimizer.update_masks()
+        if plan.prune:
+            assert self._final is not None
+            optimizer.prune_to_density(self._final.value)
+            self._planner = dataclasses.replace(self._planner, last_pruning=math.inf)
+        if plan.update or plan.prune:
+            self._updated()
+        optimizer.open_growth_window(plan.window_open)
+        self._wait = plan.look_again
+
+    def _times(self, now: int, start: int, stop: int, begun_before: bool) -> UpdateTimes:
+        steps = self._steps_per_epoch()
+        if isinstance(self._every, int):
+            return EverySteps(self._every)
+        if self._every == "auto":
+            if isinstance(self.optimizer.density, TfmotDensity):
+                return self.optimizer.density
+            if steps is not None and stop > start == 0:  # a later training begins with an update
+                period = period_of_short_training(stop - start, round((stop - start) / steps))
+                if period is not None:
+                    return EverySteps(period, start)
+        return AtEpochs(now, steps, begun_before)
+
+    def _last_due(self, times: UpdateTimes, start: int, stop: int) -> float:
+        """The last step of the training at which a regular update is due."""
+        if not isinstance(times, AtEpochs):
+            return times.last_due(stop - 1)
+        epochs = max(1, self._params["epochs"])
+        return stop - (times.steps or max(1, (stop - start) // epochs))
+
+    def _steps_per_epoch(self) -> int | None:
+        batches = self._params.get("steps")
+        if not batches or not self._one_step_a_batch:
+            return None
+        return max(1, batches // (self.optimizer.gradient_accumulation_steps or 1))
+
+    # --- what is said before
+
+    def _warn_before(self, epoch: int, now: int, times: UpdateTimes, stop: int) -> None:
+        optimizer, final = self.optimizer, self._final
+        one_epoch = self._params["epochs"] - epoch < 2
+        if final is None and stop < 0 and one_epoch and isinstance(optimizer.density, OverTraining):
+            warnings.warn(final_density.UNKNOWN_LENGTH.format(density=optimizer.total_density()), stacklevel=2)
+        elif final is not None and final.later is not None:
+            if not optimizer.told_of_density:
+                warnings.warn(final_density.not_within(final, stop), stacklevel=2)
+        elif final is None and self._never_updates(times, now, stop, one_epoch):
+            warnings.warn(
+                "The masks will not be updated in this training: it ends before the first update is due. Update more "
+                "often with `UpdateMasks(every=...)`, or train longer. Received: "
+                f"every={self._every!r}, epochs={self._params['epochs']}, steps={self._params.get('steps')}",
+                stacklevel=2,
+            )
+
+    def _never_updates(self, times: UpdateTimes, now: int, stop: int, one_epoch: bool) -> bool:
+        last = self.optimizer.counter("last_update")
+        if isinstance(times, AtEpochs):
+            return one_epoch and now <= last
+        return stop > 0 and times.last_due(stop - 1) <= last

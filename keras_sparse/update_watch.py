@@ -1,0 +1,49 @@
+"""A warning where ``fit`` trains with masks that nobody updates: at once where that is certain, else at its end."""
+
+import warnings
+from typing import Any
+
+import keras
+
+from keras_sparse._keras import running_fit
+
+RUN_CODE_OF_THE_USER = (keras.callbacks.LambdaCallback, keras.callbacks.LearningRateScheduler)
+REMEDY = "Pass `callbacks=[keras_sparse.UpdateMasks()]`, call `optimizer.update_masks()` yourself, or pass `prune=None, grow=None` if the masks are to stay."
+NO_CALLBACK = f"`fit` has no UpdateMasks callback, so the masks will not change. {REMEDY}"
+NO_UPDATE = f"The masks did not change in this training: `fit` had no UpdateMasks callback, and nobody updated them. {REMEDY}"
+
+
+def watch_for_updates(optimizer: Any) -> bool:
+    """Sees to it that ``fit`` warns if the masks of this optimizer do not change; False: no ``fit`` is running.
+
+    Args:
+        optimizer: a SparseMomentum; ``updates_are_planned`` says that somebody updates its masks.
+    """
+    callbacks = running_fit()
+    if callbacks is None:
+        return False
+    if _runs_only_keras(callbacks):
+        optimizer.updates_are_planned = True  # say it once
+        warnings.warn(NO_CALLBACK, stacklevel=3)
+    else:
+        callbacks.callbacks = [*callbacks.callbacks, _WarnAtTheEnd(optimizer)]
+    return True
+
+
+def _runs_only_keras(callbacks: keras.callbacks.CallbackList) -> bool:
+    """Is no code of the user's run between steps, which might update the masks?"""
+    ours = [type(c) for c in callbacks.callbacks] + [type(callbacks.model).train_step]
+    return all(c.__module__.split(".")[0] == "keras" for c in ours) and not any(isinstance(c, RUN_CODE_OF_THE_USER) for c in callbacks.callbacks)
+
+
+class _WarnAtTheEnd(keras.callbacks.Callback):
+    """Now it is known whether the user's own code has updated the masks."""
+
+    def __init__(self, optimizer: Any) -> None:
+        super().__init__()
+        self._optimizer = optimizer
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if not self._optimizer.updates_are_planned:
+            self._optimizer.updates_are_planned = True  # say it once
+            warnings.warn(NO_UPDATE, stacklevel=2)
