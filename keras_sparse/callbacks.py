@@ -122,7 +122,6 @@ class UpdateMasks(keras.callbacks.Callback):
         _ = self.model  # JAX: brings the optimizer's variables up to date
         for training in self._trainings:
             training.begin_epoch(epoch)
-        self._check_agreement()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         if any(training.has_to_look for training in self._trainings):

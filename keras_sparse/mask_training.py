@@ -29,14 +29,14 @@ class MaskTraining:
         optimizer: its masks change.
         every: ``"auto"``, ``"epoch"`` or a number of optimizer steps.
         one_step_a_batch: False: the model steps this optimizer by itself, as often as it likes.
-        updated: called after each update.
+        check: called when an epoch begins and after each update.
     """
 
-    def __init__(self, optimizer: SparseMomentum, every: str | int, one_step_a_batch: bool, updated: Callable[[], None]) -> None:
+    def __init__(self, optimizer: SparseMomentum, every: str | int, one_step_a_batch: bool, check: Callable[[], None]) -> None:
         self.optimizer = optimizer
         self._every = every
         self._one_step_a_batch = one_step_a_batch
-        self._updated = updated
+        self._check = check
         self._params: Mapping[str, Any] = {}
         self._execution = 1
         self._planner: Planner | None = None
@@ -65,6 +65,7 @@ class MaskTraining:
             return
         now = self.optimizer.step()
         begun_before = self._open(epoch, now)
+        self._check()
         self._plan(epoch, now, begun_before)
         if self._planner is not None and isinstance(self._planner.times, AtEpochs):
             self._look(now)
@@ -174,7 +175,7 @@ class MaskTraining:
             optimizer.prune_to_density(self._final.value)
             self._planner = dataclasses.replace(self._planner, last_pruning=math.inf)
         if plan.update or plan.prune:
-            self._updated()
+            self._check()
         optimizer.open_growth_window(plan.window_open)
         self._wait = plan.look_again
 
