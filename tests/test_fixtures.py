@@ -14,8 +14,6 @@ import keras_sparse as ks
 FIXTURES = Path(__file__).parent / "fixtures"
 OLD = FIXTURES / "0.1.0"
 KINDS = ["keras", "sparse"]  # of layers
-# Trainings of these files ended with a closed growth window, in sparse layers
-pytestmark = pytest.mark.filterwarnings("ignore:The masks are not updated at the beginning")
 
 
 def maker():
