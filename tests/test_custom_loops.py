@@ -30,9 +30,10 @@ def custom_loop(model, steps):
 
 
 def test_a_loop_of_your_own_equals_fit():
-    keras.utils.set_random_seed(0)
-    models = compiled(), compiled()
-    models[1].set_weights(models[0].get_weights())
+    models = []
+    for _ in range(2):
+        keras.utils.set_random_seed(0)
+        models.append(compiled())
     fit(models[0], ks.UpdateMasks(), epochs=2)
     optimizer = models[1].optimizer
     optimizer.build(models[1])
@@ -45,6 +46,7 @@ def test_a_loop_of_your_own_equals_fit():
 
 def test_a_loop_must_say_how_long_it_is():
     model = compiled()
+    model.optimizer.build(model)
     custom_loop(model, 4)
     with pytest.raises(ValueError, match=r"call `optimizer.start_training\(steps\)`"):
         model.optimizer.update_masks()
