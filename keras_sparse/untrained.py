@@ -1,9 +1,12 @@
-"""An untrained weight is one that the initializer of its layer draws again.
+"""An untrained weight is one that the initializer of its layer draws again, or might have drawn.
 
 A random initializer of Keras holds one integer seed, drawn when it is made unless given, and
-returns the same values at every call. So equal values prove that nobody has trained, loaded or
-scaled a weight; statistics of a small kernel could only make that likely. In doubt it counts as
-trained: a copied weight, an initializer that the layer does not keep, a seed that moves on.
+returns the same values at every call. So equal values prove that a weight is untrained.
+
+Weights that were copied or loaded before any training come from another seed. They are taken for
+untrained if they follow the law of their initializer, and if the model has biases, statistics or
+other weights that start as constants, none of which has moved: a step of training moves them.
+In doubt a weight counts as trained.
 """
 
 from collections.abc import Sequence
@@ -13,11 +16,13 @@ import keras
 import numpy as np
 
 from keras_sparse import initial_scale
-from keras_sparse._keras import has_value, layers_of, own_variables, to_float32
+from keras_sparse._keras import fans, has_value, layers_of, own_variables, to_float32
 from keras_sparse.initial_scale import Connections, scale_factors
+from keras_sparse.initializer_law import follows_law, is_orthogonal
 from keras_sparse.selection import DEPTHWISE
 
 BY_FAN = (keras.initializers.VarianceScaling, keras.initializers.Orthogonal)
+CONSTANT = (keras.initializers.Zeros, keras.initializers.Ones, keras.initializers.Constant)
 TRANSPOSED = (
     keras.layers.Conv1DTranspose,
     keras.layers.Conv2DTranspose,
@@ -33,43 +38,69 @@ def scale_untrained(
 ) -> None:
     """Gives the untrained ones of a model's weights their initial scale, see ``initial_scale``.
 
+    A ``RandomNormal`` of fixed stddev, a ``Constant`` or ``Identity`` is what the user asked for, and stays.
+
     Args:
         model: whose layers know the initializers.
         variables: weights, dense or already masked; those without a value yet get one.
         masks: bool arrays of their shapes.
     """
     owners = {id(own): layer for layer in layers_of(model) for own in own_variables(layer)}
+    is_fresh = constants_are_untouched(model)
     for variable, mask in zip(variables, masks, strict=True):
         layer = owners.get(id(variable))
-        weight = None if layer is None else scaled_weight(layer, variable, mask)
+        initializer = None if layer is None else initializer_of(layer, variable)
+        if layer is None or not isinstance(initializer, BY_FAN):
+            continue
+        mode = getattr(initializer, "mode", "fan_in")  # which an orthogonal matrix does not have
+        factors = scale_factors(mask, connections_of(layer, variable), mode)
+        weight = None if (factors == 1).all() else untrained_weight(variable, initializer, mask, is_fresh)
         if weight is not None:
-            variable.assign(weight)
+            variable.assign(np.asarray(weight * factors * mask, np.float32))
 
 
-def scaled_weight(layer: keras.layers.Layer, variable: Any, mask: np.ndarray) -> np.ndarray | None:
-    """The weight at its initial scale.
+def untrained_weight(variable: Any, initializer: Any, mask: np.ndarray, is_fresh: bool) -> np.ndarray | None:
+    """The weight, if it is untrained; else None.
 
     Args:
-        layer: that made the variable.
-        variable: its weight.
+        variable: the weight, dense or already masked; without a value, it is what would be drawn.
+        initializer: of the weight.
         mask: bool array of the weight's shape.
-
-    Returns:
-        float32 array, 0 where a weight is missing; or None: the weight is trained, or was not
-        scaled by fan. The values of ``Constant`` or ``Identity``, or the stddev of a
-        ``RandomNormal``, are what the user asked for.
+        is_fresh: whether a copied weight may be taken for untrained.
     """
-    initializer = initializer_of(layer, variable)
-    if not isinstance(initializer, BY_FAN):
+    drawn = draw_again(initializer, variable)
+    if not has_value(variable):
+        return drawn
+    weight = to_float32(variable)
+    if drawn is not None and np.allclose(weight[mask], drawn[mask], rtol=RELATIVE_TOLERANCE, atol=0):
+        return weight
+    if not is_fresh:
         return None
-    mode = getattr(initializer, "mode", "fan_in")  # which an orthogonal matrix does not have
-    factors = scale_factors(mask, connections_of(layer, variable), mode)
-    drawn = None if (factors == 1).all() else draw_again(initializer, variable)
-    if drawn is None:
-        return None
-    if has_value(variable) and not _equal(to_float32(variable)[mask], drawn[mask]):
-        return None
-    return np.asarray(drawn * factors * mask, np.float32)
+    return weight if _may_be_drawn(initializer, weight, mask) else None
+
+
+def _may_be_drawn(initializer: Any, weight: np.ndarray, mask: np.ndarray) -> bool:
+    """Does a weight, dense or masked, follow the law of its initializer?"""
+    if isinstance(initializer, keras.initializers.Orthogonal):
+        return is_orthogonal(weight, initializer.gain)
+    fan_in, fan_out = fans(initializer, weight.shape)
+    n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[initializer.mode]
+    values = weight if weight[~mask].any() else weight[mask]
+    return follows_law(values, initializer.scale / max(1.0, n), initializer.distribution)
+
+
+def constants_are_untouched(model: keras.Model) -> bool:
+    """Has the model biases or other weights that start as constants, and are all as they started?"""
+    found = False
+    for layer in layers_of(model):
+        for variable in layer.weights:
+            initializer = initializer_of(layer, variable)
+            if not isinstance(initializer, CONSTANT) or getattr(layer, "unit_forget_bias", False):
+                continue
+            if not has_value(variable) or (to_float32(variable) != to_float32(initializer(variable.shape))).any():
+                return False
+            found = True
+    return found
 
 
 def initializer_of(layer: keras.layers.Layer, variable: Any) -> Any:
@@ -116,7 +147,3 @@ def keep_initializers(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
     for name, value in vars(old).items():
         if name.endswith("_initializer") and type(getattr(new, name, None)) is type(value):
             setattr(new, name, value)
-
-
-def _equal(weight: np.ndarray, drawn: np.ndarray) -> bool:
-    return np.allclose(weight, drawn, rtol=RELATIVE_TOLERANCE, atol=0)

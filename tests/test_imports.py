@@ -19,6 +19,7 @@ ORDER = [
     "mask_update",
     "initial_masks",
     "initial_scale",
+    "initializer_law",
     "update_times",
     "break_even",
     "_keras",
