@@ -1,16 +1,18 @@
-"""Up to which density is a custom op faster than the stock operation?  One table (NumPy only).
+"""The density up to which a custom op is faster than the stock operation: one table (NumPy only).
 
-What a weight costs is the same for few output positions as for many, what it saves is not: so the density falls with them.
-Fitted to ``benchmarks/conv_ops.py --densities 0.6 0.5 0.4 0.3 0.2 0.1 0.05 0.02`` on an AMD Zen 5 with AVX-512, one thread,
-2026-11-23, so that none of its layers and batches is slower than stock.
+A call and each weight cost the same for few output positions as for many, and save less: so the density falls with them.
+Fitted to ``benchmarks/break_even.py`` on an AMD Zen 5 with AVX-512, one thread, 2026-11-25: 20 layers of 2 k to 4 M
+weights, batch 1 to 128, density 0.5 to 0.02, the product alone and with both gradients. The table follows the lower of
+these two, which lie close together.
 """
 
 import math
 from typing import Any
 
-DENSITY_OF_MANY = {"convolution": 0.55, "1x1 convolution": 0.45, "matmul": 0.5}  # for very many output positions
-HALF_OF_IT_AT = 128  # output positions, batch * height * width
-FEWEST_CHANNELS = 16  # with fewer input or output channels the stock operation wins at any density
+BREAK_EVEN_DENSITY = {"convolution": 0.55, "1x1 convolution": 0.45, "matmul": 0.5}  # for very many output positions
+HALF_BREAK_EVEN_POSITIONS = {"convolution": 40, "1x1 convolution": 50, "matmul": 180}  # batch * height * width
+CALL_MULTIPLY_ADDS = {"convolution": 0, "1x1 convolution": 0, "matmul": 2e6}  # dense ones in the time that a call costs
+MIN_CHANNELS = 16  # with fewer input or output channels the stock operation wins at any density
 
 
 def kind_of(shape: tuple[int, ...]) -> str:
@@ -30,19 +32,22 @@ def why_too_small(shape: tuple[int, ...]) -> str | None:
     >>> why_too_small((3, 3, 3, 64))
     'fewer than 16 channels'
     """
-    return f"fewer than {FEWEST_CHANNELS} channels" if min(shape[-2:]) < FEWEST_CHANNELS else None
+    return f"fewer than {MIN_CHANNELS} channels" if min(shape[-2:]) < MIN_CHANNELS else None
 
 
 def largest_density(shape: tuple[int, ...], positions: Any) -> Any:
-    """The density up to which the custom op wins, forward and backward together.
+    """The density up to which the custom op wins; below 0 where it never does.
 
     Args:
         shape: of the kernel.
         positions: outputs of one channel in a batch: batch * height * width, or the rows of a matrix; a number, a
             float tensor, or infinity.
 
-    >>> largest_density((3, 3, 64, 64), 128), round(largest_density((1024, 1024), 8), 3)
-    (0.275, 0.029)
+    >>> round(largest_density((3, 3, 64, 64), 64), 3), round(largest_density((1024, 1024), 128), 3)
+    (0.338, 0.205)
     """
-    many = DENSITY_OF_MANY[kind_of(shape)]
-    return many if positions is math.inf else many * positions / (positions + HALF_OF_IT_AT)
+    kind = kind_of(shape)
+    if isinstance(positions, float) and math.isinf(positions):
+        return BREAK_EVEN_DENSITY[kind]
+    worth = positions - CALL_MULTIPLY_ADDS[kind] / math.prod(shape)
+    return BREAK_EVEN_DENSITY[kind] * worth / (positions + HALF_BREAK_EVEN_POSITIONS[kind])

@@ -43,6 +43,8 @@ class Choice:
         """Why the stock operation computes a mask of this density, or None where the custom op does."""
         if self.never is not None or np.float32(density) <= np.float32(self.break_even):  # as in a graph
             return self.never
+        if self.break_even <= 0:
+            return f"{self.positions} output positions are too few"
         return f"density {density:.2f} is above {self.break_even:.2g}{self._at()}"
 
     def _at(self) -> str:

@@ -9,9 +9,10 @@ import numpy as np
 from keras import ops
 
 from keras_sparse import ops as sparse_ops
-from keras_sparse._keras import host_scope, to_numpy
+from keras_sparse._keras import host_scope, model_in_train_step, to_numpy
 from keras_sparse.blocks import BlockShape, check_block_shape
 from keras_sparse.choice import Choice, Product, choose
+from keras_sparse.compiled import sparse_momenta_of
 from keras_sparse.kernel_mask import KernelMask
 from keras_sparse.normalization import FusedBatchNormalization
 
@@ -141,7 +142,8 @@ class SparseLayer(keras.layers.Layer):
         kernel = ops.copy(kernel)  # a tensor, read once
 
         def stock() -> Any:
-            return self._stock(inputs, self.kernel_mask.with_masked_gradient(kernel))
+            masked = kernel if self._is_masked_by_optimizer() else self.kernel_mask.with_masked_gradient(kernel)
+            return self._stock(inputs, masked)
 
         def custom_op() -> Any:
             return self._custom_op(inputs, kernel)
@@ -150,9 +152,19 @@ class SparseLayer(keras.layers.Layer):
             return custom_op() if self.implementation == "custom_op" else stock()
         sizes = [ops.cast(n, "float32") if ops.is_tensor(n) else n for n in ops.shape(inputs)]
         largest = self._choice(sizes).break_even
+        if not ops.is_tensor(largest) and largest <= 0:
+            return stock()
         with host_scope():
             is_worth_it = ops.less_equal(self.kernel_mask.mask_density, largest)  # at run time: no retracing when masks change
         return ops.cond(is_worth_it, custom_op, stock)
+
+    def _is_masked_by_optimizer(self) -> bool:
+        """Does the step that is traced now end in an optimizer that masks the kernel?  Then its gradient needs no mask."""
+        model = model_in_train_step()
+        if model is None:
+            return False
+        optimizers = sparse_momenta_of(model, attributes=False)
+        return any(variable is self.kernel for optimizer in optimizers for variable in optimizer.masked_variables)
 
     def _stock(self, inputs: Any, kernel: Any) -> Any:
         """The product as the Keras layer computes it."""

@@ -9,14 +9,12 @@ import keras
 import numpy as np
 
 from keras_sparse import blocks, checkpoint
-from keras_sparse._keras import calling_model, eager_scope, has_value, multiply_in_place, steps_see_only_their_own_state, to_float32, to_numpy
+from keras_sparse._keras import eager_scope, has_value, multiply_in_place, steps_see_only_their_own_state, to_float32, to_numpy
 from keras_sparse.fused_sgd import fuse_momentum
 from keras_sparse.initial_masks import check_kind, initial_mask
-from keras_sparse.initial_scale import check_initial_scale
 from keras_sparse.kernel_mask import KernelMask, kernel_mask_of
 from keras_sparse.momentum import GradientAverage
 from keras_sparse.selection import Selection
-from keras_sparse.untrained import scale_untrained
 from keras_sparse.wrapper import OptimizerWrapper
 
 # Saved with the masks; all but `epoch`, the epoch that runs (1, 2, ...; 0: no training), are optimizer steps. The growth window is
@@ -35,7 +33,6 @@ class MaskedOptimizer(OptimizerWrapper):
         gradient_average: keeps what momentum the inner optimizer does not, or None.
         seed: of the initial masks.
         name: of this optimizer.
-        initial_scale: ``"auto"`` or None, see ``keras_sparse.initial_scale``.
     """
 
     def __init__(
@@ -47,7 +44,6 @@ class MaskedOptimizer(OptimizerWrapper):
         gradient_average: GradientAverage | None,
         seed: int,
         name: str | None = None,
-        initial_scale: str | None = None,
     ) -> None:
         super().__init__(inner_optimizer, name=name)
         fuse_momentum(self.inner_optimizer, self._take_mask)
@@ -55,8 +51,6 @@ class MaskedOptimizer(OptimizerWrapper):
         self.initial_masks = check_kind(initial_masks)
         self.block_shape = blocks.check_block_shape(block_shape)
         self.seed = int(seed)
-        self.initial_scale = check_initial_scale(initial_scale)
-        self._scale_is_due = False  # masks were drawn over weights of a model that is not known
         self._gradient_average = gradient_average
         self._model: Any = lambda: None
         self.counters: dict[str, Any] = {}
@@ -79,8 +73,6 @@ class MaskedOptimizer(OptimizerWrapper):
         self._model = weakref.ref(model)
         if not self.built:
             return
-        if self._scale_is_due:
-            self._scale_weights(list(self.masks.values()))
         known = self.selection.select(self._trainable_variables, model)
         if not self.mask_variables:
             self._make_masks(known)
@@ -137,17 +129,8 @@ class MaskedOptimizer(OptimizerWrapper):
         self.make_mask_variables(indices)
         self.set_counter("last_update", step)
         self.set_counter("training_stop", -1)
-        if self.initial_scale == "auto" and self.initial_masks == "random":
-            self._scale_weights(masks)
         self.assign_masks(masks)
         self.open_growth_window(self.grows_by_gradients())
-
-    def _scale_weights(self, masks: Sequence[np.ndarray]) -> None:
-        """Gives untrained weights their initial scale; later, if nobody knows the model by now."""
-        model = self._model() or calling_model(self._trainable_variables)
-        self._scale_is_due = model is None
-        if model is not None:
-            scale_untrained(model, self.masked_variables, masks)
 
     def _looked_at(self, variable: Any) -> np.ndarray:
         """The weight that a first mask is made of; for ``"nonzero"`` the mask itself, where a sparse layer has one."""
@@ -208,8 +191,6 @@ class MaskedOptimizer(OptimizerWrapper):
                 "`dense` or `sparse` name layer types and the model is not known. Call `optimizer.build(model)` first, or train with "
                 f"the UpdateMasks callback. Received: {self.selection}"
             )
-        if self._scale_is_due:
-            self._warn_of_scale()
         grads = list(grads)
         variables = self._trainable_variables if trainable_variables is None else list(trainable_variables)
         taken = self._apply_inner(grads, trainable_variables)
@@ -218,12 +199,6 @@ class MaskedOptimizer(OptimizerWrapper):
             pairs = [(g, v) for g, v in zip(grads, variables, strict=True) if self._var_key(v) in masked]
             self._gradient_average.apply([g for g, _ in pairs], [v for _, v in pairs])
         self._multiply(set(self.masked_indices) - taken)
-
-    def _warn_of_scale(self) -> None:
-        self._scale_is_due = False  # say it once
-        with eager_scope():
-            if steps_see_only_their_own_state() or self.step() == 0:
-                warnings.warn(SCALE_OF_UNKNOWN_MODEL, stacklevel=3)
 
     def _apply_inner(self, grads: list[Any], trainable_variables: Any) -> set[int]:
         """A step of the inner optimizer; the indices of the weights that it masked."""
@@ -361,10 +336,4 @@ class MaskedOptimizer(OptimizerWrapper):
 RANDOM_OVER_TRAINED = (
     "A random mask over trained weights throws away most of what they have learnt. "
     'Pass `initial_masks="magnitude"` to keep the largest ("nonzero" if they are sparse already).'
-)
-
-SCALE_OF_UNKNOWN_MODEL = (
-    "The masked weights keep the scale of dense ones, with which deep networks without normalisation may not learn: the optimizer "
-    "does not know the model, whose layers say how weights were initialized. Call `optimizer.build(model)` before training, or "
-    "pass `initial_scale=None`. Received: an optimizer built from variables"
 )

@@ -11,7 +11,6 @@ from keras_sparse.compiled import sparse_momentum_of
 from keras_sparse.kernel_mask import kernel_mask_of, nonzero_mask
 from keras_sparse.layers import SparseConv2D, SparseDense, SparseLayer
 from keras_sparse.normalization import FusedBatchNormalization
-from keras_sparse.untrained import keep_initializers
 
 Clone = Callable[[keras.layers.Layer], keras.layers.Layer]
 
@@ -136,6 +135,4 @@ def _converted(model: keras.Model, clone: Clone, what: str) -> keras.Model:
         model.compiled = compiled
     for old, new in zip(model.weights, converted.weights, strict=True):
         new.assign(keras.ops.copy(old))  # JAX would share the array, and a training of one model deletes it; one by one: no third copy of all weights
-    for old_layer, new_layer in zip(layers_of(model), layers_of(converted), strict=True):
-        keep_initializers(old_layer, new_layer)
     return converted
