@@ -1,10 +1,11 @@
-"""Where are the compiled ops, and if they cannot be had, why?  They are built when the package is installed, for one TensorFlow."""
+"""The compiled ops, or why they cannot be used. They are built at installation, for one TensorFlow version."""
 
 import ctypes
 import dataclasses
 import functools
 import json
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -58,16 +59,51 @@ def library() -> Any:
 
 
 def why_not(folder: Path, version: str) -> str | None:
-    """Why the ops in a folder are not for this version of TensorFlow, before anything is loaded; None if they are."""
-    record = folder / RECORD
-    built = json.loads(record.read_text()) if record.exists() else {}
+    """Why the ops in a folder cannot be loaded by this version of TensorFlow; None if nothing speaks against it."""
+    built = read_record(folder)
+    if built is None:
+        return f"{folder / RECORD} is damaged, so what it was built for is not known. {REINSTALL}"
     if "why_not" in built:
         return f"they were left out when keras_sparse was installed: {built['why_not']}. {REINSTALL}"
     if "tensorflow" not in built or not (folder / LIBRARY).exists():
         return f"keras_sparse was installed without them: {folder / LIBRARY} is not there. {REINSTALL}"
     if built["tensorflow"] != version:
         return f"they were built for TensorFlow {built['tensorflow']}, and this is {version}. {REINSTALL}"
-    return None
+    try:
+        damaged = is_cut_short(folder / LIBRARY)
+    except OSError as error:
+        return f"{folder / LIBRARY} cannot be read: {error}. {REINSTALL}"
+    return f"{folder / LIBRARY} is damaged: a part of it is missing. {REINSTALL}" if damaged else None
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """What the build says of itself: empty where there was no build, None where the record is damaged."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):  # ValueError: no JSON, or no text at all
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def is_cut_short(library: Path) -> bool:
+    """Does a part of this ELF file lie beyond its end?  Loading it would kill the process (SIGBUS)."""
+    with library.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        header = file.read(64)
+        if header[:6] != b"\x7fELF\x02\x01":  # 64 bits, little-endian; else its loader says what is wrong
+            return False
+        if len(header) < 64:
+            return True
+        segments, sections = struct.unpack_from("<QQ", header, 32)
+        segment_size, segment_count, section_size, section_count = struct.unpack_from("<4H", header, 54)
+        file.seek(segments)
+        table = file.read(segment_size * segment_count)
+    if sections + section_size * section_count > size or len(table) < segment_size * segment_count:
+        return True
+    spans = (struct.unpack_from("<Q16xQ", table, i * segment_size + 8) for i in range(segment_count))
+    return any(offset + length > size for offset, length in spans)
 
 
 @functools.cache
@@ -90,5 +126,5 @@ def load(folder: Path, version: str) -> tuple[Any, Availability]:
     except (OSError, AttributeError, tf.errors.OpError) as error:
         return None, Availability(f"{folder / LIBRARY} cannot be loaded: {str(error).splitlines()[0]}. {REINSTALL}")
     instructions.restype = ctypes.c_char_p
-    gpu = json.loads((folder / RECORD).read_text()).get("gpu", {})
+    gpu = (read_record(folder) or {}).get("gpu") or {}
     return functions, Availability(None, instructions().decode(), {part: why for part, why in gpu.items() if why})

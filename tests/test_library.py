@@ -54,6 +54,42 @@ def test_a_file_that_is_no_library(tmp_path):
     assert "cannot be loaded: " in available.reason
 
 
+@pytest.mark.parametrize("record", ['{"tensorflow": "2.2', "", "[1]", "null", "\xff\xfe"])
+def test_a_damaged_record_is_one_sentence(tmp_path, record):
+    folder = folder_with(tmp_path, tensorflow="2.21.0")
+    (folder / _library.RECORD).write_bytes(record.encode("latin-1"))
+    functions, available = _library.load(folder, "2.21.0")
+    assert functions is None
+    assert "build.json is damaged" in available.reason
+    assert _library.REINSTALL in available.reason
+
+
+@needs_ops
+@pytest.mark.parametrize("part", [0.0, 1e-5, 0.1, 0.5, 0.9, 0.9999])
+def test_a_part_of_the_library_is_not_loaded(tmp_path, part):
+    """Loading it would kill the process."""
+    whole = Path(os.environ.get("KERAS_SPARSE_OPS", _library.FOLDER)) / _library.LIBRARY
+    assert not _library.is_cut_short(whole)
+    folder = folder_with(tmp_path, tensorflow="2.21.0")
+    with whole.open("rb") as file:
+        (folder / _library.LIBRARY).write_bytes(file.read(int(whole.stat().st_size * part)))
+    functions, available = _library.load(folder, "2.21.0")
+    assert functions is None
+    assert "damaged" in available.reason or "cannot be loaded: " in available.reason
+
+
+@needs_ops
+def test_a_library_for_another_processor_is_not_loaded(tmp_path):
+    whole = Path(os.environ.get("KERAS_SPARSE_OPS", _library.FOLDER)) / _library.LIBRARY
+    data = bytearray(whole.read_bytes())
+    data[18:20] = (0xF3).to_bytes(2, "little")  # RISC-V
+    folder = folder_with(tmp_path, tensorflow="2.21.0")
+    (folder / _library.LIBRARY).write_bytes(data)
+    functions, available = _library.load(folder, "2.21.0")
+    assert functions is None
+    assert "cannot be loaded: " in available.reason
+
+
 def run(code, **environment):
     code = f"import keras, numpy as np, keras_sparse as ks, sys\nx, k = np.ones((2, 3), 'f'), np.ones((3, 4), 'f')\n{code}"
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
