@@ -1,4 +1,4 @@
-"""How is a mask made of blocks?  A kernel as a grid of blocks, and back (NumPy only).
+"""A kernel as a grid of blocks, and back (NumPy only).
 
 A block spans ``block_shape = (in, out)`` channels, the last two axes of the kernel, and every tap before them. With
 ``block_shape=None`` each weight stands for itself.
@@ -55,3 +55,23 @@ def from_blocks(block_mask: np.ndarray, shape: tuple[int, ...], block_shape: Blo
         return block_mask
     plane = block_mask.repeat(block_shape[0], axis=0).repeat(block_shape[1], axis=1)
     return np.broadcast_to(plane, shape).copy()
+
+
+def whole_blocks(mask: np.ndarray, block_shape: BlockShape) -> np.ndarray:
+    """The smallest mask of whole blocks that holds this one; the mask itself for single weights."""
+    if block_shape is None:
+        return mask
+    return from_blocks(to_blocks(mask, block_shape) > 0, mask.shape, block_shape)
+
+
+def check_whole(name: str, mask: np.ndarray, block_shape: BlockShape) -> None:
+    """Raises ValueError unless each block of this mask is active or missing as a whole."""
+    if block_shape is None:
+        return
+    active = to_blocks(mask, block_shape)
+    partly = int(np.count_nonzero((active > 0) & (active < block_size(mask.shape, block_shape))))
+    if partly:
+        raise ValueError(
+            f"The mask of {name!r} is not made of whole blocks, and `block_shape` is {block_shape}. "
+            f"Received: {partly} of {active.size} blocks are active in part"
+        )

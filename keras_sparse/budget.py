@@ -1,9 +1,12 @@
-"""How many weights does each layer lose and regain in one update?  Exact integer budgets (NumPy only)."""
+"""Exact integer budgets: how many weights each layer has, loses and regains (NumPy only)."""
 
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from keras_sparse.blocks import BlockShape, block_size
 from keras_sparse.density import largest_remainder
 
 MINIMUM_SPARSITY = 0.2  # a layer with fewer missing weights than this is nearly dense
@@ -94,3 +97,62 @@ def _without_empty_layers(counts: Counts, pruned: np.ndarray, grown: np.ndarray)
             grown[donor] -= 1
             grown[i] += 1
     return grown
+
+
+def to_whole_blocks(wanted: Iterable[int], shapes: Sequence[tuple[int, ...]], block_shape: BlockShape, at_most: Iterable[int] | None = None) -> list[int]:
+    """Weights per layer in whole blocks, whose total is as near to that of ``wanted`` as blocks allow.
+
+    Blocks are rounded down, and the rest is given out by the largest remainder over all layers. Each layer has a block.
+
+    Args:
+        wanted: weights per layer.
+        shapes: kernel shapes.
+        block_shape: (in, out) channels of a block, or None: then ``wanted`` is returned.
+        at_most: weights per layer, in whole blocks, that must not be exceeded. None: all.
+
+    >>> to_whole_blocks([20, 20], [(8, 8), (8, 8)], (4, 4))
+    [32, 16]
+    """
+    if block_shape is None:
+        return [int(n) for n in wanted]
+    sizes = np.array([block_size(shape, block_shape) for shape in shapes], np.int64)
+    most = np.array([np.prod(shape) for shape in shapes] if at_most is None else list(at_most), np.int64) // sizes
+    counts = np.array(list(wanted), float)
+    blocks = np.clip((counts // sizes).astype(np.int64), 1, most)
+    _come_near(blocks, counts, sizes, most, overshoot=False)
+    _come_near(blocks, counts, sizes, most, overshoot=True)
+    _exchange(blocks, counts, sizes, most)
+    return [int(n) for n in blocks * sizes]
+
+
+def _come_near(blocks: np.ndarray, wanted: np.ndarray, sizes: np.ndarray, most: np.ndarray, overshoot: bool) -> None:
+    """Adds single blocks, or takes them away, while that brings the total nearer; the largest remainder first."""
+    while True:
+        left = round(wanted.sum()) - int((blocks * sizes).sum())
+        step = 1 if left > 0 else -1
+        fits = sizes < 2 * abs(left) if overshoot else sizes <= abs(left)
+        fits &= (blocks + step >= 1) & (blocks + step <= most)
+        if not fits.any():
+            return
+        blocks[np.argmax(np.where(fits, step * (wanted / sizes - blocks), -np.inf))] += step
+
+
+FEW = 8  # so many blocks of one size are exchanged for others, at most
+
+
+def _exchange(blocks: np.ndarray, wanted: np.ndarray, sizes: np.ndarray, most: np.ndarray) -> None:
+    """Exchanges a few blocks of one size for some of another where that brings the total nearer."""
+    left = round(wanted.sum()) - int((blocks * sizes).sum())
+    kinds = np.unique(sizes)[:3]
+    if left == 0 or len(kinds) < 2:
+        return
+    steps = np.array(list(itertools.product(range(-FEW, FEW + 1), repeat=len(kinds))))
+    for i, kind in enumerate(kinds):
+        same = sizes == kind
+        steps = steps[(steps[:, i] <= (most - blocks)[same].sum()) & (steps[:, i] >= -(blocks - 1)[same].sum())]
+    order = np.lexsort((np.abs(steps).sum(1), np.abs(left - steps @ kinds)))  # the nearest, by the fewest exchanges
+    for kind, count in zip(kinds, steps[order[0]], strict=True):
+        for _ in range(abs(count)):
+            step = int(np.sign(count))
+            fits = (sizes == kind) & (blocks + step >= 1) & (blocks + step <= most)
+            blocks[np.argmax(np.where(fits, step * (wanted / sizes - blocks), -np.inf))] += step

@@ -102,14 +102,14 @@ class UpdateMasks(keras.callbacks.Callback):
         self._join_the_list()
         for training in self._trainings:
             training.begin(self.params, max(1, model.steps_per_execution))
-        if self._compiled and not model.optimizer.built and model.trainable_variables:
+        if self._compiled and not model.optimizer.built and model.built and model.trainable_variables:
             # else Keras builds the model in its first step, and the optimizer with it
             with strategy_scope(model):
                 model.optimizer.build(model.trainable_variables)
         for training in self._trainings:
             optimizer = training.optimizer
             is_new = optimizer.built and optimizer.step() == 0 and optimizer.initial_masks == "random"
-            if is_new and looks_trained(model, optimizer.masked_variables):  # after step 0, `build` says so
+            if is_new and not optimizer.masks_were_loaded and looks_trained(model, optimizer.masked_variables):  # after step 0, `build` says so
                 warnings.warn(RANDOM_OVER_TRAINED, stacklevel=2)
 
     def _join_the_list(self) -> None:

@@ -1,58 +1,136 @@
-"""What of a sparse run is saved, and what may be loaded into one?  Masks by the index of their weight, and the counters.
+"""What a file holds of a sparse run beside the weights: masks as bits, whose they are, and counters.
 
-The inner optimizer and a gradient average are saved by Keras as what they are: optimizers in an optimizer.
+Masks are put back by the list of trainable weights where that is the file's, and else (layers were frozen, or quantized)
+by the path and shape of each weight. The inner optimizer and a gradient average are saved by Keras, as optimizers.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from keras_sparse._keras import to_numpy
+from keras_sparse import mask_bits
 
-if TYPE_CHECKING:
-    from keras_sparse.masked_optimizer import MaskedOptimizer
-
-PREFIX = "mask_"
+MASK, RECORD = "mask_", "record"
+Shape = tuple[int, ...]
 
 
-def save(optimizer: "MaskedOptimizer", store: Any) -> None:
-    """Writes masks (bool) and counters (int) to a Keras weight store."""
-    for index, mask in zip(optimizer.masked_indices, optimizer.mask_variables, strict=True):
-        store[f"{PREFIX}{index}"] = to_numpy(mask)
-    for name in optimizer.counters:
-        store[name] = np.asarray(optimizer.counter(name))
+@dataclasses.dataclass(frozen=True)
+class SavedMask:
+    """One mask of a file.
 
-
-def load(optimizer: "MaskedOptimizer", store: Any) -> None:
-    """Reads what ``save`` wrote. The checkpoint says which weights are masked.
-
-    Raises:
-        ValueError: a checkpoint without masks, masks for an optimizer that is not built, masks of another model.
+    Args:
+        index: place of the weight in the list of trainable weights that was saved.
+        path: of the weight; None in files of version 0.1.0.
+        mask: bool array.
     """
-    saved = {int(key[len(PREFIX) :]): key for key in list(store.keys()) if key.startswith(PREFIX)}
-    if not optimizer.built and not saved:
-        return  # dense weights for a run that has not begun: `initial_masks` will look at them
-    _check(optimizer, store, saved)
-    if sorted(saved) != optimizer.masked_indices:
-        optimizer.make_mask_variables(sorted(saved))
-    optimizer.put_masks([np.asarray(store[saved[index]], bool) for index in optimizer.masked_indices])
-    for name in optimizer.counters:
-        optimizer.set_counter(name, int(np.asarray(store[name])))
-    optimizer.open_growth_window(optimizer.counter("window_opened") >= 0)
+
+    index: int
+    path: str | None
+    mask: np.ndarray
 
 
-def _check(optimizer: "MaskedOptimizer", store: Any, saved: Mapping[int, str]) -> None:
-    if not saved:
+@dataclasses.dataclass(frozen=True)
+class SavedState:
+    """Masks and counters of a sparse run.
+
+    Args:
+        masks: one for each masked weight.
+        counters: {name: value}.
+        trainable: path and shape of each trainable weight; None in files of version 0.1.0.
+    """
+
+    masks: Sequence[SavedMask]
+    counters: Mapping[str, int]
+    trainable: Sequence[tuple[str, Shape]] | None = None
+
+    def write(self, store: Any) -> None:
+        """Writes all of it to a Keras weight store."""
+        masked = [{"index": one.index, "path": one.path, "shape": one.mask.shape} for one in self.masks]
+        record = json.dumps({"masked": masked, "trainable": self.trainable})
+        store[RECORD] = np.frombuffer(record.encode(), np.uint8)
+        for one in self.masks:
+            store[f"{MASK}{one.index}"] = mask_bits.pack(one.mask)
+        for name, value in self.counters.items():
+            store[name] = np.asarray(value)
+
+    def is_list_of(self, variables: Sequence[Any]) -> bool:
+        """Are these the trainable weights that were saved, by number and shapes?"""
+        shapes = [tuple(variable.shape) for variable in variables]
+        if self.trainable is not None:
+            return shapes == [shape for _, shape in self.trainable]
+        return all(one.index < len(shapes) and one.mask.shape == shapes[one.index] for one in self.masks)
+
+    def masks_for(self, variables: Sequence[Any], chosen: Sequence[int]) -> dict[int, np.ndarray]:
+        """{index of a variable: its mask}. The file says which weights are masked.
+
+        Args:
+            variables: the trainable weights of now.
+            chosen: indices of those that would be masked without a file.
+
+        Raises:
+            ValueError: one of the chosen is no weight of the file's model, or may be one of several.
+        """
+        if self.is_list_of(variables):
+            return {one.index: one.mask for one in self.masks}
+        found = {i: self._candidates(variables, i) for i in range(len(variables))}
+        for i in chosen:
+            if not found[i] and not self._was_dense(variables[i]):
+                self._refuse(variables, i, "no mask fits")
+        for i, masks in found.items():
+            if len(masks) > 1:
+                self._refuse(variables, i, f"{len(masks)} masks may belong to")
+        return {i: masks[0].mask for i, masks in found.items() if masks}
+
+    def _candidates(self, variables: Sequence[Any], i: int) -> list[SavedMask]:
+        """The masks that may be that of this weight: its path tells, without paths a shape that no other has."""
+        variable, shape = variables[i], tuple(variables[i].shape)
+        fitting = [one for one in self.masks if one.mask.shape == shape]
+        if self.trainable is None:
+            rivals = [v for v in variables if tuple(v.shape) == shape]
+            return fitting if len(rivals) == len(fitting) == 1 else []
+        exact = [one for one in fitting if one.path == variable.path]
+        return exact or [one for one in fitting if is_same_path(one.path, variable.path)]
+
+    def _was_dense(self, variable: Any) -> bool:
+        """Was this weight trained without a mask?"""
+        known = [shape for path, shape in self.trainable or () if is_same_path(path, variable.path)]
+        masked = any(is_same_path(one.path, variable.path) for one in self.masks)
+        return tuple(variable.shape) in known and not masked
+
+    def _refuse(self, variables: Sequence[Any], i: int, what: str) -> None:
+        saved = [f"{MASK}{one.index} of shape {one.mask.shape}" + (f" for {one.path!r}" if one.path else "") for one in self.masks]
         raise ValueError(
-            "The checkpoint holds no masks and this is a sparse run. To go on from its weights, load them before the optimizer is built, with "
-            'SparseMomentum(..., initial_masks="nonzero") if they are sparse, "magnitude" if they are dense. '
-            f"Received: optimizer state {sorted(store.keys())}"
+            f"The checkpoint's masks are of another model: {what} {variables[i].path!r} of shape {tuple(variables[i].shape)}. To start from its "
+            'weights alone, load them before you compile, with SparseMomentum(..., initial_masks="nonzero"). '
+            f"Received: {', '.join(saved)}; the weights are {[v.path for v in variables]}"
         )
-    if not optimizer.built:
-        raise ValueError("The checkpoint holds masks and this optimizer no variables yet: call `optimizer.build(model)` before loading. Received: built=False")
-    variables = optimizer._trainable_variables
-    for index, key in saved.items():
-        shape = tuple(store[key].shape)
-        if index >= len(variables) or shape != tuple(variables[index].shape):
-            raise ValueError(f"The checkpoint's masks are of another model. Received: {key} of shape {shape}; the weights are {[v.path for v in variables]}")
+
+
+def is_same_path(one: str | None, other: str) -> bool:
+    """Do two paths name one weight?  A model that Keras has loaded may have lost the first folders of its paths.
+
+    >>> is_same_path("net/head/kernel", "head/kernel"), is_same_path("head/kernel", "overhead/kernel")
+    (True, False)
+    """
+    return one is not None and (one == other or one.endswith(f"/{other}") or other.endswith(f"/{one}"))
+
+
+def read(store: Any, counter_names: Sequence[str]) -> SavedState | None:
+    """What ``SavedState.write``, or version 0.1.0, wrote to this store; None where it holds no masks."""
+    names = list(store.keys())
+    counters = {name: int(np.asarray(store[name])) for name in counter_names if name in names}
+    if RECORD in names:
+        record = json.loads(bytes(np.asarray(store[RECORD], np.uint8)))
+        trainable = [(path, tuple(shape)) for path, shape in record["trainable"]]
+        described = [(one["index"], one["path"], tuple(one["shape"])) for one in record["masked"]]
+    else:
+        indices = sorted(int(name.removeprefix(MASK)) for name in names if name.startswith(MASK))
+        if not indices:
+            return None
+        trainable = None
+        described = [(i, None, tuple(np.shape(store[f"{MASK}{i}"]))) for i in indices]
+    masks = [SavedMask(i, path, mask_bits.unpack(np.asarray(store[f"{MASK}{i}"]), shape)) for i, path, shape in described]
+    return SavedState(masks, counters, trainable)

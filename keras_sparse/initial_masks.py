@@ -1,11 +1,11 @@
-"""Which weights are active before the first update?  NumPy only."""
+"""The masks that training starts with, and masks for weights that were put back (NumPy only)."""
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from keras_sparse.blocks import BlockShape, block_size, from_blocks, to_blocks
+from keras_sparse.blocks import BlockShape, block_size, from_blocks, to_blocks, whole_blocks
 from keras_sparse.mask_update import top_k_mask
 
 KINDS = ("random", "magnitude", "nonzero")
@@ -63,12 +63,18 @@ def _permutation(n: int, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([[0], 1 + rng.permutation(n - 1)])
 
 
-def reconcile(names: Sequence[str], weights: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> list[np.ndarray]:
+def reconcile(names: Sequence[str], weights: Sequence[np.ndarray], masks: Sequence[np.ndarray], block_shape: BlockShape = None) -> list[np.ndarray]:
     """Masks that fit the weights: the given ones, or those of an earlier epoch if such weights were put back.
 
     ``EarlyStopping(restore_best_weights=True)`` puts back weights but not the masks they were trained with. Their
-    nonzeros are active; a layer's active weights that are exactly 0 are taken from the given mask, lowest index first,
-    while the total allows.
+    nonzeros are active, in whole blocks; a layer's active blocks that are exactly 0 are taken from the given mask, lowest
+    index first, while the total allows.
+
+    Args:
+        names: of the weights, for errors.
+        weights: float arrays.
+        masks: bool arrays of their shapes, of whole blocks.
+        block_shape: (in, out) channels of a block, or None.
 
     Raises:
         ValueError: more nonzero weights than active ones: these are not the weights of this sparse run.
@@ -76,16 +82,22 @@ def reconcile(names: Sequence[str], weights: Sequence[np.ndarray], masks: Sequen
     fit = all(not weight[~mask].any() for weight, mask in zip(weights, masks, strict=True))
     if fit or any(np.isnan(weight).any() for weight in weights):  # NaN spreads over masks; the next update names the layer
         return list(masks)
-    total, found = sum(map(np.count_nonzero, masks)), [weight != 0 for weight in weights]
+    found = [whole_blocks(weight != 0, block_shape) for weight in weights]
+    total = sum(map(np.count_nonzero, masks))
     left = total - sum(map(np.count_nonzero, found))
     if left < 0:
+        in_blocks = "" if block_shape is None else f", in whole blocks of {block_shape},"
         raise ValueError(
-            f"The model's weights are not those of this sparse run: {total - left} of them are not zero and the masks have {total} active weights. "
-            f'To start sparse training from these weights, compile with a new SparseMomentum(..., initial_masks="magnitude") '
+            f"The model's weights are not those of this sparse run: {total - left} of them{in_blocks} are not zero and the masks have {total} "
+            'active weights. To start sparse training from these weights, compile with a new SparseMomentum(..., initial_masks="magnitude") '
             f'("nonzero" if they are sparse). Received: weights of {list(names)}'
         )
+    fitting = []
     for mask, own in zip(masks, found, strict=True):
-        spare = np.flatnonzero(mask & ~own)[:left]
-        own.reshape(-1)[spare] = True
-        left -= len(spare)
-    return found
+        size = block_size(mask.shape, block_shape)
+        active = to_blocks(own, block_shape) > 0
+        spare = np.flatnonzero((to_blocks(mask, block_shape) > 0) & ~active)[: left // size]
+        active.reshape(-1)[spare] = True
+        left -= len(spare) * size
+        fitting.append(from_blocks(active, mask.shape, block_shape))
+    return fitting

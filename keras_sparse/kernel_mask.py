@@ -10,9 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_sparse import mask_bits
 from keras_sparse._keras import Saveable, eager_scope, host_scope, is_eager, to_float32, to_numpy
 from keras_sparse._masked_gradient import with_masked_gradient
-from keras_sparse.blocks import BlockShape, check_divisible
+from keras_sparse.blocks import BlockShape, check_divisible, whole_blocks
 
 
 class KernelMask(Saveable):
@@ -88,7 +89,7 @@ class KernelMask(Saveable):
         """
         if self.is_managed():
             return
-        mask, nonzero = to_numpy(self.mask), nonzero_mask(self._kernel())
+        mask, nonzero = to_numpy(self.mask), whole_blocks(nonzero_mask(self._kernel()), self.block_shape)
         if always or mask.all() or (nonzero & ~mask).any():
             self.assign(nonzero)
 
@@ -115,15 +116,16 @@ class KernelMask(Saveable):
             self.dense_weight_gradient.assign(wanted)
 
     def save_own_variables(self, store: Any) -> None:
-        store["mask"] = to_numpy(self.mask)
+        mask_bits.save_beside(to_float32(self._kernel()), to_numpy(self.mask), store)
 
     def load_own_variables(self, store: Any) -> None:
         """Reads the mask; where the file has none, its weights are those of a dense layer. Weights are loaded before."""
-        if "mask" in list(store.keys()):
-            self.assign(np.asarray(store["mask"], bool))
-            self.mask_kernel()
-        else:
+        mask = mask_bits.load_beside(to_float32(self._kernel()), store)
+        if mask is None:
             self.follow_weights(always=True)
+        else:
+            self.assign(mask)
+            self.mask_kernel()
 
 
 def kernel_mask_of(variable: Any) -> KernelMask | None:

@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras_sparse import final_density
-from keras_sparse._keras import to_float32
 from keras_sparse.final_density import FinalDensity
-from keras_sparse.initial_masks import reconcile
 from keras_sparse.optimizers import SparseMomentum
 from keras_sparse.schedules import OverTraining, TfmotDensity
 from keras_sparse.update_times import (
@@ -103,12 +101,7 @@ class MaskTraining:
 
     def _fit_masks_to_weights(self) -> None:
         """Masks follow weights of an earlier epoch (EarlyStopping puts them back); strangers' weights raise."""
-        optimizer = self.optimizer
-        masks = optimizer.masks
-        weights = [to_float32(variable) for variable in optimizer.masked_variables]
-        fitting = reconcile(list(masks), weights, list(masks.values()))
-        if any(new is not old for new, old in zip(fitting, masks.values(), strict=True)):
-            optimizer.assign_masks(fitting)
+        self.optimizer.follow_weights()
 
     def warn_if_not_reached(self) -> None:
         """After a training: does the model have the density asked for?"""

@@ -1,4 +1,4 @@
-"""Which weights are active next?  One mask update: prune, redistribute, grow (NumPy only).
+"""One mask update: prune, redistribute, grow (NumPy only).
 
 The method is sparse momentum (Dettmers & Zettlemoyer 2019, arXiv 1907.04840, algorithm 1) with exact integer budgets:
 the number of active weights is the same before and after every update.
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_sparse.blocks import block_size, from_blocks, to_blocks
+from keras_sparse.blocks import block_size, check_whole, from_blocks, to_blocks
 from keras_sparse.budget import Counts, grow_counts, prune_counts
 from keras_sparse.scores import MaskedLayer, Score, Share
 
@@ -138,6 +138,7 @@ def _share(layer: MaskedLayer, redistribute: Share) -> float:
 
 
 def _block_mask(layer: MaskedLayer) -> np.ndarray:
+    check_whole(layer.name, layer.mask, layer.block_shape)
     return layer.mask if layer.block_shape is None else to_blocks(layer.mask, layer.block_shape) > 0
 
 

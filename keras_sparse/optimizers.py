@@ -10,6 +10,7 @@ from keras_sparse import density as densities
 from keras_sparse import growth_window as windows
 from keras_sparse import schedules, scores
 from keras_sparse.blocks import block_size
+from keras_sparse.budget import to_whole_blocks
 from keras_sparse.mask_update import prune_to, update_masks
 from keras_sparse.masked_optimizer import MaskedOptimizer
 from keras_sparse.momentum import GradientAverage, check_momentum
@@ -177,14 +178,18 @@ class SparseMomentum(MaskedOptimizer):
                 f"{self.growth_window_steps()} steps before an update. Received: an update at step {self.step()}"
             )
         step = self.step()
-        self.assign_masks(self._next_masks(step, np.random.default_rng([self.seed, step])))
+        positions = self.trained_positions()
+        if positions:
+            self.assign_masks(self._next_masks(positions, step, np.random.default_rng([self.seed, step])), positions)
         self.set_counter("last_update", step)
 
     def prune_to_density(self, density: float) -> None:
         """Prunes to this density where the masks have more active weights; nothing grows, no gradient is needed.
 
+        Frozen weights keep their masks: the density is that of the weights that are trained.
+
         Args:
-            density: active / all masked weights, in (0, 1].
+            density: active / all masked weights that are trained, in (0, 1].
 
         Raises:
             ValueError: a density out of range, NaN in weights (names the layer), ``prune=None``.
@@ -192,43 +197,52 @@ class SparseMomentum(MaskedOptimizer):
         densities.check_density(density)
         if self.prune is None:
             raise ValueError(f"`prune=None` means masks that never change. Received: density={density!r}")
-        counts = self._counts_at(density)
-        if all(np.count_nonzero(mask) <= n for mask, n in zip(self.masks.values(), counts, strict=True)):
+        positions = self.trained_positions()
+        counts = self._counts_at(density, positions)
+        if all(np.count_nonzero(layer.mask) <= n for layer, n in zip(self._layers(positions), counts, strict=True)):
             return
         step = self.step()
         rng = np.random.default_rng([self.seed, step])
-        self.assign_masks(prune_to(self._layers(), counts, self.prune, rng))
+        self.assign_masks(prune_to(self._layers(positions), counts, self.prune, rng), positions)
 
     def density_is_above(self, density: float) -> bool:
-        """Are more weights active than this density asks for?  What blocks or frozen weights keep whole does not count."""
-        sizes = [block_size(tuple(v.shape), self.block_shape) for v in self.masked_variables]
-        active = sum(int(np.count_nonzero(mask)) for mask in self.masks.values())
-        return active > sum(self._counts_at(density)) + sum(size - 1 for size in sizes)
+        """Are more of the trained weights active than this density asks for, to the nearest block?"""
+        positions = self.trained_positions()
+        largest = max((block_size(layer.mask.shape, self.block_shape) for layer in self._layers(positions)), default=1)
+        active = sum(int(np.count_nonzero(layer.mask)) for layer in self._layers(positions))
+        return active > sum(self._wanted_at(density, positions)) + largest // 2
 
-    def _next_masks(self, step: int, rng: np.random.Generator) -> list[np.ndarray]:
+    def _next_masks(self, positions: Sequence[int], step: int, rng: np.random.Generator) -> list[np.ndarray]:
         assert self.prune is not None
-        layers, masks = self._layers(), None
+        layers, masks = self._layers(positions), None
         if callable(self.density):
-            masks = prune_to(layers, self._counts_at(self._density_at(step)), self.prune, rng)
-            layers = self._layers(masks)
+            masks = prune_to(layers, self._counts_at(self._density_at(step), positions), self.prune, rng)
+            layers = self._layers(positions, masks)
         if self.grow is None:
             assert masks is not None
             return masks
         rate = schedules.value_at(self.prune_rate, step, *self._training_span(), "prune_rate")
         return update_masks(layers, rate, self.prune, self.redistribute, self.grow, rng)
 
-    def _layers(self, masks: Sequence[np.ndarray] | None = None) -> OptimizerLayers:
-        return OptimizerLayers(self, masks, self._gradient_average, average_is_momentum=self.gradient_momentum is not None)
+    def _layers(self, positions: Sequence[int] | None = None, masks: Sequence[np.ndarray] | None = None) -> OptimizerLayers:
+        positions = self.trained_positions() if positions is None else positions
+        return OptimizerLayers(self, positions, masks, self._gradient_average, average_is_momentum=self.gradient_momentum is not None)
 
-    def _counts_at(self, density: float) -> list[int]:
-        """Active weights per layer that this density leaves, before anything is grown."""
+    def _wanted_at(self, density: float, positions: Sequence[int]) -> list[int]:
+        """Active weights that this density gives the layers at these positions."""
         names, shapes = [v.path for v in self.masked_variables], [tuple(v.shape) for v in self.masked_variables]
-        wanted = densities.active_counts(names, shapes, density, self.distribution)
-        if self.grow is None:
-            return wanted
-        active = np.array([np.count_nonzero(mask) for mask in self.masks.values()])  # keep where growth has put them
-        total = min(sum(wanted), int(active.sum()))
-        return [int(n) for n in densities.largest_remainder(active * (total / active.sum()), total, active)]
+        counts = densities.active_counts(names, shapes, density, self.distribution)
+        return [counts[i] for i in positions]
+
+    def _counts_at(self, density: float, positions: Sequence[int]) -> list[int]:
+        """Active weights, in whole blocks, that this density leaves in these layers before anything is grown."""
+        wanted = np.array(self._wanted_at(density, positions))
+        layers = self._layers(positions)
+        active = np.array([np.count_nonzero(layer.mask) for layer in layers])
+        if self.grow is not None and len(active):  # keep where growth has put them
+            total = min(int(wanted.sum()), int(active.sum()))
+            wanted = densities.largest_remainder(active * (total / active.sum()), total, active)
+        return to_whole_blocks(wanted, [layer.mask.shape for layer in layers], self.block_shape, at_most=active)
 
     def _density_at(self, step: int) -> float:
         density = schedules.value_at(self.density, step, *self._training_span(), "density")

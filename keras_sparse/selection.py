@@ -1,4 +1,4 @@
-"""Which weights get a mask?
+"""The weights that get a mask.
 
 Kernels of Dense, EinsumDense (so MultiHeadAttention), convolutions, transposed convolutions, the pointwise part of
 separable convolutions, and LSTM, GRU and SimpleRNN do. Biases, normalisation, embeddings and depthwise kernels do not.
@@ -45,18 +45,29 @@ class Selection:
         Args:
             variables: the trainable variables.
             model: the model they belong to. Without it layer types select nothing, and a depthwise kernel is told by its
-                path or its last axis of 1.
+                path or its last axis of 1. With it frozen weights count where a selector must select something.
 
         Raises:
             ValueError: a selector that selects no weight, or nothing is left to mask.
         """
         owners = None if model is None else _owners(model)
-        chosen = {i for i, v in enumerate(variables) if _by_default(v, owners)}
-        chosen -= _matching(variables, self.dense, owners, "dense")
-        chosen |= {i for i in _matching(variables, self.sparse, owners, "sparse") if len(variables[i].shape) >= 2}
+        chosen = self._chosen(variables, owners)
+        for selectors, argument in ((self.dense, "dense"), (self.sparse, "sparse")):
+            _check_all_match(variables if model is None else model.weights, selectors, owners, argument)
         if not chosen and (owners is not None or not self.needs_model):
-            raise ValueError(f"There is nothing to mask: no kernel of two or more axes is left. Received: weights {_paths(variables)}, {self}")
-        return sorted(chosen)
+            frozen = [] if model is None else self._chosen([v for v in model.weights if not v.trainable], owners)
+            if not frozen:
+                raise ValueError(f"There is nothing to mask: no kernel of two or more axes is left. Received: weights {_paths(variables)}, {self}")
+        return chosen
+
+    def select_known(self, variables: Sequence[Any]) -> list[int]:
+        """What ``select`` selects without the model; nothing is an error, as frozen weights are not among the variables."""
+        return self._chosen(variables, None)
+
+    def _chosen(self, variables: Sequence[Any], owners: Owners | None) -> list[int]:
+        chosen = {i for i, v in enumerate(variables) if _by_default(v, owners)}
+        chosen -= _matching(variables, self.dense, owners)
+        return sorted(chosen | {i for i in _matching(variables, self.sparse, owners) if len(variables[i].shape) >= 2})
 
     def __repr__(self) -> str:
         return f"sparse={self.sparse}, dense={self.dense}"
@@ -92,7 +103,7 @@ def _to_config(selectors: Iterable[Selector]) -> list[str | dict[str, str]]:
     config: list[str | dict[str, str]] = []
     for selector in selectors:
         if isinstance(selector, keras.layers.Layer):
-            config += [variable.path for variable in selector.trainable_variables]
+            config += [variable.path for variable in selector.weights if len(variable.shape) >= 2]
         else:
             config.append(selector if isinstance(selector, str) else {"layer_type": keras.saving.get_registered_name(selector).split(">")[-1]})
     return config
@@ -122,14 +133,15 @@ def _by_default(variable: Any, owners: Owners | None) -> bool:
     return "depthwise" not in variable.path and not (len(variable.shape) > 2 and variable.shape[-1] == 1)
 
 
-def _matching(variables: Sequence[Any], selectors: Sequence[Selector], owners: Owners | None, argument: str) -> set[int]:
-    found: set[int] = set()
+def _matching(variables: Sequence[Any], selectors: Sequence[Selector], owners: Owners | None) -> set[int]:
+    return {i for i, v in enumerate(variables) if any(_selects(selector, v, owners or {}) for selector in selectors)}
+
+
+def _check_all_match(variables: Sequence[Any], selectors: Sequence[Selector], owners: Owners | None, argument: str) -> None:
     for selector in selectors:
-        hits = {i for i, v in enumerate(variables) if _selects(selector, v, owners or {})}
-        if not hits and not (isinstance(selector, type) and owners is None):
+        unknown = isinstance(selector, type) and owners is None
+        if not unknown and not any(_selects(selector, v, owners or {}) for v in variables):
             raise ValueError(f"`{argument}` selects no trainable weight. Received: {selector!r}; the weights are {_paths(variables)}")
-        found |= hits
-    return found
 
 
 def _selects(selector: Selector, variable: Any, owners: Owners) -> bool:
@@ -137,7 +149,7 @@ def _selects(selector: Selector, variable: Any, owners: Owners) -> bool:
         return matches(variable.path, selector)
     if isinstance(selector, type):
         return any(isinstance(layer, selector) for layer in owners.get(id(variable), []))
-    return any(variable is own for own in selector.trainable_variables)
+    return any(variable is own for own in selector.weights)
 
 
 def _paths(variables: Sequence[Any]) -> list[str]:

@@ -16,7 +16,6 @@ from rich.text import Text
 
 from keras_sparse._keras import check_keras_3, to_float32
 from keras_sparse.compiled import sparse_momentum_of
-from keras_sparse.initial_masks import reconcile
 from keras_sparse.kernel_axes import (
     dead_channels,
     input_axes,
@@ -117,9 +116,8 @@ def _masked_weights(model: keras.Model) -> list[Masked]:
     optimizer = sparse_momentum_of(model)
     if optimizer is None or not optimizer.built:
         return [(v, _mask_of(v)) for v in kernels(model)]
-    masks, variables = optimizer.masks, optimizer.masked_variables
-    values = [to_float32(variable) for variable in variables]
-    found = list(zip(variables, reconcile(list(masks), values, list(masks.values())), strict=True))
+    variables = optimizer.masked_variables
+    found = list(zip(variables, optimizer.fitting_masks(), strict=True))
     known = set(map(id, variables))
     frozen = [v for v in kernels(model) if not v.trainable and id(v) not in known]
     return found + [(v, _mask_of(v)) for v in frozen]

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "keras_sparse"
 # alone (`if TYPE_CHECKING`) do not count.
 ORDER = [
     "blocks",
+    "mask_bits",
     "density",
     "scores",
     "budget",

@@ -1,0 +1,66 @@
+"""Masks in files take one bit a weight, or none where the weights tell the mask (NumPy only)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+BITS, ZEROS = "mask", "active_zeros"  # the names of the two forms in a store
+
+
+def pack(mask: np.ndarray) -> np.ndarray:
+    """A bool array as bits.
+
+    Args:
+        mask: bool array of any shape.
+
+    Returns:
+        uint8, shape (ceil(size / 8),), in the order of the flat mask.
+
+    >>> pack(np.array([[True, False], [False, True]]))
+    array([144], dtype=uint8)
+    """
+    return np.packbits(mask.reshape(-1))
+
+
+def unpack(bits: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """What ``pack`` has packed; a bool array, as version 0.1.0 wrote it, is returned as it is.
+
+    Args:
+        bits: uint8 array of ``pack``, or a bool array.
+        shape: of the mask.
+
+    Raises:
+        ValueError: not as many bits as a mask of this shape has.
+
+    >>> unpack(np.array([144], np.uint8), (2, 2))
+    array([[ True, False],
+           [False,  True]])
+    """
+    size = int(np.prod(shape, dtype=np.int64))
+    fits = bits.shape == shape if bits.dtype == bool else bits.shape == (-(-size // 8),)
+    if not fits:
+        raise ValueError(f"The file's mask is of another shape. Received: {bits.dtype} of shape {bits.shape} for a weight of shape {shape}")
+    return bits if bits.dtype == bool else np.unpackbits(bits, count=size).astype(bool).reshape(shape)
+
+
+def save_beside(weight: np.ndarray, mask: np.ndarray, store: Any) -> None:
+    """Writes the mask of a weight that is in the same file: where it is not 0, and the places of active zeros."""
+    zeros = np.flatnonzero(mask & (weight == 0))
+    told_by_weight = not weight[~mask].any() and 32 * zeros.size <= mask.size
+    if told_by_weight:
+        store[ZEROS] = zeros.astype(np.uint32 if mask.size < 2**32 else np.uint64)
+    else:
+        store[BITS] = pack(mask)
+
+
+def load_beside(weight: np.ndarray, store: Mapping[str, Any]) -> np.ndarray | None:
+    """What ``save_beside`` has written, for the same weight; None where the store holds no mask."""
+    names = list(store.keys())
+    if BITS in names:
+        return unpack(np.asarray(store[BITS]), weight.shape)
+    if ZEROS not in names:
+        return None
+    mask = weight != 0
+    mask.reshape(-1)[np.asarray(store[ZEROS])] = True
+    return mask
