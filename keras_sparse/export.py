@@ -1,30 +1,34 @@
-"""How does a model leave the training?  As stock operations and weights, for programs that do not know this library."""
+"""``export`` writes a model as stock operations and weights, for programs that do not know this library."""
 
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from keras_sparse.sparsify import densify, has_sparse_layers
+from keras_sparse._keras import check_keras_3
+from keras_sparse.sparsify import densify, has_layers_to_densify
 
 
 def export(model: keras.Model, path: str | Path, format: str = "tf_saved_model", **settings: Any) -> None:  # noqa: A002  # Keras' name for it
     """``model.export`` without a trace of this library: Keras' own layers, with kernel * mask for weights.
 
-    ``model.export`` of a model with sparse layers can only be loaded where keras_sparse has been imported.
+    ``model.export`` of a model with sparse layers can only be loaded where keras_sparse has been imported; an ONNX or
+    TFLite file of it cannot be run at all. This writes what Keras writes for ``keras_sparse.densify(model)``.
 
     Args:
-        model: a built model; Functional or Sequential if it has sparse layers.
-        path: where to write.
-        format: ``"tf_saved_model"``, ``"onnx"``, ... as in ``keras.Model.export``.
-        **settings: further arguments of ``keras.Model.export``, e.g. ``verbose=False``.
+        model: a Keras model that was built and called, of any kind. It is not changed.
+        path: where to write: a folder for a SavedModel; a file for other formats, ``"model.tflite"`` for LiteRT.
+        format: ``"tf_saved_model"``, ``"onnx"`` (needs the packages onnx and tf2onnx), ``"litert"`` (a TFLite file), ... as
+            in ``keras.Model.export``.
+        **settings: further arguments of ``keras.Model.export``: ``verbose``, ``input_signature``, and those of the format.
 
     Raises:
-        ValueError: a subclassed model with sparse layers (says what to do).
+        ValueError: a model without weights yet, or what ``keras.Model.export`` raises.
 
     >>> import tempfile
     >>> model = keras.Sequential([keras.Input((32,)), keras.layers.Dense(16)])
     >>> export(model, tempfile.mkdtemp(), verbose=False)  # doctest: +SKIP
     """
-    exported = densify(model) if has_sparse_layers(model) else model
+    check_keras_3(model, "model")
+    exported = densify(model) if has_layers_to_densify(model) else model
     exported.export(str(path), format=format, **settings)

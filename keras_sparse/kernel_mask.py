@@ -152,6 +152,11 @@ def sparse_kernel_class(cls: type) -> type:
     return _CLASSES[cls]
 
 
+def plain_class(cls: type) -> type:
+    """The class of variables that ``sparse_kernel_class`` has made this one of; any other class is its own."""
+    return next((plain for plain, followed in _CLASSES.items() if followed is cls), cls)
+
+
 _CLASSES: dict[type, type] = {}
 
 

@@ -34,12 +34,18 @@ class SparseLayer(keras.layers.Layer):
 
     def __init__(self, *args: Any, implementation: str = "auto", block_shape: BlockShape = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.configure(implementation, block_shape)
+
+    def configure(self, implementation: str, block_shape: BlockShape) -> None:
+        """Sets what a sparse layer has beside a Keras layer; ``sparsify`` calls it on copies of Keras layers, built or not."""
         if implementation not in IMPLEMENTATIONS:
             raise ValueError(f"`implementation` must be one of {IMPLEMENTATIONS}. Received: implementation={implementation!r}")
         self.implementation = implementation
         self._refuse("lora_rank")
         self._refuse("quantization_mode")
         self._block_shape = check_block_shape(block_shape)
+        if self.built:
+            self.kernel_mask = KernelMask(self.kernel, self._block_shape)
         never = self._why_never()
         if implementation == "custom_op" and never is not None:
             raise ValueError(f'This layer cannot run the custom op: {never}. Pass implementation="auto". Received: implementation={implementation!r}')

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from keras_sparse._keras import check_keras_3, to_float32
 from keras_sparse.compiled import sparse_momentum_of
+from keras_sparse.convertible import why_dense
 from keras_sparse.kernel_axes import (
     dead_channels,
     input_axes,
@@ -166,7 +167,8 @@ def _sum(numbers: Sequence[int | None]) -> int | None:
 def _runs_as(layer: keras.layers.Layer, counted: MultiplyAdds, batch: int | None) -> str:
     """What computes this layer at this batch; at any, if None."""
     if not isinstance(layer, SparseLayer):
-        return "stock: not a sparse layer"
+        why_not_sparse = why_dense(layer)
+        return "stock: not a sparse layer" + (f" ({why_not_sparse})" if why_not_sparse else "")
     why = layer.why_stock()
     return "custom op" if why is None else f"stock: {why}"
 

@@ -144,17 +144,46 @@ def test_model_export_keeps_the_sparse_layers(sparse_model, tmp_path):
     np.testing.assert_allclose(served.serve(x).numpy(), sparse_model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
 
 
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.dense = ks.layers.SparseConv2D(16, 3), ks.layers.SparseDense(4)
+
+    def call(self, inputs):
+        return self.dense(keras.ops.mean(self.conv(inputs), (1, 2)))
+
+
+def test_a_subclassed_model_of_sparse_layers_is_exported(tmp_path):
+    import tensorflow as tf
+
+    x, y = toy_data((6, 6, 16))
+    model = compiled(model=Subclassed())
+    fit(model, ks.UpdateMasks(), data=(x, y))
+    before, masks = model.get_weights(), model.optimizer.masks
+    ks.export(model, tmp_path / "served", verbose=False)
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    np.testing.assert_allclose(served.serve(x).numpy(), model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
+    graph = served.signatures["serving_default"].graph.as_graph_def()
+    operations = {node.op for part in (graph, *graph.library.function) for node in getattr(part, "node", getattr(part, "node_def", []))}
+    assert "Conv2D" in operations
+    assert not any("Sparse" in operation for operation in operations)
+    assert_same(model.get_weights(), before)
+    assert_same(list(model.optimizer.masks.values()), list(masks.values()))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
+def test_tflite_files_are_written_of_models_with_sparse_layers(sparse_model, tmp_path):
+    import tensorflow as tf
+
+    x, _ = toy_data((6, 6, 16))
+    ks.export(sparse_model, tmp_path / "model.tflite", format="litert", verbose=False)
+    run = tf.lite.Interpreter(str(tmp_path / "model.tflite")).get_signature_runner()
+    (predicted,) = run(**dict.fromkeys(run.get_input_details(), x[:1])).values()
+    np.testing.assert_allclose(predicted, sparse_model.predict(x[:1], verbose=0), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.backend
-def test_export_of_a_subclassed_model_says_what_to_do(tmp_path):
-    class Mine(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.dense = ks.layers.SparseDense(4)
-
-        def call(self, inputs):
-            return self.dense(inputs)
-
-    model = Mine()
-    model(toy_data()[0])
-    with pytest.raises(ValueError, match="the other way round: weight files fit both"):
-        ks.export(model, tmp_path / "served")
+def test_export_of_a_model_without_weights_says_what_to_do(tmp_path):
+    with pytest.raises(ValueError, match="has no weights yet"):
+        ks.export(Subclassed(), tmp_path / "served")

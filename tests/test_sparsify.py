@@ -7,6 +7,7 @@ from helpers import array, arrays, assert_same, compiled, fit, sgd, sparse, toy_
 
 import keras_sparse as ks
 from keras_sparse._keras import layers_of
+from keras_sparse.convertible import why_dense
 
 backend = pytest.mark.backend
 SparseConv2D, SparseDense = ks.layers.SparseConv2D, ks.layers.SparseDense
@@ -139,21 +140,103 @@ def test_sparse_layers_stay_sparse_with_their_masks():
     assert_same(arrays([again.layers[0].mask]), [np.eye(8, 16, dtype=bool)])
 
 
-class Subclassed(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.dense = keras.layers.Dense(4)
-
+class Unbuilt(keras.Model):
     def call(self, inputs):
-        return self.dense(inputs)
+        return inputs
 
 
 @backend
-@pytest.mark.parametrize("make", [Subclassed, lambda: keras.Sequential([keras.layers.Dense(4)])])
+@pytest.mark.parametrize("make", [Unbuilt, lambda: keras.Sequential([keras.layers.Dense(4)])])
 @pytest.mark.parametrize("function", [ks.sparsify, ks.densify])
-def test_what_cannot_be_cloned_says_what_to_do(make, function):
-    with pytest.raises(ValueError, match="write keras_sparse.layers.SparseConv2D and SparseDense for keras.layers.Conv2D and Dense"):
+def test_a_model_without_weights_is_refused_with_what_to_do(make, function):
+    with pytest.raises(ValueError, match="has no weights yet: give it an input shape by keras.Input, or call it on a batch"):
         function(make())
+
+
+@backend
+def test_what_is_no_model_is_refused():
+    with pytest.raises(TypeError, match="must be a keras.Model"):
+        ks.sparsify(keras.layers.Dense(4))
+
+
+@backend
+def test_layers_without_weights_yet_are_converted_too():
+    class HalfBuilt(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.backbone, self.head = toy_model(8), keras.layers.Dense(2)
+
+        def call(self, inputs):
+            return self.head(self.backbone(inputs))
+
+    model = ks.sparsify(HalfBuilt())
+    assert (type(model.head), model.head.built) == (SparseDense, False)
+    assert model(toy_data()[0]).shape == (32, 2)
+    assert model.head.mask.shape == (8, 2)
+
+
+# --- what is told
+
+
+@backend
+def test_one_line_says_what_stays_dense(capsys):
+    ks.sparsify(branches())
+    assert capsys.readouterr().out == (
+        "sparsify: 4 layers converted, 2 stay dense: 1 Conv2D (groups=2), 1 Conv2D (dilation_rate=(2, 2)). verbose=True lists them.\n"
+    )
+
+
+@backend
+@pytest.mark.parametrize(("make", "verbose"), [(toy_model, "auto"), (branches, False)])
+def test_nothing_is_said_where_all_is_converted_or_verbose_is_off(make, verbose, capsys):
+    ks.sparsify(make(), verbose=verbose)
+    assert capsys.readouterr().out == ""
+
+
+@backend
+def test_a_table_lists_the_layers(capsys):
+    ks.sparsify(branches(), verbose=True)
+    out = capsys.readouterr().out
+    for words in (["stem", "Conv2D", "SparseConv2D"], ["grouped", "Conv2D", "groups=2"], ["norm", "FusedBatchNormalization"]):
+        assert any(all(word in line for word in words) for line in out.splitlines()), (words, out)
+
+
+@backend
+def test_a_warning_says_that_nothing_was_converted():
+    layers = [keras.Input((10, 8)), keras.layers.Bidirectional(keras.layers.LSTM(4)), keras.layers.LayerNormalization()]
+    with pytest.warns(UserWarning, match=r"`sparsify` converted no Conv2D or Dense layer.*2 LSTMCell \(no sparse layer for LSTMCell\)"):
+        ks.sparsify(keras.Sequential(layers))
+
+
+@backend
+def test_verbose_is_checked():
+    with pytest.raises(ValueError, match='`verbose` must be True, False or "auto"'):
+        ks.sparsify(toy_model(), verbose="loud")
+
+
+L = keras.layers
+
+
+@backend
+@pytest.mark.parametrize(
+    ("layer", "shape", "why"),
+    [
+        (lambda: L.Conv2D(4, 3, groups=2), (4, 4, 2), "groups=2"),
+        (lambda: L.Conv2D(4, 2, dilation_rate=2), (4, 4, 2), "dilation_rate=(2, 2)"),
+        (lambda: L.Conv2D(4, 3, data_format="channels_first"), (2, 4, 4), 'data_format="channels_first"'),
+        (lambda: type("Mine", (L.Dense,), {})(4), (8,), "subclass of Dense"),
+        (lambda: L.Dense(4, lora_rank=2), (8,), "LoRA"),
+        (lambda: L.EinsumDense("ab,bc->ac", 4), (8,), "no sparse layer for EinsumDense"),
+        (lambda: L.DepthwiseConv2D(3), (4, 4, 2), "no sparse layer for DepthwiseConv2D"),
+        (lambda: L.Embedding(4, 2), (8,), "no sparse layer for Embedding"),
+        (lambda: L.Dense(4), (8,), None),
+        (lambda: L.BatchNormalization(), (8,), None),
+    ],
+)
+def test_every_kernel_that_stays_dense_has_a_reason(layer, shape, why):
+    made = layer()
+    made.build((None, *shape))
+    assert why_dense(made) == why
 
 
 @backend
@@ -171,7 +254,7 @@ def test_the_summary_says_which_kernel_runs():
     model = ks.sparsify(branches(), implementation="stock")
     kernels = {layer["weight"]: layer["kernel"] for layer in ks.summary(model, "dict")["layers"]}
     assert kernels["stem/kernel"] == 'stock: implementation="stock"'
-    assert kernels["grouped/kernel"] == "stock: not a sparse layer"
+    assert kernels["grouped/kernel"] == "stock: not a sparse layer (groups=2)"
     assert all("kernel" not in layer for layer in ks.summary(toy_model(), "dict")["layers"])
 
 

@@ -1,0 +1,129 @@
+"""What the copy of a Keras object needs to know of Keras' and TensorFlow's private attributes."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src.models.model import Trainer
+from keras.src.ops.function import Function, make_node_key
+from keras.src.ops.node import Node
+from keras.src.saving.keras_saveable import KerasSaveable
+from keras.src.utils.tracking import (
+    DotNotTrackScope,
+    TrackedDict,
+    TrackedList,
+    TrackedOrderedDict,
+    TrackedSet,
+    Tracker,
+)
+
+TRACKER = Tracker
+TRACKED = (TrackedList, TrackedDict, TrackedOrderedDict, TrackedSet)
+HAS_STATE = (KerasSaveable, keras.Variable, keras.random.SeedGenerator)
+
+FUNCTIONS = {"train_function", "test_function", "predict_function"}  # compiled, of the original
+GRAPH = {"_inbound_nodes", "_outbound_nodes", "_nodes"}  # made anew by `wire_graph`
+MADE_BY_COMPILE = {
+    "optimizer",
+    "loss",
+    "compiled",
+    "stop_training",
+    "steps_per_execution",
+    "_compile_loss",
+    "_compile_metrics",
+    "_compile_config",
+    "_loss_tracker",
+    "_compiled_trainable_state",
+    "_run_eagerly",
+}
+Copies = Mapping[int, Any]
+
+
+def attributes_to_copy(old: Any) -> dict[str, Any]:
+    """The attributes whose copies the copy of an object gets."""
+    left_out = {"_jit_compile", *FUNCTIONS} if isinstance(old, keras.Model) else set()
+    if isinstance(old, keras.Model) and old.compiled:
+        left_out |= MADE_BY_COMPILE
+    if isinstance(old, KerasSaveable):
+        left_out |= GRAPH if isinstance(old, Function) else GRAPH - {"_nodes"}
+    return {name: value for name, value in vars(old).items() if name not in left_out and (name == "_self_setattr_tracking" or not name.startswith("_self_"))}
+
+
+def track_copies(tracker: Tracker) -> None:
+    """Tells the copy of a tracker, which knows values by their ids, what it has stored."""
+    tracker.stored_ids = {name: set(map(id, stored)) for name, (_, stored) in tracker.config.items()}
+
+
+def add_the_rest(old: Any, new: Any, copies: Copies) -> None:
+    """Adds to a copy what is not copied: what a model has before ``compile``, dependencies of checkpoints."""
+    if isinstance(old, keras.Model):
+        blank = Trainer.__new__(Trainer)
+        Trainer.__init__(blank)
+        for name, value in vars(blank).items():
+            vars(new).setdefault(name, value)
+        vars(new)["_distribute_strategy"] = getattr(blank, "_distribute_strategy", None)
+    for reference in getattr(old, "_self_unconditional_checkpoint_dependencies", ()):
+        child = copies.get(id(reference.ref))
+        if child is not None and not (isinstance(old, keras.Model) and reference.name in MADE_BY_COMPILE):
+            with DotNotTrackScope():  # it is in Keras' tracker already, which may be locked
+                new._track_trackable(child, name=reference.name, overwrite=True)
+
+
+def wire_graph(pairs: Sequence[tuple[Any, Any]], copies: Copies) -> None:
+    """Gives copied operations the copies of their nodes; nodes of graphs that were not copied are left out.
+
+    Args:
+        pairs: (original, copy) of all objects that were copied.
+        copies: {id of the original: copy}.
+    """
+    for old, new in pairs:
+        for name in ("_inbound_nodes", "_outbound_nodes"):
+            if isinstance(old, KerasSaveable) and name in vars(old):
+                nodes = [copies[id(node)] for node in vars(old)[name] if id(node) in copies]
+                vars(new)[name] = nodes
+    for old, new in pairs:
+        history = getattr(old, "_keras_history", None) if isinstance(old, keras.KerasTensor) else None
+        if history is not None and history.operation is not None:
+            node = copies.get(id(history.operation._inbound_nodes[history.node_index]))
+            index = 0 if node is None else new._keras_history.operation._inbound_nodes.index(node)
+            new._keras_history = new._keras_history._replace(node_index=index)
+    for old, new in pairs:
+        if isinstance(old, Function):
+            nodes = [node for at_depth in new._nodes_by_depth.values() for node in at_depth]
+            vars(new)["_nodes"] = {make_node_key(node.operation, node.operation._inbound_nodes.index(node)) for node in nodes}
+
+
+def is_shell_of_attributes(value: Any) -> bool:
+    """Is this an object of Keras that is copied attribute by attribute, whatever ``pickle`` would do with it?"""
+    return isinstance(value, KerasSaveable | Node | keras.KerasTensor | keras.random.SeedGenerator)
+
+
+def give_value(variable: keras.Variable, value: Any) -> None:
+    """Gives a variable without a value its first one."""
+    variable._initialize(value)
+
+
+def copy_of_backend_object(value: Any, copied: Callable[[Any], Any]) -> Any:
+    """The copy of an object of NumPy or the backend; the object itself where nothing changes it.
+
+    Args:
+        value: an array, tensor, variable, function or container of the backend's own.
+        copied: copies what is in a container.
+    """
+    if isinstance(value, np.ndarray | np.random.Generator | np.random.RandomState):
+        return copy.deepcopy(value)
+    if keras.backend.backend() != "tensorflow":
+        return value
+    from keras.src.utils.module_utils import tensorflow as tf
+
+    if isinstance(value, tf.Variable):
+        return copy.deepcopy(value)
+    if hasattr(value, "python_function") and hasattr(value, "_clone"):  # a tf.function
+        return value._clone(copied(value.python_function))
+    if isinstance(value, list | tuple):
+        return type(value)(list(map(copied, value)))
+    if isinstance(value, dict):
+        return type(value)({copied(key): copied(item) for key, item in value.items()})
+    return value
