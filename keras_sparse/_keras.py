@@ -73,14 +73,6 @@ def input_structure(model: keras.Model) -> Any:
     return getattr(model, "_inputs_struct", inputs[0]) if inputs else None
 
 
-def is_functional(model: keras.Model) -> bool:
-    """Is this a Functional or Sequential model that knows its inputs, so that it can be cloned layer by layer?"""
-    from keras.src.models import Functional
-
-    return isinstance(model, Functional | keras.Sequential) and bool(getattr(model, "inputs", None))
-
-
-@contextlib.contextmanager
 def losses_kept(model: keras.Model) -> Iterator[None]:
     """The body may call the model: losses that layers have added before it stay."""
     layers = [model, *layers_of(model)]

@@ -252,10 +252,10 @@ def test_the_policy_of_each_layer_comes_along(policy):
 @backend
 def test_the_summary_says_which_kernel_runs():
     model = ks.sparsify(branches(), implementation="stock")
-    kernels = {layer["weight"]: layer["kernel"] for layer in ks.summary(model, "dict")["layers"]}
+    kernels = {layer["weight"]: layer["runs_as"] for layer in ks.summary(model, "dict")["layers"]}
     assert kernels["stem/kernel"] == 'stock: implementation="stock"'
     assert kernels["grouped/kernel"] == "stock: not a sparse layer (groups=2)"
-    assert all("kernel" not in layer for layer in ks.summary(toy_model(), "dict")["layers"])
+    assert all("runs_as" not in layer for layer in ks.summary(toy_model(), "dict")["layers"])
 
 
 @backend
