@@ -73,6 +73,7 @@ def input_structure(model: keras.Model) -> Any:
     return getattr(model, "_inputs_struct", inputs[0]) if inputs else None
 
 
+@contextlib.contextmanager
 def losses_kept(model: keras.Model) -> Iterator[None]:
     """The body may call the model: losses that layers have added before it stay."""
     layers = [model, *layers_of(model)]

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_sparse._keras import check_keras_3, layers_of, strategy_scope, to_numpy
-from keras_sparse.blocks import BlockShape, check_block_shape
+from keras_sparse.blocks import BlockShape, check_block_shape, whole_blocks
 from keras_sparse.compiled import sparse_momentum_of
 from keras_sparse.conversion_report import is_sparse, report, warn_if_nothing_was_converted
 from keras_sparse.convertible import conversions, keras_type, sparse_type
@@ -138,7 +138,8 @@ def _give_masks(model: keras.Model, copies: dict[int, object]) -> None:
     for old in model.weights:
         kernel_mask = kernel_mask_of(copies[id(old)])
         if kernel_mask is not None:
-            kernel_mask.assign(masks[id(old)] if id(old) in masks else mask_of(old))
+            mask = masks[id(old)] if id(old) in masks else mask_of(old)
+            kernel_mask.assign(whole_blocks(mask, kernel_mask.block_shape))
             kernel_mask.mask_kernel()
 
 
