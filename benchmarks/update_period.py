@@ -2,7 +2,7 @@
 
     python benchmarks/update_period.py --data mnist.npz
 
-LeNet-300-100 at 5 % density on the first 6,000 images of MNIST and on scikit-learn's digits: sparse
+LeNet-300-100 with batch normalization at 5 % density, on the first 6,000 images of MNIST and on scikit-learn's digits: sparse
 momentum from scratch, sparse momentum over the largest weights of a trained dense network, and gradual
 pruning of that network. Updates are made before each epoch, or a number of them is spread over the
 training. Each finished run is a line of a ``.jsonl`` file beside the table, and is not repeated.
@@ -30,7 +30,7 @@ MNIST_IMAGES, TEST_DIGITS = 6_000, 360
 DENSE_EPOCHS = 10  # of the network that is fine-tuned
 RATES = {"from scratch": 0.1, "fine-tuning": 0.02, "gradual pruning": 0.02}  # learning rates
 EPOCHS = (1, 2, 3, 5, 10)
-PERIODS = ("epoch", 5, 10, 20)  # before each epoch, or so many parts of the training with an update between
+PERIODS = ("epoch", 3, 5, 10)  # before each epoch, or so many parts of the training with an update between
 DATA_SETS = ("mnist", "digits")
 COMMAND = "python benchmarks/update_period.py --data mnist.npz"
 NOTE = (
@@ -63,6 +63,7 @@ def main() -> None:
         for mode in arguments.modes
         for period in PERIODS
     ]
+    planned.sort(key=lambda run: run.epochs == max(EPOCHS))  # the longest last
     for run in [run for run in planned if run not in map(run_of, read(records))]:
         result = train(run, arguments.data)
         with records.open("a") as file:
@@ -100,9 +101,12 @@ def arrays_of(data: str, file: Path) -> Arrays:
 
 
 def new_model(inputs: int) -> keras.Model:
-    """LeNet-300-100."""
-    dense = keras.layers.Dense
-    return keras.Sequential([keras.Input((inputs,)), dense(300, "relu"), dense(100, "relu"), dense(10)])
+    """LeNet-300-100, normalised, so that it learns from the first step at any density."""
+    layers: list[Any] = [keras.Input((inputs,))]
+    for units in (300, 100):
+        norm = keras.layers.BatchNormalization(momentum=0.9)  # of few steps
+        layers += [keras.layers.Dense(units, use_bias=False), norm, keras.layers.ReLU()]
+    return keras.Sequential([*layers, keras.layers.Dense(10)])
 
 
 def compiled(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> keras.Model:
@@ -169,7 +173,7 @@ def _change(differences: Sequence[float]) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("~/.keras/datasets/mnist.npz").expanduser(), help="mnist.npz")
-    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--modes", nargs="+", choices=list(RATES), default=list(RATES))
     parser.add_argument("--output", type=Path, default=report.RESULTS / "update_period.md")
     return parser.parse_args()

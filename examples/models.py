@@ -108,9 +108,10 @@ def _parameters(fan_in: int, fan_in_uniform: bool, l2: float) -> dict[str, objec
     for parameter in ("kernel", "bias"):
         if l2:
             arguments[f"{parameter}_regularizer"] = keras.regularizers.L2(l2)
-        if fan_in_uniform:
-            limit = 1 / math.sqrt(fan_in)
-            arguments[f"{parameter}_initializer"] = keras.initializers.RandomUniform(-limit, limit)
+    if fan_in_uniform:
+        limit = 1 / math.sqrt(fan_in)
+        arguments["kernel_initializer"] = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")  # the same
+        arguments["bias_initializer"] = keras.initializers.RandomUniform(-limit, limit)
     return arguments
 
 

@@ -191,6 +191,29 @@ def running_fit() -> keras.callbacks.CallbackList | None:
     return None
 
 
+def fans(initializer: Any, shape: tuple[int, ...]) -> tuple[int, int]:
+    """(fan in, fan out) by which a VarianceScaling initializer scales a weight of this shape."""
+    from keras.src.initializers.random_initializers import compute_fans
+
+    axes = {key: getattr(initializer, key, None) for key in ("input_axes", "output_axes")}
+    fan_in, fan_out = compute_fans(shape, **{key: axis for key, axis in axes.items() if axis is not None})
+    return fan_in, fan_out
+
+
+def calling_model(variables: Sequence[Any]) -> keras.Model | None:
+    """The innermost model with these variables whose method makes the present call, however deeply; or None.
+
+    Walks the stack: only for code that runs once.
+    """
+    wanted, frame = set(map(id, variables)), sys._getframe(1)
+    while frame is not None:
+        model = frame.f_locals.get("self")
+        if isinstance(model, keras.Model) and wanted <= set(map(id, model.trainable_variables)):
+            return model
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
 def running_callbacks() -> keras.callbacks.CallbackList | None:
     """The list that is calling a callback now, or None. Walks the stack: only for code that runs once."""
     frame = sys._getframe(1)

@@ -76,6 +76,7 @@ class UpdateMasks(keras.callbacks.Callback):
         self._history_of: Any = None  # the model
         self._trainings: list[MaskTraining] = []
         self._logged_epoch: int | None = None
+        self._name = "density"
         self._warned_of_metric = False
         if settings:
             SparseMomentum(keras.optimizers.SGD(momentum=0.9), **settings)  # bad settings fail here, not in `fit`
@@ -115,8 +116,12 @@ class UpdateMasks(keras.callbacks.Callback):
     def _join_the_list(self) -> None:
         """Logs before all other callbacks, and has the last word at the end."""
         running = running_callbacks()
-        if running is not None and not any(isinstance(c, _First) and c.of is self for c in running.callbacks):
-            running.callbacks = [_First(self), *running.callbacks, _Last(self)]
+        if running is None or any(isinstance(c, _First) and c.of is self for c in running.callbacks):
+            return
+        names = "+".join(training.optimizer.name for training in self._trainings)
+        is_one_of_several = any(isinstance(c, UpdateMasks) and c is not self for c in running.callbacks)
+        self._name = f"density/{names}" if is_one_of_several else "density"
+        running.callbacks = [_First(self), *running.callbacks, _Last(self)]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         _ = self.model  # JAX: brings the optimizer's variables up to date
@@ -160,8 +165,8 @@ class UpdateMasks(keras.callbacks.Callback):
                 logs.update({f"density/{path}": density for path, density in layers.items()})
 
     def _key(self, logs: Any) -> str:
-        if "density" not in logs:
-            return "density"
+        if self._name not in logs:
+            return self._name
         if not self._warned_of_metric:
             self._warned_of_metric = True
             warnings.warn('There is a metric called "density": the masks\' density is logged as "mask_density".', stacklevel=2)

@@ -86,13 +86,18 @@ def not_within(final: FinalDensity, stop: int) -> str:
     )
 
 
-def not_reached(density: float, asked: float, step: int, stop: int) -> str:
+def not_reached(density: float, asked: float, step: int, stop: int, asked_later: bool) -> str:
     """What is said after a training that did not come to the density asked for."""
-    when = f"it ended at step {step} of {stop}" if 0 <= step < stop else "weights of an earlier step were put back"
+    if 0 <= step < stop:
+        why = f"the training was stopped at step {step} of {stop}"
+    elif asked_later:
+        why = "the density schedule reaches it only after this training"
+    else:
+        why = "weights of an earlier step were put back"
     return (
-        f"The model is left with a density of {density:.4g}, and {asked:.4g} was asked for: {when}. Train on, or have "
-        "EarlyStopping look only at epochs of the final density (`start_from_epoch=...`); `optimizer.prune_to_density"
-        f"({asked:.4g})` prunes the model now, without any training after it."
+        f"The model is left with a density of {density:.4g} where {asked:.4g} was asked for: {why}. Train on, or have "
+        "EarlyStopping look only at epochs of the final density (`start_from_epoch=...`). "
+        f"`optimizer.prune_to_density({asked:.4g})` prunes the model now; no training follows then."
     )
 
 

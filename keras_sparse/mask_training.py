@@ -3,11 +3,15 @@
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from keras_sparse import final_density
+from keras_sparse._keras import to_float32
 from keras_sparse.final_density import FinalDensity
+from keras_sparse.initial_masks import initial_mask
 from keras_sparse.optimizers import SparseMomentum
 from keras_sparse.schedules import OverTraining, TfmotDensity
 from keras_sparse.update_times import (
@@ -26,20 +30,21 @@ class MaskTraining:
     Args:
         optimizer: its masks change.
         every: ``"auto"``, ``"epoch"`` or a number of optimizer steps.
-        one_step_a_batch: False: the model steps this optimizer by itself, as often as it likes.
+        one_step_a_batch: False: the model steps this optimizer itself, which may be more often.
         check: called when an epoch begins and after each update.
     """
 
     def __init__(self, optimizer: SparseMomentum, every: str | int, one_step_a_batch: bool, check: Callable[[], None]) -> None:
         self.optimizer = optimizer
         self._every = every
-        self._one_step_a_batch = one_step_a_batch
+        self._steps_per_batch = 1 if one_step_a_batch else None  # None: to be seen after the first batch
         self._check = check
         self._params: Mapping[str, Any] = {}
         self._execution = 1
         self._planner: Planner | None = None
         self._final: FinalDensity | None = None
-        self._batch = 0
+        self._epoch, self._epoch_start, self._batch = 0, 0, 0
+        self._has_warned = False
         self._wait = math.inf  # batches until there is something to look at
         self._unopened_epoch: int | None = None  # begun before Keras had built the model
 
@@ -79,13 +84,12 @@ class MaskTraining:
             self._look(self.optimizer.step())
 
     def end_batch(self, batch: int) -> None:
-        if self._one_step_a_batch:  # never fewer batches than optimizer steps
-            self._wait -= batch - self._batch + 1
-        elif self._planner is not None:
-            self._wait = 0
+        self._wait -= (batch - self._batch + 1) * (self._steps_per_batch or 0)  # at least the steps made
         if self._unopened_epoch is not None and self.optimizer.built:
             epoch, self._unopened_epoch = self._unopened_epoch, None
             self._plan(epoch, 0, self._open(epoch, 0))
+        if self._steps_per_batch is None and self._planner is not None:
+            self._count_steps(batch + 1)
 
     def end(self) -> None:
         if self.optimizer.built:
@@ -101,7 +105,19 @@ class MaskTraining:
 
     def _fit_masks_to_weights(self) -> None:
         """Masks follow weights of an earlier epoch (EarlyStopping puts them back); strangers' weights raise."""
-        self.optimizer.follow_weights()
+        optimizer = self.optimizer
+        try:
+            optimizer.follow_weights()
+        except ValueError:
+            if not callable(optimizer.density):
+                raise
+            names = list(optimizer.masks)
+            weights = [to_float32(variable) for variable in optimizer.masked_variables]
+            optimizer.assign_masks(self._nonzero(names, weights))  # the density falls: earlier weights are denser
+
+    def _nonzero(self, names: Sequence[str], weights: Sequence[np.ndarray]) -> list[np.ndarray]:
+        rng, blocks = np.random.default_rng(0), self.optimizer.block_shape  # nothing is drawn
+        return [initial_mask("nonzero", name, w, 0, blocks, rng) for name, w in zip(names, weights, strict=True)]
 
     def warn_if_not_reached(self) -> None:
         """After a training: does the model have the density asked for?"""
@@ -112,10 +128,22 @@ class MaskTraining:
         asked = min(final.value, final.later or 1.0)
         if optimizer.density_is_above(asked) and not (final.later and optimizer.told_of_density):
             optimizer.told_of_density = optimizer.told_of_density or final.later is not None
-            text = final_density.not_reached(optimizer.total_density(), asked, now, stop)
+            text = final_density.not_reached(optimizer.total_density(), asked, now, stop, final.later is not None)
             warnings.warn(text, stacklevel=2)
 
     # --- when
+
+    def _count_steps(self, batches: int) -> None:
+        """How often does the model step this optimizer in a batch?  Then the length of the training is known, too."""
+        optimizer, start = self.optimizer, self.optimizer.counter("training_start")
+        made = (optimizer.step() - self._epoch_start) // batches
+        self._wait = 0
+        if made < 1:
+            return
+        self._steps_per_batch = made
+        if optimizer.counter("training_stop") < 0 and start == self._epoch_start:
+            self._begin_schedules(self._epoch, start)
+        self._plan(self._epoch, self._epoch_start, begun_before=False)
 
     def _open(self, epoch: int, now: int) -> bool:
         """Notes that an epoch begins at this step; True: it had begun before the training was killed and resumed."""
@@ -137,10 +165,8 @@ class MaskTraining:
 
     def _plan(self, epoch: int, now: int, begun_before: bool) -> None:
         """Plans the epoch that begins."""
-        optimizer = self.optimizer
-        is_new = self._planner is None
-        window = optimizer.growth_window_steps()
-        self._wait = 0
+        optimizer, window = self.optimizer, self.optimizer.growth_window_steps()
+        self._epoch, self._epoch_start, self._wait = epoch, now, 0
         if optimizer.prune is None:
             optimizer.open_growth_window(window > 0)
             self._wait = math.inf
@@ -152,8 +178,10 @@ class MaskTraining:
             self._final = final
             last_due = self._last_due(times, start, stop)
             pruning = last_pruning(final.reached_at, last_due, start, stop, self._steps_per_epoch() is not None)
-        self._planner = Planner(times, window, pruning, stop if stop > start else math.inf, self._execution)
-        if is_new:
+        execution = self._execution * (self._steps_per_batch or 1)
+        self._planner = Planner(times, window, pruning, stop if stop > start else math.inf, execution)
+        if not self._has_warned and self._steps_per_batch is not None:
+            self._has_warned = True
             self._warn_before(epoch, now, times, stop)
 
     def _look(self, now: int) -> None:
@@ -194,9 +222,9 @@ class MaskTraining:
 
     def _steps_per_epoch(self) -> int | None:
         batches = self._params.get("steps")
-        if not batches or not self._one_step_a_batch:
+        if not batches or self._steps_per_batch is None:
             return None
-        return max(1, batches // (self.optimizer.gradient_accumulation_steps or 1))
+        return max(1, batches * self._steps_per_batch // (self.optimizer.gradient_accumulation_steps or 1))
 
     # --- what is said before
 

@@ -12,13 +12,15 @@ import keras
 import numpy as np
 
 from keras_sparse import blocks, checkpoint
-from keras_sparse._keras import eager_scope, has_value, multiply_in_place, steps_see_only_their_own_state, to_float32, to_numpy
+from keras_sparse._keras import calling_model, eager_scope, has_value, multiply_in_place, steps_see_only_their_own_state, to_float32, to_numpy
 from keras_sparse.budget import to_whole_blocks
 from keras_sparse.fused_sgd import fuse_momentum
 from keras_sparse.initial_masks import check_kind, initial_mask, reconcile
+from keras_sparse.initial_scale import check_initial_scale
 from keras_sparse.kernel_mask import KernelMask, kernel_mask_of
 from keras_sparse.momentum import GradientAverage
 from keras_sparse.selection import Selection
+from keras_sparse.untrained import scale_untrained
 from keras_sparse.wrapper import OptimizerWrapper
 
 # Saved with the masks; all but `epoch`, the epoch that runs (1, 2, ...; 0: no training), are optimizer steps. The growth window is
@@ -38,6 +40,7 @@ class MaskedOptimizer(OptimizerWrapper):
         gradient_average: keeps what momentum the inner optimizer does not, or None.
         seed: of the initial masks.
         name: of this optimizer.
+        initial_scale: ``"auto"`` or None, see ``keras_sparse.initial_scale``.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class MaskedOptimizer(OptimizerWrapper):
         gradient_average: GradientAverage | None,
         seed: int,
         name: str | None = None,
+        initial_scale: str | None = None,
     ) -> None:
         super().__init__(inner_optimizer, name=name)
         fuse_momentum(self.inner_optimizer, self._take_mask)
@@ -56,6 +60,8 @@ class MaskedOptimizer(OptimizerWrapper):
         self.initial_masks = check_kind(initial_masks)
         self.block_shape = blocks.check_block_shape(block_shape)
         self.seed = int(seed)
+        self.initial_scale = check_initial_scale(initial_scale)
+        self._scale_is_due = False  # masks were drawn over weights of a model that is not known
         self._gradient_average = gradient_average
         self._model: Any = lambda: None
         self.counters: dict[str, Any] = {}
@@ -82,6 +88,8 @@ class MaskedOptimizer(OptimizerWrapper):
         self._model = weakref.ref(model)
         if not self.built:
             return
+        if self._scale_is_due:
+            self._scale_weights(list(self.masks.values()))
         known = self.selection.select(self._trainable_variables, model)
         self._doubt = None
         if not self.mask_variables:
@@ -197,6 +205,8 @@ class MaskedOptimizer(OptimizerWrapper):
     def _begin_with(self, masks: Sequence[np.ndarray]) -> None:
         """Masks the weights; the counters are those of a run that begins at this step."""
         self._reset_counters()
+        if self.initial_scale == "auto" and self.initial_masks == "random":
+            self._scale_weights(masks)
         self.assign_masks(masks)
         self.open_growth_window(self.grows_by_gradients())
 
@@ -217,6 +227,13 @@ class MaskedOptimizer(OptimizerWrapper):
                 kernel_mask.belongs_to(self)
                 if kernel_mask.density() < 1:
                     kernel_mask.assign(np.ones(kernel_mask.shape, bool))
+
+    def _scale_weights(self, masks: Sequence[np.ndarray]) -> None:
+        """Gives untrained weights their initial scale; later, if nobody knows the model by now."""
+        model = self._model() or calling_model(self._trainable_variables)
+        self._scale_is_due = model is None
+        if model is not None:
+            scale_untrained(model, self.masked_variables, masks)
 
     def _looked_at(self, variable: Any) -> np.ndarray:
         """The weight that a first mask is made of; for ``"nonzero"`` the mask itself, where a sparse layer has one."""
@@ -303,6 +320,8 @@ class MaskedOptimizer(OptimizerWrapper):
             )
         if self._doubt is not None:
             raise self._doubt
+        if self._scale_is_due:
+            self._warn_of_scale()
         if self._notice is not None:
             notice, self._notice = self._notice, None
             warnings.warn(notice, stacklevel=2)
@@ -315,6 +334,12 @@ class MaskedOptimizer(OptimizerWrapper):
                 'first, by a call of the model; or compile with a new SparseMomentum, with initial_masks="nonzero" to keep the masks there are. '
                 f"Received: unknown variables {unknown}"
             )
+
+    def _warn_of_scale(self) -> None:
+        self._scale_is_due = False  # say it once
+        with eager_scope():
+            if steps_see_only_their_own_state() or self.step() == 0:
+                warnings.warn(SCALE_OF_UNKNOWN_MODEL, stacklevel=3)
 
     def _apply_inner(self, grads: list[Any], trainable_variables: Any) -> set[int]:
         """A step of the inner optimizer; the indices of the weights that it masked."""
@@ -555,4 +580,10 @@ OF_H5_FILE = "value_"  # and a number: a variable of a .h5 file that was loaded,
 RANDOM_OVER_TRAINED = (
     "A random mask over trained weights throws away most of what they have learnt. "
     'Pass `initial_masks="magnitude"` to keep the largest ("nonzero" if they are sparse already).'
+)
+
+SCALE_OF_UNKNOWN_MODEL = (
+    "The masked weights keep the scale of dense ones, with which deep networks without normalisation may not learn: the optimizer "
+    "does not know the model, whose layers say how weights were initialized. Call `optimizer.build(model)` before training, or "
+    "pass `initial_scale=None`. Received: an optimizer built from variables"
 )

@@ -52,6 +52,10 @@ class SparseMomentum(MaskedOptimizer):
             outside. None: all steps, the published method. ``"auto"``: as many as the momentum remembers (100 for SGD's
             0.9, which leaves out less than 0.003 %), 1 for the last gradient, none where nothing grows by gradients; all
             for Adam and its like, and for norms of gradients (``clipnorm``), where a window would change the training.
+        initial_scale: ``"auto"``: weights under a random initial mask that are as their layer's initializer drew them, and
+            scaled by fan (Glorot, He, LeCun, ``VarianceScaling``, ``Orthogonal``), get the variance for their active
+            connections, so that signals do not shrink from layer to layer (Evci et al. 2022, arXiv 2010.03533). None: the
+            published method; active weights keep their values.
         seed: of initial masks and random scores; an update draws from (seed, optimizer step).
         name: of this optimizer.
 
@@ -84,12 +88,13 @@ class SparseMomentum(MaskedOptimizer):
         block_shape: tuple[int, int] | None = None,
         gradient_momentum: float | None = None,
         growth_window: int | str | None = "auto",
+        initial_scale: str | None = "auto",
         seed: int = 0,
         name: str | None = None,
     ) -> None:
         rules = (scores.get_score(prune, "prune"), scores.get_share(redistribute, "redistribute"), scores.get_score(grow, "grow"))
         average = _gradient_average(rules, gradient_momentum)
-        super().__init__(inner_optimizer, Selection(sparse, dense), initial_masks, block_shape, average, seed, name)
+        super().__init__(inner_optimizer, Selection(sparse, dense), initial_masks, block_shape, average, seed, name, initial_scale)
         self.prune, self.redistribute, self.grow = rules
         if not callable(density):
             densities.check_density(density)
@@ -259,7 +264,7 @@ class SparseMomentum(MaskedOptimizer):
         for key in ("density", "prune_rate", "distribution", "prune", "redistribute", "grow"):
             value = getattr(self, key)
             config[key] = (names.get(value) or serialize(value)) if callable(value) else value
-        for key in ("initial_masks", "block_shape", "gradient_momentum", "growth_window", "seed", "name"):
+        for key in ("initial_masks", "block_shape", "gradient_momentum", "growth_window", "initial_scale", "seed", "name"):
             config[key] = getattr(self, key)
         return config
 

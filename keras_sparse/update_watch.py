@@ -10,7 +10,7 @@ from keras_sparse._keras import running_fit
 RUN_CODE_OF_THE_USER = (keras.callbacks.LambdaCallback, keras.callbacks.LearningRateScheduler)
 REMEDY = "Pass `callbacks=[keras_sparse.UpdateMasks()]`, call `optimizer.update_masks()` yourself, or pass `prune=None, grow=None` if the masks are to stay."
 NO_CALLBACK = f"`fit` has no UpdateMasks callback, so the masks will not change. {REMEDY}"
-NO_UPDATE = f"The masks did not change in this training: `fit` had no UpdateMasks callback, and nobody updated them. {REMEDY}"
+NO_UPDATE = f"The masks of {{name!r}} did not change in this training: no UpdateMasks callback has it, and nobody updated them. {REMEDY}"
 
 
 def watch_for_updates(optimizer: Any) -> bool:
@@ -46,4 +46,4 @@ class _WarnAtTheEnd(keras.callbacks.Callback):
     def on_train_end(self, logs: Any = None) -> None:
         if not self._optimizer.updates_are_planned:
             self._optimizer.updates_are_planned = True  # say it once
-            warnings.warn(NO_UPDATE, stacklevel=2)
+            warnings.warn(NO_UPDATE.format(name=self._optimizer.name), stacklevel=2)

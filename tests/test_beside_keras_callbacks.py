@@ -25,8 +25,10 @@ def test_density_is_in_the_history():
     assert callback.history["toy/head/kernel"][-1] == model.optimizer.masks["toy/head/kernel"].mean()
 
 
-def test_density_is_in_the_csv_file_and_the_progress_line(tmp_path, capsys):
-    fit(compiled(), ks.UpdateMasks(), keras.callbacks.CSVLogger(str(tmp_path / "log.csv")), verbose=2, epochs=2)
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_density_is_in_the_csv_file_and_the_progress_line(tmp_path, capsys, ours_first):
+    callbacks = [ks.UpdateMasks(), keras.callbacks.CSVLogger(str(tmp_path / "log.csv"))]
+    fit(compiled(), *(callbacks if ours_first else reversed(callbacks)), verbose=2, epochs=2)
     with open(tmp_path / "log.csv") as file:
         assert [row["density"] for row in csv.DictReader(file)] == ["0.25", "0.25"]
     assert capsys.readouterr().out.count("density: 0.25") == 2
@@ -36,10 +38,63 @@ def test_density_is_in_the_tensorboard(tmp_path):
     pytest.importorskip("tensorboard")
     import tensorflow as tf
 
-    fit(compiled(), ks.UpdateMasks(), keras.callbacks.TensorBoard(str(tmp_path)), epochs=2)
+    fit(compiled(), keras.callbacks.TensorBoard(str(tmp_path)), ks.UpdateMasks(), epochs=2)
     files = [str(path) for path in tmp_path.glob("train/events*")]
     values = [(event.step, v) for path in files for event in tf.compat.v1.train.summary_iterator(path) for v in event.summary.value]
     assert [(step, float(tf.make_ndarray(v.tensor))) for step, v in values if v.tag == "epoch_density"] == [(0, 0.25), (1, 0.25)]
+
+
+@backend
+def test_callbacks_listed_before_ours_see_the_density(tmp_path):
+    model, seen = compiled(ks.GradualPruning(sgd(), 0.25)), []
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs["density"]))
+    best = keras.callbacks.ModelCheckpoint(str(tmp_path / "{epoch}-{density:.2f}.keras"), monitor="density", save_best_only=True, mode="min")
+    fit(model, watch, best, ks.UpdateMasks("epoch"), epochs=4)
+    np.testing.assert_allclose(seen, [1.0, 0.472, 0.278, 0.25], atol=0.01)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1-1.00.keras", "2-0.47.keras", "3-0.28.keras", "4-0.25.keras"]
+
+
+@backend
+def test_a_csv_file_that_is_gone_on_with_has_one_header(tmp_path):
+    model = compiled()
+    for _ in range(2):
+        log = keras.callbacks.CSVLogger(str(tmp_path / "log.csv"), append=True)
+        fit(model, log, ks.UpdateMasks(), epochs=2)
+    with open(tmp_path / "log.csv") as file:
+        assert [row["density"] for row in csv.DictReader(file)] == ["0.25"] * 4
+
+
+@backend
+def test_layers_are_logged_on_request():
+    callback = ks.UpdateMasks(log_layers=True)
+    logs = fit(compiled(), callback, epochs=2).history
+    assert set(logs) == {"loss", "density", "density/toy/hidden/kernel", "density/toy/head/kernel"}
+    assert logs["density/toy/head/kernel"] == callback.history["toy/head/kernel"]
+
+
+@backend
+def test_a_metric_called_density_stays_and_it_is_told_once():
+    model = compiled(metrics=[keras.metrics.MeanSquaredError(name="density")])
+    with pytest.warns(UserWarning, match='metric called "density".*logged as "mask_density"') as caught:
+        logs = fit(model, ks.UpdateMasks(), epochs=2).history
+    assert len(caught) == 1
+    np.testing.assert_allclose(logs["density"], logs["loss"], rtol=1e-4)
+    assert logs["mask_density"] == [0.25, 0.25]
+
+
+@backend
+def test_one_callback_for_two_models_and_two_trainings(updates):
+    callback = ks.UpdateMasks(density=0.25)
+    one, other = compiled(sgd()), compiled(sgd(), keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="single")]))
+    for _ in range(2):  # as Keras' History: further trainings are appended
+        fit(one, callback, epochs=2)
+    assert callback.history["step"] == [4, 8, 12, 16]
+    fit(other, callback, epochs=3)
+    assert callback.history["step"] == [4, 8, 12]
+    assert updates == [4, 8, 12, 4, 8]
+    assert set(callback.history) == {"step", "sequential/single/kernel"}
+    assert_sparse(one, count=48)
+    assert_sparse(other, count=8)
 
 
 # --- beside Keras' own callbacks

@@ -45,6 +45,7 @@ def test_a_loop_of_your_own_equals_fit():
 
 def test_a_loop_must_say_how_long_it_is():
     model = compiled()
+    model.optimizer.build(model)
     custom_loop(model, 4)
     with pytest.raises(ValueError, match=r"call `optimizer.start_training\(steps\)`"):
         model.optimizer.update_masks()

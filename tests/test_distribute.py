@@ -72,11 +72,18 @@ def test_the_callback_alone_wraps_under_a_strategy():
     out = run("""
         with mirrored.scope():
             model = compiled(sgd(), jit_compile=False)
-        fit(model, ks.UpdateMasks(every=3, density=0.25), epochs=3)
+        drawn = array(model.layers[0].kernel)
+        callback = ks.UpdateMasks(every=3, density=0.25)
+        callback.set_model(model)
+        with mirrored.scope():
+            model.optimizer.build(model)
+        kernels = [replica[replica != 0] / drawn[replica != 0] for replica in replicas(model.layers[0].kernel)]
+        assert_same(kernels[:1], kernels[1:])
+        fit(model, callback, epochs=3)
         check(model, 48, 2)
-        print(type(model.optimizer).__name__)
+        print(type(model.optimizer).__name__, kernels[0].min() > 1.2)  # the initial scale
     """)
-    assert out == ["SparseMomentum"]
+    assert out == ["SparseMomentum", "True"]
 
 
 def test_a_model_without_input_shape_under_a_strategy():

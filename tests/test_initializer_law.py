@@ -1,0 +1,47 @@
+"""Values that an initializer may have drawn."""
+
+import keras
+import numpy as np
+import pytest
+from helpers import array
+
+from keras_sparse.initializer_law import LAWS, follows_law, is_orthogonal
+
+
+def draw(distribution, n, seed):
+    initializer = keras.initializers.VarianceScaling(2.0, "fan_in", distribution, seed=seed)
+    return array(initializer((8, n // 8))).reshape(-1), 2 / 8
+
+
+@pytest.mark.parametrize("n", [64, 1024, 20_000])
+@pytest.mark.parametrize("distribution", LAWS)
+def test_every_draw_of_keras_follows_its_law(distribution, n):
+    assert all(follows_law(*draw(distribution, n, seed), distribution) for seed in range(40))
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "truncated_normal"])
+def test_a_little_noise_shows_at_the_bounds(distribution):
+    values, variance = draw(distribution, 20_000, 0)
+    noise = np.random.default_rng(0).normal(0, 0.005, values.shape)
+    assert follows_law(values, variance, distribution)
+    assert not follows_law(values + noise, variance, distribution)
+    assert not follows_law(0.98 * values, variance, distribution)
+
+
+@pytest.mark.parametrize("distribution", LAWS)
+def test_other_laws_variances_and_sparse_weights_do_not_follow(distribution):
+    values, variance = draw(distribution, 4096, 0)
+    others = [draw(other, 4096, 0)[0] for other in LAWS if other != distribution]
+    if distribution == "untruncated_normal":
+        others = []  # has no bound that could tell
+    shifted, sparse = values + 0.1, values * (np.arange(4096) % 10 > 0)
+    for wrong in (*others, 1.2 * values, 0.8 * values, shifted, sparse, values[:32]):
+        assert not follows_law(wrong, variance, distribution)
+
+
+def test_orthogonal_kernels_are_told_from_trained_ones():
+    for shape in ((3, 3, 4, 8), (8, 32), (32, 8)):
+        weight = array(keras.initializers.Orthogonal(1.5)(shape))
+        assert is_orthogonal(weight, 1.5)
+        assert not is_orthogonal(weight, 1.0)
+        assert not is_orthogonal(weight + 0.01, 1.5)

@@ -1,0 +1,72 @@
+"""A random mask over trained weights is told; over fresh ones it is not."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from helpers import compiled, fit, toy_data
+
+import keras_sparse as ks
+from keras_sparse.compiled import looks_trained
+
+layers = keras.layers
+SERIES = np.random.default_rng(0).normal(size=(32, 5, 8)).astype("float32"), toy_data()[1]
+IMAGES = toy_data((6, 6, 3))
+FORGETFUL = {"bias_initializer": keras.initializers.Constant(-2.0)}
+NORMALISED = [layers.Conv2D(4, 3, use_bias=False), layers.BatchNormalization(), layers.Flatten(), layers.Dense(4, use_bias=False)]
+
+
+def recurrent(layer):
+    return keras.Sequential([keras.Input((5, 8)), layer, layers.Dense(4, use_bias=False)])
+
+
+def convolutional(*some):
+    return keras.Sequential([keras.Input((6, 6, 3)), *some])
+
+
+MODELS = {
+    "LSTM": (lambda: recurrent(layers.LSTM(6)), SERIES),
+    "GRU": (lambda: recurrent(layers.GRU(6)), SERIES),
+    "bidirectional": (lambda: recurrent(layers.Bidirectional(layers.LSTM(6))), SERIES),
+    "constant bias": (lambda: recurrent(layers.GRU(6, reset_after=False, **FORGETFUL)), SERIES),
+    "normalised": (lambda: convolutional(*[type(one).from_config(one.get_config()) for one in NORMALISED]), IMAGES),
+}
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("name", MODELS)
+def test_fresh_and_trained(name):
+    make, data = MODELS[name]
+    model = make()
+    assert not looks_trained(model, model.trainable_variables)
+    fit(compiled("adam", model), epochs=1, data=data)
+    assert looks_trained(model, model.trainable_variables)
+
+
+def test_fit_warns_of_the_trained_one_alone():
+    make, data = MODELS["GRU"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(compiled(ks.SparseMomentum("adam", 0.5), MODELS["LSTM"][0]()), ks.UpdateMasks(), data=data, epochs=2)
+    trained = make()
+    trained.layers[0].cell.bias.assign(np.ones((2, 18)))
+    with pytest.warns(UserWarning, match="random mask over trained weights"):
+        fit(compiled(ks.SparseMomentum("adam", 0.5), trained), ks.UpdateMasks(), data=data, epochs=2)
+
+
+def test_a_trained_backbone_that_stays_dense_is_none_of_its_business():
+    backbone = convolutional(layers.Conv2D(4, 3), layers.BatchNormalization(), layers.Flatten())
+    model = keras.Sequential([backbone, layers.Dense(4, name="new_head")])
+    backbone.layers[0].bias.assign(np.ones(4))
+    backbone.layers[1].moving_mean.assign(np.ones(4))
+    head = model.get_layer("new_head")
+    assert not looks_trained(model, [head.kernel])
+    assert looks_trained(model, [head.kernel, backbone.layers[0].kernel])
+
+
+def test_an_adapted_normalization_is_not_trained():
+    normalization = layers.Normalization()
+    normalization.adapt(IMAGES[0])
+    model = convolutional(normalization, layers.Flatten(), layers.Dense(4))
+    assert not looks_trained(model, [model.layers[-1].kernel])

@@ -1,0 +1,112 @@
+"""UpdateMasks where the optimizers are the model's attributes, or one of several in a MultiOptimizer."""
+
+import keras
+import pytest
+from helpers import active, compiled, fit, sgd, sparse, toy_model
+
+import keras_sparse as ks
+
+tf = pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="its train_step is TensorFlow's")
+
+
+class Pair(keras.Model):
+    """Two networks with an optimizer each; the second steps ``often`` times a batch."""
+
+    def __init__(self, often=1):
+        super().__init__()
+        self.nets, self.often = [toy_model(), keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="single")])], often
+
+    def compile(self, one, other):
+        super().compile()
+        self.one, self.others = one, [other]
+
+    def train_step(self, data):
+        for net, optimizer, times in zip(self.nets, [self.one, *self.others], (1, self.often), strict=True):
+            for _ in range(times):
+                with tf.GradientTape() as tape:
+                    loss = tf.reduce_mean((net(data[0]) - data[1]) ** 2)
+                optimizer.apply(tape.gradient(loss, net.trainable_variables), net.trainable_variables)
+        return {"loss": loss}
+
+
+def pair(often=1):
+    model = Pair(often)
+    model.compile(sparse(name="one"), sparse(density=0.5, name="other"))
+    return model, model.one, model.others[0]
+
+
+@pytest.fixture
+def updates(monkeypatch):
+    """[(name of the optimizer, its step)]"""
+    steps, update_masks = [], ks.SparseMomentum.update_masks
+
+    def noting(self):
+        steps.append((self.name, self.step()))
+        update_masks(self)
+
+    monkeypatch.setattr(ks.SparseMomentum, "update_masks", noting)
+    return steps
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_optimizers_that_are_attributes(updates, given):
+    model, one, other = pair()
+    callback = ks.UpdateMasks(optimizer=[one, other]) if given else ks.UpdateMasks()
+    logs = fit(model, callback).history
+    assert sorted(updates) == [("one", 4), ("one", 8), ("other", 4), ("other", 8)]
+    assert (active(one), active(other)) == (48, 16)
+    assert logs["density"] == [64 / 224] * 3
+    assert callback.history["other/sequential/single/kernel"] == [0.5, 0.5, 0.5]
+
+
+def test_an_optimizer_that_steps_more_often_than_the_model(updates):
+    model, one, other = pair(often=3)
+    fit(model, ks.UpdateMasks(every=8))
+    assert [step for name, step in updates if name == "one"] == [8]
+    assert [step for name, step in updates if name == "other"] == [9, 18, 24, 33]
+    assert (one.counter("training_stop"), other.counter("training_stop")) == (12, 36)
+
+
+def test_two_callbacks_log_under_the_names_of_their_optimizers():
+    model, one, other = pair()
+    logs = fit(model, ks.UpdateMasks(optimizer=one), ks.UpdateMasks(optimizer=other)).history
+    assert (logs["density/one"][-1], logs["density/other"][-1]) == (0.25, 0.5)
+
+
+def test_the_one_that_no_callback_has_is_told_at_the_end():
+    model, one, _ = pair()
+    with pytest.warns(UserWarning, match="masks of 'other' did not change in this training") as caught:
+        fit(model, ks.UpdateMasks(optimizer=one))
+    assert len(caught) == 1
+
+
+def test_a_callback_of_the_users_own_updates_without_a_warning(updates):
+    model, one, other = pair()
+    for optimizer, net in zip((one, other), model.nets, strict=True):
+        optimizer.build(net)
+        optimizer.start_training(12)
+    update = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epoch and [one.update_masks(), other.update_masks()])
+    fit(model, update)
+    assert len(updates) == 4
+
+
+def test_what_is_no_sparse_optimizer_is_an_error():
+    with pytest.raises(ValueError, match="must be a SparseMomentum or a list of them. Received: SGD"):
+        ks.UpdateMasks(optimizer=sgd())
+    with pytest.raises(ValueError, match="`optimizer` or settings of a new one, not both.*'density'"):
+        ks.UpdateMasks(optimizer=sparse(), density=0.1)
+
+
+@pytest.mark.skipif(not hasattr(keras.optimizers, "MultiOptimizer"), reason="Keras has no MultiOptimizer yet")
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
+def test_one_of_several_in_a_multi_optimizer(updates, policy, dtype):
+    policy(dtype)
+    inner = sparse(name="inner")
+    optimizer = keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(keras.optimizers.Adam(), {".*hidden.*": inner}))
+    model = compiled(optimizer, toy_model())
+    logs = fit(model, ks.UpdateMasks(), epochs=2).history
+    assert updates == [("inner", 4)]
+    assert logs["density"] == [0.25, 0.25]
+    assert active(inner) == 32  # of the hidden layer's 128
+    assert (keras.ops.convert_to_numpy(model.layers[0].kernel) != 0).sum() <= 32

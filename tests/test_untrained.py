@@ -1,0 +1,312 @@
+"""Which weights get their initial scale: those that the initializer of their layer draws again."""
+
+import keras
+import numpy as np
+import pytest
+from helpers import array, assert_same, assert_sparse, compiled, fit, sgd, toy_data, toy_model
+from keras import layers
+
+import keras_sparse as ks
+from keras_sparse.initial_scale import plain, scale_factors
+
+backend = pytest.mark.backend
+
+
+def masked(model, **settings):
+    """{path: (weight before, weight after, mask)} of the weights to which an optimizer gives masks."""
+    before = {variable.path: array(variable) for variable in model.trainable_variables}
+    optimizer = ks.SparseMomentum(settings.pop("inner", None) or sgd(), settings.pop("density", 0.25), **settings)
+    optimizer.build(model)
+    pairs = zip(optimizer.masked_variables, optimizer.masks.values(), strict=True)
+    return {variable.path: (before[variable.path], array(variable), mask) for variable, mask in pairs}
+
+
+def is_scaled(before, after, mask):
+    """Has every active weight grown?  False if all are as they were; else all must have."""
+    assert not after[~mask].any()
+    ratio = after[mask].astype("float64") / before[mask]
+    if (ratio == 1).all():
+        return False
+    assert ratio.min() >= 1
+    assert np.median(ratio) > 1.2
+    return True
+
+
+def scaled(model, **settings):
+    """{path of a masked weight, without the model: is it scaled}."""
+    return {path.split("/", 1)[1]: is_scaled(*found) for path, found in masked(model, **settings).items()}
+
+
+def sequential(shape, *body):
+    return keras.Sequential([keras.Input(shape), *body])
+
+
+@backend
+@pytest.mark.parametrize("initializer", ["he_normal", "he_uniform", "lecun_normal", "lecun_uniform"])
+def test_a_fan_in_initializer_is_scaled_by_the_active_inputs_of_each_unit(initializer):
+    model = sequential((32,), layers.Dense(64, kernel_initializer=initializer))
+    ((before, after, mask),) = masked(model).values()
+    np.testing.assert_allclose(after, before * mask * np.sqrt(32 / np.maximum(mask.sum(axis=0), 1)), rtol=1e-6)
+
+
+@backend
+@pytest.mark.parametrize("initializer", ["glorot_normal", "glorot_uniform"])
+def test_a_glorot_initializer_is_scaled_by_the_active_inputs_and_outputs(initializer):
+    model = sequential((8, 8, 8), layers.Conv2D(16, 3, kernel_initializer=initializer))
+    ((before, after, mask),) = masked(model).values()
+    connections = mask.sum(axis=(0, 1, 2), keepdims=True) + mask.sum(axis=(0, 1, 3), keepdims=True)
+    expected = before * mask * np.sqrt((72 + 144) / np.maximum(connections, 1))
+    np.testing.assert_allclose(after, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "truncated_normal", "untruncated_normal"])
+def test_variance_scaling_follows_its_mode(distribution):
+    initializer = keras.initializers.VarianceScaling(2.0, "fan_out", distribution)
+    ((before, after, mask),) = masked(sequential((32,), layers.Dense(64, kernel_initializer=initializer))).values()
+    np.testing.assert_allclose(after, before * mask * scale_factors(mask, plain(2), "fan_out"), rtol=1e-6)
+
+
+@backend
+def test_an_orthogonal_weight_is_scaled_by_the_active_inputs():
+    initializer = keras.initializers.Orthogonal(2.0)
+    ((before, after, mask),) = masked(sequential((32,), layers.Dense(64, kernel_initializer=initializer))).values()
+    np.testing.assert_allclose(after, before * mask * scale_factors(mask, plain(2), "fan_in"), rtol=1e-5)
+
+
+def test_every_layer_that_gets_masks_is_scaled():
+    convolutions = [
+        sequential((9, 9, 9, 8), layers.Conv3D(16, 2, groups=2), layers.Conv3DTranspose(8, 2)),
+        sequential(
+            (9, 9, 8),
+            layers.Conv2DTranspose(32, 3),
+            layers.SeparableConv2D(16, 3),
+            layers.Dense(16),
+        ),
+        sequential(
+            (9, 8),
+            layers.Conv1D(16, 3),
+            layers.Conv1DTranspose(32, 3),
+            layers.SeparableConv1D(16, 3),
+        ),
+        sequential((2, 6, 6, 8), layers.ConvLSTM2D(8, 3)),
+    ]
+    recurrent = sequential(
+        (5, 16),
+        layers.Bidirectional(layers.LSTM(16, return_sequences=True)),
+        layers.GRU(16, return_sequences=True),
+        layers.TimeDistributed(layers.Dense(16)),
+        layers.SimpleRNN(16),
+    )
+    inputs = keras.Input((5, 32))
+    attended = layers.MultiHeadAttention(4, 8)(inputs, inputs)
+    attention = keras.Model(
+        inputs,
+        layers.EinsumDense("abc,cd->abd", (None, 16), kernel_initializer="he_normal")(attended),
+    )
+    found = [scaled(model) for model in (*convolutions, recurrent, attention)]
+    assert [len(kernels) for kernels in found] == [2, 3, 3, 2, 9, 5]
+    assert all(all(kernels.values()) for kernels in found), found
+
+
+def test_transposed_convolutions_count_the_inputs_of_each_output():
+    initializer = keras.initializers.HeNormal()
+    ((before, after, mask),) = masked(sequential((4, 4, 16), layers.Conv2DTranspose(8, 3, kernel_initializer=initializer))).values()
+    active = mask.sum(axis=(0, 1, 3), keepdims=True)  # (height, width, out, in)
+    np.testing.assert_allclose(after, before * mask * np.sqrt(144 / active), rtol=1e-6)
+
+
+def test_attention_counts_over_the_axes_of_its_equation():
+    inputs = keras.Input((5, 32))
+    model = keras.Model(
+        inputs,
+        layers.EinsumDense("abc,cde->abde", (None, 2, 8), kernel_initializer="he_normal")(inputs),
+    )
+    ((before, after, mask),) = masked(model).values()
+    np.testing.assert_allclose(after, before * mask * np.sqrt(32 / np.maximum(mask.sum(axis=0), 1)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("initializer", ["random_normal", "random_uniform", "truncated_normal", "ones", "identity"])
+def test_weights_whose_size_the_user_has_set_are_not_scaled(initializer):
+    ((before, after, mask),) = masked(sequential((32,), layers.Dense(32, kernel_initializer=initializer))).values()
+    np.testing.assert_array_equal(after, before * mask)
+
+
+def test_blocks_and_sparse_layers_are_scaled():
+    model = ks.sparsify(
+        sequential(
+            (6, 6, 16),
+            layers.Conv2D(32, 3, kernel_initializer="he_normal"),
+            layers.Flatten(),
+            layers.Dense(16),
+        )
+    )
+    (kernel, *rest) = masked(model, block_shape=(8, 8)).values()
+    before, after, mask = kernel
+    np.testing.assert_allclose(after, before * mask * np.sqrt(144 / np.maximum(mask.sum(axis=(0, 1, 2)), 1)), rtol=1e-6)
+    assert all(is_scaled(*found) for found in rest)
+    assert_same([array(model.layers[0].mask)], [mask])
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "bfloat16"])
+def test_policies_change_nothing(policy):
+    model = sequential((32,), layers.Dense(64, dtype=policy, kernel_initializer="he_uniform"))
+    ((before, after, mask),) = masked(model).values()
+    expected = before.astype("float32") * mask * np.sqrt(32 / np.maximum(mask.sum(axis=0), 1))
+    np.testing.assert_allclose(after.astype("float32"), expected, rtol=0.01 if policy == "bfloat16" else 1e-6)
+
+
+# --- never a trained weight
+
+
+def trained():
+    model = toy_model()
+    model.compile(keras.optimizers.SGD(1e-4), "mse")
+    model.train_on_batch(*toy_data())
+    return model
+
+
+@backend
+def test_weights_after_one_small_step_are_trained():
+    assert not any(scaled(trained()).values())
+
+
+@backend
+def test_of_a_pretrained_backbone_and_a_new_head_the_head_is_scaled():
+    backbone = trained().layers[0]
+    assert scaled(sequential((8,), backbone, layers.Dense(16, name="new"))) == {
+        "hidden/kernel": False,
+        "new/kernel": True,
+    }
+
+
+def test_trained_weights_are_known_when_they_are_loaded(tmp_path):
+    trained().save_weights(tmp_path / "model.weights.h5")
+    model = toy_model()
+    model.load_weights(tmp_path / "model.weights.h5")
+    assert not any(scaled(model).values())
+
+
+@pytest.mark.parametrize("change", [1.1, 0.7, -0.5])
+def test_weights_of_another_size_are_not_those_of_the_initializer(change):
+    model = sequential((32,), layers.Dense(64), layers.Dense(64))
+    for layer in model.layers:
+        layer.kernel.assign(change + layer.kernel if change < 0 else change * layer.kernel)
+    assert not any(scaled(model).values())
+
+
+def test_copies_without_a_bias_that_could_tell_count_as_trained():
+    model = sequential((32,), layers.Dense(64, use_bias=False))
+    model.set_weights(keras.models.clone_model(model).get_weights())
+    assert not any(scaled(model).values())
+
+
+@backend
+@pytest.mark.parametrize(
+    "initializer",
+    [
+        "glorot_uniform",
+        "he_normal",
+        "orthogonal",
+        keras.initializers.VarianceScaling(1.0, "fan_out", "untruncated_normal"),
+    ],
+)
+def test_a_copy_of_an_untrained_model_trains_as_the_model_does(initializer, tmp_path):
+    def new():
+        return sequential((32,), layers.Dense(64, "relu", kernel_initializer=initializer), layers.Dense(64))
+
+    model, copy, file = new(), new(), tmp_path / "untrained.keras"
+    copy.set_weights(model.get_weights())
+    model.save(file)
+    loaded = keras.models.load_model(file)
+    for network in (model, copy, loaded):
+        assert all(scaled(network).values())
+    assert_same(copy.get_weights(), model.get_weights())
+    assert_same(loaded.get_weights(), model.get_weights())
+
+
+def test_a_weight_is_scaled_once():
+    model = toy_model()
+    assert all(scaled(model).values())
+    assert not any(scaled(model).values())
+    model = compiled()
+    model.optimizer.build(model)
+    weights = [array(layer.kernel) for layer in model.layers]
+    ks.UpdateMasks().set_model(model)
+    assert_same([array(layer.kernel) for layer in model.layers], weights)
+
+
+@pytest.mark.parametrize("settings", [{"initial_scale": None}, {"initial_masks": "magnitude"}, {"density": 1.0}])
+def test_without_a_random_mask_or_on_request_weights_keep_their_values(settings):
+    assert not any(scaled(toy_model(), **settings).values())
+
+
+def test_a_seed_generator_is_left_where_it_is():
+    seeds = keras.random.SeedGenerator(0)
+    model = sequential((32,), layers.Dense(64, kernel_initializer=keras.initializers.HeNormal(seeds)))
+    state = array(seeds.state)
+    assert all(scaled(model).values())
+    assert_same([array(seeds.state)], [state])
+
+
+def test_copies_of_untrained_models_know_their_initializers():
+    model = toy_model()
+    for copy in (
+        keras.models.clone_model(model),
+        ks.sparsify(model),
+        ks.densify(ks.sparsify(model)),
+    ):
+        assert all(scaled(copy).values())
+
+
+# --- who tells the optimizer of the model
+
+
+@backend
+@pytest.mark.parametrize("callbacks", [0, 1])
+def test_fit_scales_a_model_without_input_shape(callbacks):
+    body = [
+        layers.Dense(16, kernel_initializer=keras.initializers.HeNormal(seed=1)),
+        layers.Dense(4),
+    ]
+    model = compiled(ks.StaticSparsity(keras.optimizers.SGD(0.0), 0.25), keras.Sequential(body))
+    fit(model, *[ks.UpdateMasks()] * callbacks, epochs=1)
+    weight, mask = array(model.layers[0].kernel), next(iter(model.optimizer.masks.values()))
+    drawn = array(keras.initializers.HeNormal(seed=1)((8, 16)))
+    np.testing.assert_allclose(weight, drawn * mask * np.sqrt(8 / np.maximum(mask.sum(axis=0), 1)), rtol=1e-6)
+    assert_sparse(model, count=48)
+
+
+@backend
+def test_the_callback_scales_what_was_built_without_its_model():
+    model = compiled(ks.StaticSparsity(keras.optimizers.SGD(0.0), 0.25))
+    before = array(model.layers[0].kernel)
+    model.optimizer.build(model.trainable_variables)
+    fit(model, ks.UpdateMasks(), epochs=1)
+    assert is_scaled(before, array(model.layers[0].kernel), next(iter(model.optimizer.masks.values())))
+
+
+@backend
+def test_a_loop_that_never_names_the_model_is_warned():
+    model = compiled()
+    model.optimizer.build(model.trainable_variables)
+    gradients = [keras.ops.ones_like(variable) for variable in model.trainable_variables]
+    with pytest.warns(
+        UserWarning,
+        match=r"Call `optimizer.build\(model\)` before training, or pass `initial_scale=None`",
+    ):
+        model.optimizer.apply(gradients, model.trainable_variables)
+    model.optimizer.apply(gradients, model.trainable_variables)  # once
+
+
+def test_the_signal_of_a_deep_network_reaches_its_outputs():
+    """Under a density of 0.1 it would shrink by sqrt(0.1) a layer: by 1,000 in six."""
+    x = np.random.default_rng(0).normal(size=(64, 128)).astype("float32")
+    sizes = {}
+    for scale in ("auto", None):
+        keras.utils.set_random_seed(0)
+        model = sequential((128,), *[layers.Dense(128, "relu", kernel_initializer="he_normal") for _ in range(6)])
+        dense = array(model(x)).std()
+        masked(model, density=0.1, initial_scale=scale)
+        sizes[scale] = array(model(x)).std() / dense
+    assert 0.4 < sizes["auto"] < 2.5
+    assert 0.0004 < sizes[None] < 0.0025
