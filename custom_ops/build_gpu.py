@@ -20,7 +20,7 @@ from compile_files import ROOT, CannotBuildError, compiled, compiler, environmen
 
 LIBRARY = "libkeras_sparse_gpu.so"
 COMPILE_BLOCKS = ROOT / "custom_ops" / "block_conv2d" / "compile_block_kernels.py"
-NO_TRITON = "Triton is not installed (pip install 'keras-sparse[gpu-build]')"
+NO_TRITON = "Triton is not installed (pip install '.[gpu-build]')"
 NO_NVCC = "nvcc was not found (it is in NVIDIA's CUDA toolkit)"
 LEFT_OUT = "KERAS_SPARSE_BUILD_GPU=0 was set"
 NVCC = ["-std=c++17", "-O3", "-Xcompiler", "-fPIC", f"-I{ROOT}"]  # code for A100, H100 and their generations, and text for later ones

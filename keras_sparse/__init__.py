@@ -5,10 +5,11 @@
 >>> callback = ks.UpdateMasks()
 """
 
-from keras_sparse import density, layers, mask_update, schedules, scores
+from keras_sparse import layers, mask_update, ops, schedules, scores
 from keras_sparse.agreement import Agreement, check_agreement
 from keras_sparse.backup import BackupAndRestore
 from keras_sparse.callbacks import UpdateMasks
+from keras_sparse.density_of import density
 from keras_sparse.export import export
 from keras_sparse.momentum import momentum_of
 from keras_sparse.optimizers import SparseMomentum
@@ -40,9 +41,15 @@ __all__ = [
     "layers",
     "mask_update",
     "momentum_of",
+    "ops",
     "plot_history",
     "schedules",
     "scores",
     "sparsify",
     "summary",
 ]
+
+
+def __dir__() -> list[str]:
+    """The public names, without the modules that they are defined in."""
+    return [*__all__, "__version__"]

@@ -25,6 +25,40 @@ class Saveable(Trackable, KerasSaveable):
         return "Layer"
 
 
+def drawn_seed() -> int:
+    """A seed as Keras draws one where none is given: it follows ``keras.utils.set_random_seed``, else chance."""
+    from keras.src.random.seed_generator import make_default_seed
+
+    return int(make_default_seed())
+
+
+class NamedInFiles(type):
+    """Classes that Keras names after another one in files and paths of weights, and nowhere else.
+
+    Keras makes both of ``__name__``. So a sparse layer is a ``SparseConv2D`` in ``repr``, ``model.summary()`` and tracebacks,
+    and its weights are where those of a ``Conv2D`` are. Subclasses have names of their own.
+    """
+
+    _name_in_files: str | None
+
+    def __new__(mcs, *args: Any, name_in_files: str | None = None) -> Any:
+        cls = super().__new__(mcs, *args)
+        cls._name_in_files = name_in_files
+        return cls
+
+    def __init__(cls, *args: Any, name_in_files: str | None = None) -> None:
+        super().__init__(*args)
+
+    @property
+    def __name__(cls) -> str:  # type: ignore[override]
+        caller = sys._getframe(1)
+        module = caller.f_globals.get("__name__", "")
+        makes_path = module == "keras.src.ops.operation" and caller.f_code.co_name == "__init__"
+        if cls._name_in_files and (makes_path or module.startswith("keras.src.saving.")):
+            return cls._name_in_files
+        return type.__dict__["__name__"].__get__(cls)
+
+
 def check_keras_3(obj: Any, argument: str) -> None:
     """Raises TypeError for models and optimizers of tf_keras (Keras 2)."""
     if any(base.__module__.split(".")[0] == "tf_keras" for base in type(obj).__mro__):

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 
@@ -17,6 +17,7 @@ from keras_sparse.compiled import (
 from keras_sparse.mask_training import MaskTraining
 from keras_sparse.masked_optimizer import RANDOM_OVER_TRAINED
 from keras_sparse.optimizers import SparseMomentum, check_positive
+from keras_sparse.settings import AllSettings, check_names
 
 
 class UpdateMasks(keras.callbacks.Callback):
@@ -64,9 +65,10 @@ class UpdateMasks(keras.callbacks.Callback):
         optimizer: SparseMomentum | Sequence[SparseMomentum] | None = None,
         log_layers: bool = False,
         check_agreement: bool = False,
-        **settings: Any,
+        **settings: Unpack[AllSettings],
     ) -> None:
         super().__init__()
+        check_names("UpdateMasks", settings, AllSettings, own=("every", "optimizer", "log_layers", "check_agreement"))
         self.every = every if every in ("auto", "epoch") else check_positive(every, "every") or "auto"
         self.log_layers = log_layers
         self.check_agreement = check_agreement
@@ -80,6 +82,10 @@ class UpdateMasks(keras.callbacks.Callback):
         self._warned_of_metric = False
         if settings:
             SparseMomentum(keras.optimizers.SGD(momentum=0.9), **settings)  # bad settings fail here, not in `fit`
+
+    def __repr__(self) -> str:
+        settings = "".join(f", {name}={value!r}" for name, value in self.settings.items())
+        return f"UpdateMasks(every={self.every!r}{settings})"
 
     def set_model(self, model: keras.Model) -> None:
         check_keras_3(model, "model")

@@ -82,7 +82,8 @@ def check_settings(optimizer: SparseMomentum, settings: Mapping[str, Any]) -> No
         return
     asked = SparseMomentum(keras.optimizers.SGD(momentum=0.9), **settings).get_config()
     has = optimizer.get_config()
-    if any(has[key] != asked[key] for key in has if key not in ("inner_optimizer", "name")):
+    free = {"inner_optimizer", "name", *({"seed"} - set(settings))}  # a seed that nobody gave is drawn
+    if any(has[key] != asked[key] for key in has if key not in free):
         raise ValueError(
             f"The model is compiled with a SparseMomentum of other settings than this callback's: give them to one of the two. Received: {sorted(settings)}"
         )

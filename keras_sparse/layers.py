@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_sparse import ops as sparse_ops
-from keras_sparse._keras import host_scope, model_in_train_step, to_numpy
+from keras_sparse._keras import NamedInFiles, host_scope, model_in_train_step, to_numpy
 from keras_sparse.blocks import BlockShape, check_block_shape
 from keras_sparse.choice import Choice, Product, choose
 from keras_sparse.compiled import sparse_momenta_of
@@ -208,12 +208,12 @@ class SparseLayer(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("keras_sparse", name="SparseConv2D")
-class SparseConv2D(SparseLayer, keras.layers.Conv2D):
+class SparseConv2D(SparseLayer, keras.layers.Conv2D, metaclass=NamedInFiles, name_in_files="Conv2D"):
     """keras.layers.Conv2D that skips its missing weights: arguments, weights, names and weight files are the same.
 
     A SparseMomentum optimizer takes the layer's mask for its own. Without one the mask is True everywhere until it is
     loaded or set; weights with zeros that come without a mask bring the mask of their nonzeros. Missing weights are 0 in
-    the kernel and get no gradient. Keras calls the layer a ``Conv2D`` in ``model.summary()``.
+    the kernel and get no gradient.
 
     Args:
         *args: those of keras.layers.Conv2D.
@@ -254,7 +254,7 @@ class SparseConv2D(SparseLayer, keras.layers.Conv2D):
 
 
 @keras.saving.register_keras_serializable("keras_sparse", name="SparseDense")
-class SparseDense(SparseLayer, keras.layers.Dense):
+class SparseDense(SparseLayer, keras.layers.Dense, metaclass=NamedInFiles, name_in_files="Dense"):
     """keras.layers.Dense that skips its missing weights: see SparseConv2D.
 
     >>> layer = SparseDense(16, activation="relu")
@@ -276,7 +276,3 @@ class SparseDense(SparseLayer, keras.layers.Dense):
 
     def _why_not_this_layer(self) -> str | None:
         return sparse_ops.why_stock_matmul(self.compute_dtype, self.block_shape)
-
-
-SparseConv2D.__name__ = keras.layers.Conv2D.__name__  # Keras makes paths in weight files of it: those of dense models fit, and back
-SparseDense.__name__ = keras.layers.Dense.__name__

@@ -19,6 +19,7 @@ from keras_sparse.initial_masks import check_kind, initial_mask, reconcile
 from keras_sparse.initial_scale import check_initial_scale
 from keras_sparse.kernel_mask import KernelMask, kernel_mask_of
 from keras_sparse.momentum import GradientAverage
+from keras_sparse.seed import Seed
 from keras_sparse.selection import Selection
 from keras_sparse.untrained import scale_untrained
 from keras_sparse.wrapper import OptimizerWrapper
@@ -26,6 +27,7 @@ from keras_sparse.wrapper import OptimizerWrapper
 # Saved with the masks; all but `epoch`, the epoch that runs (1, 2, ...; 0: no training), are optimizer steps. The growth window is
 # closed where `window_opened` is -1.
 COUNTERS = ("last_update", "training_start", "training_stop", "epoch", "window_opened")
+SEED = "seed"  # saved with them; files of version 0.1.0 may have none
 NOT_RESTORED = -2  # of the epoch, until the first masks are made: TensorFlow has put back no checkpoint
 
 
@@ -38,7 +40,7 @@ class MaskedOptimizer(OptimizerWrapper):
         initial_masks: ``"random"``, ``"magnitude"`` or ``"nonzero"``.
         block_shape: (in, out) channels of a block, or None.
         gradient_average: keeps what momentum the inner optimizer does not, or None.
-        seed: of the initial masks.
+        seed: of the initial masks; None: drawn as Keras draws seeds, and saved.
         name: of this optimizer.
         initial_scale: ``"auto"`` or None, see ``keras_sparse.initial_scale``.
     """
@@ -50,7 +52,7 @@ class MaskedOptimizer(OptimizerWrapper):
         initial_masks: str,
         block_shape: Any,
         gradient_average: GradientAverage | None,
-        seed: int,
+        seed: int | None,
         name: str | None = None,
         initial_scale: str | None = None,
     ) -> None:
@@ -59,7 +61,7 @@ class MaskedOptimizer(OptimizerWrapper):
         self.selection = selection
         self.initial_masks = check_kind(initial_masks)
         self.block_shape = blocks.check_block_shape(block_shape)
-        self.seed = int(seed)
+        self._seed = Seed(seed)
         self.initial_scale = check_initial_scale(initial_scale)
         self._scale_is_due = False  # masks were drawn over weights of a model that is not known
         self._gradient_average = gradient_average
@@ -72,6 +74,11 @@ class MaskedOptimizer(OptimizerWrapper):
         self._loaded: Any = None  # a SavedState, or all values of a .h5 file, that wait for the optimizer to be built
         self._notice: str | None = None  # a warning that waits for the first step: a file may be loaded until then
         self._doubt: Exception | None = None  # about the selection, as long as the model is not known
+
+    @property
+    def seed(self) -> int:
+        """Of random masks and scores."""
+        return self._seed.value
 
     def grows_by_gradients(self) -> bool:
         """Do the rules look at gradients of missing weights?"""
@@ -122,6 +129,7 @@ class MaskedOptimizer(OptimizerWrapper):
             if not self.inner_optimizer.built:
                 self.inner_optimizer.build(variables)
             super().build(variables)
+            self._seed.build()
             not_restored = keras.initializers.Constant(NOT_RESTORED)
             self.counters = {name: self.add_variable((), not_restored if name == "epoch" else "zeros", "int", name=name) for name in COUNTERS}
             self.growth_window_open = self.add_variable((), initializer="ones", dtype="bool", name="growth_window_open")
@@ -514,7 +522,7 @@ class MaskedOptimizer(OptimizerWrapper):
         variables = self._trainable_variables
         masks = [to_numpy(mask) for mask in self.mask_variables]
         masked = [checkpoint.SavedMask(i, variables[i].path, mask) for i, mask in zip(self.masked_indices, masks, strict=True)]
-        counters = {name: self.counter(name) for name in self.counters}
+        counters = {name: self.counter(name) for name in self.counters} | {SEED: self.seed}
         return checkpoint.SavedState(masked, counters, [(v.path, tuple(v.shape)) for v in variables])
 
     def save_own_variables(self, store: Any) -> None:
@@ -533,7 +541,7 @@ class MaskedOptimizer(OptimizerWrapper):
         Raises:
             ValueError: no masks in the store, and the optimizer has some; masks of another model, or not made of whole blocks.
         """
-        loaded = checkpoint.read(store, COUNTERS)
+        loaded = checkpoint.read(store, (*COUNTERS, SEED))
         if not self.built:
             values = [key for key in list(store.keys()) if key.startswith(OF_H5_FILE)]
             self._loaded = loaded or [np.asarray(store[f"{OF_H5_FILE}{i}"]) for i in range(len(values))] or None
@@ -565,7 +573,10 @@ class MaskedOptimizer(OptimizerWrapper):
         self._reset_counters()
         if goes_on:
             for name, value in loaded.counters.items():
-                self.set_counter(name, value)
+                if name == SEED:
+                    self._seed.go_on_with(value)
+                else:
+                    self.set_counter(name, value)
         self.open_growth_window(loaded.counters.get("window_opened", 0) >= 0)
         self.masks_were_loaded, self._notice, self._doubt = True, None, None
         self._fill_dense_layers()

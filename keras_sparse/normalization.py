@@ -8,9 +8,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_sparse._keras import NamedInFiles
+
 
 @keras.saving.register_keras_serializable("keras_sparse", name="FusedBatchNormalization")
-class FusedBatchNormalization(keras.layers.BatchNormalization):
+class FusedBatchNormalization(keras.layers.BatchNormalization, metaclass=NamedInFiles, name_in_files="BatchNormalization"):
     """keras.layers.BatchNormalization in one operation: same arguments, weights, names, weight files and values.
 
     Inputs of shape (batch, height, width, channels) in float32, normalized over the last axis, run TensorFlow's fused
@@ -43,9 +45,6 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         scale = self.gamma if self.scale else ops.ones_like(self.moving_mean)
         offset = self.beta if self.center else ops.zeros_like(self.moving_mean)
         return scale, offset, self.moving_mean, self.moving_variance
-
-
-FusedBatchNormalization.__name__ = keras.layers.BatchNormalization.__name__  # see SparseConv2D
 
 
 def _fused(inputs: Any, statistics: tuple[Any, Any, Any, Any], epsilon: float, trains: bool) -> tuple[Any, Any, Any]:

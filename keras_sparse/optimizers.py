@@ -56,7 +56,8 @@ class SparseMomentum(MaskedOptimizer):
             scaled by fan (Glorot, He, LeCun, ``VarianceScaling``, ``Orthogonal``), get the variance for their active
             connections, so that signals do not shrink from layer to layer (Evci et al. 2022, arXiv 2010.03533). None: the
             published method; active weights keep their values.
-        seed: of initial masks and random scores; an update draws from (seed, optimizer step).
+        seed: of initial masks and random scores; an update draws from (seed, optimizer step). None: drawn as Keras draws
+            seeds, so it follows ``keras.utils.set_random_seed``; config and files hold it, and all workers take the first one's.
         name: of this optimizer.
 
     Attributes:
@@ -89,7 +90,7 @@ class SparseMomentum(MaskedOptimizer):
         gradient_momentum: float | None = None,
         growth_window: int | str | None = "auto",
         initial_scale: str | None = "auto",
-        seed: int = 0,
+        seed: int | None = None,
         name: str | None = None,
     ) -> None:
         rules = (scores.get_score(prune, "prune"), scores.get_share(redistribute, "redistribute"), scores.get_score(grow, "grow"))
@@ -256,6 +257,13 @@ class SparseMomentum(MaskedOptimizer):
 
     def _training_span(self) -> tuple[int, int]:
         return self.counter("training_start"), self.counter("training_stop")
+
+    def __repr__(self) -> str:
+        names = {rule: getattr(rule, "__name__", rule) for rule in (self.prune, self.redistribute, self.grow)}
+        rules = f"prune={names[self.prune]}, redistribute={names[self.redistribute]}, grow={names[self.grow]}"
+        masks = f"{len(self.mask_variables)} masks" if self.built else "not built"
+        inner = type(self.inner_optimizer).__name__
+        return f"<SparseMomentum around {inner}: density={self.density}, {rules}, {masks}>"
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object

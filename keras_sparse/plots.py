@@ -1,34 +1,38 @@
-"""How did the density of each layer move?  A plot of what the UpdateMasks callback saw."""
+"""A plot of the density of each layer over a training."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+import keras
 
 from keras_sparse.callbacks import UpdateMasks
 
+History: TypeAlias = UpdateMasks | keras.callbacks.History | Mapping[str, Sequence[float]]
+LAYER = "density/"  # before the path of a weight, in what UpdateMasks logs
 
-def plot_history(history: UpdateMasks | Mapping[str, Sequence[float]], to_file: str | Path = "density.png") -> Path:
-    """Draws the density of each masked weight over the training. Needs matplotlib (``pip install keras-sparse[plot]``).
+
+def plot_history(history: History, to_file: str | Path = "density.png") -> Path:
+    """Draws the density of each masked weight over the training. Needs matplotlib (``pip install matplotlib``).
 
     Args:
-        history: the callback after ``fit``, or its ``history``: ``{"step": [...], path: [density in (0, 1], ...]}``.
+        history: the UpdateMasks callback after ``fit``; or what ``fit`` returned: its total density, and that of each weight
+            after ``UpdateMasks(log_layers=True)``; or the ``history`` of one of them, a dict of lists.
         to_file: where to write the PNG.
 
     Returns:
         The path written.
 
     Raises:
-        ValueError: nothing was recorded.
+        TypeError: anything else.
+        ValueError: no density was recorded.
         ImportError: matplotlib is not installed.
     """
-    recorded: Mapping[str, Sequence[float]] = history.history if isinstance(history, UpdateMasks) else history
-    if not recorded.get("step"):
-        raise ValueError(f"`history` is empty: pass the UpdateMasks callback after `fit`. Received: history={history}")
+    steps, label, lines = _recorded(history)
     figure, axes = _figure()
-    for path, densities in recorded.items():
-        if path != "step":
-            axes.plot(recorded["step"], densities, marker="o", markersize=3, label=path)
-    axes.set(xlabel="optimizer step", ylabel="density (active / all weights)", yscale="log", title="Density of each layer")
+    for name, densities in lines.items():
+        axes.plot(steps, densities, marker="o", markersize=3, label=name)
+    axes.set(xlabel=label, ylabel="density (active / all weights)", yscale="log", title="Density of each layer")
     axes.grid(True, which="both", alpha=0.3)
     axes.legend(fontsize="small")
     figure.tight_layout()
@@ -36,12 +40,35 @@ def plot_history(history: UpdateMasks | Mapping[str, Sequence[float]], to_file: 
     return Path(to_file)
 
 
+def _recorded(history: Any) -> tuple[list[float], str, dict[str, Sequence[float]]]:
+    """Where on the axis, what that is, and {name: densities}."""
+    recorded = getattr(history, "history", history)
+    if not isinstance(recorded, Mapping):
+        raise TypeError(f"`history` must be the UpdateMasks callback, what `fit` returned, or the `history` of one of them. Received: history={history!r}")
+    if "step" in recorded and isinstance(history, UpdateMasks | Mapping):
+        steps = list(recorded["step"])
+        lines = {path: values for path, values in recorded.items() if path != "step"}
+        label = "optimizer step"
+    else:
+        layers = {name.removeprefix(LAYER): values for name, values in recorded.items() if name.startswith(LAYER)}
+        total = recorded.get("mask_density", recorded.get("density"))
+        lines = layers or ({} if total is None else {"all masked weights": total})
+        steps, label = [], "epoch"
+        if lines:
+            steps = list(range(1, 1 + len(next(iter(lines.values())))))
+    if not steps:
+        raise ValueError(
+            f"`history` has no density: train with the UpdateMasks callback, and pass it after `fit`. Received: history={history!r} with {sorted(recorded)}"
+        )
+    return steps, label, lines
+
+
 def _figure() -> tuple[Any, Any]:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("`plot_history` needs matplotlib: pip install keras-sparse[plot]") from error
+        raise ImportError("`plot_history` needs matplotlib: pip install matplotlib, or '.[plot]' in the folder of keras_sparse") from error
     figure = Figure(figsize=(8, 5))
     FigureCanvasAgg(figure)
     return figure, figure.subplots()

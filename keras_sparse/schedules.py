@@ -27,6 +27,10 @@ class OverTraining:
     def __call__(self, progress: float) -> float:
         raise NotImplementedError(f"{type(self).__name__} must say what its value is at a progress in [0, 1].")
 
+    def __repr__(self) -> str:
+        values = ", ".join(f"{key}={value!r}" for key, value in self.get_config().items())
+        return f"{type(self).__name__}({values})"
+
     def get_config(self) -> dict[str, Any]:
         return {"initial": self.initial, "final": self.final}
 
@@ -133,6 +137,10 @@ class TfmotDensity:
     def _asks_for(self, step: int) -> float:
         _, sparsity = self.schedule(step)
         return 1.0 - round(float(sparsity), 6)  # tfmot computes in float32
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{key}={value!r}" for key, value in self.get_config()["config"].items())
+        return f"{type(self.schedule).__name__}({values})"
 
     def get_config(self) -> dict[str, Any]:
         return {"name": type(self.schedule).__name__, "config": self.schedule.get_config()["config"]}

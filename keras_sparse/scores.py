@@ -60,6 +60,10 @@ class MaskedLayer:
     def gradient(self) -> np.ndarray:
         return self._read("gradient")
 
+    def __repr__(self) -> str:
+        kept = [what for what, source in self._sources.items() if source is not None]
+        return f"MaskedLayer({self.name!r}, block_shape={self.block_shape}, of {', '.join(kept)})"
+
     def _read(self, what: str) -> np.ndarray:
         source = self._sources[what]
         if source is None:

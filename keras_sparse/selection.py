@@ -70,7 +70,7 @@ class Selection:
         return sorted(chosen | {i for i in _matching(variables, self.sparse, owners) if len(variables[i].shape) >= 2})
 
     def __repr__(self) -> str:
-        return f"sparse={self.sparse}, dense={self.dense}"
+        return f"Selection(sparse={self.sparse}, dense={self.dense})"
 
     def get_config(self) -> dict[str, Any]:
         """As JSON: a layer becomes the paths of its weights, a type its name."""

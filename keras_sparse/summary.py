@@ -14,8 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from keras_sparse._keras import check_keras_3, to_float32
-from keras_sparse.compiled import sparse_momentum_of
+from keras_sparse._keras import check_keras_3
 from keras_sparse.convertible import why_dense
 from keras_sparse.kernel_axes import (
     dead_channels,
@@ -23,11 +22,10 @@ from keras_sparse.kernel_axes import (
     output_axes,
     owners_of_weights,
 )
-from keras_sparse.kernel_mask import kernel_mask_of
 from keras_sparse.layers import SparseLayer
+from keras_sparse.masked_weights import masked_weights
 from keras_sparse.multiply_adds import MultiplyAdds, count_multiply_adds
-from keras_sparse.selection import kernels
-from keras_sparse.sparsify import has_sparse_layers, mask_of
+from keras_sparse.sparsify import has_sparse_layers
 
 COLUMNS = {
     "weights": "weights",
@@ -104,28 +102,12 @@ def summary(
 
 def _describe(model: keras.Model, input_shape: Any, batch: int | None) -> dict[str, Any]:
     counted = count_multiply_adds(model, input_shape, batch)
-    owners, masked = owners_of_weights(model), _masked_weights(model)
+    owners, masked = owners_of_weights(model), masked_weights(model)
     rows = [_describe_weight(v, mask, owners[id(v)], counted) for v, mask in masked]
     if has_sparse_layers(model):
         for row, (v, _) in zip(rows, masked, strict=True):
             row["runs_as"] = _runs_as(owners[id(v)], counted, batch)
     return {"layers": rows, "total": _total(model, masked, rows, counted)}
-
-
-def _masked_weights(model: keras.Model) -> list[Masked]:
-    """Weights with their masks: the optimizer's and those of frozen kernels; without one, of all kernels."""
-    optimizer = sparse_momentum_of(model)
-    if optimizer is None or not optimizer.built:
-        return [(v, _mask_of(v)) for v in kernels(model)]
-    variables = optimizer.masked_variables
-    found = list(zip(variables, optimizer.fitting_masks(), strict=True))
-    known = set(map(id, variables))
-    frozen = [v for v in kernels(model) if not v.trainable and id(v) not in known]
-    return found + [(v, _mask_of(v)) for v in frozen]
-
-
-def _mask_of(variable: Any) -> np.ndarray:
-    return to_float32(variable) != 0 if kernel_mask_of(variable) is None else mask_of(variable)
 
 
 def _describe_weight(variable: Any, mask: np.ndarray, layer: keras.layers.Layer, counted: MultiplyAdds) -> dict[str, Any]:

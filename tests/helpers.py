@@ -27,12 +27,12 @@ def sgd():
 
 def sparse(**settings):
     """SparseMomentum at density 0.25 with a prune rate of 0.5 throughout, or other settings."""
-    return ks.SparseMomentum(settings.pop("inner", None) or sgd(), settings.pop("density", 0.25), **{"prune_rate": 0.5, **settings})
+    return ks.SparseMomentum(settings.pop("inner", None) or sgd(), settings.pop("density", 0.25), **{"prune_rate": 0.5, "seed": 0, **settings})
 
 
 def built(density=0.25, **settings):
     """A toy model whose SparseMomentum has its masks."""
-    model = compiled(ks.SparseMomentum(sgd(), density, **settings))
+    model = compiled(ks.SparseMomentum(sgd(), density, **{"seed": 0, **settings}))
     model.optimizer.build(model)
     return model
 
@@ -40,7 +40,7 @@ def built(density=0.25, **settings):
 def compiled(optimizer=None, model=None, loss="mse", **arguments):
     """A toy model compiled with SparseMomentum(SGD, 0.25), or another optimizer."""
     model = model or toy_model()
-    model.compile(ks.SparseMomentum(sgd(), 0.25) if optimizer is None else optimizer, loss, **arguments)
+    model.compile(ks.SparseMomentum(sgd(), 0.25, seed=0) if optimizer is None else optimizer, loss, **arguments)
     return model
 
 

@@ -163,6 +163,23 @@ def test_masks_made_at_random_are_the_same_in_processes_that_know_nothing_of_eac
     assert ks.check_agreement(built(seed=4, distribution="erk")).digest not in output
 
 
+DRAWN = """
+import tensorflow as tf
+strategy = tf.distribute.MultiWorkerMirroredStrategy()
+import keras_sparse as ks
+from helpers import built
+with strategy.scope():
+    model = built(seed=None)
+print(model.optimizer.seed, ks.check_agreement(model).digest)
+"""
+
+
+@pytest.mark.slow
+def test_workers_without_a_seed_take_that_of_the_first():
+    one, other = run_workers(DRAWN, 2)
+    assert one == other
+
+
 def test_a_checkpoint_is_whole_or_that_of_the_epoch_before(tmp_path, monkeypatch):
     class Dies:
         def save_weights(self, path, overwrite):

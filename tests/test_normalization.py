@@ -71,4 +71,5 @@ def test_config_and_name_in_weight_files():
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert isinstance(copy, FusedBatchNormalization)
     assert copy.momentum == 0.7
-    assert FusedBatchNormalization.__name__ == "BatchNormalization"
+    assert repr(copy) == "<FusedBatchNormalization name=norm, built=False>"
+    assert FusedBatchNormalization().name == "batch_normalization"

@@ -166,7 +166,7 @@ def test_rigl_grows_where_the_last_dense_gradient_is_largest():
 def test_set_does_not_look_at_momentum(make, same):
     masks = []
     for seed in (0, 1):
-        model, _ = stepped(make(sgd(), 0.25, prune_rate=0.3, distribution="uniform"), seed=seed)
+        model, _ = stepped(make(sgd(), 0.25, prune_rate=0.3, distribution="uniform", seed=0), seed=seed)
         for variable in model.optimizer.masked_variables:
             variable.assign(np.arange(1, 1 + variable.shape[0] * variable.shape[1], dtype="float32").reshape(variable.shape))
         model.optimizer.apply_masks()

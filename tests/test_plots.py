@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from helpers import compiled, fit
+from helpers import compiled, fit, sgd
 
 import keras_sparse as ks
 
@@ -28,13 +28,45 @@ def test_each_weight_is_a_line(tmp_path, monkeypatch):
     assert drawn == [("a/kernel", [4, 8], [0.1, 0.2]), ("b/kernel", [4, 8], [0.3, 0.2])]
 
 
-@pytest.mark.parametrize("history", [{}, {"step": []}, ks.UpdateMasks()])
+def drawn_by(history, monkeypatch):
+    """{name: (where, densities)} of the lines."""
+    pytest.importorskip("matplotlib")
+    figure, axes = ks.plots._figure()
+    monkeypatch.setattr(ks.plots, "_figure", lambda: (figure, axes))
+    ks.plot_history(history, "/dev/null")
+    return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines}
+
+
+@pytest.mark.parametrize("as_dict", [False, True])
+def test_what_fit_returns_has_the_total_density(monkeypatch, as_dict):
+    history = fit(compiled(), ks.UpdateMasks("epoch"), epochs=2)
+    drawn = drawn_by(history.history if as_dict else history, monkeypatch)
+    assert drawn == {"all masked weights": ([1, 2], [0.25, 0.25])}
+
+
+def test_what_fit_returns_has_each_layer_if_that_was_logged(monkeypatch):
+    callback = ks.UpdateMasks("epoch", log_layers=True)
+    drawn = drawn_by(fit(compiled(), callback, epochs=2), monkeypatch)
+    assert {name: values for name, (_, values) in drawn.items()} == {name: values for name, values in callback.history.items() if name != "step"}
+
+
+@pytest.mark.parametrize("history", [{}, {"step": []}, {"loss": [1.0]}, ks.UpdateMasks()])
 def test_nothing_to_draw(history):
-    with pytest.raises(ValueError, match="`history` is empty: pass the UpdateMasks callback after `fit`"):
+    with pytest.raises(ValueError, match="`history` has no density: train with the UpdateMasks callback"):
         ks.plot_history(history)
+
+
+def test_a_training_without_the_callback_has_nothing_to_draw():
+    with pytest.raises(ValueError, match="`history` has no density.*with .'loss'."):
+        ks.plot_history(fit(compiled(sgd()), epochs=1))
+
+
+def test_something_else_is_told():
+    with pytest.raises(TypeError, match="`history` must be the UpdateMasks callback.*Received: history=3"):
+        ks.plot_history(3)
 
 
 def test_without_matplotlib_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"pip install keras-sparse\[plot\]"):
+    with pytest.raises(ImportError, match="needs matplotlib: pip install matplotlib"):
         ks.plot_history(HISTORY)

@@ -1,10 +1,13 @@
 """What each preset stands for; how they act is in test_optimizers.py."""
 
+import inspect
+
 import keras
 import pytest
 
 import keras_sparse as ks
 from keras_sparse import density, scores
+from keras_sparse.settings import AllSettings
 
 PRESETS = {
     # prune, grow, redistribute, distribution, prune rate at the start and the end of a training
@@ -48,3 +51,30 @@ def test_gradual_pruning_ends_at_three_quarters():
 def test_density_is_checked(make):
     with pytest.raises(ValueError, match="Received: (density|final)=1.5"):
         make("sgd", 1.5)
+
+
+NEW = [ks.RigL, ks.SET, ks.GradualPruning, ks.StaticSparsity]
+
+
+@pytest.mark.parametrize("make", NEW)
+def test_a_typo_is_told_with_the_function_that_was_called(make):
+    name = make.__name__
+    with pytest.raises(TypeError, match=rf"{name}\(\) has no argument `disribution`. Did you mean `distribution`\?"):
+        make("sgd", 0.1, disribution="erk")
+
+
+def test_a_typo_in_the_callback_is_told():
+    with pytest.raises(TypeError, match=r"UpdateMasks\(\) has no argument `evry`. Did you mean `every`\? Received: evry=3"):
+        ks.UpdateMasks(evry=3)
+    with pytest.raises(TypeError, match=r"UpdateMasks\(\) has no argument `zzz`. It takes .*'density'.*'every'"):
+        ks.UpdateMasks(zzz=3)
+
+
+def test_static_sparsity_has_no_rules_to_set():
+    with pytest.raises(TypeError, match=r"StaticSparsity\(\) has no argument `prune`.*Use SparseMomentum.*Received: prune='magnitude'"):
+        ks.StaticSparsity("sgd", 0.1, prune="magnitude")
+
+
+def test_settings_are_the_arguments_of_the_optimizer():
+    parameters = inspect.signature(ks.SparseMomentum.__init__).parameters
+    assert set(AllSettings.__annotations__) == set(parameters) - {"self", "inner_optimizer"}

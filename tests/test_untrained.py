@@ -15,7 +15,7 @@ backend = pytest.mark.backend
 def masked(model, **settings):
     """{path: (weight before, weight after, mask)} of the weights to which an optimizer gives masks."""
     before = {variable.path: array(variable) for variable in model.trainable_variables}
-    optimizer = ks.SparseMomentum(settings.pop("inner", None) or sgd(), settings.pop("density", 0.25), **settings)
+    optimizer = ks.SparseMomentum(settings.pop("inner", None) or sgd(), settings.pop("density", 0.25), **{"seed": 0, **settings})
     optimizer.build(model)
     pairs = zip(optimizer.masked_variables, optimizer.masks.values(), strict=True)
     return {variable.path: (before[variable.path], array(variable), mask) for variable, mask in pairs}

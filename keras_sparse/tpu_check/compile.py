@@ -11,7 +11,7 @@ from typing import Any
 
 PROGRAM = Path(__file__).parent / "_libtpu.py"
 OUTCOMES = ("compiles", "rejected", "cannot run")  # by exit code; what cannot be run has not been compiled
-INSTALL = "Install libtpu and jax beside keras_sparse: pip install 'keras-sparse[tpu-aot]'."
+INSTALL = "Install libtpu and jax beside keras_sparse: pip install jax libtpu, or '.[tpu-aot]' in its folder."
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,34 @@
+"""The seed of random masks and scores: given, or drawn as Keras draws one."""
+
+from typing import Any
+
+import keras
+
+from keras_sparse._keras import drawn_seed, to_numpy
+
+
+class Seed:
+    """A number that all workers of a training have in common, and that goes on where a saved training ended.
+
+    Args:
+        given: by the user; None: drawn, so it follows ``keras.utils.set_random_seed``, else chance.
+    """
+
+    def __init__(self, given: int | None) -> None:
+        self._is_given = given is not None
+        self._value = drawn_seed() if given is None else int(given)
+        self._variable: Any = None
+
+    def build(self) -> None:
+        """Under a strategy of several workers a variable begins everywhere with the value of the first one."""
+        if not self._is_given:
+            self._variable = keras.Variable(self._value, dtype="int32", trainable=False, name="seed")
+
+    @property
+    def value(self) -> int:
+        return self._value if self._variable is None else int(to_numpy(self._variable))
+
+    def go_on_with(self, saved: int) -> None:
+        """Takes the seed of a saved training, unless one was given."""
+        if self._variable is not None:
+            self._variable.assign(saved)

@@ -1,0 +1,58 @@
+"""The arguments of SparseMomentum that presets and the callback pass on, with their types."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, TypedDict
+
+
+class CommonSettings(TypedDict, total=False):
+    """Arguments of ``SparseMomentum`` but the optimizer, the density and the rules; described and given defaults there."""
+
+    prune_rate: Any
+    distribution: Any
+    sparse: Any
+    dense: Any
+    initial_masks: str
+    block_shape: tuple[int, int] | None
+    gradient_momentum: float | None
+    growth_window: int | str | None
+    initial_scale: str | None
+    seed: int | None
+    name: str | None
+
+
+class Settings(CommonSettings, total=False):
+    """Those and the rules."""
+
+    prune: Any
+    redistribute: Any
+    grow: Any
+
+
+class AllSettings(Settings, total=False):
+    """Those and the density: all arguments of ``SparseMomentum`` but ``inner_optimizer``."""
+
+    density: Any
+
+
+def check_names(function: str, settings: Mapping[str, Any], allowed: type, own: Iterable[str] = ()) -> None:
+    """Raises TypeError for names that are no settings, with the function that was called and names like them.
+
+    Args:
+        function: the name of what was called.
+        settings: its keyword arguments.
+        allowed: the TypedDict of those that it takes.
+        own: further arguments that it has, to suggest.
+    """
+    for name in settings:
+        names = [*allowed.__annotations__, *own]
+        if name in allowed.__annotations__:
+            continue
+        if name in AllSettings.__annotations__:
+            raise TypeError(
+                f"{function}() has no argument `{name}`: it is what {function} stands for. "
+                f"Use SparseMomentum for rules of your own. Received: {name}={settings[name]!r}"
+            )
+        close = difflib.get_close_matches(name, names, 1)
+        hint = f"Did you mean `{close[0]}`?" if close else f"It takes {sorted(names)}."
+        raise TypeError(f"{function}() has no argument `{name}`. {hint} Received: {name}={settings[name]!r}")
