@@ -25,13 +25,13 @@ from sklearn.datasets import load_digits
 import keras_sparse as ks
 
 DENSITY = 0.05
-BATCH = 50
+BATCH = {"mnist": 100, "digits": 50, "mnist, not normalised": 100}
 MNIST_IMAGES, TEST_DIGITS = 6_000, 360
 DENSE_EPOCHS = 10  # of the network that is fine-tuned
 RATES = {"from scratch": 0.1, "fine-tuning": 0.02, "gradual pruning": 0.02}  # learning rates
 EPOCHS = (1, 2, 3, 5, 10)
-PERIODS = ("epoch", 3, 5, 10)  # before each epoch, or so many parts of the training with an update between
-DATA_SETS = ("mnist", "digits")
+PERIODS = ("epoch", 5, 10)  # before each epoch, or so many parts of the training with an update between
+DATA_SETS = ("mnist", "digits", "mnist, not normalised")
 COMMAND = "python benchmarks/update_period.py --data mnist.npz"
 NOTE = (
     "Mean ± standard error of the test error in % after the last epoch. n parts: the masks change n - 1 times,\n"
@@ -100,12 +100,15 @@ def arrays_of(data: str, file: Path) -> Arrays:
         return x[:MNIST_IMAGES], found["y_train"][:MNIST_IMAGES], test, found["y_test"]
 
 
-def new_model(inputs: int) -> keras.Model:
-    """LeNet-300-100, normalised, so that it learns from the first step at any density."""
+def new_model(data: str, inputs: int) -> keras.Model:
+    """LeNet-300-100, with batch normalization (over few steps) or without."""
     layers: list[Any] = [keras.Input((inputs,))]
     for units in (300, 100):
-        norm = keras.layers.BatchNormalization(momentum=0.9)  # of few steps
-        layers += [keras.layers.Dense(units, use_bias=False), norm, keras.layers.ReLU()]
+        if "not normalised" in data:
+            layers.append(keras.layers.Dense(units, "relu"))
+        else:
+            norm = keras.layers.BatchNormalization(momentum=0.9)
+            layers += [keras.layers.Dense(units, use_bias=False), norm, keras.layers.ReLU()]
     return keras.Sequential([*layers, keras.layers.Dense(10)])
 
 
@@ -121,8 +124,8 @@ def dense_weights(data: str, seed: int, file: Path) -> list[np.ndarray]:
     """Those of a network that was trained dense."""
     x, y, _, _ = arrays_of(data, file)
     keras.utils.set_random_seed(seed)
-    model = compiled(new_model(x.shape[1]), keras.optimizers.SGD(0.1, momentum=0.9))
-    model.fit(x, y, BATCH, DENSE_EPOCHS, verbose=0)
+    model = compiled(new_model(data, x.shape[1]), keras.optimizers.SGD(0.1, momentum=0.9))
+    model.fit(x, y, BATCH[data], DENSE_EPOCHS, verbose=0)
     return model.get_weights()
 
 
@@ -131,7 +134,7 @@ def train(run: Run, file: Path) -> dict[str, float]:
     x, y, x_test, y_test = arrays_of(run.data, file)
     dense = None if run.mode == "from scratch" else dense_weights(run.data, run.seed, file)
     keras.utils.set_random_seed(run.seed)
-    model = new_model(x.shape[1])
+    model = new_model(run.data, x.shape[1])
     if dense is not None:
         model.set_weights(dense)
     inner = keras.optimizers.SGD(RATES[run.mode], momentum=0.9)
@@ -141,9 +144,9 @@ def train(run: Run, file: Path) -> dict[str, float]:
         kind = "random" if dense is None else "magnitude"
         optimizer = ks.SparseMomentum(inner, DENSITY, initial_masks=kind, seed=run.seed)
     compiled(model, optimizer)
-    begun, steps = time.perf_counter(), run.epochs * -(-len(x) // BATCH)
+    begun, steps = time.perf_counter(), run.epochs * -(-len(x) // BATCH[run.data])
     every = run.period if isinstance(run.period, str) else -(-steps // run.period)
-    model.fit(x, y, BATCH, run.epochs, verbose=0, callbacks=[ks.UpdateMasks(every)])
+    model.fit(x, y, BATCH[run.data], run.epochs, verbose=0, callbacks=[ks.UpdateMasks(every)])
     seconds = time.perf_counter() - begun
     accuracy = model.evaluate(x_test, y_test, 1000, verbose=0)[1]
     return {"test_error": 100 * (1 - accuracy), "density": optimizer.total_density(), "seconds": round(seconds, 1)}
