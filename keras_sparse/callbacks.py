@@ -18,6 +18,7 @@ from keras_sparse.mask_training import MaskTraining
 from keras_sparse.masked_optimizer import RANDOM_OVER_TRAINED
 from keras_sparse.optimizers import SparseMomentum, check_positive
 from keras_sparse.settings import AllSettings, check_names
+from keras_sparse.update_watch import NO_STEP, has_own_train_step
 
 
 class UpdateMasks(keras.callbacks.Callback):
@@ -135,8 +136,8 @@ class UpdateMasks(keras.callbacks.Callback):
             training.begin_epoch(epoch)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        if any(training.has_to_look for training in self._trainings):
-            _ = self.model
+        if any(training.has_to_look(batch) for training in self._trainings):
+            _ = self.model  # JAX
         for training in self._trainings:
             training.begin_batch(batch)
 
@@ -148,6 +149,8 @@ class UpdateMasks(keras.callbacks.Callback):
         _ = self.model
         for training in self._trainings:
             training.end()
+            if training.made_no_step() and has_own_train_step(self.model):
+                warnings.warn(NO_STEP.format(name=training.optimizer.name), stacklevel=2)
         self._check_agreement()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

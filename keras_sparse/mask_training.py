@@ -44,7 +44,9 @@ class MaskTraining:
         self._planner: Planner | None = None
         self._final: FinalDensity | None = None
         self._epoch, self._epoch_start, self._batch = 0, 0, 0
+        self._ends_after: int | None = None  # batches of this epoch, the last one; optimizers may skip steps
         self._has_warned = False
+        self._begun_at = 0
         self._wait = math.inf  # batches until there is something to look at
         self._unopened_epoch: int | None = None  # begun before Keras had built the model
 
@@ -60,6 +62,7 @@ class MaskTraining:
         self._params, self._execution = params, execution
         self._wait, self._unopened_epoch = math.inf, None
         if self.optimizer.built:
+            self._begun_at = self.optimizer.step()
             self._fit_masks_to_weights()
 
     def begin_epoch(self, epoch: int) -> None:
@@ -73,15 +76,17 @@ class MaskTraining:
         if self._planner is not None and isinstance(self._planner.times, AtEpochs):
             self._look(now)
 
-    @property
-    def has_to_look(self) -> bool:
-        """Is there something to look at before the next batch?"""
-        return self._wait <= 0
+    def has_to_look(self, batch: int) -> bool:
+        """Is there something to look at before this batch?"""
+        return self._wait <= 0 or self._is_end(batch)
+
+    def _is_end(self, batch: int) -> bool:
+        return self._ends_after is not None and batch + self._execution >= self._ends_after
 
     def begin_batch(self, batch: int) -> None:
         self._batch = batch
-        if self.has_to_look:
-            self._look(self.optimizer.step())
+        if self.has_to_look(batch):
+            self._look(self.optimizer.step(), self._is_end(batch))
 
     def end_batch(self, batch: int) -> None:
         self._wait -= (batch - self._batch + 1) * (self._steps_per_batch or 0)  # at least the steps made
@@ -95,6 +100,10 @@ class MaskTraining:
         if self.optimizer.built:
             self.optimizer.set_counter("epoch", 0)
             self.fit_masks_to_last_weights()
+
+    def made_no_step(self) -> bool:
+        """Did the model train without this optimizer?"""
+        return self._batch > 0 and self.optimizer.built and self.optimizer.step() == self._begun_at
 
     def fit_masks_to_last_weights(self) -> None:
         """At the end of a training: the masks of the weights that the model has now."""
@@ -179,16 +188,20 @@ class MaskTraining:
             last_due = self._last_due(times, start, stop)
             pruning = last_pruning(final.reached_at, last_due, start, stop, self._steps_per_epoch() is not None)
         execution = self._execution * (self._steps_per_batch or 1)
-        self._planner = Planner(times, window, pruning, stop if stop > start else math.inf, execution)
+        steps = self._steps_per_epoch()
+        is_last = epoch + 1 >= self._params["epochs"] and steps is not None and stop - now < 2 * steps
+        self._ends_after = self._params["steps"] if is_last else None
+        self._planner = Planner(times, window, pruning, execution)
         if not self._has_warned and self._steps_per_batch is not None:
             self._has_warned = True
             self._warn_before(epoch, now, times, stop)
 
-    def _look(self, now: int) -> None:
+    def _look(self, now: int, is_end: bool = False) -> None:
         """Does what the planner says."""
-        assert self._planner is not None
         optimizer = self.optimizer
-        plan = self._planner.at(now, optimizer.counter("last_update"), optimizer.window_opened())
+        if self._planner is None:
+            return
+        plan = self._planner.at(now, optimizer.counter("last_update"), optimizer.window_opened(), is_end)
         if plan.update:
             optimizer.update_masks()
         if plan.prune:

@@ -73,7 +73,6 @@ class Planner:
         times: when updates are due.
         window: steps before an update in which missing weights need gradients: 0, none; infinity, all.
         last_pruning: step of an extra pruning to the final density; infinity: none.
-        stop: step at which the training ends.
         execution: steps that run without a look between them.
 
     >>> planner = Planner(EverySteps(10), window=3)
@@ -86,16 +85,16 @@ class Planner:
     times: UpdateTimes
     window: float = math.inf
     last_pruning: float = math.inf
-    stop: float = math.inf
     execution: int = 1
 
-    def at(self, now: int, last_update: int, window_opened: int) -> Plan:
+    def at(self, now: int, last_update: int, window_opened: int, is_end: bool = False) -> Plan:
         """The plan at this step.
 
         Args:
             now: optimizer steps made so far.
             last_update: step of the last update.
             window_opened: step at which the growth window was opened; -1: it is closed.
+            is_end: True: the last execution of the training begins.
         """
         due = self.times.last_due(now)
         update = due > last_update and self._can_grow(now, due, last_update, window_opened)
@@ -103,12 +102,13 @@ class Planner:
         opens_in = 0 if late else self._opens_in(now)
         is_open = self.window > 0 and (math.isinf(self.window) or opens_in <= 0)
         due_in = self.times.next_due(now) - now or math.inf  # 0: when the epoch ends, whenever that is
+        prune = now >= self.last_pruning or (is_end and self.last_pruning < math.inf)
         looks = [opens_in if 0 < opens_in < math.inf else due_in]
         if late:
             looks.append((now if window_opened < 0 else window_opened) + self.window - now)
         if now < self.last_pruning < math.inf:
             looks.append(self.last_pruning - now - self.execution + 1)
-        return Plan(update, self._is_last_pruning(now), is_open, max(1, min(looks)))
+        return Plan(update, prune, is_open, max(1, min(looks)))
 
     def _can_grow(self, now: int, due: float, last_update: int, opened: int) -> bool:
         """Was the window open for long enough, or at least before this update was due?"""
@@ -119,10 +119,6 @@ class Planner:
         if self.window in (0, math.inf):
             return math.inf if self.window == 0 else 0
         return self.times.next_due(now) - now - self.window - self.execution + 1
-
-    def _is_last_pruning(self, now: int) -> bool:
-        """Has its step come, or does the last execution begin?"""
-        return now >= self.last_pruning or (self.last_pruning < math.inf and now + self.execution >= self.stop)
 
 
 def period_of_short_training(steps: int, epochs: int) -> int | None:

@@ -11,6 +11,10 @@ RUN_CODE_OF_THE_USER = (keras.callbacks.LambdaCallback, keras.callbacks.Learning
 REMEDY = "Pass `callbacks=[keras_sparse.UpdateMasks()]`, call `optimizer.update_masks()` yourself, or pass `prune=None, grow=None` if the masks are to stay."
 NO_CALLBACK = f"`fit` has no UpdateMasks callback, so the masks will not change. {REMEDY}"
 NO_UPDATE = f"The masks of {{name!r}} did not change in this training: no UpdateMasks callback has it, and nobody updated them. {REMEDY}"
+NO_STEP = (
+    "The optimizer {name!r} made no step in this training: the model's own `train_step` trains with others. Put a SparseMomentum "
+    "around the optimizer that it uses, and name it: `UpdateMasks(optimizer=...)`."
+)
 
 
 def watch_for_updates(optimizer: Any) -> bool:
@@ -32,8 +36,17 @@ def watch_for_updates(optimizer: Any) -> bool:
 
 def _runs_only_keras(callbacks: keras.callbacks.CallbackList) -> bool:
     """Is no code of the user's run between steps, which might update the masks?"""
-    ours = [type(c) for c in callbacks.callbacks] + [type(callbacks.model).train_step]
-    return all(c.__module__.split(".")[0] == "keras" for c in ours) and not any(isinstance(c, RUN_CODE_OF_THE_USER) for c in callbacks.callbacks)
+    of_keras = all(_is_of_keras(type(c)) and not isinstance(c, RUN_CODE_OF_THE_USER) for c in callbacks.callbacks)
+    return of_keras and not has_own_train_step(callbacks.model)
+
+
+def has_own_train_step(model: keras.Model) -> bool:
+    """Does the class of this model train in a way of its own?"""
+    return not _is_of_keras(type(model).train_step)
+
+
+def _is_of_keras(thing: Any) -> bool:
+    return bool(thing.__module__.split(".")[0] == "keras")
 
 
 class _WarnAtTheEnd(keras.callbacks.Callback):

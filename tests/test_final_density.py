@@ -93,6 +93,15 @@ def test_executions_of_several_steps_reach_it_too():
     assert_sparse(model, count=FINAL)
 
 
+def test_steps_that_loss_scaling_skips_do_not_put_it_off(policy):
+    policy("mixed_float16")
+    outer = keras.optimizers.LossScaleOptimizer(ks.GradualPruning(sgd(), 0.25), initial_scale=2.0**20)  # too large at first
+    model = compiled(outer)
+    fit(model, ks.UpdateMasks("epoch"), epochs=1)
+    assert outer.inner_optimizer.step() < 3  # where the cubic ends
+    assert_sparse(model, count=FINAL)
+
+
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 def test_data_of_unknown_length_reach_it_too():
     import tensorflow as tf

@@ -81,6 +81,13 @@ def test_the_one_that_no_callback_has_is_told_at_the_end():
     assert len(caught) == 1
 
 
+def test_settings_for_an_optimizer_that_the_model_does_not_use_are_told():
+    model = pair()[0]
+    model.compile(sgd(), sgd())
+    with pytest.warns(UserWarning, match=r"made no step in this training.*`UpdateMasks\(optimizer=...\)`"):
+        fit(model, ks.UpdateMasks(density=0.25, grow="random", redistribute=None), epochs=2)
+
+
 def test_a_callback_of_the_users_own_updates_without_a_warning(updates):
     model, one, other = pair()
     for optimizer, net in zip((one, other), model.nets, strict=True):

@@ -78,15 +78,16 @@ def test_an_update_waits_no_longer_than_until_the_next_one_is_due():
 
 
 def test_a_last_pruning_needs_no_window():
-    planner = Planner(EverySteps(60), window=5, last_pruning=75, stop=100)
+    planner = Planner(EverySteps(60), window=5, last_pruning=75)
     assert planner.at(65, last_update=60, window_opened=-1) == Plan(False, False, False, 10)
     assert planner.at(75, last_update=60, window_opened=-1).prune
 
 
 def test_a_last_pruning_is_made_before_the_last_execution():
-    planner = Planner(AtEpochs(0, 100), last_pruning=75, stop=100, execution=50)
-    assert not planner.at(0, last_update=0, window_opened=0).prune
-    assert planner.at(50, last_update=0, window_opened=0).prune
+    planner = Planner(AtEpochs(0, 100), last_pruning=75, execution=50)
+    assert not planner.at(50, last_update=0, window_opened=0).prune
+    assert planner.at(50, last_update=0, window_opened=0, is_end=True).prune
+    assert not Planner(AtEpochs(0, 100)).at(50, last_update=0, window_opened=0, is_end=True).prune
 
 
 @pytest.mark.parametrize(
