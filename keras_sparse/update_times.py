@@ -4,8 +4,8 @@ import dataclasses
 import math
 from typing import Protocol
 
-FEWEST_PARTS = 5  # of a training, with a mask update between them; measured: benchmarks/results/update_period.md
-SHORTEST_PART = 10  # optimizer steps: what a momentum of 0.9 mostly remembers
+FEWEST_PARTS = 10  # of a training, with a mask update between; measured: benchmarks/results/update_period.md
+SHORTEST_PART = 5  # optimizer steps
 LAST_SHARE = 0.05  # of a training follows the pruning to its final density, at least
 
 
@@ -125,7 +125,7 @@ def period_of_short_training(steps: int, epochs: int) -> int | None:
     """Steps between the updates of a training that has too few epochs to update before each; None: it has enough.
 
     >>> period_of_short_training(120, epochs=2), period_of_short_training(600, epochs=10)
-    (24, None)
+    (12, None)
     """
     if epochs >= FEWEST_PARTS:
         return None

@@ -110,7 +110,7 @@ def test_a_training_of_one_step_is_pruned_before_it():
 
 @pytest.mark.parametrize(
     ("steps", "epochs", "period"),
-    [(100, 1, 20), (120, 2, 24), (1000, 4, 200), (1000, 5, None), (12, 3, None), (20, 1, 10), (8, 1, None)],
+    [(100, 1, 10), (120, 2, 12), (1000, 9, 100), (1000, 10, None), (12, 3, None), (20, 1, 5), (8, 1, 5), (5, 1, None)],
 )
-def test_short_trainings_update_four_times(steps, epochs, period):
+def test_short_trainings_update_nine_times(steps, epochs, period):
     assert period_of_short_training(steps, epochs) == period
