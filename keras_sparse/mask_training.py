@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -120,13 +120,13 @@ class MaskTraining:
         except ValueError:
             if not callable(optimizer.density):
                 raise
-            names = list(optimizer.masks)
-            weights = [to_float32(variable) for variable in optimizer.masked_variables]
-            optimizer.assign_masks(self._nonzero(names, weights))  # the density falls: earlier weights are denser
+            optimizer.assign_masks(self._nonzero(), optimizer.trained_positions())  # earlier weights are denser
 
-    def _nonzero(self, names: Sequence[str], weights: Sequence[np.ndarray]) -> list[np.ndarray]:
-        rng, blocks = np.random.default_rng(0), self.optimizer.block_shape  # nothing is drawn
-        return [initial_mask("nonzero", name, w, 0, blocks, rng) for name, w in zip(names, weights, strict=True)]
+    def _nonzero(self) -> list[np.ndarray]:
+        """The masks of weights that are not 0, of those that are trained."""
+        optimizer, rng = self.optimizer, np.random.default_rng(0)  # nothing is drawn
+        names, variables = optimizer.masked_names, optimizer.masked_variables
+        return [initial_mask("nonzero", names[i], to_float32(variables[i]), 0, optimizer.block_shape, rng) for i in optimizer.trained_positions()]
 
     def warn_if_not_reached(self) -> None:
         """After a training: does the model have the density asked for?"""
