@@ -103,7 +103,7 @@ class MaskTraining:
 
     def made_no_step(self) -> bool:
         """Did the model train without this optimizer?"""
-        return self._batch > 0 and self.optimizer.built and self.optimizer.step() == self._begun_at
+        return self._batch > 0 and (not self.optimizer.built or self.optimizer.step() == self._begun_at)
 
     def fit_masks_to_last_weights(self) -> None:
         """At the end of a training: the masks of the weights that the model has now."""
