@@ -78,6 +78,7 @@ class UpdateMasks(keras.callbacks.Callback):
         self._given = _checked(optimizer, settings)
         self._history_of: Any = None  # the model
         self._trainings: list[MaskTraining] = []
+        self._compiled = False  # with a SparseMomentum of these
         self._logged_epoch: int | None = None
         self._name = "density"
         self._warned_of_metric = False
