@@ -25,24 +25,25 @@ class Run:
     density: float
     epochs: int
     seed: int
+    initial_scale: str | None = None  # None: the published method
 
 
-def _sparse_momentum(inner: Any, density: float, seed: int) -> Any:
+def _sparse_momentum(inner: Any, density: float, **settings: Any) -> Any:
     import keras_sparse as ks
 
-    return ks.SparseMomentum(inner, density, seed=seed)  # the defaults are the paper's: uniform, 0.5 to 0.005
+    return ks.SparseMomentum(inner, density, **settings)  # the defaults are the paper's: uniform, 0.5 to 0.005
 
 
-def _preset(name: str) -> Callable[[Any, float, int], Any]:
-    def build(inner: Any, density: float, seed: int) -> Any:
+def _preset(name: str) -> Callable[..., Any]:
+    def build(inner: Any, density: float, **settings: Any) -> Any:
         import keras_sparse as ks
 
-        return getattr(ks, name)(inner, density, seed=seed)
+        return getattr(ks, name)(inner, density, **settings)
 
     return build
 
 
-METHODS: dict[str, Callable[[Any, float, int], Any]] = {
+METHODS: dict[str, Callable[..., Any]] = {
     "static": _preset("StaticSparsity"),
     "SET": _preset("SET"),
     "RigL": _preset("RigL"),
@@ -90,7 +91,8 @@ def _compiled(run: Run) -> Any:
     rate = keras.optimizers.schedules.PiecewiseConstantDecay(decays, [0.1, 0.01, 0.001])
     optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
     if run.method != "dense":
-        optimizer = METHODS[run.method](optimizer, run.density, run.seed)
+        settings = {"seed": run.seed, "initial_scale": run.initial_scale}
+        optimizer = METHODS[run.method](optimizer, run.density, **settings)
     model = build("lenet-300-100", fan_in_uniform=True, l2=WEIGHT_DECAY / 2)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss, metrics=["accuracy"], steps_per_execution=STEPS_PER_EPOCH // 5)

@@ -91,6 +91,11 @@ def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
     return list(model._flatten_layers(include_self=False, recursive=True))
 
 
+def consumers(layer: keras.layers.Layer) -> list[Any]:
+    """The layers and operations that take a layer's outputs, in all Functional and Sequential models."""
+    return [node.operation for node in layer._outbound_nodes]
+
+
 def own_variables(layer: keras.layers.Layer) -> list[Any]:
     """The trainable variables that this layer made itself, without those of its sublayers."""
     return list(layer._trainable_variables)

@@ -19,6 +19,7 @@ from keras_sparse import initial_scale
 from keras_sparse._keras import fans, has_value, layers_of, own_variables, to_float32
 from keras_sparse.initial_scale import Connections, scale_factors
 from keras_sparse.initializer_law import follows_law, is_orthogonal
+from keras_sparse.scale_invariant import is_scale_invariant
 from keras_sparse.selection import DEPTHWISE
 
 BY_FAN = (keras.initializers.VarianceScaling, keras.initializers.Orthogonal)
@@ -38,7 +39,8 @@ def scale_untrained(
 ) -> None:
     """Gives the untrained ones of a model's weights their initial scale, see ``initial_scale``.
 
-    A ``RandomNormal`` of fixed stddev, a ``Constant`` or ``Identity`` is what the user asked for, and stays.
+    A ``RandomNormal`` of fixed stddev, a ``Constant`` or ``Identity`` is what the user asked for, and
+    stays. So do weights whose outputs are normalized.
 
     Args:
         model: whose layers know the initializers.
@@ -50,7 +52,7 @@ def scale_untrained(
     for variable, mask in zip(variables, masks, strict=True):
         layer = owners.get(id(variable))
         initializer = None if layer is None else initializer_of(layer, variable)
-        if layer is None or not isinstance(initializer, BY_FAN):
+        if layer is None or not isinstance(initializer, BY_FAN) or is_scale_invariant(layer):
             continue
         mode = getattr(initializer, "mode", "fan_in")  # which an orthogonal matrix does not have
         factors = scale_factors(mask, connections_of(layer, variable), mode)

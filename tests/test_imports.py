@@ -35,6 +35,7 @@ ORDER = [
     "growth_window",
     "schedules",
     "selection",
+    "scale_invariant",
     "untrained",
     "seed",
     "wrapper",

@@ -155,6 +155,35 @@ def test_policies_change_nothing(policy):
     np.testing.assert_allclose(after.astype("float32"), expected, rtol=0.01 if policy == "bfloat16" else 1e-6)
 
 
+# --- where outputs are normalized
+
+
+def test_before_normalization_the_published_method_stays():
+    """Normalization gives the signal its size; larger weights would only make smaller steps."""
+    body = [
+        layers.Conv2D(8, 3, activation="relu", name="through_pooling"),
+        layers.MaxPooling2D(),
+        layers.BatchNormalization(),
+        layers.Conv2D(8, 3, activation="tanh", name="through_tanh"),
+        layers.LayerNormalization(),
+        layers.Flatten(),
+        layers.Dense(16, name="normalized"),
+        layers.GroupNormalization(4),
+        layers.Dense(16, name="plain"),
+    ]
+    model = sequential((12, 12, 8), *body)
+    expected = {"through_pooling": False, "through_tanh": True, "normalized": False, "plain": True}
+    for network in (model, ks.sparsify(model)):
+        assert {path.split("/")[0]: found for path, found in scaled(network).items()} == expected
+
+
+def test_an_output_that_is_also_used_without_normalization_is_scaled():
+    inputs = keras.Input((32,))
+    hidden = layers.Dense(32, name="both")(inputs)
+    outputs = layers.Add()([layers.BatchNormalization()(hidden), hidden])
+    assert all(scaled(keras.Model(inputs, outputs)).values())
+
+
 # --- never a trained weight
 
 
@@ -289,7 +318,7 @@ def test_the_callback_scales_what_was_built_without_its_model():
 def test_a_loop_that_never_names_the_model_is_warned():
     model = compiled()
     model.optimizer.build(model.trainable_variables)
-    gradients = [keras.ops.ones_like(variable) for variable in model.trainable_variables]
+    gradients = [keras.ops.ones(variable.shape) for variable in model.trainable_variables]
     with pytest.warns(
         UserWarning,
         match=r"Call `optimizer.build\(model\)` before training, or pass `initial_scale=None`",
