@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--records", type=Path, default=report.RESULTS / "mnist_accuracy.jsonl")
     parser.add_argument("--output", type=Path, default=report.ROOT / "docs" / "accuracy.png")
     arguments = parser.parse_args()
-    known = read(arguments.records)
+    known = [record for record in read(arguments.records) if record.get("initial_scale") is None]
     epochs = max(record["epochs"] for record in known)
     figure = draw([record for record in known if record["epochs"] == epochs], epochs)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_sparse._keras import (
     check_keras_3,
@@ -16,8 +15,7 @@ from keras_sparse._keras import (
 )
 from keras_sparse.momentum import MULTI_OPTIMIZER
 from keras_sparse.optimizers import SparseMomentum
-
-CONSTANT = (keras.initializers.Zeros, keras.initializers.Ones, keras.initializers.Constant)
+from keras_sparse.untrained import constant_starts
 
 
 def sparse_momentum_of(model: keras.Model) -> SparseMomentum | None:
@@ -100,20 +98,5 @@ def looks_trained(model: keras.Model, weights: Sequence[Any]) -> bool:
     wanted = set(map(id, weights))
     layers = layers_of(model)
     masked = [layer for layer in layers if wanted & set(map(id, own_weights(layer)))]
-    looked_at = masked if all(_constants(layer) for layer in masked) else layers
-    return any((to_float32(variable) != start).any() for layer in looked_at for variable, start in _constants(layer))
-
-
-def _constants(layer: keras.layers.Layer) -> list[tuple[Any, np.ndarray]]:
-    """A layer's own variables that begin with a constant, and that constant."""
-    found = []
-    for variable in own_weights(layer):
-        initializer = getattr(layer, f"{variable.name}_initializer", None)
-        if not isinstance(initializer, CONSTANT):
-            continue
-        start = np.array(keras.ops.convert_to_numpy(initializer(variable.shape)), np.float32)
-        if variable.name == "bias" and getattr(layer, "unit_forget_bias", False):  # of an LSTM: 0, 1, 0, 0
-            units = start.shape[-1] // 4
-            start[..., units : 2 * units] = 1.0
-        found.append((variable, start))
-    return found
+    looked_at = masked if all(constant_starts(layer) for layer in masked) else layers
+    return any((to_float32(variable) != start).any() for layer in looked_at for variable, start in constant_starts(layer))

@@ -52,10 +52,10 @@ class SparseMomentum(MaskedOptimizer):
             outside. None: all steps, the published method. ``"auto"``: as many as the momentum remembers (100 for SGD's
             0.9, which leaves out less than 0.003 %), 1 for the last gradient, none where nothing grows by gradients; all
             for Adam and its like, and for norms of gradients (``clipnorm``), where a window would change the training.
-        initial_scale: ``"auto"``: weights under a random initial mask that are as their layer's initializer drew them, and
-            scaled by fan (Glorot, He, LeCun, ``VarianceScaling``, ``Orthogonal``), get the variance for their active
-            connections, so that signals do not shrink from layer to layer (Evci et al. 2022, arXiv 2010.03533). None: the
-            published method; active weights keep their values.
+        initial_scale: ``"auto"``: untrained weights under a random initial mask, of an initializer that scales by fan (Glorot,
+            He, LeCun, ``VarianceScaling``, ``Orthogonal``), get the variance for their active connections, so that signals do
+            not shrink from layer to layer (Evci et al. 2022, arXiv 2010.03533); but where a normalization layer follows they
+            stay. None: active weights keep their values, the published method.
         seed: of initial masks and random scores; an update draws from (seed, optimizer step). None: drawn as Keras draws
             seeds, so it follows ``keras.utils.set_random_seed``; config and files hold it, and all workers take the first one's.
         name: of this optimizer.

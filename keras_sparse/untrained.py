@@ -16,19 +16,15 @@ import keras
 import numpy as np
 
 from keras_sparse import initial_scale
-from keras_sparse._keras import fans, has_value, layers_of, own_variables, to_float32
+from keras_sparse._keras import fans, has_value, layers_of, own_weights, to_float32
 from keras_sparse.initial_scale import Connections, scale_factors
 from keras_sparse.initializer_law import follows_law, is_orthogonal
+from keras_sparse.kernel_axes import TRANSPOSED, owners_of_weights
 from keras_sparse.scale_invariant import is_scale_invariant
 from keras_sparse.selection import DEPTHWISE
 
 BY_FAN = (keras.initializers.VarianceScaling, keras.initializers.Orthogonal)
 CONSTANT = (keras.initializers.Zeros, keras.initializers.Ones, keras.initializers.Constant)
-TRANSPOSED = (
-    keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3DTranspose,
-)
 RELATIVE_TOLERANCE = 1e-5  # the same draw, by another device or compiler
 
 
@@ -47,7 +43,7 @@ def scale_untrained(
         variables: weights, dense or already masked; those without a value yet get one.
         masks: bool arrays of their shapes.
     """
-    owners = {id(own): layer for layer in layers_of(model) for own in own_variables(layer)}
+    owners = owners_of_weights(model)
     is_fresh = constants_are_untouched(model)
     for variable, mask in zip(variables, masks, strict=True):
         layer = owners.get(id(variable))
@@ -93,15 +89,24 @@ def _may_be_drawn(initializer: Any, weight: np.ndarray, mask: np.ndarray) -> boo
 
 def constants_are_untouched(model: keras.Model) -> bool:
     """Has the model biases or other weights that start as constants, and are all as they started?"""
-    found = False
-    for layer in layers_of(model):
-        for variable in layer.weights:
-            initializer = initializer_of(layer, variable)
-            if not isinstance(initializer, CONSTANT) or getattr(layer, "unit_forget_bias", False):
-                continue
-            if not has_value(variable) or (to_float32(variable) != to_float32(initializer(variable.shape))).any():
-                return False
-            found = True
+    pairs = [pair for layer in layers_of(model) for pair in constant_starts(layer)]
+    if not all(has_value(variable) for variable, _ in pairs):
+        return False
+    return bool(pairs) and not any((to_float32(variable) != start).any() for variable, start in pairs)
+
+
+def constant_starts(layer: keras.layers.Layer) -> list[tuple[Any, np.ndarray]]:
+    """A layer's own variables that begin with a constant, and that constant."""
+    found = []
+    for variable in own_weights(layer):
+        initializer = getattr(layer, f"{variable.name}_initializer", None)
+        if not isinstance(initializer, CONSTANT):
+            continue
+        start = np.array(keras.ops.convert_to_numpy(initializer(variable.shape)), np.float32)
+        if variable.name == "bias" and getattr(layer, "unit_forget_bias", False):  # of an LSTM: 0, 1, 0, 0
+            units = start.shape[-1] // 4
+            start[..., units : 2 * units] = 1.0
+        found.append((variable, start))
     return found
 
 
