@@ -1,4 +1,4 @@
-"""Is a sparse model ever slower than the dense one?  Predictions and training steps for batches of 1 to 128.
+"""Times sparse models against dense ones: predictions and training steps, batches of 1 to 128.
 
     python benchmarks/small_batch.py                        # all models; goes on where it was stopped
     python benchmarks/small_batch.py --models "MLP 2048" --batches 1 8

@@ -1,4 +1,4 @@
-"""How often should masks change in a short training?  Test error by the number of mask updates.
+"""Measures the test error of short trainings by the number of their mask updates.
 
     python benchmarks/update_period.py --data mnist.npz
 
