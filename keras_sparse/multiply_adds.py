@@ -30,12 +30,14 @@ class MultiplyAdds:
         of_weights: {id of a weight: multiply-adds of one example, None: not known}; of weights in no product 0.
         other: those of products without weights, as in attention.
         input_shapes: {id of a layer: shapes of what it was called with}.
+        batch: examples in these shapes.
         why_unknown: why nothing could be counted, or None.
     """
 
     of_weights: dict[int, int | None]
     other: int | None
     input_shapes: dict[int, list[Shape]]
+    batch: int = 1
     why_unknown: str | None = None
 
 
@@ -70,7 +72,7 @@ def count_multiply_adds(
 
 
 def _unknown(model: keras.Model, why: str) -> MultiplyAdds:
-    return MultiplyAdds(dict.fromkeys(map(id, model.weights)), None, {}, why)
+    return MultiplyAdds(dict.fromkeys(map(id, model.weights)), None, {}, why_unknown=why)
 
 
 def _traced(model: keras.Model, inputs: Any) -> MultiplyAdds:
@@ -82,7 +84,7 @@ def _traced(model: keras.Model, inputs: Any) -> MultiplyAdds:
         graph, origins = trace(lambda x: model(x, training=False), inputs, weights)
     counts = products.count(graph, origins, sizes)
     of_weights = {id(v): _of_one(counts[i], batch) for i, v in enumerate(weights)}
-    return MultiplyAdds(of_weights, _of_one(counts[products.OTHER], batch), shapes)
+    return MultiplyAdds(of_weights, _of_one(counts[products.OTHER], batch), shapes, batch)
 
 
 def _of_one(number: float, batch: int) -> int | None:

@@ -15,16 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_sparse._keras import check_keras_3
-from keras_sparse.convertible import why_dense
 from keras_sparse.kernel_axes import (
     dead_channels,
     input_axes,
     output_axes,
     owners_of_weights,
 )
-from keras_sparse.layers import SparseLayer
 from keras_sparse.masked_weights import masked_weights
 from keras_sparse.multiply_adds import MultiplyAdds, count_multiply_adds
+from keras_sparse.runs_as import runs_as
 from keras_sparse.sparsify import has_sparse_layers
 
 COLUMNS = {
@@ -65,7 +64,8 @@ def summary(
         output: ``"table"`` prints and returns None; ``"dict"`` returns a dict, ``"json"`` the same as a string.
         input_shape: as Keras has it, with the batch or without, e.g. (None, 32, 32, 3); a list or dict of them for several
             inputs. Only for models that do not know theirs, as with sequences of any length.
-        batch: examples in a batch, for ``"runs_as"``. None: what runs at any batch is said with its condition.
+        batch: examples in a batch, for ``"runs_as"``. None: what runs at any batch is said with its condition, ``"custom op
+            from batch 12"``.
 
     Returns:
         ``{"layers": [{"weight": path, "shape": [...], "weights": int, "active": int, "density": float,
@@ -106,7 +106,8 @@ def _describe(model: keras.Model, input_shape: Any, batch: int | None) -> dict[s
     rows = [_describe_weight(v, mask, owners[id(v)], counted) for v, mask in masked]
     if has_sparse_layers(model):
         for row, (v, _) in zip(rows, masked, strict=True):
-            row["runs_as"] = _runs_as(owners[id(v)], counted, batch)
+            shapes = counted.input_shapes.get(id(owners[id(v)]), [])
+            row["runs_as"] = runs_as(owners[id(v)], shapes, counted.batch, batch)
     return {"layers": rows, "total": _total(model, masked, rows, counted)}
 
 
@@ -144,15 +145,6 @@ def _total(model: keras.Model, masked: Sequence[Masked], rows: Sequence[dict[str
 def _sum(numbers: Sequence[int | None]) -> int | None:
     known = [number for number in numbers if number is not None]
     return sum(known) if len(known) == len(numbers) else None
-
-
-def _runs_as(layer: keras.layers.Layer, counted: MultiplyAdds, batch: int | None) -> str:
-    """What computes this layer at this batch; at any, if None."""
-    if not isinstance(layer, SparseLayer):
-        why_not_sparse = why_dense(layer)
-        return "stock: not a sparse layer" + (f" ({why_not_sparse})" if why_not_sparse else "")
-    why = layer.why_stock()
-    return "custom op" if why is None else f"stock: {why}"
 
 
 # --- the table

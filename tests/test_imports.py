@@ -68,6 +68,7 @@ ORDER = [
     "multiply_adds",
     "masked_weights",
     "density_of",
+    "runs_as",
     "summary",
     "plots",
     "__init__",
