@@ -15,6 +15,7 @@ from keras_sparse.momentum import momentum_of
 from keras_sparse.optimizers import SparseMomentum
 from keras_sparse.plots import plot_history
 from keras_sparse.presets import SET, GradualPruning, RigL, StaticSparsity
+from keras_sparse.prune import prune
 from keras_sparse.schedules import CosineOverTraining, CubicOverTraining
 from keras_sparse.scores import MaskedLayer
 from keras_sparse.sparsify import densify, sparsify
@@ -43,6 +44,7 @@ __all__ = [
     "momentum_of",
     "ops",
     "plot_history",
+    "prune",
     "schedules",
     "scores",
     "sparsify",

@@ -66,6 +66,8 @@ ORDER = [
     "tensorflow_graph",
     "jax_graph",
     "multiply_adds",
+    "prune",
+    "kernel_axes",
     "masked_weights",
     "density_of",
     "runs_as",
