@@ -67,7 +67,6 @@ ORDER = [
     "jax_graph",
     "multiply_adds",
     "prune",
-    "kernel_axes",
     "masked_weights",
     "density_of",
     "runs_as",
