@@ -27,8 +27,8 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 DENSITIES = (0.1, 0.02)
 WAYS = ("call", "predict", "train")
 MODELS = ("MLP 300", "MLP 2048", "CNN", "VGG", "ResNet-20", "MobileNetV2", "MobileNetV2 frozen")
-SECONDS = 4.0  # of CPU time that the turns of one cell take
-MOST_TURNS, LEAST_TURNS = 40, 7
+SECONDS = 1.5  # of CPU time that the turns of one cell take
+MOST_TURNS, LEAST_TURNS = 25, 5
 CELLS = report.RESULTS / "small_batch.jsonl"
 NOTE = """Dense time over sparse time: 1 is as fast as dense Keras, 2 twice as fast; cells below 0.95 are in bold. CPU time of one thread, medians.
 

@@ -177,6 +177,11 @@ def in_control_flow() -> bool:
     return not tf.executing_eagerly() and type(tf.compat.v1.get_default_graph()).__name__ != "FuncGraph"
 
 
+def is_sparse(tensor: Any) -> bool:
+    """Is this a sparse tensor of TensorFlow or JAX?"""
+    return type(tensor).__name__ in ("SparseTensor", "BCOO")
+
+
 def host_scope() -> contextlib.AbstractContextManager[Any]:
     """Variables and operations of its body are on the CPU, where TensorFlow has a GPU and no strategy places them."""
     if keras.backend.backend() != "tensorflow":

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_sparse import ops as sparse_ops
-from keras_sparse._keras import NamedInFiles, host_scope, model_in_train_step, to_numpy
+from keras_sparse._keras import NamedInFiles, host_scope, is_sparse, model_in_train_step, to_numpy
 from keras_sparse.blocks import BlockShape, check_block_shape
 from keras_sparse.choice import Choice, Product, choose
 from keras_sparse.compiled import sparse_momenta_of
@@ -156,6 +156,8 @@ class SparseLayer(keras.layers.Layer):
 
         if self._is_settled():
             return custom_op() if self.implementation == "custom_op" else stock()
+        if is_sparse(inputs) or not _is_promoted(inputs, kernel):
+            return stock()
         sizes = [ops.cast(n, "float32") if ops.is_tensor(n) else n for n in ops.shape(inputs)]
         largest = self._choice(sizes).break_even
         if not ops.is_tensor(largest) and largest <= 0:
@@ -205,6 +207,12 @@ class SparseLayer(keras.layers.Layer):
         value = getattr(self, argument, None)
         if value:
             raise ValueError(f"`{argument}` must be None: a sparse layer has neither LoRA nor quantized weights. Received: {argument}={value}")
+
+
+def _is_promoted(inputs: Any, kernel: Any) -> bool:
+    """Is the product of these inputs computed in the dtype of the kernel?"""
+    dtype = keras.backend.standardize_dtype(kernel.dtype)
+    return bool(keras.backend.result_type(inputs.dtype, dtype) == dtype)
 
 
 @keras.saving.register_keras_serializable("keras_sparse", name="SparseConv2D")
@@ -272,6 +280,9 @@ class SparseDense(SparseLayer, keras.layers.Dense, metaclass=NamedInFiles, name_
         return ops.matmul(inputs, kernel)
 
     def _custom_op(self, inputs: Any, kernel: Any) -> Any:
+        inputs = ops.convert_to_tensor(inputs, sparse=False)
+        if _is_promoted(inputs, kernel):
+            inputs = ops.cast(inputs, kernel.dtype)  # integers and bools, as the stock operation does
         return sparse_ops.sparse_matmul(inputs, kernel, ops.copy(self.mask), **self._op_options())
 
     def _why_not_this_layer(self) -> str | None:

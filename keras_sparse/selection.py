@@ -1,7 +1,8 @@
 """The weights that get a mask.
 
 Kernels of Dense, EinsumDense (so MultiHeadAttention), convolutions, transposed convolutions, the pointwise part of
-separable convolutions, and LSTM, GRU and SimpleRNN do. Biases, normalisation, embeddings and depthwise kernels do not.
+separable convolutions, and LSTM, GRU and SimpleRNN do. Biases, normalisation, embeddings and depthwise kernels do not;
+a convolution with as many groups as channels is depthwise, with fewer groups it is a convolution.
 ``dense=`` takes weights out, ``sparse=`` puts weights in and has the last word.
 """
 
@@ -129,8 +130,13 @@ def _by_default(variable: Any, owners: Owners | None) -> bool:
     if variable.name not in KERNEL_NAMES or len(variable.shape) < 2:
         return False
     if owners is not None:
-        return not any(isinstance(layer, DEPTHWISE) for layer in owners.get(id(variable), []))
+        return not any(_is_depthwise(layer, variable) for layer in owners.get(id(variable), []))
     return "depthwise" not in variable.path and not (len(variable.shape) > 2 and variable.shape[-1] == 1)
+
+
+def _is_depthwise(layer: keras.layers.Layer, kernel: Any) -> bool:
+    """Does each output see one input channel?  So does a convolution with as many groups as channels."""
+    return isinstance(layer, DEPTHWISE) or (getattr(layer, "groups", 1) > 1 and kernel.shape[-2] == 1)
 
 
 def _matching(variables: Sequence[Any], selectors: Sequence[Selector], owners: Owners | None) -> set[int]:

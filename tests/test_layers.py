@@ -209,15 +209,45 @@ def test_mixed_precision_runs_the_stock_operation(policy, name):
     train(sparse, keras.optimizers.SGD(0.1))
 
 
-def test_sparse_tensors_and_inputs_of_more_axes():
+def dense_pair(**settings):
+    """A sparse layer and the dense layer of the same weights, so large that 512 rows run the custom op."""
+    layer, oracle = ks.layers.SparseDense(256, **settings), keras.layers.Dense(256)
+    layer.build((None, 64)), oracle.build((None, 64))
+    layer.set_mask(random_mask((64, 256), 0.1))
+    oracle.set_weights(layer.get_weights())
+    return layer, oracle
+
+
+@pytest.mark.parametrize("implementation", ["auto", "stock"] + ["custom_op"] * bool(ks.ops.available()))
+def test_sparse_tensors_and_inputs_of_more_axes(implementation):
     import tensorflow as tf
 
-    layer, oracle = ks.layers.SparseDense(16), keras.layers.Dense(16)
-    x = np.eye(32, dtype="float32")
-    layer.build(x.shape), oracle.build(x.shape)
-    oracle.set_weights(layer.get_weights())
-    np.testing.assert_allclose(layer(tf.sparse.from_dense(x)), oracle(x), rtol=1e-5)
-    np.testing.assert_allclose(layer(x.reshape(2, 4, 4, 32)), oracle(x.reshape(2, 4, 4, 32)), rtol=1e-5)
+    layer, oracle = dense_pair(implementation=implementation)
+    x = np.random.default_rng(3).integers(0, 2, (512, 64)).astype("float32")
+    for one in (x, tf.sparse.from_dense(x), x.reshape(8, 4, 16, 64)):
+        np.testing.assert_allclose(layer(one), oracle(one), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(tf.function(layer)(one), oracle(one), rtol=1e-4, atol=1e-5)
+
+
+@backend
+@pytest.mark.parametrize("implementation", ["auto"] + ["custom_op"] * bool(ks.ops.available()))
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int32", "int64", "bool", "float16", "float64"])
+def test_inputs_of_any_dtype_that_the_keras_layer_takes(dtype, implementation):
+    layer, oracle = dense_pair(implementation=implementation)
+    for rows in (2, 512):
+        x = np.random.default_rng(3).integers(0, 2, (rows, 64)).astype(dtype)
+        for one in (x, keras.ops.convert_to_tensor(x)):
+            outputs = layer(one)
+            assert keras.backend.standardize_dtype(outputs.dtype) == keras.backend.standardize_dtype(oracle(one).dtype) == "float32"
+            np.testing.assert_allclose(array(outputs), array(oracle(one)), rtol=1e-4, atol=1e-5)
+
+
+@backend
+def test_inputs_that_are_promoted_beyond_the_dtype_of_the_layer_run_the_stock_operation():
+    layer, x = ks.layers.SparseDense(256, autocast=False), np.ones((512, 64))
+    layer.build((None, 64))
+    layer.set_mask(random_mask((64, 256), 0.1))
+    assert keras.backend.standardize_dtype(layer(x).dtype) == keras.backend.result_type("float64", "float32")
 
 
 @pytest.mark.parametrize("arguments", [{"dilation_rate": 2}, {"groups": 4}])

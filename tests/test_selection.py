@@ -199,6 +199,20 @@ def test_without_the_model_depthwise_is_told_by_name_or_shape(multiplier, name):
     assert [variables[i].path for i in Selection().select(variables, None)] == ["head/kernel"]
 
 
+@pytest.mark.parametrize(("groups", "masked"), [(4, ["head/kernel"]), (2, ["taps/kernel", "head/kernel"]), (1, ["taps/kernel", "head/kernel"])])
+def test_a_convolution_with_as_many_groups_as_channels_is_depthwise(groups, masked):
+    inputs = keras.Input((8, 8, 4))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, groups=groups, name="taps")(inputs))
+    model = compiled(ks.SparseMomentum(sgd(), 0.5), keras.Model(inputs, layers.Dense(4, name="head")(x)))
+    model.optimizer.build(model)
+    assert list(model.optimizer.masks) == masked
+
+
+def test_a_convolution_over_one_channel_gets_a_mask():
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(8, 3, name="taps")])
+    assert Selection().select(model.trainable_variables, model) == Selection().select(model.trainable_variables, None) == [0]
+
+
 def test_a_guess_that_was_wrong_raises_in_fit():
     model = compiled(ks.SparseMomentum(sgd(), 0.5), depthwise(2))
     model.optimizer.build(model.trainable_variables)  # "taps", two channels per input channel: looks like any kernel
