@@ -17,7 +17,7 @@ def with_masked_gradient(kernel: Any, mask: Any, is_dense: Any) -> Any:
     Args:
         kernel: float tensor.
         mask: bool variable or tensor of its shape.
-        is_dense: bool scalar variable or tensor.
+        is_dense: False, or a bool scalar variable or tensor.
     """
     if keras.backend.backend() == "tensorflow":
         return _on_tensorflow(kernel, mask, is_dense)
@@ -35,14 +35,18 @@ def _on_tensorflow(kernel: Any, mask: Any, is_dense: Any) -> Any:
 
     def read() -> tuple[Any, Any]:
         with host_scope():
-            wanted = ops.copy(is_dense)
+            wanted = is_dense if is_dense is False else ops.copy(is_dense)
         return ops.copy(mask), wanted
 
     early = read() if in_control_flow() else None
 
     def gradient(dense: Any) -> Any:
         active, wanted = early or read()
-        return ops.cond(wanted, lambda: dense, lambda: ops.where(active, dense, ops.zeros_like(dense)))
+
+        def masked() -> Any:
+            return ops.where(active, dense, ops.zeros_like(dense))
+
+        return masked() if wanted is False else ops.cond(wanted, lambda: dense, masked)
 
     return ops.custom_gradient(lambda same: (ops.copy(same), gradient))(kernel)
 

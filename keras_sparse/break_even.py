@@ -11,7 +11,7 @@ from typing import Any
 
 BREAK_EVEN_DENSITY = {"convolution": 0.55, "1x1 convolution": 0.45, "matmul": 0.5}  # for very many output positions
 HALF_BREAK_EVEN_POSITIONS = {"convolution": 40, "1x1 convolution": 50, "matmul": 180}  # batch * height * width
-CALL_MULTIPLY_ADDS = {"convolution": 0, "1x1 convolution": 0, "matmul": 2e6}  # dense ones in the time that a call costs
+CALL_MULTIPLY_ADDS = 2e6  # of a dense matrix product in the time that a call costs; dense convolutions cost a call as much
 MIN_CHANNELS = 16  # with fewer input or output channels the stock operation wins at any density
 
 
@@ -49,5 +49,5 @@ def largest_density(shape: tuple[int, ...], positions: Any) -> Any:
     kind = kind_of(shape)
     if isinstance(positions, float) and math.isinf(positions):
         return BREAK_EVEN_DENSITY[kind]
-    worth = positions - CALL_MULTIPLY_ADDS[kind] / math.prod(shape)
-    return BREAK_EVEN_DENSITY[kind] * worth / (positions + HALF_BREAK_EVEN_POSITIONS[kind])
+    free = 0 if kind != "matmul" else max(1, CALL_MULTIPLY_ADDS / math.prod(shape))  # positions that a call costs
+    return BREAK_EVEN_DENSITY[kind] * (positions - free) / (positions + HALF_BREAK_EVEN_POSITIONS[kind])

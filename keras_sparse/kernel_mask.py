@@ -12,7 +12,6 @@ import numpy as np
 
 from keras_sparse import mask_bits
 from keras_sparse._keras import Saveable, eager_scope, host_scope, is_eager, to_float32, to_numpy
-from keras_sparse._masked_gradient import with_masked_gradient
 from keras_sparse.blocks import BlockShape, check_divisible, whole_blocks
 
 
@@ -76,6 +75,10 @@ class KernelMask(Saveable):
         """Does an optimizer mask the kernel, and decide when the mask changes?"""
         return self._optimizer() is not None
 
+    def was_managed(self) -> bool:
+        """Has an optimizer ever masked the kernel?"""
+        return isinstance(self._optimizer, weakref.ref)
+
     def belongs_to(self, optimizer: Any) -> None:
         """From now on this optimizer masks the kernel, as long as it lives."""
         self._optimizer = weakref.ref(optimizer)
@@ -105,10 +108,6 @@ class KernelMask(Saveable):
     def density(self) -> float:
         """Active / all weights of the kernel."""
         return float(to_numpy(self.mask).mean())
-
-    def with_masked_gradient(self, kernel: Any) -> Any:
-        """The kernel, a tensor, whose gradient leaves out missing weights unless they are wanted."""
-        return with_masked_gradient(kernel, self.mask, self.dense_weight_gradient)
 
     def want_dense_weight_gradient(self, wanted: bool) -> None:
         """Says whether missing weights get a gradient; writes only what is new."""

@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_sparse import ops as sparse_ops
 from keras_sparse._keras import NamedInFiles, host_scope, is_sparse, model_in_train_step, to_numpy
+from keras_sparse._masked_gradient import with_masked_gradient
 from keras_sparse.blocks import BlockShape, check_block_shape
 from keras_sparse.choice import Choice, Product, choose
 from keras_sparse.compiled import sparse_momenta_of
@@ -148,8 +149,8 @@ class SparseLayer(keras.layers.Layer):
         kernel = ops.copy(kernel)  # a tensor, read once
 
         def stock() -> Any:
-            masked = kernel if self._is_masked_by_optimizer() else self.kernel_mask.with_masked_gradient(kernel)
-            return self._stock(inputs, masked)
+            is_dense = self._has_dense_gradient()
+            return self._stock(inputs, kernel if is_dense is True else with_masked_gradient(kernel, self.mask, is_dense))
 
         def custom_op() -> Any:
             return self._custom_op(inputs, kernel)
@@ -166,13 +167,19 @@ class SparseLayer(keras.layers.Layer):
             is_worth_it = ops.less_equal(self.kernel_mask.mask_density, largest)  # at run time: no retracing when masks change
         return ops.cond(is_worth_it, custom_op, stock)
 
-    def _is_masked_by_optimizer(self) -> bool:
-        """Does the step that is traced now end in an optimizer that masks the kernel?  Then its gradient needs no mask."""
+    def _has_dense_gradient(self) -> Any:
+        """Do missing weights get a gradient?  True where the step that is traced now ends in the optimizer that masks them.
+
+        False in the step of a model that is trained without a SparseMomentum, after one; else the switch, a variable.
+        """
         model = model_in_train_step()
-        if model is None:
-            return False
-        optimizers = sparse_momenta_of(model, attributes=False)
-        return any(variable is self.kernel for optimizer in optimizers for variable in optimizer.masked_variables)
+        if model is not None:
+            optimizers = sparse_momenta_of(model, attributes=False)
+            if any(variable is self.kernel for optimizer in optimizers for variable in optimizer.masked_variables):
+                return True
+            if self.kernel_mask.was_managed() and not sparse_momenta_of(model):
+                return False
+        return self.dense_weight_gradient
 
     def _stock(self, inputs: Any, kernel: Any) -> Any:
         """The product as the Keras layer computes it."""
@@ -184,7 +191,7 @@ class SparseLayer(keras.layers.Layer):
     def _op_options(self) -> dict[str, Any]:
         """What all functions of ``keras_sparse.ops`` are told by a layer that runs the custom op."""
         with host_scope():
-            wanted = ops.copy(self.dense_weight_gradient)
+            wanted = False if self._has_dense_gradient() is False else ops.copy(self.dense_weight_gradient)
         return {
             "dense_weight_gradient": wanted,
             "implementation": "custom_op",

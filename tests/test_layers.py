@@ -176,6 +176,57 @@ def test_missing_weights_get_a_gradient_where_it_is_wanted(wanted):
         assert wanted == bool(kernel[~mask].any())
 
 
+@backend
+@pytest.mark.parametrize("inner", [lambda: keras.optimizers.SGD(0.1, momentum=0.9), lambda: keras.optimizers.Adam(0.01)])
+def test_a_plain_optimizer_leaves_missing_weights_after_a_sparse_one(inner):
+    model, optimizer = network(), ks.StaticSparsity(inner(), density=0.25, growth_window=None)
+    optimizer.build(model)
+    train(model, optimizer, steps=2)
+    shared = keras.Sequential([model.get_layer("conv"), keras.layers.Flatten(), keras.layers.Dense(16)])  # while the first model keeps its optimizer
+    train(shared, inner(), steps=3)
+    train(model, inner(), steps=3)
+    for layer in (model.get_layer("conv"), model.get_layer("dense")):
+        kernel, mask = array(layer.kernel), array(layer.mask)
+        assert kernel[mask].all()
+        assert not kernel[~mask].any()
+
+
+def test_in_the_step_of_its_optimizer_the_kernel_has_the_gradient_of_the_keras_layer():
+    import tensorflow as tf
+
+    model = network(implementation="stock")
+    model.compile(sparse_momentum(), "mse")
+    model.optimizer.build(model)
+    model.optimizer.open_growth_window(False)
+    step = tf.function(model.train_step).get_concrete_function((tf.constant(INPUTS), tf.constant(TARGETS)))
+    kernels = [model.get_layer(name).kernel.shape for name in ("conv", "dense")]
+    masked = [operation for operation in step.graph.get_operations() if operation.type in ("Select", "SelectV2") and operation.outputs[0].shape in kernels]
+    assert not masked
+    outside = tf.function(lambda x: tf.gradients(model(x), model.get_layer("dense").kernel.value)[0])
+    assert not outside(INPUTS).numpy()[~array(model.get_layer("dense").mask)].any()
+
+
+def test_second_order_gradients_of_the_stock_operation_are_masked_too():
+    import tensorflow as tf
+
+    layer, x = ks.layers.SparseDense(16, implementation="stock", use_bias=False), tf.constant(INPUTS[0, 0])
+    layer.build(x.shape)
+    layer.set_mask(random_mask((16, 16)))
+    mask = tf.cast(array(layer.mask), "float32")
+
+    def second(product):
+        kernel = layer.kernel.value
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner:
+                loss = tf.reduce_sum(product(x) ** 3)
+            total = tf.reduce_sum(inner.gradient(loss, kernel) ** 2)
+        return outer.gradient(total, kernel)
+
+    expected = second(lambda x: tf.matmul(x, layer.kernel.value * mask))
+    for run in (second, tf.function(second)):
+        np.testing.assert_allclose(run(layer), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_the_switches_need_no_retracing():
     import tensorflow as tf
 
