@@ -35,7 +35,9 @@ for one, other in zip(*[[*model.weights, *model.optimizer.inner_optimizer.variab
 kernel_masks = [layer.kernel_mask for layer in models[1].layers if hasattr(layer, "kernel_mask")]
 for kernel_mask in kernel_masks:
     assert {{len(replicas(variable)) for variable in kernel_mask.variables}} == {{{devices}}}
-    assert not array(kernel_mask.dense_weight_gradient)
+    assert array(kernel_mask.dense_weight_gradient)  # at the end of a training, for the next one
+models[1].optimizer.open_growth_window(False)
+assert not any(array(kernel_mask.dense_weight_gradient) for kernel_mask in kernel_masks)
 print(len(kernel_masks), models[1].optimizer.step())
 """,
         devices,

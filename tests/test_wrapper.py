@@ -37,11 +37,11 @@ def test_what_neither_has_is_an_error():
 
 def test_its_own_attributes_are_its_own():
     class Noisy(keras.optimizers.SGD):
-        seed = 7
+        prune_rate = 7
 
-    optimizer = sparse(inner=Noisy(0.1, momentum=0.9), seed=3)
-    optimizer.seed = 4
-    assert (optimizer.seed, optimizer.inner_optimizer.seed) == (4, 7)
+    optimizer = sparse(inner=Noisy(0.1, momentum=0.9), prune_rate=0.3)
+    optimizer.prune_rate = 0.4
+    assert (optimizer.prune_rate, optimizer.inner_optimizer.prune_rate) == (0.4, 7)
 
 
 def test_weights_excluded_from_weight_decay_do_not_decay():
