@@ -96,11 +96,6 @@ def consumers(layer: keras.layers.Layer) -> list[Any]:
     return [node.operation for node in layer._outbound_nodes]
 
 
-def own_variables(layer: keras.layers.Layer) -> list[Any]:
-    """The trainable variables that this layer made itself, without those of its sublayers."""
-    return list(layer._trainable_variables)
-
-
 def own_weights(layer: keras.layers.Layer) -> list[Any]:
     """All variables that this layer made itself, trained or not, without those of its sublayers."""
     return [*layer._trainable_variables, *layer._non_trainable_variables]

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_sparse._keras import layers_of, own_variables
+from keras_sparse._keras import layers_of, own_weights
 
 TRANSPOSED = (
     keras.layers.Conv1DTranspose,
@@ -15,7 +15,7 @@ TRANSPOSED = (
 def owners_of_weights(model: keras.Model) -> dict[int, keras.layers.Layer]:
     """{id of a variable: the layer that made it}, frozen ones too."""
     layers = [model, *layers_of(model)]
-    return {id(variable): layer for layer in layers for variable in own_variables(layer)}
+    return {id(variable): layer for layer in layers for variable in own_weights(layer)}
 
 
 def output_axes(layer: keras.layers.Layer, rank: int) -> tuple[int, ...]:

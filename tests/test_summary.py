@@ -183,6 +183,15 @@ def test_a_batch_that_is_none(batch):
         ks.summary(with_sparse_layers(), batch=batch)
 
 
+def test_a_quantized_model_is_described():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("of TensorFlow")
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(4, name="hidden")])
+    model.get_layer("hidden").quantize("int8")
+    total = ks.summary(model, "dict")["total"]
+    assert (total["weights"], total["multiply_adds_dense"]) == (32, 32)
+
+
 @pytest.mark.parametrize("columns", [80, 120])
 def test_paths_are_folded_at_a_slash_alone(capsys, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
