@@ -9,6 +9,7 @@ from keras_sparse import layers, mask_update, ops, schedules, scores
 from keras_sparse.agreement import Agreement, check_agreement
 from keras_sparse.backup import BackupAndRestore
 from keras_sparse.callbacks import UpdateMasks
+from keras_sparse.compiled import sparse_optimizer
 from keras_sparse.density_of import density
 from keras_sparse.export import export
 from keras_sparse.momentum import momentum_of
@@ -47,6 +48,7 @@ __all__ = [
     "prune",
     "schedules",
     "scores",
+    "sparse_optimizer",
     "sparsify",
     "summary",
 ]

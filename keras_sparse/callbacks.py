@@ -9,6 +9,7 @@ import keras
 from keras_sparse import agreement
 from keras_sparse._keras import check_keras_3, running_callbacks, strategy_scope
 from keras_sparse.compiled import (
+    build_parts,
     check_settings,
     looks_trained,
     put_sparse_momentum,
@@ -92,6 +93,8 @@ class UpdateMasks(keras.callbacks.Callback):
     def set_model(self, model: keras.Model) -> None:
         check_keras_3(model, "model")
         super().set_model(model)
+        with strategy_scope(model):
+            build_parts(model)
         of_model = [] if self._given else sparse_momenta_of(model)
         optimizers = self._given or of_model or [put_sparse_momentum(model, self.settings)]
         compiled = sparse_momenta_of(model, attributes=False)

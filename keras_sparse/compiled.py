@@ -1,4 +1,4 @@
-"""Which SparseMomentum is a model compiled with, and how is one put in afterwards?"""
+"""The SparseMomentum that a model is compiled with, whatever wraps it; and how one is put in afterwards."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,33 +18,73 @@ from keras_sparse.optimizers import SparseMomentum
 from keras_sparse.untrained import constant_starts
 
 
+def sparse_optimizer(trained: Any) -> SparseMomentum:
+    """The SparseMomentum of a model: its masks, density and counters, whatever Keras or you have put around it.
+
+    Args:
+        trained: a model that is compiled with a SparseMomentum, also inside of a LossScaleOptimizer (which Keras puts
+            around it under ``mixed_float16``), a MultiOptimizer, or a wrapper of yours that holds it as
+            ``inner_optimizer``; a model that has one as an attribute; or such an optimizer.
+
+    Raises:
+        ValueError: there is none, or there are several.
+
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> inner = SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.25)
+    >>> model.compile(keras.optimizers.LossScaleOptimizer(inner), "mse")
+    >>> sparse_optimizer(model) is inner
+    True
+    """
+    check_keras_3(trained, "trained")
+    found = _inside_of(trained) if isinstance(trained, keras.optimizers.Optimizer) else sparse_momenta_of(trained)
+    if not found:
+        optimizer = getattr(trained, "optimizer", trained)
+        raise ValueError(
+            "There is no SparseMomentum: compile the model with keras_sparse.SparseMomentum(optimizer, density=...), or train it with "
+            f"the callback UpdateMasks(density=...), which puts one in. Received: optimizer={type(optimizer).__name__}"
+        )
+    if len(found) > 1:
+        raise ValueError(f"There are several SparseMomentum optimizers: give the one that is meant. Received: {[one.name for one in found]}")
+    return found[0]
+
+
 def sparse_momentum_of(model: keras.Model) -> SparseMomentum | None:
-    """The SparseMomentum a model is compiled with, also inside of a LossScaleOptimizer; None if there is none."""
-    optimizer = getattr(model, "optimizer", None)
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        optimizer = optimizer.inner_optimizer
-    return optimizer if isinstance(optimizer, SparseMomentum) else None
+    """The first SparseMomentum inside of the optimizer that a model is compiled with; None if there is none."""
+    return next(iter(sparse_momenta_of(model, attributes=False)), None)
 
 
 def sparse_momenta_of(model: keras.Model, attributes: bool = True) -> list[SparseMomentum]:
-    """All SparseMomentum of a model: the compiled one, also inside of a LossScaleOptimizer or a MultiOptimizer.
+    """All SparseMomentum of a model: those inside of its compiled optimizer, whatever wraps them.
 
     Args:
         model: a Keras model.
         attributes: True: where it is compiled with none, those that are its attributes, or in lists and
             dictionaries there.
     """
-    optimizer = getattr(model, "optimizer", None)
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        optimizer = optimizer.inner_optimizer
-    parts = optimizer.optimizers if isinstance(optimizer, MULTI_OPTIMIZER) else [optimizer]
-    found = [part for part in parts if isinstance(part, SparseMomentum)]
+    found = _inside_of(getattr(model, "optimizer", None))
     if found or not attributes:
         return found
     own: list[Any] = []
     for value in vars(model).values():
         own += value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else [value]
-    return list({id(value): value for value in own if isinstance(value, SparseMomentum)}.values())
+    found = [inside for value in own if isinstance(value, keras.optimizers.Optimizer) for inside in _inside_of(value)]
+    return list({id(one): one for one in found}.values())
+
+
+def _inside_of(optimizer: Any) -> list[SparseMomentum]:
+    """All SparseMomentum in an optimizer of optimizers, itself included."""
+    if optimizer is None or isinstance(optimizer, SparseMomentum):
+        return [] if optimizer is None else [optimizer]
+    parts = [getattr(optimizer, "inner_optimizer", None), *(getattr(optimizer, "optimizers", None) or ())]
+    found = [inside for part in parts for inside in _inside_of(part)]
+    return list({id(one): one for one in found}.values())
+
+
+def build_parts(model: keras.Model) -> None:
+    """Builds a MultiOptimizer, which may know its parts only then: a function chooses one for each weight."""
+    optimizer = getattr(model, "optimizer", None)
+    if isinstance(optimizer, MULTI_OPTIMIZER) and not optimizer.built and model.built and model.trainable_variables:
+        optimizer.build(model.trainable_variables)
 
 
 def put_sparse_momentum(model: keras.Model, settings: Mapping[str, Any]) -> SparseMomentum:

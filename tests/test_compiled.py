@@ -11,6 +11,57 @@ backend = pytest.mark.backend
 STEADY = {"prune_rate": 0.5}
 
 
+# --- whose optimizer
+
+
+class Wrapper(keras.optimizers.Optimizer):
+    """As users write them."""
+
+    def __init__(self, inner_optimizer):
+        super().__init__(learning_rate=0.0)
+        self.inner_optimizer = inner_optimizer
+
+    def build(self, variables):
+        self.inner_optimizer.build(variables)
+        super().build(variables)
+
+    def apply(self, grads, trainable_variables=None):
+        self.inner_optimizer.apply(grads, trainable_variables)
+
+
+def test_the_sparse_optimizer_is_found_whatever_wraps_it(policy):
+    policy("mixed_float16")
+    model = compiled(sparse())
+    assert type(model.optimizer) is keras.optimizers.LossScaleOptimizer
+    assert ks.sparse_optimizer(model) is model.optimizer.inner_optimizer
+    policy("float32")
+    for wrap in (lambda o: o, Wrapper, lambda o: Wrapper(Wrapper(o))):
+        inner = sparse()
+        model = compiled(wrap(inner))
+        assert ks.sparse_optimizer(model) is ks.sparse_optimizer(model.optimizer) is inner
+        fit(model, ks.UpdateMasks())
+        assert_sparse(model, count=48)
+
+
+@pytest.mark.skipif(not hasattr(keras.optimizers, "MultiOptimizer"), reason="Keras has it from 3.15 on")
+def test_the_sparse_optimizer_is_found_in_a_multi_optimizer():
+    inner, adam = sparse(), keras.optimizers.Adam()
+    model = compiled(keras.optimizers.MultiOptimizer(lambda v: inner if "hidden" in v.path else adam))
+    fit(model, ks.UpdateMasks())
+    assert ks.sparse_optimizer(model) is inner
+    assert list(inner.masks) == ["toy/hidden/kernel"]
+    assert inner.total_density() == 0.25
+
+
+def test_a_model_without_a_sparse_optimizer_says_what_to_do():
+    with pytest.raises(ValueError, match=r"compile the model with keras_sparse.SparseMomentum\(.*Received: optimizer=SGD"):
+        ks.sparse_optimizer(compiled(sgd()))
+    model = compiled(sgd())
+    model.generators, model.critics = sparse(name="one"), [sparse(name="other")]
+    with pytest.raises(ValueError, match=r"several SparseMomentum.*'one', 'other'"):
+        ks.sparse_optimizer(model)
+
+
 # --- whose settings
 
 
