@@ -542,10 +542,15 @@ class MaskedOptimizer(OptimizerWrapper):
             ValueError: no masks in the store, and the optimizer has some; masks of another model, or not made of whole blocks.
         """
         loaded = checkpoint.read(store, (*COUNTERS, SEED))
+        waiting = [key for key in list(store.keys()) if key.startswith(OF_H5_FILE)]
+        values = [store[f"{OF_H5_FILE}{i}"] for i in range(len(waiting))]
         if not self.built:
-            values = [key for key in list(store.keys()) if key.startswith(OF_H5_FILE)]
-            self._loaded = loaded or [np.asarray(store[f"{OF_H5_FILE}{i}"]) for i in range(len(values))] or None
+            self._loaded = loaded or values or None
             return  # without masks: dense weights for a run that has not begun; `initial_masks` will look at them
+        if values:
+            self.set_weights(values)
+            self.masks_were_loaded = True
+            return
         if loaded is None:
             raise ValueError(
                 "The checkpoint holds no masks and this is a sparse run. To go on from its weights, load them before the optimizer is built, with "
