@@ -99,7 +99,13 @@ def _without_empty_layers(counts: Counts, pruned: np.ndarray, grown: np.ndarray)
     return grown
 
 
-def to_whole_blocks(wanted: Iterable[int], shapes: Sequence[tuple[int, ...]], block_shape: BlockShape, at_most: Iterable[int] | None = None) -> list[int]:
+def to_whole_blocks(
+    wanted: Iterable[int],
+    shapes: Sequence[tuple[int, ...]],
+    block_shape: BlockShape,
+    at_most: Iterable[int] | None = None,
+    only_up: bool = False,
+) -> list[int]:
     """Weights per layer in whole blocks, whose total is as near to that of ``wanted`` as blocks allow.
 
     Blocks are rounded down, and the rest is given out by the largest remainder over all layers. Each layer has a block.
@@ -109,8 +115,10 @@ def to_whole_blocks(wanted: Iterable[int], shapes: Sequence[tuple[int, ...]], bl
         shapes: kernel shapes.
         block_shape: (in, out) channels of a block, or None: then ``wanted`` is returned.
         at_most: weights per layer, in whole blocks, that must not be exceeded. None: all.
+        only_up: True: no layer gets fewer whole blocks than its ``wanted`` has. Where nothing grows back, a layer that
+            gave a block for the total of now would miss it later.
 
-    >>> to_whole_blocks([20, 20], [(8, 8), (8, 8)], (4, 4))
+    >>> to_whole_blocks([22, 20], [(8, 8), (8, 8)], (4, 4))
     [32, 16]
     """
     if block_shape is None:
@@ -119,28 +127,38 @@ def to_whole_blocks(wanted: Iterable[int], shapes: Sequence[tuple[int, ...]], bl
     most = np.array([np.prod(shape) for shape in shapes] if at_most is None else list(at_most), np.int64) // sizes
     counts = np.array(list(wanted), float)
     blocks = np.clip((counts // sizes).astype(np.int64), 1, most)
-    _come_near(blocks, counts, sizes, most, overshoot=False)
-    _come_near(blocks, counts, sizes, most, overshoot=True)
-    _exchange(blocks, counts, sizes, most)
+    bounds = (blocks.copy() if only_up else np.ones_like(blocks), most)
+    _come_near(blocks, counts, sizes, bounds, overshoot=False)
+    _come_near(blocks, counts, sizes, bounds, overshoot=True)
+    _exchange(blocks, counts, sizes, bounds)
     return [int(n) for n in blocks * sizes]
 
 
-def _come_near(blocks: np.ndarray, wanted: np.ndarray, sizes: np.ndarray, most: np.ndarray, overshoot: bool) -> None:
+Bounds = tuple[np.ndarray, np.ndarray]  # of the blocks per layer: least and most
+
+
+def _come_near(blocks: np.ndarray, wanted: np.ndarray, sizes: np.ndarray, bounds: Bounds, overshoot: bool) -> None:
     """Adds single blocks, or takes them away, while that brings the total nearer; the largest remainder first."""
     while True:
         left = round(wanted.sum()) - int((blocks * sizes).sum())
         step = 1 if left > 0 else -1
         fits = sizes < 2 * abs(left) if overshoot else sizes <= abs(left)
-        fits &= (blocks + step >= 1) & (blocks + step <= most)
-        if not fits.any():
+        if not _step(blocks, wanted, sizes, bounds, step, fits):
             return
+
+
+def _step(blocks: np.ndarray, wanted: np.ndarray, sizes: np.ndarray, bounds: Bounds, step: int, among: np.ndarray) -> bool:
+    """Gives the layer whose remainder is largest a block (or takes one, step -1); False where none has room."""
+    fits = among & (blocks + step >= bounds[0]) & (blocks + step <= bounds[1])
+    if fits.any():
         blocks[np.argmax(np.where(fits, step * (wanted / sizes - blocks), -np.inf))] += step
+    return bool(fits.any())
 
 
 FEW = 8  # so many blocks of one size are exchanged for others, at most
 
 
-def _exchange(blocks: np.ndarray, wanted: np.ndarray, sizes: np.ndarray, most: np.ndarray) -> None:
+def _exchange(blocks: np.ndarray, wanted: np.ndarray, sizes: np.ndarray, bounds: Bounds) -> None:
     """Exchanges a few blocks of one size for some of another where that brings the total nearer."""
     left = round(wanted.sum()) - int((blocks * sizes).sum())
     kinds = np.unique(sizes)[:3]
@@ -149,10 +167,9 @@ def _exchange(blocks: np.ndarray, wanted: np.ndarray, sizes: np.ndarray, most: n
     steps = np.array(list(itertools.product(range(-FEW, FEW + 1), repeat=len(kinds))))
     for i, kind in enumerate(kinds):
         same = sizes == kind
-        steps = steps[(steps[:, i] <= (most - blocks)[same].sum()) & (steps[:, i] >= -(blocks - 1)[same].sum())]
+        more, fewer = (bounds[1] - blocks)[same].sum(), (blocks - bounds[0])[same].sum()
+        steps = steps[(steps[:, i] <= more) & (steps[:, i] >= -fewer)]
     order = np.lexsort((np.abs(steps).sum(1), np.abs(left - steps @ kinds)))  # the nearest, by the fewest exchanges
     for kind, count in zip(kinds, steps[order[0]], strict=True):
         for _ in range(abs(count)):
-            step = int(np.sign(count))
-            fits = (sizes == kind) & (blocks + step >= 1) & (blocks + step <= most)
-            blocks[np.argmax(np.where(fits, step * (wanted / sizes - blocks), -np.inf))] += step
+            _step(blocks, wanted, sizes, bounds, int(np.sign(count)), sizes == kind)

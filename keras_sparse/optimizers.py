@@ -248,7 +248,8 @@ class SparseMomentum(MaskedOptimizer):
         if self.grow is not None and len(active):  # keep where growth has put them
             total = min(int(wanted.sum()), int(active.sum()))
             wanted = densities.largest_remainder(active * (total / active.sum()), total, active)
-        return to_whole_blocks(wanted, [layer.mask.shape for layer in layers], self.block_shape, at_most=active)
+        shapes = [layer.mask.shape for layer in layers]
+        return to_whole_blocks(wanted, shapes, self.block_shape, at_most=active, only_up=self.grow is None)
 
     def _density_at(self, step: int) -> float:
         density = schedules.value_at(self.density, step, *self._training_span(), "density")

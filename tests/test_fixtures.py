@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from helpers import active, assert_sparse, fit
+from helpers import active, assert_same, assert_sparse, fit
 
 import keras_sparse as ks
 
@@ -79,3 +79,17 @@ def test_backups(kind, tmp_path):
     assert history.epoch == [2]
     assert model.optimizer.step() == 12
     assert active(model.optimizer) == 48
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_models_that_were_frozen_in_part(kind):
+    """Of these, version 0.1.0 wrote files that it could not load."""
+    with pytest.warns(UserWarning, match="Skipping variable loading"):  # Keras' own
+        model = keras.models.load_model(OLD / f"{kind}_frozen.keras")
+    with np.load(OLD / f"{kind}.npz") as expected:
+        assert_same(model.get_weights(), [expected[f"weight:{i}"] for i in range(4)])
+        assert_same(list(model.optimizer.masks.values()), [expected["mask:toy/head/kernel"]])
+    before = model.get_weights()[0]
+    fit(model, ks.UpdateMasks(), data=make.data())
+    assert_same(model.get_weights()[:1], [before])
+    assert_sparse(model)
