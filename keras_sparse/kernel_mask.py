@@ -38,7 +38,8 @@ class KernelMask(Saveable):
         self.block_shape = block_shape
         check_divisible(kernel.path, self.shape, block_shape)
         with eager_scope():
-            self.mask = keras.Variable("ones", shape=self.shape, dtype="bool", trainable=False, name="mask")
+            name = f"{kernel.path.replace('/', '_')}_mask"  # one of its own: .h5 files hold variables by name
+            self.mask = keras.Variable("ones", shape=self.shape, dtype="bool", trainable=False, name=name)
         with eager_scope(), host_scope():  # what decides who computes is read on the host: on a GPU each step would wait for it
             self.dense_weight_gradient = keras.Variable("zeros", shape=(), dtype="bool", trainable=False, name="dense_weight_gradient")
             self.mask_density = keras.Variable("ones", shape=(), dtype="float32", trainable=False, name="mask_density")
