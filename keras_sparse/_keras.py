@@ -81,6 +81,11 @@ def to_float32(variable: Any) -> np.ndarray:
     return to_numpy(variable).astype(np.float32, copy=False)
 
 
+def set_path(variable: Any, path: str) -> None:
+    """Gives a variable another path than that of the scope in which it was made."""
+    variable._path = path
+
+
 def has_value(variable: Any) -> bool:
     """False while TensorFlow traces the step in which the variable is made: it gets its value after that."""
     return keras.backend.backend() != "tensorflow" or bool(variable.value.is_initialized())

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_sparse import mask_bits
-from keras_sparse._keras import Saveable, eager_scope, host_scope, is_eager, to_float32, to_numpy
+from keras_sparse._keras import Saveable, eager_scope, host_scope, is_eager, set_path, to_float32, to_numpy
 from keras_sparse.blocks import BlockShape, check_divisible, whole_blocks
 
 
@@ -38,8 +38,8 @@ class KernelMask(Saveable):
         self.block_shape = block_shape
         check_divisible(kernel.path, self.shape, block_shape)
         with eager_scope():
-            name = f"{kernel.path.replace('/', '_')}_mask"  # one of its own: .h5 files hold variables by name
-            self.mask = keras.Variable("ones", shape=self.shape, dtype="bool", trainable=False, name=name)
+            self.mask = keras.Variable("ones", shape=self.shape, dtype="bool", trainable=False, name="mask")
+        set_path(self.mask, f"{kernel.path.rpartition('/')[0]}/mask")  # also outside of the layer's `build`; .h5 files need it
         with eager_scope(), host_scope():  # what decides who computes is read on the host: on a GPU each step would wait for it
             self.dense_weight_gradient = keras.Variable("zeros", shape=(), dtype="bool", trainable=False, name="dense_weight_gradient")
             self.mask_density = keras.Variable("ones", shape=(), dtype="float32", trainable=False, name="mask_density")
