@@ -25,7 +25,7 @@ models = []
 for strategy, copies in ((one_device, 1), (mirrored, {devices})):
     keras.utils.set_random_seed(0)
     with strategy.scope():
-        model = compiled(ks.SparseMomentum(sgd(), 0.1, growth_window=2), network("{kind}"), jit_compile=False)
+        model = compiled(ks.SparseMomentum(sgd(), 0.1, growth_window=2, seed=0), network("{kind}"), jit_compile=False)
     fit(model, ks.UpdateMasks(check_agreement=True), epochs=3, data=toy_data((6, 6, 16)))
     check(model, 646, copies)
     models.append(model)
@@ -62,7 +62,7 @@ def test_fit_on_replicas():
         for strategy, copies in ((mirrored, 2), (one_device, 1)):
             for settings in ({}, {"gradient_momentum": 0.9}, {"grow": "gradient", "redistribute": None}):
                 with strategy.scope():
-                    model = compiled(ks.SparseMomentum(sgd(), 0.25, **settings), jit_compile=False)
+                    model = compiled(ks.SparseMomentum(sgd(), 0.25, seed=0, **settings), jit_compile=False)
                 fit(model, ks.UpdateMasks(), epochs=3)
                 check(model, 48, copies)
                 print(model.optimizer.step())
@@ -92,7 +92,7 @@ def test_a_model_without_input_shape_under_a_strategy():
     run("""
         with mirrored.scope():
             model = keras.Sequential([keras.layers.Dense(16, "tanh"), keras.layers.Dense(4)])
-            model.compile(ks.SparseMomentum(sgd(), 0.25), "mse", jit_compile=False)
+            model.compile(ks.SparseMomentum(sgd(), 0.25, seed=0), "mse", jit_compile=False)
         fit(model, ks.UpdateMasks(), epochs=3)
         check(model, 48, 2)
     """)
@@ -103,7 +103,7 @@ def test_a_loop_of_your_own_on_replicas(policy, network):
     run(f"""
         keras.config.set_dtype_policy("{policy}")
         with mirrored.scope():
-            model = compiled(ks.SparseMomentum(sgd(), 0.25, growth_window=2), {network}, jit_compile=False)
+            model = compiled(ks.SparseMomentum(sgd(), 0.25, growth_window=2, seed=0), {network}, jit_compile=False)
             outer = model.optimizer
             optimizer = ks.compiled.sparse_momentum_of(model)
             optimizer.build(model)

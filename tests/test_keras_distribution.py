@@ -22,7 +22,7 @@ for kind in ("stock", "sparse"):
     for distribution in (None, keras.distribution.DataParallel(devices=devices)):
         keras.distribution.set_distribution(distribution)
         keras.utils.set_random_seed(0)
-        model = compiled(ks.SparseMomentum(sgd(), 0.1, growth_window=2), network(kind))
+        model = compiled(ks.SparseMomentum(sgd(), 0.1, growth_window=2, seed=0), network(kind))
         fit(model, ks.UpdateMasks(check_agreement=True), epochs=3, data=toy_data((6, 6, 16)))
         assert_sparse(model, 646)
         models.append(model)
