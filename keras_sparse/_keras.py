@@ -235,6 +235,16 @@ def running_fit() -> keras.callbacks.CallbackList | None:
     return None
 
 
+def of_the_first_worker(values: np.ndarray) -> np.ndarray:
+    """An int32 array that all workers of a TensorFlow strategy take from the first one; else itself.
+
+    A variable begins everywhere with the value of the first worker.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return values
+    return to_numpy(keras.Variable(values, dtype="int32", trainable=False, name="of_the_first_worker"))
+
+
 def fans(initializer: Any, shape: tuple[int, ...]) -> tuple[int, int]:
     """(fan in, fan out) by which a VarianceScaling initializer scales a weight of this shape."""
     from keras.src.initializers.random_initializers import compute_fans

@@ -16,7 +16,14 @@ import keras
 import numpy as np
 
 from keras_sparse import initial_scale
-from keras_sparse._keras import fans, has_value, layers_of, own_weights, to_float32
+from keras_sparse._keras import (
+    fans,
+    has_value,
+    layers_of,
+    of_the_first_worker,
+    own_weights,
+    to_float32,
+)
 from keras_sparse.initial_scale import Connections, scale_factors
 from keras_sparse.initializer_law import follows_law, is_orthogonal
 from keras_sparse.kernel_axes import TRANSPOSED, owners_of_weights
@@ -43,18 +50,28 @@ def scale_untrained(
         variables: weights, dense or already masked; those without a value yet get one.
         masks: bool arrays of their shapes.
     """
-    owners = owners_of_weights(model)
-    is_fresh = constants_are_untouched(model)
-    for variable, mask in zip(variables, masks, strict=True):
-        layer = owners.get(id(variable))
-        initializer = None if layer is None else initializer_of(layer, variable)
-        if layer is None or not isinstance(initializer, BY_FAN) or is_scale_invariant(layer):
-            continue
-        mode = getattr(initializer, "mode", "fan_in")  # which an orthogonal matrix does not have
-        factors = scale_factors(mask, connections_of(layer, variable), mode)
-        weight = None if (factors == 1).all() else untrained_weight(variable, initializer, mask, is_fresh)
-        if weight is not None:
-            variable.assign(np.asarray(weight * factors * mask, np.float32))
+    owners, is_fresh = owners_of_weights(model), constants_are_untouched(model)
+    factors = [_factors(owners.get(id(v)), v, mask) for v, mask in zip(variables, masks, strict=True)]
+    weights = [
+        None if by is None else untrained_weight(v, initializer_of(owners[id(v)], v), mask, is_fresh)
+        for v, mask, by in zip(variables, masks, factors, strict=True)
+    ]
+    # Workers have the same weights, but each its own seeds: only the first one's draw them again.
+    found = of_the_first_worker(np.array([weight is not None for weight in weights], np.int32))
+    for v, mask, by, own, is_untrained in zip(variables, masks, factors, weights, found.tolist(), strict=True):
+        if is_untrained and by is not None:
+            weight = to_float32(v) if own is None else own
+            v.assign(np.asarray(weight * by * mask, np.float32))
+
+
+def _factors(layer: keras.layers.Layer | None, variable: Any, mask: np.ndarray) -> np.ndarray | None:
+    """By what to multiply a weight if it is untrained; None: by nothing."""
+    initializer = None if layer is None else initializer_of(layer, variable)
+    if layer is None or not isinstance(initializer, BY_FAN) or is_scale_invariant(layer):
+        return None
+    mode = getattr(initializer, "mode", "fan_in")  # which an orthogonal matrix does not have
+    factors = scale_factors(mask, connections_of(layer, variable), mode)
+    return None if (factors == 1).all() else factors
 
 
 def untrained_weight(variable: Any, initializer: Any, mask: np.ndarray, is_fresh: bool) -> np.ndarray | None:

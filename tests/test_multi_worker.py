@@ -194,3 +194,26 @@ def test_a_checkpoint_is_whole_or_that_of_the_epoch_before(tmp_path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         multi_worker.save(Dies(), file)
     assert file.read_text() == "whole"
+
+
+@pytest.mark.slow
+def test_all_workers_scale_their_untrained_weights_alike():
+    """Their weights are those of the first worker, but each worker's initializers have seeds of their own."""
+    program = """
+import hashlib
+import keras
+import tensorflow as tf
+import keras_sparse as ks
+
+with tf.distribute.MultiWorkerMirroredStrategy().scope():
+    body = [keras.layers.Dense(8, use_bias=False), keras.layers.Dense(4, use_bias=False)]
+    model = keras.Sequential([keras.Input((6,)), *body])
+    drawn = abs(body[0].kernel.numpy())
+    ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.5).build(model)
+weight = abs(body[0].kernel.numpy())
+active = weight != 0
+print(hashlib.md5(weight.tobytes()).hexdigest(), bool((weight[active] > drawn[active]).all()))
+"""
+    first, second = run_workers(program, 2)
+    assert first == second
+    assert first.split()[1] == "True"
