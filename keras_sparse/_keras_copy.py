@@ -96,7 +96,12 @@ def wire_graph(pairs: Sequence[tuple[Any, Any]], copies: Copies) -> None:
 
 
 def is_shell_of_attributes(value: Any) -> bool:
-    """Is this an object of Keras that is copied attribute by attribute, whatever ``pickle`` would do with it?"""
+    """Is this an object of Keras, or a tf.Module, that is copied attribute by attribute, whatever ``pickle`` does with it?"""
+    if keras.backend.backend() == "tensorflow":
+        from keras.src.utils.module_utils import tensorflow as tf
+
+        if isinstance(value, tf.Module) and not isinstance(value, tf.Variable):
+            return True
     return isinstance(value, KerasSaveable | Node | keras.KerasTensor | keras.random.SeedGenerator)
 
 
@@ -122,8 +127,8 @@ def copy_of_backend_object(value: Any, copied: Callable[[Any], Any]) -> Any:
         return copy.deepcopy(value)
     if hasattr(value, "python_function") and hasattr(value, "_clone"):  # a tf.function
         return value._clone(copied(value.python_function))
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):  # wrapped, as are tuples and dicts
         return type(value)(list(map(copied, value)))
-    if isinstance(value, dict):
-        return type(value)({copied(key): copied(item) for key, item in value.items()})
+    if isinstance(value, tuple | dict):
+        return type(value)(copied(value.__wrapped__))
     return value

@@ -17,7 +17,7 @@ from typing import Any
 import keras
 
 from keras_sparse import _keras_copy
-from keras_sparse._keras import eager_scope, strategy_scope
+from keras_sparse._keras import eager_scope, layers_of, strategy_scope
 from keras_sparse._keras_copy import HAS_STATE, TRACKED, TRACKER, attributes_to_copy
 from keras_sparse.kernel_mask import plain_class
 from keras_sparse.layers import SparseLayer
@@ -58,6 +58,12 @@ def copy_model(model: keras.Model, class_of: ClassOf = type) -> tuple[keras.Mode
     Raises:
         ValueError: a layer that cannot be copied, by name.
     """
+    for layer in layers_of(model):
+        if isinstance(layer, keras.layers.TFSMLayer):
+            raise ValueError(
+                "A SavedModel in a model cannot be copied: its functions keep the variables they were saved with. Convert the "
+                f"models around it, each by itself, and call them one after the other. Received: TFSMLayer {layer.name!r}"
+            )
     copier = _Copier(class_of)
     with eager_scope(), strategy_scope(model):
         for variable in (*model.weights, *model.variables):
@@ -129,7 +135,7 @@ class _Copier:
             return self._shell(value)
         if type(value) in (*BUILT_IN, *TRACKED):
             return self._container(value)
-        if isinstance(value, tuple):
+        if isinstance(value, tuple) and type(value) is value.__class__:  # TensorFlow wraps tuples so that they only seem to be some
             return self._tuple(value)
         if isinstance(value, types.FunctionType | types.MethodType | functools.partial):
             return self._callable(value)

@@ -81,7 +81,7 @@ class Block(L.Layer):
     def __init__(self, units):
         super().__init__()
         self.first, self.rest = L.Dense(units), [L.Dense(units), (L.Dense(units),)]
-        self.by_name = {"x": L.Dense(units), "more": [L.Dense(units)]}
+        self.by_name = {"x": L.Dense(units), "more": [(L.Dense(units), "named")]}
         self.call_first = lambda x: self.first(x)
         self.partial, self.reference = functools.partial(self.scaled, by=2.0), weakref.ref(self.first)
         self.lock, self.constant = threading.Lock(), np.arange(3.0)
@@ -91,7 +91,7 @@ class Block(L.Layer):
 
     def call(self, x):
         x = self.rest[0](self.call_first(x)) + self.rest[1][0](self.partial(x))
-        return self.by_name["more"][0](self.by_name["x"](x)) + self.reference()(x)
+        return self.by_name["more"][0][0](self.by_name["x"](x)) + self.reference()(x)
 
 
 @kind(ROWS)
@@ -234,7 +234,7 @@ def frozen_in_part():
 
 @kind(ROWS)
 def policies():
-    return sequence_of(L.Dense(6, dtype="mixed_bfloat16"), L.Dense(4), L.Dense(2, dtype="float64"))
+    return sequence_of(L.Dense(6, dtype="mixed_bfloat16"), L.Dense(4), L.Dense(2, dtype="float16"))
 
 
 @kind(ROWS)
