@@ -130,5 +130,5 @@ def copy_of_backend_object(value: Any, copied: Callable[[Any], Any]) -> Any:
     if isinstance(value, list):  # wrapped, as are tuples and dicts
         return type(value)(list(map(copied, value)))
     if isinstance(value, tuple | dict):
-        return type(value)(copied(value.__wrapped__))
+        return type(value)(copied(getattr(value, "__wrapped__")))
     return value

@@ -229,6 +229,18 @@ class _Copier:
             for name in set(vars(new)) - set(MADE_BY_NEW):
                 del vars(new)[name]
         vars(new).update(self._items(attributes))
+        for name, value in _slots(old).items():
+            object.__setattr__(new, name, self.copy(value))
+
+
+def _slots(value: Any) -> dict[str, Any]:
+    """The attributes of an object that are not in its ``__dict__``."""
+    names = [name for base in type(value).__mro__ for name in _as_tuple(vars(base).get("__slots__", ()))]
+    return {name: getattr(value, name) for name in names if name not in ("__dict__", "__weakref__") and hasattr(value, name)}
+
+
+def _as_tuple(names: Any) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def _contents(cell: types.CellType) -> Any:

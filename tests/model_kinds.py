@@ -201,11 +201,13 @@ def augmented():
 
 
 class Incomplete(L.Layer):
-    """Its config lacks an argument; it has a weight, and a variable that is none."""
+    """Its config lacks an argument, which is in a slot; it has a weight, and a variable that is none."""
+
+    __slots__ = ("scale",)
 
     def __init__(self, scale, **kwargs):
         super().__init__(**kwargs)
-        self.scale = scale
+        object.__setattr__(self, "scale", scale)
 
     def build(self, shape):
         self.weight = self.add_weight(shape=(shape[-1],))
