@@ -130,5 +130,6 @@ def copy_of_backend_object(value: Any, copied: Callable[[Any], Any]) -> Any:
     if isinstance(value, list):  # wrapped, as are tuples and dicts
         return type(value)(list(map(copied, value)))
     if isinstance(value, tuple | dict):
-        return type(value)(copied(getattr(value, "__wrapped__")))
+        wrapper: Any = value
+        return type(value)(copied(wrapper.__wrapped__))
     return value

@@ -37,6 +37,8 @@ SHARED = (
     types.ModuleType,
     types.BuiltinFunctionType,
     keras.DTypePolicy,
+    keras.distribution.DeviceMesh,
+    keras.distribution.TensorLayout,
 )
 BUILT_IN = (list, dict, set, collections.OrderedDict, collections.defaultdict)
 BACKENDS = {"tensorflow", "jax", "jaxlib", "numpy", "torch"}
