@@ -48,16 +48,18 @@ def attributes_to_copy(old: Any) -> dict[str, Any]:
         left_out |= MADE_BY_COMPILE
     if isinstance(old, KerasSaveable):
         left_out |= GRAPH if isinstance(old, Function) else GRAPH - {"_nodes"}
-    return {name: value for name, value in vars(old).items() if name not in left_out and (name == "_self_setattr_tracking" or not name.startswith("_self_"))}
+    made_by_tensorflow = {name for name in vars(old) if name.startswith("_self_")}
+    left_out |= made_by_tensorflow - {"_self_setattr_tracking"}
+    return {name: value for name, value in vars(old).items() if name not in left_out}
 
 
 def track_copies(tracker: Tracker) -> None:
-    """Tells the copy of a tracker, which knows values by their ids, what it has stored."""
+    """Tells the copy of a tracker what it has stored: it knows values by their ids."""
     tracker.stored_ids = {name: set(map(id, stored)) for name, (_, stored) in tracker.config.items()}
 
 
 def add_the_rest(old: Any, new: Any, copies: Copies) -> None:
-    """Adds to a copy what is not copied: what a model has before ``compile``, dependencies of checkpoints."""
+    """Adds what is not copied: what a model has before ``compile``, and checkpoint dependencies."""
     if isinstance(old, keras.Model):
         blank = Trainer.__new__(Trainer)
         Trainer.__init__(blank)
@@ -66,13 +68,14 @@ def add_the_rest(old: Any, new: Any, copies: Copies) -> None:
         vars(new)["_distribute_strategy"] = getattr(blank, "_distribute_strategy", None)
     for reference in getattr(old, "_self_unconditional_checkpoint_dependencies", ()):
         child = copies.get(id(reference.ref))
-        if child is not None and not (isinstance(old, keras.Model) and reference.name in MADE_BY_COMPILE):
+        made_anew = isinstance(old, keras.Model) and reference.name in MADE_BY_COMPILE
+        if child is not None and not made_anew:
             with DotNotTrackScope():  # it is in Keras' tracker already, which may be locked
                 new._track_trackable(child, name=reference.name, overwrite=True)
 
 
 def wire_graph(pairs: Sequence[tuple[Any, Any]], copies: Copies) -> None:
-    """Gives copied operations the copies of their nodes; nodes of graphs that were not copied are left out.
+    """Gives copied operations the copies of their nodes, without nodes of graphs that were not copied.
 
     Args:
         pairs: (original, copy) of all objects that were copied.
@@ -84,7 +87,9 @@ def wire_graph(pairs: Sequence[tuple[Any, Any]], copies: Copies) -> None:
                 nodes = [copies[id(node)] for node in vars(old)[name] if id(node) in copies]
                 vars(new)[name] = nodes
     for old, new in pairs:
-        history = getattr(old, "_keras_history", None) if isinstance(old, keras.KerasTensor) else None
+        if not isinstance(old, keras.KerasTensor):
+            continue
+        history = getattr(old, "_keras_history", None)
         if history is not None and history.operation is not None:
             node = copies.get(id(history.operation._inbound_nodes[history.node_index]))
             index = 0 if node is None else new._keras_history.operation._inbound_nodes.index(node)
@@ -92,11 +97,16 @@ def wire_graph(pairs: Sequence[tuple[Any, Any]], copies: Copies) -> None:
     for old, new in pairs:
         if isinstance(old, Function):
             nodes = [node for at_depth in new._nodes_by_depth.values() for node in at_depth]
-            vars(new)["_nodes"] = {make_node_key(node.operation, node.operation._inbound_nodes.index(node)) for node in nodes}
+            vars(new)["_nodes"] = set(map(_key, nodes))
+
+
+def _key(node: Node) -> str:
+    key: str = make_node_key(node.operation, node.operation._inbound_nodes.index(node))
+    return key
 
 
 def is_shell_of_attributes(value: Any) -> bool:
-    """Is this an object of Keras, or a tf.Module, that is copied attribute by attribute, whatever ``pickle`` does with it?"""
+    """Is this an object of Keras, or a tf.Module, whose attributes are copied one by one?"""
     if keras.backend.backend() == "tensorflow":
         from keras.src.utils.module_utils import tensorflow as tf
 

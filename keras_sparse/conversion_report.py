@@ -24,8 +24,11 @@ def report(name: str, conversions: Sequence[Converted], verbose: bool | str) -> 
         verbose: True: a table; ``"auto"``: one line if a kernel stays dense; False: nothing.
     """
     if verbose is True:
-        Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG).print(_table(name, conversions))
-    elif verbose == "auto" and keras.config.is_interactive_logging_enabled() and any(c.why for c in conversions):
+        width = None if sys.stdout.isatty() else WIDTH_OF_A_LOG
+        Console(width=width).print(_table(name, conversions))
+        return
+    is_heard = verbose == "auto" and keras.config.is_interactive_logging_enabled()
+    if is_heard and any(c.why for c in conversions):
         Console(soft_wrap=True).print(_line(conversions), highlight=False, markup=False)
 
 
@@ -46,7 +49,8 @@ def is_sparse(converted: Converted) -> bool:
 def _line(conversions: Sequence[Converted]) -> str:
     sparse = sum(map(is_sparse, conversions))
     dense = sum(c.why is not None for c in conversions)
-    return f"sparsify: {sparse} layers converted, {dense} stay dense: {_reasons(conversions)}. verbose=True lists them."
+    counted = f"sparsify: {sparse} layers converted, {dense} stay dense: {_reasons(conversions)}"
+    return f"{counted}. verbose=True lists them."
 
 
 def _reasons(conversions: Sequence[Converted]) -> str:
@@ -60,6 +64,8 @@ def _table(name: str, conversions: Sequence[Converted]) -> Table:
     for column in ("layer", "was", "is", "why it stays dense"):
         table.add_column(column, overflow="fold")
     for c in conversions:
-        new = "Sparse" + c.layer_type if is_sparse(c) else "FusedBatchNormalization" if c.new_type else c.layer_type
+        new = c.layer_type
+        if c.new_type is not None:
+            new = "Sparse" + new if is_sparse(c) else "FusedBatchNormalization"
         table.add_row(c.path.removeprefix(f"{name}/"), c.layer_type, new, c.why or "")
     return table

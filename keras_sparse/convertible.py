@@ -1,4 +1,4 @@
-"""Which layers ``sparsify`` and ``densify`` replace, by which class, and why it leaves the others as they are."""
+"""Which layers ``sparsify`` and ``densify`` replace, by which class, and why others stay."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,10 @@ from keras_sparse._keras import layers_of, own_variables
 from keras_sparse.layers import SparseConv2D, SparseDense, SparseLayer
 from keras_sparse.normalization import FusedBatchNormalization
 
-SPARSE_TYPES = {keras.layers.Conv2D: SparseConv2D, keras.layers.Dense: SparseDense}
-KERAS_TYPES = {sparse: dense for dense, sparse in SPARSE_TYPES.items()}
+SPARSE_TYPES: dict[type, type] = {keras.layers.Conv2D: SparseConv2D, keras.layers.Dense: SparseDense}
+KERAS_TYPES: dict[type, type] = {sparse: dense for dense, sparse in SPARSE_TYPES.items()}
 NORMALIZATION = keras.layers.BatchNormalization
+KERAS_TYPES[FusedBatchNormalization] = NORMALIZATION
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,16 @@ def sparse_type(layer: keras.layers.Layer) -> type:
     """The class of the layer's copy in a sparsified model."""
     if type(layer) is NORMALIZATION:  # once convolutions are fast, it is what takes the time
         return FusedBatchNormalization
-    return SPARSE_TYPES[type(layer)] if type(layer) in SPARSE_TYPES and why_dense(layer) is None else type(layer)
+    return SPARSE_TYPES.get(type(layer), type(layer)) if why_dense(layer) is None else type(layer)
 
 
 def keras_type(layer: keras.layers.Layer) -> type:
     """The class of the layer's copy in a densified model."""
-    return NORMALIZATION if type(layer) is FusedBatchNormalization else KERAS_TYPES.get(type(layer), type(layer))
+    return KERAS_TYPES.get(type(layer), type(layer))
 
 
 def why_dense(layer: keras.layers.Layer) -> str | None:
-    """Why ``sparsify`` leaves a layer with a kernel dense; None if it does not, or if there is no kernel.
+    """Why ``sparsify`` leaves a layer dense; None if it does not, or if there is no kernel.
 
     >>> why_dense(keras.layers.Conv2D(8, 3, groups=2))
     'groups=2'
@@ -61,17 +62,18 @@ def why_dense(layer: keras.layers.Layer) -> str | None:
 
 
 def conversions(model: keras.Model) -> list[Converted]:
-    """What ``sparsify`` makes of each layer of a model that has weights of its own, in the model's order."""
+    """What ``sparsify`` makes of each layer that has weights of its own, in the model's order."""
     found = []
     for layer in layers_of(model):
         new_type, why = sparse_type(layer), why_dense(layer)
         if new_type is not type(layer) or why is not None:
-            found.append(Converted(layer.path or layer.name, type(layer).__name__, None if why else new_type, why))
+            path, name = layer.path or layer.name, type(layer).__name__
+            found.append(Converted(path, name, None if why else new_type, why))
     return found
 
 
 def _unsupported(layer: keras.layers.Layer) -> str | None:
-    """Which setting of a Conv2D or Dense layer sparse layers do not have, or None."""
+    """The setting of a Conv2D or Dense layer that sparse layers do not have, or None."""
     if getattr(layer, "quantization_mode", None) is not None:
         return f"quantized ({layer.quantization_mode})"
     if getattr(layer, "lora_enabled", False):

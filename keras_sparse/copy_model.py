@@ -1,7 +1,8 @@
-"""A copy of a built model with all its state, none of it shared, whose layers may be of another class.
+"""A copy of a model with all its state, none of it shared; its layers may be of another class.
 
-Layers are not rebuilt from their configs, which do not hold what a layer has learnt (``adapt``), what a user has hung on it,
-or arguments that ``get_config`` forgets. Attributes are copied one by one, and what refers to a layer refers to its copy.
+Layers are not rebuilt from their configs, which do not hold what a layer has learnt (``adapt``),
+what a user has hung on it, or arguments that ``get_config`` forgets. Attributes are copied one by
+one, and what refers to a layer refers to its copy.
 """
 
 import collections
@@ -47,15 +48,16 @@ ClassOf = Callable[[keras.layers.Layer], type]
 
 
 def copy_model(model: keras.Model, class_of: ClassOf = type) -> tuple[keras.Model, dict[int, Any]]:
-    """The copy, not compiled, and {id of an original: its copy} for layers, variables and all else that was copied.
+    """The copy, not compiled, and {id of an original: its copy} for all that was copied.
 
-    Both models are independent: training one leaves the other. Shared are functions, tensors, lookup tables, and what
-    Python cannot copy, such as locks and files. Optimizers in attributes are made anew from their configs. Sparse layers
-    of the copy have no mask yet.
+    Both models are independent: training one leaves the other. Shared are functions, tensors,
+    lookup tables, and what Python cannot copy, such as locks and files. Optimizers in attributes
+    are made anew from their configs. Sparse layers of the copy have no mask yet.
 
     Args:
         model: a Keras model.
-        class_of: the class of a layer's copy: the layer's own, or one with the same variables and attributes.
+        class_of: the class of a layer's copy: the layer's own, or one with the same variables and
+            attributes.
 
     Raises:
         ValueError: a layer that cannot be copied, by name.
@@ -63,8 +65,9 @@ def copy_model(model: keras.Model, class_of: ClassOf = type) -> tuple[keras.Mode
     for layer in layers_of(model):
         if isinstance(layer, keras.layers.TFSMLayer):
             raise ValueError(
-                "A SavedModel in a model cannot be copied: its functions keep the variables they were saved with. Convert the "
-                f"models around it, each by itself, and call them one after the other. Received: TFSMLayer {layer.name!r}"
+                "A SavedModel in a model cannot be copied: its functions keep the variables they were "
+                "saved with. Convert the models around it, each by itself, and call them one after the "
+                f"other. Received: TFSMLayer {layer.name!r}"
             )
     copier = _Copier(class_of)
     with eager_scope(), strategy_scope(model):
@@ -79,13 +82,15 @@ def copy_model(model: keras.Model, class_of: ClassOf = type) -> tuple[keras.Mode
 def _check(model: keras.Model, copied: keras.Model, copies: Mapping[int, Any]) -> None:
     """Raises ValueError unless the copy has all weights, in order, and shares none."""
     expected = [copies[id(variable)] for variable in model.weights]
-    if list(map(id, copied.weights)) != list(map(id, expected)) or set(map(id, expected)) & set(map(id, model.weights)):
+    are_shared = set(map(id, expected)) & set(map(id, model.weights))
+    if list(map(id, copied.weights)) != list(map(id, expected)) or are_shared:
         kept = set(map(id, copied.weights))
         lost = [v.path for v in model.weights if id(copies[id(v)]) not in kept]
         raise ValueError(
-            "A layer of this model cannot be copied with its weights: it holds them in a way of its own. Write "
-            "keras_sparse.layers.SparseConv2D and SparseDense in the model in place of keras.layers.Conv2D and Dense; weight "
-            f"files fit both. Received: {type(model).__name__} {model.name!r}, weights {lost or [v.path for v in model.weights]}"
+            "A layer of this model cannot be copied with its weights: it holds them in a way of its "
+            "own. Write keras_sparse.layers.SparseConv2D and SparseDense in the model in place of "
+            "keras.layers.Conv2D and Dense; weight files fit both. Received: "
+            f"{type(model).__name__} {model.name!r}, weights {lost or [v.path for v in model.weights]}"
         )
 
 
@@ -137,7 +142,8 @@ class _Copier:
             return self._shell(value)
         if type(value) in (*BUILT_IN, *TRACKED):
             return self._container(value)
-        if isinstance(value, tuple) and type(value) is value.__class__:  # TensorFlow wraps tuples so that they only seem to be some
+        # TensorFlow wraps tuples in objects that only seem to be tuples
+        if isinstance(value, tuple) and type(value) is value.__class__:
             return self._tuple(value)
         if isinstance(value, types.FunctionType | types.MethodType | functools.partial):
             return self._callable(value)
@@ -149,9 +155,12 @@ class _Copier:
     def _variable(self, variable: Any) -> Any:
         cls: Any = plain_class(type(variable))
         copied = self._keep(variable, cls.__new__(cls))
-        attributes = {name: value for name, value in attributes_to_copy(variable).items() if name not in ("_value", "kernel_mask")}
+        attributes = attributes_to_copy(variable)
+        for name in ("_value", "kernel_mask"):
+            attributes.pop(name, None)
         vars(copied).update(self._items(attributes))
-        _keras_copy.give_value(copied, keras.ops.copy(variable.value))  # JAX would share the array, and donate it to a step
+        # a copy: JAX would share the array, and a training of one model deletes it
+        _keras_copy.give_value(copied, keras.ops.copy(variable.value))
         self._keep(variable.value, copied.value)
         return copied
 
@@ -168,7 +177,8 @@ class _Copier:
         try:
             shell = cls.__new__(cls)
         except TypeError:  # the user's own __new__, with arguments
-            shell = keras.layers.Layer.__new__(cls) if issubclass(cls, keras.layers.Layer) else object.__new__(cls)
+            is_layer = issubclass(cls, keras.layers.Layer)
+            shell = keras.layers.Layer.__new__(cls) if is_layer else object.__new__(cls)
         self._to_fill.append((value, shell))
         return shell
 
@@ -194,7 +204,8 @@ class _Copier:
         if isinstance(value, types.MethodType):
             return types.MethodType(value.__func__, self.copy(value.__self__))
         if isinstance(value, functools.partial):
-            return functools.partial(self.copy(value.func), *map(self.copy, value.args), **self._items(value.keywords))
+            keywords = self._items(value.keywords)
+            return functools.partial(self.copy(value.func), *map(self.copy, value.args), **keywords)
         return self._function(value) if _holds_state(value) else value
 
     def _function(self, function: types.FunctionType) -> Any:
@@ -237,8 +248,9 @@ class _Copier:
 
 def _slots(value: Any) -> dict[str, Any]:
     """The attributes of an object that are not in its ``__dict__``."""
-    names = [name for base in type(value).__mro__ for name in _as_tuple(vars(base).get("__slots__", ()))]
-    return {name: getattr(value, name) for name in names if name not in ("__dict__", "__weakref__") and hasattr(value, name)}
+    slots = [vars(base).get("__slots__", ()) for base in type(value).__mro__]
+    names = {name for of_base in slots for name in _as_tuple(of_base)} - {"__dict__", "__weakref__"}
+    return {name: getattr(value, name) for name in names if hasattr(value, name)}
 
 
 def _as_tuple(names: Any) -> tuple[str, ...]:
@@ -262,7 +274,11 @@ def _holds_state(value: Any, depth: int = 4) -> bool:
     if isinstance(value, types.MethodType):
         return _holds_state(value.__self__, depth - 1)
     if isinstance(value, types.FunctionType):
-        inner = [*map(_contents, value.__closure__ or ()), *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+        inner = [
+            *map(_contents, value.__closure__ or ()),
+            *(value.__defaults__ or ()),
+            *(value.__kwdefaults__ or {}).values(),
+        ]
         return any(_holds_state(held, depth - 1) for held in inner)
     if isinstance(value, dict):
         return any(_holds_state(held, depth - 1) for held in value.values())

@@ -1,4 +1,4 @@
-"""``sparsify`` and ``densify`` return a new model with sparse layers in place of Keras' own, or the other way round."""
+"""``sparsify`` and ``densify`` return a new model with sparse layers for Keras' own, or back."""
 
 import keras
 import numpy as np
@@ -20,27 +20,31 @@ def sparsify(
     block_shape: BlockShape = None,
     verbose: bool | str = "auto",
 ) -> keras.Model:
-    """A new model with the same weights and state, where Conv2D is SparseConv2D and Dense is SparseDense.
+    """A new model with the same weights and state, of SparseConv2D and SparseDense layers.
 
-    BatchNormalization becomes FusedBatchNormalization. Layers are found wherever Keras finds their weights: in nested
-    models, wrappers, cells, custom layers and subclassed models, in attributes, lists and dicts. The model's class, names,
-    paths, weight files, `trainable`, and everything else that is not a weight stay as they are; functions are shared.
+    Conv2D becomes SparseConv2D, Dense SparseDense, BatchNormalization FusedBatchNormalization.
+    Layers are found wherever Keras finds their weights: in nested models, wrappers, cells, custom
+    layers and subclassed models, in attributes, lists and dicts. The model's class, names, paths,
+    weight files, `trainable`, and everything else that is not a weight stay as they are; functions
+    are shared.
 
-    Dense remain: subclasses of these layers, layers with groups, dilation, channels first, LoRA or quantized weights, and
-    layers of other types. A line says so, and a warning where no layer was converted.
+    Dense remain: subclasses of these layers, layers with groups, dilation, channels first, LoRA or
+    quantized weights, and layers of other types. A line says so, and a warning where no layer was
+    converted.
 
-    Call it before you compile; the new model is not compiled. Masks are those of the SparseMomentum optimizer it was
-    trained with; without one zeros of a kernel are missing weights. A new SparseMomentum draws masks of its own, or goes on
-    with these: ``initial_masks="nonzero"``.
+    Call it before you compile; the new model is not compiled. Masks are those of the SparseMomentum
+    optimizer it was trained with; without one zeros of a kernel are missing weights. A new
+    SparseMomentum draws masks of its own, or goes on with these: ``initial_masks="nonzero"``.
 
     Args:
         model: a Keras model that has its weights: built, or called once. It is not changed.
         implementation: of the sparse layers, see ``keras_sparse.layers.SparseConv2D``.
-        block_shape: of the sparse layers whose channels are whole blocks. None: that of the SparseMomentum optimizer the
-            model was trained with, or of the one that it is compiled with. On GPUs in float16 and bfloat16 only blocks are
+        block_shape: of the sparse layers whose channels are whole blocks. None: that of the
+            SparseMomentum optimizer the model was trained with, or of the one that it is compiled
+            with. On GPUs in float16 and bfloat16 only blocks are
             fast: give it with ``implementation="custom_op"``.
-        verbose: ``"auto"``: prints one line if a layer with a kernel stays dense; True: prints a table of the layers, with
-            reasons; False: prints nothing.
+        verbose: ``"auto"``: prints one line if a layer with a kernel stays dense; True: prints a
+            table of the layers, with reasons; False: prints nothing.
 
     Raises:
         ValueError: a model without weights yet, or a bad argument.
@@ -69,7 +73,7 @@ def sparsify(
 
 
 def densify(model: keras.Model) -> keras.Model:
-    """A new model of Keras' own layers, with kernel * mask for weights: what ``sparsify`` has made, undone. Not compiled.
+    """A new model of Keras' own layers, with kernel * mask for weights. It is not compiled.
 
     It takes the models that ``sparsify`` takes, and models that you built of sparse layers.
 
@@ -107,7 +111,7 @@ def has_layers_to_densify(model: keras.Model) -> bool:
 
 
 def mask_of(kernel: keras.Variable) -> np.ndarray:
-    """The mask of a kernel that no optimizer masks: its sparse layer's, or True where it is not 0 (everywhere, if all is 0)."""
+    """The mask of a kernel that no optimizer masks: its sparse layer's, or its nonzero weights."""
     kernel_mask = kernel_mask_of(kernel)
     return nonzero_mask(kernel) if kernel_mask is None else to_numpy(kernel_mask.mask)
 
@@ -123,7 +127,7 @@ def _check(model: keras.Model) -> None:
 
 
 def _configure(old: keras.layers.Layer, new: keras.layers.Layer, implementation: str, block_shape: BlockShape) -> None:
-    """Makes a sparse layer of a copy that has a Keras layer's attributes, or none of a sparse layer's masks."""
+    """Makes a sparse layer of a copy that has only the attributes of a Keras layer."""
     if isinstance(old, SparseLayer):
         new.configure(old.implementation, old.block_shape)
     elif isinstance(new, SparseLayer):
@@ -134,7 +138,10 @@ def _configure(old: keras.layers.Layer, new: keras.layers.Layer, implementation:
 def _give_masks(model: keras.Model, copies: dict[int, object]) -> None:
     """Gives kernels of sparse copies the masks that the original weights have."""
     optimizer = sparse_momentum_of(model)
-    masks = {} if optimizer is None or not optimizer.built else dict(zip(map(id, optimizer.masked_variables), optimizer.masks.values(), strict=True))
+    masks = {}
+    if optimizer is not None and optimizer.built:
+        ids = map(id, optimizer.masked_variables)
+        masks = dict(zip(ids, optimizer.masks.values(), strict=True))
     for old in model.weights:
         kernel_mask = kernel_mask_of(copies[id(old)])
         if kernel_mask is not None:
@@ -146,6 +153,7 @@ def _give_masks(model: keras.Model, copies: dict[int, object]) -> None:
 def _if_whole(layer: keras.layers.Layer, block_shape: BlockShape) -> BlockShape:
     """The block shape, for a layer whose channels are whole blocks; else None."""
     kernel = getattr(layer, "kernel", None)
-    if kernel is None or block_shape is None or any(n % size for n, size in zip(kernel.shape[-2:], block_shape, strict=True)):
+    if kernel is None or block_shape is None:
         return None
-    return block_shape
+    channels = zip(kernel.shape[-2:], block_shape, strict=True)
+    return None if any(n % size for n, size in channels) else block_shape

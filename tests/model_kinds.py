@@ -34,7 +34,14 @@ def sequence_of(*layers, shape=(8,), name="net"):
 @kind(IMAGES)
 def branches_and_shared_layers():
     image = keras.Input((6, 6, 3))
-    x = L.Conv2D(4, 1, name="stem", kernel_regularizer="l2", kernel_constraint="max_norm", activity_regularizer="l1")(image)
+    x = L.Conv2D(
+        4,
+        1,
+        name="stem",
+        kernel_regularizer="l2",
+        kernel_constraint="max_norm",
+        activity_regularizer="l1",
+    )(image)
     inner = keras.Sequential([keras.Input((6, 6, 4)), L.Conv2D(4, 3), L.BatchNormalization()], name="inner")
     x = L.Flatten()(inner(x) + keras.ops.relu(inner(-x)))
     shared = L.Dense(8, name="shared")
@@ -83,7 +90,10 @@ class Block(L.Layer):
         self.first, self.rest = L.Dense(units), [L.Dense(units), (L.Dense(units),)]
         self.by_name = {"x": L.Dense(units), "more": [(L.Dense(units), "named")]}
         self.call_first = lambda x: self.first(x)
-        self.partial, self.reference = functools.partial(self.scaled, by=2.0), weakref.ref(self.first)
+        self.partial, self.reference = (
+            functools.partial(self.scaled, by=2.0),
+            weakref.ref(self.first),
+        )
         self.lock, self.constant = threading.Lock(), np.arange(3.0)
 
     def scaled(self, x, by):
@@ -106,7 +116,11 @@ class Subclassed(keras.Model):
         super().__init__()
         self.blocks = [Block(8), Block(8)]
         self.backbone, self.drop = sequence_of(L.Dense(8), name="backbone"), L.Dropout(0.5)
-        self.conv, self.norm, self.head = L.Conv2D(4, 3, padding="same"), L.BatchNormalization(), L.Dense(8, use_bias=False)
+        self.conv, self.norm, self.head = (
+            L.Conv2D(4, 3, padding="same"),
+            L.BatchNormalization(),
+            L.Dense(8, use_bias=False),
+        )
         self.plain = type("Plain", (), {})()
         self.plain.layer = self.head
 
@@ -127,7 +141,12 @@ def subclassed():
 
 @kind(VIDEOS)
 def time_distributed():
-    return sequence_of(L.TimeDistributed(L.Conv2D(20, 3)), L.GlobalAveragePooling3D(), L.Dense(2), shape=(3, 6, 6, 3))
+    return sequence_of(
+        L.TimeDistributed(L.Conv2D(20, 3)),
+        L.GlobalAveragePooling3D(),
+        L.Dense(2),
+        shape=(3, 6, 6, 3),
+    )
 
 
 @kind(ROWS)
@@ -186,7 +205,10 @@ def adapted():
 @kind(WORDS)
 def vocabularies():
     inputs = keras.Input((1,), dtype="string")
-    text, words = L.TextVectorization(10, output_sequence_length=4), L.StringLookup(output_mode="multi_hot")
+    text, words = (
+        L.TextVectorization(10, output_sequence_length=4),
+        L.StringLookup(output_mode="multi_hot"),
+    )
     text.adapt(WORDS)
     words.adapt(WORDS)
     numbers = L.IntegerLookup(vocabulary=[3, 4], output_mode="multi_hot")(text(inputs))
@@ -196,7 +218,13 @@ def vocabularies():
 
 @kind(IMAGES)
 def augmented():
-    layers = [L.Rescaling(0.5), L.RandomFlip(seed=1), L.RandomRotation(0.1), L.Conv2D(20, 3), L.GaussianNoise(0.1)]
+    layers = [
+        L.Rescaling(0.5),
+        L.RandomFlip(seed=1),
+        L.RandomRotation(0.1),
+        L.Conv2D(20, 3),
+        L.GaussianNoise(0.1),
+    ]
     return sequence_of(*layers, L.GlobalMaxPooling2D(), L.Dense(2), shape=(6, 6, 3))
 
 
@@ -258,7 +286,10 @@ def part_of_a_model():
 class TwoOptimizers(keras.Model):
     def __init__(self):
         super().__init__()
-        self.one, self.two = sequence_of(L.Dense(8), name="one"), sequence_of(L.Dense(3), name="two")
+        self.one, self.two = (
+            sequence_of(L.Dense(8), name="one"),
+            sequence_of(L.Dense(3), name="two"),
+        )
 
     def compile(self, one, two):
         super().compile()

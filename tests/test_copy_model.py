@@ -12,7 +12,10 @@ import keras_sparse as ks
 from keras_sparse._keras import layers_of
 from keras_sparse.copy_model import copy_model
 
-ON_TENSORFLOW = {"vocabularies", "two_optimizers"}  # strings; on JAX Keras reads learning rates with a warning
+ON_TENSORFLOW = {
+    "vocabularies",
+    "two_optimizers",
+}  # strings; on JAX Keras reads learning rates with a warning
 
 
 def made(name):
@@ -82,7 +85,16 @@ def test_a_change_of_the_copy_leaves_the_original(name):
 
 
 @pytest.mark.backend
-@pytest.mark.parametrize("name", ["branches_and_shared_layers", "subclassed", "time_distributed", "spectral_normalization", "own_cells"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "branches_and_shared_layers",
+        "subclassed",
+        "time_distributed",
+        "spectral_normalization",
+        "own_cells",
+    ],
+)
 def test_weight_files_load_both_ways(name, tmp_path):
     model, inputs = made(name)
     outputs(model, inputs)
@@ -171,7 +183,10 @@ def test_layers_that_other_models_use_too_are_not_copied_with_them():
     keras.Model(inputs, L.Dense(9, name="elsewhere")(middle))
     model = keras.Model(inputs, L.Dense(2, name="here")(middle))
     copied, copies = copy_model(model)
-    assert {layer.name for layer in copies.values() if isinstance(layer, L.Dense)} == {"shared", "here"}
+    assert {layer.name for layer in copies.values() if isinstance(layer, L.Dense)} == {
+        "shared",
+        "here",
+    }
     assert copied.get_layer("shared").output is copied.get_layer("here").input
     assert copied.get_config() == model.get_config()
 
