@@ -39,7 +39,7 @@ NOTE = """Dense time over sparse time: 1 is as fast as dense Keras, 2 twice as f
 
 Masks are uniform. MLP 300 is 784-300-100-10, MLP 2048 2048-2048-2048-10; CNN has 3x3 convolutions of 32, 64, 64 and 128
 channels on 28x28; VGG is six 3x3 convolutions of 64, 128 and 256 channels, ResNet-20 He et al.'s, both on 32x32; MobileNetV2 on 96x96,
-`frozen` with `trainable = False` for all but its head.
+`frozen` with `trainable = False` for all but its head: its convolutions are dense.
 """
 
 
@@ -64,7 +64,7 @@ def planned(model: str, arguments: argparse.Namespace) -> list[tuple[int, str]]:
     return [
         (batch, way)
         for batch in arguments.batches
-        for way in WAYS
+        for way in arguments.ways
         if any(known.get((model, batch, way, density), 0.0) < arguments.again for density in DENSITIES)
     ]
 
@@ -103,8 +103,6 @@ def trained(name: str, density: float | None) -> Any:
         model.compile(optimizer, loss, jit_compile=False)
         optimizer.build(model.trainable_variables)
         return model
-    if "frozen" in name:  # pruned before it was frozen, as a backbone that was trained sparse
-        model = pruned(model, density)
     sparse = ks.sparsify(model)
     optimizer = ks.SparseMomentum(optimizer, density)
     optimizer.updates_are_planned = True
@@ -112,18 +110,6 @@ def trained(name: str, density: float | None) -> Any:
     optimizer.build(sparse)
     optimizer.open_growth_window(False)
     return sparse
-
-
-def pruned(model: Any, density: float) -> Any:
-    """The model with a share of each kernel that a sparse layer could have; the largest weights stay."""
-    import numpy as np
-
-    for layer in model.layers:
-        if type(layer).__name__ == "Conv2D":
-            kernel, *rest = layer.get_weights()
-            kernel[np.abs(kernel) < np.quantile(np.abs(kernel), 1 - density)] = 0
-            layer.set_weights([kernel, *rest])
-    return model
 
 
 def contender(model: Any, batch: int, way: str) -> Callable[[], object]:
@@ -231,6 +217,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     parser.add_argument("--again", type=float, default=0.001, help="measures cells again whose ratio is below this")
     parser.add_argument("--output", type=Path, default=CELLS, help="cells, one a line; the table is written beside it")
     parser.add_argument("--measure", help=argparse.SUPPRESS)

@@ -1,9 +1,9 @@
 """The density up to which a custom op is faster than the stock operation: one table (NumPy only).
 
 A call and each weight cost the same for few output positions as for many, and save less: so the density falls with them.
-Fitted to ``benchmarks/break_even.py`` on an AMD Zen 5 with AVX-512, one thread, 2026-11-25: 20 layers of 2 k to 4 M
-weights, batch 1 to 128, density 0.5 to 0.02, the product alone and with both gradients. The table follows the lower of
-these two, which lie close together.
+Fitted to ``benchmarks/break_even.py`` on an AMD Zen 5 with AVX-512, one thread, 2026-11-25: 20 layers, batch 1 to 128,
+density 0.5 to 0.02, the product alone and with both gradients. These two differ little but for the smallest products,
+whose cost of a call was read off whole models: the formula follows the lower one.
 """
 
 import math
@@ -11,7 +11,8 @@ from typing import Any
 
 BREAK_EVEN_DENSITY = {"convolution": 0.55, "1x1 convolution": 0.45, "matmul": 0.5}  # for very many output positions
 HALF_BREAK_EVEN_POSITIONS = {"convolution": 40, "1x1 convolution": 50, "matmul": 180}  # batch * height * width
-CALL_MULTIPLY_ADDS = 2e6  # of a dense matrix product in the time that a call costs; dense convolutions cost a call as much
+CALL_MULTIPLY_ADDS = 2e6  # of a dense product or 1x1 convolution in the time of a call; larger ones cost a call themselves
+MIN_MULTIPLY_ADDS = 4e6  # with fewer dense ones nothing is gained that the choice itself, in a graph, does not cost
 MIN_CHANNELS = 16  # with fewer input or output channels the stock operation wins at any density
 
 
@@ -35,6 +36,15 @@ def why_too_small(shape: tuple[int, ...]) -> str | None:
     return f"fewer than {MIN_CHANNELS} channels" if min(shape[-2:]) < MIN_CHANNELS else None
 
 
+def fewest_positions(shape: tuple[int, ...]) -> float:
+    """The output positions from which on a kernel of this shape may be worth the custom op.
+
+    >>> fewest_positions((1000, 1000)), fewest_positions((3, 3, 16, 16)) > 1024
+    (4.0, True)
+    """
+    return MIN_MULTIPLY_ADDS / math.prod(shape)
+
+
 def largest_density(shape: tuple[int, ...], positions: Any) -> Any:
     """The density up to which the custom op wins; below 0 where it never does.
 
@@ -49,5 +59,5 @@ def largest_density(shape: tuple[int, ...], positions: Any) -> Any:
     kind = kind_of(shape)
     if isinstance(positions, float) and math.isinf(positions):
         return BREAK_EVEN_DENSITY[kind]
-    free = 0 if kind != "matmul" else max(1, CALL_MULTIPLY_ADDS / math.prod(shape))  # positions that a call costs
+    free = 0 if kind == "convolution" else max(1, CALL_MULTIPLY_ADDS / math.prod(shape))  # positions that a call costs
     return BREAK_EVEN_DENSITY[kind] * (positions - free) / (positions + HALF_BREAK_EVEN_POSITIONS[kind])

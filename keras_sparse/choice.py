@@ -8,9 +8,10 @@ import math
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from keras_sparse.blocks import BlockShape
-from keras_sparse.break_even import largest_density, why_too_small
+from keras_sparse.break_even import fewest_positions, largest_density, why_too_small
 from keras_sparse.gpu import has_gpu, largest_density_on_gpu, why_not_faster
 
 
@@ -63,4 +64,9 @@ def choose(product: Product) -> Choice:
         return Choice(limit, why_not_faster(shape, product.dtype, product.block_shape))
     if (small := why_too_small(shape)) is not None:
         return Choice(0.0, small)
-    return Choice(largest_density(shape, product.positions), positions=product.positions)
+    limit, positions, fewest = largest_density(shape, product.positions), product.positions, fewest_positions(shape)
+    if ops.is_tensor(positions):
+        limit = ops.where(positions >= fewest, limit, 0.0)
+    elif positions < fewest:
+        limit = 0.0
+    return Choice(limit, positions=positions)

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_sparse import ops as sparse_ops
-from keras_sparse._keras import NamedInFiles, host_scope, is_sparse, model_in_train_step, to_numpy
+from keras_sparse._keras import NamedInFiles, eager_scope, host_scope, is_sparse, model_in_train_step, to_numpy
 from keras_sparse._masked_gradient import with_masked_gradient
 from keras_sparse.blocks import BlockShape, check_block_shape
 from keras_sparse.choice import Choice, Product, choose
@@ -98,7 +98,9 @@ class SparseLayer(keras.layers.Layer):
         """
         if self._is_settled():
             return self._why_never()
-        return self._choice(input_shape).why_stock(float(to_numpy(self.kernel_mask.mask_density)))
+        with eager_scope():
+            density = float(to_numpy(self.kernel_mask.mask_density))
+        return self._choice(input_shape).why_stock(density)
 
     def runs_as(self, input_shape: Sequence[int | None] | None = None) -> str:
         """What computes inputs of this shape now: ``"custom op"``, or ``"stock: "`` and the reason.
@@ -162,6 +164,8 @@ class SparseLayer(keras.layers.Layer):
         sizes = [ops.cast(n, "float32") if ops.is_tensor(n) else n for n in ops.shape(inputs)]
         largest = self._choice(sizes).break_even
         if not ops.is_tensor(largest) and largest <= 0:
+            return stock()
+        if not self.trainable and self.why_stock() is not None:  # no optimizer makes the mask sparser
             return stock()
         with host_scope():
             is_worth_it = ops.less_equal(self.kernel_mask.mask_density, largest)  # at run time: no retracing when masks change

@@ -342,11 +342,11 @@ def test_the_graph_runs_what_the_layer_says(implementation):
 def test_why_stock_says_what_is_too_dense_and_what_too_small():
     layer = ks.layers.SparseDense(64)
     layer.build((None, 64))
-    layer.set_mask(np.arange(64 * 64).reshape(64, 64) % 5 == 0)
+    layer.set_mask(np.arange(64 * 64).reshape(64, 64) % 4 == 0)
     assert layer.why_stock((4, 64)) == "4 output positions are too few"
-    assert layer.why_stock((8, 64, 64)) == "density 0.20 is above 0.017 for 512 output positions"
+    assert layer.why_stock((16, 64, 64)) == "density 0.25 is above 0.22 for 1024 output positions"
     assert layer.why_stock((None, 64)) is layer.why_stock() is None
-    assert layer.runs_as((1024, 64)) == "custom op"
+    assert layer.runs_as((4096, 64)) == "custom op"
 
 
 @available
@@ -367,6 +367,18 @@ def test_the_graph_runs_what_the_layer_says_of_a_batch(make, batch_is_known, mon
         ran.append(layer.runs_as((batch, *sizes)))
         assert ran[-1].startswith("stock: ") == is_stock
     assert ran[-1] == "custom op" != ran[0]
+
+
+@available
+def test_a_frozen_dense_layer_runs_the_stock_operation_without_a_choice_in_the_graph():
+    import tensorflow as tf
+
+    layer = ks.layers.SparseConv2D(16, 3)
+    layer.build((None, 5, 5, 64))
+    for trainable, choices in ((True, 1), (False, 0)):
+        layer.trainable = trainable
+        graph = tf.function(lambda x: layer(x), autograph=False).get_concrete_function(tf.TensorSpec((None, 5, 5, 64))).graph
+        assert sum(operation.type in ("If", "StatelessIf") for operation in graph.get_operations()) == choices
 
 
 @available

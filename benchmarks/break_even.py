@@ -1,0 +1,97 @@
+"""Up to which density is a custom op faster than the dense operation?  One layer at a time, batch 1 to 128.
+
+    python benchmarks/break_even.py          # goes on where it was stopped; 30 minutes
+
+`keras_sparse/break_even.py` holds a formula that was fitted to this table. The contenders are those of ``conv_ops.py``: the product
+alone, and with both gradients. The time of an empty `tf.function` is taken off. What is left of a function with one operation
+still holds more of TensorFlow's own time than the operation within a model does, most for products of a few microseconds.
+"""
+
+import argparse
+import json
+import os
+import statistics
+from pathlib import Path
+
+import report
+import turns
+
+COMMAND = "python benchmarks/break_even.py"
+DENSITIES = (0.5, 0.35, 0.2, 0.1, 0.05, 0.02)
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+MOST_POSITIONS = 4096
+LAYERS = (  # size of the kernel, channels in and out, height and width of the inputs (0: a dense layer)
+    (1, 128, 128, 0), (1, 300, 100, 0), (1, 784, 300, 0), (1, 1024, 1024, 0), (1, 2048, 2048, 0),
+    (1, 32, 64, 28), (1, 64, 256, 14), (1, 96, 576, 14), (1, 256, 64, 56), (1, 256, 1024, 7), (1, 320, 1280, 4), (1, 512, 512, 4),
+    (3, 16, 16, 32), (3, 32, 32, 16), (3, 64, 64, 8), (3, 64, 64, 32), (3, 128, 128, 16), (3, 256, 256, 8), (3, 512, 512, 2), (3, 512, 512, 4),
+)  # fmt: skip
+NOTE = "Dense time over sparse time by density; CPU time of one thread, medians of 7 turns, less that of an empty function.\n"
+
+
+def main() -> None:
+    """Measures what is missing and writes the table."""
+    arguments = _arguments()
+    turns.limit_threads(1)
+    known = read(arguments.cells)
+    for batch in BATCHES:
+        for size, channels_in, channels_out, pixels in LAYERS:
+            for forward_only in (True, False):
+                key = (size, channels_in, channels_out, pixels, batch, forward_only)
+                if batch * max(1, pixels) ** 2 <= MOST_POSITIONS and key not in known:
+                    with arguments.cells.open("a") as file:
+                        file.write(json.dumps({"key": key, **microseconds(*key)}) + "\n")
+    report.write(arguments.output, report.header("Break-even densities", COMMAND) + NOTE + tables(read(arguments.cells)))
+
+
+def microseconds(size: int, channels_in: int, channels_out: int, pixels: int, batch: int, forward_only: bool) -> dict[str, float]:
+    """Of an empty function, the dense operation, and the sparse one at each density."""
+    import tensorflow as tf
+    from op_contenders import Layer, Operands, dense, random_mask, sparse
+
+    layer = Layer(size, channels_in, channels_out, pixels, batch)
+    operands, constant = Operands(layer), tf.constant(1.0)
+    empty = tf.function(lambda value: value, autograph=False)
+    contenders = {"null": lambda: empty(constant), "dense": dense(operands, forward_only, jit_compile=False)}
+    contenders |= {str(density): sparse(operands, random_mask(layer, density), forward_only) for density in DENSITIES}
+    for contender in contenders.values():
+        contender()
+    seconds = turns.take_turns(contenders, 7, turns.clock_for(1))
+    return {name: 1e6 * statistics.median(values) for name, values in seconds.items()}
+
+
+def read(cells: Path) -> dict[tuple[object, ...], dict[str, float]]:
+    """All cells measured so far."""
+    lines = [json.loads(line) for line in cells.read_text().splitlines()] if cells.exists() else []
+    return {tuple(line["key"]): line for line in lines}
+
+
+def tables(known: dict[tuple[object, ...], dict[str, float]]) -> str:
+    """One for the product alone, one with both gradients."""
+    text, columns = "", ("layer", "batch", "dense us", *map(str, DENSITIES))
+    empty = statistics.median(cell["null"] for cell in known.values())  # of one cell alone it is too noisy
+    for forward_only, title in ((True, "Product"), (False, "Product and gradients")):
+        rows = []
+        for layer in LAYERS:
+            for batch in BATCHES:
+                if cell := known.get((*layer, batch, forward_only)):
+                    dense, *sparse = (max(1.0, cell[name] - empty) for name in ("dense", *map(str, DENSITIES)))
+                    rows.append((_name(layer), batch, round(dense), *(f"{dense / one:.2f}" for one in sparse)))
+        text += f"\n## {title}\n\n{report.table(columns, rows)}"
+    return text
+
+
+def _name(layer: tuple[int, int, int, int]) -> str:
+    size, channels_in, channels_out, pixels = layer
+    return f"{size}x{size} {channels_in} > {channels_out}, {pixels}x{pixels}" if pixels else f"dense {channels_in} > {channels_out}"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cells", type=Path, default=report.RESULTS / "break_even.jsonl", help="cells, one a line")
+    parser.add_argument("--output", type=Path, default=report.RESULTS / "break_even.md")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    main()
