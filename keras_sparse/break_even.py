@@ -11,7 +11,7 @@ from typing import Any
 
 BREAK_EVEN_DENSITY = {"convolution": 0.55, "1x1 convolution": 0.45, "matmul": 0.5}  # for very many output positions
 HALF_BREAK_EVEN_POSITIONS = {"convolution": 40, "1x1 convolution": 50, "matmul": 180}  # batch * height * width
-CALL_MULTIPLY_ADDS = 2e6  # of a dense product or 1x1 convolution in the time of a call; larger ones cost a call themselves
+CALL_MULTIPLY_ADDS = 2e6  # dense ones in the time that a call costs
 MIN_MULTIPLY_ADDS = 4e6  # with fewer dense ones nothing is gained that the choice itself, in a graph, does not cost
 MIN_CHANNELS = 16  # with fewer input or output channels the stock operation wins at any density
 
@@ -53,11 +53,11 @@ def largest_density(shape: tuple[int, ...], positions: Any) -> Any:
         positions: outputs of one channel in a batch: batch * height * width, or the rows of a matrix; a number, a
             float tensor, or infinity.
 
-    >>> round(largest_density((3, 3, 64, 64), 64), 3), round(largest_density((1024, 1024), 128), 3)
-    (0.338, 0.205)
+    >>> round(largest_density((3, 3, 64, 64), 256), 3), round(largest_density((1024, 1024), 128), 3)
+    (0.375, 0.205)
     """
     kind = kind_of(shape)
     if isinstance(positions, float) and math.isinf(positions):
         return BREAK_EVEN_DENSITY[kind]
-    free = 0 if kind == "convolution" else max(1, CALL_MULTIPLY_ADDS / math.prod(shape))  # positions that a call costs
+    free = max(1, CALL_MULTIPLY_ADDS / math.prod(shape))  # positions that a call costs
     return BREAK_EVEN_DENSITY[kind] * (positions - free) / (positions + HALF_BREAK_EVEN_POSITIONS[kind])
