@@ -3,7 +3,7 @@
     python benchmarks/resume.py --output benchmarks/results/resume.md
 
 Processes train a small network with BackupAndRestore. Each is killed, most of them while they
-write a backup, and another one resumes in the same folder, up to twelve times in a row.
+write a backup, and another one resumes in the same folder, up to eight times in a row.
 """
 
 import argparse
@@ -20,15 +20,16 @@ from pathlib import Path
 from typing import Any
 
 os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # it makes a process start twice as slowly
 
 import numpy as np
 import report
 from interrupted_training import BATCHES, Kill, Setting, train
 
 COMMAND = "python benchmarks/resume.py --output benchmarks/results/resume.md"
-IN_A_ROW = 12  # kills of one training
+IN_A_ROW = 8  # kills of one training
 LINES = 90  # that back up, over one backup or two
-NOTE = """A training of six epochs of two steps is killed up to twelve times, and resumed each time by a new
+NOTE = """A training of six epochs of two steps is killed up to eight times, and resumed each time by a new
 process. Two in five kills come before a random line of the callback's code while it writes a
 backup (SIGKILL), two in five at a random moment of the writing, and one in five at a random moment
 of `fit` (SIGALRM, which also ends a process at once). States are compared bit for bit: weights,
@@ -103,7 +104,7 @@ def journal(path: Path | None) -> dict[str, dict[str, int]]:
 
 
 def train_and_kill(setting: Setting, folder: Path, undisturbed: Path, rng: random.Random) -> dict[str, int]:
-    """One training, killed up to twelve times in a row; counts what was found."""
+    """One training, killed up to eight times in a row; counts what was found."""
     found: collections.Counter[str] = collections.Counter()
 
     def check(name: str, holds: bool) -> None:
