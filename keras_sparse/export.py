@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_sparse._keras import check_keras_3
+from keras_sparse._keras import check_keras_3, write_saved_model
 from keras_sparse.sparsify import densify, has_layers_to_densify
 
 
@@ -39,4 +39,7 @@ def export(
     """
     check_keras_3(model, "model")
     exported = densify(model) if has_layers_to_densify(model) else model
-    exported.export(str(path), format=format, **settings)
+    if format == "tf_saved_model" and keras.backend.backend() == "tensorflow":
+        write_saved_model(exported, str(path), **settings)
+    else:
+        exported.export(str(path), format=format, **settings)

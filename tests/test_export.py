@@ -50,6 +50,16 @@ def test_a_saved_model_predicts_the_same(trained, served):
     np.testing.assert_allclose(served.serve(x).numpy(), trained.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
 
 
+def test_a_saved_model_is_loaded_and_called_in_one_expression(trained, tmp_path):
+    import tensorflow as tf
+
+    x, _ = toy_data()
+    ks.export(trained, tmp_path / "served", verbose=False)
+    outputs = tf.saved_model.load(str(tmp_path / "served")).serve(np.array(x))
+    wanted = trained.predict(x, verbose=0)
+    np.testing.assert_allclose(outputs, wanted, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.backend
 def test_a_keras_file_predicts_the_same(trained, tmp_path):
     trained.save(tmp_path / "model.keras")
