@@ -15,8 +15,8 @@ from keras_sparse.compiled import (
     put_sparse_momentum,
     sparse_momenta_of,
 )
+from keras_sparse.first_masks import RANDOM_OVER_TRAINED
 from keras_sparse.mask_training import MaskTraining
-from keras_sparse.masked_optimizer import RANDOM_OVER_TRAINED
 from keras_sparse.optimizers import SparseMomentum, check_positive
 from keras_sparse.settings import AllSettings, check_names
 from keras_sparse.update_watch import NO_STEP, has_own_train_step
