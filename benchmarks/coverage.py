@@ -37,9 +37,9 @@ NETWORKS = (
     "VGG16",
     "Xception",
 )
-SIDE, BATCH, DENSITY, IMAGES, EPOCHS = 96, 32, 0.1, 512, 2
+SIDE, BATCH, DENSITY, IMAGES, EPOCHS, EVERY = 96, 32, 0.1, 256, 2, 4
 NOTE = f"""Images of {SIDE}x{SIDE}, batch {BATCH}, density {DENSITY:g}, SGD with momentum 0.9, {IMAGES} images, {EPOCHS} epochs with a mask
-update every 8 steps. `on the op`: the share of the multiply-adds of all masked kernels that the custom op runs at this
+update every {EVERY} steps. `on the op`: the share of the multiply-adds of all masked kernels that the custom op runs at this
 batch, with the uniform densities of the beginning and with those after the training; `all`: that share of the whole
 network's, kernels without a mask included. `closed` and `open`: seconds of the dense network's training step over
 seconds of the sparse one's, with the growth window closed and open; two threads, wall time, medians over turns.
@@ -85,7 +85,7 @@ def measure(name: str, count: int) -> dict[str, Any]:
     before = on_the_op(sparse)
     optimizer = ks.sparse_optimizer(sparse)
     timed = _timed(steps, optimizer, count)
-    callbacks = [ks.UpdateMasks(every=8)]
+    callbacks = [ks.UpdateMasks(every=EVERY)]
     sparse.fit(images, labels, batch_size=BATCH, epochs=EPOCHS, verbose=0, callbacks=callbacks)
     return {
         "network": name,
