@@ -109,9 +109,12 @@ def put_sparse_momentum(model: keras.Model, settings: Mapping[str, Any]) -> Spar
             wrapped = SparseMomentum(outer, **settings)
             replace_optimizer(model, wrapped)
             return wrapped
-        outer.inner_optimizer = SparseMomentum(outer.inner_optimizer, **settings)
+        wrapped = SparseMomentum(outer.inner_optimizer, **settings)
+        outer.inner_optimizer = wrapped
         replace_optimizer(model, outer)
-        return outer.inner_optimizer
+        if outer.built:  # it has built its inner optimizer, and does so only once
+            wrapped.build(model)
+        return wrapped
 
 
 def check_settings(optimizer: SparseMomentum, settings: Mapping[str, Any]) -> None:

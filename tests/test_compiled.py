@@ -95,6 +95,15 @@ def test_callback_alone_under_loss_scaling(policy):
     assert_sparse(model, count=48)
 
 
+@backend
+def test_callback_alone_under_loss_scaling_makes_a_trained_model_sparse(policy):
+    policy("mixed_float16")
+    model = compiled(sgd())
+    fit(model)
+    fit(model, ks.UpdateMasks(density=0.25, initial_masks="magnitude"))
+    assert_sparse(model, count=48)
+
+
 def test_callback_alone_saves_and_loads(tmp_path):
     model = compiled(sgd())
     fit(model, ks.UpdateMasks(density=0.25))
