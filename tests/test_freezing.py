@@ -210,7 +210,8 @@ def test_a_layer_in_dense_loses_its_mask():
     compiled(sparse(dense="hidden", initial_masks="nonzero", density=0.5), model)
     fit(model, ks.UpdateMasks())
     assert array(model.get_layer("hidden").mask).all()
-    assert np.count_nonzero(array(model.get_layer("hidden").kernel)) > 100
+    trains = np.count_nonzero(array(model.get_layer("hidden").kernel))
+    assert trains > 64  # all of 128 but those of units that no active weight of the head reads
     assert list(model.optimizer.masks) == [HEAD]
 
 

@@ -152,7 +152,8 @@ def test_what_runs_at_a_batch_is_what_the_layer_says():
     conv = model.get_layer("conv")
     for batch in (1, 8, 128):
         assert runs_as(model, batch=batch)[0] == conv.runs_as((batch, 8, 8, 16))
-    assert runs_as(model, batch=8)[1] == "stock: fewer than 16 channels"
+    why = "fewer than 16 channels" if ks.ops.available() else "the compiled ops are not available"
+    assert runs_as(model, batch=8)[1].startswith(f"stock: {why}")
 
 
 def test_what_runs_at_any_batch_is_said_with_its_condition():
