@@ -1,0 +1,120 @@
+"""Compares contenders by their fronts of test error against seconds: a table and a plot."""
+
+import itertools
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import report
+
+Point = tuple[float, float]  # mean seconds, mean test error in %
+Group = tuple[str, int, int]  # network, training images, threads
+
+NOTE = """Each point is a complete training. Speed-up: seconds of the dense float32 training over the seconds at
+which the contender's front reaches the same test error. Error at equal time: the contender's front at the
+seconds of the dense training. Both interpolate between measured points, linearly in the logarithm of the
+seconds; `-` lies outside of what was measured.
+"""
+
+
+def sections(known: Sequence[dict[str, Any]]) -> str:
+    """The tables of each network, number of images and number of threads."""
+    text = NOTE
+    for group in sorted({group_of(record) for record in known}):
+        records = [record for record in known if group_of(record) == group]
+        network, images, threads = group
+        text += f"\n## {network}, {images:,} images, threads: {threads}\n\n"
+        text += report.table(("contender", "epochs", "test error %", "seeds", "seconds"), _points(records))
+        if any(record["contender"] == "dense" for record in records):
+            text += f"\n{report.table(*_comparison(records))}"
+    return text
+
+
+def group_of(record: dict[str, Any]) -> Group:
+    """Only runs of one group are compared."""
+    return record["network"], record["images"], record["threads"]
+
+
+def front(records: Sequence[dict[str, Any]], contender: str) -> list[Point]:
+    """Mean seconds and mean error for each number of epochs, the quickest first."""
+    epochs = sorted({record["epochs"] for record in records if record["contender"] == contender})
+    points = []
+    for n in epochs:
+        runs = [r for r in records if r["contender"] == contender and r["epochs"] == n]
+        means = [statistics.mean(run[key] for run in runs) for key in ("seconds", "test_error")]
+        points.append((means[0], means[1]))
+    return sorted(points)
+
+
+def seconds_to(points: Sequence[Point], error: float) -> float | None:
+    """Seconds at which a front first reaches this error; None outside of its points.
+
+    >>> round(seconds_to([(100.0, 30.0), (400.0, 20.0)], 25.0), 6)
+    200.0
+    >>> seconds_to([(100.0, 30.0), (400.0, 20.0)], 19.0) is None
+    True
+    """
+    for (t0, e0), (t1, e1) in itertools.pairwise(points):
+        if e0 >= error >= e1 and e0 > e1:
+            return math.exp(math.log(t0) + (e0 - error) / (e0 - e1) * math.log(t1 / t0))
+    return None
+
+
+def error_at(points: Sequence[Point], seconds: float) -> float | None:
+    """The error of a front after this time; None outside of its points.
+
+    >>> error_at([(100.0, 30.0), (400.0, 20.0)], 200.0)
+    25.0
+    """
+    for (t0, e0), (t1, e1) in itertools.pairwise(points):
+        if t0 <= seconds <= t1:
+            return e0 + (e1 - e0) * math.log(seconds / t0) / math.log(t1 / t0)
+    return None
+
+
+def _points(records: Sequence[dict[str, Any]]) -> list[tuple[object, ...]]:
+    keys = dict.fromkeys((record["contender"], record["epochs"]) for record in records)
+    rows: list[tuple[object, ...]] = []
+    for contender, epochs in sorted(keys):
+        runs = [r for r in records if (r["contender"], r["epochs"]) == (contender, epochs)]
+        error = report.mean_and_error([run["test_error"] for run in runs])
+        seconds = report.mean_and_error([run["seconds"] for run in runs], 0)
+        rows.append((contender, epochs, error, len(runs), seconds))
+    return rows
+
+
+def _comparison(records: Sequence[dict[str, Any]]) -> tuple[list[str], list[tuple[object, ...]]]:
+    dense = front(records, "dense")
+    columns = ["contender", *(f"speed-up at {error:.1f} %" for _, error in dense)]
+    columns += [f"error at {seconds:.0f} s" for seconds, _ in dense]
+    rows: list[tuple[object, ...]] = []
+    for contender in sorted({record["contender"] for record in records}):
+        points = front(records, contender)
+        reached = [seconds_to(points, error) for _, error in dense]
+        cells = ["-" if s is None else f"{t / s:.2f}" for s, (t, _) in zip(reached, dense, strict=True)]
+        errors = [error_at(points, seconds) for seconds, _ in dense]
+        rows.append((contender, *cells, *("-" if e is None else f"{e:.2f}" for e in errors)))
+    return columns, rows
+
+
+def plot(known: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draws the fronts of the largest group."""
+    from matplotlib.figure import Figure
+
+    groups = [group_of(record) for record in known]
+    group = max(set(groups), key=groups.count)
+    records = [record for record in known if group_of(record) == group]
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for contender in sorted({record["contender"] for record in records}):
+        points = front(records, contender)
+        style = "--" if contender.startswith("dense") else "-"
+        axes.plot(*zip(*points, strict=True), style, marker="o", markersize=4, label=contender)
+    axes.set_xscale("log")
+    axes.set(xlabel="seconds, evaluation and data included", ylabel="test error %")
+    axes.set_title(f"{group[0]} on {group[1]:,} images of CIFAR-10, threads: {group[2]}", fontsize="medium")
+    axes.grid(True, which="both", alpha=0.3)
+    axes.legend(frameon=False, fontsize="small")
+    figure.savefig(path, dpi=150)

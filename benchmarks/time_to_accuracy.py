@@ -1,0 +1,195 @@
+"""Measures test error against training time on CIFAR-10, for dense and sparse trainings.
+
+    python benchmarks/time_to_accuracy.py --data cifar10.npz               # every contender, seed 0
+    python benchmarks/time_to_accuracy.py --data cifar10.npz --seeds 3 --contenders dense sparse-10
+
+Each run is a complete training: its learning rate falls to 0 over its own number of epochs. Its time
+counts everything from the first batch to the end of the evaluation, data and tracing included. A run
+that is in the records is not repeated, so a benchmark that was stopped goes on where it was.
+"""
+
+import argparse
+import concurrent.futures
+import dataclasses
+import json
+import multiprocessing
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import report
+import time_front
+
+COMMAND = "python benchmarks/time_to_accuracy.py --data cifar10.npz"
+BATCH, LEARNING_RATE = 128, 0.1
+NETWORKS = ("conv8", "wrn-16-4", "vgg16-d")
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """How a network is trained; a dense one has density 1."""
+
+    density: float = 1.0
+    method: str = "SparseMomentum"
+    window: int | None = None  # steps with dense weight gradients before an update
+    fused_normalization: bool = False
+    policy: str = "float32"
+    epochs: tuple[int, ...] = (5, 10, 20)
+
+
+DENSE_EPOCHS = (3, 5, 10)
+CONTENDERS = {
+    "dense": Contender(epochs=DENSE_EPOCHS),
+    "dense-fused": Contender(fused_normalization=True, epochs=DENSE_EPOCHS),
+    "dense-bfloat16": Contender(policy="mixed_bfloat16", epochs=DENSE_EPOCHS),
+    "sparse-20": Contender(density=0.2, window=10),
+    "sparse-10": Contender(density=0.1, window=10),
+    "sparse-5": Contender(density=0.05, window=10),
+    "rigl-10": Contender(density=0.1, method="RigL"),
+    "static-10": Contender(density=0.1, method="StaticSparsity"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training."""
+
+    network: str
+    contender: str
+    epochs: int
+    seed: int
+    images: int
+    threads: int
+
+
+def main() -> None:
+    """Makes the runs that are missing, then prints and writes the tables and the plot."""
+    arguments = _arguments()
+    records = arguments.output.with_suffix(".jsonl")
+    missing = [run for run in planned(arguments) if not _has(read(records), run)]
+    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+    options: Any = {"mp_context": context, "max_tasks_per_child": 1}
+    with concurrent.futures.ProcessPoolExecutor(arguments.workers, **options) as pool:
+        futures = [pool.submit(train, run, arguments.data) for run in missing]
+        for future in concurrent.futures.as_completed(futures):
+            result = {**future.result(), "measured": report.circumstances()}
+            with records.open("a") as file:
+                file.write(json.dumps(result) + "\n")
+            shown = ("contender", "epochs", "seed", "test_error", "seconds")
+            print({key: result[key] for key in shown}, flush=True)
+    known = read(records)
+    text = report.header("Test error against training time", COMMAND, known[-1]["measured"])
+    text += time_front.sections(known)
+    print(text)
+    report.write(arguments.output, text)
+    time_front.plot(known, arguments.output.with_suffix(".png"))
+
+
+def planned(arguments: argparse.Namespace) -> list[Run]:
+    """All runs, seed by seed and the short ones first, so that a part of them is of use."""
+    chosen = {name: CONTENDERS[name] for name in arguments.contenders}
+    longest = max(len(contender.epochs) for contender in chosen.values())
+    common = (arguments.images, arguments.threads)
+    return [
+        Run(arguments.network, name, contender.epochs[i], seed, *common)
+        for seed in range(arguments.seeds)
+        for i in range(longest)
+        for name, contender in chosen.items()
+        if i < len(contender.epochs)
+    ]
+
+
+def train(run: Run, data: Path) -> dict[str, Any]:
+    """Trains and evaluates; the run's settings with its error in % and its seconds."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import keras
+    import turns
+
+    from examples.cifar10 import Batches
+    from examples.data import load_cifar10
+
+    turns.limit_threads(run.threads)
+    keras.utils.set_random_seed(run.seed)
+    keras.config.set_dtype_policy(CONTENDERS[run.contender].policy)
+    images = load_cifar10(data)
+    begin = time.perf_counter()
+    batches = Batches(images.x_train[: run.images], images.y_train[: run.images], BATCH, run.seed)
+    model, callbacks = compiled(run, run.epochs * len(batches))
+    model.fit(batches, epochs=run.epochs, verbose=0, callbacks=callbacks)
+    accuracy = model.evaluate(images.x_test, images.y_test, 500, verbose=0)[1]
+    seconds = time.perf_counter() - begin
+    error = round(100 * (1 - float(accuracy)), 3)
+    density = model.optimizer.total_density() if callbacks else 1.0
+    figures = {"test_error": error, "seconds": round(seconds, 1), "density": density}
+    return {**dataclasses.asdict(run), **figures}
+
+
+def compiled(run: Run, steps: int) -> tuple[Any, list[Any]]:
+    """The network, ready to train for this number of steps, and its callbacks."""
+    import keras
+
+    import keras_sparse as ks
+
+    contender = CONTENDERS[run.contender]
+    model = _network(run.network)
+    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
+    optimizer: Any = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
+    callbacks = []
+    if contender.density < 1:
+        model = ks.sparsify(model)
+        window = {} if contender.window is None else {"growth_window": contender.window}
+        method = getattr(ks, contender.method)
+        optimizer = method(optimizer, contender.density, seed=run.seed, **window)
+        callbacks = [ks.UpdateMasks(every="epoch")]
+    elif contender.fused_normalization:
+        model = keras.models.clone_model(model, clone_function=_with_fused_normalization)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
+    return model, callbacks
+
+
+def _network(name: str) -> Any:
+    from block_accuracy import cifar_model
+
+    from examples.models import vgg16_d, wide_resnet
+
+    return {"conv8": cifar_model, "wrn-16-4": lambda: wide_resnet(16, 4), "vgg16-d": vgg16_d}[name]()
+
+
+def _with_fused_normalization(layer: Any) -> Any:
+    import keras
+
+    import keras_sparse as ks
+
+    is_norm = type(layer) is keras.layers.BatchNormalization
+    kind = ks.layers.FusedBatchNormalization if is_norm else type(layer)
+    return kind.from_config(layer.get_config())
+
+
+def read(records: Path) -> list[dict[str, Any]]:
+    """The runs that have been made."""
+    return [json.loads(line) for line in records.read_text().splitlines()] if records.exists() else []
+
+
+def _has(known: list[dict[str, Any]], run: Run) -> bool:
+    wanted = dataclasses.asdict(run)
+    return any(all(record[key] == value for key, value in wanted.items()) for record in known)
+
+
+def _arguments() -> argparse.Namespace:
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument("--data", type=Path, required=True, help="CIFAR-10, .npz or the tar.gz")
+    parser.add_argument("--network", choices=NETWORKS, default=NETWORKS[0])
+    parser.add_argument("--contenders", choices=CONTENDERS, nargs="+", default=list(CONTENDERS))
+    parser.add_argument("--images", type=int, default=50_000, help="training images")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="of one training")
+    parser.add_argument("--workers", type=int, default=2, help="trainings at the same time")
+    parser.add_argument("--output", type=Path, default=report.RESULTS / "time_to_accuracy.md")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
