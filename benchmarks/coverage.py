@@ -61,7 +61,8 @@ def main() -> None:
                 file.write(json.dumps(known[name]) + "\n")
     rows = [known[name] for name in NETWORKS if name in known]
     text = report.header("Coverage of keras.applications", COMMAND, rows[-1]["measured"])
-    text += f"{NOTE}\n{results_table(rows)}"
+    remark = f"{arguments.remark}\n" if arguments.remark else ""
+    text += f"{NOTE}{remark}\n{results_table(rows)}"
     print(text)
     report.write(arguments.output, text)
 
@@ -208,6 +209,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("--networks", choices=NETWORKS, nargs="+", default=NETWORKS)
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--remark", default="", help="a sentence on the circumstances, for the reader")
     parser.add_argument("--output", type=Path, default=report.RESULTS / "coverage.md")
     return parser.parse_args()
 
