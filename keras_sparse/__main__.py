@@ -1,4 +1,4 @@
-"""What can be run from a command line?  ``python -m keras_sparse tpu-check module:function``."""
+"""The command line: ``python -m keras_sparse tpu-check module:function``."""
 
 import argparse
 import os

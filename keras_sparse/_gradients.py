@@ -1,4 +1,4 @@
-"""What are the gradients of the compiled ops?  Products of the same kind, so they can be differentiated again and again."""
+"""Gradients of the compiled ops are products of the same kind: they have gradients of any order."""
 
 import functools
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What do Keras and its backends not offer publicly?  The one place for it, beside ``momentum.py``."""
+"""Private names of Keras and its backends: the one place for them, beside ``momentum.py``."""
 
 import contextlib
 import sys

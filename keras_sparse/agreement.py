@@ -1,4 +1,4 @@
-"""Are the masks the same wherever they are: on all replicas, on all workers, in the layers and in the optimizer?"""
+"""Checks that masks are the same on all replicas and workers, in the layers and the optimizer."""
 
 import dataclasses
 import functools

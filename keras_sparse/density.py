@@ -1,4 +1,4 @@
-"""How many weights of each layer are active?  Shapes and one density in, integers out (NumPy only).
+"""Active weights of each layer: shapes and one density in, integers out (NumPy only).
 
 Every distribution returns exact integer counts: they add up to ``round(density * all weights)``, none exceeds the size
 of its layer and none is 0 (unless there are fewer active weights than layers, which raises).

@@ -1,4 +1,4 @@
-"""How does a step of SGD with momentum run as one operation?  Keras makes seven of it, each of which reads all weights.
+"""A step of SGD with momentum as one operation; Keras' seven read all weights each.
 
 A weight with a mask has an operation of its own, which masks it in the same pass.
 """

@@ -1,4 +1,4 @@
-"""What do the compiled ops run on a GPU, and where have they been measured to be faster than dense operations?"""
+"""What the compiled ops run on a GPU, and where they were measured to be faster than dense ones."""
 
 import functools
 import json

@@ -1,4 +1,4 @@
-"""For how many optimizer steps before a mask update do missing weights need a gradient?  Its growth window."""
+"""The growth window: steps before a mask update in which missing weights need a gradient."""
 
 import math
 from collections.abc import Iterable

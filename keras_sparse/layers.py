@@ -1,4 +1,4 @@
-"""Which layers skip their missing weights?  SparseConv2D and SparseDense: Keras' layers with a mask that they know of."""
+"""SparseConv2D and SparseDense: Keras' layers that know their masks and skip missing weights."""
 
 import math
 from collections.abc import Sequence
@@ -159,7 +159,7 @@ class SparseLayer(keras.layers.Layer):
 
         if self._is_settled():
             return custom_op() if self.implementation == "custom_op" else stock()
-        if is_sparse(inputs) or not _is_promoted(inputs, kernel):
+        if is_sparse(inputs) or not _keeps_kernel_dtype(inputs, kernel):
             return stock()
         sizes = [ops.cast(n, "float32") if ops.is_tensor(n) else n for n in ops.shape(inputs)]
         largest = self._choice(sizes).break_even
@@ -220,7 +220,7 @@ class SparseLayer(keras.layers.Layer):
             raise ValueError(f"`{argument}` must be None: a sparse layer has neither LoRA nor quantized weights. Received: {argument}={value}")
 
 
-def _is_promoted(inputs: Any, kernel: Any) -> bool:
+def _keeps_kernel_dtype(inputs: Any, kernel: Any) -> bool:
     """Is the product of these inputs computed in the dtype of the kernel?"""
     dtype = keras.backend.standardize_dtype(kernel.dtype)
     return bool(keras.backend.result_type(inputs.dtype, dtype) == dtype)
@@ -292,7 +292,7 @@ class SparseDense(SparseLayer, keras.layers.Dense, metaclass=NamedInFiles, name_
 
     def _custom_op(self, inputs: Any, kernel: Any) -> Any:
         inputs = ops.convert_to_tensor(inputs, sparse=False)
-        if _is_promoted(inputs, kernel):
+        if _keeps_kernel_dtype(inputs, kernel):
             inputs = ops.cast(inputs, kernel.dtype)  # integers and bools, as the stock operation does
         return sparse_ops.sparse_matmul(inputs, kernel, ops.copy(self.mask), **self._op_options())
 

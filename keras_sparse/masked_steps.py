@@ -15,15 +15,7 @@ from keras_sparse.selection import Selection
 
 
 class MaskedSteps(MaskHolder):
-    """Steps with masks, and what is counted of them.
-
-    Args:
-        inner_optimizer: a Keras 3 optimizer or its name.
-        selection: which weights get a mask.
-        block_shape: (in, out) channels of a block, or None.
-        gradient_average: keeps what momentum the inner optimizer does not, or None.
-        name: of this optimizer.
-    """
+    """Steps with masks, and what is counted of them; arguments as for MaskedOptimizer."""
 
     growth_window_open: Any  # a bool variable, made when the optimizer is built
 

@@ -1,4 +1,4 @@
-"""What is the momentum of a weight?  One small function per Keras optimizer class.
+"""The momentum of a weight: one small function for each Keras optimizer class.
 
 By class and never by attribute name: ScheduleFreeAdamW keeps weights in ``_momentums``. Optimizers that have none can
 be trained with ``SparseMomentum(..., gradient_momentum=0.9)``, which keeps an average of its own.

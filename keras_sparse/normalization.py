@@ -1,4 +1,4 @@
-"""How is batch normalization computed in one pass?  FusedBatchNormalization: Keras' layer on TensorFlow's fused operation.
+"""FusedBatchNormalization: Keras' layer on TensorFlow's fused operation.
 
 Where convolutions are sparse, Keras' normalization in ten element-wise operations takes longer than the convolutions.
 """

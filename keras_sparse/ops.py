@@ -1,4 +1,4 @@
-"""How are a convolution and a matrix product computed with a sparse kernel?  By a compiled op where it can, else by Keras'."""
+"""A convolution and a matrix product with a sparse kernel: a compiled op, or Keras' operation."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""How do the masks change?  SparseMomentum: the rules, their schedules, and one update on request."""
+"""SparseMomentum: the rules by which masks change, their schedules, and one update on request."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

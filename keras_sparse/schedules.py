@@ -1,4 +1,4 @@
-"""How do the prune rate and the density move with the optimizer step?
+"""Schedules of the prune rate and the density over optimizer steps.
 
 A schedule is a number, any ``keras.optimizers.schedules.LearningRateSchedule`` or function of the step, or one of the
 two classes here, which need no step counts because they follow the training from its first to its last step. A density

@@ -1,4 +1,4 @@
-"""What makes a weight, or a layer, worth more than another?  Scores rank weights, shares rank layers (NumPy only).
+"""Scores rank weights, shares rank layers (NumPy only).
 
 A prune or grow rule is a score: ``(layer, rng) -> array of the weight's shape``, larger = keep, or grow. A
 redistribution rule is a share: ``(layer) -> one number``, larger = regrow more weights here. Neither counts anything:

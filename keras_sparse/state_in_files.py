@@ -25,16 +25,7 @@ OF_H5_FILE = "value_"
 
 
 class StateInFiles(MaskedSteps):
-    """Saves masks, counters and seed, and puts them back.
-
-    Args:
-        inner_optimizer: a Keras 3 optimizer or its name.
-        selection: which weights get a mask.
-        block_shape: (in, out) channels of a block, or None.
-        gradient_average: keeps what momentum the inner optimizer does not, or None.
-        seed: of the initial masks; None: drawn as Keras draws seeds, and saved.
-        name: of this optimizer.
-    """
+    """Saves masks, counters and seed, and puts them back; arguments as for MaskedOptimizer."""
 
     def __init__(
         self,
