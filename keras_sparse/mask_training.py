@@ -204,8 +204,7 @@ class MaskTraining:
         plan = self._planner.at(now, optimizer.counter("last_update"), optimizer.window_opened(), is_end)
         if plan.update:
             optimizer.update_masks()
-        if plan.prune:
-            assert self._final is not None
+        if plan.prune and self._final is not None:
             optimizer.prune_to_density(self._final.value)
             self._planner = dataclasses.replace(self._planner, last_pruning=math.inf)
         if plan.update or plan.prune:

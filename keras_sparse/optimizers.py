@@ -1,7 +1,7 @@
 """SparseMomentum: the rules by which masks change, their schedules, and one update on request."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -15,6 +15,7 @@ from keras_sparse.mask_update import prune_to, update_masks
 from keras_sparse.masked_optimizer import MaskedOptimizer
 from keras_sparse.momentum import GradientAverage, check_momentum
 from keras_sparse.optimizer_layers import OptimizerLayers
+from keras_sparse.scores import Score
 from keras_sparse.selection import Selection
 from keras_sparse.update_watch import watch_for_updates
 
@@ -186,7 +187,8 @@ class SparseMomentum(MaskedOptimizer):
         step = self.step()
         positions = self.trained_positions()
         if positions:
-            self.assign_masks(self._next_masks(positions, step, np.random.default_rng([self.seed, step])), positions)
+            rng = np.random.default_rng([self.seed, step])
+            self.assign_masks(self._next_masks(self.prune, positions, step, rng), positions)
         self.set_counter("last_update", step)
 
     def prune_to_density(self, density: float) -> None:
@@ -218,17 +220,17 @@ class SparseMomentum(MaskedOptimizer):
         active = sum(int(np.count_nonzero(layer.mask)) for layer in self._layers(positions))
         return active > sum(self._wanted_at(density, positions)) + largest // 2
 
-    def _next_masks(self, positions: Sequence[int], step: int, rng: np.random.Generator) -> list[np.ndarray]:
-        assert self.prune is not None
-        layers, masks = self._layers(positions), None
+    def _next_masks(self, prune: Score, positions: Sequence[int], step: int, rng: np.random.Generator) -> list[np.ndarray]:
+        layers = self._layers(positions)
         if callable(self.density):
-            masks = prune_to(layers, self._counts_at(self._density_at(step), positions), self.prune, rng)
+            counts = self._counts_at(self._density_at(step), positions)
+            masks = prune_to(layers, counts, prune, rng)
+            if self.grow is None:
+                return masks
             layers = self._layers(positions, masks)
-        if self.grow is None:
-            assert masks is not None
-            return masks
         rate = schedules.value_at(self.prune_rate, step, *self._training_span(), "prune_rate")
-        return update_masks(layers, rate, self.prune, self.redistribute, self.grow, rng)
+        grow = cast(Score, self.grow)  # None needs a density schedule: `_check_rules`
+        return update_masks(layers, rate, prune, self.redistribute, grow, rng)
 
     def _layers(self, positions: Sequence[int] | None = None, masks: Sequence[np.ndarray] | None = None) -> OptimizerLayers:
         positions = self.trained_positions() if positions is None else positions

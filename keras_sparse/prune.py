@@ -159,7 +159,11 @@ def _global_counts(layers: Sequence[MaskedLayer], density: float, score: Score, 
     rng.bit_generator.state = state  # the same scores again, when the masks are made
     means, sizes, owners = (np.concatenate(parts) for parts in zip(*entries, strict=True))
     if np.isnan(means).any():
-        raise ValueError("The scores hold NaN: the model's weights are. Nothing was changed.")
+        bad = [layers[i].name for i in np.unique(owners[np.isnan(means)])]
+        raise ValueError(
+            "The scores must not be NaN, and so neither the weights: look for a learning rate that "
+            f"was too high, or bad data. Nothing was changed. Received: NaN in {bad}"
+        )
     order = np.argsort(-means, kind="stable")
     wanted = round(density * sum(layer.mask.size for layer in layers))
     kept = order[np.cumsum(sizes[order]) <= wanted + sizes[order] / 2]  # to the nearest block

@@ -144,3 +144,14 @@ def test_what_cannot_work_changes_nothing(arguments, message):
 def test_blocks_must_be_those_of_the_optimizer():
     with pytest.raises(ValueError, match="`block_shape` must be that of the model's SparseMomentum"):
         ks.prune(built(block_shape=(4, 4)), 0.25, block_shape=(2, 2))
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_weights_that_are_nan_are_refused_by_name_and_nothing_is_changed(scope):
+    model = toy_model()
+    weights = model.get_layer("hidden").get_weights()
+    weights[0][0, 0] = np.nan
+    model.get_layer("hidden").set_weights(weights)
+    with pytest.raises(ValueError, match="NaN in .*hidden"):
+        ks.prune(model, 0.25, scope=scope)
+    np.testing.assert_array_equal(model.get_layer("hidden").get_weights()[0], weights[0])
