@@ -56,7 +56,7 @@ def count_multiply_adds(
     Raises:
         ValueError: an ``input_shape`` or ``batch`` that does not fit the model.
     """
-    inputs, why = _inputs(model, input_shape, batch)
+    inputs, why = symbolic_inputs(model, input_shape, batch)
     if keras.backend.backend() not in TRACES:
         why = f"they are not counted on {keras.backend.backend()}"
     if why is not None:
@@ -129,7 +129,7 @@ def _of_batch(tensor: Any, batch: int) -> Any:
 # --- what the model is called with
 
 
-def _inputs(model: keras.Model, input_shape: Any, batch: int | None) -> tuple[Any, str | None]:
+def symbolic_inputs(model: keras.Model, input_shape: Any, batch: int | None) -> tuple[Any, str | None]:
     """Symbolic inputs of known shapes; or why they are not known."""
     known = _known_inputs(model)
     if known is None and input_shape is None:

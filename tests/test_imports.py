@@ -74,6 +74,7 @@ ORDER = [
     "masked_weights",
     "density_of",
     "runs_as",
+    "step_speed",
     "summary",
     "plots",
     "__init__",
@@ -108,6 +109,7 @@ MAY_IMPORT_TENSORFLOW = {  # the rest is the same on every backend
     "export",
     "agreement",
     "tensorflow_graph",
+    "step_speed",
 }
 
 
