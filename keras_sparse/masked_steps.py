@@ -162,9 +162,9 @@ class MaskedSteps(MaskHolder):
         gradients always.
 
         Args:
-            is_open: True: the weight gradient is dense; False: where the custom op runs, missing
-                weights get none, and what their momentum remembers fades. The stock operation's
-                gradient is dense all the same: it costs nothing more.
+            is_open: True: the weight gradient is dense; False: missing weights get none, and what
+                their momentum remembers fades. In ``fit`` the stock operation's gradient is dense
+                all the same: it costs nothing more.
         """
         if bool(to_numpy(self.growth_window_open)) != is_open:
             self.growth_window_open.assign(is_open)
