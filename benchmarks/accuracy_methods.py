@@ -1,0 +1,56 @@
+"""The methods that the accuracy benchmark compares, by name: a preset, its settings, its growth window."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+import keras_sparse as ks
+
+Window = int | str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A preset of keras_sparse as it is by default, but without an initial scale.
+
+    Attributes:
+        preset: name in keras_sparse.
+        settings: arguments that differ from the preset's own.
+        growth_window: the published one. None: dense weight gradients in all steps; "auto": in the last step
+            before an update for growth by the gradient, in none for methods that read no gradient of missing weights.
+    """
+
+    preset: str
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    growth_window: Window = "auto"
+
+
+DENSE = "dense"
+METHODS = {
+    "static": Method("StaticSparsity"),
+    "SET": Method("SET"),
+    "RigL": Method("RigL"),
+    "gradual pruning": Method("GradualPruning"),
+    "sparse momentum": Method("SparseMomentum", growth_window=None),
+}
+NAMES = (DENSE, *METHODS)
+
+
+def published_window(method: str) -> Window:
+    """The growth window of the published method; None of the dense training."""
+    return None if method == DENSE else METHODS[method].growth_window
+
+
+def optimizer_of(method: str, inner: keras.optimizers.Optimizer, density: float, **settings: Any) -> ks.SparseMomentum:
+    """The optimizer of a method that is not dense.
+
+    Args:
+        method: a key of METHODS.
+        inner: the optimizer that trains.
+        density: active / all weights at the end.
+        **settings: further arguments of the preset.
+    """
+    chosen = METHODS[method]
+    return getattr(ks, chosen.preset)(inner, density, **chosen.settings, **settings)

@@ -1,0 +1,64 @@
+"""The floating-point operations of a training, counted from multiply-adds and densities.
+
+A step costs a layer its forward product, the gradient of its inputs and the gradient of its weights: each
+two operations a multiply-add. The first layer needs no gradient of its inputs. The forward product and the
+gradient of inputs skip missing weights. So does the gradient of weights, but in steps in which the growth
+window is open: then it is dense. Optimizer, normalization, activations and the masks' updates are not counted.
+"""
+
+import math
+from collections.abc import Sequence
+
+
+def training_flops(
+    multiply_adds: Sequence[float],
+    densities: Sequence[Sequence[float]],
+    open_shares: Sequence[float],
+    examples: int,
+) -> float:
+    """Operations of a sparse training.
+
+    Args:
+        multiply_adds: of one example in each layer when it is dense, the layer nearest to the inputs first.
+        densities: for each epoch the density of each layer.
+        open_shares: for each epoch the share of its steps with dense weight gradients, in [0, 1].
+        examples: trained in one epoch.
+
+    >>> training_flops([10, 20], [[0.5, 0.25]], [0.0], examples=1)  # 2 (2 x 5 + 3 x 5)
+    50.0
+    >>> training_flops([10, 20], [[0.5, 0.25]], [1.0], examples=1)  # 2 (5 + 5 + 5 + 10 + 20)
+    90.0
+    """
+    total = 0.0
+    for layer_densities, is_open in zip(densities, open_shares, strict=True):
+        for i, (dense, density) in enumerate(zip(multiply_adds, layer_densities, strict=True)):
+            forward = dense * density
+            inputs = forward if i > 0 else 0.0
+            weights = is_open * dense + (1 - is_open) * forward
+            total += 2 * examples * (forward + inputs + weights)
+    return total
+
+
+def dense_flops(multiply_adds: Sequence[float], epochs: int, examples: int) -> float:
+    """Operations of the dense training.
+
+    >>> dense_flops([10, 20], epochs=3, examples=1)  # 3 x 2 (2 x 10 + 3 x 20)
+    480.0
+    """
+    return training_flops(multiply_adds, [[1.0] * len(multiply_adds)] * epochs, [1.0] * epochs, examples)
+
+
+def open_shares(window: float, steps: int, epochs: int) -> list[float]:
+    """The share of each epoch's steps in which the growth window is open, for an update before each epoch but the first.
+
+    Args:
+        window: steps before an update with dense weight gradients: 0, none; infinity, all.
+        steps: in an epoch.
+        epochs: of the training; no update follows the last one.
+
+    >>> open_shares(100, steps=400, epochs=3)
+    [0.25, 0.25, 0.0]
+    """
+    if math.isinf(window):
+        return [1.0] * epochs
+    return [min(window / steps, 1.0)] * (epochs - 1) + [0.0]
