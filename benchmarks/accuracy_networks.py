@@ -21,7 +21,6 @@ TRAINING_EXAMPLES = 54_000  # of MNIST's 60,000: the last 10 % are for validatio
 DECAY_EVERY = 25_000 / 54_000
 CIFAR_DECAY_EVERY = 30_000 / (250 * (45_000 // 128))  # likewise
 MEAN, DEVIATION = 0.1307, 0.3081
-CONVOLUTIONS = ((64, 2), (128, 2), (128, 1), (256, 2), (256, 1), (256, 2), (256, 1))  # channels and stride
 Part = tuple[np.ndarray, np.ndarray]  # images and labels
 Rate = keras.optimizers.schedules.LearningRateSchedule
 

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import report
-from mnist_accuracy import read
-from mnist_training import BATCH, DECAY_EVERY, TRAINING_EXAMPLES, WEIGHT_DECAY
+from accuracy_networks import BATCH, DECAY_EVERY, TRAINING_EXAMPLES, WEIGHT_DECAY
+from records import read
 
 import keras_sparse as ks
 from examples.cifar10 import Batches

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import report
+from accuracy_networks import WEIGHT_DECAY
 from block_accuracy import cifar_model
-from mnist_accuracy import read
-from mnist_training import WEIGHT_DECAY
+from records import read
 from turns import limit_threads
 
 import keras_sparse as ks
