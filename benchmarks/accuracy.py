@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy.py --network lenet-300-100 --methods dense "sparse momentum" \
         --densities 0.05 0.02 --seeds 3 --epochs 100 --workers 2 --data mnist.npz
-    python benchmarks/accuracy.py  # without --data: only prints the tables of the records
+    python benchmarks/accuracy.py --tables  # of the finished runs
 
 Recipes and columns "paper" are from Dettmers & Zettlemoyer 2019. Each finished run is a line of the records and
 is not repeated: a stopped benchmark continues where it was.
@@ -18,20 +18,29 @@ from typing import Any
 
 import accuracy_methods as methods
 import accuracy_networks as networks
+import accuracy_tables
 import records
 import report
 from accuracy_run import Run, check, run_of, train
 
+COMMAND = "python benchmarks/accuracy.py --network lenet-300-100 --data mnist.npz"
 RECORDS = report.RESULTS / "accuracy.jsonl"
 SHOWN = ("network", "method", "density", "epochs", "seed", "learning_rate", "growth_window", "test_error", "seconds")
 
 
 def main() -> None:
-    """Makes the runs that are missing."""
+    """Makes the runs that are missing and writes the tables; with ``--tables`` it only prints them."""
     arguments = _arguments()
-    if arguments.data:
-        runs = planned(arguments)
-        execute(runs, arguments.data, arguments.records, arguments.workers)
+    if not arguments.tables:
+        execute(planned(arguments), arguments.data, arguments.records, arguments.workers)
+    known = records.read(arguments.records)
+    if not known:
+        raise SystemExit(f"There are no finished runs in {arguments.records}.")
+    text = report.header("Test errors by network, method and density", COMMAND, known[-1]["measured"])
+    text += accuracy_tables.sections(known)
+    print(text)
+    if not arguments.tables:
+        report.write(arguments.records.with_suffix(".md"), text)
 
 
 def planned(arguments: argparse.Namespace) -> list[Run]:
@@ -89,7 +98,8 @@ def _window(word: str) -> int | str | None:
 def _arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    parser.add_argument("--data", type=Path, help="MNIST or CIFAR-10 as .npz in the layout of keras.datasets; without it: only tables")
+    parser.add_argument("--data", type=Path, help="MNIST or CIFAR-10 as .npz in the layout of keras.datasets")
+    parser.add_argument("--tables", action="store_true", help="train nothing, print the tables of the records")
     parser.add_argument("--network", default="lenet-300-100", help=f"{', '.join(networks.NAMES)} or wrn-<depth>-<width>")
     parser.add_argument("--methods", nargs="+", choices=methods.NAMES, default=["dense", "sparse momentum"])
     parser.add_argument("--densities", type=float, nargs="+", default=[0.05, 0.02])
@@ -102,7 +112,10 @@ def _arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sparse-kernels", action="store_true", help="layers that skip missing weights")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs side by side, one thread each")
     parser.add_argument("--records", type=Path, default=RECORDS)
-    return parser.parse_args(words)
+    arguments = parser.parse_args(words)
+    if not (arguments.tables or arguments.data):
+        parser.error("--data is needed for trainings; --tables prints the tables of the finished ones")
+    return arguments
 
 
 if __name__ == "__main__":

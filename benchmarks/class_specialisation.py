@@ -25,7 +25,7 @@ def specialisation_of(activity: np.ndarray) -> np.ndarray:
     [0.5, 0.75]
     """
     of_channels = activity.sum(axis=1)
-    if of_channels.sum() <= 0:
+    if not of_channels.sum() > 0:  # no activity, or NaN of a training that diverged
         return np.zeros(0)
     order = np.argsort(of_channels, kind="stable")
     first = int(np.searchsorted(np.cumsum(of_channels[order]) / of_channels.sum(), LEFT_OUT))

@@ -1,0 +1,172 @@
+"""The accuracy benchmark counts operations, intervals and classes as one does by hand, and repeats no run."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+import accuracy
+import accuracy_methods as methods
+import accuracy_networks as networks
+import accuracy_run
+import accuracy_tables
+import class_specialisation
+import records
+import report
+import training_flops
+
+SPARSE = accuracy_run.Run("lenet-300-100", "sparse momentum", 0.05, epochs=2, seed=0, images=400)
+
+
+@pytest.fixture
+def mnist(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {f"x_{part}": rng.integers(0, 256, (n, 28, 28)).astype("uint8") for part, n in (("train", 500), ("test", 100))}
+    np.savez(tmp_path / "mnist.npz", **arrays, y_train=np.arange(500) % 10, y_test=np.arange(100) % 10)
+    return tmp_path / "mnist.npz"
+
+
+# --- operations
+
+
+def test_a_dense_step_has_three_products_a_layer_but_the_first():
+    # 7 examples: 2 x (2 x 10 + 3 x 20)
+    assert training_flops.dense_flops([10, 20], epochs=1, examples=7) == 7 * 160
+
+
+def test_weight_gradients_are_dense_in_the_open_share_of_steps():
+    # forward 1, no input gradient; weights: a quarter of the steps 10, else 1
+    assert training_flops.training_flops([10], [[0.1]], [0.25], examples=1) == 2 * (1 + 0.25 * 10 + 0.75 * 1)
+
+
+def test_densities_that_fall_count_epoch_by_epoch():
+    # 2 x (10 + 10), then 2 x (5 + 5)
+    assert training_flops.training_flops([10], [[1.0], [0.5]], [0.0, 0.0], examples=1) == 60
+
+
+@pytest.mark.parametrize(
+    ("window", "shares"),
+    [(0, [0, 0, 0]), (1, [0.01, 0.01, 0]), (25, [0.25, 0.25, 0]), (500, [1, 1, 0]), (np.inf, [1, 1, 1])],
+)
+def test_the_window_opens_before_each_update_and_none_follows_the_last_epoch(window, shares):
+    assert training_flops.open_shares(window, steps=100, epochs=3) == shares
+
+
+# --- statistics
+
+
+def test_the_interval_is_that_of_student():
+    stats = pytest.importorskip("scipy.stats")
+    for values in ([1.0, 2.0], [1.3, 1.25, 1.28], list(range(31))):
+        low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+        assert report.confidence_interval(values) == pytest.approx((low, high), rel=1e-3)
+
+
+def test_the_interval_of_many_values_is_a_little_too_wide():
+    values = [0.0, 1.0] * 30
+    assert np.diff(report.confidence_interval(values))[0] == pytest.approx(2 * 2.042 * report.standard_error(values))
+
+
+# --- class specialisation
+
+
+def test_a_channel_active_for_one_class_has_a_specialisation_of_one():
+    assert class_specialisation.specialisation_of(np.array([[4.0, 0.0], [2.0, 2.0]])).tolist() == [1.0, 0.5]
+
+
+def test_the_least_active_channels_of_a_layer_are_left_out():
+    activity = np.array([[2.0, 0.0], [48.0, 48.0], [2.0, 2.0]])  # 2, 96 and 4 of 102: the first holds less than 5 %
+    assert class_specialisation.specialisation_of(activity).tolist() == [0.5, 0.5]
+
+
+def test_a_layer_without_activity_has_no_specialisation():
+    assert class_specialisation.specialisation_of(np.zeros((3, 10))).size == 0
+
+
+def test_the_activity_of_channels_is_summed_by_class():
+    model = keras.Sequential([keras.Input((1, 2, 1)), keras.layers.Conv2D(2, 1, activation="relu", name="conv")])
+    model.layers[0].set_weights([np.array([[[[1.0, -1.0]]]]), np.zeros(2)])
+    images = np.array([[[1.0], [2.0]], [[-5.0], [1.0]]])[:, None]
+    found = class_specialisation.activities(model, images, np.array([0, 1]))
+    assert {name: sums.tolist() for name, sums in found.items()} == {"conv": [[3.0, 1.0], [0.0, 5.0]]}
+
+
+# --- runs and records
+
+
+def test_a_run_is_recorded_with_its_densities_and_operations_and_not_repeated(mnist, tmp_path):
+    path = tmp_path / "runs.jsonl"
+    records.add(path, accuracy_run.train(SPARSE, mnist))
+    (record,) = records.read(path)
+    assert accuracy_run.run_of(record) == SPARSE
+    assert accuracy.missing([SPARSE], path) == []
+    other = dataclasses.replace(SPARSE, learning_rate=0.01)
+    assert accuracy.missing([SPARSE, other], path) == [other]
+    assert record["multiply_adds"] == {
+        "lenet_300_100/dense_1/kernel": 235_200,
+        "lenet_300_100/dense_2/kernel": 30_000,
+        "lenet_300_100/dense_3/kernel": 1_000,
+    }
+    assert record["dense_training_flops"] == 2 * 2 * 400 * (2 * 235_200 + 3 * 31_000)
+    assert len(record["densities"]) == 2
+    assert record["densities"][0] == [0.05, 0.05, 0.05]
+    # 5 % of two products, and a dense weight gradient in all steps
+    share = record["training_flops"] / record["dense_training_flops"]
+    assert share == pytest.approx((0.05 * (235_200 + 2 * 31_000) + 266_200) / (2 * 235_200 + 3 * 31_000), rel=0.02)
+    assert record["validation_error"] is not None
+    assert record["diverged"] is False
+
+
+def test_a_diverged_training_is_recorded_as_such(mnist):
+    record = accuracy_run.train(dataclasses.replace(SPARSE, learning_rate=1e6), mnist)
+    assert record["diverged"] is True
+    assert record["test_error"] >= 80
+    json.dumps(record, allow_nan=False)
+
+
+def test_a_window_without_sparse_kernels_is_refused():
+    with pytest.raises(ValueError, match=r"needs `sparse_kernels=True`.*growth_window=10"):
+        accuracy_run.check(dataclasses.replace(SPARSE, growth_window=10))
+
+
+def test_a_window_opens_on_time():
+    assert [accuracy_run.steps_at_once(540, window) for window in (np.inf, 0, 100, 25, 1)] == [108, 108, 20, 5, 1]
+
+
+def test_all_methods_make_their_optimizers():
+    for name in methods.METHODS:
+        inner = keras.optimizers.SGD(0.1, momentum=0.9)
+        optimizer = methods.optimizer_of(name, inner, 0.1, seed=0, growth_window=methods.published_window(name), initial_scale=None)
+        assert optimizer.inner_optimizer is inner
+
+
+def test_wide_resnets_have_the_papers_penalty_on_all_parameters():
+    model = networks.network("wrn-10-1").build()
+    penalised = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    assert len(model.losses) == len(model.trainable_variables)
+    assert penalised > 70_000
+
+
+def test_an_unknown_network_is_named():
+    with pytest.raises(ValueError, match="network='wrn-16'"):
+        networks.network("wrn-16")
+
+
+def test_the_table_has_the_papers_figure_and_the_difference_seed_by_seed():
+    base = {**dataclasses.asdict(SPARSE), "epochs": 100, "validation_error": None, "seconds": 1.0, "dense_training_flops": 4.0}
+    known = [{**base, "seed": seed, "test_error": 1.5 + seed / 10, "training_flops": 2.0} for seed in range(2)]
+    known += [{**r, "method": "gradual pruning", "growth_window": "auto", "test_error": r["test_error"] - 0.1, "training_flops": 1.0} for r in known]
+    rows = [line.split("|")[1:-1] for line in accuracy_tables.sections(known).splitlines() if line.startswith("|")][2:]
+    cells = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
+    assert cells["sparse momentum"] == ["5", "2", "1.55 ± 0.05", "0.91 to 2.19", "", "", "50.0", "1", "1.53 ± 0.02"]
+    assert cells["gradual pruning"][2:5] == ["1.45 ± 0.05", "0.81 to 2.09", "-0.10 ± 0.00"]
+
+
+def test_the_committed_records_are_of_runs_and_none_is_there_twice():
+    known = [accuracy_run.run_of(record) for record in records.read(accuracy.RECORDS)]
+    assert len(set(known)) == len(known) >= 30
