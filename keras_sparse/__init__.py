@@ -15,7 +15,7 @@ from keras_sparse.export import export
 from keras_sparse.momentum import momentum_of
 from keras_sparse.optimizers import SparseMomentum
 from keras_sparse.plots import plot_history
-from keras_sparse.presets import SET, GradualPruning, RigL, StaticSparsity
+from keras_sparse.presets import SET, GradualPruning, GraNet, RigL, StaticSparsity
 from keras_sparse.prune import prune
 from keras_sparse.schedules import CosineOverTraining, CubicOverTraining
 from keras_sparse.scores import MaskedLayer
@@ -30,6 +30,7 @@ __all__ = [
     "BackupAndRestore",
     "CosineOverTraining",
     "CubicOverTraining",
+    "GraNet",
     "GradualPruning",
     "MaskedLayer",
     "RigL",

@@ -7,10 +7,12 @@ import numpy as np
 
 from keras_sparse import blocks
 from keras_sparse._keras import has_value, to_float32
+from keras_sparse.all_layers import global_counts
 from keras_sparse.blocks import BlockShape
 from keras_sparse.budget import to_whole_blocks
 from keras_sparse.initial_masks import initial_mask
 from keras_sparse.kernel_mask import kernel_mask_of
+from keras_sparse.scores import MaskedLayer, magnitude
 
 RANDOM_OVER_TRAINED = (
     "A random mask over trained weights throws away most of what they have learnt. "
@@ -84,6 +86,19 @@ def counts_in_blocks(
             f"Received: {[variable.path for variable in variables]}"
         )
     return counts
+
+
+def competing_counts(
+    variables: Sequence[Any],
+    wanted: int,
+    block_shape: BlockShape,
+) -> list[int]:
+    """Active weights per layer where the magnitudes of all layers compete."""
+    layers = []
+    for variable in variables:
+        weight, mask = to_float32(variable), np.ones(variable.shape, bool)
+        layers.append(MaskedLayer(variable.path, weight, mask, block_shape=block_shape))
+    return global_counts(layers, wanted, magnitude, np.random.default_rng(0))  # draws nothing
 
 
 def notice_of_density(

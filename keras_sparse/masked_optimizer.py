@@ -16,6 +16,7 @@ from keras_sparse._keras import calling_model, eager_scope
 from keras_sparse.first_masks import (
     RANDOM_OVER_TRAINED,
     check_readable,
+    competing_counts,
     counts_in_blocks,
     first_masks,
     notice_of_density,
@@ -58,6 +59,8 @@ class MaskedOptimizer(StateInFiles):
         super().__init__(inner_optimizer, selection, block_shape, gradient_average, seed, name)
         self.initial_masks = check_kind(initial_masks)
         self.initial_scale = check_initial_scale(initial_scale)
+
+    scope = "layer"  # or "global": all layers compete where weights are pruned to a density
 
     def initial_counts(
         self,
@@ -189,6 +192,8 @@ class MaskedOptimizer(StateInFiles):
         shapes = [tuple(weight.shape) for weight in weights]
         wanted = self.initial_counts([weight.path for weight in weights], shapes, step)
         counts = counts_in_blocks(wanted, weights, self.block_shape)
+        if kind == "magnitude" and self.scope == "global":
+            counts = competing_counts(weights, sum(counts), self.block_shape)
         rng = np.random.default_rng([self.seed, step])
         masks = first_masks(kind, weights, counts, self.block_shape, rng)
         self._notice = notice_of_density(kind, masks, sum(counts), self.block_shape)

@@ -9,6 +9,7 @@ import numpy as np
 from keras_sparse import density as densities
 from keras_sparse import growth_window as windows
 from keras_sparse import schedules, scores
+from keras_sparse.all_layers import check_no_distribution, check_scope, global_counts
 from keras_sparse.blocks import block_size
 from keras_sparse.budget import to_whole_blocks
 from keras_sparse.mask_update import prune_to, update_masks
@@ -36,6 +37,9 @@ class SparseMomentum(MaskedOptimizer):
             Default: the paper's cosine from 0.5 to 0.005 over the training.
         distribution: of the density over layers: ``"uniform"``, ``"erdos_renyi"``, ``"erk"``, a function, or a map
             ``{glob on the variable's path: density}`` (others get ``density``).
+        scope: of pruning to a density, by a schedule or as initial masks by magnitude. ``"layer"``:
+            each layer keeps its share; ``"global"``: one threshold for the scores of all layers,
+            and each keeps one weight, or block, at least. The prune rate is of each layer.
         prune: score by which active weights stay: ``"magnitude"``, ... or a function (see ``keras_sparse.scores``).
             None, with ``grow=None``: the masks never change.
         redistribute: share of each layer in what is regrown: ``"mean_momentum"``, ``"mean_magnitude"``,
@@ -81,6 +85,7 @@ class SparseMomentum(MaskedOptimizer):
         *,
         prune_rate: Any = None,
         distribution: Any = "uniform",
+        scope: str = "layer",
         prune: Any = "magnitude",
         redistribute: Any = "mean_momentum",
         grow: Any = "momentum",
@@ -103,6 +108,7 @@ class SparseMomentum(MaskedOptimizer):
         self.density = schedules.get(density, "density")
         self.prune_rate = schedules.get(schedules.CosineOverTraining() if prune_rate is None else prune_rate, "prune_rate")
         self.distribution = densities.check_distribution(distribution)
+        self.scope = check_scope(scope)
         self.gradient_momentum = gradient_momentum
         self.growth_window = windows.check(growth_window)
         self.updates_are_planned = False  # somebody calls `update_masks`: the callback, or a custom loop
@@ -118,8 +124,19 @@ class SparseMomentum(MaskedOptimizer):
             raise ValueError(f"`prune=None` means masks that never change, with `grow=None` and a density that is a number. {received}")
         if self.prune is not None and self.grow is None and not callable(self.density):
             raise ValueError(f"With `grow=None` and a constant density no mask would change: pass a density schedule, or `prune=None`. {received}")
+        self._check_scope()
         if "momentum" in self._needs() and self.gradient_momentum is None:
             check_momentum(self.inner_optimizer)
+
+    def _check_scope(self) -> None:
+        if self.scope == "global" and self.initial_masks == "magnitude":
+            check_no_distribution(self.scope, self.distribution)
+        elif self.scope == "global" and not callable(self.density):
+            raise ValueError(
+                '`scope="global"` is of pruning to a density, and nothing is pruned to one: pass a '
+                'density schedule, or `initial_masks="magnitude"`. '
+                f"Received: density={self.density}, initial_masks={self.initial_masks!r}"
+            )
 
     def _needs(self) -> frozenset[str]:
         return scores.needs_of(self.prune, self.grow, self.redistribute if self.grow else None)
@@ -206,11 +223,12 @@ class SparseMomentum(MaskedOptimizer):
         if self.prune is None:
             raise ValueError(f"`prune=None` means masks that never change. Received: density={density!r}")
         positions = self.trained_positions()
-        counts = self._counts_at(density, positions)
-        if all(np.count_nonzero(layer.mask) <= n for layer, n in zip(self._layers(positions), counts, strict=True)):
-            return
         step = self.step()
         rng = np.random.default_rng([self.seed, step])
+        counts = self._counts_at(density, positions, rng)
+        active = [np.count_nonzero(layer.mask) for layer in self._layers(positions)]
+        if all(n <= most for n, most in zip(active, counts, strict=True)):
+            return
         self.assign_masks(prune_to(self._layers(positions), counts, self.prune, rng), positions)
 
     def density_is_above(self, density: float) -> bool:
@@ -223,7 +241,7 @@ class SparseMomentum(MaskedOptimizer):
     def _next_masks(self, prune: Score, positions: Sequence[int], step: int, rng: np.random.Generator) -> list[np.ndarray]:
         layers = self._layers(positions)
         if callable(self.density):
-            counts = self._counts_at(self._density_at(step), positions)
+            counts = self._counts_at(self._density_at(step), positions, rng)
             masks = prune_to(layers, counts, prune, rng)
             if self.grow is None:
                 return masks
@@ -242,10 +260,18 @@ class SparseMomentum(MaskedOptimizer):
         counts = densities.active_counts(names, shapes, density, self.distribution)
         return [counts[i] for i in positions]
 
-    def _counts_at(self, density: float, positions: Sequence[int]) -> list[int]:
+    def _counts_at(
+        self,
+        density: float,
+        positions: Sequence[int],
+        rng: np.random.Generator,
+    ) -> list[int]:
         """Active weights, in whole blocks, that this density leaves in these layers before anything is grown."""
         wanted = np.array(self._wanted_at(density, positions))
         layers = self._layers(positions)
+        if self.scope == "global" and positions:
+            prune = cast(Score, self.prune)  # None has a constant density
+            return global_counts(layers, int(wanted.sum()), prune, rng)
         active = np.array([np.count_nonzero(layer.mask) for layer in layers])
         if self.grow is not None and len(active):  # keep where growth has put them
             total = min(int(wanted.sum()), int(active.sum()))
@@ -275,7 +301,8 @@ class SparseMomentum(MaskedOptimizer):
         for key in ("density", "prune_rate", "distribution", "prune", "redistribute", "grow"):
             value = getattr(self, key)
             config[key] = (names.get(value) or serialize(value)) if callable(value) else value
-        for key in ("initial_masks", "block_shape", "gradient_momentum", "growth_window", "initial_scale", "seed", "name"):
+        names_of_values = ("initial_masks", "block_shape", "gradient_momentum", "growth_window")
+        for key in ("scope", *names_of_values, "initial_scale", "seed", "name"):
             config[key] = getattr(self, key)
         return config
 

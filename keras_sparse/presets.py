@@ -5,6 +5,7 @@ All take the arguments of ``SparseMomentum`` by keyword, and are used with the s
 
 from typing import Any, Unpack
 
+from keras_sparse.density import check_density
 from keras_sparse.optimizers import SparseMomentum
 from keras_sparse.schedules import CosineOverTraining, CubicOverTraining
 from keras_sparse.settings import CommonSettings, Settings, check_names
@@ -52,6 +53,62 @@ def SET(inner_optimizer: Any, density: Any, **settings: Unpack[Settings]) -> Spa
         **settings,
     }
     return SparseMomentum(inner_optimizer, density, **rules)
+
+
+def GraNet(
+    inner_optimizer: Any,
+    density: Any,
+    *,
+    initial_density: float | None = None,
+    **settings: Unpack[Settings],
+) -> SparseMomentum:
+    """GraNet (Liu et al. 2021, arXiv 2106.10404): gradual pruning, and each update grows, too.
+
+    Each update first prunes to the density of the schedule, by one magnitude threshold for all
+    layers. Then each layer prunes by the prune rate and grows as many by |dense gradient|. It
+    starts from random masks by ERK, or, with ``initial_masks="magnitude"`` for trained weights, from
+    those of one threshold. The prune rate is a cosine from 0.5 to 0.005. A cubic reaches the
+    density at half of the training, as in the paper on CIFAR (0.3 on ImageNet). The paper updates
+    every 1000 steps there (``UpdateMasks(every=1000)``).
+
+    Args:
+        inner_optimizer: any optimizer; no momentum needed unless ``grow="momentum"``.
+        density: final density in (0, 1]; or a schedule: ``CubicOverTraining(0.1, 0.5, end=0.3)``.
+        initial_density: density at the start, in [density, 1]; 1.0 is the paper's dense-to-sparse
+            variant. None: 0.5, or ``density`` if that is higher.
+        **settings: further arguments of ``SparseMomentum``; ``scope="layer"`` prunes each layer to
+            its share.
+
+    Raises:
+        ValueError: ``initial_density`` below ``density``, or beside a schedule.
+
+    >>> optimizer = GraNet("sgd", 0.1)
+    >>> [round(optimizer.density(progress), 4) for progress in (0.0, 0.25, 0.5, 1.0)]
+    [0.5, 0.15, 0.1, 0.1]
+    """
+    check_names("GraNet", settings, Settings, own=("initial_density",))
+    rules: Settings = {"grow": "gradient", "redistribute": None, "scope": "global", **settings}
+    if rules["scope"] == "layer" or rules.get("initial_masks") != "magnitude":
+        rules.setdefault("distribution", "erk")  # else magnitudes decide from the start
+    return SparseMomentum(inner_optimizer, _falling(density, initial_density), **rules)
+
+
+def _falling(density: Any, initial: float | None) -> Any:
+    """GraNet's schedule of the density."""
+    if callable(density):
+        if initial is not None:
+            raise ValueError(
+                "`initial_density` is where the schedule of a number begins; a schedule says so "
+                f"itself. Received: initial_density={initial!r}, density={density!r}"
+            )
+        return density
+    check_density(density)
+    start = max(0.5, density) if initial is None else initial
+    check_density(start, "initial_density")
+    if start < density:
+        message = f"`initial_density` must be at least `density`, {density!r}"
+        raise ValueError(f"{message}. Received: initial_density={start!r}")
+    return CubicOverTraining(density, start, end=0.5)
 
 
 def StaticSparsity(inner_optimizer: Any, density: float, **settings: Unpack[CommonSettings]) -> SparseMomentum:

@@ -9,14 +9,8 @@ import numpy as np
 
 from keras_sparse import scores
 from keras_sparse._keras import check_keras_3, to_float32
-from keras_sparse.blocks import (
-    BlockShape,
-    block_size,
-    check_block_shape,
-    check_divisible,
-    to_blocks,
-    whole_blocks,
-)
+from keras_sparse.all_layers import check_no_distribution, check_scope, global_counts
+from keras_sparse.blocks import BlockShape, check_block_shape, check_divisible, whole_blocks
 from keras_sparse.budget import to_whole_blocks
 from keras_sparse.compiled import sparse_momentum_of
 from keras_sparse.density import active_counts, check_density
@@ -27,8 +21,6 @@ from keras_sparse.scores import MaskedLayer, Score
 from keras_sparse.seed import Seed
 from keras_sparse.selection import Selection
 from keras_sparse.sparsify import mask_of
-
-SCOPES = ("layer", "global")
 
 
 def prune(
@@ -77,16 +69,14 @@ def prune(
     check_keras_3(model, "model")
     check_density(density)
     rule = _checked_score(score)
-    if scope not in SCOPES:
-        raise ValueError(f"`scope` must be one of {SCOPES}. Received: scope={scope!r}")
-    if scope == "global" and distribution != "uniform":
-        raise ValueError(f'With `scope="global"` the scores decide what each layer keeps: leave out `distribution`. Received: distribution={distribution!r}')
+    check_no_distribution(check_scope(scope), distribution)
     variables = _selected(model, Selection(sparse, dense))
     blocks = _block_shape(model, variables, check_block_shape(block_shape))
     rng = np.random.default_rng(Seed(seed).value)
     layers = [_layer(variable, blocks) for variable in variables]
     if scope == "global":
-        counts = _global_counts(layers, density, rule, rng)
+        wanted = round(density * sum(layer.mask.size for layer in layers))
+        counts = global_counts(layers, wanted, rule, rng)
     else:
         counts = _counts(layers, density, distribution)
     masks = prune_to(layers, counts, rule, rng)
@@ -144,30 +134,6 @@ def _counts(layers: Sequence[MaskedLayer], density: float, distribution: Any) ->
     names, shapes = [layer.name for layer in layers], [layer.mask.shape for layer in layers]
     wanted = active_counts(names, shapes, density, distribution)
     return to_whole_blocks(wanted, shapes, layers[0].block_shape)
-
-
-def _global_counts(layers: Sequence[MaskedLayer], density: float, score: Score, rng: np.random.Generator) -> list[int]:
-    """Active weights of each layer where all compete, by the mean score of a weight in a block."""
-    state, entries = rng.bit_generator.state, []
-    for i, layer in enumerate(layers):
-        size = block_size(layer.mask.shape, layer.block_shape)
-        active = to_blocks(layer.mask, layer.block_shape) > 0
-        mean = to_blocks(np.asarray(score(layer, rng)), layer.block_shape)[active] / size
-        ranked = np.sort(mean.reshape(-1))[::-1]
-        ranked[:1] = np.inf  # no layer without a weight
-        entries.append((ranked, np.full(ranked.size, size), np.full(ranked.size, i)))
-    rng.bit_generator.state = state  # the same scores again, when the masks are made
-    means, sizes, owners = (np.concatenate(parts) for parts in zip(*entries, strict=True))
-    if np.isnan(means).any():
-        bad = [layers[i].name for i in np.unique(owners[np.isnan(means)])]
-        raise ValueError(
-            "The scores must not be NaN, and so neither the weights: look for a learning rate that "
-            f"was too high, or bad data. Nothing was changed. Received: NaN in {bad}"
-        )
-    order = np.argsort(-means, kind="stable")
-    wanted = round(density * sum(layer.mask.size for layer in layers))
-    kept = order[np.cumsum(sizes[order]) <= wanted + sizes[order] / 2]  # to the nearest block
-    return [int(sizes[kept][owners[kept] == i].sum()) for i in range(len(layers))]
 
 
 def _warn_if_sparser(masks: Sequence[np.ndarray], density: float, wanted: int) -> None:

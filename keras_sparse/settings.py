@@ -10,6 +10,7 @@ class CommonSettings(TypedDict, total=False):
 
     prune_rate: Any
     distribution: Any
+    scope: str
     sparse: Any
     dense: Any
     initial_masks: str

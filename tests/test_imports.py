@@ -18,6 +18,7 @@ ORDER = [
     "scores",
     "budget",
     "mask_update",
+    "all_layers",
     "initial_masks",
     "initial_scale",
     "initializer_law",

@@ -13,8 +13,12 @@ PRESETS = {
     # prune, grow, redistribute, distribution, prune rate at the start and the end of a training
     ks.RigL: (scores.magnitude, scores.gradient, None, "erk", (0.3, 0.0)),
     ks.SET: (scores.magnitude, scores.random, None, "erdos_renyi", (0.3, 0.3)),
+    ks.GraNet: (scores.magnitude, scores.gradient, None, "erk", (0.5, 0.005)),
     ks.SparseMomentum: (scores.magnitude, scores.momentum, scores.mean_momentum, "uniform", (0.5, 0.005)),
 }
+
+
+ALL = [ks.RigL, ks.SET, ks.StaticSparsity, ks.GradualPruning, ks.GraNet]
 
 
 @pytest.mark.parametrize("make", list(PRESETS))
@@ -27,12 +31,12 @@ def test_rules(make):
     assert ((rate(0.0), rate(1.0)) if callable(rate) else (rate, rate)) == pytest.approx((first, last))
 
 
-@pytest.mark.parametrize("make", [ks.RigL, ks.SET, ks.StaticSparsity, ks.GradualPruning])
+@pytest.mark.parametrize("make", ALL)
 def test_no_preset_needs_a_momentum(make):
     assert make("sgd", 0.1).inner_optimizer.momentum == 0
 
 
-@pytest.mark.parametrize("make", [ks.RigL, ks.SET, ks.GradualPruning])
+@pytest.mark.parametrize("make", [ks.RigL, ks.SET, ks.GradualPruning, ks.GraNet])
 def test_settings_override_the_preset(make):
     assert make("sgd", 0.1, prune_rate=0.2, seed=5, initial_masks="magnitude").get_config()["prune_rate"] == 0.2
 
@@ -47,16 +51,13 @@ def test_gradual_pruning_ends_at_three_quarters():
     assert (schedule(0.0), schedule(0.75), schedule(1.0)) == pytest.approx((1.0, 0.2, 0.2))
 
 
-@pytest.mark.parametrize("make", [ks.RigL, ks.SET, ks.StaticSparsity, ks.GradualPruning])
+@pytest.mark.parametrize("make", ALL)
 def test_density_is_checked(make):
     with pytest.raises(ValueError, match="Received: (density|final)=1.5"):
         make("sgd", 1.5)
 
 
-NEW = [ks.RigL, ks.SET, ks.GradualPruning, ks.StaticSparsity]
-
-
-@pytest.mark.parametrize("make", NEW)
+@pytest.mark.parametrize("make", ALL)
 def test_a_typo_is_told_with_the_function_that_was_called(make):
     name = make.__name__
     with pytest.raises(TypeError, match=rf"{name}\(\) has no argument `disribution`. Did you mean `distribution`\?"):
@@ -73,6 +74,41 @@ def test_a_typo_in_the_callback_is_told():
 def test_static_sparsity_has_no_rules_to_set():
     with pytest.raises(TypeError, match=r"StaticSparsity\(\) has no argument `prune`.*Use SparseMomentum.*Received: prune='magnitude'"):
         ks.StaticSparsity("sgd", 0.1, prune="magnitude")
+
+
+def test_granet_falls_to_the_density_in_half_of_the_training_and_prunes_globally():
+    optimizer = ks.GraNet("sgd", 0.1)
+    assert optimizer.density.get_config() == ks.CubicOverTraining(0.1, 0.5, end=0.5).get_config()
+    assert optimizer.scope == "global"
+    assert ks.GraNet("sgd", 0.1, initial_density=1.0).density(0.0) == 1.0
+    assert ks.GraNet("sgd", 0.7).density(0.0) == 0.7  # it starts at its end
+    assert ks.GraNet("sgd", ks.CubicOverTraining(0.2, 1.0)).density(0.0) == 1.0
+
+
+def test_granet_from_trained_weights_lets_magnitudes_decide():
+    assert ks.GraNet("sgd", 0.1, initial_masks="magnitude").distribution == "uniform"
+    of_layers = ks.GraNet("sgd", 0.1, initial_masks="magnitude", scope="layer")
+    assert of_layers.distribution == "erk"
+
+
+def test_granet_by_momentum_needs_one():
+    with pytest.raises(ValueError, match="need a momentum and this optimizer keeps none"):
+        ks.GraNet("sgd", 0.1, grow="momentum")
+    with_momentum = ks.GraNet(keras.optimizers.SGD(momentum=0.9), 0.1, grow="momentum")
+    assert with_momentum.growth_window_steps() == 100
+
+
+@pytest.mark.parametrize(
+    ("density", "initial", "message"),
+    [
+        (0.5, 0.4, "must be at least `density`, 0.5. Received: initial_density=0.4"),
+        (0.5, 1.5, "Received: initial_density=1.5"),
+        (ks.CubicOverTraining(0.1), 0.5, "a schedule says so itself.*initial_density=0.5"),
+    ],
+)
+def test_granet_does_not_begin_below_its_end(density, initial, message):
+    with pytest.raises(ValueError, match=message):
+        ks.GraNet("sgd", density, initial_density=initial)
 
 
 def test_settings_are_the_arguments_of_the_optimizer():
