@@ -53,8 +53,12 @@ def row_of(record: Record) -> Row:
 
 def sections(known: Sequence[Record]) -> str:
     """A table for each setting, the networks and the long trainings first."""
-    order = sorted({setting_of(record) for record in known}, key=lambda s: (s.network, -s.epochs, -s.images, -s.learning_rate))
-    return NOTE + "".join(section(setting, [r for r in known if setting_of(r) == setting]) for setting in order)
+    return NOTE + "".join(section(setting, [r for r in known if setting_of(r) == setting]) for setting in settings_of(known))
+
+
+def settings_of(known: Sequence[Record]) -> list[Setting]:
+    """Those of the records, each once: by network, the long trainings first."""
+    return sorted({setting_of(record) for record in known}, key=lambda s: (s.network, -s.epochs, -s.images, -s.learning_rate))
 
 
 def section(setting: Setting, records: Sequence[Record]) -> str:
