@@ -19,7 +19,8 @@ class Method:
         preset: name in keras_sparse.
         settings: arguments that differ from the preset's own.
         growth_window: the published one. None: dense weight gradients in all steps; "auto": in the last step
-            before an update for growth by the gradient, in none for methods that read no gradient of missing weights.
+            before an update for growth by the gradient, in the last 100 for growth by the momentum, in none for
+            methods that read no gradient of missing weights.
     """
 
     preset: str
@@ -33,6 +34,9 @@ METHODS = {
     "SET": Method("SET"),
     "RigL": Method("RigL"),
     "gradual pruning": Method("GradualPruning"),
+    "gradual pruning, global": Method("GradualPruning", {"scope": "global"}),
+    "GraNet": Method("GraNet"),
+    "GraNet, momentum": Method("GraNet", {"grow": "momentum"}),
     "sparse momentum": Method("SparseMomentum", growth_window=None),
 }
 NAMES = (DENSE, *METHODS)

@@ -15,8 +15,9 @@ import numpy as np
 import records
 import report
 from accuracy_paper import PAPER
-from accuracy_tables import Record, Row, Setting, flops_share, name_of, row_of, setting_of, settings_of
+from accuracy_tables import Record, Row, Setting, flops_share, name_of, order, row_of, setting_of, settings_of
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 OURS, THEIRS = "tab:blue", "tab:orange"
 IN_DOCS = ("lenet-300-100", "lenet-5")
@@ -94,6 +95,9 @@ def by_operations(own: Sequence[Record]) -> Figure | None:
                 axes.annotate(f"{100 * density:g} %", (x, y), (4, 4), textcoords="offset points", fontsize="x-small")
         _draw_dense(axes, found)
         axes.set(xscale="log", xlabel="operations of the training, % of the dense one", ylabel="test error %")
+        for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            which(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.tick_params(axis="x", which="both", labelsize="small")
         _finish(axes, setting)
     return figure
 
@@ -135,9 +139,10 @@ def _draw_dense(axes: Any, found: Sequence[Record]) -> None:
 def _methods(found: Sequence[Record]) -> dict[str, list[tuple[Row, list[Record]]]]:
     """{name: its rows by density, each with its records}, of the sparse methods."""
     lines: dict[str, list[tuple[Row, list[Record]]]] = {}
-    for row in sorted({row_of(r) for r in found if r["method"] != "dense"}, key=lambda r: (r.method, str(r), r.density)):
+    rows = {row_of(record) for record in found if record["method"] != "dense"}
+    for row in sorted(rows, key=lambda row: (order(row)[1:], row.density)):
         lines.setdefault(name_of(row), []).append((row, [r for r in found if row_of(r) == row]))
-    return {name: sorted(rows, key=lambda pair: pair[0].density) for name, rows in lines.items()}
+    return lines
 
 
 def _error(runs: Sequence[Record]) -> tuple[float, float]:

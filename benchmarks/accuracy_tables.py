@@ -64,7 +64,7 @@ def settings_of(known: Sequence[Record]) -> list[Setting]:
 def section(setting: Setting, records: Sequence[Record]) -> str:
     """The table of one setting."""
     title = f"{setting.network}, {setting.epochs} epochs of {setting.images:,} images, learning rate {setting.learning_rate:g}"
-    rows = [figures(row, records) for row in sorted({row_of(r) for r in records}, key=_order)]
+    rows = [figures(row, records) for row in sorted({row_of(r) for r in records}, key=order)]
     return f"\n## {title}\n\n{report.table(COLUMNS, rows)}"
 
 
@@ -128,7 +128,8 @@ def _difference(row: Row, records: Sequence[Record]) -> str:
     return f"{statistics.mean(pairs):+.2f}{error}"
 
 
-def _order(row: Row) -> tuple[object, ...]:
+def order(row: Row) -> tuple[Any, ...]:
+    """What rows are sorted by: the dense first, then by density, by method, and what differs from it as published."""
     from accuracy_methods import NAMES
 
     position = NAMES.index(row.method) if row.method in NAMES else len(NAMES)
