@@ -25,7 +25,7 @@ from accuracy_networks import BATCH, DECAY_EVERY, TRAINING_EXAMPLES, WEIGHT_DECA
 from records import read
 
 import keras_sparse as ks
-from examples.cifar10 import Batches
+from examples.batches import Batches
 from examples.data import load, load_cifar10
 from keras_sparse.blocks import BlockShape
 from keras_sparse.density import Shape, largest_remainder

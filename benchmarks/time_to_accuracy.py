@@ -106,7 +106,7 @@ def train(run: Run, data: Path) -> dict[str, Any]:
     import keras
     import turns
 
-    from examples.cifar10 import Batches
+    from examples.batches import Batches
     from examples.data import load_cifar10
 
     turns.limit_threads(run.threads)

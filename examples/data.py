@@ -1,4 +1,4 @@
-"""Where do images come from: handwritten digits and CIFAR-10, from a file, Keras' download, or what scikit-learn ships?"""
+"""Loads MNIST and CIFAR-10 from a file or Keras' download; small digits of scikit-learn if need be."""
 
 import dataclasses
 import os
@@ -24,40 +24,37 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # images and lab
 
 
 @dataclasses.dataclass(frozen=True)
-class Digits:
-    """Normalised float32 images (n, 28, 28, 1) and int32 labels (n,), to train and to test with."""
+class Images:
+    """Normalised float32 images (n, height, width, channels) and int32 labels (n,)."""
 
     source: str  # in words
-    is_mnist: bool
     x_train: np.ndarray
     y_train: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
 
-
-@dataclasses.dataclass(frozen=True)
-class ColourImages:
-    """Normalised float32 images (n, 32, 32, 3) and int32 labels (n,), to train and to test with."""
-
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
+    def first(self, count: int) -> "Images":
+        """The same with the first training images only."""
+        if not 1 <= count <= len(self.y_train):
+            allowed = f"in 1 to {len(self.y_train)}"
+            raise ValueError(f"`count` must be {allowed}. Received: count={count}")
+        part = {"x_train": self.x_train[:count], "y_train": self.y_train[:count]}
+        return dataclasses.replace(self, **part)
 
 
-def load(file: Path | None = None) -> Digits:
+def load(file: Path | None = None) -> Images:
     """MNIST from this file, else from Keras' cache or download, else scikit-learn's small digits."""
     if file is not None:
-        return _normalised(f"MNIST from {file}", True, _from_file(file))
+        return _normalised(f"MNIST from {file}", _from_file(file))
     cached = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "datasets" / "mnist.npz"
     if cached.exists():  # read here, as Keras deletes a file that is not its own copy, and downloads
-        return _normalised(f"MNIST from {cached}", True, _from_file(cached))
+        return _normalised(f"MNIST from {cached}", _from_file(cached))
     if _is_reachable():
         try:
-            return _normalised("MNIST from keras.datasets", True, _from_keras())
+            return _normalised("MNIST from keras.datasets", _from_keras())
         except Exception as error:  # Keras raises a bare Exception when a download fails
             print(f"keras.datasets.mnist could not be loaded: {error}")
-    return _normalised(SMALL, False, _small())
+    return _normalised(SMALL, _small())
 
 
 def _from_file(file: Path) -> Arrays:
@@ -110,22 +107,35 @@ def _small() -> Arrays:
     return images[train], digits.target[train], images[test], digits.target[test]
 
 
-def _normalised(source: str, is_mnist: bool, arrays: Arrays) -> Digits:
+def _normalised(source: str, arrays: Arrays) -> Images:
     x_train, y_train, x_test, y_test = arrays
-    images = [((x / 255 - MEAN) / DEVIATION).astype("float32")[..., None] for x in (x_train, x_test)]
-    return Digits(source, is_mnist, images[0], y_train.astype("int32"), images[1], y_test.astype("int32"))
+    x = [((x / 255 - MEAN) / DEVIATION).astype("float32")[..., None] for x in (x_train, x_test)]
+    return Images(source, x[0], y_train.astype("int32"), x[1], y_test.astype("int32"))
 
 
-def load_cifar10(file: Path | None = None) -> ColourImages:
-    """CIFAR-10 from this file: the tar.gz of its "python version", or .npz in the layout of MNIST's; else from keras.datasets."""
+def load_cifar10(file: Path | None = None) -> Images:
+    """CIFAR-10 from this file, else from keras.datasets.
+
+    A file is the tar.gz of its "python version", or an .npz in the layout of MNIST's.
+    """
     if file is None:
         (x_train, y_train), (x_test, y_test) = keras.datasets.cifar10.load_data()
         arrays = x_train, y_train, x_test, y_test
     else:
         arrays = _from_file(file) if file.suffix == ".npz" else _from_tar(file)
     x_train, y_train, x_test, y_test = arrays
-    images = [((x / np.float32(255) - np.float32(CIFAR10_MEAN)) / np.float32(CIFAR10_DEVIATION)) for x in (x_train, x_test)]
-    return ColourImages(images[0], y_train.reshape(-1).astype("int32"), images[1], y_test.reshape(-1).astype("int32"))
+    labels = [y.reshape(-1).astype("int32") for y in (y_train, y_test)]
+    source = f"CIFAR-10 from {file or 'keras.datasets'}"
+    return Images(source, _coloured(x_train), labels[0], _coloured(x_test), labels[1])
+
+
+def _coloured(images: np.ndarray) -> np.ndarray:
+    """In place where it can: there are 600 MB of training images."""
+    normalised = images.astype("float32")
+    normalised /= 255
+    normalised -= np.float32(CIFAR10_MEAN)
+    normalised /= np.float32(CIFAR10_DEVIATION)
+    return normalised
 
 
 def _from_tar(file: Path) -> Arrays:

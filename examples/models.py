@@ -1,119 +1,126 @@
-"""The networks of the sparse momentum paper: two LeNets, VGG16-D and wide ResNets."""
+"""The networks of the sparse momentum paper: LeNets, AlexNets, VGG16s and wide ResNets, by name."""
 
 import itertools
-import math
+import re
 
 import keras
 from keras import layers
 
-MODELS = ("lenet-300-100", "lenet-5")
+from examples.paper_layers import PaperLayers
+from examples.resnet import resnet_50, wide_resnet_of
+
+MODELS = (
+    *("lenet-300-100", "lenet-5", "alexnet-s", "alexnet-b"),
+    *("vgg16-c", "vgg16-d", "vgg16-like", "wrn-DEPTH-WIDTH", "resnet-50"),
+)
 INPUT_SHAPE = (28, 28, 1)
 CIFAR_SHAPE = (32, 32, 3)
-VGG16 = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512, "pool", 512, 512, 512, "pool")
+# Channels, size and padding of each convolution.
+ALEXNET = ((96, 11, 2), (256, 5, 2), (384, 3, 1), (384, 3, 1), (256, 3, 1))
+VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # block by block
 
 
-def build(name: str, fan_in_uniform: bool = False, l2: float = 0.0) -> keras.Sequential:
-    """A LeNet for 28x28x1 images in 10 classes; its last layer gives logits.
+def build(
+    name: str,
+    fan_in_uniform: bool = False,
+    l2: float = 0.0,
+    dropout: float = 0.0,
+) -> keras.Model:
+    """A new network of ``MODELS``; its last layer gives logits in float32.
 
     Args:
-        name: ``"lenet-300-100"``: 784-300-100-10, or ``"lenet-5"``: LeNet-5-Caffe.
-        fan_in_uniform: initialise weights and biases uniformly in ±1/sqrt(fan in), as the paper does; otherwise as Keras does.
-        l2: the penalty ``l2 * sum(w^2)`` on all parameters, biases included. Its gradient is ``2 * l2 * w``: half of what a
-            framework calls weight decay when it adds ``decay * w`` to the gradient.
+        name: of the network, e.g. ``"lenet-5"`` (which is LeNet-5-Caffe) or ``"wrn-16-8"``.
+        fan_in_uniform: draw weights and biases uniformly from ±1/sqrt(fan in), as the paper does;
+            otherwise as Keras does, or He et al. before normalization. Wide ResNets draw their
+            convolutions as Zagoruyko & Komodakis do in both cases, and ResNet-50 as He et al. do.
+        l2: the penalty ``l2 * sum(w^2)`` on all parameters, biases and normalization included
+            (ResNet-50: on kernels). Its gradient is ``2 * l2 * w``: half of what a framework calls
+            weight decay when it adds ``decay * w`` to the gradient.
+        dropout: in the blocks of a wide ResNet.
     """
-    if name == "lenet-300-100":
-        return _sequential(name, [layers.Flatten(), *_dense(784, 300, 100, 10, fan_in_uniform=fan_in_uniform, l2=l2)])
-    if name == "lenet-5":
-        return _sequential(name, _lenet_5(fan_in_uniform, l2))
+    make = PaperLayers(fan_in_uniform, l2)
+    if name.startswith("lenet-"):
+        bodies = {"lenet-300-100": _lenet_300_100, "lenet-5": _lenet_5}
+        if name in bodies:
+            return _sequential(name, INPUT_SHAPE, bodies[name](make))
+    elif name in ("alexnet-s", "alexnet-b"):
+        return _sequential(name, CIFAR_SHAPE, _alexnet(make, 1024 if name == "alexnet-s" else 2048))
+    elif name in ("vgg16-c", "vgg16-d", "vgg16-like"):
+        return _sequential(name, CIFAR_SHAPE, _vgg16(make, name.removeprefix("vgg16-")))
+    elif name == "resnet-50":
+        return resnet_50(l2=l2, policy=keras.config.dtype_policy().name)
+    elif numbers := re.fullmatch(r"wrn-(\d+)-(\d+)", name):
+        return wide_resnet_of(make, *map(int, numbers.groups()), dropout)
     raise ValueError(f"`name` must be one of {MODELS}. Received: name={name!r}")
 
 
 def wide_resnet(depth: int, width: int, dropout: float = 0.0) -> keras.Model:
-    """WRN-depth-width for CIFAR-10 (Zagoruyko & Komodakis 2016): pre-activation basic blocks in three stages; gives logits.
+    """WRN-depth-width for CIFAR-10: ``build`` by its numbers.
 
     Args:
         depth: 6 n + 4, for n blocks a stage: 10, 16, 22, 28.
         width: the stages have 16, 32 and 64 channels times this.
-        dropout: between the two convolutions of a block; the paper's 0.3.
+        dropout: between the two convolutions of a block; the paper's is 0.3.
     """
-    if depth < 10 or (depth - 4) % 6:
-        raise ValueError(f"`depth` must be 10, 16, 22, ...: 6 n + 4. Received: depth={depth}")
-    inputs = keras.Input(CIFAR_SHAPE)
-    x = _convolution("stem", 16)(inputs)
-    for stage, channels in enumerate((16 * width, 32 * width, 64 * width)):
-        for block in range((depth - 4) // 6):
-            x = _pre_activation_block(f"stage_{stage + 1}_block_{block + 1}", x, channels, 2 if stage > 0 and block == 0 else 1, dropout)
-    outputs = layers.Dense(10, name="head")(layers.GlobalAveragePooling2D()(_norm_relu(x)))
-    return keras.Model(inputs, outputs, name=f"wrn_{depth}_{width}")
+    return build(f"wrn-{depth}-{width}", dropout=dropout)
 
 
-def vgg16_d() -> keras.Sequential:
-    """VGG16-D with batch normalisation for CIFAR-10; its last layer gives logits."""
-    body: list[keras.layers.Layer] = []
-    convolutions = itertools.count(1)
-    for channels in VGG16:
-        if channels == "pool":
-            body.append(layers.MaxPooling2D())
-        else:
-            convolution = layers.Conv2D(channels, 3, padding="same", kernel_initializer="he_normal", name=f"conv_{next(convolutions)}")
-            body += [convolution, layers.BatchNormalization(momentum=0.9), layers.ReLU()]
+def vgg16_d() -> keras.Model:
+    """VGG16-D with batch normalization for CIFAR-10."""
+    return build("vgg16-d")
+
+
+def _lenet_300_100(make: PaperLayers) -> list[layers.Layer]:
+    first = make.dense(300, 784, "dense_1", activation="relu")
+    second = make.dense(100, 300, "dense_2", activation="relu")
+    return [layers.Flatten(), first, second, make.head(100, "dense_3")]
+
+
+def _lenet_5(make: PaperLayers) -> list[layers.Layer]:
+    body: list[layers.Layer] = []
+    for number, (channels, fan_in) in enumerate(((20, 1), (50, 20)), 1):
+        options = {"activation": "relu", "name": f"conv_{number}"}
+        body += [make.convolution(channels, 5, fan_in, **options), layers.MaxPooling2D()]
+    hidden = make.dense(500, 800, "dense_1", activation="relu")
+    return [*body, layers.Flatten(), hidden, make.head(500, "dense_2")]
+
+
+def _alexnet(make: PaperLayers, hidden: int) -> list[layers.Layer]:
+    body: list[layers.Layer] = []
+    fan_in = CIFAR_SHAPE[-1]
+    for number, (channels, size, padding) in enumerate(ALEXNET, 1):
+        options = {"strides": 2, "name": f"conv_{number}", **make.he_normal()}
+        convolution = make.convolution(channels, size, fan_in, **options)
+        body += [layers.ZeroPadding2D(padding), convolution, *make.norm_relu()]
+        fan_in = channels
     body.append(layers.Flatten())
     for number in (1, 2):
-        body += [layers.Dense(512, name=f"dense_{number}"), layers.BatchNormalization(momentum=0.9), layers.ReLU()]
-    return keras.Sequential([keras.Input(CIFAR_SHAPE), *body, layers.Dense(10, name="head")], name="vgg16_d")
+        body += [make.dense(hidden, fan_in, f"dense_{number}"), *make.norm_relu()]
+        fan_in = hidden
+    return [*body, make.head(hidden)]
 
 
-def _pre_activation_block(name: str, x: keras.KerasTensor, channels: int, stride: int, dropout: float) -> keras.KerasTensor:
-    activated = _norm_relu(x)
-    branch = _norm_relu(_convolution(f"{name}_conv_1", channels, 3, stride)(activated))
-    if dropout:
-        branch = layers.Dropout(dropout)(branch)
-    branch = _convolution(f"{name}_conv_2", channels)(branch)
-    shortcut = x if x.shape[-1] == channels else _convolution(f"{name}_shortcut", channels, 1, stride)(activated)
-    return layers.Add()([branch, shortcut])
+def _vgg16(make: PaperLayers, variant: str) -> list[layers.Layer]:
+    """In "c", third convolutions are 1x1 with a padding of 1; "like" has one hidden layer."""
+    body: list[layers.Layer] = []
+    fan_in, numbers = CIFAR_SHAPE[-1], itertools.count(1)
+    for block in VGG16:
+        for position, channels in enumerate(block):
+            is_small = variant == "c" and position == 2
+            options = {"name": f"conv_{next(numbers)}", **make.he_normal()}
+            options["padding"] = "valid" if is_small else "same"
+            convolution = make.convolution(channels, 1 if is_small else 3, fan_in, **options)
+            padding = [layers.ZeroPadding2D(1)] if is_small else []
+            body += [*padding, convolution, *make.norm_relu()]
+            fan_in = channels
+        body.append(layers.MaxPooling2D())
+    body.append(layers.Flatten())
+    fan_in = 2048 if variant == "c" else 512
+    for number in (1,) if variant == "like" else (1, 2):
+        body += [make.dense(512, fan_in, f"dense_{number}", activation="relu"), make.norm()]
+        fan_in = 512
+    return [*body, make.head(512)]
 
 
-def _convolution(name: str, channels: int, size: int = 3, stride: int = 1) -> keras.layers.Layer:
-    initializer = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
-    return layers.Conv2D(channels, size, stride, padding="same", use_bias=False, kernel_initializer=initializer, name=name)
-
-
-def _norm_relu(x: keras.KerasTensor) -> keras.KerasTensor:
-    return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
-
-
-def _lenet_5(fan_in_uniform: bool, l2: float) -> list[keras.layers.Layer]:
-    return [
-        layers.Conv2D(20, 5, activation="relu", name="conv_1", **_parameters(25, fan_in_uniform, l2)),
-        layers.MaxPooling2D(),
-        layers.Conv2D(50, 5, activation="relu", name="conv_2", **_parameters(500, fan_in_uniform, l2)),
-        layers.MaxPooling2D(),
-        layers.Flatten(),
-        *_dense(800, 500, 10, fan_in_uniform=fan_in_uniform, l2=l2),
-    ]
-
-
-def _dense(*widths: int, fan_in_uniform: bool, l2: float) -> list[keras.layers.Layer]:
-    """Dense layers from the first of these widths to the last, with ReLU between them."""
-    last = len(widths) - 2
-    return [
-        layers.Dense(units, activation=None if i == last else "relu", name=f"dense_{i + 1}", **_parameters(fan_in, fan_in_uniform, l2))
-        for i, (fan_in, units) in enumerate(itertools.pairwise(widths))
-    ]
-
-
-def _parameters(fan_in: int, fan_in_uniform: bool, l2: float) -> dict[str, object]:
-    """Initialisers and regularisers of a layer's kernel and bias."""
-    arguments: dict[str, object] = {}
-    for parameter in ("kernel", "bias"):
-        if l2:
-            arguments[f"{parameter}_regularizer"] = keras.regularizers.L2(l2)
-    if fan_in_uniform:
-        limit = 1 / math.sqrt(fan_in)
-        arguments["kernel_initializer"] = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")  # the same
-        arguments["bias_initializer"] = keras.initializers.RandomUniform(-limit, limit)
-    return arguments
-
-
-def _sequential(name: str, body: list[keras.layers.Layer]) -> keras.Sequential:
-    return keras.Sequential([keras.Input(INPUT_SHAPE), *body], name=name.replace("-", "_"))
+def _sequential(name: str, shape: tuple[int, ...], body: list[layers.Layer]) -> keras.Sequential:
+    return keras.Sequential([keras.Input(shape), *body], name=name.replace("-", "_"))

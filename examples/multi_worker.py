@@ -27,10 +27,12 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from data import Digits, load
-from models import build
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import keras_sparse as ks
+from examples.data import Images, load
+from examples.models import build
 
 LEARNING_RATE, MOMENTUM = 0.02, 0.9
 
@@ -100,7 +102,7 @@ def make_step(strategy: Any, model: Any) -> Callable[[Any], Any]:
     return step
 
 
-def batches(digits: Digits, size: int, seed: int) -> Any:
+def batches(digits: Images, size: int, seed: int) -> Any:
     """One epoch of batches for all workers together, in an order that the seed decides; each worker takes its part of each."""
     data = tf.data.Dataset.from_tensor_slices((digits.x_train, digits.y_train))
     options = tf.data.Options()

@@ -1,7 +1,13 @@
-"""ResNet-50 as the ImageNet results train it: version 1.5, with strides in the 3x3 convolutions."""
+"""Residual networks: wide ResNets for CIFAR-10, and ResNet-50 as the ImageNet results train it."""
+
+from typing import Any
 
 import keras
 from keras import layers
+
+from examples.paper_layers import PaperLayers
+
+CIFAR_SHAPE = (32, 32, 3)
 
 BLOCKS = (3, 4, 6, 3)  # of each stage
 EXPANSION = 4  # a stage gives so many times the channels that its 3x3 convolutions have
@@ -9,6 +15,8 @@ EXPANSION = 4  # a stage gives so many times the channels that its 3x3 convoluti
 
 def resnet_50(image_size: int = 224, classes: int = 1000, width: int = 64, l2: float = 0.0, policy: str = "float32") -> keras.Model:
     """ResNet-50 (He et al. 2015), 25.5 M kernel weights at width 64; takes normalised images and gives float32 logits.
+
+    It is version 1.5, with strides in the 3x3 convolutions.
 
     Args:
         image_size: height and width in pixels.
@@ -59,3 +67,48 @@ class _Layers:
         if x.shape[-1] != wide or stride != 1:
             x = self.norm(f"{name}_shortcut", self.convolution(f"{name}_shortcut", x, wide, 1, stride), relu=False)
         return layers.ReLU(dtype=self._policy, name=f"{name}_relu")(layers.Add(dtype=self._policy, name=f"{name}_add")([branch, x]))
+
+
+def wide_resnet_of(make: PaperLayers, depth: int, width: int, dropout: float) -> keras.Model:
+    """Zagoruyko & Komodakis 2016: pre-activation basic blocks in three stages."""
+    if depth < 10 or (depth - 4) % 6:
+        raise ValueError(f"`depth` must be 10, 16, 22, ...: 6 n + 4. Received: depth={depth}")
+    inputs = keras.Input(CIFAR_SHAPE)
+    x = _same(make, "stem", inputs, 16)
+    for stage, channels in enumerate((16 * width, 32 * width, 64 * width)):
+        for block in range((depth - 4) // 6):
+            stride = 2 if stage > 0 and block == 0 else 1
+            name = f"stage_{stage + 1}_block_{block + 1}"
+            x = _pre_activation_block(make, name, x, channels, stride, dropout)
+    x = layers.GlobalAveragePooling2D()(_apply(make.norm_relu(), x))
+    # The paper's code sets the bias to 0 here.
+    outputs = make.head(64 * width, bias_initializer="zeros")(x)
+    return keras.Model(inputs, outputs, name=f"wrn_{depth}_{width}")
+
+
+def _pre_activation_block(make: PaperLayers, name: str, x: Any, channels: int, stride: int, dropout: float) -> Any:
+    """Where the number of channels changes, the activated input also feeds the shortcut."""
+    activated = _apply(make.norm_relu(), x)
+    branch = _same(make, f"{name}_conv_1", activated, channels, 3, stride)
+    branch = _apply(make.norm_relu(), branch)
+    if dropout:
+        branch = layers.Dropout(dropout)(branch)
+    branch = _same(make, f"{name}_conv_2", branch, channels)
+    shortcut = x
+    if x.shape[-1] != channels:
+        shortcut = _same(make, f"{name}_shortcut", activated, channels, 1, stride)
+    return layers.Add()([branch, shortcut])
+
+
+def _same(make: PaperLayers, name: str, x: Any, channels: int, size: int = 3, stride: int = 1) -> Any:
+    """A convolution of a wide ResNet."""
+    normal = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
+    options = {"strides": stride, "padding": "same", "use_bias": False, "name": name}
+    options["kernel_initializer"] = normal
+    return make.convolution(channels, size, x.shape[-1], **options)(x)
+
+
+def _apply(chain: list[layers.Layer], x: Any) -> Any:
+    for layer in chain:
+        x = layer(x)
+    return x

@@ -94,7 +94,7 @@ def test_the_model_of_the_recipe_is_resnet_50_in_bfloat16():
 
 @pytest.mark.parametrize(("step", "rate"), [(0, 0.1), (4, 0.5), (9, 1.0), (29, 1.0), (30, 0.1), (59, 0.1), (60, 0.01)])
 def test_the_learning_rate_rises_then_falls(step, rate):
-    from examples.imagenet_resnet50_tpu import WarmUpAndSteps
+    from examples.training import WarmUpAndSteps
 
     schedule = WarmUpAndSteps.from_config(WarmUpAndSteps(peak=1.0, warm_up=10, falls=(30, 60)).get_config())
     assert float(schedule(step)) == pytest.approx(rate)
