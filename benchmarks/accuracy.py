@@ -1,11 +1,12 @@
 """Measures test errors by network, method, density and seed, beside the paper's figures.
 
-    python benchmarks/accuracy.py --network lenet-300-100 --methods dense "sparse momentum" \
-        --densities 0.05 0.02 --seeds 3 --epochs 100 --workers 2 --data mnist.npz
+    python benchmarks/accuracy.py --network lenet-300-100 --data mnist.npz
+    python benchmarks/accuracy.py --network lenet-5 --methods RigL GraNet --densities 0.05 0.02 \
+        --seeds 3 --epochs 100 --workers 2 --data mnist.npz
     python benchmarks/accuracy.py --tables  # of the finished runs
 
-Recipes and columns "paper" are from Dettmers & Zettlemoyer 2019. Each finished run is a line of the records and
-is not repeated: a stopped benchmark continues where it was.
+Recipes and the column "paper" are from Dettmers & Zettlemoyer 2019. Each finished run is a line of
+the records and is not repeated: a stopped benchmark continues where it was.
 """
 
 import argparse
@@ -25,19 +26,19 @@ from accuracy_run import Run, check, run_of, train
 
 COMMAND = "python benchmarks/accuracy.py --network lenet-300-100 --data mnist.npz"
 RECORDS = report.RESULTS / "accuracy.jsonl"
-SHOWN = ("network", "method", "density", "epochs", "seed", "learning_rate", "growth_window", "test_error", "seconds")
+SHOWN = ("method", "density", "epochs", "seed", "growth_window", "test_error", "seconds")
 
 
 def main() -> None:
-    """Makes the runs that are missing and writes the tables; with ``--tables`` it only prints them."""
+    """Makes the runs that are missing and writes the tables; ``--tables`` only prints them."""
     arguments = _arguments()
     if not arguments.tables:
         execute(planned(arguments), arguments.data, arguments.records, arguments.workers)
     known = records.read(arguments.records)
     if not known:
         raise SystemExit(f"There are no finished runs in {arguments.records}.")
-    text = report.header("Test errors by network, method and density", COMMAND, known[-1]["measured"])
-    text += accuracy_tables.sections(known)
+    title = "Test errors by network, method and density"
+    text = report.header(title, COMMAND, known[-1]["measured"]) + accuracy_tables.sections(known)
     print(text)
     if not arguments.tables:
         report.write(arguments.records.with_suffix(".md"), text)
@@ -45,21 +46,31 @@ def main() -> None:
 
 def planned(arguments: argparse.Namespace) -> list[Run]:
     """All runs, seed by seed, so that a benchmark that is stopped has a bit of everything."""
-    runs = [run for seed in range(arguments.seeds) for method in arguments.methods for run in _of_method(arguments, method, seed)]
+    kinds = [(seed, method) for seed in range(arguments.seeds) for method in arguments.methods]
+    runs = [run for seed, method in kinds for run in _of_method(arguments, method, seed)]
     for run in runs:
         check(run)
     return list(dict.fromkeys(runs))
 
 
 def _of_method(arguments: argparse.Namespace, method: str, seed: int) -> list[Run]:
-    network, dense = networks.network(arguments.network), method == methods.DENSE
-    epochs, images = arguments.epochs or network.epochs, arguments.images or network.images
-    rest: Any = {"images": images, "learning_rate": arguments.learning_rate}
-    if dense:
-        return [Run(arguments.network, method, 1.0, epochs, seed, **rest)]
-    rest |= {"sparse_kernels": arguments.sparse_kernels, "initial_scale": arguments.initial_scale}
-    windows = [methods.published_window(method) if w == "published" else w for w in arguments.growth_windows]
-    return [Run(arguments.network, method, density, epochs, seed, growth_window=window, **rest) for density in arguments.densities for window in windows]
+    network = networks.network(arguments.network)
+    common: Any = {
+        "network": arguments.network,
+        "method": method,
+        "epochs": arguments.epochs or network.epochs,
+        "seed": seed,
+        "images": arguments.images or network.images,
+        "learning_rate": arguments.learning_rate,
+    }
+    if method == methods.DENSE:
+        return [Run(density=1.0, **common)]
+    own = methods.published_window(method)
+    windows = [own if window == "own" else window for window in arguments.growth_windows]
+    common["sparse_kernels"] = arguments.sparse_kernels
+    common["initial_scale"] = arguments.initial_scale
+    settings = [(density, window) for density in arguments.densities for window in windows]
+    return [Run(density=density, growth_window=window, **common) for density, window in settings]
 
 
 def missing(runs: Sequence[Run], path: Path) -> list[Run]:
@@ -69,7 +80,7 @@ def missing(runs: Sequence[Run], path: Path) -> list[Run]:
 
 
 def execute(runs: Sequence[Run], data: Path, path: Path, workers: int) -> None:
-    """Trains what is missing, a process a run, and adds a line to the records for each that finishes."""
+    """Trains what is missing, a process a run."""
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     options: Any = {"mp_context": context, "max_tasks_per_child": 1}
     with concurrent.futures.ProcessPoolExecutor(workers, **options) as pool:
@@ -80,7 +91,7 @@ def execute(runs: Sequence[Run], data: Path, path: Path, workers: int) -> None:
 
 
 def train_if_missing(run: Run, data: Path, path: Path) -> dict[str, Any] | None:
-    """Trains on one thread and adds the record; None if another program has made the run meanwhile."""
+    """Trains on one thread and adds the record; None if another program has done it meanwhile."""
     import turns
 
     if not missing([run], path):
@@ -92,29 +103,34 @@ def train_if_missing(run: Run, data: Path, path: Path) -> dict[str, Any] | None:
 
 
 def _window(word: str) -> int | str | None:
-    return None if word == "none" else word if word in ("published", "auto") else int(word)
+    return None if word == "none" else word if word in ("own", "auto") else int(word)
 
 
 def _arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    parser.add_argument("--data", type=Path, help="MNIST or CIFAR-10 as .npz in the layout of keras.datasets")
-    parser.add_argument("--tables", action="store_true", help="train nothing, print the tables of the records")
-    parser.add_argument("--network", default="lenet-300-100", help=f"{', '.join(networks.NAMES)} or wrn-<depth>-<width>")
-    parser.add_argument("--methods", nargs="+", choices=methods.NAMES, default=["dense", "sparse momentum"])
-    parser.add_argument("--densities", type=float, nargs="+", default=[0.05, 0.02])
-    parser.add_argument("--growth-windows", type=_window, nargs="+", default=["published"], help="published, none, auto or numbers of steps")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, help="default: the recipe's")
-    parser.add_argument("--images", type=int, help="to train with; default: the recipe's")
-    parser.add_argument("--learning-rate", type=float, default=0.1)
-    parser.add_argument("--initial-scale", choices=("auto",), help="default: none, the published method")
-    parser.add_argument("--sparse-kernels", action="store_true", help="layers that skip missing weights")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs side by side, one thread each")
-    parser.add_argument("--records", type=Path, default=RECORDS)
+    add = parser.add_argument
+    wide = f"{', '.join(networks.NAMES)} or wrn-<depth>-<width>"
+    windows = "own (the method's), none (all steps), auto or numbers of steps"
+    add("--data", type=Path, help="MNIST or CIFAR-10 as .npz in the layout of keras.datasets")
+    add("--tables", action="store_true", help="train nothing, print the tables of the records")
+    add("--network", default="lenet-300-100", help=wide)
+    common = [methods.DENSE, "sparse momentum"]
+    add("--methods", nargs="+", choices=methods.NAMES, default=common)
+    add("--densities", type=float, nargs="+", default=[0.05, 0.02])
+    add("--growth-windows", type=_window, nargs="+", default=["own"], help=windows)
+    add("--seeds", type=int, default=3)
+    add("--epochs", type=int, help="default: the recipe's")
+    add("--images", type=int, help="to train with; default: the recipe's")
+    add("--learning-rate", type=float, default=0.1)
+    add("--initial-scale", choices=("auto",), help="default: none, the published method")
+    add("--sparse-kernels", action="store_true", help="layers that skip missing weights")
+    workers = os.cpu_count() or 1
+    add("--workers", type=int, default=workers, help="runs side by side, one thread each")
+    add("--records", type=Path, default=RECORDS)
     arguments = parser.parse_args(words)
     if not (arguments.tables or arguments.data):
-        parser.error("--data is needed for trainings; --tables prints the tables of the finished ones")
+        parser.error("--data is needed to train; --tables prints the tables of finished runs")
     return arguments
 
 

@@ -1,4 +1,4 @@
-"""The methods that the accuracy benchmark compares, by name: a preset, its settings, its growth window."""
+"""The methods that the accuracy benchmark compares: presets, their settings and growth windows."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ Window = int | str | None
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """A preset of keras_sparse as it is by default, but without an initial scale.
+    """A preset of keras_sparse with its defaults, but without an initial scale.
 
     Attributes:
         preset: name in keras_sparse.
         settings: arguments that differ from the preset's own.
-        growth_window: the published one. None: dense weight gradients in all steps; "auto": in the last step
-            before an update for growth by the gradient, in the last 100 for growth by the momentum, in none for
-            methods that read no gradient of missing weights.
+        growth_window: None: dense weight gradients in all steps, as sparse momentum was published;
+            "auto": in the last step before an update for growth by the gradient, in the last 100
+            for growth by the momentum, in none where nothing grows by gradients.
     """
 
     preset: str
@@ -43,11 +43,16 @@ NAMES = (DENSE, *METHODS)
 
 
 def published_window(method: str) -> Window:
-    """The growth window of the published method; None of the dense training."""
+    """The growth window of a method unless a run says otherwise; None of the dense training."""
     return None if method == DENSE else METHODS[method].growth_window
 
 
-def optimizer_of(method: str, inner: keras.optimizers.Optimizer, density: float, **settings: Any) -> ks.SparseMomentum:
+def optimizer_of(
+    method: str,
+    inner: keras.optimizers.Optimizer,
+    density: float,
+    **settings: Any,
+) -> ks.SparseMomentum:
     """The optimizer of a method that is not dense.
 
     Args:

@@ -13,8 +13,8 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def add(path: Path, result: dict[str, Any]) -> None:
-    """Adds a line, with today's date, the machine and the versions; several programs may add at the same time."""
+    """Adds a line, with date, machine and versions. Several programs may add at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps({**result, "measured": report.circumstances()}) + "\n"
-    with path.open("ab", buffering=0) as file:  # one write, so that lines of two programs do not mix
+    with path.open("ab", buffering=0) as file:  # one write: lines of two programs do not mix
         file.write(line.encode())

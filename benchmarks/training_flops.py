@@ -1,9 +1,10 @@
 """The floating-point operations of a training, counted from multiply-adds and densities.
 
-A step costs a layer its forward product, the gradient of its inputs and the gradient of its weights: each
-two operations a multiply-add. The first layer needs no gradient of its inputs. The forward product and the
-gradient of inputs skip missing weights. So does the gradient of weights, but in steps in which the growth
-window is open: then it is dense. Optimizer, normalization, activations and the masks' updates are not counted.
+A step of a layer is its forward product, the gradient of its inputs and the gradient of its
+weights, each of two operations a multiply-add. The first layer needs no gradient of its inputs.
+Missing weights cost nothing in the first two. The gradient of the weights is dense while the growth
+window is open, and otherwise of active weights only. Not counted: the optimizer, normalization,
+activations, and the updates of masks.
 """
 
 import math
@@ -19,7 +20,7 @@ def training_flops(
     """Operations of a sparse training.
 
     Args:
-        multiply_adds: of one example in each layer when it is dense, the layer nearest to the inputs first.
+        multiply_adds: of one example in each layer when it is dense, the first layer first.
         densities: for each epoch the density of each layer.
         open_shares: for each epoch the share of its steps with dense weight gradients, in [0, 1].
         examples: trained in one epoch.
@@ -30,8 +31,8 @@ def training_flops(
     90.0
     """
     total = 0.0
-    for layer_densities, is_open in zip(densities, open_shares, strict=True):
-        for i, (dense, density) in enumerate(zip(multiply_adds, layer_densities, strict=True)):
+    for row, is_open in zip(densities, open_shares, strict=True):
+        for i, (dense, density) in enumerate(zip(multiply_adds, row, strict=True)):
             forward = dense * density
             inputs = forward if i > 0 else 0.0
             weights = is_open * dense + (1 - is_open) * forward
@@ -45,11 +46,14 @@ def dense_flops(multiply_adds: Sequence[float], epochs: int, examples: int) -> f
     >>> dense_flops([10, 20], epochs=3, examples=1)  # 3 x 2 (2 x 10 + 3 x 20)
     480.0
     """
-    return training_flops(multiply_adds, [[1.0] * len(multiply_adds)] * epochs, [1.0] * epochs, examples)
+    densities = [[1.0] * len(multiply_adds)] * epochs
+    return training_flops(multiply_adds, densities, [1.0] * epochs, examples)
 
 
 def open_shares(window: float, steps: int, epochs: int) -> list[float]:
-    """The share of each epoch's steps in which the growth window is open, for an update before each epoch but the first.
+    """For each epoch the share of its steps in which the growth window is open.
+
+    Masks are updated before each epoch but the first.
 
     Args:
         window: steps before an update with dense weight gradients: 0, none; infinity, all.
