@@ -14,8 +14,9 @@ from keras_sparse.density_of import density
 from keras_sparse.export import export
 from keras_sparse.momentum import momentum_of
 from keras_sparse.optimizers import SparseMomentum
+from keras_sparse.phases import AlternatingOverTraining
 from keras_sparse.plots import plot_history
-from keras_sparse.presets import SET, GradualPruning, GraNet, RigL, StaticSparsity
+from keras_sparse.presets import ACDC, SET, GradualPruning, GraNet, RigL, StaticSparsity
 from keras_sparse.prune import prune
 from keras_sparse.schedules import CosineOverTraining, CubicOverTraining
 from keras_sparse.scores import MaskedLayer
@@ -25,8 +26,10 @@ from keras_sparse.summary import summary
 __version__ = "0.1.0"
 
 __all__ = [
+    "ACDC",
     "SET",
     "Agreement",
+    "AlternatingOverTraining",
     "BackupAndRestore",
     "CosineOverTraining",
     "CubicOverTraining",

@@ -54,6 +54,9 @@ def global_counts(
     >>> global_counts(layers, 3, lambda layer, rng: layer.weight, np.random.default_rng(0))
     [2, 1]
     """
+    active = [int(np.count_nonzero(layer.mask)) for layer in layers]
+    if sum(active) <= wanted:
+        return active
     state = rng.bit_generator.state
     sizes = np.array([block_size(layer.mask.shape, layer.block_shape) for layer in layers])
     means = [_means(layer, size, score, rng) for layer, size in zip(layers, sizes, strict=True)]

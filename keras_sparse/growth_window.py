@@ -39,7 +39,8 @@ def steps_of(growth_window: Window, reads: Iterable[str], inner_optimizer: keras
 
     Args:
         growth_window: a number of steps; None: all; ``"auto"``: as few as change nothing but the last digits.
-        reads: what the rules read of missing weights, ``"momentum"`` or ``"gradient"``.
+        reads: what is read of missing weights, ``"momentum"`` or ``"gradient"`` by the rules;
+            ``"second moment"`` by the inner optimizer, where it steps all of them again.
         inner_optimizer: whose momentum it is.
         average_decay: of the gradient average that stands for the momentum or the last gradient, or None.
 
@@ -50,6 +51,7 @@ def steps_of(growth_window: Window, reads: Iterable[str], inner_optimizer: keras
     >>> steps_of("auto", ["momentum"], keras.optimizers.Adam(), None)
     inf
     """
+    reads = set(reads)
     if growth_window is None:
         return math.inf
     if not isinstance(growth_window, str):
@@ -57,11 +59,13 @@ def steps_of(growth_window: Window, reads: Iterable[str], inner_optimizer: keras
     parts = inner_optimizer.optimizers if isinstance(inner_optimizer, MULTI_OPTIMIZER) else [inner_optimizer]
     if not all(map(_is_of_each_weight_alone, parts)):
         return math.inf  # active weights would step otherwise than with dense gradients
-    if not list(reads):
+    if not reads:
         return 0
     decays = [decay for part in parts if (decay := _linear_decay(part)) is not None]
     if len(decays) < len(parts):
         return math.inf  # a second moment would be next to nothing when its weight grows, and its first steps far too large
+    if reads == {"second moment"}:
+        return 0
     decay = max(decays) if average_decay is None else average_decay
     return 1 if decay == 0 else max(1, math.ceil(math.log(TAIL) / math.log(decay) - 1e-9))
 

@@ -13,9 +13,11 @@ from keras_sparse._keras import to_float32
 from keras_sparse.final_density import FinalDensity
 from keras_sparse.initial_masks import initial_mask
 from keras_sparse.optimizers import SparseMomentum
+from keras_sparse.phases import AlternatingOverTraining
 from keras_sparse.schedules import OverTraining, TfmotDensity
 from keras_sparse.update_times import (
     AtEpochs,
+    AtSteps,
     EverySteps,
     Planner,
     UpdateTimes,
@@ -109,6 +111,7 @@ class MaskTraining:
         """At the end of a training: the masks of the weights that the model has now."""
         try:
             self._fit_masks_to_weights()
+            self._fit_dense_masks_to_sparse_weights()
         except ValueError as error:  # the training is done, and its weights are not lost for a message
             warnings.warn(str(error), stacklevel=2)
 
@@ -121,6 +124,16 @@ class MaskTraining:
             if not callable(optimizer.density):
                 raise
             optimizer.assign_masks(self._nonzero(), optimizer.trained_positions())  # earlier weights are denser
+
+    def _fit_dense_masks_to_sparse_weights(self) -> None:
+        """A training that is stopped in a dense phase may get back weights of a sparse one."""
+        optimizer, density = self.optimizer, self.optimizer.density
+        if not isinstance(density, AlternatingOverTraining) or not optimizer.built:
+            return
+        if optimizer.density_is_above(density.final):
+            masks = self._nonzero()
+            if not optimizer.density_is_above(density.final, masks):
+                optimizer.assign_masks(masks, optimizer.trained_positions())
 
     def _nonzero(self) -> list[np.ndarray]:
         """The masks of weights that are not 0, of those that are trained."""
@@ -182,12 +195,12 @@ class MaskTraining:
             return
         start, stop = optimizer.counter("training_start"), optimizer.counter("training_stop")
         times = self._times(now, start, stop, begun_before)
+        execution = self._execution * (self._steps_per_batch or 1)
         pruning = math.inf
         if stop > start and (final := final_density.final_density(optimizer.density, start, stop)) is not None:
             self._final = final
-            last_due = self._last_due(times, start, stop)
+            last_due = self._last_due(times, start, stop, execution)
             pruning = last_pruning(final.reached_at, last_due, start, stop, self._steps_per_epoch() is not None)
-        execution = self._execution * (self._steps_per_batch or 1)
         steps = self._steps_per_epoch()
         is_last = epoch + 1 >= self._params["epochs"] and steps is not None and stop - now < 2 * steps
         self._ends_after = self._params["steps"] if is_last else None
@@ -219,16 +232,18 @@ class MaskTraining:
         if self._every == "auto":
             if isinstance(self.optimizer.density, TfmotDensity):
                 return self.optimizer.density
+            if isinstance(self.optimizer.density, AlternatingOverTraining) and stop > start:
+                return AtSteps(self.optimizer.density.first_steps(start, stop))
             if steps is not None and stop > start == 0:  # a later training begins with an update
                 period = period_of_short_training(stop - start, round((stop - start) / steps))
                 if period is not None:
                     return EverySteps(period, start)
         return AtEpochs(now, steps, begun_before)
 
-    def _last_due(self, times: UpdateTimes, start: int, stop: int) -> float:
-        """The last step of the training at which a regular update is due."""
+    def _last_due(self, times: UpdateTimes, start: int, stop: int, execution: int) -> float:
+        """The last step at which a regular update is due, and made before the last execution."""
         if not isinstance(times, AtEpochs):
-            return times.last_due(stop - 1)
+            return times.last_due(stop - execution)
         epochs = max(1, self._params["epochs"])
         return stop - (times.steps or max(1, (stop - start) // epochs))
 

@@ -15,6 +15,16 @@ from keras_sparse._keras import to_float32
 
 EPSILON = 1e-8  # of the published code
 MULTI_OPTIMIZER = tuple(filter(None, [getattr(keras.optimizers, "MultiOptimizer", None)]))  # Keras has it from 3.15 on
+MOMENTA = {  # Keras' optimizers that have a momentum, and where they keep it
+    keras.optimizers.SGD: "momentums",
+    keras.optimizers.Muon: "momentums",
+    keras.optimizers.RMSprop: "_momentums",
+    keras.optimizers.Lion: "_momentums",
+    keras.optimizers.Adam: "_momentums",
+    keras.optimizers.Nadam: "_momentums",
+    keras.optimizers.Lamb: "_momentums",
+    keras.optimizers.Adamax: "_m",
+}
 
 
 @functools.singledispatch
@@ -37,6 +47,19 @@ def check_momentum(optimizer: keras.optimizers.Optimizer) -> None:
             check_momentum(part)
     elif momentum_of.dispatch(type(optimizer)) is momentum_of.dispatch(object) or getattr(optimizer, "momentum", None) == 0:
         raise ValueError(_refusal(optimizer))
+
+
+def reset_momentum(optimizer: keras.optimizers.Optimizer) -> None:
+    """Sets the momenta of Keras' optimizers to 0, of all variables; second moments stay.
+
+    Args:
+        optimizer: a built Keras optimizer. One without a momentum, or of your own, stays as it is.
+    """
+    for part in getattr(optimizer, "optimizers", [optimizer]):
+        for cls, attribute in MOMENTA.items():
+            if isinstance(part, cls):
+                for momentum in getattr(part, attribute):
+                    momentum.assign(ops.zeros(momentum.shape, momentum.dtype))
 
 
 def _refusal(optimizer: keras.optimizers.Optimizer) -> str:

@@ -14,8 +14,9 @@ from keras_sparse.blocks import block_size
 from keras_sparse.budget import to_whole_blocks
 from keras_sparse.mask_update import prune_to, update_masks
 from keras_sparse.masked_optimizer import MaskedOptimizer
-from keras_sparse.momentum import GradientAverage, check_momentum
+from keras_sparse.momentum import GradientAverage, check_momentum, reset_momentum
 from keras_sparse.optimizer_layers import OptimizerLayers
+from keras_sparse.phases import AlternatingOverTraining
 from keras_sparse.scores import Score
 from keras_sparse.selection import Selection
 from keras_sparse.update_watch import watch_for_updates
@@ -31,8 +32,9 @@ class SparseMomentum(MaskedOptimizer):
 
     Args:
         inner_optimizer: a Keras 3 optimizer or its name.
-        density: active / all masked weights, in (0, 1]; or a schedule of it (a Keras schedule, ``CubicOverTraining``, or
-            a tfmot pruning schedule), which never raises the number of active weights.
+        density: active / all masked weights, in (0, 1]; or a schedule of it (a Keras schedule,
+            ``CubicOverTraining``, or a tfmot pruning schedule), which never raises the number of
+            active weights. Only ``AlternatingOverTraining`` makes all active again.
         prune_rate: share of the active weights that one update prunes, in [0, 1], or a schedule of the optimizer step.
             Default: the paper's cosine from 0.5 to 0.005 over the training.
         distribution: of the density over layers: ``"uniform"``, ``"erdos_renyi"``, ``"erk"``, a function, or a map
@@ -144,6 +146,8 @@ class SparseMomentum(MaskedOptimizer):
     def growth_window_steps(self) -> float:
         """Optimizer steps before an update in which missing weights get gradients: 0, none; infinity, all."""
         reads = windows.read_of_missing(self.prune, self.redistribute if self.grow else None, self.grow)
+        if isinstance(self.density, AlternatingOverTraining):
+            reads |= {"second moment"}  # of weights that become active again
         decay = None if self._gradient_average is None else self._gradient_average.decay
         return windows.steps_of(self.growth_window, reads, self.inner_optimizer, decay)
 
@@ -203,10 +207,23 @@ class SparseMomentum(MaskedOptimizer):
             )
         step = self.step()
         positions = self.trained_positions()
-        if positions:
+        if positions and self._is_dense_phase(step):
+            self._make_dense(positions)
+        elif positions:
             rng = np.random.default_rng([self.seed, step])
             self.assign_masks(self._next_masks(self.prune, positions, step, rng), positions)
         self.set_counter("last_update", step)
+
+    def _is_dense_phase(self, step: int) -> bool:
+        is_alternating = isinstance(self.density, AlternatingOverTraining)
+        return is_alternating and self._density_at(step) == 1.0
+
+    def _make_dense(self, positions: Sequence[int]) -> None:
+        """All weights become active; momenta are from before the sparse phase, and are reset."""
+        masks = [layer.mask for layer in self._layers(positions)]
+        if not all(mask.all() for mask in masks):
+            self.assign_masks([np.ones_like(mask) for mask in masks], positions)
+            reset_momentum(self.inner_optimizer)
 
     def prune_to_density(self, density: float) -> None:
         """Prunes to this density where the masks have more active weights; nothing grows, no gradient is needed.
@@ -231,11 +248,21 @@ class SparseMomentum(MaskedOptimizer):
             return
         self.assign_masks(prune_to(self._layers(positions), counts, self.prune, rng), positions)
 
-    def density_is_above(self, density: float) -> bool:
-        """Are more of the trained weights active than this density asks for, to the nearest block?"""
+    def density_is_above(
+        self,
+        density: float,
+        masks: Sequence[np.ndarray] | None = None,
+    ) -> bool:
+        """Are more of the trained weights active than this density asks for, to the nearest block?
+
+        Args:
+            density: active / all masked weights that are trained, in (0, 1].
+            masks: of the weights that are trained, in place of the optimizer's.
+        """
         positions = self.trained_positions()
-        largest = max((block_size(layer.mask.shape, self.block_shape) for layer in self._layers(positions)), default=1)
-        active = sum(int(np.count_nonzero(layer.mask)) for layer in self._layers(positions))
+        layers = self._layers(positions, masks)
+        sizes = [block_size(layer.mask.shape, self.block_shape) for layer in layers]
+        largest, active = max(sizes, default=1), sum(np.count_nonzero(x.mask) for x in layers)
         return active > sum(self._wanted_at(density, positions)) + largest // 2
 
     def _next_masks(self, prune: Score, positions: Sequence[int], step: int, rng: np.random.Generator) -> list[np.ndarray]:

@@ -3,10 +3,12 @@
 All take the arguments of ``SparseMomentum`` by keyword, and are used with the same ``UpdateMasks`` callback.
 """
 
+from collections.abc import Sequence
 from typing import Any, Unpack
 
 from keras_sparse.density import check_density
 from keras_sparse.optimizers import SparseMomentum
+from keras_sparse.phases import ACDC_BORDERS, AlternatingOverTraining
 from keras_sparse.schedules import CosineOverTraining, CubicOverTraining
 from keras_sparse.settings import CommonSettings, Settings, check_names
 
@@ -91,6 +93,62 @@ def GraNet(
     if rules["scope"] == "layer" or rules.get("initial_masks") != "magnitude":
         rules.setdefault("distribution", "erk")  # else magnitudes decide from the start
     return SparseMomentum(inner_optimizer, _falling(density, initial_density), **rules)
+
+
+def ACDC(
+    inner_optimizer: Any,
+    density: Any,
+    *,
+    borders: Sequence[float] | None = None,
+    **settings: Unpack[Settings],
+) -> SparseMomentum:
+    """AC/DC (Peste et al. 2021, arXiv 2106.12379): dense and sparse phases in turn, sparse at last.
+
+    A sparse phase begins by pruning to the density, by one magnitude threshold for all layers; its
+    masks do not change. In a dense phase all weights are trained: those that were missing start at
+    0, and all momenta of the inner optimizer at 0.
+
+    ``UpdateMasks()`` changes masks where phases begin. In a loop of your own call ``update_masks``
+    there; calls in between change nothing.
+
+    Args:
+        inner_optimizer: any optimizer; no momentum needed.
+        density: of the sparse phases, in (0, 1]; or an ``AlternatingOverTraining``.
+        borders: shares of the training, in [0, 1), at which phases begin, the first and the last of
+            them sparse. None: the paper's on ImageNet, see ``AlternatingOverTraining``; that on
+            CIFAR-100 is ``(0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85)``. Epochs are
+            shares, too: ``[epoch / 100 for epoch in (20, 40, 60)]``.
+        **settings: further arguments of ``SparseMomentum``.
+
+    Raises:
+        ValueError: borders that are not ascending, of an even number, or beside a schedule.
+
+    >>> optimizer = ACDC("sgd", 0.1, borders=(0.2, 0.4, 0.6))
+    >>> [optimizer.density(progress) for progress in (0.0, 0.2, 0.4, 0.6)]
+    [1.0, 0.1, 1.0, 0.1]
+    """
+    check_names("ACDC", settings, Settings, own=("borders",))
+    if callable(density):
+        _check_phases(density, borders)
+        schedule = density
+    else:
+        schedule = AlternatingOverTraining(density, ACDC_BORDERS if borders is None else borders)
+    rules: Settings = {
+        "grow": None,
+        "redistribute": None,
+        "initial_masks": "magnitude",
+        "scope": "global",
+        **settings,
+    }
+    return SparseMomentum(inner_optimizer, schedule, **rules)
+
+
+def _check_phases(density: Any, borders: Any) -> None:
+    if not isinstance(density, AlternatingOverTraining):
+        message = "`density` must be a number or an AlternatingOverTraining: others never rise"
+        raise ValueError(f"{message}. Received: density={density!r}")
+    if borders is not None:
+        raise ValueError(f"The schedule has borders of its own. Received: borders={borders!r}")
 
 
 def _falling(density: Any, initial: float | None) -> Any:

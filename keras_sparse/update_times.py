@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from typing import Protocol
 
 FEWEST_PARTS = 10  # of a training, with a mask update between; measured: benchmarks/results/update_period.md
@@ -34,6 +35,23 @@ class EverySteps:
 
     def next_due(self, step: int) -> float:
         return self.last_due(step) + self.period
+
+
+class AtSteps:
+    """At these optimizer steps. One that an execution jumps over is still due after it.
+
+    >>> AtSteps([0, 20, 40]).last_due(25), AtSteps([0, 20, 40]).next_due(25)
+    (20, 40)
+    """
+
+    def __init__(self, steps: Iterable[int]) -> None:
+        self.steps = sorted(steps)
+
+    def last_due(self, step: int) -> float:
+        return max((due for due in self.steps if due <= step), default=-1)
+
+    def next_due(self, step: int) -> float:
+        return min((due for due in self.steps if due > step), default=math.inf)
 
 
 class AtEpochs:

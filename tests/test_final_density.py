@@ -87,9 +87,10 @@ def test_a_tfmot_schedule_ends_where_its_frequency_skips_the_end(end, frequency,
     assert_sparse(model, count=FINAL)
 
 
-def test_executions_of_several_steps_reach_it_too():
+@pytest.mark.parametrize("every", ["epoch", 6])  # step 6 is within the last execution
+def test_executions_of_several_steps_reach_it_too(every):
     model = compiled(ks.GradualPruning(sgd(), 0.25), steps_per_execution=4)
-    fit(model, ks.UpdateMasks("epoch"), epochs=2)
+    fit(model, ks.UpdateMasks(every), epochs=2)
     assert_sparse(model, count=FINAL)
 
 

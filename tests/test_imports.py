@@ -36,6 +36,7 @@ ORDER = [
     "momentum",
     "growth_window",
     "schedules",
+    "phases",
     "selection",
     "scale_invariant",
     "untrained",

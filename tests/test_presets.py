@@ -18,7 +18,7 @@ PRESETS = {
 }
 
 
-ALL = [ks.RigL, ks.SET, ks.StaticSparsity, ks.GradualPruning, ks.GraNet]
+ALL = [ks.RigL, ks.SET, ks.StaticSparsity, ks.GradualPruning, ks.GraNet, ks.ACDC]
 
 
 @pytest.mark.parametrize("make", list(PRESETS))
@@ -36,7 +36,7 @@ def test_no_preset_needs_a_momentum(make):
     assert make("sgd", 0.1).inner_optimizer.momentum == 0
 
 
-@pytest.mark.parametrize("make", [ks.RigL, ks.SET, ks.GradualPruning, ks.GraNet])
+@pytest.mark.parametrize("make", [ks.RigL, ks.SET, ks.GradualPruning, ks.GraNet, ks.ACDC])
 def test_settings_override_the_preset(make):
     assert make("sgd", 0.1, prune_rate=0.2, seed=5, initial_masks="magnitude").get_config()["prune_rate"] == 0.2
 
