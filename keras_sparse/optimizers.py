@@ -262,7 +262,8 @@ class SparseMomentum(MaskedOptimizer):
         positions = self.trained_positions()
         layers = self._layers(positions, masks)
         sizes = [block_size(layer.mask.shape, self.block_shape) for layer in layers]
-        largest, active = max(sizes, default=1), sum(np.count_nonzero(x.mask) for x in layers)
+        largest = max(sizes, default=1)
+        active = sum(int(np.count_nonzero(layer.mask)) for layer in layers)
         return active > sum(self._wanted_at(density, positions)) + largest // 2
 
     def _next_masks(self, prune: Score, positions: Sequence[int], step: int, rng: np.random.Generator) -> list[np.ndarray]:
