@@ -24,6 +24,8 @@ import records
 import report
 from accuracy_run import Run, check, run_of, train
 
+from examples.models import MODELS
+
 COMMAND = "python benchmarks/accuracy.py --network lenet-300-100 --data mnist.npz"
 RECORDS = report.RESULTS / "accuracy.jsonl"
 SHOWN = ("method", "density", "epochs", "seed", "growth_window", "test_error", "seconds")
@@ -110,11 +112,11 @@ def _arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     add = parser.add_argument
-    wide = f"{', '.join(networks.NAMES)} or wrn-<depth>-<width>"
+    known = f"conv8, {', '.join(name for name in MODELS if name != 'resnet-50')}"
     windows = "own (the method's), none (all steps), auto or numbers of steps"
     add("--data", type=Path, help="MNIST or CIFAR-10 as .npz in the layout of keras.datasets")
     add("--tables", action="store_true", help="train nothing, print the tables of the records")
-    add("--network", default="lenet-300-100", help=wide)
+    add("--network", default="lenet-300-100", help=known)
     common = [methods.DENSE, "sparse momentum"]
     add("--methods", nargs="+", choices=methods.NAMES, default=common)
     add("--densities", type=float, nargs="+", default=[0.05, 0.02])

@@ -7,7 +7,7 @@ import numpy as np
 import report  # noqa: F401  puts the repository on the path
 from accuracy_networks import Network
 
-from examples.cifar10 import Batches
+from examples.batches import Batches
 from examples.data import load_cifar10
 
 MEAN, DEVIATION = 0.1307, 0.3081  # of MNIST's training images, in [0, 1]

@@ -65,18 +65,10 @@ _WRN_28_2 = {
 }
 
 
-def _dense_and_5_percent(dense: float, sparse: float) -> dict[str, Densities]:
-    return {"dense": _of({1.0: (dense,)}), "sparse momentum": _of({0.05: (sparse,)})}
-
-
 PAPER: dict[str, dict[str, Densities]] = {
     "lenet-300-100": _LENET_300_100,
     "lenet-5": _LENET_5,
     "wrn-28-2": _WRN_28_2,
-    "vgg16-d": _dense_and_5_percent(6.59, 6.69),
-    "wrn-16-8": _dense_and_5_percent(4.57, 5.62),
-    "wrn-16-10": _dense_and_5_percent(4.45, 5.24),
-    "wrn-22-8": _dense_and_5_percent(4.26, 4.93),
 }
 
 

@@ -177,16 +177,20 @@ def test_all_methods_make_their_optimizers():
         assert optimizer.inner_optimizer is inner
 
 
-def test_wide_resnets_have_the_papers_penalty_on_all_parameters():
-    model = networks.network("wrn-10-1").build()
-    penalised = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
-    assert len(model.losses) == len(model.trainable_variables)
-    assert penalised > 70_000
+def test_networks_have_the_papers_recipes():
+    wide, small = networks.network("wrn-28-2"), networks.network("lenet-5")
+    assert (wide.batch, wide.images, wide.epochs, wide.augmented) == (100, 50_000, 200, True)
+    assert (small.batch, small.images, small.epochs, small.augmented) == (100, 54_000, 100, False)
+    # The learning rate falls tenfold after 25,000 and 50,000 of 54,000 steps.
+    rates = [float(small.rate(0.1, 5_400)(step)) for step in (2500, 2501, 5000, 5001)]
+    assert rates == pytest.approx([0.1, 0.01, 0.01, 0.001])
 
 
 def test_an_unknown_network_is_named():
-    with pytest.raises(ValueError, match="network='wrn-16'"):
+    with pytest.raises(ValueError, match="name='wrn-16'"):
         networks.network("wrn-16")
+    with pytest.raises(ValueError, match="name='resnet-50'"):
+        networks.network("resnet-50")
 
 
 @pytest.fixture
