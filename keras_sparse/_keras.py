@@ -159,6 +159,18 @@ def eager_scope() -> contextlib.AbstractContextManager[Any]:
     return scope
 
 
+def tensor_of_bytes(data: bytes) -> Any:
+    """A TensorFlow string."""
+    from keras.src.utils.module_utils import tensorflow as tf
+
+    return tf.constant(data, tf.string)
+
+
+def bytes_of_tensor(tensor: Any) -> bytes:
+    """What ``tensor_of_bytes`` was given."""
+    return bytes(tensor.numpy())
+
+
 def is_eager() -> bool:
     """Are variables read and written now?  False while TensorFlow traces, and on JAX and torch, whose steps end in assignments."""
     if keras.backend.backend() != "tensorflow":

@@ -21,6 +21,8 @@ from keras_sparse.optimizers import SparseMomentum, check_positive
 from keras_sparse.settings import AllSettings, check_names
 from keras_sparse.update_watch import NO_STEP, has_own_train_step
 
+DENSITY, EXPLORATION_RATE = "density", "exploration_rate"  # what is logged of all masked weights
+
 
 class UpdateMasks(keras.callbacks.Callback):
     """Updates the masks of SparseMomentum optimizers during ``fit`` and logs the density.
@@ -30,8 +32,9 @@ class UpdateMasks(keras.callbacks.Callback):
     is due any more, the masks are pruned to the final density before the last steps. Where that cannot be, a warning
     says so before and after the training.
 
-    ``density`` (active / all masked weights) joins the epoch's logs, for all callbacks in any order. Where a metric has
-    that name it is ``mask_density``.
+    ``density`` (active / all masked weights) and ``exploration_rate`` (weights ever active / all
+    masked weights) join the epoch's logs, for all callbacks in any order. Where a metric has such a
+    name it is ``mask_density``, or ``mask_exploration_rate``.
 
     Args:
         every: ``"epoch"``, the published method: before each epoch; or a number of optimizer steps; or ``"auto"``:
@@ -46,8 +49,9 @@ class UpdateMasks(keras.callbacks.Callback):
             compiled optimizer by itself.
 
     Attributes:
-        history: ``{"step": [...], path of each weight: [its density, ...]}``, one entry an epoch. As in Keras' History,
-            further trainings of the model append to it; another model begins a new one.
+        history: ``{"step": [...], path of each weight: [its density, ...], "exploration_rate":
+            [...]}``, one entry an epoch. As in Keras' History, further trainings of the model
+            append to it; another model begins a new one.
 
     Raises:
         ValueError: a period that is not positive; in ``fit``, no SparseMomentum and no settings, or both.
@@ -81,8 +85,8 @@ class UpdateMasks(keras.callbacks.Callback):
         self._trainings: list[MaskTraining] = []
         self._compiled = False  # with a SparseMomentum of these
         self._logged_epoch: int | None = None
-        self._name = "density"
-        self._warned_of_metric = False
+        self._of = ""  # in the names of what is logged, where there are several callbacks
+        self._warned_of: set[str] = set()  # metrics
         if settings:
             SparseMomentum(keras.optimizers.SGD(momentum=0.9), **settings)  # bad settings fail here, not in `fit`
 
@@ -131,7 +135,7 @@ class UpdateMasks(keras.callbacks.Callback):
             return
         names = "+".join(training.optimizer.name for training in self._trainings)
         is_one_of_several = any(isinstance(c, UpdateMasks) and c is not self for c in running.callbacks)
-        self._name = f"density/{names}" if is_one_of_several else "density"
+        self._of = f"/{names}" if is_one_of_several else ""
         running.callbacks = [_First(self), *running.callbacks, _Last(self)]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -172,18 +176,23 @@ class UpdateMasks(keras.callbacks.Callback):
         self.history.setdefault("step", []).append(optimizers[0].step())
         for path, density in layers.items():
             self.history.setdefault(path, []).append(density)
+        rate = _total_exploration_rate(optimizers)
+        self.history.setdefault(EXPLORATION_RATE, []).append(rate)
         if logs is not None:
-            logs[self._key(logs)] = _total_density(optimizers)
+            logs[self._key(DENSITY, logs)] = _total_density(optimizers)
+            logs[self._key(EXPLORATION_RATE, logs)] = rate
             if self.log_layers:
                 logs.update({f"density/{path}": density for path, density in layers.items()})
 
-    def _key(self, logs: Any) -> str:
-        if self._name not in logs:
-            return self._name
-        if not self._warned_of_metric:
-            self._warned_of_metric = True
-            warnings.warn('There is a metric called "density": the masks\' density is logged as "mask_density".', stacklevel=2)
-        return "mask_density"
+    def _key(self, name: str, logs: Any) -> str:
+        key = f"{name}{self._of}"
+        if key not in logs:
+            return key
+        if name not in self._warned_of:
+            self._warned_of.add(name)
+            what = f'the masks\' {name.replace("_", " ")} is logged as "mask_{name}".'
+            warnings.warn(f'There is a metric called "{name}": {what}', stacklevel=2)
+        return f"mask_{name}"
 
     def _check_agreement(self) -> None:
         for training in self._trainings:
@@ -242,3 +251,10 @@ def _total_density(optimizers: Sequence[SparseMomentum]) -> float:
         return optimizers[0].total_density()
     masks = [mask for optimizer in optimizers for mask in optimizer.masks.values()]
     return float(sum(mask.sum() for mask in masks) / sum(mask.size for mask in masks))
+
+
+def _total_exploration_rate(optimizers: Sequence[SparseMomentum]) -> float:
+    if len(optimizers) == 1:
+        return optimizers[0].exploration_rate()
+    explored = [array for optimizer in optimizers for array in optimizer.explored.values()]
+    return float(sum(array.sum() for array in explored) / sum(array.size for array in explored))

@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_sparse import mask_bits
 
-MASK, RECORD = "mask_", "record"
+MASK, EXPLORED, RECORD = "mask_", "explored_", "record"
 Shape = tuple[int, ...]
 
 
@@ -25,11 +25,14 @@ class SavedMask:
         index: place of the weight in the list of trainable weights that was saved.
         path: of the weight; None in files of version 0.1.0.
         mask: bool array.
+        explored: bits of the weights that were ever active. None: those of the mask, or an earlier
+            version wrote the file.
     """
 
     index: int
     path: str | None
     mask: np.ndarray
+    explored: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +55,10 @@ class SavedState:
         record = json.dumps({"masked": masked, "trainable": self.trainable})
         store[RECORD] = np.frombuffer(record.encode(), np.uint8)
         for one in self.masks:
-            store[f"{MASK}{one.index}"] = mask_bits.pack(one.mask)
+            bits = mask_bits.pack(one.mask)
+            store[f"{MASK}{one.index}"] = bits
+            if one.explored is not None and (one.explored != bits).any():
+                store[f"{EXPLORED}{one.index}"] = mask_bits.pack_others(one.explored, one.mask)
         for name, value in self.counters.items():
             store[name] = np.asarray(value)
 
@@ -63,7 +69,7 @@ class SavedState:
             return shapes == [shape for _, shape in self.trainable]
         return all(one.index < len(shapes) and one.mask.shape == shapes[one.index] for one in self.masks)
 
-    def masks_for(self, variables: Sequence[Any], chosen: Sequence[int]) -> dict[int, np.ndarray]:
+    def masks_for(self, variables: Sequence[Any], chosen: Sequence[int]) -> dict[int, SavedMask]:
         """{index of a variable: its mask}. The file says which weights are masked.
 
         Args:
@@ -74,7 +80,7 @@ class SavedState:
             ValueError: one of the chosen is no weight of the file's model, or may be one of several.
         """
         if self.is_list_of(variables):
-            return {one.index: one.mask for one in self.masks}
+            return {one.index: one for one in self.masks}
         found = {i: self._candidates(variables, i) for i in range(len(variables))}
         for i in chosen:
             if not found[i] and not self._was_dense(variables[i]):
@@ -82,7 +88,7 @@ class SavedState:
         for i, masks in found.items():
             if len(masks) > 1:
                 self._refuse(variables, i, f"{len(masks)} masks may belong to")
-        return {i: masks[0].mask for i, masks in found.items() if masks}
+        return {i: masks[0] for i, masks in found.items() if masks}
 
     def _candidates(self, variables: Sequence[Any], i: int) -> list[SavedMask]:
         """The masks that may be that of this weight: its path tells, without paths a shape that no other has."""
@@ -132,5 +138,14 @@ def read(store: Any, counter_names: Sequence[str]) -> SavedState | None:
             return None
         trainable = None
         described = [(i, None, tuple(np.shape(store[f"{MASK}{i}"]))) for i in indices]
-    masks = [SavedMask(i, path, mask_bits.unpack(np.asarray(store[f"{MASK}{i}"]), shape)) for i, path, shape in described]
+    masks = [_read_mask(store, *one) for one in described]
     return SavedState(masks, counters, trainable)
+
+
+def _read_mask(store: Any, index: int, path: str | None, shape: Shape) -> SavedMask:
+    mask = mask_bits.unpack(np.asarray(store[f"{MASK}{index}"]), shape)
+    name = f"{EXPLORED}{index}"
+    if name not in list(store.keys()):
+        return SavedMask(index, path, mask)
+    explored = mask_bits.unpack_others(np.asarray(store[name], np.uint8), mask)
+    return SavedMask(index, path, mask, explored)

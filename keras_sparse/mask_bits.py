@@ -1,5 +1,6 @@
 """Masks in files take one bit a weight, or none where the weights tell the mask (NumPy only)."""
 
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,37 @@ def pack(mask: np.ndarray) -> np.ndarray:
     return np.packbits(mask.reshape(-1))
 
 
+def number_of_bytes(shape: tuple[int, ...]) -> int:
+    """Bytes that ``pack`` makes of a mask of this shape."""
+    return -(-int(np.prod(shape, dtype=np.int64)) // 8)
+
+
+def pack_others(bits: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The bits that are outside of a mask, compressed.
+
+    Args:
+        bits: uint8 array of ``pack``, of an array that is True where the mask is.
+        mask: bool array.
+
+    Returns:
+        uint8 array.
+
+    >>> mask = np.array([[True, False], [False, False]])
+    >>> unpack_others(pack_others(pack(np.array([[True, False], [True, False]])), mask), mask)
+    array([160], dtype=uint8)
+    """
+    others = unpack(bits, mask.shape)[~mask]
+    return np.frombuffer(zlib.compress(pack(others).tobytes()), np.uint8)
+
+
+def unpack_others(packed: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """What was given to ``pack_others``."""
+    bits = np.frombuffer(zlib.decompress(packed.tobytes()), np.uint8)
+    array = mask.copy()
+    array[~mask] = unpack(bits, (int(np.count_nonzero(~mask)),))
+    return pack(array)
+
+
 def unpack(bits: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """What ``pack`` has packed; a bool array, as version 0.1.0 wrote it, is returned as it is.
 
@@ -38,7 +70,7 @@ def unpack(bits: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
            [False,  True]])
     """
     size = int(np.prod(shape, dtype=np.int64))
-    fits = bits.shape == shape if bits.dtype == bool else bits.shape == (-(-size // 8),)
+    fits = bits.shape == (shape if bits.dtype == bool else (number_of_bytes(shape),))
     if not fits:
         raise ValueError(f"The file's mask is of another shape. Received: {bits.dtype} of shape {bits.shape} for a weight of shape {shape}")
     return bits if bits.dtype == bool else np.unpackbits(bits, count=size).astype(bool).reshape(shape)

@@ -170,6 +170,7 @@ class MaskedOptimizer(StateInFiles):
             self.make_mask_variables(indices)
             self._check_masks(self.masks)
             self.put_masks(list(self.masks.values()))
+            self.use_restored_explored()
         else:
             masks = self._first_masks(indices)
             self.make_mask_variables(indices)

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_sparse._keras import eager_scope, steps_see_only_their_own_state, to_numpy
+from keras_sparse.explored_masks import ExploredMasks
 from keras_sparse.fused_sgd import fuse_momentum
-from keras_sparse.held_masks import MaskHolder
 from keras_sparse.momentum import GradientAverage
 from keras_sparse.selection import Selection
 
 
-class MaskedSteps(MaskHolder):
+class MaskedSteps(ExploredMasks):
     """Steps with masks, and what is counted of them; arguments as for MaskedOptimizer."""
 
     growth_window_open: Any  # a bool variable, made when the optimizer is built

@@ -1,6 +1,6 @@
 """The masked weights of a model and their masks, whoever holds these: an optimizer, sparse layers, or zeros."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -29,6 +29,23 @@ def masked_weights(model: keras.Model) -> list[tuple[Any, np.ndarray]]:
     known = set(map(id, variables))
     frozen = [v for v in kernels(model) if not v.trainable and id(v) not in known]
     return [*zip(variables, fitting, strict=True), *((v, _mask_of(v)) for v in frozen)]
+
+
+class ExplorationRates(NamedTuple):
+    """Weights ever active / all weights: of each masked weight, by its id, and of all together."""
+
+    of_weights: dict[int, float]
+    of_all: float
+
+
+def exploration_rates(model: keras.Model) -> ExplorationRates | None:
+    """Those that the model's SparseMomentum knows; None where there is none, or it is not built."""
+    optimizer = sparse_momentum_of(model)
+    if optimizer is None or not optimizer.built:
+        return None
+    explored = zip(optimizer.masked_variables, optimizer.explored.values(), strict=True)
+    rates = {id(variable): float(array.mean()) for variable, array in explored}
+    return ExplorationRates(rates, optimizer.exploration_rate())
 
 
 def _mask_of(variable: Any) -> np.ndarray:

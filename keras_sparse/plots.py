@@ -1,4 +1,4 @@
-"""A plot of the density of each layer over a training."""
+"""A plot of the density of each layer, and of the exploration rate, over a training."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,14 +6,17 @@ from typing import Any, TypeAlias
 
 import keras
 
-from keras_sparse.callbacks import UpdateMasks
+from keras_sparse.callbacks import DENSITY, EXPLORATION_RATE, UpdateMasks
 
 History: TypeAlias = UpdateMasks | keras.callbacks.History | Mapping[str, Sequence[float]]
-LAYER = "density/"  # before the path of a weight, in what UpdateMasks logs
+LAYER = f"{DENSITY}/"  # before the path of a weight, in what UpdateMasks logs
+EXPLORED = "ever active, all layers"
 
 
 def plot_history(history: History, to_file: str | Path = "density.png") -> Path:
-    """Draws the density of each masked weight over the training. Needs matplotlib (``pip install matplotlib``).
+    """Draws the density of each masked weight over the training, and the exploration rate.
+
+    Needs matplotlib (``pip install matplotlib``).
 
     Args:
         history: the UpdateMasks callback after ``fit``; or what ``fit`` returned: its total density, and that of each weight
@@ -31,7 +34,8 @@ def plot_history(history: History, to_file: str | Path = "density.png") -> Path:
     steps, label, lines = _recorded(history)
     figure, axes = _figure()
     for name, densities in lines.items():
-        axes.plot(steps, densities, marker="o", markersize=3, label=name)
+        style = {"color": "black", "linestyle": "--"} if name == EXPLORED else {}
+        axes.plot(steps, densities, marker="o", markersize=3, label=name, **style)
     axes.set(xlabel=label, ylabel="density (active / all weights)", yscale="log", title="Density of each layer")
     axes.grid(True, which="both", alpha=0.3)
     axes.legend(fontsize="small")
@@ -47,11 +51,12 @@ def _recorded(history: Any) -> tuple[list[float], str, dict[str, Sequence[float]
         raise TypeError(f"`history` must be the UpdateMasks callback, what `fit` returned, or the `history` of one of them. Received: history={history!r}")
     if "step" in recorded and isinstance(history, UpdateMasks | Mapping):
         steps = list(recorded["step"])
-        lines = {path: values for path, values in recorded.items() if path != "step"}
+        others = ("step", EXPLORATION_RATE)
+        lines = {path: values for path, values in recorded.items() if path not in others}
         label = "optimizer step"
     else:
         layers = {name.removeprefix(LAYER): values for name, values in recorded.items() if name.startswith(LAYER)}
-        total = recorded.get("mask_density", recorded.get("density"))
+        total = _logged(DENSITY, recorded)
         lines = layers or ({} if total is None else {"all masked weights": total})
         steps, label = [], "epoch"
         if lines:
@@ -60,7 +65,12 @@ def _recorded(history: Any) -> tuple[list[float], str, dict[str, Sequence[float]
         raise ValueError(
             f"`history` has no density: train with the UpdateMasks callback, and pass it after `fit`. Received: history={history!r} with {sorted(recorded)}"
         )
-    return steps, label, lines
+    explored = _logged(EXPLORATION_RATE, recorded)
+    return steps, label, lines if explored is None else {**lines, EXPLORED: explored}
+
+
+def _logged(name: str, recorded: Mapping[str, Sequence[float]]) -> Sequence[float] | None:
+    return recorded.get(f"mask_{name}", recorded.get(name))
 
 
 def _figure() -> tuple[Any, Any]:

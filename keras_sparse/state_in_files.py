@@ -47,13 +47,17 @@ class StateInFiles(MaskedSteps):
         """Of random masks and scores."""
         return self._seed.value
 
+    def has_trained(self) -> bool:
+        return self.masks_were_loaded or super().has_trained()
+
     # --- to a file
 
     def _state(self) -> checkpoint.SavedState:
         variables = self._trainable_variables
         masks = [to_numpy(mask) for mask in self.mask_variables]
-        held = zip(self.masked_indices, masks, strict=True)
-        masked = [checkpoint.SavedMask(i, variables[i].path, mask) for i, mask in held]
+        explored = [self._bits(position) for position in range(len(masks))]
+        held = zip(self.masked_indices, masks, explored, strict=True)
+        masked = [checkpoint.SavedMask(i, variables[i].path, *both) for i, *both in held]
         counters = {name: self.counter(name) for name in self.counters} | {SEED: self.seed}
         trainable = [(variable.path, tuple(variable.shape)) for variable in variables]
         return checkpoint.SavedState(masked, counters, trainable)
@@ -131,12 +135,13 @@ class StateInFiles(MaskedSteps):
                 masks of the file.
         """
         variables = self._trainable_variables
-        masks = loaded.masks_for(variables, chosen)
-        for i, mask in masks.items():
-            blocks.check_whole(variables[i].path, mask, self.block_shape)
-        if sorted(masks) != self.masked_indices or len(masks) != len(self.mask_variables):
-            self.make_mask_variables(sorted(masks))
-        self.put_masks([masks[i] for i in self.masked_indices])
+        saved = loaded.masks_for(variables, chosen)
+        for i, one in saved.items():
+            blocks.check_whole(variables[i].path, one.mask, self.block_shape)
+        if sorted(saved) != self.masked_indices or len(saved) != len(self.mask_variables):
+            self.make_mask_variables(sorted(saved))
+        self.put_masks([saved[i].mask for i in self.masked_indices])
+        self.put_explored({i: one.explored for i, one in saved.items()})
         self._reset_counters()
         if goes_on:
             for name, value in loaded.counters.items():

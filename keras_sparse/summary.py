@@ -21,7 +21,7 @@ from keras_sparse.kernel_axes import (
     output_axes,
     owners_of_weights,
 )
-from keras_sparse.masked_weights import masked_weights
+from keras_sparse.masked_weights import exploration_rates, masked_weights
 from keras_sparse.multiply_adds import MultiplyAdds, count_multiply_adds, symbolic_inputs
 from keras_sparse.runs_as import runs_as
 from keras_sparse.sparsify import has_sparse_layers
@@ -85,6 +85,10 @@ def summary(
         ``step_speed_up_open``: the dense seconds over those of sparse layers, growth window closed
         and open.
 
+        If the model has a SparseMomentum, rows and total have ``"exploration_rate"``: weights that
+        were ever active / all weights, of the row or of all that it masks; None for kernels that it
+        does not know. The table shows it where it is above the density.
+
         A row of a frozen layer has ``"frozen": True``. If the model has sparse layers each row has ``"runs_as"``:
         ``"custom op"``, or ``"stock: "`` and why.
 
@@ -122,7 +126,13 @@ def _describe(model: keras.Model, input_shape: Any, batch: int | None) -> dict[s
         for row, (v, _) in zip(rows, masked, strict=True):
             shapes = counted.input_shapes.get(id(owners[id(v)]), [])
             row["runs_as"] = runs_as(owners[id(v)], shapes, counted.batch, batch)
-    return {"layers": rows, "total": _total(model, masked, rows, counted)}
+    total = _total(model, masked, rows, counted)
+    rates = exploration_rates(model)
+    if rates is not None:
+        for row, (v, _) in zip(rows, masked, strict=True):
+            row["exploration_rate"] = rates.of_weights.get(id(v))
+        total["exploration_rate"] = rates.of_all
+    return {"layers": rows, "total": total}
 
 
 def _timed(model: keras.Model, input_shape: Any, batch: int | None) -> dict[str, float]:
@@ -197,6 +207,8 @@ def _table(name: str, described: dict[str, Any], narrow: bool) -> Table:
     longest = max((path.longest for path in paths), default=0)
     table.add_column("weight", footer="total", min_width=longest)
     columns = NARROW_COLUMNS if narrow else COLUMNS
+    if not narrow and total.get("exploration_rate", 0) > total["density"]:
+        columns = COLUMNS | {"ever\nactive": "exploration_rate"}
     if not narrow:
         table.add_column("shape", no_wrap=True)
     for header, key in columns.items():

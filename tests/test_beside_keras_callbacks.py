@@ -21,7 +21,8 @@ def test_density_is_in_the_history():
     history = fit(model, callback, epochs=3)
     assert history.history["density"] == [0.25, 0.25, 0.25]
     assert callback.history["step"] == [4, 8, 12]
-    assert set(callback.history) == {"step", "toy/hidden/kernel", "toy/head/kernel"}
+    paths = {"toy/hidden/kernel", "toy/head/kernel"}
+    assert set(callback.history) == {"step", "exploration_rate", *paths}
     assert callback.history["toy/head/kernel"][-1] == model.optimizer.masks["toy/head/kernel"].mean()
 
 
@@ -68,7 +69,8 @@ def test_a_csv_file_that_is_gone_on_with_has_one_header(tmp_path):
 def test_layers_are_logged_on_request():
     callback = ks.UpdateMasks(log_layers=True)
     logs = fit(compiled(), callback, epochs=2).history
-    assert set(logs) == {"loss", "density", "density/toy/hidden/kernel", "density/toy/head/kernel"}
+    layers = {"density/toy/hidden/kernel", "density/toy/head/kernel"}
+    assert set(logs) == {"loss", "density", "exploration_rate", *layers}
     assert logs["density/toy/head/kernel"] == callback.history["toy/head/kernel"]
 
 
@@ -92,7 +94,7 @@ def test_one_callback_for_two_models_and_two_trainings(updates):
     fit(other, callback, epochs=3)
     assert callback.history["step"] == [4, 8, 12]
     assert updates == [4, 8, 12, 4, 8]
-    assert set(callback.history) == {"step", "sequential/single/kernel"}
+    assert set(callback.history) == {"step", "exploration_rate", "sequential/single/kernel"}
     assert_sparse(one, count=48)
     assert_sparse(other, count=8)
 

@@ -156,4 +156,4 @@ def test_weights_of_one_path_keep_masks_of_their_own(tmp_path):
     callback = ks.UpdateMasks()
     fit(loaded, callback, data=data)
     assert_sparse(loaded, count=32)
-    assert len(callback.history) == 3
+    assert len(callback.history) == 4  # "step", "exploration_rate" and two masks

@@ -45,6 +45,7 @@ ORDER = [
     "fused_sgd",
     "checkpoint",
     "held_masks",
+    "explored_masks",
     "masked_steps",
     "state_in_files",
     "first_masks",

@@ -39,15 +39,20 @@ def drawn_by(history, monkeypatch):
 
 @pytest.mark.parametrize("as_dict", [False, True])
 def test_what_fit_returns_has_the_total_density(monkeypatch, as_dict):
-    history = fit(compiled(), ks.UpdateMasks("epoch"), epochs=2)
+    callback = ks.UpdateMasks("epoch")
+    history = fit(compiled(), callback, epochs=2)
     drawn = drawn_by(history.history if as_dict else history, monkeypatch)
+    explored = drawn.pop("ever active, all layers")
     assert drawn == {"all masked weights": ([1, 2], [0.25, 0.25])}
+    assert explored == ([1, 2], callback.history["exploration_rate"])
 
 
 def test_what_fit_returns_has_each_layer_if_that_was_logged(monkeypatch):
     callback = ks.UpdateMasks("epoch", log_layers=True)
     drawn = drawn_by(fit(compiled(), callback, epochs=2), monkeypatch)
-    assert {name: values for name, (_, values) in drawn.items()} == {name: values for name, values in callback.history.items() if name != "step"}
+    expected = {name: values for name, values in callback.history.items() if name != "step"}
+    expected["ever active, all layers"] = expected.pop("exploration_rate")
+    assert {name: values for name, (_, values) in drawn.items()} == expected
 
 
 @pytest.mark.parametrize("history", [{}, {"step": []}, {"loss": [1.0]}, ks.UpdateMasks()])

@@ -72,6 +72,8 @@ def test_two_callbacks_log_under_the_names_of_their_optimizers():
     model, one, other = pair()
     logs = fit(model, ks.UpdateMasks(optimizer=one), ks.UpdateMasks(optimizer=other)).history
     assert (logs["density/one"][-1], logs["density/other"][-1]) == (0.25, 0.5)
+    for optimizer in (one, other):
+        assert logs[f"exploration_rate/{optimizer.name}"][-1] == optimizer.exploration_rate()
 
 
 def test_the_one_that_no_callback_has_is_told_at_the_end():
