@@ -21,11 +21,13 @@ class Method:
         growth_window: None: dense weight gradients in all steps, as sparse momentum was published;
             "auto": in the last step before an update for growth by the gradient, in the last 100
             for growth by the momentum, in none where nothing grows by gradients.
+        every: when masks change, see ``UpdateMasks``; "auto" follows the phases of AC/DC.
     """
 
     preset: str
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     growth_window: Window = "auto"
+    every: str = "epoch"
 
 
 DENSE = "dense"
@@ -35,6 +37,7 @@ METHODS = {
     "RigL": Method("RigL"),
     "gradual pruning": Method("GradualPruning"),
     "gradual pruning, global": Method("GradualPruning", {"scope": "global"}),
+    "AC/DC": Method("ACDC", every="auto"),
     "GraNet": Method("GraNet"),
     "GraNet, momentum": Method("GraNet", {"grow": "momentum"}),
     "sparse momentum": Method("SparseMomentum", growth_window=None),

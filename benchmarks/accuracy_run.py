@@ -50,30 +50,27 @@ def train(run: Run, data: Path) -> dict[str, Any]:
     import accuracy_networks
     import keras
 
-    import keras_sparse as ks
-
     check(run)
     network = accuracy_networks.network(run.network)
     keras.utils.set_random_seed(run.seed)
     training, validation, test = accuracy_data.parts(network.data, data, run.images)
     steps = len(training[1]) // network.batch
     model, costs = compiled(run, network, steps)
-    masks = [] if run.method == "dense" else [ks.UpdateMasks("epoch")]
-    options: Any = {"callbacks": [keras.callbacks.TerminateOnNaN(), *masks], "verbose": 0}
+    callbacks = [keras.callbacks.TerminateOnNaN(), *mask_callbacks(run, model, list(costs))]
     batches = accuracy_data.batches(network, training, run.seed)
+    # The batches are shuffled already, and Keras warns of being asked to do it.
+    options: Any = {"epochs": run.epochs, "shuffle": False, "verbose": 0}
     begin = time.perf_counter()
-    # shuffle=False: the batches are shuffled already, and Keras warns of being asked to do it.
-    history = model.fit(batches, epochs=run.epochs, shuffle=False, **options).history
+    history = model.fit(batches, callbacks=callbacks, **options).history
     seconds = time.perf_counter() - begin
-    columns = [masks[0].history[path] for path in costs] if masks else []
-    densities = [[round(density, 6) for density in row] for row in zip(*columns, strict=True)]
+    densities = callbacks[-1].densities if run.method != "dense" else []
     return {
         **dataclasses.asdict(run),
         "test_error": _error(model, test),
         "validation_error": _error(model, validation) if validation else None,
         "training_error": round(100 * (1 - history["accuracy"][-1]), 4),
         "diverged": not math.isfinite(history["loss"][-1]),
-        "final_density": model.optimizer.total_density() if masks else 1.0,
+        "final_density": model.optimizer.total_density() if densities else 1.0,
         "seconds": round(seconds, 1),
         **operations(run, model, list(costs.values()), densities, steps, network.batch),
         "multiply_adds": costs,
@@ -104,6 +101,19 @@ def compiled(run: Run, network: Any, steps: int) -> tuple[Any, dict[str, int]]:
     options: Any = {"steps_per_execution": at_once, "jit_compile": jit}
     model.compile(optimizer, loss, metrics=["accuracy"], **options)
     return model, {row["weight"]: row["multiply_adds_dense"] for row in rows}
+
+
+def mask_callbacks(run: Run, model: Any, paths: list[str]) -> list[Any]:
+    """None for a dense training; else those that update the masks, and that log densities."""
+    import accuracy_methods as methods
+    from density_log import DensityLog
+
+    import keras_sparse as ks
+
+    if run.method == methods.DENSE:
+        return []
+    update = ks.UpdateMasks(methods.METHODS[run.method].every)
+    return [update, DensityLog(model.optimizer, paths)]
 
 
 def _sparse(run: Run, model: Any, inner: Any) -> tuple[Any, Any]:

@@ -12,8 +12,8 @@ is left out. The 95 % interval is that of the mean, by Student's t.
 
 - **method**: each is its preset in keras_sparse with its defaults, but without an initial scale
   ("initial scale" is `initial_scale="auto"`). All have the same recipe, and a mask update before
-  each epoch. "window": the growth window in steps, if it is not the method's own. "kernels":
-  layers that skip missing weights; the mathematics is the same.
+  each epoch (AC/DC: where its phases begin). "window": the growth window in steps, if it is not the
+  method's own. "kernels": layers that skip missing weights; the mathematics is the same.
 - **to sparse momentum**: the test error less that of published sparse momentum at the same density,
   seed by seed. Less than 0 is better.
 - **FLOPs %**: operations of the training, of those of the dense training: forward product, gradient

@@ -21,7 +21,7 @@ def training_flops(
 
     Args:
         multiply_adds: of one example in each layer when it is dense, the first layer first.
-        densities: for each epoch the density of each layer.
+        densities: for each epoch the mean density of each layer.
         open_shares: for each epoch the share of its steps with dense weight gradients, in [0, 1].
         examples: trained in one epoch.
 

@@ -16,6 +16,7 @@ import accuracy_networks as networks
 import accuracy_run
 import accuracy_tables
 import class_specialisation
+import density_log
 import records
 import report
 import training_flops
@@ -81,6 +82,35 @@ def test_the_interval_of_many_values_is_a_little_too_wide():
     values = [0.0, 1.0] * 30
     low, high = report.confidence_interval(values)
     assert high - low == pytest.approx(2 * 2.042 * report.standard_error(values))
+
+
+# --- densities
+
+
+class FakeOptimizer:
+    """Masks of two layers, changed before step 3 of the second epoch."""
+
+    def __init__(self):
+        self.last_update = 0
+        self.masks = {"a": np.array([True, True]), "b": np.array([True, False])}
+
+    def counter(self, name):
+        assert name == "last_update"
+        return self.last_update
+
+
+def test_the_log_has_the_mean_density_of_each_epoch_also_if_masks_change_within():
+    optimizer = FakeOptimizer()
+    log = density_log.DensityLog(optimizer, ["b", "a"])
+    for epoch in range(2):
+        log.on_epoch_begin(epoch)
+        for first in (0, 3):  # a call of three steps, one of one
+            if (epoch, first) == (1, 3):
+                optimizer.last_update, optimizer.masks["a"] = 7, np.array([False, False])
+            log.on_train_batch_begin(first)
+            log.on_train_batch_end(2 if first == 0 else 3)
+        log.on_epoch_end(epoch)
+    assert log.densities == [[0.5, 1.0], [0.5, 0.75]]
 
 
 # --- class specialisation
