@@ -9,7 +9,6 @@ and is not repeated; the table is of the longest trainings in it.
 """
 
 import argparse
-import json
 import math
 import os
 import time
@@ -22,7 +21,7 @@ import keras
 import numpy as np
 import report
 from accuracy_networks import BATCH, DECAY_EVERY, TRAINING_EXAMPLES, WEIGHT_DECAY
-from records import read
+from records import add, read
 
 import keras_sparse as ks
 from examples.batches import Batches
@@ -73,8 +72,7 @@ def main() -> None:
     parts = images_of(arguments.network, arguments.data) if missing else []
     for run in missing:
         result = train(run, parts)
-        with records.open("a") as file:
-            file.write(json.dumps({**result, "measured": report.circumstances()}) + "\n")
+        add(records, result)
         print({key: result[key] for key in (*Run._fields, "test_error", "active", "new", "seconds")}, flush=True)
     known = read(records)
     text = report.header("Test error by the shape of masks", COMMAND, known[-1]["measured"]) + NOTE

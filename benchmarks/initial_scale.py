@@ -10,7 +10,6 @@ is not repeated.
 
 import argparse
 import contextlib
-import json
 import os
 import time
 import unittest.mock
@@ -23,7 +22,7 @@ import numpy as np
 import report
 from accuracy_networks import WEIGHT_DECAY
 from block_accuracy import cifar_model
-from records import read
+from records import add, read
 from turns import limit_threads
 
 import keras_sparse as ks
@@ -124,8 +123,7 @@ def main() -> None:
         if data not in images:
             images[data] = images_of(data, arguments.data if data == "mnist" else arguments.cifar)
         result = train(run, images[data])
-        with records.open("a") as file:
-            file.write(json.dumps({**result, "measured": report.circumstances()}) + "\n")
+        add(records, result)
         print(result, flush=True)
     known = read(records)
     text = report.header("Test error by the initial scale", COMMAND, known[-1]["measured"]) + NOTE

@@ -10,7 +10,6 @@ each epoch, or a number of them is spread over the training. Each finished run i
 
 import argparse
 import functools
-import json
 import statistics
 import time
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import report
+from records import add, read
 from sklearn.datasets import load_digits
 
 import keras_sparse as ks
@@ -66,20 +66,13 @@ def main() -> None:
     ]
     for run in [run for run in planned if run not in map(run_of, read(records))]:
         result = train(run, arguments.data)
-        with records.open("a") as file:
-            line = {**run._asdict(), **result, "measured": report.circumstances()}
-            file.write(json.dumps(line) + "\n")
+        add(records, {**run._asdict(), **result})
         print(*run, result, flush=True)
     known = read(records)
     text = report.header("Test error by the number of mask updates", COMMAND, known[-1]["measured"])
     text += NOTE + "".join(section(data, mode, known) for data in DATA_SETS for mode in RATES)
     print(text)
     report.write(arguments.output, text)
-
-
-def read(records: Path) -> list[dict[str, Any]]:
-    """All finished runs."""
-    return [json.loads(line) for line in records.read_text().splitlines()] if records.exists() else []
 
 
 def run_of(record: dict[str, Any]) -> Run:
