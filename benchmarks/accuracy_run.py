@@ -71,6 +71,7 @@ def train(run: Run, data: Path) -> dict[str, Any]:
         "training_error": round(100 * (1 - history["accuracy"][-1]), 4),
         "diverged": not math.isfinite(history["loss"][-1]),
         "final_density": model.optimizer.total_density() if densities else 1.0,
+        "exploration_rate": model.optimizer.exploration_rate() if densities else 1.0,
         "seconds": round(seconds, 1),
         **operations(run, model, list(costs.values()), densities, steps, network.batch),
         "multiply_adds": costs,

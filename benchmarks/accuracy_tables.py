@@ -16,6 +16,7 @@ is left out. The 95 % interval is that of the mean, by Student's t.
   method's own. "kernels": layers that skip missing weights; the mathematics is the same.
 - **to sparse momentum**: the test error less that of published sparse momentum at the same density,
   seed by seed. Less than 0 is better.
+- **explored %**: weights that were active at some time (the exploration rate of ITOP).
 - **FLOPs %**: operations of the training, of those of the dense training: forward product, gradient
   of inputs (not the first layer's) and of weights. Missing weights cost nothing, but weight
   gradients are dense while the growth window is open: always for published sparse momentum, in one
@@ -26,7 +27,7 @@ is left out. The 95 % interval is that of the mean, by Student's t.
 """
 COLUMNS = (
     *("method", "weights %", "seeds", "test error %", "95 % interval", "to sparse momentum"),
-    *("validation error %", "FLOPs %", "seconds", "paper"),
+    *("validation error %", "explored %", "FLOPs %", "seconds", "paper"),
 )
 PUBLISHED = ("sparse momentum", None, None)  # method, growth window, initial scale
 Record = dict[str, Any]
@@ -89,6 +90,7 @@ def figures(row: Row, records: Sequence[Record]) -> tuple[object, ...]:
     errors = [record["test_error"] for record in found]
     validation = [r["validation_error"] for r in found if r["validation_error"] is not None]
     bounds = report.confidence_interval(errors) if len(errors) > 1 else None
+    explored = [100 * r["exploration_rate"] for r in found if r.get("exploration_rate")]
     share = flops_share(found)
     return (
         name_of(row),
@@ -98,6 +100,7 @@ def figures(row: Row, records: Sequence[Record]) -> tuple[object, ...]:
         "{:.2f} to {:.2f}".format(*bounds) if bounds else "",
         _difference(row, records),
         report.mean_and_error(validation) if validation else "",
+        f"{statistics.mean(explored):.0f}" if explored else "",
         "not recorded" if share is None else f"{100 * share:.1f}",
         f"{statistics.mean(record['seconds'] for record in found):.0f}",
         reported(found[0]["network"], row.method, row.density) or "",

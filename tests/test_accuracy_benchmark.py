@@ -169,6 +169,7 @@ def test_a_run_is_recorded_with_its_densities_and_operations_and_not_repeated(mn
     assert record["training_flops"] == pytest.approx(first + 2 * 400 * sum(products))
     assert record["validation_error"] is not None
     assert record["diverged"] is False
+    assert 0.05 < record["exploration_rate"] < 0.1  # half of the active weights moved once
 
 
 def test_a_diverged_training_is_recorded_as_such(mnist):
@@ -228,6 +229,7 @@ def known():
     """Records of two seeds, of sparse momentum and of a method that is better by 0.1."""
     run = dataclasses.asdict(dataclasses.replace(SPARSE, epochs=100))
     figures = {"validation_error": None, "seconds": 1.0, "dense_training_flops": 4.0}
+    figures["exploration_rate"] = 0.2
     layers = {"multiply_adds": {"net/dense/kernel": 1}, "densities": [[0.1], [0.05]]}
     common = {**run, **figures, **layers, "specialisation": {"conv": [0.1, 0.4]}}
     other = {"method": "gradual pruning", "growth_window": "auto"}
@@ -244,10 +246,10 @@ def test_the_table_has_the_papers_figure_and_the_difference_seed_by_seed(known):
     lines = [line for line in accuracy_tables.sections(known).splitlines() if line[:1] == "|"]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]]
     cells = {name: figures for name, *figures in rows}
-    expected = ["5", "2", "1.55 ± 0.05", "0.91 to 2.19", "", "", "50.0", "1", "1.53 ± 0.02"]
+    expected = ["5", "2", "1.55 ± 0.05", "0.91 to 2.19", "", "", "20", "50.0", "1", "1.53 ± 0.02"]
     assert cells["sparse momentum"] == expected
     assert cells["gradual pruning"][2:5] == ["1.45 ± 0.05", "0.81 to 2.09", "-0.10 ± 0.00"]
-    assert cells["gradual pruning"][6] == "25.0"
+    assert cells["gradual pruning"][7] == "25.0"
 
 
 def test_plots_are_drawn_of_what_there_are_records_for(known):
