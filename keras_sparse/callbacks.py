@@ -37,9 +37,10 @@ class UpdateMasks(keras.callbacks.Callback):
     name it is ``mask_density``, or ``mask_exploration_rate``.
 
     Args:
-        every: ``"epoch"``, the published method: before each epoch; or a number of optimizer steps; or ``"auto"``:
-            a tfmot schedule's own steps, else before each epoch, and in a first training of fewer than ten epochs
-            nine times, at equal distances of at least five steps. None is ``"auto"``.
+        every: ``"epoch"``, the published method: before each epoch; or a number of optimizer steps;
+            or ``"auto"``: a tfmot schedule's own steps, or the first of each phase of AC/DC; else before
+            each epoch, and in a first training of fewer than ten epochs nine times, at equal distances
+            of at least five steps. None is ``"auto"``.
         optimizer: the SparseMomentum optimizer, or a list of them, of a model that is not compiled with it (a GAN's
             two). Default: what the model is compiled with, else what its attributes are.
         log_layers: True: the density of each masked weight is logged, too, as ``density/<path of the weight>``.

@@ -45,6 +45,28 @@ print(len(kernel_masks), models[1].optimizer.step())
     assert out == [{"stock": "0", "sparse": "3"}[kind], "12"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["ACDC(sgd(), 0.1, borders=(0.25, 0.5, 0.75),", "GraNet(sgd(), 0.1,"])
+def test_presets_whose_density_moves_agree_on_replicas(preset):
+    out = run(
+        f"""{NETWORK}
+models = []
+for strategy, copies in ((one_device, 1), (mirrored, 2)):
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        model = compiled(ks.{preset} seed=0), network("sparse"), jit_compile=False)
+    fit(model, ks.UpdateMasks(check_agreement=True), epochs=4, data=toy_data((6, 6, 16)))
+    check(model, 646, copies)
+    models.append(model)
+assert_same(*[list(model.optimizer.masks.values()) for model in models])
+for one, other in zip(*[[*model.weights, *model.optimizer.inner_optimizer.variables] for model in models]):
+    np.testing.assert_allclose(array(one), array(other), rtol=1e-5, atol=1e-6)
+print(models[1].optimizer.step())
+"""
+    )
+    assert out == ["16"]
+
+
 @pytest.mark.parametrize("arguments", [{"jit_compile": True}, {"jit_compile": False, "steps_per_execution": 2}])
 def test_one_device_strategy_changes_nothing(arguments):
     models = [compiled(**arguments)]
