@@ -8,6 +8,7 @@ fixed shape, which a TPU needs.
 import tensorflow as tf
 
 FEATURES = {"image/encoded": tf.io.FixedLenFeature([], tf.string), "image/class/label": tf.io.FixedLenFeature([], tf.int64)}
+TRAINING_IMAGES = 1_281_167
 MEAN, DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # by channel, of 0 to 255
 FILES_AT_ONCE = 16
 SHUFFLED = 10_000  # images

@@ -7,12 +7,9 @@ import keras
 from keras import layers
 
 from examples.paper_layers import PaperLayers
+from examples.recipes import NETWORKS
 from examples.resnet import resnet_50, wide_resnet_of
 
-MODELS = (
-    *("lenet-300-100", "lenet-5", "alexnet-s", "alexnet-b"),
-    *("vgg16-c", "vgg16-d", "vgg16-like", "wrn-DEPTH-WIDTH", "resnet-50"),
-)
 INPUT_SHAPE = (28, 28, 1)
 CIFAR_SHAPE = (32, 32, 3)
 # Channels, size and padding of each convolution.
@@ -25,8 +22,9 @@ def build(
     fan_in_uniform: bool = False,
     l2: float = 0.0,
     dropout: float = 0.0,
+    fused_normalization: bool = False,
 ) -> keras.Model:
-    """A new network of ``MODELS``; its last layer gives logits in float32.
+    """A new network of ``NETWORKS``; its last layer gives logits in float32.
 
     Args:
         name: of the network, e.g. ``"lenet-5"`` (which is LeNet-5-Caffe) or ``"wrn-16-8"``.
@@ -37,8 +35,10 @@ def build(
             (ResNet-50: on kernels). Its gradient is ``2 * l2 * w``: half of what a framework calls
             weight decay when it adds ``decay * w`` to the gradient.
         dropout: in the blocks of a wide ResNet.
+        fused_normalization: batch normalization in one operation, as `ks.sparsify` puts it in (not
+            in ResNet-50).
     """
-    make = PaperLayers(fan_in_uniform, l2)
+    make = PaperLayers(fan_in_uniform, l2, fused_normalization)
     if name.startswith("lenet-"):
         bodies = {"lenet-300-100": _lenet_300_100, "lenet-5": _lenet_5}
         if name in bodies:
@@ -51,7 +51,7 @@ def build(
         return resnet_50(l2=l2, policy=keras.config.dtype_policy().name)
     elif numbers := re.fullmatch(r"wrn-(\d+)-(\d+)", name):
         return wide_resnet_of(make, *map(int, numbers.groups()), dropout)
-    raise ValueError(f"`name` must be one of {MODELS}. Received: name={name!r}")
+    raise ValueError(f"`name` must be one of {NETWORKS}. Received: name={name!r}")
 
 
 def wide_resnet(depth: int, width: int, dropout: float = 0.0) -> keras.Model:

@@ -6,12 +6,16 @@ from typing import Any
 import keras
 from keras import layers
 
+import keras_sparse as ks
+
 
 class PaperLayers:
     """Makes layers whose parameters start in the same way and have the same penalty."""
 
-    def __init__(self, fan_in_uniform: bool, l2: float) -> None:
+    def __init__(self, fan_in_uniform: bool, l2: float, fused_normalization: bool) -> None:
         self._fan_in_uniform, self._l2 = fan_in_uniform, l2
+        fused = ks.layers.FusedBatchNormalization
+        self._normalization = fused if fused_normalization else layers.BatchNormalization
 
     def dense(self, units: int, fan_in: int, name: str, **options: Any) -> layers.Layer:
         return layers.Dense(units, name=name, **{**self._parameters(fan_in), **options})
@@ -26,7 +30,7 @@ class PaperLayers:
 
     def norm(self) -> layers.Layer:
         penalties = {f"{name}_regularizer": self._penalty() for name in ("beta", "gamma")}
-        return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, **penalties)
+        return self._normalization(momentum=0.9, epsilon=1e-5, **penalties)
 
     def norm_relu(self) -> list[layers.Layer]:
         return [self.norm(), layers.ReLU()]

@@ -7,8 +7,12 @@ import dataclasses
 import re
 
 # Every method by its name in keras_sparse. One line adds one to all examples.
-METHODS = ("SparseMomentum", "RigL", "SET", "StaticSparsity", "GradualPruning")
+METHODS = ("SparseMomentum", "RigL", "SET", "StaticSparsity", "GradualPruning", "GraNet")
 
+NETWORKS = (
+    *("lenet-300-100", "lenet-5", "alexnet-s", "alexnet-b"),
+    *("vgg16-c", "vgg16-d", "vgg16-like", "wrn-DEPTH-WIDTH", "resnet-50"),
+)
 WRN_DROPOUT = 0.3
 IMAGENET_STEPS = 1_281_167 // 256  # of an epoch
 
@@ -104,4 +108,4 @@ def recipe(name: str) -> Recipe:
         return RECIPES["wrn-28"]
     if re.fullmatch(r"wrn-\d+-\d+", name):
         return dataclasses.replace(RECIPES["cifar10"], dropout=WRN_DROPOUT)
-    raise ValueError(f"`name` must be a network of examples/models.py. Received: name={name!r}")
+    raise ValueError(f"`name` must be one of {NETWORKS}. Received: name={name!r}")

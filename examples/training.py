@@ -1,14 +1,14 @@
-"""Builds and compiles a network by its recipe, with its data pipeline. For example:
+"""Builds and compiles a network by its recipe, with its data. For example:
 
->>> name = "vgg16-d"  # doctest: +SKIP
->>> parts = Parts.of(recipe(name), load_images(name))  # doctest: +SKIP
->>> data = batches(recipe(name), parts, seed=0)  # doctest: +SKIP
->>> model = compiled(name, "RigL", 0.05, 20 * len(data), seed=0)  # doctest: +SKIP
->>> callbacks = [data.follow(), ks.UpdateMasks()]  # doctest: +SKIP
->>> model.fit(data, epochs=20, shuffle=False, callbacks=callbacks)  # doctest: +SKIP
+>>> how = recipe("vgg16-d")
+>>> data = feed(how, load_images("vgg16-d"), seed=0)  # doctest: +SKIP
+>>> model = compiled("vgg16-d", "RigL", 0.05, 20 * data.steps, seed=0)  # doctest: +SKIP
+>>> callbacks = [*data.callbacks, ks.UpdateMasks()]  # doctest: +SKIP
+>>> model.fit(data.batches, epochs=20, shuffle=False, callbacks=callbacks)  # doctest: +SKIP
 """
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,30 +23,83 @@ from examples.recipes import METHODS, Recipe, recipe
 
 
 @dataclasses.dataclass(frozen=True)
-class Parts:
-    """(images, labels) to train, to validate and to test with; ``validation`` is None if empty."""
+class Feed:
+    """What `fit` and `evaluate` read.
 
-    training: tuple[np.ndarray, np.ndarray]
-    validation: tuple[np.ndarray, np.ndarray] | None
-    test: tuple[np.ndarray, np.ndarray]
+    Args:
+        batches: to train with; ``Batches`` or a tf.data.Dataset without end.
+        steps: batches of an epoch.
+        validation: images and labels, or a tf.data.Dataset; None if the recipe keeps none back.
+        test: likewise.
+        callbacks: that `fit` needs for these batches.
+    """
 
-    @classmethod
-    def of(cls, recipe: Recipe, images: data.Images) -> "Parts":
-        """The recipe validates with the last training images."""
-        x, y = images.x_train, images.y_train
-        n = len(y) - int(recipe.validation * len(y))
-        validation = (x[n:], y[n:]) if n < len(y) else None
-        return cls((x[:n], y[:n]), validation, (images.x_test, images.y_test))
+    batches: Any
+    steps: int
+    validation: Any
+    test: Any
+    callbacks: Sequence[keras.callbacks.Callback] = ()
 
 
 def load_images(name: str, file: Path | None = None) -> data.Images:
     """What this network trains on: MNIST or CIFAR-10, from a file or keras.datasets."""
-    return {"mnist": data.load, "cifar10": data.load_cifar10}[recipe(name).data](file)
+    loaders = {"mnist": data.load, "cifar10": data.load_cifar10}
+    if recipe(name).data not in loaders:
+        allowed = "a network for MNIST or CIFAR-10; `imagenet_feed` reads ImageNet"
+        raise ValueError(f"`name` must be {allowed}. Received: name={name!r}")
+    return loaders[recipe(name).data](file)
 
 
-def batches(recipe: Recipe, parts: Parts, seed: int) -> Batches:
-    """Training batches by the recipe."""
-    return Batches(*parts.training, recipe.batch, seed, recipe.augment)
+def feed(recipe: Recipe, images: data.Images, seed: int) -> Feed:
+    """These images by the recipe: the last of the training images validate.
+
+    Without another shuffle by `fit` (``shuffle=False``), a resumed training sees the same batches.
+    """
+    x, y = images.x_train, images.y_train
+    n = len(y) - int(recipe.validation * len(y))
+    batches = Batches(x[:n], y[:n], recipe.batch, seed, recipe.augment)
+    validation = (x[n:], y[n:]) if n < len(y) else None
+    test = images.x_test, images.y_test
+    callbacks = [batches.follow(), SeedDropout(seed)]
+    return Feed(batches, len(batches), validation, test, callbacks)
+
+
+def imagenet_feed(recipe: Recipe, folder: Path, images: int | None = None) -> Feed:
+    """ImageNet from a folder of TFRecords, in an order that no seed decides; needs TensorFlow.
+
+    As the paper does, it validates with the images that it tests with.
+
+    Args:
+        recipe: of ResNet-50.
+        folder: has files train-* and validation-*; see ``imagenet_data``.
+        images: of an epoch; None: all.
+    """
+    from examples import imagenet_data
+
+    dtype = keras.config.dtype_policy().compute_dtype
+    shape = (recipe.batch, 224, 1000, dtype)
+    training = imagenet_data.training_batches(str(folder), *shape)
+    validation = imagenet_data.validation_batches(str(folder), *shape)
+    steps = (images or imagenet_data.TRAINING_IMAGES) // recipe.batch
+    return Feed(training, steps, validation, validation)
+
+
+class SeedDropout(keras.callbacks.Callback):
+    """Lets dropout draw from seed and epoch: a resumed training drops the same activations.
+
+    Keras' backups do not hold the states of random generators.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        kind = keras.layers.Dropout
+        dropouts = [layer for layer in self.model.layers if isinstance(layer, kind)]
+        for number, layer in enumerate(dropouts):
+            state = np.random.SeedSequence((self.seed, epoch, number)).generate_state(2)
+            layer.seed_generator.state.assign(state)
 
 
 def learning_rate(recipe: Recipe, steps: int, highest: float | None = None) -> Any:
@@ -73,9 +126,13 @@ def sgd(recipe: Recipe, steps: int, highest: float | None = None) -> keras.optim
 
 
 def network(name: str, start: Path | None = None) -> keras.Model:
-    """The recipe's network, untrained, or with the weights of a trained one in a .keras file."""
+    """The recipe's network, untrained, or with the weights of a trained one in a .keras file.
+
+    Batch normalization is fused, as in sparse layers' models, so that only the kernels differ.
+    """
     how = recipe(name)
-    model = build(name, fan_in_uniform=True, l2=how.l2 / 2, dropout=how.dropout)
+    settings = {"l2": how.l2 / 2, "dropout": how.dropout, "fused_normalization": True}
+    model = build(name, fan_in_uniform=True, **settings)
     if start is not None:
         trained = ks.densify(keras.saving.load_model(start, compile=False))
         model.set_weights(trained.get_weights())
@@ -126,8 +183,7 @@ def compiled(
         steps: optimizer steps of the whole training.
         seed: of weights and masks.
         highest: the learning rate before it falls; None: the recipe's.
-        sparse_kernels: with layers that skip missing weights; also puts fused normalization into a
-            dense network, so that only the kernels differ.
+        sparse_kernels: with layers that skip missing weights, unless dense.
         start: .keras file of a trained network to start from, whose largest weights stay active.
         **settings: further arguments of ``SparseMomentum``. Without an ``initial_scale`` weights
             keep their values, as published.
@@ -135,9 +191,8 @@ def compiled(
     keras.utils.set_random_seed(seed)
     how, model = recipe(name), network(name, start)
     optimizer = sgd(how, steps, highest)
-    if sparse_kernels:
-        model = ks.sparsify(model)
     if method != "dense":
+        model = ks.sparsify(model) if sparse_kernels else model
         settings = {"initial_scale": None, "seed": seed, **settings}
         if start is not None:
             settings.setdefault("initial_masks", "magnitude")

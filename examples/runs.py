@@ -1,0 +1,218 @@
+"""Makes the runs of a comparison: what is finished is not repeated, what was killed continues."""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+from rich.table import Table
+
+import keras_sparse as ks
+from examples import data, training
+from examples.recipes import recipe
+
+Record = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training: all that its result depends on.
+
+    Args:
+        model: name of a network of ``examples.models``.
+        method: ``"dense"``, or a name of ``examples.recipes.METHODS``.
+        density: active / all masked weights; 1 if dense.
+        epochs: of this training; the recipe keeps its proportions.
+        seed: of weights, masks and batches.
+        batch: images in a batch.
+        learning_rate: before it falls.
+        initial_scale: None, as published, or ``"auto"``; see ``ks.SparseMomentum``.
+        growth_window: steps before an update in which missing weights get gradients; ``"auto"``.
+        sparse_kernels: with layers that skip missing weights.
+        precision: dtype policy.
+        backend: of Keras.
+        images: to train and validate with, the first ones of the data; None: all.
+        start: .keras file of a trained network to start from; None: untrained.
+    """
+
+    model: str
+    method: str
+    density: float
+    epochs: int
+    seed: int
+    batch: int
+    learning_rate: float
+    initial_scale: str | None
+    growth_window: int | str
+    sparse_kernels: bool
+    precision: str
+    backend: str
+    images: int | None
+    start: str | None
+
+    def name(self) -> str:
+        """Of its folder: what most runs differ in, and a digest of all."""
+        digest = hashlib.sha256(json.dumps(dataclasses.asdict(self)).encode()).hexdigest()[:8]
+        return f"{self.model}_{self.method}_{self.density:g}_seed{self.seed}_{digest}"
+
+    def is_of(self, record: Record) -> bool:
+        """Does this record tell how this run ended?"""
+        return all(record.get(name) == value for name, value in dataclasses.asdict(self).items())
+
+
+def train(run: Run, source: data.Images | Path, output: Path, save: bool = False) -> Record:
+    """Trains, or goes on where a kill has stopped it; the run with its errors in per cent.
+
+    Args:
+        run: what to train.
+        source: the images, of which ``run.images`` are used; of ImageNet, a folder of TFRecords.
+        output: a folder. The run's own folder there keeps the backup until the run has ended, then
+            the log of its epochs.
+        save: keep the trained network there, too, as model.keras.
+    """
+    folder = output / run.name()
+    folder.mkdir(parents=True, exist_ok=True)
+    feed = _feed(run, source)
+    model = _compiled(run, run.epochs * feed.steps)
+    log = EpochLog(folder / "epochs.jsonl", run)
+    masks = [] if run.method == "dense" else [ks.UpdateMasks()]
+    backup = ks.BackupAndRestore(folder / "backup", delete_checkpoint=False)
+    model.fit(
+        feed.batches,
+        epochs=run.epochs,
+        steps_per_epoch=None if isinstance(source, data.Images) else feed.steps,
+        validation_data=feed.validation,
+        callbacks=[*feed.callbacks, *masks, log, backup],
+        shuffle=False,  # Keras would shuffle the batches once more
+        verbose=0,
+    )
+    figures = _figures(model, feed, log)
+    if save:
+        model.save(folder / "model.keras")
+    shutil.rmtree(folder / "backup")
+    return {**dataclasses.asdict(run), **figures}
+
+
+def _feed(run: Run, source: data.Images | Path) -> training.Feed:
+    how = recipe(run.model)
+    how = dataclasses.replace(how, batch=run.batch)
+    if isinstance(source, Path):
+        return training.imagenet_feed(how, source, run.images)
+    return training.feed(how, source.first(run.images) if run.images else source, run.seed)
+
+
+def _compiled(run: Run, steps: int) -> keras.Model:
+    settings: dict[str, Any] = {"initial_scale": run.initial_scale}
+    if run.growth_window != "auto":
+        settings["growth_window"] = run.growth_window
+    settings["highest"] = run.learning_rate
+    settings["sparse_kernels"] = run.sparse_kernels
+    settings["start"] = run.start and Path(run.start)
+    return training.compiled(run.model, run.method, run.density, steps, run.seed, **settings)
+
+
+def _figures(model: keras.Model, feed: training.Feed, log: "EpochLog") -> Record:
+    """Errors in per cent, the density at the end, and the seconds of all epochs."""
+    if isinstance(feed.test, tuple):
+        tested = model.evaluate(*feed.test, batch_size=500, verbose=0, return_dict=True)
+    else:
+        tested = model.evaluate(feed.test, verbose=0, return_dict=True)
+    density = getattr(model.optimizer, "total_density", lambda: 1.0)()
+    return {
+        "test_error": round(100 * (1 - tested["accuracy"]), 3),
+        "validation_error": log.epochs[log.run.epochs].get("validation_error"),
+        "final_density": density,
+        "seconds": round(sum(epoch["seconds"] for epoch in log.epochs.values()), 1),
+    }
+
+
+class EpochLog(keras.callbacks.Callback):
+    """Prints a line after each epoch, and keeps it in a file, which a resumed training reads.
+
+    Args:
+        file: JSON lines, one for each epoch.
+        run: what is trained.
+    """
+
+    def __init__(self, file: Path, run: Run) -> None:
+        super().__init__()
+        self.file, self.run = file, run
+        # An epoch may have two lines, if a kill came between line and backup: the later one counts.
+        self.epochs = {line["epoch"]: line for line in read(file)}
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.begin = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        seconds = round(time.perf_counter() - self.begin, 2)
+        line: Record = {"epoch": epoch + 1, "seconds": seconds, "loss": round(logs["loss"], 4)}
+        line["training_error"] = round(100 * (1 - logs["accuracy"]), 3)
+        if "val_accuracy" in logs:
+            line["validation_error"] = round(100 * (1 - logs["val_accuracy"]), 3)
+        if "density" in logs:
+            line["density"] = logs["density"]
+        self.epochs[epoch + 1] = line
+        add(self.file, line)
+        print(self._told(line), flush=True)
+
+    def _told(self, line: Record) -> str:
+        run, done = self.run, line["epoch"]
+        left = statistics.median(one["seconds"] for one in self.epochs.values())
+        left *= run.epochs - done
+        names = ("loss", "training_error", "validation_error")
+        figures = [f"{name.replace('_', ' ')} {line[name]:.4g}" for name in names if name in line]
+        density = f", density {line['density']:.4f}" if "density" in line else ""
+        return (
+            f"{run.model} {run.method} seed {run.seed}, epoch {done}/{run.epochs}: "
+            f"{', '.join(figures)}{density}, {line['seconds']:.1f} s, {left / 60:.1f} min left"
+        )
+
+
+# --- records
+
+
+def read(file: Path) -> list[Record]:
+    """The lines of a file of records; none if there is no file."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def add(file: Path, record: Record) -> None:
+    """One more line, in one write: lines of two programs do not mix."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("ab", buffering=0) as opened:
+        opened.write((json.dumps(record) + "\n").encode())
+
+
+def table(records: list[Record]) -> Table:
+    """Mean and standard error over the seeds, a row for each method and density."""
+    shown = Table(title="Mean ± standard error over seeds")
+    shown.add_column("method")
+    columns = ("density", "test error %", "validation error %", "seeds", "seconds a run")
+    for column in columns:
+        shown.add_column(column, justify="right")
+    groups: dict[tuple[Any, ...], list[Record]] = {}
+    for record in records:
+        groups.setdefault((record["method"], record["density"]), []).append(record)
+    for (method, _), group in groups.items():
+        figures = {name: [one[name] for one in group] for name in group[0]}
+        errors = [mean_and_error(figures[name]) for name in ("test_error", "validation_error")]
+        density = f"{statistics.mean(figures['final_density']):.4f}"
+        seconds = f"{statistics.mean(figures['seconds']):.0f}"
+        shown.add_row(method, density, *errors, str(len(group)), seconds)
+    return shown
+
+
+def mean_and_error(values: list[float | None]) -> str:
+    """Of numbers, e.g. "1.50 ± 0.02"; of one number, without an error; "" where there are none."""
+    numbers = [value for value in values if value is not None]
+    if not numbers:
+        return ""
+    mean = f"{statistics.mean(numbers):.2f}"
+    if len(numbers) == 1:
+        return mean
+    return f"{mean} ± {statistics.stdev(numbers) / len(numbers) ** 0.5:.2f}"
