@@ -24,7 +24,7 @@ import records
 import report
 from accuracy_run import Run, check, run_of, train
 
-from examples.models import MODELS
+from examples.recipes import NETWORKS
 
 COMMAND = "python benchmarks/accuracy.py --network lenet-300-100 --data mnist.npz"
 RECORDS = report.RESULTS / "accuracy.jsonl"
@@ -112,7 +112,7 @@ def _arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     add = parser.add_argument
-    known = f"conv8, {', '.join(name for name in MODELS if name != 'resnet-50')}"
+    known = f"conv8, {', '.join(name for name in NETWORKS if name != 'resnet-50')}"
     windows = "own (the method's), none (all steps), auto or numbers of steps"
     add("--data", type=Path, help="MNIST or CIFAR-10 as .npz in the layout of keras.datasets")
     add("--tables", action="store_true", help="train nothing, print the tables of the records")

@@ -7,7 +7,7 @@ import dataclasses
 import re
 
 # Every method by its name in keras_sparse. One line adds one to all examples.
-METHODS = ("SparseMomentum", "RigL", "SET", "StaticSparsity", "GradualPruning", "GraNet")
+METHODS = ("SparseMomentum", "RigL", "SET", "StaticSparsity", "GradualPruning", "GraNet", "ACDC")
 
 NETWORKS = (
     *("lenet-300-100", "lenet-5", "alexnet-s", "alexnet-b"),
