@@ -8,6 +8,7 @@ import keras
 
 from keras_sparse import agreement
 from keras_sparse._keras import check_keras_3, running_callbacks, strategy_scope
+from keras_sparse.asked_density import check_positive
 from keras_sparse.compiled import (
     build_parts,
     check_settings,
@@ -17,7 +18,7 @@ from keras_sparse.compiled import (
 )
 from keras_sparse.first_masks import RANDOM_OVER_TRAINED
 from keras_sparse.mask_training import MaskTraining
-from keras_sparse.optimizers import SparseMomentum, check_positive
+from keras_sparse.optimizers import SparseMomentum
 from keras_sparse.settings import AllSettings, check_names
 from keras_sparse.update_watch import NO_STEP, has_own_train_step
 
@@ -38,9 +39,9 @@ class UpdateMasks(keras.callbacks.Callback):
 
     Args:
         every: ``"epoch"``, the published method: before each epoch; or a number of optimizer steps;
-            or ``"auto"``: a tfmot schedule's own steps, or the first of each phase of AC/DC; else before
-            each epoch, and in a first training of fewer than ten epochs nine times, at equal distances
-            of at least five steps. None is ``"auto"``.
+            or ``"auto"``: a tfmot schedule's own steps, or the first of each phase of AC/DC; else
+            before each epoch, and in a first training of fewer than ten epochs nine times, at equal
+            distances of at least five steps. None is ``"auto"``.
         optimizer: the SparseMomentum optimizer, or a list of them, of a model that is not compiled with it (a GAN's
             two). Default: what the model is compiled with, else what its attributes are.
         log_layers: True: the density of each masked weight is logged, too, as ``density/<path of the weight>``.

@@ -9,13 +9,10 @@ import numpy as np
 from keras_sparse import density as densities
 from keras_sparse import growth_window as windows
 from keras_sparse import schedules, scores
-from keras_sparse.all_layers import check_no_distribution, check_scope, global_counts
-from keras_sparse.blocks import block_size
-from keras_sparse.budget import to_whole_blocks
+from keras_sparse.all_layers import check_no_distribution, check_scope
+from keras_sparse.asked_density import MasksToDensity
 from keras_sparse.mask_update import prune_to, update_masks
-from keras_sparse.masked_optimizer import MaskedOptimizer
-from keras_sparse.momentum import GradientAverage, check_momentum, reset_momentum
-from keras_sparse.optimizer_layers import OptimizerLayers
+from keras_sparse.momentum import GradientAverage, check_momentum
 from keras_sparse.phases import AlternatingOverTraining
 from keras_sparse.scores import Score
 from keras_sparse.selection import Selection
@@ -23,7 +20,7 @@ from keras_sparse.update_watch import watch_for_updates
 
 
 @keras.saving.register_keras_serializable("keras_sparse")
-class SparseMomentum(MaskedOptimizer):
+class SparseMomentum(MasksToDensity):
     """Keeps the kernels of a model sparse while any Keras optimizer trains it.
 
     Every step the inner optimizer sees the dense gradient and steps; then each masked weight is multiplied by its mask.
@@ -114,9 +111,6 @@ class SparseMomentum(MaskedOptimizer):
         self.gradient_momentum = gradient_momentum
         self.growth_window = windows.check(growth_window)
         self.updates_are_planned = False  # somebody calls `update_masks`: the callback, or a custom loop
-        self.told_of_density = False  # a schedule of steps goes on after the training: say it once
-        self._is_watched = False  # `fit` will say so if nobody updates the masks
-        self.announced_stop = -1  # of the training that `start_training` began; set by the user
         self._check_rules()
         self._is_complete = True
 
@@ -154,39 +148,10 @@ class SparseMomentum(MaskedOptimizer):
     def grows_by_gradients(self) -> bool:
         return self.growth_window_steps() > 0
 
-    def initial_counts(self, names: Sequence[str], shapes: Sequence[tuple[int, ...]], step: int) -> list[int]:
-        if isinstance(self.density, schedules.OverTraining):
-            density = self.density(0.0)
-        else:
-            density = self._density_at(step)
-        return densities.active_counts(names, shapes, density, self.distribution)
-
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         if not (self.updates_are_planned or self._is_watched or self.prune is None):
             self._is_watched = watch_for_updates(self)
         super().apply(grads, trainable_variables)
-
-    def start_training(self, steps: int | None, begun_at: int | None = None) -> None:
-        """Says how long the training is that starts now, for schedules that follow it.
-
-        ``fit`` with the callback does it by itself, for each ``fit``. Call it first where several ``fit`` are one
-        training: those that end within these steps follow it.
-
-        Args:
-            steps: optimizer steps from its beginning to its end; None: not known.
-            begun_at: the optimizer step at which it began; None: now.
-        """
-        check_positive(steps, "steps")
-        start = self.step() if begun_at is None else begun_at
-        self.set_training(start, None if steps is None else start + steps)
-        self.told_of_density = False  # a schedule of steps goes on after the training: say it once
-        self._is_watched = False  # `fit` will say so if nobody updates the masks
-        self.announced_stop = -1 if steps is None else start + steps
-
-    def set_training(self, start: int, stop: int | None) -> None:
-        """The steps at which the training begins and ends."""
-        self.set_counter("training_start", start)
-        self.set_counter("training_stop", -1 if stop is None else stop)
 
     def update_masks(self) -> None:
         """One mask update: prune, redistribute, grow, and mask the weights.
@@ -214,58 +179,6 @@ class SparseMomentum(MaskedOptimizer):
             self.assign_masks(self._next_masks(self.prune, positions, step, rng), positions)
         self.set_counter("last_update", step)
 
-    def _is_dense_phase(self, step: int) -> bool:
-        is_alternating = isinstance(self.density, AlternatingOverTraining)
-        return is_alternating and self._density_at(step) == 1.0
-
-    def _make_dense(self, positions: Sequence[int]) -> None:
-        """All weights become active; momenta are from before the sparse phase, and are reset."""
-        masks = [layer.mask for layer in self._layers(positions)]
-        if not all(mask.all() for mask in masks):
-            self.assign_masks([np.ones_like(mask) for mask in masks], positions)
-            reset_momentum(self.inner_optimizer)
-
-    def prune_to_density(self, density: float) -> None:
-        """Prunes to this density where the masks have more active weights; nothing grows, no gradient is needed.
-
-        Frozen weights keep their masks: the density is that of the weights that are trained.
-
-        Args:
-            density: active / all masked weights that are trained, in (0, 1].
-
-        Raises:
-            ValueError: a density out of range, NaN in weights (names the layer), ``prune=None``.
-        """
-        densities.check_density(density)
-        if self.prune is None:
-            raise ValueError(f"`prune=None` means masks that never change. Received: density={density!r}")
-        positions = self.trained_positions()
-        step = self.step()
-        rng = np.random.default_rng([self.seed, step])
-        counts = self._counts_at(density, positions, rng)
-        active = [np.count_nonzero(layer.mask) for layer in self._layers(positions)]
-        if all(n <= most for n, most in zip(active, counts, strict=True)):
-            return
-        self.assign_masks(prune_to(self._layers(positions), counts, self.prune, rng), positions)
-
-    def density_is_above(
-        self,
-        density: float,
-        masks: Sequence[np.ndarray] | None = None,
-    ) -> bool:
-        """Are more of the trained weights active than this density asks for, to the nearest block?
-
-        Args:
-            density: active / all masked weights that are trained, in (0, 1].
-            masks: of the weights that are trained, in place of the optimizer's.
-        """
-        positions = self.trained_positions()
-        layers = self._layers(positions, masks)
-        sizes = [block_size(layer.mask.shape, self.block_shape) for layer in layers]
-        largest = max(sizes, default=1)
-        active = sum(int(np.count_nonzero(layer.mask)) for layer in layers)
-        return active > sum(self._wanted_at(density, positions)) + largest // 2
-
     def _next_masks(self, prune: Score, positions: Sequence[int], step: int, rng: np.random.Generator) -> list[np.ndarray]:
         layers = self._layers(positions)
         if callable(self.density):
@@ -277,43 +190,6 @@ class SparseMomentum(MaskedOptimizer):
         rate = schedules.value_at(self.prune_rate, step, *self._training_span(), "prune_rate")
         grow = cast(Score, self.grow)  # None needs a density schedule: `_check_rules`
         return update_masks(layers, rate, prune, self.redistribute, grow, rng)
-
-    def _layers(self, positions: Sequence[int] | None = None, masks: Sequence[np.ndarray] | None = None) -> OptimizerLayers:
-        positions = self.trained_positions() if positions is None else positions
-        return OptimizerLayers(self, positions, masks, self._gradient_average, average_is_momentum=self.gradient_momentum is not None)
-
-    def _wanted_at(self, density: float, positions: Sequence[int]) -> list[int]:
-        """Active weights that this density gives the layers at these positions."""
-        names, shapes = [v.path for v in self.masked_variables], [tuple(v.shape) for v in self.masked_variables]
-        counts = densities.active_counts(names, shapes, density, self.distribution)
-        return [counts[i] for i in positions]
-
-    def _counts_at(
-        self,
-        density: float,
-        positions: Sequence[int],
-        rng: np.random.Generator,
-    ) -> list[int]:
-        """Active weights, in whole blocks, that this density leaves in these layers before anything is grown."""
-        wanted = np.array(self._wanted_at(density, positions))
-        layers = self._layers(positions)
-        if self.scope == "global" and positions:
-            prune = cast(Score, self.prune)  # None has a constant density
-            return global_counts(layers, int(wanted.sum()), prune, rng)
-        active = np.array([np.count_nonzero(layer.mask) for layer in layers])
-        if self.grow is not None and len(active):  # keep where growth has put them
-            total = min(int(wanted.sum()), int(active.sum()))
-            wanted = densities.largest_remainder(active * (total / active.sum()), total, active)
-        shapes = [layer.mask.shape for layer in layers]
-        return to_whole_blocks(wanted, shapes, self.block_shape, at_most=active, only_up=self.grow is None)
-
-    def _density_at(self, step: int) -> float:
-        density = schedules.value_at(self.density, step, *self._training_span(), "density")
-        densities.check_density(density)
-        return density
-
-    def _training_span(self) -> tuple[int, int]:
-        return self.counter("training_start"), self.counter("training_stop")
 
     def __repr__(self) -> str:
         names = {rule: getattr(rule, "__name__", rule) for rule in (self.prune, self.redistribute, self.grow)}
@@ -352,10 +228,3 @@ def _gradient_average(rules: Sequence[Any], gradient_momentum: float | None) -> 
             f"Received: gradient_momentum={gradient_momentum}"
         )
     return GradientAverage(0.0)
-
-
-def check_positive(value: Any, argument: str) -> int | None:
-    """Returns a positive integer or None; raises ValueError for anything else."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value <= 0):
-        raise ValueError(f"`{argument}` must be a positive integer. Received: {argument}={value!r}")
-    return None if value is None else int(value)

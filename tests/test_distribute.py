@@ -46,7 +46,10 @@ print(len(kernel_masks), models[1].optimizer.step())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", ["ACDC(sgd(), 0.1, borders=(0.25, 0.5, 0.75),", "GraNet(sgd(), 0.1,"])
+@pytest.mark.parametrize(
+    "preset",
+    ["ACDC(sgd(), 0.1, borders=(0.25, 0.5, 0.75), seed=0)", "GraNet(sgd(), 0.1, seed=0)"],
+)
 def test_presets_whose_density_moves_agree_on_replicas(preset):
     out = run(
         f"""{NETWORK}
@@ -54,12 +57,13 @@ models = []
 for strategy, copies in ((one_device, 1), (mirrored, 2)):
     keras.utils.set_random_seed(0)
     with strategy.scope():
-        model = compiled(ks.{preset} seed=0), network("sparse"), jit_compile=False)
+        model = compiled(ks.{preset}, network("sparse"), jit_compile=False)
     fit(model, ks.UpdateMasks(check_agreement=True), epochs=4, data=toy_data((6, 6, 16)))
     check(model, 646, copies)
     models.append(model)
 assert_same(*[list(model.optimizer.masks.values()) for model in models])
-for one, other in zip(*[[*model.weights, *model.optimizer.inner_optimizer.variables] for model in models]):
+states = [[*model.weights, *model.optimizer.inner_optimizer.variables] for model in models]
+for one, other in zip(*states):
     np.testing.assert_allclose(array(one), array(other), rtol=1e-5, atol=1e-6)
 print(models[1].optimizer.step())
 """

@@ -51,6 +51,7 @@ ORDER = [
     "first_masks",
     "masked_optimizer",
     "optimizer_layers",
+    "asked_density",
     "update_watch",
     "settings",
     "optimizers",
