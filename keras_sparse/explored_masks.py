@@ -27,7 +27,7 @@ class ExploredMasks(MaskHolder):
 
     @property
     def explored_variables(self) -> list[Any]:
-        """For each mask a uint8 variable, one bit a weight."""
+        """For each mask an int32 variable, one bit a weight."""
         return self._explored.variables
 
     @property
@@ -65,8 +65,8 @@ class ExploredMasks(MaskHolder):
 
     def _bits(self, position: int) -> np.ndarray:
         """The bits of a weight; those of its mask where a checkpoint brought masks without them."""
-        bits = to_numpy(self.explored_variables[position])
         mask = mask_bits.pack(to_numpy(self.mask_variables[position]))
+        bits = mask_bits.from_words(to_numpy(self.explored_variables[position]), len(mask))
         return mask if (mask & ~bits).any() else bits
 
     # --- to keep
@@ -83,7 +83,7 @@ class ExploredMasks(MaskHolder):
             bits = mask_bits.pack(mask)
             if has_trained and to_numpy(self.explored_variables[position]).any():
                 bits |= self._bits(position)
-            self.explored_variables[position].assign(bits)
+            self._assign_bits(position, bits)
         super().put_masks(masks, positions)
 
     def put_explored(self, explored: Mapping[int, np.ndarray | None]) -> None:
@@ -95,7 +95,10 @@ class ExploredMasks(MaskHolder):
         for position, index in enumerate(self.masked_indices):
             bits = mask_bits.pack(to_numpy(self.mask_variables[position]))
             saved = explored.get(index)
-            self.explored_variables[position].assign(bits if saved is None else bits | saved)
+            self._assign_bits(position, bits if saved is None else bits | saved)
+
+    def _assign_bits(self, position: int, bits: np.ndarray) -> None:
+        self.explored_variables[position].assign(mask_bits.to_words(bits))
 
     def set_weights(self, weights: Any) -> None:
         """Sets all variables; lists that were saved without explored weights fit, too."""
@@ -125,19 +128,19 @@ class ExploredMasks(MaskHolder):
         """Takes what a checkpoint has brought, which may have been read before there were masks."""
         saved, self._restored_explored = self._restored_explored, b""
         bits = np.frombuffer(zlib.decompress(saved) if saved else b"", np.uint8)
-        ends = np.cumsum([0, *(variable.shape[0] for variable in self.explored_variables)])
-        if bits.size != ends[-1]:  # it has none: it was saved before there were masks
+        sizes = [mask_bits.number_of_bytes(tuple(v.shape)) for v in self.masked_variables]
+        if bits.size != sum(sizes):  # it has none: it was saved before there were masks
             return
-        for variable, begin, end in zip(self.explored_variables, ends, ends[1:], strict=False):
-            variable.assign(bits[begin:end])
+        for position, own in enumerate(np.split(bits, np.cumsum(sizes))[:-1]):
+            self._assign_bits(position, own)
 
 
 IN_CHECKPOINT = "explored"  # the name of the value
 
 
 def _bits_of(weight: Any, name: str) -> Any:
-    shape = (mask_bits.number_of_bytes(tuple(weight.shape)),)
-    return keras.Variable("zeros", shape, "uint8", trainable=False, name=name)
+    shape = (-(-mask_bits.number_of_bytes(tuple(weight.shape)) // 4),)
+    return keras.Variable("zeros", shape, "int32", trainable=False, name=name)
 
 
 class _Explored:

@@ -29,6 +29,21 @@ def number_of_bytes(shape: tuple[int, ...]) -> int:
     return -(-int(np.prod(shape, dtype=np.int64)) // 8)
 
 
+def to_words(bits: np.ndarray) -> np.ndarray:
+    """Bytes as int32, which workers can send each other; the last one is filled up with 0.
+
+    >>> to_words(np.array([1, 0, 0, 0, 2], np.uint8))
+    array([1, 2], dtype=int32)
+    """
+    filled = np.concatenate([bits, np.zeros(-len(bits) % 4, np.uint8)])
+    return filled.view("<i4").astype(np.int32, copy=False)
+
+
+def from_words(words: np.ndarray, number: int) -> np.ndarray:
+    """The first bytes of what ``to_words`` has made, so many of them."""
+    return words.astype("<i4", copy=False).view(np.uint8)[:number]
+
+
 def pack_others(bits: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The bits that are outside of a mask, compressed.
 
