@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 import keras_sparse as ks
 from examples import data
@@ -60,8 +59,7 @@ def feed(recipe: Recipe, images: data.Images, seed: int) -> Feed:
     batches = Batches(x[:n], y[:n], recipe.batch, seed, recipe.augment)
     validation = (x[n:], y[n:]) if n < len(y) else None
     test = images.x_test, images.y_test
-    callbacks = [batches.follow(), SeedDropout(seed)]
-    return Feed(batches, len(batches), validation, test, callbacks)
+    return Feed(batches, len(batches), validation, test, [batches.follow()])
 
 
 def imagenet_feed(recipe: Recipe, folder: Path, images: int | None = None) -> Feed:
@@ -82,24 +80,6 @@ def imagenet_feed(recipe: Recipe, folder: Path, images: int | None = None) -> Fe
     validation = imagenet_data.validation_batches(str(folder), *shape)
     steps = (images or imagenet_data.TRAINING_IMAGES) // recipe.batch
     return Feed(training, steps, validation, validation)
-
-
-class SeedDropout(keras.callbacks.Callback):
-    """Lets dropout draw from seed and epoch: a resumed training drops the same activations.
-
-    Keras' backups do not hold the states of random generators.
-    """
-
-    def __init__(self, seed: int) -> None:
-        super().__init__()
-        self.seed = seed
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        kind = keras.layers.Dropout
-        dropouts = [layer for layer in self.model.layers if isinstance(layer, kind)]
-        for number, layer in enumerate(dropouts):
-            state = np.random.SeedSequence((self.seed, epoch, number)).generate_state(2)
-            layer.seed_generator.state.assign(state)
 
 
 def learning_rate(recipe: Recipe, steps: int, highest: float | None = None) -> Any:

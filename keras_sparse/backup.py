@@ -14,6 +14,7 @@ import keras
 from keras_sparse._keras import to_numpy
 
 STAMP = "training_metadata"  # attribute of a weight file
+RANDOM_STATES = "random_states"  # likewise
 BROKEN = (OSError, RuntimeError, KeyError, ValueError)  # h5py raises them on a part of a file
 
 
@@ -21,7 +22,8 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
     """Keras' BackupAndRestore, with its arguments and files, safe from a kill while it writes.
 
     Each file is written under a temporary name, flushed to the disk, and renamed. The weight file
-    also holds epoch and batch, so that one rename replaces weights and epoch together. When ``fit``
+    also holds epoch and batch, so that one rename replaces weights and epoch together, and the
+    states of the layers' random generators, so that Dropout goes on where it was. When ``fit``
     begins, it resumes from the newest whole backup and warns where a newer file is broken. It reads
     folders of ``keras.callbacks.BackupAndRestore``, which can read its folders, too.
 
@@ -74,6 +76,7 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
             if progress is not None:
                 self._make_latest(weights, progress)
                 super().on_train_begin(logs)
+                _load_random_states(self.model, self._weights_path)
                 _warn(f"Resumed from {weights} at epoch {progress['epoch']}", flaws)
                 return
         for weights, metadata in self._pairs:
@@ -102,6 +105,7 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
             optimizer = optimizer.inner_optimizer
         before = 0 if optimizer is None else int(to_numpy(optimizer.iterations))
         super().on_train_begin()
+        _load_random_states(self.model, self._weights_path)
         if optimizer is not None and self.params.get("steps"):
             batches = int(to_numpy(optimizer.iterations)) - before
             batches *= optimizer.gradient_accumulation_steps or 1
@@ -125,6 +129,8 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
                     shutil.copyfile(path, _temporary(copy))
                     _replace(copy)
         self.model.save_weights(_temporary(self._weights_path))
+        with h5py.File(_temporary(self._weights_path), "r+") as file:
+            file.attrs[RANDOM_STATES] = [to_numpy(state) for state in _random_states(self.model)]
         self._commit({"epoch": self._current_epoch, "batch": self._last_batch_seen})
 
     def _commit(self, progress: dict[str, int]) -> None:
@@ -146,6 +152,23 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
             for path in (path for pair in reversed(self._pairs) for path in pair):
                 Path(path).unlink(missing_ok=True)
         super().on_train_end(logs)
+
+
+def _random_states(model: Any) -> list[Any]:
+    """The state of each random generator in the layers, a variable of two integers."""
+    return [variable for variable in model.variables if variable.name == "seed_generator_state"]
+
+
+def _load_random_states(model: Any, weights: str) -> None:
+    """Puts back the states in this weight file; Keras' own and earlier files have none."""
+    with h5py.File(weights) as file:
+        saved = file.attrs.get(RANDOM_STATES, [])
+    states = _random_states(model)
+    if len(saved) in (0, len(states)):
+        for state, value in zip(states, saved, strict=False):
+            state.assign(value)
+    else:
+        raise ValueError(f"The backup must be of a model with as many random generators. Received: {len(saved)} in {weights}, {len(states)} in the model")
 
 
 def _progress(weights: str, metadata: str, flaws: list[str]) -> dict[str, int] | None:

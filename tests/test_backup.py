@@ -330,3 +330,54 @@ def test_remote_folders_are_refused():
 def test_it_takes_the_arguments_of_keras():
     ours, theirs = (inspect.signature(kind).parameters for kind in (ks.BackupAndRestore, keras.callbacks.BackupAndRestore))
     assert [(p.name, p.default) for p in ours.values()] == [(p.name, p.default) for p in theirs.values()]
+
+
+# --- random generators
+
+
+def noisy(generators=2):
+    """A model whose loss tells what Dropout dropped; it learns nothing."""
+    keras.utils.set_random_seed(0)
+    dropouts = [keras.layers.Dropout(0.5) for _ in range(generators)]
+    nested = keras.Sequential([keras.Input((64,)), *dropouts[1:], keras.layers.Activation("relu")])
+    summed = keras.layers.Dense(1, kernel_initializer="ones")
+    model = keras.Sequential([keras.Input((64,)), dropouts[0], nested, summed])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    return model
+
+
+def losses(model, epochs, *callbacks):
+    x, y = np.ones((8, 64), "float32"), np.zeros((8, 1), "float32")
+    history = model.fit(x, y, 4, epochs, verbose=0, shuffle=False, callbacks=callbacks).history
+    return [round(loss, 3) for loss in history["loss"]]
+
+
+@pytest.mark.backend
+def test_dropout_goes_on_where_it_was(tmp_path):
+    whole = losses(noisy(), 4)
+    assert len(set(whole)) == 4
+    keep = {"delete_checkpoint": False}
+    first = losses(noisy(), 2, ks.BackupAndRestore(tmp_path, **keep))
+    assert first + losses(noisy(), 4, ks.BackupAndRestore(tmp_path, **keep)) == whole
+
+
+def test_dropout_goes_on_from_the_older_backup(tmp_path):
+    whole = losses(noisy(), 4)
+    callback = ks.BackupAndRestore(tmp_path, double_checkpoint=True, delete_checkpoint=False)
+    losses(noisy(), 3, callback)
+    (tmp_path / WEIGHTS).write_bytes(b"")
+    with pytest.warns(UserWarning, match="Resumed from"):
+        assert losses(noisy(), 4, ks.BackupAndRestore(tmp_path)) == whole[2:]
+
+
+def test_a_backup_of_keras_leaves_random_generators_as_they_start(tmp_path):
+    kept = {"delete_checkpoint": False}
+    losses(noisy(), 2, keras.callbacks.BackupAndRestore(str(tmp_path), **kept))
+    resumed = losses(noisy(), 4, ks.BackupAndRestore(tmp_path, **kept))
+    assert resumed == losses(noisy(), 2)
+
+
+def test_a_backup_with_other_random_generators_is_refused(tmp_path):
+    losses(noisy(), 2, ks.BackupAndRestore(tmp_path, delete_checkpoint=False))
+    with pytest.raises(ValueError, match="Received: 2 in .*, 3 in the model"):
+        losses(noisy(3), 4, ks.BackupAndRestore(tmp_path))

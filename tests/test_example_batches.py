@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from examples.batches import Batches
-from examples.training import SeedDropout
 
 IMAGES = np.arange(10 * 6 * 5 * 3, dtype="float32").reshape(10, 6, 5, 3)
 LABELS = np.arange(10)
@@ -86,19 +85,3 @@ def test_a_resumed_training_sees_the_same_batches():
 def test_a_batch_that_no_epoch_could_fill_is_refused(batch):
     with pytest.raises(ValueError, match=f"Received: batch={batch}"):
         Batches(IMAGES, LABELS, batch, seed=0)
-
-
-@pytest.mark.backend
-def test_a_resumed_training_drops_the_same_activations():
-    def losses(first):
-        layers = [keras.layers.Dropout(0.5), keras.layers.Dropout(0.5), keras.layers.Dense(1)]
-        layers[-1].kernel_initializer = keras.initializers.Ones()
-        model = keras.Sequential([keras.Input((64,)), *layers])
-        model.compile(keras.optimizers.SGD(0.0), "mse")
-        options = {"verbose": 0, "initial_epoch": first, "callbacks": [SeedDropout(0)]}
-        history = model.fit(np.ones((4, 64)), np.zeros((4, 1)), epochs=3, **options)
-        return [round(loss, 2) for loss in history.history["loss"]]
-
-    whole = losses(0)
-    assert losses(1) == whole[1:]
-    assert len(set(whole)) == 3
