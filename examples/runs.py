@@ -65,7 +65,7 @@ class Run:
         return all(record.get(name) == value for name, value in dataclasses.asdict(self).items())
 
 
-def train(run: Run, source: data.Images | Path, output: Path, save: bool = False) -> Record:
+def train(run: Run, source: data.Images | str, output: Path, save: bool = False) -> Record:
     """Trains, or goes on where a kill has stopped it; the run with its errors in per cent.
 
     Args:
@@ -101,7 +101,7 @@ def train(run: Run, source: data.Images | Path, output: Path, save: bool = False
 def _feed(run: Run, source: data.Images | Path) -> training.Feed:
     how = recipe(run.model)
     how = dataclasses.replace(how, batch=run.batch)
-    if isinstance(source, Path):
+    if isinstance(source, str):
         return training.imagenet_feed(how, source, run.images)
     return training.feed(how, source.first(run.images) if run.images else source, run.seed)
 
@@ -122,7 +122,8 @@ def _figures(model: keras.Model, feed: training.Feed, log: "EpochLog") -> Record
         tested = model.evaluate(*feed.test, batch_size=500, verbose=0, return_dict=True)
     else:
         tested = model.evaluate(feed.test, verbose=0, return_dict=True)
-    density = getattr(model.optimizer, "total_density", lambda: 1.0)()
+    is_dense = log.run.method == "dense"
+    density = 1.0 if is_dense else ks.sparse_optimizer(model).total_density()
     return {
         "test_error": round(100 * (1 - tested["accuracy"]), 3),
         "validation_error": log.epochs[log.run.epochs].get("validation_error"),

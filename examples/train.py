@@ -83,7 +83,7 @@ def planned(arguments: argparse.Namespace, backend: str, kernels: bool) -> list[
             varied = {"method": method, "seed": seed, **(dense if method == "dense" else sparse)}
             densities = [1.0] if method == "dense" else arguments.density
             runs += [Run(density=density, **varied, **common) for density in densities]
-    return runs
+    return list(dict.fromkeys(runs))
 
 
 def sparse_kernels(arguments: argparse.Namespace) -> bool:
@@ -109,8 +109,9 @@ def _source(arguments: argparse.Namespace) -> Any:
     from examples import training
 
     if recipe(arguments.model).data == "imagenet":
-        return arguments.data
-    images = training.load_images(arguments.model, arguments.data)
+        return arguments.data  # may be remote
+    file = arguments.data and Path(arguments.data)
+    images = training.load_images(arguments.model, file)
     print(f"Data: {images.source}")
     return images
 
@@ -127,8 +128,8 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     add("--seeds", type=_count, default=1, help="trainings of each, with seeds 0, 1, ...")
     add("--learning-rate", type=float, help="default: the recipe's; a tenth of it with --from")
     add("--batch", type=_count, help="images in a batch; default: the recipe's")
-    add("--from", dest="start", type=Path, help=".keras file of a dense trained network")
-    add("--data", type=Path, help="file of the data set; ImageNet: folder of TFRecords")
+    add("--from", dest="start", type=_file, help=".keras file of a dense trained network")
+    add("--data", help="file of the data set; ImageNet: folder of TFRecords")
     add("--images", type=_count, help="train and validate with the first so many images")
     add("--backend", choices=("tensorflow", "jax", "torch"), help="default: Keras' own setting")
     add("--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), default="float32")
@@ -138,8 +139,11 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     add("--output", type=Path, default=Path("runs"), help="folder of results, logs and backups")
     add("--save", action="store_true", help="keep each trained network as model.keras")
     arguments = parser.parse_args(words)
-    if recipe(arguments.model).data == "imagenet" and arguments.data is None:
-        parser.error("resnet-50 needs --data: a folder of TFRecords, train-* and validation-*")
+    if recipe(arguments.model).data == "imagenet":
+        if arguments.data is None:
+            parser.error("resnet-50 needs --data: a folder of TFRecords, train-* and validation-*")
+    elif arguments.data and not Path(arguments.data).is_file():
+        parser.error(f"--data must be a file. Received: {arguments.data}")
     return arguments
 
 
@@ -149,6 +153,12 @@ def _network(name: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return name
+
+
+def _file(name: str) -> Path:
+    if not Path(name).is_file():
+        raise argparse.ArgumentTypeError(f"must be a file. Received: {name}")
+    return Path(name)
 
 
 def _share(text: str) -> float:

@@ -62,7 +62,7 @@ def feed(recipe: Recipe, images: data.Images, seed: int) -> Feed:
     return Feed(batches, len(batches), validation, test, [batches.follow()])
 
 
-def imagenet_feed(recipe: Recipe, folder: Path, images: int | None = None) -> Feed:
+def imagenet_feed(recipe: Recipe, folder: str, images: int | None = None) -> Feed:
     """ImageNet from a folder of TFRecords, in an order that no seed decides; needs TensorFlow.
 
     As the paper does, it validates with the images that it tests with.
@@ -76,8 +76,8 @@ def imagenet_feed(recipe: Recipe, folder: Path, images: int | None = None) -> Fe
 
     dtype = keras.config.dtype_policy().compute_dtype
     shape = (recipe.batch, 224, 1000, dtype)
-    training = imagenet_data.training_batches(str(folder), *shape)
-    validation = imagenet_data.validation_batches(str(folder), *shape)
+    training = imagenet_data.training_batches(folder, *shape)
+    validation = imagenet_data.validation_batches(folder, *shape)
     steps = (images or imagenet_data.TRAINING_IMAGES) // recipe.batch
     return Feed(training, steps, validation, validation)
 
@@ -114,8 +114,11 @@ def network(name: str, start: Path | None = None) -> keras.Model:
     settings = {"l2": how.l2 / 2, "dropout": how.dropout, "fused_normalization": True}
     model = build(name, fan_in_uniform=True, **settings)
     if start is not None:
-        trained = ks.densify(keras.saving.load_model(start, compile=False))
-        model.set_weights(trained.get_weights())
+        trained = ks.densify(keras.saving.load_model(start, compile=False)).get_weights()
+        shapes, wanted = ([w.shape for w in some] for some in (trained, model.get_weights()))
+        if shapes != wanted:
+            raise ValueError(f"`start` must be a file of {name}. Received: start={start}")
+        model.set_weights(trained)
     return model
 
 

@@ -157,5 +157,7 @@ def test_fine_tuning_starts_with_the_largest_trained_weights(tmp_path):
     before, after = map(keras.ops.convert_to_numpy, kernels)
     kept = after != 0
     assert kept.sum() == 3_000
+    with pytest.raises(ValueError, match="`start` must be a file of lenet-5. Received: start="):
+        training.compiled("lenet-5", "SparseMomentum", 0.1, **options)
     np.testing.assert_array_equal(after[kept], before[kept])
     assert np.abs(before[kept]).min() >= np.abs(before[~kept]).max()

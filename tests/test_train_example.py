@@ -117,6 +117,8 @@ def test_jax_needs_no_tensorflow():
         (["lenet-5", "--density", "5"], "must be in (0, 1]. Received: 5"),
         (["lenet-5", "--epochs", "0"], "must be 1 or more. Received: 0"),
         (["lenet-5", "--method", "Rigl"], "invalid choice: 'Rigl'"),
+        (["lenet-5", "--from", "no.keras"], "must be a file. Received: no.keras"),
+        (["lenet-5", "--data", "no.npz"], "--data must be a file. Received: no.npz"),
         (["resnet-50"], "resnet-50 needs --data: a folder of TFRecords"),
     ],
 )
