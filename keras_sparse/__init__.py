@@ -20,6 +20,7 @@ from keras_sparse.presets import ACDC, SET, GradualPruning, GraNet, RigL, Static
 from keras_sparse.prune import prune
 from keras_sparse.schedules import CosineOverTraining, CubicOverTraining
 from keras_sparse.scores import MaskedLayer
+from keras_sparse.snip import snip_masks, snip_scores
 from keras_sparse.sparsify import densify, sparsify
 from keras_sparse.summary import summary
 
@@ -52,6 +53,8 @@ __all__ = [
     "prune",
     "schedules",
     "scores",
+    "snip_masks",
+    "snip_scores",
     "sparse_optimizer",
     "sparsify",
     "summary",

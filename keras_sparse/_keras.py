@@ -247,6 +247,59 @@ def running_fit() -> keras.callbacks.CallbackList | None:
     return None
 
 
+def batch_of_running_fit() -> tuple[Any, Any, Any]:
+    """Inputs, targets and sample weights of a batch of the ``fit`` that makes the present call.
+
+    The data are read from their beginning, and ``fit`` still gets all of them: a generator has been
+    looked into by Keras, which keeps what it saw. Random numbers of NumPy stay as they were.
+
+    Raises:
+        ValueError: no ``fit`` is running, or its data cannot be read twice.
+    """
+    frame: Any = sys._getframe(1)
+    while frame is not None and not hasattr(frame.f_locals.get("epoch_iterator"), "data_adapter"):
+        frame = frame.f_back
+    if frame is None:
+        raise ValueError(f"{NO_BATCH} Received: a callback that no `fit` of Keras calls")
+    adapter = frame.f_locals["epoch_iterator"].data_adapter
+    state = np.random.get_state()  # noqa: NPY002  # Keras shuffles arrays with it
+    try:
+        batch = _first_batch(adapter)
+    except Exception as error:  # what an adapter, or the user's own data, may raise
+        raise ValueError(f"{NO_BATCH} Received: {type(adapter).__name__}: {error}") from error
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+    return x, y, sample_weight
+
+
+NO_BATCH = (
+    '`initial_masks="snip"` takes a batch of the data of `fit`, and there is none: make the masks '
+    "yourself, `initial_masks=keras_sparse.snip_masks(model, x, y, density)`."
+)
+
+
+def _first_batch(adapter: Any) -> Any:
+    if hasattr(adapter, "_first_batches"):  # of a generator
+        return adapter._first_batches[0]
+    if hasattr(adapter, "py_dataset"):  # without its threads
+        return adapter._standardize_batch(adapter.py_dataset[0])
+    return next(iter(adapter.get_numpy_iterator()))
+
+
+def train_on_batch(model: keras.Model, batch: Sequence[Any]) -> None:
+    """``model.train_on_batch`` without logs, which Keras cannot average over several workers."""
+    if keras.backend.backend() == "tensorflow" and "train_step" not in vars(model):
+        train_step = model.train_step
+        model.train_step = lambda data: train_step(data) and {}
+    model.train_on_batch(*batch, return_dict=True)
+
+
+def compiled_losses(model: keras.Model) -> dict[str, Any]:
+    """The arguments of ``compile`` that say what a model's loss is."""
+    return {"loss": model.loss, "loss_weights": model._compile_config.config.get("loss_weights")}
+
+
 def of_the_first_worker(values: np.ndarray) -> np.ndarray:
     """An int32 array that all workers of a TensorFlow strategy take from the first one; else itself.
 

@@ -7,7 +7,12 @@ from typing import Any, Unpack
 import keras
 
 from keras_sparse import agreement
-from keras_sparse._keras import check_keras_3, running_callbacks, strategy_scope
+from keras_sparse._keras import (
+    batch_of_running_fit,
+    check_keras_3,
+    running_callbacks,
+    strategy_scope,
+)
 from keras_sparse.asked_density import check_positive
 from keras_sparse.compiled import (
     build_parts,
@@ -20,6 +25,7 @@ from keras_sparse.first_masks import RANDOM_OVER_TRAINED
 from keras_sparse.mask_training import MaskTraining
 from keras_sparse.optimizers import SparseMomentum
 from keras_sparse.settings import AllSettings, check_names
+from keras_sparse.snip import sensitivities
 from keras_sparse.update_watch import NO_STEP, has_own_train_step
 
 DENSITY, EXPLORATION_RATE = "density", "exploration_rate"  # what is logged of all masked weights
@@ -124,11 +130,23 @@ class UpdateMasks(keras.callbacks.Callback):
             # else Keras builds the model in its first step, and the optimizer with it
             with strategy_scope(model):
                 model.optimizer.build(model.trainable_variables)
+        self._make_awaited_masks()
         for training in self._trainings:
             optimizer = training.optimizer
             is_new = optimizer.built and optimizer.step() == 0 and optimizer.initial_masks == "random"
             if is_new and not optimizer.masks_were_loaded and looks_trained(model, optimizer.masked_variables):  # after step 0, `build` says so
                 warnings.warn(RANDOM_OVER_TRAINED, stacklevel=2)
+
+    def _make_awaited_masks(self) -> None:
+        """Those of ``initial_masks="snip"``, of a batch of this ``fit``."""
+        model = self.model
+        awaiting = [t.optimizer for t in self._trainings if t.optimizer.awaiting]
+        if not awaiting:
+            return
+        batch = batch_of_running_fit()
+        with strategy_scope(model):
+            for optimizer in awaiting:
+                optimizer.begin_with_batch(lambda weights: sensitivities(model, batch, weights))
 
     def _join_the_list(self) -> None:
         """Logs before all other callbacks, and has the last word at the end."""

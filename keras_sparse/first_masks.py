@@ -1,17 +1,19 @@
 """The first masks of Keras variables: as ``initial_masks`` says, of whole blocks."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from keras_sparse import blocks
-from keras_sparse._keras import has_value, to_float32
+from keras_sparse import blocks, mask_bits
+from keras_sparse._keras import has_value, of_the_first_worker, to_float32
 from keras_sparse.all_layers import global_counts
 from keras_sparse.blocks import BlockShape
 from keras_sparse.budget import to_whole_blocks
-from keras_sparse.initial_masks import initial_mask
+from keras_sparse.initial_masks import Kind, initial_mask
 from keras_sparse.kernel_mask import kernel_mask_of
+from keras_sparse.mask_update import prune_to
 from keras_sparse.scores import MaskedLayer, magnitude
 
 RANDOM_OVER_TRAINED = (
@@ -20,7 +22,7 @@ RANDOM_OVER_TRAINED = (
 )
 
 
-def check_readable(kind: str, variables: Sequence[Any]) -> None:
+def check_readable(kind: Kind, variables: Sequence[Any]) -> None:
     """Raises ValueError where masks of this kind look at weights that are not made yet."""
     if kind != "random" and not all(map(has_value, variables)):
         raise ValueError(
@@ -99,6 +101,58 @@ def competing_counts(
         weight, mask = to_float32(variable), np.ones(variable.shape, bool)
         layers.append(MaskedLayer(variable.path, weight, mask, block_shape=block_shape))
     return global_counts(layers, wanted, magnitude, np.random.default_rng(0))  # draws nothing
+
+
+def sensitivity_masks(
+    scores: Mapping[str, np.ndarray],
+    wanted: int,
+    block_shape: BlockShape,
+) -> list[np.ndarray]:
+    """Masks of the weights of largest connection sensitivity; all layers compete.
+
+    Args:
+        scores: {path of the weight: float array of its shape, not negative}.
+        wanted: active weights in all layers together.
+        block_shape: (in, out) channels of a block, or None.
+
+    Raises:
+        ValueError: NaN (names the layers), or scores that are all 0.
+    """
+    layers = []
+    for name, score in scores.items():
+        everywhere = np.ones(score.shape, bool)
+        layers.append(MaskedLayer(name, score, everywhere, block_shape=block_shape))
+    rng = np.random.default_rng(0)  # draws nothing
+    counts = global_counts(layers, wanted, magnitude, rng)
+    _check_informative(scores, wanted)
+    return prune_to(layers, counts, magnitude, rng)
+
+
+def of_one_worker(masks: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Masks that may depend on a worker's own data, on all workers those of the first one."""
+    bits = [mask_bits.pack(mask) for mask in masks]
+    ends = np.cumsum([len(one) for one in bits])
+    words = of_the_first_worker(mask_bits.to_words(np.concatenate(bits)))
+    pieces = np.split(mask_bits.from_words(words, ends[-1]), ends[:-1])
+    return [mask_bits.unpack(p, mask.shape) for p, mask in zip(pieces, masks, strict=True)]
+
+
+def _check_informative(scores: Mapping[str, np.ndarray], wanted: int) -> None:
+    """Raises ValueError for scores that are all 0, and warns of more active weights than scores."""
+    known = sum(int(np.count_nonzero(score)) for score in scores.values())
+    total = sum(score.size for score in scores.values())
+    if known == 0:
+        raise ValueError(
+            "All sensitivities are 0: no weight moves the loss of this batch. Look for a layer "
+            "whose weights are all 0, or missing: then nothing passes through it. "
+            f"Received: {list(scores)}"
+        )
+    if known < wanted < total:
+        warnings.warn(
+            f"Only {known} weights move the loss of this batch, and {wanted} are to be active: the "
+            "others are the first ones. Take a larger batch, or a lower density.",
+            stacklevel=4,
+        )
 
 
 def notice_of_density(

@@ -15,6 +15,7 @@ from keras_sparse._keras import (
     steps_see_only_their_own_state,
     to_numpy,
 )
+from keras_sparse.given_masks import unique_names
 from keras_sparse.kernel_mask import KernelMask, kernel_mask_of
 from keras_sparse.momentum import GradientAverage
 from keras_sparse.wrapper import OptimizerWrapper
@@ -44,6 +45,7 @@ class MaskHolder(OptimizerWrapper):
         self._gradient_average = gradient_average
         self.masked_indices: list[int] = []
         self.mask_variables: list[Any] = []
+        self.awaiting: list[int] = []  # indices of weights whose first masks need a batch of data
 
     # --- their variables
 
@@ -60,7 +62,7 @@ class MaskHolder(OptimizerWrapper):
                 kernel_mask.take_block_shape(variable.path, self.block_shape)
                 kernel_mask.belongs_to(self)
         self.mask_variables = [self._mask_variable(variable) for variable in variables]
-        self.masked_indices = list(indices)
+        self.masked_indices, self.awaiting = list(indices), []
         self._build_average(variables)
 
     def _mask_variable(self, variable: Any) -> Any:
@@ -119,9 +121,7 @@ class MaskHolder(OptimizerWrapper):
 
         Where Keras gives several weights one path, the second is ``path#2``, and so on.
         """
-        paths = [variable.path for variable in self.masked_variables]
-        earlier = [paths[:i].count(path) for i, path in enumerate(paths)]
-        return [f"{path}#{n + 1}" if n else path for path, n in zip(paths, earlier, strict=True)]
+        return unique_names([variable.path for variable in self.masked_variables])
 
     @property
     def masks(self) -> dict[str, np.ndarray]:

@@ -1,20 +1,27 @@
 """The masks that training starts with, and masks for weights that were put back (NumPy only)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_sparse.blocks import BlockShape, block_size, from_blocks, to_blocks, whole_blocks
+from keras_sparse.given_masks import GivenMasks
 from keras_sparse.mask_update import top_k_mask
 
-KINDS = ("random", "magnitude", "nonzero")
+KINDS = ("random", "magnitude", "nonzero", "snip")
+
+Kind = str | GivenMasks
 
 
-def check_kind(kind: str) -> str:
-    """Returns ``kind``; raises ValueError unless it is one of KINDS."""
-    if kind not in KINDS:
-        raise ValueError(f"`initial_masks` must be one of {KINDS}. Received: initial_masks={kind!r}")
+def check_kind(kind: Any) -> Kind:
+    """Returns ``kind``, masks as GivenMasks; raises ValueError for another name than KINDS."""
+    if isinstance(kind, Mapping):
+        return kind if isinstance(kind, GivenMasks) else GivenMasks(kind)
+    if not isinstance(kind, str) or kind not in KINDS:
+        rule = f"one of {KINDS}, or a map from paths of weights to bool arrays"
+        raise ValueError(f"`initial_masks` must be {rule}. Received: initial_masks={kind!r}")
     return kind
 
 

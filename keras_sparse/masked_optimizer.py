@@ -5,7 +5,7 @@ What changes the masks comes on top.
 
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -20,8 +20,11 @@ from keras_sparse.first_masks import (
     counts_in_blocks,
     first_masks,
     notice_of_density,
+    of_one_worker,
+    sensitivity_masks,
 )
-from keras_sparse.initial_masks import check_kind
+from keras_sparse.given_masks import GivenMasks, check_given, unique_names
+from keras_sparse.initial_masks import Kind, check_kind
 from keras_sparse.initial_scale import check_initial_scale
 from keras_sparse.momentum import GradientAverage
 from keras_sparse.selection import Selection
@@ -37,7 +40,7 @@ class MaskedOptimizer(StateInFiles):
     Args:
         inner_optimizer: a Keras 3 optimizer or its name.
         selection: which weights get a mask.
-        initial_masks: ``"random"``, ``"magnitude"`` or ``"nonzero"``.
+        initial_masks: ``"random"``, ``"magnitude"``, ``"nonzero"``, ``"snip"``, or masks by path.
         block_shape: (in, out) channels of a block, or None.
         gradient_average: keeps what momentum the inner optimizer does not, or None.
         seed: of the initial masks; None: drawn as Keras draws seeds, and saved.
@@ -49,7 +52,7 @@ class MaskedOptimizer(StateInFiles):
         self,
         inner_optimizer: Any,
         selection: Selection,
-        initial_masks: str,
+        initial_masks: Kind,
         block_shape: Any,
         gradient_average: GradientAverage | None,
         seed: int | None,
@@ -171,11 +174,43 @@ class MaskedOptimizer(StateInFiles):
             self._check_masks(self.masks)
             self.put_masks(list(self.masks.values()))
             self.use_restored_explored()
+        elif self.initial_masks == "snip" and indices:
+            self.awaiting = list(indices)  # until `begin_with_batch`
+            return
         else:
             masks = self._first_masks(indices)
             self.make_mask_variables(indices)
             self._begin_with(masks)
         self._fill_dense_layers()
+
+    def begin_with_batch(
+        self,
+        sensitivities: Callable[[Sequence[Any]], Sequence[np.ndarray]],
+    ) -> None:
+        """Makes the first masks of ``initial_masks="snip"``, which wait for a batch of data.
+
+        Args:
+            sensitivities: of weights: float arrays of their shapes, not negative.
+        """
+        indices = self.awaiting
+        if self._was_restored():
+            self._make_masks(indices)
+            return
+        weights = [self._trainable_variables[i] for i in indices]
+        check_readable(self.initial_masks, weights)
+        names = unique_names([weight.path for weight in weights])
+        scores = dict(zip(names, sensitivities(weights), strict=True))
+        wanted = sum(self._first_counts(weights))
+        masks = of_one_worker(sensitivity_masks(scores, wanted, self.block_shape))
+        self.make_mask_variables(indices)
+        self._begin_with(masks)
+        self._fill_dense_layers()
+
+    def _first_counts(self, weights: Sequence[Any]) -> list[int]:
+        """Active weights of each when training starts, in whole blocks."""
+        shapes = [tuple(weight.shape) for weight in weights]
+        wanted = self.initial_counts([weight.path for weight in weights], shapes, self.step())
+        return counts_in_blocks(wanted, weights, self.block_shape)
 
     def _was_restored(self) -> bool:
         """Has TensorFlow put back a checkpoint, which was read before there were variables?"""
@@ -187,18 +222,29 @@ class MaskedOptimizer(StateInFiles):
         if step and kind == "random":
             warnings.warn(RANDOM_OVER_TRAINED, stacklevel=2)
         weights = [self._trainable_variables[i] for i in indices]
-        check_readable(kind, weights)
         if not weights:
             return []
-        shapes = [tuple(weight.shape) for weight in weights]
-        wanted = self.initial_counts([weight.path for weight in weights], shapes, step)
-        counts = counts_in_blocks(wanted, weights, self.block_shape)
+        counts = self._first_counts(weights)
+        if isinstance(kind, GivenMasks):
+            return self._given_masks(kind, weights, sum(counts))
+        check_readable(kind, weights)
         if kind == "magnitude" and self.scope == "global":
             counts = competing_counts(weights, sum(counts), self.block_shape)
         rng = np.random.default_rng([self.seed, step])
         masks = first_masks(kind, weights, counts, self.block_shape, rng)
         self._notice = notice_of_density(kind, masks, sum(counts), self.block_shape)
         return masks
+
+    def _given_masks(
+        self,
+        given: GivenMasks,
+        weights: Sequence[Any],
+        wanted: int,
+    ) -> list[np.ndarray]:
+        names = unique_names([weight.path for weight in weights])
+        masks = given.of(names, [tuple(weight.shape) for weight in weights])
+        check_given(names, masks, wanted, self.block_shape)
+        return of_one_worker(masks)
 
     def _begin_with(self, masks: Sequence[np.ndarray]) -> None:
         """Masks the weights; the counters are those of a run that begins at this step."""

@@ -77,6 +77,8 @@ class MaskedSteps(ExploredMasks):
                 "`optimizer.build(model)` first, or train with the UpdateMasks callback. "
                 f"Received: {self.selection}"
             )
+        if self.awaiting:
+            raise ValueError(SNIP_WITHOUT_BATCH)
         if self._doubt is not None:
             raise self._doubt
         if self._scale_is_due:
@@ -195,6 +197,12 @@ def _keeps_averages_of_weights(optimizer: Any) -> bool:
     return any(part.use_ema for part in [optimizer, *getattr(optimizer, "optimizers", ())])
 
 
+SNIP_WITHOUT_BATCH = (
+    '`initial_masks="snip"` needs a batch of data, and has seen none: train by `fit` with the '
+    "callback UpdateMasks, the model built before; or make the masks yourself, "
+    "`initial_masks=keras_sparse.snip_masks(model, x, y, density)`. "
+    "Received: a step without masks"
+)
 SCALE_OF_UNKNOWN_MODEL = (
     "The masked weights keep the scale of dense ones, with which deep networks without "
     "normalisation may not learn: the optimizer does not know the model, whose layers say how "

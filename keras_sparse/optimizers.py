@@ -11,6 +11,7 @@ from keras_sparse import growth_window as windows
 from keras_sparse import schedules, scores
 from keras_sparse.all_layers import check_no_distribution, check_scope
 from keras_sparse.asked_density import MasksToDensity
+from keras_sparse.given_masks import GivenMasks
 from keras_sparse.mask_update import prune_to, update_masks
 from keras_sparse.momentum import GradientAverage, check_momentum
 from keras_sparse.phases import AlternatingOverTraining
@@ -48,8 +49,11 @@ class SparseMomentum(MasksToDensity):
         sparse: weights to mask in addition: globs on the variable's path, layers or layer types. It has the last word:
             ``dense="*", sparse="head"`` masks the head alone.
         dense: weights to leave dense, named likewise.
-        initial_masks: ``"random"``; ``"magnitude"`` to start from trained weights; ``"nonzero"`` from a sparse checkpoint
-            (then the density is the checkpoint's).
+        initial_masks: ``"random"``; ``"magnitude"`` to start from trained weights; ``"nonzero"``
+            from a sparse checkpoint (then the density is the checkpoint's); ``"snip"``: the weights
+            of largest |weight * gradient| in one batch of ``fit``, all layers competing (needs
+            UpdateMasks; see ``keras_sparse.snip_masks``); or masks of this density,
+            ``{path of each masked weight: bool array}``.
         block_shape: (in, out) channels of the blocks that masks are made of, over all taps; None: single weights.
         gradient_momentum: decay in [0, 1) of an average of the gradients to use as momentum, for optimizers without one.
         growth_window: optimizer steps before an update in which missing weights get gradients; sparse layers save them
@@ -90,7 +94,7 @@ class SparseMomentum(MasksToDensity):
         grow: Any = "momentum",
         sparse: Any = None,
         dense: Any = None,
-        initial_masks: str = "random",
+        initial_masks: Any = "random",
         block_shape: tuple[int, int] | None = None,
         gradient_momentum: float | None = None,
         growth_window: int | str | None = "auto",
@@ -208,11 +212,15 @@ class SparseMomentum(MasksToDensity):
         names_of_values = ("initial_masks", "block_shape", "gradient_momentum", "growth_window")
         for key in ("scope", *names_of_values, "initial_scale", "seed", "name"):
             config[key] = getattr(self, key)
+        if isinstance(self.initial_masks, GivenMasks):
+            config["initial_masks"] = self.initial_masks.get_config()
         return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "SparseMomentum":
         config = {**config, **Selection.from_config(config)}
+        if isinstance(config.get("initial_masks"), Mapping):
+            config["initial_masks"] = GivenMasks.from_config(config["initial_masks"])
         for key, value in config.items():
             if isinstance(value, Mapping) and "class_name" in value:
                 config[key] = keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)

@@ -13,7 +13,7 @@ class CommonSettings(TypedDict, total=False):
     scope: str
     sparse: Any
     dense: Any
-    initial_masks: str
+    initial_masks: Any
     block_shape: tuple[int, int] | None
     gradient_momentum: float | None
     growth_window: int | str | None

@@ -67,6 +67,8 @@ class StateInFiles(MaskedSteps):
 
         What was loaded and has not been used is saved again.
         """
+        if self.awaiting:
+            return  # the run has not begun: `initial_masks` is in the config
         if self.built:
             self._state().write(store)
         elif isinstance(self._loaded, checkpoint.SavedState):
@@ -98,6 +100,8 @@ class StateInFiles(MaskedSteps):
             self.set_weights(values)
             self.masks_were_loaded = True
             return
+        if loaded is None and self.awaiting:
+            return
         if loaded is None:
             raise ValueError(
                 "The checkpoint holds no masks and this is a sparse run. To go on from its "
@@ -106,7 +110,7 @@ class StateInFiles(MaskedSteps):
                 f"if they are dense. Received: optimizer state {sorted(store.keys())}"
             )
         goes_on = loaded.is_list_of(self._trainable_variables)
-        self._put_back(loaded, self.masked_indices, goes_on)
+        self._put_back(loaded, self.awaiting or self.masked_indices, goes_on)
 
     def set_weights(self, weights: Any) -> None:
         """Sets all variables, in the order of ``variables``.

@@ -1,0 +1,431 @@
+"""SNIP: sensitivities |weight * gradient| of one batch, and masks of the largest in all layers."""
+
+import random
+
+import keras
+import numpy as np
+import pytest
+from helpers import (
+    active,
+    array,
+    arrays,
+    assert_same,
+    assert_sparse,
+    compiled,
+    fit,
+    sgd,
+    toy_data,
+    toy_model,
+)
+from replicas import run
+from workers import run_workers
+
+import keras_sparse as ks
+
+backend = pytest.mark.backend
+layers = keras.layers
+
+
+def chain(bias=False):
+    """A linear network y = x A B, with kernels that are easy to differentiate by hand."""
+    names = {"use_bias": bias}
+    parts = [layers.Dense(2, name="a", **names), layers.Dense(1, name="b", **names)]
+    model = keras.Sequential([keras.Input((2,)), *parts], name="chain")
+    model.get_layer("a").kernel.assign([[1.0, 2.0], [3.0, 4.0]])
+    model.get_layer("b").kernel.assign([[1.0], [-1.0]])
+    return model
+
+
+X, Y = np.array([[1.0, 2.0]], "float32"), np.array([[0.0]], "float32")
+# x A = [7, 10] and y = -3, so the derivative of y^2 by y is -6; by A -6 x^T B^T, by B -6 A^T x^T.
+A = np.abs([[1 * -6 * 1, 2 * -6 * -1], [3 * -12 * 1, 4 * -12 * -1]])  # [[6, 12], [36, 48]]
+B = np.abs([[1 * -6 * 7], [-1 * -6 * 10]])  # [[42], [60]]
+
+
+@backend
+def test_scores_by_hand():
+    scores = ks.snip_scores(chain(), X, Y, loss="mse")
+    assert list(scores) == ["chain/a/kernel", "chain/b/kernel"]
+    np.testing.assert_allclose(scores["chain/a/kernel"], A, rtol=1e-5)
+    np.testing.assert_allclose(scores["chain/b/kernel"], B, rtol=1e-5)
+
+
+@backend
+def test_all_layers_compete():
+    masks = ks.snip_masks(chain(), X, Y, 0.5, loss="mse")  # 60, 48, 42 of 6 weights
+    np.testing.assert_array_equal(masks["chain/a/kernel"], [[False, False], [False, True]])
+    np.testing.assert_array_equal(masks["chain/b/kernel"], [[True], [True]])
+
+
+def test_each_layer_keeps_a_weight():
+    model = chain()
+    model.get_layer("a").kernel.assign(array(model.get_layer("a").kernel) * 1e-6)
+    masks = ks.snip_masks(model, X, Y + 1, 0.5, loss="mse")
+    assert [int(mask.sum()) for mask in masks.values()] == [1, 2]
+
+
+@pytest.mark.parametrize("density", [0.05, 0.1, 0.31, 0.999, 1.0])
+def test_counts_are_exact(density):
+    masks = ks.snip_masks(toy_model(), *toy_data(), density, loss="mse")
+    assert sum(int(mask.sum()) for mask in masks.values()) == round(density * 192)
+
+
+def test_scores_of_a_block_are_summed():
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(4, use_bias=False, name="d")])
+    model.get_layer("d").kernel.assign([[1.0, 1.0, 9.0, 0.0], [1.0, 1.0, 0.0, 0.0]])
+    x, y = np.ones((1, 2)), [[-4.0, -4.0, 8.0, 0.0]]  # errors 6, 6, 1, 0 -> scores 6 x 4 and 9
+    kernel = model.weights[0].path
+    masks = ks.snip_masks(model, x, np.array(y), 0.5, loss="mse", block_shape=(2, 2))
+    np.testing.assert_array_equal(masks[kernel], [[True, True, False, False]] * 2)
+    assert ks.snip_masks(model, x, np.array(y), 1 / 8, loss="mse")[kernel][0, 2]
+
+
+def test_blocks_of_convolutions_and_dense_layers_compete_by_the_mean():
+    inputs = keras.Input((6, 6, 4))
+    outputs = layers.Dense(8)(layers.Flatten()(layers.Conv2D(8, 3)(inputs)))
+    model = keras.Model(inputs, outputs)
+    data = toy_data((6, 6, 4), 8)
+    masks = ks.snip_masks(model, *data, 0.25, loss="mse", block_shape=(4, 4))
+    total = 3 * 3 * 4 * 8 + 128 * 8
+    assert abs(sum(int(mask.sum()) for mask in masks.values()) - total / 4) <= 72
+    with pytest.raises(ValueError, match="must divide the last two axes"):
+        ks.snip_masks(model, *data, 0.25, loss="mse", block_shape=(3, 4))
+
+
+# --- models
+
+
+def batch_normalized():
+    inputs = keras.Input((8,))
+    x = layers.BatchNormalization()(layers.Dense(16, kernel_regularizer="l2")(inputs))
+    return keras.Model(inputs, layers.Dense(4)(layers.Dropout(0.5)(x)), name="bn")
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.head = layers.Dense(16, "tanh"), layers.Dense(4)
+
+    def call(self, x):
+        return self.head(self.hidden(x))
+
+
+def built_subclass():
+    model = Subclassed()
+    model(toy_data()[0])
+    return model
+
+
+class OwnStep(keras.Model):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.own = None
+
+    def train_step(self, data):
+        return {"loss": 0.0}
+
+
+@backend
+@pytest.mark.parametrize("make", [toy_model, batch_normalized, built_subclass])
+def test_the_model_is_left_as_it_was(make):
+    model = compiled(ks.SparseMomentum(sgd(), 0.25), make(), metrics=["mae"])
+    before, states = arrays(model.variables), (random.getstate(), np.random.get_state()[1].copy())
+    optimizer, train_function = model.optimizer, model.train_function
+    losses = model.loss, len(model.losses)
+    masks = ks.snip_masks(model, *toy_data(), 0.25)
+    assert sum(int(mask.sum()) for mask in masks.values()) == 48
+    assert_same(arrays(model.variables), before)
+    assert model.optimizer is optimizer
+    assert not optimizer.built
+    assert model.train_function is train_function
+    assert (model.loss, len(model.losses)) == losses
+    assert random.getstate() == states[0]
+    np.testing.assert_array_equal(np.random.get_state()[1], states[1])
+
+
+def test_a_weight_regularizer_is_left_out():
+    model, plain = chain(), chain()
+    model.get_layer("a").kernel.regularizer = keras.regularizers.L2(10.0)
+    one, other = (ks.snip_scores(net, X, Y, loss="mse") for net in (model, plain))
+    assert_same(list(one.values()), list(other.values()))
+    assert model.get_layer("a").kernel.regularizer is not None
+
+
+@pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_ranks_alike(policy, name):
+    policy(name)
+    scores = ks.snip_scores(chain(), X, Y, loss="mse")
+    np.testing.assert_allclose(scores["chain/a/kernel"], A, rtol=0.02)
+
+
+def test_a_loss_scale_that_overflows_is_halved(policy):
+    policy("mixed_float16")
+    scores = ks.snip_scores(chain(), 100 * X, Y, loss="mse")  # gradients of 12e4 are too large
+    assert np.isfinite(scores["chain/b/kernel"]).all()
+    np.testing.assert_allclose(scores["chain/b/kernel"], 1e4 * B, rtol=0.02)
+
+
+@backend
+def test_sparse_layers_have_the_same_scores():
+    model = toy_model()
+    models = model, ks.sparsify(model, verbose=False)
+    scores = [ks.snip_scores(net, *toy_data(), loss="mse").values() for net in models]
+    for one, other in zip(*scores, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_several_inputs_outputs_and_losses():
+    a, b = keras.Input((3,), name="a"), keras.Input((2,), name="b")
+    joined = layers.Concatenate()([a, b])
+    outputs = {"p": layers.Dense(2, name="p")(joined), "q": layers.Dense(1, name="q")(joined)}
+    model = keras.Model({"a": a, "b": b}, outputs)
+    weights = {"p": 1.0, "q": 0.0}
+    model.compile("sgd", {"p": "mse", "q": "mse"}, loss_weights=weights)
+    x = {"a": np.ones((4, 3)), "b": np.ones((4, 2))}
+    y = {"p": np.ones((4, 2)), "q": np.ones((4, 1))}
+    scores = ks.snip_scores(model, x, y)
+    assert [bool(score.any()) for score in scores.values()] == [True, False]
+
+
+def test_selected_and_frozen_weights():
+    model = toy_model()
+    masks = ks.snip_masks(model, *toy_data(), 0.5, loss="mse", dense="head")
+    assert list(masks) == ["toy/hidden/kernel"]
+    model.get_layer("hidden").trainable = False
+    assert list(ks.snip_masks(model, *toy_data(), 0.5, loss="mse")) == ["toy/head/kernel"]
+
+
+def test_what_cannot_work_is_told():
+    import tensorflow as tf
+
+    model, (x, y) = toy_model(), toy_data()
+    with pytest.raises(ValueError, match="SNIP needs a loss: compile the model, or pass `loss`"):
+        ks.snip_masks(model, x, y, 0.5)
+    with pytest.raises(ValueError, match=r"`density` must be in \(0, 1\]. Received: density=1.5"):
+        ks.snip_masks(model, x, y, 1.5, loss="mse")
+    with pytest.raises(ValueError, match=r"fewer active weights \(1\) than layers \(2\)"):
+        ks.snip_masks(model, x, y, 1 / 192, loss="mse")
+    with pytest.raises(TypeError, match=r"must be one batch.*next\(iter\(dataset\)\)"):
+        ks.snip_masks(model, tf.data.Dataset.from_tensors((x, y)), None, 0.5, loss="mse")
+    with pytest.raises(ValueError, match="NaN in .'toy/hidden/kernel', 'toy/head/kernel'"):
+        ks.snip_masks(model, x * np.nan, y, 0.5, loss="mse")
+    with pytest.warns(UserWarning, match="Only 64 weights move the loss of this batch, and 96 are"):
+        ks.snip_masks(model, np.eye(4, 8), y[:4], 0.75, loss="mse", dense="head")
+    for layer in model.layers:
+        layer.kernel.assign(array(layer.kernel) * 0)
+    with pytest.raises(ValueError, match="All sensitivities are 0"):
+        ks.snip_masks(model, x, y, 0.5, loss="mse")
+    inputs = keras.Input((8,))
+    own = compiled(model=OwnStep(inputs, layers.Dense(4)(inputs)))
+    with pytest.raises(ValueError, match="none reached the compiled optimizer.*OwnStep"):
+        ks.snip_masks(own, x, y, 0.5)
+
+
+# --- as first masks
+
+
+class Watch(keras.callbacks.Callback):
+    """The masks before the first batch, and the weights."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == 0 and not hasattr(self, "masks"):
+            _ = self.model
+            self.masks = ks.sparse_optimizer(self.model).masks
+
+
+def snip(method=ks.StaticSparsity, density=0.25, **settings):
+    return method(sgd(), density, initial_masks="snip", **settings)
+
+
+def first_masks(model, *callbacks, data=None, **arguments):
+    watch = Watch()
+    fit(model, ks.UpdateMasks(), *callbacks, watch, data=data, **{"epochs": 2, **arguments})
+    return watch.masks
+
+
+@backend
+@pytest.mark.parametrize("sparsify", [False, True])
+def test_in_fit_they_are_those_of_the_first_batch(sparsify):
+    model = toy_model()
+    before = arrays(model.weights)
+    x, y = toy_data()
+    expected = ks.snip_masks(model, x[:8], y[:8], 0.25, loss="mse")
+    model = compiled(snip(), ks.sparsify(model, verbose=False) if sparsify else model)
+    masks = first_masks(model)
+    assert_same(list(masks.values()), list(expected.values()))
+    assert_same(list(model.optimizer.masks.values()), list(expected.values()))  # they never change
+    assert_sparse(model, count=48)
+    assert model.optimizer.exploration_rate() == 0.25
+    assert array(model.optimizer.iterations) == 8
+    assert len(before) == 4
+
+
+@pytest.mark.parametrize("method", [ks.RigL, ks.GraNet])
+def test_all_methods_go_on_from_them(method):
+    model = compiled(snip(method))
+    masks = first_masks(model)
+    density = 0.5 if method is ks.GraNet else 0.25  # where it begins
+    assert sum(int(mask.sum()) for mask in masks.values()) == density * 192
+    assert_sparse(model)
+    assert any((mask != masks[path]).any() for path, mask in model.optimizer.masks.items())
+
+
+def batches():
+    x, y = toy_data()
+    return [(x[i : i + 8], y[i : i + 8]) for i in range(0, 32, 8)]
+
+
+class Data(keras.utils.PyDataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, i):
+        return batches()[i]
+
+
+def dataset():
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensor_slices(toy_data()).batch(8)
+
+
+@pytest.mark.parametrize(
+    ("data", "arguments"),
+    [
+        (dataset, {}),
+        (Data, {}),
+        (lambda: (batch for _ in range(2) for batch in batches()), {"steps_per_epoch": 4}),
+    ],
+)
+def test_any_data_of_fit_will_do_and_lose_nothing(data, arguments):
+    (x, y), model, watch = toy_data(), toy_model(), Watch()
+    expected = ks.snip_masks(model, x[:8], y[:8], 0.25, loss="mse")
+    compiled(snip(), model)
+    callbacks = [ks.UpdateMasks(), watch]
+    model.fit(data(), epochs=2, shuffle=False, verbose=0, callbacks=callbacks, **arguments)
+    assert_same(list(watch.masks.values()), list(expected.values()))
+    assert model.optimizer.step() == 8
+
+
+def test_the_callback_alone_puts_them_in():
+    model = compiled(sgd())
+    settings = {"prune": None, "redistribute": None, "grow": None}
+    fit(model, ks.UpdateMasks(density=0.25, initial_masks="snip", **settings))
+    assert_sparse(model, count=48)
+
+
+def test_blocks_in_fit():
+    model = compiled(snip(density=0.5, block_shape=(4, 4)))
+    masks = first_masks(model)
+    assert sum(int(mask.sum()) for mask in masks.values()) == 96
+
+
+def test_loss_scaling(policy):
+    policy("mixed_float16")
+    model = compiled(snip())
+    first_masks(model)
+    assert active(ks.sparse_optimizer(model)) == 48
+
+
+def test_shuffled_data_come_in_the_order_they_would_have_come():
+    def order(kind):
+        keras.utils.set_random_seed(3)
+        model = compiled(ks.StaticSparsity(sgd(), 1.0, initial_masks=kind))
+        fit(model, ks.UpdateMasks(), shuffle=True, epochs=1)
+        return model.get_weights()
+
+    assert_same(order("snip"), order("magnitude"))
+
+
+def test_without_a_batch_it_is_told():
+    model, (x, y) = compiled(snip()), toy_data()
+    with pytest.raises(ValueError, match='"snip"` needs a batch of data, and has seen none'):
+        model.train_on_batch(x, y)
+    model = compiled(snip())
+    with pytest.raises(ValueError, match=r"`initial_masks=keras_sparse.snip_masks\(model, x, y"):
+        fit(model)  # without UpdateMasks
+
+
+@backend
+def test_files_and_resumption(tmp_path):
+    model = compiled(snip())
+    model.optimizer.build(model)
+    model.save(tmp_path / "new.keras")  # before it has masks
+    model.save_weights(tmp_path / "new.weights.h5")
+    model.load_weights(tmp_path / "new.weights.h5")
+    fit(model, ks.UpdateMasks())
+    model.save(tmp_path / "old.keras")
+    for name in ("new", "old"):
+        loaded = keras.models.load_model(tmp_path / f"{name}.keras")
+        assert loaded.optimizer.initial_masks == "snip"
+        fit(loaded, ks.UpdateMasks())
+        assert_same(list(loaded.optimizer.masks.values()), list(model.optimizer.masks.values()))
+    other = compiled(snip())
+    other.optimizer.build(other)
+    other.load_weights(tmp_path / "new.weights.h5")
+    model.save_weights(tmp_path / "old.weights.h5")
+    other.load_weights(tmp_path / "old.weights.h5")
+    assert_same(list(other.optimizer.masks.values()), list(model.optimizer.masks.values()))
+
+
+def test_a_tensorflow_checkpoint_brings_its_masks(tmp_path):
+    import tensorflow as tf
+
+    model = compiled(snip())
+    fit(model, ks.UpdateMasks())
+    path = tf.train.Checkpoint(model=model, optimizer=model.optimizer).save(str(tmp_path / "c"))
+    for build in (True, False):
+        keras.utils.set_random_seed(7)
+        other = compiled(snip())
+        if build:
+            other.optimizer.build(other)
+        tf.train.Checkpoint(model=other, optimizer=other.optimizer).restore(path)
+        fit(other, ks.UpdateMasks())
+        assert_same(list(other.optimizer.masks.values()), list(model.optimizer.masks.values()))
+
+
+# --- several devices and machines
+
+
+@pytest.mark.slow
+def test_replicas_have_the_masks_of_one_device():
+    out = run("""
+        keras.utils.set_random_seed(0)
+        alone, (x, y) = toy_model(), toy_data()
+        expected = ks.snip_masks(alone, x[:8], y[:8], 0.25, loss="mse")
+        with mirrored.scope():
+            optimizer = ks.RigL(sgd(), 0.25, initial_masks="snip", seed=0)
+            model = compiled(optimizer, jit_compile=False)
+        model.set_weights(alone.get_weights())
+        note = lambda batch, logs: masks.append(list(optimizer.masks.values()))
+        masks, watch = [], keras.callbacks.LambdaCallback(on_train_batch_begin=note)
+        fit(model, ks.UpdateMasks(check_agreement=True), watch, epochs=2)
+        assert_same(masks[0], list(expected.values()))
+        check(model, 48, 2)
+        print(optimizer.exploration_rate() > 0.25)
+    """)
+    assert out == ["True"]
+
+
+@pytest.mark.slow
+def test_workers_with_data_of_their_own_have_the_same_masks():
+    outputs = run_workers(
+        """
+import tensorflow as tf
+strategy = tf.distribute.MultiWorkerMirroredStrategy()
+import keras, numpy as np, keras_sparse as ks
+keras.utils.set_random_seed(0)
+rng = np.random.default_rng(strategy.cluster_resolver.task_id)
+x, y = rng.normal(size=(8, 8)), rng.normal(size=(8, 4))
+with strategy.scope():
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16), keras.layers.Dense(4)])
+    masks = ks.snip_masks(model, x, y, 0.25, loss="mse")
+    optimizer = ks.StaticSparsity("sgd", 0.25, initial_masks=masks)
+    optimizer.build(model)
+print(ks.check_agreement(optimizer).copies, ks.check_agreement(optimizer).digest)
+print(sum(int(mask.sum()) for mask in masks.values()), optimizer.exploration_rate())
+""",
+        2,
+    )
+    assert outputs[0] == outputs[1]
+    assert outputs[0].split()[::2] == ["2", "48"]
