@@ -6,8 +6,17 @@ Source: Dettmers & Zettlemoyer 2019, and the authors' code where the paper is si
 import dataclasses
 import re
 
-# Every method by its name in keras_sparse. One line adds one to all examples.
-METHODS = ("SparseMomentum", "RigL", "SET", "StaticSparsity", "GradualPruning", "GraNet", "ACDC")
+# Every method: its preset in keras_sparse, and settings. One line adds one to all examples.
+METHODS: dict[str, tuple[str, dict[str, str]]] = {
+    "SparseMomentum": ("SparseMomentum", {}),
+    "RigL": ("RigL", {}),
+    "SET": ("SET", {}),
+    "StaticSparsity": ("StaticSparsity", {}),
+    "GradualPruning": ("GradualPruning", {}),
+    "GraNet": ("GraNet", {}),
+    "ACDC": ("ACDC", {}),
+    "SNIP": ("StaticSparsity", {"initial_masks": "snip"}),
+}
 
 NETWORKS = (
     *("lenet-300-100", "lenet-5", "alexnet-s", "alexnet-b"),

@@ -122,7 +122,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description, formatter_class=form)
     add = parser.add_argument
     add("model", type=_network, help="the name of a network")
-    add("--method", nargs="+", choices=("dense", *METHODS), default=["dense", METHODS[0]])
+    add("--method", nargs="+", choices=("dense", *METHODS), default=["dense", "SparseMomentum"])
     add("--density", nargs="+", type=_share, default=[0.1], help="active / all weights; 0.1")
     add("--epochs", type=_count, help="default: the recipe's, which keeps its proportions")
     add("--seeds", type=_count, default=1, help="trainings of each, with seeds 0, 1, ...")

@@ -132,17 +132,18 @@ def sparse_optimizer(
     """The optimizer of a method of ``METHODS``, with that method's own defaults.
 
     Args:
-        method: its name in keras_sparse.
+        method: a name of ``METHODS``.
         inner: the optimizer to wrap.
         density: active / all masked weights, in (0, 1].
         recipe: of the network; sparse momentum takes its prune rate from there.
         **settings: further arguments of ``SparseMomentum``.
     """
     if method not in METHODS:
-        raise ValueError(f"`method` must be one of {METHODS}. Received: method={method!r}")
+        raise ValueError(f"`method` must be one of {(*METHODS,)}. Received: method={method!r}")
     if method == "SparseMomentum":
         settings = {"prune_rate": ks.CosineOverTraining(*recipe.prune_rate), **settings}
-    return getattr(ks, method)(inner, density, **settings)
+    preset, own = METHODS[method]
+    return getattr(ks, preset)(inner, density, **{**settings, **own})
 
 
 def compiled(

