@@ -33,6 +33,7 @@ class Method:
 DENSE = "dense"
 METHODS = {
     "static": Method("StaticSparsity"),
+    "SNIP": Method("StaticSparsity", {"initial_masks": "snip"}),
     "SET": Method("SET"),
     "RigL": Method("RigL"),
     "gradual pruning": Method("GradualPruning"),

@@ -16,6 +16,8 @@ is left out. The 95 % interval is that of the mean, by Student's t.
   method's own. "kernels": layers that skip missing weights; the mathematics is the same.
 - **to sparse momentum**: the test error less that of published sparse momentum at the same density,
   seed by seed. Less than 0 is better.
+- **at chance**: runs that collapsed, with test errors of 80 % and more. They count, and "others" is
+  the mean without them.
 - **explored %**: weights that were active at some time (the exploration rate of ITOP).
 - **FLOPs %**: operations of the training, of those of the dense training: forward product, gradient
   of inputs (not the first layer's) and of weights. Missing weights cost nothing, but weight
@@ -29,6 +31,7 @@ COLUMNS = (
     *("method", "weights %", "seeds", "test error %", "95 % interval", "to sparse momentum"),
     *("validation error %", "explored %", "FLOPs %", "seconds", "paper"),
 )
+CHANCE = 80.0  # errors in % from here on are of trainings that collapsed: ten classes give 90
 PUBLISHED = ("sparse momentum", None, None)  # method, growth window, initial scale
 Record = dict[str, Any]
 
@@ -88,6 +91,9 @@ def figures(row: Row, records: Sequence[Record]) -> tuple[object, ...]:
     """One row of a table."""
     found = [record for record in records if row_of(record) == row]
     errors = [record["test_error"] for record in found]
+    learned = [error for error in errors if error < CHANCE]
+    at_chance = f" ({len(errors) - len(learned)} at chance)" if len(learned) < len(errors) else ""
+    others = f" (others {report.mean_and_error(learned)})" if at_chance and learned else ""
     validation = [r["validation_error"] for r in found if r["validation_error"] is not None]
     bounds = report.confidence_interval(errors) if len(errors) > 1 else None
     explored = [100 * r["exploration_rate"] for r in found if r.get("exploration_rate")]
@@ -95,8 +101,8 @@ def figures(row: Row, records: Sequence[Record]) -> tuple[object, ...]:
     return (
         name_of(row),
         f"{100 * row.density:g}",
-        len(found),
-        report.mean_and_error(errors),
+        f"{len(found)}{at_chance}",
+        report.mean_and_error(errors) + others,
         "{:.2f} to {:.2f}".format(*bounds) if bounds else "",
         _difference(row, records),
         report.mean_and_error(validation) if validation else "",

@@ -252,6 +252,14 @@ def test_the_table_has_the_papers_figure_and_the_difference_seed_by_seed(known):
     assert cells["gradual pruning"][7] == "25.0"
 
 
+def test_runs_at_chance_count_and_are_told_apart(known):
+    known = [record for record in known if record["method"] == "sparse momentum"]
+    known[0]["test_error"] = 90.0
+    (row,) = [line for line in accuracy_tables.sections(known).splitlines() if "at chance)" in line]
+    cells = [cell.strip() for cell in row.split("|")]
+    assert cells[3:5] == ["2 (1 at chance)", "45.80 ± 44.20 (others 1.60)"]
+
+
 def test_plots_are_drawn_of_what_there_are_records_for(known):
     pytest.importorskip("matplotlib")
     import accuracy_layer_plots
