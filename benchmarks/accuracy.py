@@ -69,10 +69,14 @@ def _of_method(arguments: argparse.Namespace, method: str, seed: int) -> list[Ru
         return [Run(density=1.0, **common)]
     own = methods.published_window(method)
     windows = [own if window == "own" else window for window in arguments.growth_windows]
-    common["sparse_kernels"] = arguments.sparse_kernels
     common["initial_scale"] = arguments.initial_scale
-    settings = [(density, window) for density in arguments.densities for window in windows]
-    return [Run(density=density, growth_window=window, **common) for density, window in settings]
+    runs = []
+    for density in arguments.densities:
+        for window in windows:
+            kernels = arguments.sparse_kernels or window != own  # stock layers have no window
+            settings: Any = {"growth_window": window, "sparse_kernels": kernels}
+            runs.append(Run(density=density, **settings, **common))
+    return runs
 
 
 def missing(runs: Sequence[Run], path: Path) -> list[Run]:
@@ -113,7 +117,7 @@ def _arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     add = parser.add_argument
     known = f"conv8, {', '.join(name for name in NETWORKS if name != 'resnet-50')}"
-    windows = "own (the method's), none (all steps), auto or numbers of steps"
+    windows = "own (the method's); else with sparse kernels: none (all steps), auto or steps"
     add("--data", type=Path, help="MNIST or CIFAR-10 as .npz in the layout of keras.datasets")
     add("--tables", action="store_true", help="train nothing, print the tables of the records")
     add("--network", default="lenet-300-100", help=known)

@@ -184,6 +184,20 @@ def test_a_window_without_sparse_kernels_is_refused():
         accuracy_run.check(dataclasses.replace(SPARSE, growth_window=10))
 
 
+def test_runs_with_a_window_of_their_own_have_sparse_kernels():
+    words = "--data mnist.npz --seeds 1 --densities 0.1 --growth-windows own none 10"
+    methods_ = ["--methods", "dense", "RigL", "sparse momentum"]
+    runs = accuracy.planned(accuracy._arguments([*words.split(), *methods_]))
+    assert [(run.method, run.growth_window, run.sparse_kernels) for run in runs] == [
+        ("dense", None, False),
+        ("RigL", "auto", False),
+        ("RigL", None, True),
+        ("RigL", 10, True),
+        ("sparse momentum", None, False),
+        ("sparse momentum", 10, True),
+    ]
+
+
 def test_a_window_opens_on_time():
     assert [accuracy_run.steps_at_once(540, window) for window in (np.inf, 0, 100, 25, 1)] == [
         108,
