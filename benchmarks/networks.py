@@ -1,9 +1,23 @@
-"""Networks for the upkeep benchmark that the examples do not have."""
+"""Networks of the benchmarks that the examples do not have."""
 
 import keras
 from keras import layers
 
 Shape = tuple[int, ...]
+
+
+def vgg11() -> keras.Model:
+    """VGG11 with batch normalization for CIFAR-10 (Simonyan & Zisserman 2015, A): 9.2 M weights."""
+    body: list[layers.Layer] = []
+    for channels in (64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0):
+        if channels == 0:
+            body.append(layers.MaxPooling2D())
+            continue
+        options = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal"}
+        body.append(layers.Conv2D(channels, 3, **options))
+        body += [layers.BatchNormalization(momentum=0.9), layers.ReLU()]
+    body += [layers.Flatten(), layers.Dense(10, name="head")]
+    return keras.Sequential([keras.Input((32, 32, 3)), *body], name="vgg11")
 
 
 def resnet_20() -> keras.Model:

@@ -10,31 +10,37 @@ from typing import Any
 import report
 
 Point = tuple[float, float]  # mean seconds, mean test error in %
-Group = tuple[str, int, int]  # network, training images, threads
+Group = tuple[str, int, int, str]  # network, training images, threads, machine
 
-NOTE = """Each point is a complete training. Speed-up: seconds of the dense float32 training over the seconds at
-which the contender's front reaches the same test error. Error at equal time: the contender's front at the
-seconds of the dense training. Both interpolate between measured points, linearly in the logarithm of the
-seconds; `-` lies outside of what was measured.
+POINTS = ("contender", "epochs", "test error %", "seeds", "seconds", "CPU seconds")
+NOTE = """Each point is a complete training: its learning rate rises and falls over its own epochs. Seconds
+count everything from the first batch to the end of the evaluation, data and tracing included.
+
+*Speed-up*: seconds of the best dense training over the seconds at which the contender's front
+reaches the same test error; `≥`: its quickest training has less error still. *Error at equal time*:
+the contender's front at the seconds of that dense training. The best dense training of an error is
+the quickest of all dense contenders'. Fronts interpolate between measured points, linearly in the
+logarithm of the seconds; `-` lies outside of what was measured.
 """
 
 
 def sections(known: Sequence[dict[str, Any]]) -> str:
-    """The tables of each network, number of images and number of threads."""
+    """The tables of each network, number of images, number of threads and machine."""
     text = NOTE
     for group in sorted({group_of(record) for record in known}):
         records = [record for record in known if group_of(record) == group]
-        network, images, threads = group
-        text += f"\n## {network}, {images:,} images, threads: {threads}\n\n"
-        text += report.table(("contender", "epochs", "test error %", "seeds", "seconds"), _points(records))
-        if any(record["contender"] == "dense" for record in records):
+        network, images, threads, machine = group
+        text += f"\n## {network}, {images:,} images, threads: {threads}\n\n{machine}\n\n"
+        text += report.table(POINTS, _points(records))
+        if any(_is_dense(record["contender"]) for record in records):
             text += f"\n{report.table(*_comparison(records))}"
     return text
 
 
 def group_of(record: dict[str, Any]) -> Group:
     """Only runs of one group are compared."""
-    return record["network"], record["images"], record["threads"]
+    machine = record["measured"]["machine"]
+    return record["network"], record["images"], record["threads"], machine
 
 
 def front(records: Sequence[dict[str, Any]], contender: str) -> list[Point]:
@@ -74,29 +80,54 @@ def error_at(points: Sequence[Point], seconds: float) -> float | None:
     return None
 
 
+def best_dense(records: Sequence[dict[str, Any]]) -> list[Point]:
+    """The points of the dense contenders than which no dense contender is quicker and better."""
+    names = sorted({r["contender"] for r in records if _is_dense(r["contender"])})
+    fronts = {name: front(records, name) for name in names}
+    best = []
+    for name, points in fronts.items():
+        for seconds, error in points:
+            others = [seconds_to(fronts[other], error) for other in names if other != name]
+            if all(other is None or seconds <= other for other in others):
+                best.append((seconds, error))
+    return sorted(best)
+
+
+def _is_dense(contender: str) -> bool:
+    return contender.startswith("dense")
+
+
 def _points(records: Sequence[dict[str, Any]]) -> list[tuple[object, ...]]:
     keys = dict.fromkeys((record["contender"], record["epochs"]) for record in records)
     rows: list[tuple[object, ...]] = []
     for contender, epochs in sorted(keys):
         runs = [r for r in records if (r["contender"], r["epochs"]) == (contender, epochs)]
         error = report.mean_and_error([run["test_error"] for run in runs])
-        seconds = report.mean_and_error([run["seconds"] for run in runs], 0)
-        rows.append((contender, epochs, error, len(runs), seconds))
+        times = [report.mean_and_error([run[key] for run in runs], 0) for key in ("seconds", "cpu_seconds")]
+        rows.append((contender, epochs, error, len(runs), *times))
     return rows
 
 
 def _comparison(records: Sequence[dict[str, Any]]) -> tuple[list[str], list[tuple[object, ...]]]:
-    dense = front(records, "dense")
+    dense = best_dense(records)
     columns = ["contender", *(f"speed-up at {error:.1f} %" for _, error in dense)]
     columns += [f"error at {seconds:.0f} s" for seconds, _ in dense]
     rows: list[tuple[object, ...]] = []
     for contender in sorted({record["contender"] for record in records}):
         points = front(records, contender)
-        reached = [seconds_to(points, error) for _, error in dense]
-        cells = ["-" if s is None else f"{t / s:.2f}" for s, (t, _) in zip(reached, dense, strict=True)]
+        ratios = [_speed_up(points, *point) for point in dense]
         errors = [error_at(points, seconds) for seconds, _ in dense]
-        rows.append((contender, *cells, *("-" if e is None else f"{e:.2f}" for e in errors)))
+        rows.append((contender, *ratios, *("-" if e is None else f"{e:.2f}" for e in errors)))
     return columns, rows
+
+
+def _speed_up(points: Sequence[Point], seconds: float, error: float) -> str:
+    """The cell of a dense point; a front that begins with less error has a lower bound."""
+    quickest, first_error = points[0]
+    if first_error <= error:
+        return f"≥ {seconds / quickest:.2f}"
+    reached = seconds_to(points, error)
+    return "-" if reached is None else f"{seconds / reached:.2f}"
 
 
 def plot(known: Sequence[dict[str, Any]], path: Path) -> None:
@@ -110,7 +141,7 @@ def plot(known: Sequence[dict[str, Any]], path: Path) -> None:
     axes = figure.subplots()
     for contender in sorted({record["contender"] for record in records}):
         points = front(records, contender)
-        style = "--" if contender.startswith("dense") else "-"
+        style = "--" if _is_dense(contender) else "-"
         axes.plot(*zip(*points, strict=True), style, marker="o", markersize=4, label=contender)
     axes.set_xscale("log")
     axes.set(xlabel="seconds, evaluation and data included", ylabel="test error %")

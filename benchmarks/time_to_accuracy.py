@@ -1,7 +1,7 @@
 """Measures test error against training time on CIFAR-10, for dense and sparse trainings.
 
     python benchmarks/time_to_accuracy.py --data cifar10.npz               # every contender, seed 0
-    python benchmarks/time_to_accuracy.py --data cifar10.npz --seeds 3 --contenders dense sparse-10
+    python benchmarks/time_to_accuracy.py --data cifar10.npz --seeds 0 1 2 --contenders dense sparse-10
 
 Each run is a complete training: its learning rate falls to 0 over its own number of epochs. Its time
 counts everything from the first batch to the end of the evaluation, data and tracing included. A run
@@ -22,8 +22,9 @@ import report
 import time_front
 
 COMMAND = "python benchmarks/time_to_accuracy.py --data cifar10.npz"
-BATCH, LEARNING_RATE = 128, 0.1
-NETWORKS = ("conv8", "wrn-16-4", "vgg16-d")
+BATCH, LEARNING_RATE = 128, 0.05
+WARM_UP = 0.1  # of the steps
+NETWORKS = ("vgg11", "conv8", "wrn-10-4", "wrn-16-4", "vgg16-d")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,22 +33,27 @@ class Contender:
 
     density: float = 1.0
     method: str = "SparseMomentum"
-    window: int | None = None  # steps with dense weight gradients before an update
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     fused_normalization: bool = False
     policy: str = "float32"
-    epochs: tuple[int, ...] = (5, 10, 20)
+    epochs: tuple[int, ...] = (5, 8)
 
 
-DENSE_EPOCHS = (3, 5, 10)
+DENSE_EPOCHS = (3, 5)
+WINDOW = {"growth_window": 10}  # steps with dense weight gradients before an update
 CONTENDERS = {
     "dense": Contender(epochs=DENSE_EPOCHS),
     "dense-fused": Contender(fused_normalization=True, epochs=DENSE_EPOCHS),
     "dense-bfloat16": Contender(policy="mixed_bfloat16", epochs=DENSE_EPOCHS),
-    "sparse-20": Contender(density=0.2, window=10),
-    "sparse-10": Contender(density=0.1, window=10),
-    "sparse-5": Contender(density=0.05, window=10),
-    "rigl-10": Contender(density=0.1, method="RigL"),
-    "static-10": Contender(density=0.1, method="StaticSparsity"),
+    "dense-bfloat16-fused": Contender(policy="mixed_bfloat16", fused_normalization=True, epochs=DENSE_EPOCHS),
+    "sparse-20": Contender(0.2, settings=WINDOW),
+    "sparse-10": Contender(0.1, settings=WINDOW),
+    "sparse-5": Contender(0.05, settings=WINDOW),
+    "uniform-10": Contender(0.1, settings={**WINDOW, "redistribute": None}),
+    "uniform-5": Contender(0.05, settings={**WINDOW, "redistribute": None}),
+    "rigl-10": Contender(0.1, "RigL"),
+    "granet-10": Contender(0.1, "GraNet"),
+    "static-10": Contender(0.1, "StaticSparsity"),
 }
 
 
@@ -88,15 +94,14 @@ def main() -> None:
 
 def planned(arguments: argparse.Namespace) -> list[Run]:
     """All runs, seed by seed and the short ones first, so that a part of them is of use."""
-    chosen = {name: CONTENDERS[name] for name in arguments.contenders}
-    longest = max(len(contender.epochs) for contender in chosen.values())
+    lengths = {name: arguments.epochs or CONTENDERS[name].epochs for name in arguments.contenders}
     common = (arguments.images, arguments.threads)
     return [
-        Run(arguments.network, name, contender.epochs[i], seed, *common)
-        for seed in range(arguments.seeds)
-        for i in range(longest)
-        for name, contender in chosen.items()
-        if i < len(contender.epochs)
+        Run(arguments.network, name, lengths[name][i], seed, *common)
+        for seed in arguments.seeds
+        for i in range(max(map(len, lengths.values())))
+        for name in lengths
+        if i < len(lengths[name])
     ]
 
 
@@ -113,15 +118,16 @@ def train(run: Run, data: Path) -> dict[str, Any]:
     keras.utils.set_random_seed(run.seed)
     keras.config.set_dtype_policy(CONTENDERS[run.contender].policy)
     images = load_cifar10(data)
-    begin = time.perf_counter()
+    begin, begin_cpu = time.perf_counter(), time.process_time()
     batches = Batches(images.x_train[: run.images], images.y_train[: run.images], BATCH, run.seed)
     model, callbacks = compiled(run, run.epochs * len(batches))
-    model.fit(batches, epochs=run.epochs, verbose=0, callbacks=callbacks)
+    model.fit(batches, epochs=run.epochs, verbose=2, callbacks=callbacks, shuffle=False)
     accuracy = model.evaluate(images.x_test, images.y_test, 500, verbose=0)[1]
-    seconds = time.perf_counter() - begin
+    seconds, cpu = time.perf_counter() - begin, time.process_time() - begin_cpu
     error = round(100 * (1 - float(accuracy)), 3)
     density = model.optimizer.total_density() if callbacks else 1.0
-    figures = {"test_error": error, "seconds": round(seconds, 1), "density": density}
+    figures = {"test_error": error, "seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1)}
+    figures["density"] = density
     return {**dataclasses.asdict(run), **figures}
 
 
@@ -133,15 +139,15 @@ def compiled(run: Run, steps: int) -> tuple[Any, list[Any]]:
 
     contender = CONTENDERS[run.contender]
     model = _network(run.network)
-    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
+    warm_up = round(WARM_UP * steps)
+    rate = keras.optimizers.schedules.CosineDecay(0.0, steps - warm_up, warmup_target=LEARNING_RATE, warmup_steps=warm_up)
     optimizer: Any = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
     callbacks = []
     if contender.density < 1:
         model = ks.sparsify(model)
-        window = {} if contender.window is None else {"growth_window": contender.window}
         method = getattr(ks, contender.method)
-        optimizer = method(optimizer, contender.density, seed=run.seed, **window)
-        callbacks = [ks.UpdateMasks(every="epoch")]
+        optimizer = method(optimizer, contender.density, seed=run.seed, **contender.settings)
+        callbacks = [ks.UpdateMasks()]
     elif contender.fused_normalization:
         model = keras.models.clone_model(model, clone_function=_with_fused_normalization)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -151,10 +157,12 @@ def compiled(run: Run, steps: int) -> tuple[Any, list[Any]]:
 
 def _network(name: str) -> Any:
     from block_accuracy import cifar_model
+    from networks import vgg11
 
-    from examples.models import vgg16_d, wide_resnet
+    from examples.models import build
 
-    return {"conv8": cifar_model, "wrn-16-4": lambda: wide_resnet(16, 4), "vgg16-d": vgg16_d}[name]()
+    own = {"conv8": cifar_model, "vgg11": vgg11}
+    return own[name]() if name in own else build(name)
 
 
 def _with_fused_normalization(layer: Any) -> Any:
@@ -184,7 +192,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--network", choices=NETWORKS, default=NETWORKS[0])
     parser.add_argument("--contenders", choices=CONTENDERS, nargs="+", default=list(CONTENDERS))
     parser.add_argument("--images", type=int, default=50_000, help="training images")
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--epochs", type=int, nargs="+", help="of each training, for all contenders")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--threads", type=int, default=1, help="of one training")
     parser.add_argument("--workers", type=int, default=2, help="trainings at the same time")
     parser.add_argument("--output", type=Path, default=report.RESULTS / "time_to_accuracy.md")
