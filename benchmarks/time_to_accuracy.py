@@ -22,7 +22,7 @@ import report
 import time_front
 
 COMMAND = "python benchmarks/time_to_accuracy.py --data cifar10.npz"
-BATCH, LEARNING_RATE = 128, 0.05
+BATCH, LEARNING_RATE = 128, 0.1
 WARM_UP = 0.1  # of the steps
 NETWORKS = ("vgg11", "conv8", "wrn-10-4", "wrn-16-4", "vgg16-d")
 
@@ -41,6 +41,8 @@ class Contender:
 
 DENSE_EPOCHS = (3, 5)
 WINDOW = {"growth_window": 10}  # steps with dense weight gradients before an update
+# The layers keep their densities: a weight costs most where momentum would move it, on large maps.
+ERK = {**WINDOW, "redistribute": None, "distribution": "erk"}
 CONTENDERS = {
     "dense": Contender(epochs=DENSE_EPOCHS),
     "dense-fused": Contender(fused_normalization=True, epochs=DENSE_EPOCHS),
@@ -49,11 +51,12 @@ CONTENDERS = {
     "sparse-20": Contender(0.2, settings=WINDOW),
     "sparse-10": Contender(0.1, settings=WINDOW),
     "sparse-5": Contender(0.05, settings=WINDOW),
-    "uniform-10": Contender(0.1, settings={**WINDOW, "redistribute": None}),
-    "uniform-5": Contender(0.05, settings={**WINDOW, "redistribute": None}),
+    "erk-10": Contender(0.1, settings=ERK),
+    "erk-5": Contender(0.05, settings=ERK),
+    "static-erk-5": Contender(0.05, "StaticSparsity", {"distribution": "erk"}),
+    "rigl-5": Contender(0.05, "RigL"),
     "rigl-10": Contender(0.1, "RigL"),
     "granet-10": Contender(0.1, "GraNet"),
-    "static-10": Contender(0.1, "StaticSparsity"),
 }
 
 
