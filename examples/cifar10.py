@@ -26,7 +26,7 @@ def train_model() -> keras.Model:
     keras.utils.set_random_seed(0)
     rate = keras.optimizers.schedules.CosineDecay(0.1, STEPS)
     sgd = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
-    optimizer = ks.SparseMomentum(sgd, density=0.1, growth_window=100, seed=0)
+    optimizer = ks.SparseMomentum(sgd, density=0.1, seed=0)
     model = ks.sparsify(wide_resnet(10, 2))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     # On a CPU TensorFlow's own convolutions are faster than XLA's.

@@ -10,7 +10,9 @@ import numpy as np
 from keras_sparse import scores
 from keras_sparse.momentum import MULTI_OPTIMIZER
 
-TAIL = 0.9**100  # what a momentum may still hold of gradients from before the window: less than 0.003 %
+# What a momentum still holds of the gradients before the window: 7 %. A longer memory gained nothing
+# in benchmarks/results/accuracy.md, and each step of a window has dense weight gradients.
+TAIL = 0.9**25
 OF_EACH_WEIGHT_ALONE = (  # the step of a weight depends on no other weight's gradient
     keras.optimizers.SGD,
     keras.optimizers.Lion,
@@ -38,14 +40,14 @@ def steps_of(growth_window: Window, reads: Iterable[str], inner_optimizer: keras
     """Optimizer steps before an update in which missing weights need a gradient: 0, none; infinity, all.
 
     Args:
-        growth_window: a number of steps; None: all; ``"auto"``: as few as change nothing but the last digits.
+        growth_window: a number of steps; None: all; ``"auto"``: until the momentum holds ``TAIL`` of the gradients before.
         reads: what is read of missing weights, ``"momentum"`` or ``"gradient"`` by the rules;
             ``"second moment"`` by the inner optimizer, where it steps all of them again.
         inner_optimizer: whose momentum it is.
         average_decay: of the gradient average that stands for the momentum or the last gradient, or None.
 
     >>> steps_of("auto", ["momentum"], keras.optimizers.SGD(momentum=0.9), None)
-    100
+    25
     >>> steps_of("auto", ["gradient"], keras.optimizers.SGD(momentum=0.9), average_decay=0.0)
     1
     >>> steps_of("auto", ["momentum"], keras.optimizers.Adam(), None)
