@@ -12,6 +12,17 @@ import report
 Point = tuple[float, float]  # mean seconds, mean test error in %
 Group = tuple[str, int, int, str]  # network, training images, threads, machine
 
+LABELS = {  # of the contenders in the plot
+    "dense": "dense, float32",
+    "dense-fused": "dense, float32, fused normalization",
+    "dense-bfloat16": "dense, mixed_bfloat16",
+    "dense-bfloat16-fused": "dense, mixed_bfloat16, fused normalization",
+    "sparse-5": "5 %, sparse momentum as published, window 10",
+    "erk-5": "5 %, ERK, grown by momentum, window 10",
+    "erk-10": "10 %, ERK, grown by momentum, window 10",
+    "rigl-5": "5 %, RigL",
+    "static-erk-5": "5 %, ERK, static masks",
+}
 POINTS = ("contender", "epochs", "test error %", "seeds", "seconds", "CPU seconds")
 NOTE = """Each point is a complete training: its learning rate rises and falls over its own epochs. Seconds
 count everything from the first batch to the end of the evaluation, data and tracing included.
@@ -21,6 +32,8 @@ reaches the same test error; `≥`: its quickest training has less error still. 
 the contender's front at the seconds of that dense training. The best dense training of an error is
 the quickest of all dense contenders'. Fronts interpolate between measured points, linearly in the
 logarithm of the seconds; `-` lies outside of what was measured.
+
+A row comes from `--workers 1 --contenders NAME --epochs N --seeds ...`, the process bound to a core.
 """
 
 
@@ -131,7 +144,7 @@ def _speed_up(points: Sequence[Point], seconds: float, error: float) -> str:
 
 
 def plot(known: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draws the fronts of the largest group."""
+    """Draws the fronts of the largest group; each point says its epochs."""
     from matplotlib.figure import Figure
 
     groups = [group_of(record) for record in known]
@@ -142,10 +155,16 @@ def plot(known: Sequence[dict[str, Any]], path: Path) -> None:
     for contender in sorted({record["contender"] for record in records}):
         points = front(records, contender)
         style = "--" if _is_dense(contender) else "-"
-        axes.plot(*zip(*points, strict=True), style, marker="o", markersize=4, label=contender)
-    axes.set_xscale("log")
+        label = LABELS.get(contender, contender)
+        axes.plot(*zip(*points, strict=True), style, marker="o", markersize=4, label=label)
+        epochs = sorted({r["epochs"] for r in records if r["contender"] == contender})
+        for n, point in zip(epochs, points, strict=True):
+            shift = {"xytext": (5, 3), "textcoords": "offset points", "fontsize": "small"}
+            axes.annotate(f"{n} epochs", point, **shift)
     axes.set(xlabel="seconds, evaluation and data included", ylabel="test error %")
-    axes.set_title(f"{group[0]} on {group[1]:,} images of CIFAR-10, threads: {group[2]}", fontsize="medium")
-    axes.grid(True, which="both", alpha=0.3)
+    axes.set_xlim(0, 1.1 * max(record["seconds"] for record in records))
+    title = f"{group[0].upper()} on {group[1]:,} images of CIFAR-10, threads: {group[2]}"
+    axes.set_title(title, fontsize="medium")
+    axes.grid(True, alpha=0.3)
     axes.legend(frameon=False, fontsize="small")
     figure.savefig(path, dpi=150)

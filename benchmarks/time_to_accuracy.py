@@ -1,7 +1,8 @@
 """Measures test error against training time on CIFAR-10, for dense and sparse trainings.
 
     python benchmarks/time_to_accuracy.py --data cifar10.npz               # every contender, seed 0
-    python benchmarks/time_to_accuracy.py --data cifar10.npz --seeds 0 1 2 --contenders dense sparse-10
+    python benchmarks/time_to_accuracy.py --data cifar10.npz --seeds 0 1 2 --contenders dense erk-5
+    python benchmarks/time_to_accuracy.py --tables  # of the finished runs
 
 Each run is a complete training: its learning rate falls to 0 over its own number of epochs. Its time
 counts everything from the first batch to the end of the evaluation, data and tracing included. A run
@@ -76,7 +77,8 @@ def main() -> None:
     """Makes the runs that are missing, then prints and writes the tables and the plot."""
     arguments = _arguments()
     records = arguments.output.with_suffix(".jsonl")
-    missing = [run for run in planned(arguments) if not _has(read(records), run)]
+    planned_runs = [] if arguments.tables else planned(arguments)
+    missing = [run for run in planned_runs if not _has(read(records), run)]
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     options: Any = {"mp_context": context, "max_tasks_per_child": 1}
     with concurrent.futures.ProcessPoolExecutor(arguments.workers, **options) as pool:
@@ -108,7 +110,7 @@ def planned(arguments: argparse.Namespace) -> list[Run]:
     ]
 
 
-def train(run: Run, data: Path) -> dict[str, Any]:
+def train(run: Run, data: Path | None) -> dict[str, Any]:
     """Trains and evaluates; the run's settings with its error in % and its seconds."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
@@ -191,7 +193,8 @@ def _has(known: list[dict[str, Any]], run: Run) -> bool:
 def _arguments() -> argparse.Namespace:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    parser.add_argument("--data", type=Path, required=True, help="CIFAR-10, .npz or the tar.gz")
+    parser.add_argument("--data", type=Path, help="CIFAR-10, .npz or the tar.gz; default: download")
+    parser.add_argument("--tables", action="store_true", help="train nothing, write the tables")
     parser.add_argument("--network", choices=NETWORKS, default=NETWORKS[0])
     parser.add_argument("--contenders", choices=CONTENDERS, nargs="+", default=list(CONTENDERS))
     parser.add_argument("--images", type=int, default=50_000, help="training images")
