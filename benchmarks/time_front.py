@@ -23,30 +23,30 @@ LABELS = {  # of the contenders in the plot
     "rigl-5": "5 %, RigL",
     "static-erk-5": "5 %, ERK, static masks",
 }
-POINTS = ("contender", "epochs", "test error %", "seeds", "seconds", "CPU seconds")
+POINTS = (
+    *("contender", "epochs", "test error %", "seeds", "seconds", "CPU seconds"),
+    *("speed-up", "dense error %"),
+)
 NOTE = """Each point is a complete training: its learning rate rises and falls over its own epochs. Seconds
 count everything from the first batch to the end of the evaluation, data and tracing included.
 
-*Speed-up*: seconds of the best dense training over the seconds at which the contender's front
-reaches the same test error; `≥`: its quickest training has less error still. *Error at equal time*:
-the contender's front at the seconds of that dense training. The best dense training of an error is
-the quickest of all dense contenders'. Fronts interpolate between measured points, linearly in the
-logarithm of the seconds; `-` lies outside of what was measured.
+*Speed-up*: the seconds in which the best dense training has the same test error, over these seconds.
+*Dense error*: that of the best dense training in the same seconds. The best dense training of an
+error is the quickest of all dense contenders'. Between measured points its front is interpolated,
+linearly in the logarithm of the seconds; `-` lies outside of what was measured.
 
 A row comes from `--workers 1 --contenders NAME --epochs N --seeds ...`, the process bound to a core.
 """
 
 
 def sections(known: Sequence[dict[str, Any]]) -> str:
-    """The tables of each network, number of images, number of threads and machine."""
+    """The table of each network, number of images, number of threads and machine."""
     text = NOTE
     for group in sorted({group_of(record) for record in known}):
         records = [record for record in known if group_of(record) == group]
         network, images, threads, machine = group
         text += f"\n## {network}, {images:,} images, threads: {threads}\n\n{machine}\n\n"
         text += report.table(POINTS, _points(records))
-        if any(_is_dense(record["contender"]) for record in records):
-            text += f"\n{report.table(*_comparison(records))}"
     return text
 
 
@@ -112,35 +112,22 @@ def _is_dense(contender: str) -> bool:
 
 def _points(records: Sequence[dict[str, Any]]) -> list[tuple[object, ...]]:
     keys = dict.fromkeys((record["contender"], record["epochs"]) for record in records)
+    dense = best_dense(records)
     rows: list[tuple[object, ...]] = []
     for contender, epochs in sorted(keys):
         runs = [r for r in records if (r["contender"], r["epochs"]) == (contender, epochs)]
-        error = report.mean_and_error([run["test_error"] for run in runs])
-        times = [report.mean_and_error([run[key] for run in runs], 0) for key in ("seconds", "cpu_seconds")]
-        rows.append((contender, epochs, error, len(runs), *times))
+        seconds, error = (statistics.mean(r[key] for r in runs) for key in ("seconds", "test_error"))
+        cells = (
+            report.mean_and_error([run["test_error"] for run in runs]),
+            len(runs),
+            report.mean_and_error([run["seconds"] for run in runs], 0),
+            report.mean_and_error([run["cpu_seconds"] for run in runs], 0),
+        )
+        needed, reached = seconds_to(dense, error), error_at(dense, seconds)
+        speed_up = "-" if needed is None else f"{needed / seconds:.2f}"
+        dense_error = "-" if reached is None else f"{reached:.2f}"
+        rows.append((contender, epochs, *cells, speed_up, dense_error))
     return rows
-
-
-def _comparison(records: Sequence[dict[str, Any]]) -> tuple[list[str], list[tuple[object, ...]]]:
-    dense = best_dense(records)
-    columns = ["contender", *(f"speed-up at {error:.1f} %" for _, error in dense)]
-    columns += [f"error at {seconds:.0f} s" for seconds, _ in dense]
-    rows: list[tuple[object, ...]] = []
-    for contender in sorted({record["contender"] for record in records}):
-        points = front(records, contender)
-        ratios = [_speed_up(points, *point) for point in dense]
-        errors = [error_at(points, seconds) for seconds, _ in dense]
-        rows.append((contender, *ratios, *("-" if e is None else f"{e:.2f}" for e in errors)))
-    return columns, rows
-
-
-def _speed_up(points: Sequence[Point], seconds: float, error: float) -> str:
-    """The cell of a dense point; a front that begins with less error has a lower bound."""
-    quickest, first_error = points[0]
-    if first_error <= error:
-        return f"≥ {seconds / quickest:.2f}"
-    reached = seconds_to(points, error)
-    return "-" if reached is None else f"{seconds / reached:.2f}"
 
 
 def plot(known: Sequence[dict[str, Any]], path: Path) -> None:
