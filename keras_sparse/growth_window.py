@@ -10,9 +10,9 @@ import numpy as np
 from keras_sparse import scores
 from keras_sparse.momentum import MULTI_OPTIMIZER
 
-# What a momentum still holds of the gradients before the window: 7 %. A longer memory gained nothing
-# in benchmarks/results/accuracy.md, and each step of a window has dense weight gradients.
-TAIL = 0.9**25
+# What a momentum still holds of the gradients before the window: 0.5 %. A longer memory gained
+# nothing, a shorter one cost accuracy: benchmarks/results/accuracy.md.
+TAIL = 0.9**50
 OF_EACH_WEIGHT_ALONE = (  # the step of a weight depends on no other weight's gradient
     keras.optimizers.SGD,
     keras.optimizers.Lion,
@@ -47,7 +47,7 @@ def steps_of(growth_window: Window, reads: Iterable[str], inner_optimizer: keras
         average_decay: of the gradient average that stands for the momentum or the last gradient, or None.
 
     >>> steps_of("auto", ["momentum"], keras.optimizers.SGD(momentum=0.9), None)
-    25
+    50
     >>> steps_of("auto", ["gradient"], keras.optimizers.SGD(momentum=0.9), average_decay=0.0)
     1
     >>> steps_of("auto", ["momentum"], keras.optimizers.Adam(), None)

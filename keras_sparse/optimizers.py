@@ -58,7 +58,7 @@ class SparseMomentum(MasksToDensity):
         gradient_momentum: decay in [0, 1) of an average of the gradients to use as momentum, for optimizers without one.
         growth_window: optimizer steps before an update in which missing weights get gradients; sparse layers save them
             outside. None: all steps, the published method. ``"auto"``: as many as the momentum needs to forget all
-            but 7 % of what was before (25 for SGD's 0.9), 1 for the last gradient, none where nothing grows by gradients; all
+            but 0.5 % of what was before (50 for SGD's 0.9), 1 for the last gradient, none where nothing grows by gradients; all
             for Adam and its like, and for norms of gradients (``clipnorm``), where a window would change the training.
         initial_scale: ``"auto"``: untrained weights under a random initial mask, of an initializer that scales by fan (Glorot,
             He, LeCun, ``VarianceScaling``, ``Orthogonal``), get the variance for their active connections, so that signals do
