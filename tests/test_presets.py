@@ -95,7 +95,7 @@ def test_granet_by_momentum_needs_one():
     with pytest.raises(ValueError, match="need a momentum and this optimizer keeps none"):
         ks.GraNet("sgd", 0.1, grow="momentum")
     with_momentum = ks.GraNet(keras.optimizers.SGD(momentum=0.9), 0.1, grow="momentum")
-    assert with_momentum.growth_window_steps() == 100
+    assert with_momentum.growth_window_steps() == 50
 
 
 @pytest.mark.parametrize(
