@@ -125,6 +125,9 @@ def train(run: Run, data: Path | None) -> dict[str, Any]:
     images = load_cifar10(data)
     begin, begin_cpu = time.perf_counter(), time.process_time()
     batches = Batches(images.x_train[: run.images], images.y_train[: run.images], BATCH, run.seed)
+    # With one worker the end of an epoch may wait for tf.data's tuning (TensorFlow 2.21). With two,
+    # the first batches of an epoch may be in the order of the one before: no matter here.
+    batches.workers = 2
     model, callbacks = compiled(run, run.epochs * len(batches))
     model.fit(batches, epochs=run.epochs, verbose=2, callbacks=callbacks, shuffle=False)
     accuracy = model.evaluate(images.x_test, images.y_test, 500, verbose=0)[1]

@@ -32,9 +32,7 @@ class Batches(keras.utils.PyDataset):
         seed: int,
         augment: bool = True,
     ) -> None:
-        # With one worker Keras reads through tf.data's autotuning, for whose thread the end of an
-        # epoch may wait: seconds are then rounded up to 10.2, 20.5, 41.0 (TensorFlow 2.21).
-        super().__init__(workers=2)
+        super().__init__()
         if not 1 <= batch <= len(labels):
             raise ValueError(f"`batch` must be in 1 to {len(labels)}. Received: batch={batch}")
         self.images, self.labels, self.batch = images, labels, batch
