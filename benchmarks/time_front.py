@@ -17,7 +17,7 @@ LABELS = {  # of the contenders in the plot
     "dense-fused": "dense, float32, fused normalization",
     "dense-bfloat16": "dense, mixed_bfloat16",
     "dense-bfloat16-fused": "dense, mixed_bfloat16, fused normalization",
-    "sparse-5": "5 %, sparse momentum as published, window 10",
+    "sparse-5": "5 %, sparse momentum, window 10",
     "erk-5": "5 %, ERK, grown by momentum, window 10",
     "erk-10": "10 %, ERK, grown by momentum, window 10",
     "rigl-5": "5 %, RigL",

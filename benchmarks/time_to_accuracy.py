@@ -12,13 +12,13 @@ that is in the records is not repeated, so a benchmark that was stopped goes on 
 import argparse
 import concurrent.futures
 import dataclasses
-import json
 import multiprocessing
 import os
 import time
 from pathlib import Path
 from typing import Any
 
+import records
 import report
 import time_front
 
@@ -76,20 +76,22 @@ class Run:
 def main() -> None:
     """Makes the runs that are missing, then prints and writes the tables and the plot."""
     arguments = _arguments()
-    records = arguments.output.with_suffix(".jsonl")
-    planned_runs = [] if arguments.tables else planned(arguments)
-    missing = [run for run in planned_runs if not _has(read(records), run)]
+    path = arguments.output.with_suffix(".jsonl")
+    made = [_run_of(record) for record in records.read(path)]
+    runs = [] if arguments.tables else planned(arguments)
+    missing = [run for run in runs if run not in made]
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     options: Any = {"mp_context": context, "max_tasks_per_child": 1}
     with concurrent.futures.ProcessPoolExecutor(arguments.workers, **options) as pool:
         futures = [pool.submit(train, run, arguments.data) for run in missing]
         for future in concurrent.futures.as_completed(futures):
-            result = {**future.result(), "measured": report.circumstances()}
-            with records.open("a") as file:
-                file.write(json.dumps(result) + "\n")
+            result = future.result()
+            records.add(path, result)
             shown = ("contender", "epochs", "seed", "test_error", "seconds")
             print({key: result[key] for key in shown}, flush=True)
-    known = read(records)
+    known = records.read(path)
+    if not known:
+        raise SystemExit(f"There are no finished runs in {path}.")
     text = report.header("Test error against training time", COMMAND, known[-1]["measured"])
     text += time_front.sections(known)
     print(text)
@@ -183,14 +185,8 @@ def _with_fused_normalization(layer: Any) -> Any:
     return kind.from_config(layer.get_config())
 
 
-def read(records: Path) -> list[dict[str, Any]]:
-    """The runs that have been made."""
-    return [json.loads(line) for line in records.read_text().splitlines()] if records.exists() else []
-
-
-def _has(known: list[dict[str, Any]], run: Run) -> bool:
-    wanted = dataclasses.asdict(run)
-    return any(all(record[key] == value for key, value in wanted.items()) for record in known)
+def _run_of(record: dict[str, Any]) -> Run:
+    return Run(*(record[field.name] for field in dataclasses.fields(Run)))
 
 
 def _arguments() -> argparse.Namespace:
