@@ -26,8 +26,8 @@ from records import add, read
 import keras_sparse as ks
 from examples.batches import Batches
 from examples.data import load, load_cifar10
-from keras_sparse.blocks import BlockShape
-from keras_sparse.density import Shape, largest_remainder
+from keras_sparse.rules.blocks import BlockShape
+from keras_sparse.rules.density import Shape, largest_remainder
 
 UNIT = 64  # channels on a side of the largest block
 SHAPES: dict[str, BlockShape] = {

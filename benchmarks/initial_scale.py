@@ -187,7 +187,7 @@ def train(run: Run, parts: Sequence[np.ndarray]) -> dict[str, Any]:
 
 def scaled_everywhere() -> contextlib.AbstractContextManager[Any]:
     """While it lasts, no layer is taken for one whose outputs are normalized."""
-    return unittest.mock.patch("keras_sparse.untrained.is_scale_invariant", return_value=False)
+    return unittest.mock.patch("keras_sparse.training.untrained.is_scale_invariant", return_value=False)
 
 
 def compiled(run: Run, network: Network, steps: int) -> keras.Model:

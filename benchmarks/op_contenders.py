@@ -90,7 +90,7 @@ def dense(operands: Operands, forward_only: bool, jit_compile: bool) -> Contende
 
 def sparse(operands: Operands, mask: np.ndarray, forward_only: bool, implementation: str = "custom_op") -> Contender:
     """The sparse product, with the gradient of the active weights alone."""
-    from keras_sparse import ops
+    from keras_sparse.compute import ops
 
     constant = tf.constant(mask)
 

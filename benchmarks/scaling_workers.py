@@ -19,7 +19,7 @@ from scaling_constants import PRUNE_RATE, TURNS, cpu_seconds, transformer_shapes
 from update_cost import random_layers
 
 import keras_sparse as ks
-from keras_sparse.budget import Counts, grow_counts, prune_counts
+from keras_sparse.rules.budget import Counts, grow_counts, prune_counts
 
 WORKERS = 4  # an even number: in a ring every other one sends first
 Masks = list[np.ndarray]

@@ -96,7 +96,7 @@ def library_folders(nvcc: str) -> list[str]:
 
 
 def gpu_record(why_no_blocks: str | None, why_no_cuda: str | None) -> dict[str, str | None]:
-    """What keras_sparse/_library.py reads of this: why a part is not there, or null."""
+    """What keras_sparse/compute/library.py reads of this: why a part is not there, or null."""
     return {"blocks": why_no_blocks, "cuda_cores": why_no_cuda}
 
 

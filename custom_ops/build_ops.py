@@ -20,7 +20,7 @@ from pathlib import Path
 from build_gpu import block_table, build_gpu, cuda_objects, empty_block_table, gpu_record, say_what_is_missing
 from compile_files import ROOT, CannotBuildError, compiled, compiler, environments, is_older_than, link, only_one, python_says
 
-LIBRARY, RECORD = "libkeras_sparse_ops.so", "build.json"  # keras_sparse/_library.py knows these names
+LIBRARY, RECORD = "libkeras_sparse_ops.so", "build.json"  # keras_sparse/compute/library.py knows these names
 JOBS = 2  # an XLA lowering takes a GB
 COMMON = ["-std=c++17", "-O3", "-fPIC", "-Wall", "-Wextra", f"-I{ROOT}"]
 INSTRUCTIONS = {"_avx2": ["-mavx2", "-mfma"], "_avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]}

@@ -5,25 +5,30 @@
 >>> callback = ks.UpdateMasks()
 """
 
-from keras_sparse import layers, mask_update, ops, schedules, scores
-from keras_sparse.agreement import Agreement, check_agreement
-from keras_sparse.backup import BackupAndRestore
-from keras_sparse.callbacks import UpdateMasks
-from keras_sparse.compiled import sparse_optimizer
-from keras_sparse.density_of import density
-from keras_sparse.export import export
-from keras_sparse.momentum import momentum_of
-from keras_sparse.optimizers import SparseMomentum
-from keras_sparse.phases import AlternatingOverTraining
-from keras_sparse.plots import plot_history
-from keras_sparse.presets import ACDC, SET, GradualPruning, GraNet, RigL, StaticSparsity
-from keras_sparse.prune import prune
-from keras_sparse.schedules import CosineOverTraining, CubicOverTraining
-from keras_sparse.scores import MaskedLayer
-from keras_sparse.snip import snip_masks, snip_scores
-from keras_sparse.sparsify import densify, sparsify
-from keras_sparse.summary import summary
+import sys
 
+from keras_sparse.compute import layers, ops
+from keras_sparse.models.density_of import density
+from keras_sparse.models.export import export
+from keras_sparse.models.plots import plot_history
+from keras_sparse.models.prune import prune
+from keras_sparse.models.sparsify import densify, sparsify
+from keras_sparse.models.summary import summary
+from keras_sparse.rules import mask_update, scores
+from keras_sparse.rules.scores import MaskedLayer
+from keras_sparse.training import schedules
+from keras_sparse.training.agreement import Agreement, check_agreement
+from keras_sparse.training.backup import BackupAndRestore
+from keras_sparse.training.callbacks import UpdateMasks
+from keras_sparse.training.find_optimizer import sparse_optimizer
+from keras_sparse.training.momentum import momentum_of
+from keras_sparse.training.phases import AlternatingOverTraining
+from keras_sparse.training.presets import ACDC, SET, GradualPruning, GraNet, RigL, StaticSparsity
+from keras_sparse.training.schedules import CosineOverTraining, CubicOverTraining
+from keras_sparse.training.snip import snip_masks, snip_scores
+from keras_sparse.training.sparse_momentum import SparseMomentum
+
+_MODULES = ("density", "layers", "mask_update", "ops", "schedules", "scores")
 __version__ = "0.1.0"
 
 __all__ = [
@@ -59,6 +64,10 @@ __all__ = [
     "sparsify",
     "summary",
 ]
+
+
+# The public modules can be imported by their public names: from keras_sparse.layers import SparseDense.
+sys.modules.update({f"{__name__}.{name}": globals()[name] for name in _MODULES})
 
 
 def __dir__() -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 from helpers import Interrupt, array, arrays, assert_same, compiled, fit, toy_data
 
 import keras_sparse as ks
-from keras_sparse import backup
+from keras_sparse.training import backup
 
 STEPS = 4  # batches of an epoch
 WEIGHTS, METADATA = "latest.weights.h5", "training_metadata.json"

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from keras_sparse import blocks
-from keras_sparse.budget import to_whole_blocks
+from keras_sparse.rules import blocks
+from keras_sparse.rules.budget import to_whole_blocks
 
 
 def test_sums_cover_all_taps_of_a_channel_block():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_sparse import density as densities
+from keras_sparse.rules import density as densities
 
 LENET = [(784, 300), (300, 100), (100, 10)]
 SHAPES = st.lists(st.lists(st.integers(1, 12), min_size=2, max_size=4).map(tuple), min_size=1, max_size=6)

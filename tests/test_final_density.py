@@ -6,7 +6,7 @@ import pytest
 from helpers import Recorder, array, assert_sparse, compiled, fit, sgd, sparse, toy_data, toy_model
 
 import keras_sparse as ks
-from keras_sparse.final_density import FinalDensity, final_density
+from keras_sparse.training.final_density import FinalDensity, final_density
 
 tfmot = pytest.importorskip("tensorflow_model_optimization").sparsity.keras
 schedules = keras.optimizers.schedules

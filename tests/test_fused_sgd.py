@@ -8,7 +8,7 @@ import pytest
 
 import keras_sparse as ks
 from keras_sparse._keras import to_numpy
-from keras_sparse.fused_sgd import fuse_momentum
+from keras_sparse.training.fused_sgd import fuse_momentum
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the operation is TensorFlow's")
 
@@ -59,7 +59,7 @@ compiled_ops = pytest.mark.skipif(keras.backend.backend() != "tensorflow" or not
 
 
 def apply_masked(weight, momentum, mask, gradient, rate=0.5, decay=0.25, nesterov=False):
-    from keras_sparse._library import library
+    from keras_sparse.compute.library import library
 
     library().keras_sparse_apply_masked_momentum(weight.handle, momentum.handle, mask, gradient, rate, decay, use_nesterov=nesterov)
 
@@ -119,7 +119,7 @@ def test_wrong_arguments_are_errors(how):
 def trained(monkeypatch, fused, inner, constraint=None, layers=True, **arguments):
     """Weights, momenta and masks after four steps with an open growth window, six with a closed one, and a mask update."""
     if not fused:
-        monkeypatch.setattr("keras_sparse.fused_sgd._can_mask", lambda optimizer, variable: False)
+        monkeypatch.setattr("keras_sparse.training.fused_sgd._can_mask", lambda optimizer, variable: False)
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((20,)), keras.layers.Dense(30, activation="relu", kernel_constraint=constraint), keras.layers.Dense(4)])
     model = ks.sparsify(model) if layers else model

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_sparse import scores
-from keras_sparse.budget import Counts, grow_counts, prune_counts
-from keras_sparse.mask_update import top_k_mask, update_masks
-from keras_sparse.scores import MaskedLayer
+from keras_sparse.rules import scores
+from keras_sparse.rules.budget import Counts, grow_counts, prune_counts
+from keras_sparse.rules.mask_update import top_k_mask, update_masks
+from keras_sparse.rules.scores import MaskedLayer
 
 EXCERPT = Path(__file__).parent / "golden" / "lenet300_second_layer.npz"
 RECORDING = os.environ.get("GOLDEN_MASKS", "")

@@ -6,7 +6,7 @@ import pytest
 from oracle import needs_ops
 
 import keras_sparse as ks
-from keras_sparse import choice, gpu, ops
+from keras_sparse.compute import choice, gpu, ops
 
 pytestmark = [needs_ops]
 MEASURED = [

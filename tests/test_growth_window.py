@@ -10,7 +10,7 @@ import pytest
 from helpers import STEPS, Interrupt, array, compiled, fit, sgd, sparse, toy_data, toy_model
 
 import keras_sparse as ks
-from keras_sparse.growth_window import steps_of
+from keras_sparse.training.growth_window import steps_of
 
 backend = pytest.mark.backend
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_sparse.initial_masks import check_kind, initial_mask, reconcile
+from keras_sparse.rules.initial_masks import check_kind, initial_mask, reconcile
 
 WEIGHT = np.array([[0.1, -5.0, 0.0], [2.0, -0.3, 0.0]])
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_sparse.initial_scale import (
+from keras_sparse.rules.initial_scale import (
     check_initial_scale,
     depthwise,
     einsum,

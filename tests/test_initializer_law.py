@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from helpers import array
 
-from keras_sparse.initializer_law import LAWS, follows_law, is_orthogonal
+from keras_sparse.rules.initializer_law import LAWS, follows_law, is_orthogonal
 
 
 def draw(distribution, n, seed):

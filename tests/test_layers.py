@@ -8,7 +8,7 @@ import pytest
 from helpers import array, arrays, assert_same
 
 import keras_sparse as ks
-from keras_sparse.kernel_mask import kernel_mask_of
+from keras_sparse.compute.mask_state import kernel_mask_of
 
 backend = pytest.mark.backend
 available = pytest.mark.skipif(keras.backend.backend() != "tensorflow" or not ks.ops.available(), reason="no custom ops here")

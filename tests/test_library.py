@@ -10,14 +10,14 @@ import pytest
 from oracle import needs_ops
 
 import keras_sparse as ks
-from keras_sparse import _library
+from keras_sparse.compute import library
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def folder_with(path, **record):
-    (path / _library.LIBRARY).write_bytes(b"this is no library")
-    (path / _library.RECORD).write_text(json.dumps(record))
+    (path / library.LIBRARY).write_bytes(b"this is no library")
+    (path / library.RECORD).write_text(json.dumps(record))
     return path
 
 
@@ -29,27 +29,27 @@ def test_they_are_there():
 
 
 def test_another_version_of_tensorflow_is_one_sentence(tmp_path):
-    functions, available = _library.load(folder_with(tmp_path, tensorflow="2.20.0"), "2.21.0")
+    functions, available = library.load(folder_with(tmp_path, tensorflow="2.20.0"), "2.21.0")
     assert functions is None
     assert not available
-    assert available.reason == f"they were built for TensorFlow 2.20.0, and this is 2.21.0. {_library.REINSTALL}"
+    assert available.reason == f"they were built for TensorFlow 2.20.0, and this is 2.21.0. {library.REINSTALL}"
     assert repr(available) == f"not available: {available.reason}"
 
 
 def test_a_missing_file(tmp_path):
-    assert f"{tmp_path / _library.LIBRARY} is not there" in _library.why_not(tmp_path, "2.21.0")
-    (tmp_path / _library.RECORD).write_text(json.dumps({"tensorflow": "2.21.0"}))
-    assert f"{tmp_path / _library.LIBRARY} is not there" in _library.why_not(tmp_path, "2.21.0")
+    assert f"{tmp_path / library.LIBRARY} is not there" in library.why_not(tmp_path, "2.21.0")
+    (tmp_path / library.RECORD).write_text(json.dumps({"tensorflow": "2.21.0"}))
+    assert f"{tmp_path / library.LIBRARY} is not there" in library.why_not(tmp_path, "2.21.0")
 
 
 def test_what_the_installation_said(tmp_path):
     folder = folder_with(tmp_path, why_not="no C++ compiler was found")
-    assert "left out when keras_sparse was installed: no C++ compiler was found" in _library.why_not(folder, "2.21.0")
+    assert "left out when keras_sparse was installed: no C++ compiler was found" in library.why_not(folder, "2.21.0")
 
 
 @needs_ops
 def test_a_file_that_is_no_library(tmp_path):
-    functions, available = _library.load(folder_with(tmp_path, tensorflow="2.21.0"), "2.21.0")
+    functions, available = library.load(folder_with(tmp_path, tensorflow="2.21.0"), "2.21.0")
     assert functions is None
     assert "cannot be loaded: " in available.reason
 
@@ -57,35 +57,35 @@ def test_a_file_that_is_no_library(tmp_path):
 @pytest.mark.parametrize("record", ['{"tensorflow": "2.2', "", "[1]", "null", "\xff\xfe"])
 def test_a_damaged_record_is_one_sentence(tmp_path, record):
     folder = folder_with(tmp_path, tensorflow="2.21.0")
-    (folder / _library.RECORD).write_bytes(record.encode("latin-1"))
-    functions, available = _library.load(folder, "2.21.0")
+    (folder / library.RECORD).write_bytes(record.encode("latin-1"))
+    functions, available = library.load(folder, "2.21.0")
     assert functions is None
     assert "build.json is damaged" in available.reason
-    assert _library.REINSTALL in available.reason
+    assert library.REINSTALL in available.reason
 
 
 @needs_ops
 @pytest.mark.parametrize("part", [0.0, 1e-5, 0.1, 0.5, 0.9, 0.9999])
 def test_a_part_of_the_library_is_not_loaded(tmp_path, part):
     """Loading it would kill the process."""
-    whole = Path(os.environ.get("KERAS_SPARSE_OPS", _library.FOLDER)) / _library.LIBRARY
-    assert not _library.is_cut_short(whole)
+    whole = Path(os.environ.get("KERAS_SPARSE_OPS", library.FOLDER)) / library.LIBRARY
+    assert not library.is_cut_short(whole)
     folder = folder_with(tmp_path, tensorflow="2.21.0")
     with whole.open("rb") as file:
-        (folder / _library.LIBRARY).write_bytes(file.read(int(whole.stat().st_size * part)))
-    functions, available = _library.load(folder, "2.21.0")
+        (folder / library.LIBRARY).write_bytes(file.read(int(whole.stat().st_size * part)))
+    functions, available = library.load(folder, "2.21.0")
     assert functions is None
     assert "damaged" in available.reason or "cannot be loaded: " in available.reason
 
 
 @needs_ops
 def test_a_library_for_another_processor_is_not_loaded(tmp_path):
-    whole = Path(os.environ.get("KERAS_SPARSE_OPS", _library.FOLDER)) / _library.LIBRARY
+    whole = Path(os.environ.get("KERAS_SPARSE_OPS", library.FOLDER)) / library.LIBRARY
     data = bytearray(whole.read_bytes())
     data[18:20] = (0xF3).to_bytes(2, "little")  # RISC-V
     folder = folder_with(tmp_path, tensorflow="2.21.0")
-    (folder / _library.LIBRARY).write_bytes(data)
-    functions, available = _library.load(folder, "2.21.0")
+    (folder / library.LIBRARY).write_bytes(data)
+    functions, available = library.load(folder, "2.21.0")
     assert functions is None
     assert "cannot be loaded: " in available.reason
 

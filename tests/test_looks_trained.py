@@ -8,7 +8,7 @@ import pytest
 from helpers import compiled, fit, toy_data
 
 import keras_sparse as ks
-from keras_sparse.compiled import looks_trained
+from keras_sparse.training.find_optimizer import looks_trained
 
 layers = keras.layers
 SERIES = np.random.default_rng(0).normal(size=(32, 5, 8)).astype("float32"), toy_data()[1]

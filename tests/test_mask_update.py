@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from keras_sparse import scores
-from keras_sparse.budget import Counts, grow_counts, prune_counts
-from keras_sparse.mask_update import prune_to, top_k_mask, update_masks
-from keras_sparse.scores import MaskedLayer
+from keras_sparse.rules import scores
+from keras_sparse.rules.budget import Counts, grow_counts, prune_counts
+from keras_sparse.rules.mask_update import prune_to, top_k_mask, update_masks
+from keras_sparse.rules.scores import MaskedLayer
 
 
 def layer(weight, mask, momentum=None, name="layer", **kwargs):

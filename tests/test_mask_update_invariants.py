@@ -5,9 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keras_sparse import scores
-from keras_sparse.mask_update import prune_to, update_masks
-from keras_sparse.scores import MaskedLayer
+from keras_sparse.rules import scores
+from keras_sparse.rules.mask_update import prune_to, update_masks
+from keras_sparse.rules.scores import MaskedLayer
 
 BLOCKS = st.sampled_from([None, None, (1, 1), (2, 1), (2, 2)])
 

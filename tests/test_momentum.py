@@ -6,7 +6,7 @@ import pytest
 from helpers import compiled, fit
 
 import keras_sparse as ks
-from keras_sparse.momentum import GradientAverage
+from keras_sparse.training.momentum import GradientAverage
 
 pytestmark = pytest.mark.backend
 optimizers = keras.optimizers

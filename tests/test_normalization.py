@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_sparse._keras import to_numpy
-from keras_sparse.normalization import FusedBatchNormalization
+from keras_sparse.compute.normalization import FusedBatchNormalization
 
 INPUTS = np.random.default_rng(0).normal(3, 2, (5, 4, 3, 6)).astype("float32")
 

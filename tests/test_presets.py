@@ -6,8 +6,8 @@ import keras
 import pytest
 
 import keras_sparse as ks
-from keras_sparse import density, scores
-from keras_sparse.settings import AllSettings
+from keras_sparse.rules import density, scores
+from keras_sparse.training.settings import AllSettings
 
 PRESETS = {
     # prune, grow, redistribute, distribution, prune rate at the start and the end of a training

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_sparse import schedules
-from keras_sparse.schedules import CosineOverTraining, CubicOverTraining, TfmotDensity, value_at
+from keras_sparse.training import schedules
+from keras_sparse.training.schedules import CosineOverTraining, CubicOverTraining, TfmotDensity, value_at
 
 tfmot = pytest.importorskip("tensorflow_model_optimization").sparsity.keras
 

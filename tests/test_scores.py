@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_sparse import scores
-from keras_sparse.scores import MaskedLayer
+from keras_sparse.rules import scores
+from keras_sparse.rules.scores import MaskedLayer
 
 LAYER = MaskedLayer(
     "net/dense/kernel",

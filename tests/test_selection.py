@@ -6,7 +6,7 @@ import pytest
 from helpers import assert_sparse, compiled, fit, sgd, toy_data
 
 import keras_sparse as ks
-from keras_sparse.selection import Selection
+from keras_sparse.training.selection import Selection
 
 pytestmark = pytest.mark.backend
 layers = keras.layers

@@ -6,7 +6,7 @@ import pytest
 from helpers import active, array, arrays, assert_same, assert_sparse, built, compiled, fit, sgd, sparse, toy_data, toy_model
 
 import keras_sparse as ks
-from keras_sparse import mask_bits
+from keras_sparse.rules import mask_bits
 
 backend = pytest.mark.backend
 LAYERS = pytest.mark.parametrize("convert", [lambda model: model, ks.sparsify], ids=["keras", "sparse"])

@@ -6,7 +6,7 @@ import pytest
 from helpers import array, assert_same, built, compiled, sgd, toy_model
 
 import keras_sparse as ks
-from keras_sparse import step_speed
+from keras_sparse.models import step_speed
 
 layers = keras.layers
 tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of TensorFlow")

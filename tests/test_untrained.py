@@ -7,7 +7,7 @@ from helpers import array, assert_same, assert_sparse, compiled, fit, sgd, toy_d
 from keras import layers
 
 import keras_sparse as ks
-from keras_sparse.initial_scale import plain, scale_factors
+from keras_sparse.rules.initial_scale import plain, scale_factors
 
 backend = pytest.mark.backend
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from keras_sparse.update_times import (
+from keras_sparse.rules.update_times import (
     AtEpochs,
     EverySteps,
     Plan,

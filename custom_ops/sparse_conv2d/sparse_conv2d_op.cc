@@ -2,9 +2,9 @@
 //
 // Inputs [batch, height, width, channels], kernel and mask [height, width, channels, output channels]. The gradient by
 // the kernel is 0 where the mask is false. `dense_weight_gradient` is not read here: the gradients in
-// keras_sparse/_gradients.py choose by it. Of `inputs`, Conv2DInputGradient needs the shape alone.
+// keras_sparse/compute/gradients.py choose by it. Of `inputs`, Conv2DInputGradient needs the shape alone.
 //
-// keras_sparse/ops.py is the interface for people; custom_ops/README.md says how this is built and tested.
+// keras_sparse/compute/ops.py is the interface for people; custom_ops/README.md says how this is built and tested.
 #include "custom_ops/common/product_kernel.h"
 #include "custom_ops/common/product_shape.h"
 #include "custom_ops/sparse_conv2d/conv_rules.h"
@@ -64,5 +64,5 @@ REGISTER_KERNEL_BUILDER(Name("KerasSparse>Conv2DKernelGradient").Device(DEVICE_C
 }  // namespace
 }  // namespace keras_sparse
 
-// Which instructions do the kernels use on this machine? For keras_sparse/_library.py, through ctypes.
+// Which instructions do the kernels use on this machine? For keras_sparse/compute/library.py, through ctypes.
 extern "C" const char* keras_sparse_instructions() { return keras_sparse::Instructions(); }

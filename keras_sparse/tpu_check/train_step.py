@@ -8,8 +8,8 @@ import tensorflow as tf
 from keras import tree
 
 from keras_sparse._keras import layers_of
-from keras_sparse.compiled import sparse_momentum_of
 from keras_sparse.tpu_check._tensorflow import build, one_step_on_data
+from keras_sparse.training.find_optimizer import sparse_momentum_of
 
 
 @dataclasses.dataclass(frozen=True)

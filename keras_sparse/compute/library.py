@@ -1,0 +1,130 @@
+"""The compiled ops, or why they cannot be used. They are built at installation, for one TensorFlow version."""
+
+import ctypes
+import dataclasses
+import functools
+import json
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+import keras
+
+FOLDER = Path(__file__).parents[1] / "_ops"  # custom_ops/build_ops.py writes into it; KERAS_SPARSE_OPS names another one
+LIBRARY, RECORD = "libkeras_sparse_ops.so", "build.json"
+REINSTALL = "Reinstall it where g++ or clang++ is: pip install --force-reinstall --no-deps --no-cache-dir keras-sparse"
+
+
+@dataclasses.dataclass(frozen=True)
+class Availability:
+    """Truthy if the compiled ops can be used.
+
+    Args:
+        reason: why not, or None.
+        instructions: which instructions of the processor they use: "AVX-512", "AVX2" or "portable".
+        without: why kernels for GPUs were left out when they were built: {"blocks": ..., "cuda_cores": ...}.
+    """
+
+    reason: str | None
+    instructions: str | None = None
+    without: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return self.reason is None
+
+    def __repr__(self) -> str:
+        return f"available, with {self.instructions} instructions" if self else f"not available: {self.reason}"
+
+
+def available() -> Availability:
+    """Can the compiled ops be used?  Loads them, on the first call.
+
+    Returns:
+        An object that is truthy if so, with ``instructions``; else with ``reason``, a str.
+
+    >>> bool(ks.ops.available()) == (ks.ops.available().reason is None)
+    True
+    """
+    if keras.backend.backend() != "tensorflow":
+        return Availability(f"they are for TensorFlow, and Keras runs on {keras.backend.backend()}")
+    return _loaded()[1]
+
+
+def library() -> Any:
+    """The ops as Python functions; RuntimeError, with the reason, where they cannot be had."""
+    if not (now := available()):
+        raise RuntimeError(f"The compiled ops of keras_sparse are {now}")
+    return _loaded()[0]
+
+
+def why_not(folder: Path, version: str) -> str | None:
+    """Why the ops in a folder cannot be loaded by this version of TensorFlow; None if nothing speaks against it."""
+    built = read_record(folder)
+    if built is None:
+        return f"{folder / RECORD} is damaged, so what it was built for is not known. {REINSTALL}"
+    if "why_not" in built:
+        return f"they were left out when keras_sparse was installed: {built['why_not']}. {REINSTALL}"
+    if "tensorflow" not in built or not (folder / LIBRARY).exists():
+        return f"keras_sparse was installed without them: {folder / LIBRARY} is not there. {REINSTALL}"
+    if built["tensorflow"] != version:
+        return f"they were built for TensorFlow {built['tensorflow']}, and this is {version}. {REINSTALL}"
+    try:
+        damaged = is_cut_short(folder / LIBRARY)
+    except OSError as error:
+        return f"{folder / LIBRARY} cannot be read: {error}. {REINSTALL}"
+    return f"{folder / LIBRARY} is damaged: a part of it is missing. {REINSTALL}" if damaged else None
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """What the build says of itself: empty where there was no build, None where the record is damaged."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):  # ValueError: no JSON, or no text at all
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def is_cut_short(library: Path) -> bool:
+    """Does a part of this ELF file lie beyond its end?  Loading it would kill the process (SIGBUS)."""
+    with library.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        header = file.read(64)
+        if header[:6] != b"\x7fELF\x02\x01":  # 64 bits, little-endian; else its loader says what is wrong
+            return False
+        if len(header) < 64:
+            return True
+        segments, sections = struct.unpack_from("<QQ", header, 32)
+        segment_size, segment_count, section_size, section_count = struct.unpack_from("<4H", header, 54)
+        file.seek(segments)
+        table = file.read(segment_size * segment_count)
+    if sections + section_size * section_count > size or len(table) < segment_size * segment_count:
+        return True
+    spans = (struct.unpack_from("<Q16xQ", table, i * segment_size + 8) for i in range(segment_count))
+    return any(offset + length > size for offset, length in spans)
+
+
+@functools.cache
+def _loaded() -> tuple[Any, Availability]:
+    import tensorflow as tf
+
+    return load(Path(os.environ.get("KERAS_SPARSE_OPS", FOLDER)), tf.__version__)
+
+
+def load(folder: Path, version: str) -> tuple[Any, Availability]:
+    """(The ops as Python functions, or None; whether they can be used)."""
+    import tensorflow as tf
+
+    reason = why_not(folder, version)
+    if reason is not None:
+        return None, Availability(reason)
+    try:
+        functions = tf.load_op_library(str(folder / LIBRARY))
+        instructions = ctypes.CDLL(str(folder / LIBRARY)).keras_sparse_instructions
+    except (OSError, AttributeError, tf.errors.OpError) as error:
+        return None, Availability(f"{folder / LIBRARY} cannot be loaded: {str(error).splitlines()[0]}. {REINSTALL}")
+    instructions.restype = ctypes.c_char_p
+    gpu = (read_record(folder) or {}).get("gpu") or {}
+    return functions, Availability(None, instructions().decode(), {part: why for part, why in gpu.items() if why})

@@ -1,0 +1,180 @@
+"""A sparse layer holds, beside its weights, the mask of its kernel. A missing weight is 0 in the kernel.
+
+Masks follow weights: whoever puts in whole weights without a mask (a file of a dense layer, ``set_weights``, ``assign``,
+tf.train.Checkpoint) gets the mask of the nonzero ones, unless an optimizer masks the kernel.
+"""
+
+import weakref
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_sparse._keras import Saveable, eager_scope, host_scope, is_eager, set_path, to_float32, to_numpy
+from keras_sparse.rules import mask_bits
+from keras_sparse.rules.blocks import BlockShape, check_divisible, whole_blocks
+
+
+class KernelMask(Saveable):
+    """The mask of one kernel, which it hangs on: an optimizer that masks the kernel takes this mask for its own.
+
+    Its variables are state and no weights, as random seeds are: in ``model.variables``, in what Keras and
+    tf.train.Checkpoint save, and not in ``model.weights``, ``get_weights`` or ``count_params``.
+
+    Args:
+        kernel: the variable, of any shape (..., in, out).
+        block_shape: (in, out) channels of the blocks that the mask is made of, None for single weights.
+
+    Attributes:
+        mask: bool variable of the kernel's shape, True = active; at first True everywhere.
+        dense_weight_gradient: bool scalar variable: do missing weights get a gradient?  At first False.
+        mask_density: float32 scalar variable: active / all weights of the mask.
+    """
+
+    def __init__(self, kernel: Any, block_shape: BlockShape = None) -> None:
+        self.shape = tuple(int(n) for n in kernel.shape)
+        self._kernel: Any = weakref.ref(kernel)
+        self._optimizer: Any = lambda: None
+        self.block_shape = block_shape
+        check_divisible(kernel.path, self.shape, block_shape)
+        with eager_scope():
+            self.mask = keras.Variable("ones", shape=self.shape, dtype="bool", trainable=False, name="mask")
+        set_path(self.mask, f"{kernel.path.rpartition('/')[0]}/mask")  # also outside of the layer's `build`; .h5 files need it
+        with eager_scope(), host_scope():  # what decides who computes is read on the host: on a GPU each step would wait for it
+            self.dense_weight_gradient = keras.Variable("zeros", shape=(), dtype="bool", trainable=False, name="dense_weight_gradient")
+            self.mask_density = keras.Variable("ones", shape=(), dtype="float32", trainable=False, name="mask_density")
+        kernel.kernel_mask = self
+        kernel.__class__ = sparse_kernel_class(type(kernel))
+
+    @property
+    def variables(self) -> list[Any]:
+        return [self.mask, self.dense_weight_gradient, self.mask_density]
+
+    def assign(self, mask: np.ndarray) -> None:
+        """Replaces the mask and leaves the weights: who calls it masks them.
+
+        Args:
+            mask: bool array of the kernel's shape.
+
+        Raises:
+            ValueError: another dtype or shape.
+        """
+        mask = np.asarray(mask)
+        if mask.dtype != bool or mask.shape != self.shape:
+            raise ValueError(f"`mask` must be bool, of the kernel's shape {self.shape}. Received: mask of dtype {mask.dtype}, shape {mask.shape}")
+        self.mask.assign(mask)
+        self.mask_density.assign(float(mask.mean()))
+
+    def mask_kernel(self) -> None:
+        """Sets missing weights to 0."""
+        kernel, mask = self._kernel(), to_numpy(self.mask)
+        weights = to_numpy(kernel)
+        if weights[~mask].any():
+            kernel.assign(np.where(mask, weights, np.zeros_like(weights)))
+
+    def is_managed(self) -> bool:
+        """Does an optimizer mask the kernel, and decide when the mask changes?"""
+        return self._optimizer() is not None
+
+    def was_managed(self) -> bool:
+        """Has an optimizer ever masked the kernel?"""
+        return isinstance(self._optimizer, weakref.ref)
+
+    def belongs_to(self, optimizer: Any) -> None:
+        """From now on this optimizer masks the kernel, as long as it lives."""
+        self._optimizer = weakref.ref(optimizer)
+
+    def follow_weights(self, always: bool = False) -> None:
+        """Makes the mask that of the nonzero weights, where no optimizer masks the kernel.
+
+        Args:
+            always: True: also where the mask fits the weights, because some active weights are 0. False: only where a
+                missing weight is not 0, or where the mask is True everywhere.
+        """
+        if self.is_managed():
+            return
+        mask, nonzero = to_numpy(self.mask), whole_blocks(nonzero_mask(self._kernel()), self.block_shape)
+        if always or mask.all() or (nonzero & ~mask).any():
+            self.assign(nonzero)
+
+    def take_block_shape(self, name: str, block_shape: BlockShape) -> None:
+        """Takes the block shape of the optimizer that masks the kernel of this name; ValueError if it is made of other blocks."""
+        if self.block_shape not in (None, block_shape):
+            raise ValueError(
+                f"`block_shape` of the optimizer must be that of the sparse layers. Received: block_shape={block_shape}, and {self.block_shape} of "
+                f"the layer with the kernel {name!r}"
+            )
+        self.block_shape = block_shape
+
+    def density(self) -> float:
+        """Active / all weights of the kernel."""
+        return float(to_numpy(self.mask).mean())
+
+    def want_dense_weight_gradient(self, wanted: bool) -> None:
+        """Says whether missing weights get a gradient; writes only what is new."""
+        if bool(to_numpy(self.dense_weight_gradient)) != wanted:
+            self.dense_weight_gradient.assign(wanted)
+
+    def save_own_variables(self, store: Any) -> None:
+        mask_bits.save_beside(to_float32(self._kernel()), to_numpy(self.mask), store)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Reads the mask; where the file has none, its weights are those of a dense layer. Weights are loaded before."""
+        mask = mask_bits.load_beside(to_float32(self._kernel()), store)
+        if mask is None:
+            self.follow_weights(always=True)
+        else:
+            self.assign(mask)
+            self.mask_kernel()
+
+
+def kernel_mask_of(variable: Any) -> KernelMask | None:
+    """The KernelMask of a sparse layer's kernel; None for any other variable."""
+    return getattr(variable, "kernel_mask", None)
+
+
+def nonzero_mask(weights: Any) -> np.ndarray:
+    """The mask of weights that come without one: True where they are not 0, or everywhere if all of them are 0.
+
+    Args:
+        weights: a variable or tensor of any shape.
+    """
+    nonzero = to_float32(weights) != 0
+    return nonzero if nonzero.any() else np.ones_like(nonzero)
+
+
+def sparse_kernel_class(cls: type) -> type:
+    """The class of variables that is ``cls`` and tells its KernelMask when whole weights are put in, between steps."""
+    if issubclass(cls, _FollowedKernel):
+        return cls
+    if cls not in _CLASSES:
+        _CLASSES[cls] = type(cls.__name__, (_FollowedKernel, cls), {})
+    return _CLASSES[cls]
+
+
+def plain_class(cls: type) -> type:
+    """The class of variables that ``sparse_kernel_class`` has made this one of; any other class is its own."""
+    return next((plain for plain, followed in _CLASSES.items() if followed is cls), cls)
+
+
+_CLASSES: dict[type, type] = {}
+
+
+class _FollowedKernel:
+    """What a kernel of a sparse layer does beside being a variable."""
+
+    def assign(self, value: Any) -> Any:
+        assigned = super().assign(value)  # type: ignore[misc]
+        self._tell()
+        return assigned
+
+    def _restore_from_tensors(self, restored: Any) -> Any:
+        """TensorFlow's checkpoints come in here."""
+        operation = super()._restore_from_tensors(restored)  # type: ignore[misc]
+        self._tell()
+        return operation
+
+    def _tell(self) -> None:
+        kernel_mask = kernel_mask_of(self)
+        if kernel_mask is not None and is_eager():
+            kernel_mask.follow_weights()

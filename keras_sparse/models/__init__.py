@@ -1,0 +1,1 @@
+"""Whole models: converting them, summaries, multiply-adds, plots and export."""

@@ -1,0 +1,71 @@
+"""What a conversion tells its user: a table, one line, or a warning that nothing was converted."""
+
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+
+import keras
+from rich.console import Console
+from rich.table import Table
+
+from keras_sparse.compute.layers import SparseLayer
+from keras_sparse.models.convertible import Converted
+
+WIDTH_OF_A_LOG = 120  # columns of text where there is no terminal to ask
+
+
+def report(name: str, conversions: Sequence[Converted], verbose: bool | str) -> None:
+    """Prints what was converted and what was not.
+
+    Args:
+        name: of the model.
+        conversions: of its layers.
+        verbose: True: a table; ``"auto"``: one line if a kernel stays dense; False: nothing.
+    """
+    if verbose is True:
+        width = None if sys.stdout.isatty() else WIDTH_OF_A_LOG
+        Console(width=width).print(_table(name, conversions))
+        return
+    is_heard = verbose == "auto" and keras.config.is_interactive_logging_enabled()
+    if is_heard and any(c.why for c in conversions):
+        Console(soft_wrap=True).print(_line(conversions), highlight=False, markup=False)
+
+
+def warn_if_nothing_was_converted(name: str, conversions: Sequence[Converted]) -> None:
+    """Warns that a model has the layers it had, and says why."""
+    reasons = _reasons(conversions) or "no layer has a kernel"
+    warnings.warn(
+        f"`sparsify` converted no Conv2D or Dense layer of this model: it will not be faster. Received: model {name!r}, {reasons}",
+        stacklevel=3,
+    )
+
+
+def is_sparse(converted: Converted) -> bool:
+    """Does the layer become a sparse one?"""
+    return converted.new_type is not None and issubclass(converted.new_type, SparseLayer)
+
+
+def _line(conversions: Sequence[Converted]) -> str:
+    sparse = sum(map(is_sparse, conversions))
+    dense = sum(c.why is not None for c in conversions)
+    counted = f"sparsify: {sparse} layers converted, {dense} stay dense: {_reasons(conversions)}"
+    return f"{counted}. verbose=True lists them."
+
+
+def _reasons(conversions: Sequence[Converted]) -> str:
+    """``2 Conv2D (groups=2), 1 LSTMCell (no sparse layer for LSTMCell)``."""
+    counts = Counter((c.layer_type, c.why) for c in conversions if c.why)
+    return ", ".join(f"{count} {layer_type} ({why})" for (layer_type, why), count in counts.items())
+
+
+def _table(name: str, conversions: Sequence[Converted]) -> Table:
+    table = Table(title=f"Conversion of {name!r}")
+    for column in ("layer", "was", "is", "why it stays dense"):
+        table.add_column(column, overflow="fold")
+    for c in conversions:
+        new = c.layer_type
+        if c.new_type is not None:
+            new = "Sparse" + new if is_sparse(c) else "FusedBatchNormalization"
+        table.add_row(c.path.removeprefix(f"{name}/"), c.layer_type, new, c.why or "")
+    return table

@@ -1,0 +1,163 @@
+"""``prune(model, density)``: a trained model becomes sparse in one call."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_sparse._keras import check_keras_3, to_float32
+from keras_sparse.compute.mask_state import kernel_mask_of
+from keras_sparse.models.sparsify import mask_of
+from keras_sparse.rules import scores
+from keras_sparse.rules.all_layers import check_no_distribution, check_scope, global_counts
+from keras_sparse.rules.blocks import BlockShape, check_block_shape, check_divisible, whole_blocks
+from keras_sparse.rules.budget import to_whole_blocks
+from keras_sparse.rules.density import active_counts, check_density
+from keras_sparse.rules.mask_update import prune_to
+from keras_sparse.rules.scores import MaskedLayer, Score
+from keras_sparse.training.find_optimizer import sparse_momentum_of
+from keras_sparse.training.masked_optimizer import MaskedOptimizer
+from keras_sparse.training.seed import Seed
+from keras_sparse.training.selection import Selection
+
+
+def prune(
+    model: keras.Model,
+    density: float,
+    *,
+    scope: str = "layer",
+    distribution: Any = "uniform",
+    score: str | Score = "magnitude",
+    sparse: Any = None,
+    dense: Any = None,
+    block_shape: BlockShape = None,
+    seed: int | None = None,
+) -> dict[str, np.ndarray]:
+    """Sets the least weights of a trained model to 0, in place, and returns the masks.
+
+    Sparse layers, and a SparseMomentum that the model is compiled with, take the masks. In other layers the zeros are the
+    mask: to train on without losing them, compile with a SparseMomentum and ``initial_masks="nonzero"``. Weights that are
+    missing already stay so: pruned again, to a lower density, a model has fewer of the same weights.
+
+    Args:
+        model: a built model. Frozen layers are left as they are.
+        density: active / all pruned weights afterwards, in (0, 1]; of all weights, not of those that are left.
+        scope: ``"layer"``: each layer keeps its share, by ``distribution``; ``"global"``: all layers compete, and each keeps
+            one weight, or block, at least.
+        distribution: of the density over layers, as for ``SparseMomentum``: ``"uniform"``, ``"erk"``, a map from globs to
+            densities, or a function.
+        score: which weights stay: ``"magnitude"``, ``"random"``, or a function ``(layer, rng) -> array``; the largest do.
+        sparse: weights to prune in addition, as for ``SparseMomentum``.
+        dense: weights to leave dense, likewise.
+        block_shape: (in, out) channels of the blocks that are kept or pruned as a whole, by the mean of their scores; None:
+            single weights, or the blocks of the optimizer or the sparse layers.
+        seed: of random scores; None: follows ``keras.utils.set_random_seed``.
+
+    Returns:
+        {path of each pruned weight: bool array of its shape, True = active}.
+
+    Raises:
+        ValueError: an argument that cannot work; nothing is changed then.
+
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16), keras.layers.Dense(4)])
+    >>> masks = ks.prune(model, 0.25)
+    >>> [int(mask.sum()) for mask in masks.values()], ks.density(model)
+    ([32, 16], 0.25)
+    """
+    check_keras_3(model, "model")
+    check_density(density)
+    rule = _checked_score(score)
+    check_no_distribution(check_scope(scope), distribution)
+    variables = _selected(model, Selection(sparse, dense))
+    blocks = _block_shape(model, variables, check_block_shape(block_shape))
+    rng = np.random.default_rng(Seed(seed).value)
+    layers = [_layer(variable, blocks) for variable in variables]
+    if scope == "global":
+        wanted = round(density * sum(layer.mask.size for layer in layers))
+        counts = global_counts(layers, wanted, rule, rng)
+    else:
+        counts = _counts(layers, density, distribution)
+    masks = prune_to(layers, counts, rule, rng)
+    _warn_if_sparser(masks, density, sum(counts))
+    _apply(model, variables, masks, blocks)
+    return {variable.path: mask for variable, mask in zip(variables, masks, strict=True)}
+
+
+def _checked_score(score: Any) -> Score:
+    rule = scores.get_score(score, "score")
+    if rule is None or scores.needs_of(rule):
+        raise ValueError(f"`score` must rank weights by what the model holds: momenta and gradients are the optimizer's. Received: score={score!r}")
+    return rule
+
+
+def _selected(model: keras.Model, selection: Selection) -> list[Any]:
+    variables = model.trainable_variables
+    if not variables:
+        raise ValueError(f"`model` has no trainable weights: build it, or unfreeze what is to be pruned. Received: model={model.name}")
+    return [variables[i] for i in selection.select(variables, model)]
+
+
+def _block_shape(model: keras.Model, variables: Sequence[Any], given: BlockShape) -> BlockShape:
+    """The blocks that were asked for; else those that the optimizer, or all sparse layers, have."""
+    optimizer = _optimizer(model)
+    if optimizer is not None:
+        if given not in (None, optimizer.block_shape):
+            raise ValueError(
+                "`block_shape` must be that of the model's SparseMomentum, or left out. "
+                f"Received: block_shape={given}, and {optimizer.block_shape} of the optimizer"
+            )
+        given = optimizer.block_shape
+    held = {mask.block_shape for v in variables if (mask := kernel_mask_of(v)) is not None}
+    if given is None and len(held) == 1:
+        (given,) = held
+    if held - {None, given}:
+        raise ValueError(f"`block_shape` must be that of the sparse layers. Received: block_shape={given}, and {held - {None, given}} of layers")
+    for variable in variables:
+        check_divisible(variable.path, tuple(variable.shape), given)
+    return given
+
+
+def _optimizer(model: keras.Model) -> MaskedOptimizer | None:
+    optimizer = sparse_momentum_of(model)
+    return optimizer if optimizer is not None and optimizer.built else None
+
+
+def _layer(variable: Any, block_shape: BlockShape) -> MaskedLayer:
+    mask = whole_blocks(mask_of(variable), block_shape)
+    return MaskedLayer(variable.path, to_float32(variable), mask, block_shape=block_shape)
+
+
+def _counts(layers: Sequence[MaskedLayer], density: float, distribution: Any) -> list[int]:
+    """Active weights of each layer, in whole blocks, by a distribution."""
+    names, shapes = [layer.name for layer in layers], [layer.mask.shape for layer in layers]
+    wanted = active_counts(names, shapes, density, distribution)
+    return to_whole_blocks(wanted, shapes, layers[0].block_shape)
+
+
+def _warn_if_sparser(masks: Sequence[np.ndarray], density: float, wanted: int) -> None:
+    active, total = sum(int(mask.sum()) for mask in masks), sum(mask.size for mask in masks)
+    if active < 0.99 * wanted:
+        warnings.warn(
+            f"The model was sparser than `density` in some layers, and pruning adds no weights: {active / total:.4f} of "
+            f"its weights are active. Received: density={density}",
+            stacklevel=3,
+        )
+
+
+def _apply(model: keras.Model, variables: Sequence[Any], masks: Sequence[np.ndarray], block_shape: BlockShape) -> None:
+    """The masks to whom they belong: the optimizer, sparse layers, and the weights."""
+    optimizer = _optimizer(model)
+    names: Mapping[int, str] = {}
+    if optimizer is not None:
+        names = {id(v): name for v, name in zip(optimizer.masked_variables, optimizer.masked_names, strict=True)}
+        optimizer.set_masks({names[id(v)]: mask for v, mask in zip(variables, masks, strict=True) if id(v) in names})
+    for variable, mask in zip(variables, masks, strict=True):
+        if id(variable) in names:
+            continue
+        kernel_mask = kernel_mask_of(variable)
+        if kernel_mask is not None:
+            kernel_mask.take_block_shape(variable.path, block_shape)
+            kernel_mask.assign(mask)
+        variable.assign(to_float32(variable) * mask)

@@ -1,0 +1,53 @@
+"""What computes a layer at a batch: the custom op, or the stock operation and why; at any batch, with its condition."""
+
+from collections.abc import Sequence
+
+import keras
+
+from keras_sparse.compute.layers import SparseLayer
+from keras_sparse.models.convertible import why_dense
+
+LARGEST_BATCH = 2**16  # a custom op that is not worth it at this batch is never
+Shape = tuple[int | None, ...]
+
+
+def runs_as(layer: keras.layers.Layer, shapes: Sequence[Shape], traced: int, batch: int | None) -> str:
+    """``"custom op"``, ``"custom op from batch 12"``, or ``"stock: "`` and the reason, at the mask's present density.
+
+    Args:
+        layer: any layer.
+        shapes: of the inputs of its calls, at the batch that was traced.
+        traced: that batch.
+        batch: the one that is asked for; None: any.
+    """
+    if not isinstance(layer, SparseLayer):
+        why = why_dense(layer)
+        return "stock: not a sparse layer" + (f" ({why})" if why else "")
+    calls: list[Shape | None] = [*dict.fromkeys(shapes)] or [None]  # a layer that is used several times
+    if batch is None:
+        texts = [_at_any_batch(layer, shape, traced) for shape in calls]
+    else:
+        texts = [layer.runs_as(_with_batch(shape, traced, batch)) for shape in calls]
+    return "; ".join(dict.fromkeys(texts))
+
+
+def _at_any_batch(layer: SparseLayer, shape: Shape | None, traced: int) -> str:
+    """More examples never make the custom op the slower one."""
+
+    def is_worth_it(batch: int) -> bool:
+        return layer.why_stock(_with_batch(shape, traced, batch)) is None
+
+    if shape is None or not is_worth_it(LARGEST_BATCH):
+        return layer.runs_as(_with_batch(shape, traced, LARGEST_BATCH))
+    too_few, enough = 0, LARGEST_BATCH
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        too_few, enough = (too_few, middle) if is_worth_it(middle) else (middle, enough)
+    return "custom op" if enough == 1 else f"custom op from batch {enough}"
+
+
+def _with_batch(shape: Shape | None, traced: int, batch: int) -> Shape | None:
+    """The shape at another batch; its first size is a multiple of the batch where a wrapper has joined two."""
+    if shape is None or shape[0] is None:
+        return shape
+    return (shape[0] * batch // traced, *shape[1:])

@@ -1,0 +1,159 @@
+"""``sparsify`` and ``densify`` return a new model with sparse layers for Keras' own, or back."""
+
+import keras
+import numpy as np
+
+from keras_sparse._keras import check_keras_3, layers_of, strategy_scope, to_numpy
+from keras_sparse.compute.layers import SparseLayer
+from keras_sparse.compute.mask_state import kernel_mask_of, nonzero_mask
+from keras_sparse.compute.normalization import FusedBatchNormalization
+from keras_sparse.models.conversion_report import is_sparse, report, warn_if_nothing_was_converted
+from keras_sparse.models.convertible import conversions, keras_type, sparse_type
+from keras_sparse.models.copy_model import copy_model
+from keras_sparse.rules.blocks import BlockShape, check_block_shape, whole_blocks
+from keras_sparse.training.find_optimizer import sparse_momentum_of
+
+
+def sparsify(
+    model: keras.Model,
+    implementation: str = "auto",
+    block_shape: BlockShape = None,
+    verbose: bool | str = "auto",
+) -> keras.Model:
+    """A new model with the same weights and state, of SparseConv2D and SparseDense layers.
+
+    Conv2D becomes SparseConv2D, Dense SparseDense, BatchNormalization FusedBatchNormalization.
+    Layers are found wherever Keras finds their weights: in nested models, wrappers, cells, custom
+    layers and subclassed models, in attributes, lists and dicts. The model's class, names, paths,
+    weight files, `trainable`, and everything else that is not a weight stay as they are; functions
+    are shared.
+
+    Dense remain: subclasses of these layers, layers with groups, dilation, channels first, LoRA or
+    quantized weights, and layers of other types. A line says so, and a warning where no layer was
+    converted.
+
+    Call it before you compile; the new model is not compiled. Masks are those of the SparseMomentum
+    optimizer it was trained with; without one zeros of a kernel are missing weights. A new
+    SparseMomentum draws masks of its own, or goes on with these: ``initial_masks="nonzero"``.
+
+    Args:
+        model: a Keras model that has its weights: built, or called once. It is not changed.
+        implementation: of the sparse layers, see ``keras_sparse.layers.SparseConv2D``.
+        block_shape: of the sparse layers whose channels are whole blocks. None: that of the
+            SparseMomentum optimizer the model was trained with, or of the one that it is compiled
+            with. On GPUs in float16 and bfloat16 only blocks are
+            fast: give it with ``implementation="custom_op"``.
+        verbose: ``"auto"``: prints one line if a layer with a kernel stays dense; True: prints a
+            table of the layers, with reasons; False: prints nothing.
+
+    Raises:
+        ValueError: a model without weights yet, or a bad argument.
+
+    >>> model = keras.Sequential([keras.Input((32,)), keras.layers.Dense(16)])
+    >>> sparsify(model).layers[0].mask.shape == (32, 16)
+    True
+    """
+    _check(model)
+    if verbose not in (True, False, "auto"):
+        raise ValueError(f'`verbose` must be True, False or "auto". Received: verbose={verbose!r}')
+    optimizer = sparse_momentum_of(model)
+    if block_shape is None and optimizer is not None:
+        block_shape = optimizer.block_shape
+    block_shape = check_block_shape(block_shape)
+    found = conversions(model)
+    sparse, copies = copy_model(model, sparse_type)
+    with strategy_scope(model):
+        for layer in layers_of(model):
+            _configure(layer, copies[id(layer)], implementation, block_shape)
+    _give_masks(model, copies)
+    report(model.name, found, verbose)
+    if not any(map(is_sparse, found)) and not has_sparse_layers(model):
+        warn_if_nothing_was_converted(model.name, found)
+    return sparse
+
+
+def densify(model: keras.Model) -> keras.Model:
+    """A new model of Keras' own layers, with kernel * mask for weights. It is not compiled.
+
+    It takes the models that ``sparsify`` takes, and models that you built of sparse layers.
+
+    Args:
+        model: a Keras model that has its weights. It is not changed.
+
+    Raises:
+        ValueError: a model without weights yet.
+
+    >>> model = sparsify(keras.Sequential([keras.Input((32,)), keras.layers.Dense(16)]))
+    >>> type(densify(model).layers[0]) is keras.layers.Dense
+    True
+    """
+    _check(model)
+    dense, copies = copy_model(model, keras_type)
+    for old in layers_of(model):
+        new = copies[id(old)]
+        if isinstance(old, SparseLayer) and not isinstance(new, SparseLayer):
+            for name in ("implementation", "_block_shape"):
+                delattr(new, name)
+            new.supports_jit = True
+        if isinstance(old, SparseLayer) and old.built:
+            new.kernel.assign(to_numpy(old.kernel) * to_numpy(old.mask))
+    return dense
+
+
+def has_sparse_layers(model: keras.Model) -> bool:
+    """Is a layer of this model, however deep, a sparse one?"""
+    return any(isinstance(layer, SparseLayer) for layer in layers_of(model))
+
+
+def has_layers_to_densify(model: keras.Model) -> bool:
+    """Is a layer of this model, however deep, one that only this library has?"""
+    return any(isinstance(layer, SparseLayer | FusedBatchNormalization) for layer in layers_of(model))
+
+
+def mask_of(kernel: keras.Variable) -> np.ndarray:
+    """The mask of a kernel that no optimizer masks: its sparse layer's, or its nonzero weights."""
+    kernel_mask = kernel_mask_of(kernel)
+    return nonzero_mask(kernel) if kernel_mask is None else to_numpy(kernel_mask.mask)
+
+
+def _check(model: keras.Model) -> None:
+    check_keras_3(model, "model")
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    if not model.built and not model.weights:
+        raise ValueError(
+            f"`model` has no weights yet: give it an input shape by keras.Input, or call it on a batch of data. Received: {type(model).__name__} {model.name!r}"
+        )
+
+
+def _configure(old: keras.layers.Layer, new: keras.layers.Layer, implementation: str, block_shape: BlockShape) -> None:
+    """Makes a sparse layer of a copy that has only the attributes of a Keras layer."""
+    if isinstance(old, SparseLayer):
+        new.configure(old.implementation, old.block_shape)
+    elif isinstance(new, SparseLayer):
+        whole = _if_whole(old, block_shape)
+        new.configure(implementation if whole == block_shape else "auto", whole)
+
+
+def _give_masks(model: keras.Model, copies: dict[int, object]) -> None:
+    """Gives kernels of sparse copies the masks that the original weights have."""
+    optimizer = sparse_momentum_of(model)
+    masks = {}
+    if optimizer is not None and optimizer.built:
+        ids = map(id, optimizer.masked_variables)
+        masks = dict(zip(ids, optimizer.masks.values(), strict=True))
+    for old in model.weights:
+        kernel_mask = kernel_mask_of(copies[id(old)])
+        if kernel_mask is not None:
+            mask = masks[id(old)] if id(old) in masks else mask_of(old)
+            kernel_mask.assign(whole_blocks(mask, kernel_mask.block_shape))
+            kernel_mask.mask_kernel()
+
+
+def _if_whole(layer: keras.layers.Layer, block_shape: BlockShape) -> BlockShape:
+    """The block shape, for a layer whose channels are whole blocks; else None."""
+    kernel = getattr(layer, "kernel", None)
+    if kernel is None or block_shape is None:
+        return None
+    channels = zip(kernel.shape[-2:], block_shape, strict=True)
+    return None if any(n % size for n, size in channels) else block_shape

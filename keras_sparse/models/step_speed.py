@@ -1,0 +1,144 @@
+"""The speed of a whole training step beside the dense model's, measured here and now."""
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import tree
+
+from keras_sparse.models.sparsify import densify, sparsify
+from keras_sparse.training.find_optimizer import sparse_momentum_of, sparse_optimizer
+from keras_sparse.training.presets import StaticSparsity
+from keras_sparse.training.selection import Selection
+from keras_sparse.training.update_watch import has_own_train_step
+
+TURNS = 5
+SECONDS_OF_A_TURN = 0.05  # at least: shorter steps are repeated
+WARM_UP = 2  # steps, the first of which traces
+
+
+@dataclasses.dataclass(frozen=True)
+class StepSpeed:
+    """A training step of the model, on copies and random data.
+
+    Attributes:
+        dense_seconds: of Keras' own layers; median, wall time.
+        closed: the dense seconds over those of sparse layers, growth window closed.
+        open: the same with the growth window open.
+    """
+
+    dense_seconds: float
+    closed: float
+    open: float
+
+
+def step_speed(model: keras.Model, inputs: Any) -> StepSpeed:
+    """Times copies of a model with dense and with sparse layers, which take turns.
+
+    The step is ``fit``'s: forward pass, gradients, and the model's optimizer, or SGD with a
+    momentum where it has none. Its loss is the mean square of the outputs.
+
+    Args:
+        model: a built model; it is not changed. Two copies of it are in memory.
+        inputs: KerasTensors of known shapes, structured as the model's call takes them.
+
+    Raises:
+        ValueError: a model that trains in a way of its own, inputs of texts, another backend.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(f"`time_step` measures the custom ops, which are for TensorFlow. Received: time_step=True on {keras.backend.backend()}")
+    if has_own_train_step(model):
+        raise ValueError(
+            "`time_step` measures the training step of Keras, and this model has its own: time an "
+            f"epoch of both. Received: {type(model).__name__} {model.name!r}"
+        )
+    data = tree.lists_to_tuples(tree.map_structure(_random, inputs))  # for tf.data, as in `fit`
+    dense, sparse = densify(model), sparsify(model, verbose=False)
+    original = sparse_momentum_of(model)
+    chosen = {} if original is None else Selection.from_config(original.selection.get_config())
+    masked = StaticSparsity(_optimizer(model), 1.0, initial_masks="nonzero", seed=0, **chosen)
+    dense_step, sparse_step = _step(dense, _optimizer(model), data), _step(sparse, masked, data)
+    optimizer = sparse_optimizer(sparse)
+
+    def with_window(is_open: bool) -> Callable[[], None]:
+        def step() -> None:
+            optimizer.open_growth_window(is_open)
+            sparse_step()
+
+        return step
+
+    contenders = {"dense": dense_step, "closed": with_window(False), "open": with_window(True)}
+    seconds = _take_turns(contenders)
+    return StepSpeed(
+        statistics.median(seconds["dense"]),
+        _ratio(seconds["dense"], seconds["closed"]),
+        _ratio(seconds["dense"], seconds["open"]),
+    )
+
+
+def _random(tensor: Any) -> np.ndarray:
+    """Data of this shape and dtype: normal numbers, or zeros of integers and bools."""
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    if dtype == "string" or tensor.sparse:
+        what = "texts" if dtype == "string" else "sparse tensors"
+        raise ValueError(f"`time_step` makes random inputs, and none of {what}: time an epoch of both. Received: input {tensor.name!r} of dtype {dtype}")
+    if "float" not in dtype:
+        return np.zeros(tensor.shape, dtype)
+    return np.random.default_rng(0).standard_normal(tensor.shape).astype("float32")
+
+
+def _optimizer(model: keras.Model) -> Any:
+    """A new optimizer like the one that steps the model's weights."""
+    sparse = sparse_momentum_of(model)
+    own = sparse.inner_optimizer if sparse is not None else getattr(model, "optimizer", None)
+    if isinstance(own, keras.optimizers.LossScaleOptimizer):
+        own = own.inner_optimizer
+    if own is None:
+        return keras.optimizers.SGD(0.01, momentum=0.9)
+    return type(own).from_config(own.get_config())
+
+
+def _step(model: keras.Model, optimizer: Any, data: Any) -> Callable[[], None]:
+    """One step of ``fit`` at a call; it returns when the step is done."""
+    import tensorflow as tf
+
+    def mean_square(x: Any, y: Any, y_pred: Any, *_: Any, **__: Any) -> Any:
+        outputs = [keras.ops.cast(each, "float32") for each in tree.flatten(y_pred)]
+        return sum(keras.ops.mean(keras.ops.square(each)) for each in outputs)
+
+    model.compute_loss = mean_square
+    model.compile(optimizer)
+    model.optimizer.build(model.trainable_variables)
+    model.make_train_function()
+    batches = iter(tf.data.Dataset.from_tensors((data,)).cache().repeat())
+
+    def step() -> None:
+        for value in tree.flatten(model.train_function(batches)):
+            float(value)
+
+    return step
+
+
+def _take_turns(contenders: Mapping[str, Callable[[], None]]) -> dict[str, list[float]]:
+    """Seconds of one step of each contender, turn by turn: a busy moment hits all of them."""
+    for contender in contenders.values():
+        for _ in range(WARM_UP):
+            contender()
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(TURNS):
+        for name, contender in contenders.items():
+            begin, number = time.perf_counter(), 0
+            while number == 0 or time.perf_counter() - begin < SECONDS_OF_A_TURN:
+                contender()
+                number += 1
+            seconds[name].append((time.perf_counter() - begin) / number)
+    return seconds
+
+
+def _ratio(slow: list[float], fast: list[float]) -> float:
+    """The median over turns: the two of one turn saw the same machine."""
+    return statistics.median(a / b for a, b in zip(slow, fast, strict=True))

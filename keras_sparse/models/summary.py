@@ -1,0 +1,271 @@
+"""``summary(model)``: which layers are how sparse, and what it saves, as a table, a dict or JSON."""
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from keras_sparse._keras import check_keras_3
+from keras_sparse.compute.kernel_axes import (
+    dead_channels,
+    input_axes,
+    output_axes,
+    owners_of_weights,
+)
+from keras_sparse.models.masked_weights import exploration_rates, masked_weights
+from keras_sparse.models.multiply_adds import MultiplyAdds, count_multiply_adds, symbolic_inputs
+from keras_sparse.models.runs_as import runs_as
+from keras_sparse.models.sparsify import has_sparse_layers
+from keras_sparse.models.step_speed import step_speed
+
+COLUMNS = {
+    "weights": "weights",
+    "active": "active",
+    "density": "density",
+    "multiply-adds\ndense": "multiply_adds_dense",
+    "multiply-adds\nsparse": "multiply_adds_sparse",
+    "dead\ninputs": "dead_inputs",
+    "dead\noutputs": "dead_outputs",
+}
+WIDTH_OF_A_LOG = 150  # columns of text where there is no terminal to ask
+WIDTH_OF_RUNS_AS = 16  # at least
+UNLIMITED = 10_000
+MARGIN = 4  # the edges of a table, which its measure leaves out
+NARROW_COLUMNS = {
+    "weights": "weights",
+    "density": "density",
+    "mul-adds\ndense": "multiply_adds_dense",
+    "mul-adds\nsparse": "multiply_adds_sparse",
+}
+Masked = tuple[Any, np.ndarray]
+
+
+def summary(
+    model: keras.Model,
+    output: str = "table",
+    input_shape: Any = None,
+    batch: int | None = None,
+    time_step: bool = False,
+) -> Any:
+    """Per masked weight: shape, density, multiply-adds of one example, dead channels; and totals of the model.
+
+    A model without a SparseMomentum optimizer is described by the masks of its sparse layers and the zeros in its kernels.
+    Kernels of frozen layers have rows, too; those that ``dense=`` leaves out have none. Nothing of the model is changed.
+
+    Args:
+        model: a built Keras model.
+        output: ``"table"`` prints and returns None; ``"dict"`` returns a dict, ``"json"`` the same as a string.
+        input_shape: as Keras has it, with the batch or without, e.g. (None, 32, 32, 3); a list or dict of them for several
+            inputs. Only for models that do not know theirs, as with sequences of any length.
+        batch: examples in a batch, for ``"runs_as"``. None: what runs at any batch is said with its condition, ``"custom op
+            from batch 12"``.
+        time_step: True: a whole training step is timed at this batch, on copies of the model and
+            random data, against the same model of Keras' own layers. What it prints holds for this
+            machine, this batch and today's masks. It takes seconds to minutes.
+
+    Returns:
+        ``{"layers": [{"weight": path, "shape": [...], "weights": int, "active": int, "density": float,
+        "multiply_adds_dense": int | None, "multiply_adds_sparse": int | None, "dead_inputs": int, "dead_outputs": int}, ...],
+        "total": {...}}``. None: not known, and ``"why_unknown"`` of the total says why.
+
+        The total's ``density`` is active / all weights of the rows, and ``other_weights`` counts the rest. Its
+        multiply-adds are those of the whole model, ``other_multiply_adds`` of weights without a row, and of no
+        weights (attention), included.
+
+        With ``time_step`` the total has ``step_seconds_dense``, and ``step_speed_up_closed`` and
+        ``step_speed_up_open``: the dense seconds over those of sparse layers, growth window closed
+        and open.
+
+        If the model has a SparseMomentum, rows and total have ``"exploration_rate"``: weights that
+        were ever active / all weights, of the row or of all that it masks; None for kernels that it
+        does not know. The table shows it where it is above the density.
+
+        A row of a frozen layer has ``"frozen": True``. If the model has sparse layers each row has ``"runs_as"``:
+        ``"custom op"``, or ``"stock: "`` and why.
+
+    Raises:
+        ValueError: a model without weights, an unknown output, an ``input_shape`` or ``batch`` that does not fit;
+            ``time_step`` without ``batch``, or where the step cannot be timed (says why).
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, kernel_initializer="ones")])
+    >>> summary(model, "dict")["total"]["multiply_adds_dense"]
+    8
+    """
+    check_keras_3(model, "model")
+    if output not in ("table", "dict", "json"):
+        raise ValueError(f'`output` must be "table", "dict" or "json". Received: output={output!r}')
+    if batch is not None and (not isinstance(batch, int) or isinstance(batch, bool) or batch < 1):
+        raise ValueError(f"`batch` must be a positive integer. Received: batch={batch!r}")
+    if not model.weights:
+        raise ValueError(f"`model` has no weights yet: build it, or call it on a batch of data. Received: model={model.name}")
+    if time_step and batch is None:
+        raise ValueError("`time_step` needs the `batch` to time. Received: batch=None")
+    described = _describe(model, input_shape, batch)
+    if time_step:
+        described["total"] |= _timed(model, input_shape, batch)
+    if output == "table":
+        _print(model.name, described)
+        return None
+    return described if output == "dict" else json.dumps(described, indent=2)
+
+
+def _describe(model: keras.Model, input_shape: Any, batch: int | None) -> dict[str, Any]:
+    counted = count_multiply_adds(model, input_shape, batch)
+    owners, masked = owners_of_weights(model), masked_weights(model)
+    rows = [_describe_weight(v, mask, owners[id(v)], counted) for v, mask in masked]
+    if has_sparse_layers(model):
+        for row, (v, _) in zip(rows, masked, strict=True):
+            shapes = counted.input_shapes.get(id(owners[id(v)]), [])
+            row["runs_as"] = runs_as(owners[id(v)], shapes, counted.batch, batch)
+    total = _total(model, masked, rows, counted)
+    rates = exploration_rates(model)
+    if rates is not None:
+        for row, (v, _) in zip(rows, masked, strict=True):
+            row["exploration_rate"] = rates.of_weights.get(id(v))
+        total["exploration_rate"] = rates.of_all
+    return {"layers": rows, "total": total}
+
+
+def _timed(model: keras.Model, input_shape: Any, batch: int | None) -> dict[str, float]:
+    inputs, why = symbolic_inputs(model, input_shape, batch)
+    if why is not None:
+        raise ValueError(f"`time_step` needs inputs of known shapes: {why}. Received: {input_shape=}")
+    speed = step_speed(model, inputs)
+    return {
+        "step_seconds_dense": speed.dense_seconds,
+        "step_speed_up_closed": speed.closed,
+        "step_speed_up_open": speed.open,
+    }
+
+
+def _describe_weight(variable: Any, mask: np.ndarray, layer: keras.layers.Layer, counted: MultiplyAdds) -> dict[str, Any]:
+    active, dense = int(np.count_nonzero(mask)), counted.of_weights[id(variable)]
+    row = {
+        "weight": variable.path,
+        "shape": [int(n) for n in variable.shape],
+        "weights": mask.size,
+        "active": active,
+        "density": active / mask.size,
+        "multiply_adds_dense": dense,
+        "multiply_adds_sparse": None if dense is None else dense * active // mask.size,
+        "dead_inputs": dead_channels(mask, input_axes(layer, mask.ndim)),
+        "dead_outputs": dead_channels(mask, output_axes(layer, mask.ndim)),
+    }
+    return row if variable.trainable else row | {"frozen": True}
+
+
+def _total(model: keras.Model, masked: Sequence[Masked], rows: Sequence[dict[str, Any]], counted: MultiplyAdds) -> dict[str, Any]:
+    described = {id(v) for v, _ in masked}
+    others = [number for key, number in counted.of_weights.items() if key not in described]
+    other = _sum([*others, counted.other])
+    total: dict[str, Any] = {key: _sum([row[key] for row in rows]) for key in COLUMNS.values() if key != "density"}
+    for key in ("multiply_adds_dense", "multiply_adds_sparse"):
+        total[key] = _sum([total[key], other])
+    total["density"] = total["active"] / total["weights"] if rows else 1.0
+    total["other_weights"] = model.count_params() - total["weights"]
+    total["other_multiply_adds"] = other
+    if counted.why_unknown is not None:
+        total["why_unknown"] = counted.why_unknown
+    return total
+
+
+def _sum(numbers: Sequence[int | None]) -> int | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known) if len(known) == len(numbers) else None
+
+
+# --- the table
+
+
+def _print(name: str, described: dict[str, Any]) -> None:
+    """The whole table; in a terminal without room for it fewer columns and short numbers."""
+    console, table = Console(), _table(name, described, narrow=False)
+    unlimited = console.options.update(width=UNLIMITED)
+    least = Measurement.get(console, unlimited, table).minimum + MARGIN
+    if not sys.stdout.isatty():
+        console = Console(width=max(WIDTH_OF_A_LOG, least))
+    elif least > console.width:
+        table = _table(name, described, narrow=True)
+    console.print(table)
+
+
+def _table(name: str, described: dict[str, Any], narrow: bool) -> Table:
+    total, rows, cell = described["total"], described["layers"], _short if narrow else _cell
+    table = Table(title=f"Sparsity of {name!r}", show_footer=True, caption=_caption(total, narrow))
+    if narrow:
+        table.box, table.show_edge, table.padding = SIMPLE_HEAD, False, (0, 1, 0, 0)
+    paths = [_Path(row, name) for row in rows]
+    longest = max((path.longest for path in paths), default=0)
+    table.add_column("weight", footer="total", min_width=longest)
+    columns = NARROW_COLUMNS if narrow else COLUMNS
+    if not narrow and total.get("exploration_rate", 0) > total["density"]:
+        columns = COLUMNS | {"ever\nactive": "exploration_rate"}
+    if not narrow:
+        table.add_column("shape", no_wrap=True)
+    for header, key in columns.items():
+        table.add_column(header, footer=cell(total[key]), justify="right", no_wrap=True)
+    if "runs_as" in (rows[0] if rows else {}):
+        table.add_column("runs as", min_width=WIDTH_OF_RUNS_AS)
+    for path, row in zip(paths, rows, strict=True):
+        shape = [] if narrow else ["x".join(map(str, row["shape"]))]
+        runs_as = [row["runs_as"]] if "runs_as" in row else []
+        table.add_row(path, *shape, *(cell(row[key]) for key in columns.values()), *runs_as)
+    return table
+
+
+class _Path:
+    """The path of a weight, folded after a "/" and nowhere else."""
+
+    def __init__(self, row: dict[str, Any], model: str) -> None:
+        path = row["weight"].removeprefix(f"{model}/") + (" (frozen)" if row.get("frozen") else "")
+        self._parts = re.findall(r"[^/]+/?", path)
+        self.longest = max(map(len, self._parts))
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(self.longest, sum(map(len, self._parts)))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = [""]
+        for part in self._parts:
+            lines += [part] if lines[-1] and len(lines[-1] + part) > options.max_width else [lines.pop() + part]
+        yield Text("\n".join(lines))
+
+
+def _caption(total: dict[str, Any], narrow: bool) -> str:
+    lines = [f"{total['other_weights']:,} other weights are dense"]
+    if total["other_multiply_adds"]:
+        lines.append(f"the totals hold {total['other_multiply_adds']:,} multiply-adds of none of these weights")
+    if "why_unknown" in total:
+        lines.append(f"multiply-adds are not known: {total['why_unknown']}")
+    if "step_seconds_dense" in total:
+        lines.append(
+            f"a training step, timed here: {total['step_seconds_dense']:.3g} s dense; sparse layers "
+            f"{total['step_speed_up_closed']:.2f}x as fast with the growth window closed, "
+            f"{total['step_speed_up_open']:.2f}x open"
+        )
+    if narrow:
+        lines.append("shapes and dead channels are in a wider table")
+    return "; ".join(lines)
+
+
+def _cell(value: float | int | None) -> str:
+    if value is None:
+        return "?"
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
+
+
+def _short(value: float | int | None) -> str:
+    """With a letter for thousands, millions and more."""
+    if value is None or isinstance(value, float) or value < 10_000:
+        return _cell(value)
+    power = min((len(str(value)) - 1) // 3, 5)
+    return f"{value / 1000**power:.3g}{'kMGTP'[power - 1]}"

@@ -1,0 +1,102 @@
+"""How many weights each layer keeps where the layers of a model compete (NumPy only)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_sparse.rules.blocks import block_size, to_blocks
+from keras_sparse.rules.scores import MaskedLayer, Score
+
+SCOPES = ("layer", "global")
+
+
+def check_scope(scope: Any) -> str:
+    """Returns ``scope``; raises ValueError unless it is one of SCOPES."""
+    if scope not in SCOPES:
+        raise ValueError(f"`scope` must be one of {SCOPES}. Received: scope={scope!r}")
+    return str(scope)
+
+
+def check_no_distribution(scope: str, distribution: Any) -> None:
+    """Raises ValueError where scores and a distribution would say what each layer keeps."""
+    if scope == "global" and distribution != "uniform":
+        message = 'With `scope="global"` the scores decide what each layer keeps'
+        raise ValueError(
+            f"{message}: leave out `distribution`. Received: distribution={distribution!r}",
+        )
+
+
+def global_counts(
+    layers: Sequence[MaskedLayer],
+    wanted: int,
+    score: Score,
+    rng: np.random.Generator,
+) -> list[int]:
+    """Active weights that each layer keeps, by one threshold on the scores of all layers.
+
+    Each layer keeps one weight, or block, at least. Ties go to the earlier layer.
+
+    Args:
+        layers: the masked layers; missing weights do not compete.
+        wanted: weights to keep in all layers together; blocks are rounded to the nearest. All are
+            kept where fewer are active.
+        score: the largest stay. Blocks compete by the mean score of a weight.
+        rng: source of randomness for the score; it is left as it was.
+
+    Raises:
+        ValueError: NaN in the scores of active weights (names the layers).
+
+    >>> layers = [
+    ...     MaskedLayer(name, np.array(weight), np.ones(3, bool))
+    ...     for name, weight in (("a", [5.0, 4.0, 3.0]), ("b", [0.1, 3.5, 0.2]))
+    ... ]
+    >>> global_counts(layers, 3, lambda layer, rng: layer.weight, np.random.default_rng(0))
+    [2, 1]
+    """
+    active = [int(np.count_nonzero(layer.mask)) for layer in layers]
+    if sum(active) <= wanted:
+        return active
+    state = rng.bit_generator.state
+    sizes = np.array([block_size(layer.mask.shape, layer.block_shape) for layer in layers])
+    means = [_means(layer, size, score, rng) for layer, size in zip(layers, sizes, strict=True)]
+    rng.bit_generator.state = state  # the same scores again, when the masks are made
+    if bad := [x.name for x, m in zip(layers, means, strict=True) if np.isnan(m).any()]:
+        raise ValueError(
+            "The scores must not be NaN, and so neither the weights: look for a learning rate "
+            f"that was too high, or bad data. Nothing was changed. Received: NaN in {bad}"
+        )
+    if len(set(sizes)) == 1:
+        blocks = _by_threshold(means, int(np.floor(wanted / sizes[0] + 0.5)))
+    else:
+        blocks = _by_rank(means, sizes, wanted)
+    return [int(count) for count in blocks * sizes]
+
+
+def _by_threshold(means: Sequence[np.ndarray], k: int) -> np.ndarray:
+    """Blocks of each layer among the k largest; no sorting, as there may be many millions."""
+    total = sum(mean.size for mean in means)
+    k = min(max(k, 1), total)
+    kth = np.partition(np.concatenate(means), total - k)[total - k] if total else 0.0
+    counts = np.array([np.count_nonzero(mean > kth) for mean in means])
+    for i, mean in enumerate(means):
+        counts[i] += min(k - int(counts.sum()), np.count_nonzero(mean == kth))
+    return counts
+
+
+def _by_rank(means: Sequence[np.ndarray], sizes: np.ndarray, wanted: int) -> np.ndarray:
+    """Blocks of each layer, whose sizes differ, until there are as many weights as wanted."""
+    owners = np.repeat(np.arange(len(means)), [mean.size for mean in means])
+    owners = owners[np.argsort(-np.concatenate(means), kind="stable")]
+    size = sizes[owners]
+    kept = owners[np.cumsum(size) <= wanted + size / 2]  # to the nearest block
+    return np.bincount(kept, minlength=len(means))
+
+
+def _means(layer: MaskedLayer, size: int, score: Score, rng: np.random.Generator) -> np.ndarray:
+    """Mean scores of the active blocks; the largest is infinite, so no layer is left without."""
+    active = to_blocks(layer.mask, layer.block_shape) > 0
+    means = to_blocks(np.asarray(score(layer, rng)), layer.block_shape)[active] / size
+    if means.size and not np.isnan(means).any():
+        means[np.argmax(means)] = np.inf
+    return means

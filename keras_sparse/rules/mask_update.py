@@ -1,0 +1,146 @@
+"""One mask update: prune, redistribute, grow (NumPy only).
+
+The method is sparse momentum (Dettmers & Zettlemoyer 2019, arXiv 1907.04840, algorithm 1) with exact integer budgets:
+the number of active weights is the same before and after every update.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_sparse.rules.blocks import block_size, check_whole, from_blocks, to_blocks
+from keras_sparse.rules.budget import Counts, grow_counts, prune_counts
+from keras_sparse.rules.scores import MaskedLayer, Score, Share
+
+
+def top_k_mask(score: np.ndarray, k: int, among: np.ndarray | None = None) -> np.ndarray:
+    """True at the k largest scores, ties to the lower flat index.
+
+    Args:
+        score: float array without NaN.
+        k: how many, at most the number of candidates.
+        among: bool array, True at the candidates; None: all.
+
+    >>> top_k_mask(np.array([3.0, 1.0, 3.0, 3.0]), 2)
+    array([ True, False,  True, False])
+    """
+    flat = score.reshape(-1)
+    allowed = None if among is None else among.reshape(-1)
+    candidates = flat if allowed is None else flat[allowed]
+    if not 0 <= k <= candidates.size:
+        raise ValueError(f"`k` must be in [0, {candidates.size}], the number of candidates. Received: k={k}")
+    if k == candidates.size:
+        return np.ones(score.shape, bool) if among is None else among.copy()
+    if k == 0:
+        return np.zeros(score.shape, bool)
+    kth = np.partition(candidates, candidates.size - k)[candidates.size - k]
+    del candidates  # its memory is wanted for what follows
+    chosen, tied = flat > kth, flat == kth
+    if allowed is not None:
+        chosen &= allowed
+        tied &= allowed
+    chosen[np.flatnonzero(tied)[: k - np.count_nonzero(chosen)]] = True
+    return chosen.reshape(score.shape)
+
+
+def update_masks(
+    layers: Sequence[MaskedLayer],
+    prune_rate: float,
+    prune: Score,
+    redistribute: Share | None,
+    grow: Score,
+    rng: np.random.Generator,
+) -> list[np.ndarray]:
+    """One mask update of all layers together.
+
+    Args:
+        layers: the masked layers; each is read up to three times, in order, and never all at once.
+        prune_rate: share of the active weights of each layer to prune, in [0, 1].
+        prune: score of the active weights; the smallest are pruned.
+        redistribute: share of each layer in what is regrown; None: each layer regrows what it lost.
+        grow: score of the missing weights, just-pruned ones included; the largest become active.
+        rng: source of randomness for scores.
+
+    Returns:
+        New masks, bool, of the weights' shapes. The given arrays are not changed. The number of active weights stays
+        the same, and no layer that had one is left without.
+
+    Raises:
+        ValueError: prune rate outside [0, 1]; a score with NaN, a share that is not finite (with the layer's name).
+    """
+    if not 0.0 <= prune_rate <= 1.0:
+        raise ValueError(f"`prune_rate` must be in [0, 1]. Received: prune_rate={prune_rate}")
+    counts = count_layers(layers, redistribute)
+    pruned = prune_counts(counts, prune_rate)
+    kept = [_keep(layer, int(n), prune, rng) for layer, n in zip(layers, counts.active - pruned, strict=True)]
+    grown = pruned if redistribute is None else grow_counts(counts, pruned)
+    masks = []
+    for layer, blocks, n in zip(layers, kept, grown, strict=True):
+        blocks |= top_k_mask(_block_score(layer, grow, rng), int(n), ~blocks)
+        masks.append(from_blocks(blocks, layer.mask.shape, layer.block_shape))
+    return masks
+
+
+def prune_to(layers: Sequence[MaskedLayer], active: Sequence[int], prune: Score, rng: np.random.Generator) -> list[np.ndarray]:
+    """Masks with at most ``active[i]`` weights in layer i (rounded to blocks): the smallest scores become missing."""
+    masks = []
+    for layer, n in zip(layers, active, strict=True):
+        size = block_size(layer.mask.shape, layer.block_shape)
+        blocks = min(_active_blocks(layer), max(1, round(n / size)))
+        masks.append(from_blocks(_keep(layer, blocks, prune, rng), layer.mask.shape, layer.block_shape))
+    return masks
+
+
+def count_layers(layers: Sequence[MaskedLayer], redistribute: Share | None) -> Counts:
+    """Active and missing blocks and the normalised share of every layer."""
+    active, total, sizes, shares = [], [], [], []
+    for layer in layers:
+        active.append(_active_blocks(layer))
+        sizes.append(block_size(layer.mask.shape, layer.block_shape))
+        total.append(layer.mask.size // sizes[-1])
+        shares.append(_share(layer, redistribute) if active[-1] and redistribute else 0.0)
+    weight = np.array(shares, float)
+    if not weight.any():  # no momentum yet, or nobody asked
+        weight = np.ones(len(shares))
+    n = np.array(active, np.int64)
+    return Counts(n, np.array(total, np.int64) - n, np.array(sizes, np.int64), weight / weight.sum())
+
+
+def _keep(layer: MaskedLayer, n: int, prune: Score, rng: np.random.Generator) -> np.ndarray:
+    active = _block_mask(layer)
+    if n == np.count_nonzero(active):
+        return active.copy()
+    return top_k_mask(_block_score(layer, prune, rng), n, active)
+
+
+def _block_score(layer: MaskedLayer, rule: Score, rng: np.random.Generator) -> np.ndarray:
+    score = np.asarray(rule(layer, rng))
+    if score.shape != layer.mask.shape:
+        raise ValueError(f"A score must have the weight's shape. Received: shape {score.shape} for {layer.name!r} of shape {layer.mask.shape}")
+    blocks = to_blocks(score, layer.block_shape)
+    if blocks.size and math.isnan(blocks.max()):  # max propagates NaN and costs no temporary
+        raise ValueError(
+            f"NaN in the scores of layer {layer.name!r}: its weights, momentum or gradient are NaN. The masks were not changed. "
+            f"Look for a learning rate that is too high, or bad data. Received: {np.count_nonzero(np.isnan(blocks))} NaN in {blocks.size} scores"
+        )
+    return blocks
+
+
+def _share(layer: MaskedLayer, redistribute: Share) -> float:
+    share = float(redistribute(layer))
+    if not math.isfinite(share) or share < 0:
+        raise ValueError(
+            f"The share of layer {layer.name!r} must be finite and not negative. Received: share={share}. The masks were not changed. "
+            "NaN or infinity here means that its weights or momentum are: look for a learning rate that is too high, or bad data."
+        )
+    return share
+
+
+def _block_mask(layer: MaskedLayer) -> np.ndarray:
+    check_whole(layer.name, layer.mask, layer.block_shape)
+    return layer.mask if layer.block_shape is None else to_blocks(layer.mask, layer.block_shape) > 0
+
+
+def _active_blocks(layer: MaskedLayer) -> int:
+    return int(np.count_nonzero(_block_mask(layer)))

@@ -1,0 +1,1 @@
+"""Trainings that keep masks: the optimizer wrapper, its methods, schedules and callbacks."""

@@ -1,0 +1,148 @@
+"""Checks that masks are the same on all replicas and workers, in the layers and the optimizer."""
+
+import dataclasses
+import functools
+import hashlib
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_sparse._keras import strategy_of, to_numpy
+from keras_sparse.compute.mask_state import kernel_mask_of
+from keras_sparse.training.find_optimizer import sparse_momentum_of
+from keras_sparse.training.masked_optimizer import MaskedOptimizer
+
+MASK, SWITCHES, OTHER_IN_LAYER, NOT_ZERO = range(4)  # what is known of one copy of one layer: two hashes and two counts
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+    """What was found to be the same.
+
+    Attributes:
+        copies: of each mask, on the replicas of all workers.
+        digest: of all masks, 16 hexadecimal digits; a training that is repeated, or resumed, has the same.
+    """
+
+    copies: int
+    digest: str
+
+
+def check_agreement(trained: Any) -> Agreement:
+    """Checks that all copies of the masks are equal, and that missing weights are 0 in all copies of the weights.
+
+    Reads masks and weights once; workers send each other nothing but hashes and counts. Call it between steps, outside of
+    ``tf.function`` and of replica contexts; where there are several workers, on all of them, as it is a collective operation.
+
+    Args:
+        trained: a model that is compiled with a SparseMomentum, or the optimizer itself; built.
+
+    Raises:
+        ValueError: no SparseMomentum, or it has no masks yet.
+        RuntimeError: a layer differs; names the layers, and the replicas and workers. On all workers.
+
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> model.compile(ks.SparseMomentum("sgd", density=0.25, gradient_momentum=0.9), "mse")
+    >>> model.optimizer.build(model)
+    >>> ks.check_agreement(model).copies
+    1
+    """
+    optimizer = trained if isinstance(trained, MaskedOptimizer) else sparse_momentum_of(trained)
+    if optimizer is None or not optimizer.mask_variables:
+        raise ValueError(f"`trained` must be a SparseMomentum, or a model compiled with one, that is built. Received: trained={trained}")
+    states = _states(optimizer)
+    shapes = _hash(str([tuple(mask.shape) for mask in optimizer.mask_variables]).encode())
+    workers = _of_all_workers(optimizer, np.array([[shapes, _hash(copy.tobytes()), copy[:, OTHER_IN_LAYER:].sum()] for copy in states]))
+    rows = workers.reshape(-1, 3)
+    if len(set(rows[:, 0])) > 1:
+        raise RuntimeError(f"The workers train different models. Received: this worker's masked weights are {optimizer.masked_names}")
+    if len(set(rows[:, 1])) > 1 or rows[:, 2].any():
+        differences = _differences(optimizer.masked_names, _of_all_workers(optimizer, states))
+        raise RuntimeError(
+            "The masks are not the same everywhere. Change them between steps and on every worker alike, by `update_masks` or `set_masks`; "
+            f"to go on, load the last checkpoint on every worker. Received: {'; '.join(differences)}"
+        )
+    return Agreement(len(rows), f"{_hash(states[0, :, MASK].tobytes()) % 2**64:016x}")
+
+
+def _states(optimizer: MaskedOptimizer) -> np.ndarray:
+    """What this process knows: int64, shape (copies, layers, 4)."""
+    layers = [_states_of_layer(weight, mask) for weight, mask in zip(optimizer.masked_variables, optimizer.mask_variables, strict=True)]
+    return np.array(layers, np.int64).transpose(1, 0, 2)
+
+
+def _states_of_layer(weight: Any, mask: Any) -> list[list[int]]:
+    kernel_mask = kernel_mask_of(weight)
+    masks, weights = _copies(mask), _copies(weight)
+    if len(weights) == 1:  # a weight in pieces is one value, though each device has a copy of its mask
+        weights *= len(masks)
+    in_layer = masks if kernel_mask is None or kernel_mask.mask is mask else _copies(kernel_mask.mask)
+    switches = [_copies(variable) for variable in kernel_mask.variables[1:]] if kernel_mask is not None else []
+    return [
+        [
+            _hash(np.packbits(one).tobytes()),
+            _hash(b"".join(switch[i].tobytes() for switch in switches)),
+            int(np.count_nonzero(one != layers_own)),
+            int(np.count_nonzero(values[~one])),
+        ]
+        for i, (one, layers_own, values) in enumerate(zip(masks, in_layer, weights, strict=True))
+    ]
+
+
+def _copies(variable: Any) -> list[np.ndarray]:
+    """The values of a variable on the devices of this process."""
+    value = variable.value
+    if keras.backend.backend() == "jax":
+        if not value.is_fully_addressable:
+            raise NotImplementedError(f"Masks of several JAX processes cannot be compared. Received: {variable.path} on {value.sharding}")
+        return [np.asarray(shard.data) for shard in value.addressable_shards] if value.is_fully_replicated else [to_numpy(value)]
+    return [to_numpy(copy) for copy in getattr(value, "values", [value])]
+
+
+def _hash(data: bytes) -> int:
+    """An int64."""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little", signed=True)
+
+
+def _of_all_workers(optimizer: MaskedOptimizer, rows: np.ndarray) -> np.ndarray:
+    """One row for each copy in this process, int64 -> shape (workers, copies in each, ...), on every worker."""
+    strategy = strategy_of(optimizer.masked_variables) if keras.backend.backend() == "tensorflow" else None
+    if strategy is None or strategy.num_replicas_in_sync == len(rows):
+        return rows[None]
+
+    def row_in_its_place(context: Any) -> Any:
+        table = np.zeros((strategy.num_replicas_in_sync, *rows.shape[1:]), np.int64)
+        table[context.replica_id_in_sync_group] = rows[context.replica_id_in_sync_group % len(rows)]
+        return keras.ops.convert_to_tensor(table)
+
+    summed = _all_reduce(strategy)(strategy.experimental_distribute_values_from_function(row_in_its_place))
+    return to_numpy(strategy.experimental_local_results(summed)[0]).reshape(-1, *rows.shape)
+
+
+@functools.lru_cache(maxsize=1)
+def _all_reduce(strategy: Any) -> Any:
+    """A function that sums a tensor over all replicas. Traced once: ``strategy.gather`` would be traced at every call."""
+    import tensorflow as tf
+
+    def all_reduce(table: Any) -> Any:
+        return tf.distribute.get_replica_context().all_reduce("SUM", tf.identity(table))  # of a tensor that has a device
+
+    return tf.function(lambda table: strategy.run(all_reduce, args=(table,)), autograph=False)
+
+
+def _differences(names: list[str], states: np.ndarray) -> list[str]:
+    """In words, layer by layer; states of all workers, shape (workers, copies, layers, 4)."""
+    places = [f"worker {worker} replica {copy}" for worker, copy in np.ndindex(states.shape[:2])]
+    of_copies = states.reshape(len(places), len(names), -1)
+    found = []
+    for layer, name in enumerate(names):
+        for column, what in ((MASK, "masks"), (SWITCHES, "the layer's growth window or density")):
+            groups: dict[int, list[str]] = {}
+            for place, value in zip(places, of_copies[:, layer, column], strict=True):
+                groups.setdefault(int(value), []).append(place)
+            if len(groups) > 1:
+                found.append(f"{name!r}: {what} differ between {' | '.join(map(', '.join, groups.values()))}")
+        for column, what in ((OTHER_IN_LAYER, "bits of the layer's mask are not the optimizer's"), (NOT_ZERO, "missing weights are not 0")):
+            found += [f"{name!r}: {count} {what} on {place}" for place, count in zip(places, of_copies[:, layer, column], strict=True) if count]
+    return found

@@ -1,0 +1,145 @@
+"""The SparseMomentum that a model is compiled with, whatever wraps it; and how one is put in afterwards."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from keras_sparse._keras import (
+    check_keras_3,
+    layers_of,
+    own_weights,
+    replace_optimizer,
+    strategy_scope,
+    to_float32,
+)
+from keras_sparse.training.momentum import MULTI_OPTIMIZER
+from keras_sparse.training.sparse_momentum import SparseMomentum
+from keras_sparse.training.untrained import constant_starts
+
+
+def sparse_optimizer(trained: Any) -> SparseMomentum:
+    """The SparseMomentum of a model: its masks, density and counters, whatever Keras or you have put around it.
+
+    Args:
+        trained: a model that is compiled with a SparseMomentum, also inside of a LossScaleOptimizer (which Keras puts
+            around it under ``mixed_float16``), a MultiOptimizer, or a wrapper of yours that holds it as
+            ``inner_optimizer``; a model that has one as an attribute; or such an optimizer.
+
+    Raises:
+        ValueError: there is none, or there are several.
+
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> inner = SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.25)
+    >>> model.compile(keras.optimizers.LossScaleOptimizer(inner), "mse")
+    >>> sparse_optimizer(model) is inner
+    True
+    """
+    check_keras_3(trained, "trained")
+    found = _inside_of(trained) if isinstance(trained, keras.optimizers.Optimizer) else sparse_momenta_of(trained)
+    if not found:
+        optimizer = getattr(trained, "optimizer", trained)
+        raise ValueError(
+            "There is no SparseMomentum: compile the model with keras_sparse.SparseMomentum(optimizer, density=...), or train it with "
+            f"the callback UpdateMasks(density=...), which puts one in. Received: optimizer={type(optimizer).__name__}"
+        )
+    if len(found) > 1:
+        raise ValueError(f"There are several SparseMomentum optimizers: give the one that is meant. Received: {[one.name for one in found]}")
+    return found[0]
+
+
+def sparse_momentum_of(model: keras.Model) -> SparseMomentum | None:
+    """The first SparseMomentum inside of the optimizer that a model is compiled with; None if there is none."""
+    return next(iter(sparse_momenta_of(model, attributes=False)), None)
+
+
+def sparse_momenta_of(model: keras.Model, attributes: bool = True) -> list[SparseMomentum]:
+    """All SparseMomentum of a model: those inside of its compiled optimizer, whatever wraps them.
+
+    Args:
+        model: a Keras model.
+        attributes: True: where it is compiled with none, those that are its attributes, or in lists and
+            dictionaries there.
+    """
+    found = _inside_of(getattr(model, "optimizer", None))
+    if found or not attributes:
+        return found
+    own: list[Any] = []
+    for value in vars(model).values():
+        own += value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else [value]
+    found = [inside for value in own if isinstance(value, keras.optimizers.Optimizer) for inside in _inside_of(value)]
+    return list({id(one): one for one in found}.values())
+
+
+def _inside_of(optimizer: Any) -> list[SparseMomentum]:
+    """All SparseMomentum in an optimizer of optimizers, itself included."""
+    if optimizer is None or isinstance(optimizer, SparseMomentum):
+        return [] if optimizer is None else [optimizer]
+    parts = [getattr(optimizer, "inner_optimizer", None), *(getattr(optimizer, "optimizers", None) or ())]
+    found = [inside for part in parts for inside in _inside_of(part)]
+    return list({id(one): one for one in found}.values())
+
+
+def build_parts(model: keras.Model) -> None:
+    """Builds a MultiOptimizer, which may know its parts only then: a function chooses one for each weight."""
+    optimizer = getattr(model, "optimizer", None)
+    if isinstance(optimizer, MULTI_OPTIMIZER) and not optimizer.built and model.built and model.trainable_variables:
+        optimizer.build(model.trainable_variables)
+
+
+def put_sparse_momentum(model: keras.Model, settings: Mapping[str, Any]) -> SparseMomentum:
+    """Puts a SparseMomentum around the optimizer of a compiled model, inside of a LossScaleOptimizer.
+
+    Args:
+        model: a compiled model.
+        settings: arguments of SparseMomentum but ``inner_optimizer``.
+
+    Raises:
+        ValueError: no settings.
+    """
+    if not settings:
+        raise ValueError(
+            "The model is not compiled with a SparseMomentum optimizer. Compile with keras_sparse.SparseMomentum(optimizer, density=...), "
+            f"or give its settings to the callback: UpdateMasks(density=...). Received: optimizer={type(model.optimizer).__name__}"
+        )
+    check_keras_3(model.optimizer, "optimizer")
+    with strategy_scope(model):
+        outer = model.optimizer
+        if not isinstance(outer, keras.optimizers.LossScaleOptimizer):
+            wrapped = SparseMomentum(outer, **settings)
+            replace_optimizer(model, wrapped)
+            return wrapped
+        wrapped = SparseMomentum(outer.inner_optimizer, **settings)
+        outer.inner_optimizer = wrapped
+        replace_optimizer(model, outer)
+        if outer.built:  # it has built its inner optimizer, and does so only once
+            wrapped.build(model)
+        return wrapped
+
+
+def check_settings(optimizer: SparseMomentum, settings: Mapping[str, Any]) -> None:
+    """Raises ValueError if settings are given and the optimizer has others."""
+    if not settings:
+        return
+    asked = SparseMomentum(keras.optimizers.SGD(momentum=0.9), **settings).get_config()
+    has = optimizer.get_config()
+    free = {"inner_optimizer", "name", *({"seed"} - set(settings))}  # a seed that nobody gave is drawn
+    if any(has[key] != asked[key] for key in has if key not in free):
+        raise ValueError(
+            f"The model is compiled with a SparseMomentum of other settings than this callback's: give them to one of the two. Received: {sorted(settings)}"
+        )
+
+
+def looks_trained(model: keras.Model, weights: Sequence[Any]) -> bool:
+    """Has anything moved that Keras starts at a constant: biases of these weights' layers, else normalisation?
+
+    Args:
+        model: a built model.
+        weights: kernels that are to get random masks. Where all of their layers have a bias it alone is looked at,
+            so that a trained part of the model that stays dense does not count.
+    """
+    wanted = set(map(id, weights))
+    layers = layers_of(model)
+    masked = [layer for layer in layers if wanted & set(map(id, own_weights(layer)))]
+    looked_at = masked if all(constant_starts(layer) for layer in masked) else layers
+    return any((to_float32(variable) != start).any() for layer in looked_at for variable, start in constant_starts(layer))

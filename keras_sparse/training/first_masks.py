@@ -1,0 +1,177 @@
+"""The first masks of Keras variables: as ``initial_masks`` says, of whole blocks."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_sparse._keras import has_value, of_the_first_worker, to_float32
+from keras_sparse.compute.mask_state import kernel_mask_of
+from keras_sparse.rules import blocks, mask_bits
+from keras_sparse.rules.all_layers import global_counts
+from keras_sparse.rules.blocks import BlockShape
+from keras_sparse.rules.budget import to_whole_blocks
+from keras_sparse.rules.initial_masks import Kind, initial_mask
+from keras_sparse.rules.mask_update import prune_to
+from keras_sparse.rules.scores import MaskedLayer, magnitude
+
+RANDOM_OVER_TRAINED = (
+    "A random mask over trained weights throws away most of what they have learnt. "
+    'Pass `initial_masks="magnitude"` to keep the largest ("nonzero" if they are sparse already).'
+)
+
+
+def check_readable(kind: Kind, variables: Sequence[Any]) -> None:
+    """Raises ValueError where masks of this kind look at weights that are not made yet."""
+    if kind != "random" and not all(map(has_value, variables)):
+        raise ValueError(
+            "The weights that `initial_masks` looks at are only made in the first step: build the "
+            "model before `fit`, with keras.Input or a call. "
+            f"Received: initial_masks={kind!r}"
+        )
+
+
+def first_masks(
+    kind: str,
+    variables: Sequence[Any],
+    counts: Sequence[int],
+    block_shape: BlockShape,
+    rng: np.random.Generator,
+) -> list[np.ndarray]:
+    """Bool arrays of the weights' shapes.
+
+    Args:
+        kind: ``"random"``, ``"magnitude"`` or ``"nonzero"``, see ``initial_mask``.
+        variables: the weights.
+        counts: active weights of each, in whole blocks; ``"nonzero"`` does not use them.
+        block_shape: (in, out) channels of a block, or None.
+        rng: source of randomness.
+    """
+    readable = all(map(has_value, variables))
+    masks = []
+    for variable, active in zip(variables, counts, strict=True):
+        weight = _looked_at(kind, variable) if readable else np.zeros(variable.shape, np.float32)
+        masks.append(initial_mask(kind, variable.path, weight, active, block_shape, rng))
+    return masks
+
+
+def _looked_at(kind: str, variable: Any) -> np.ndarray:
+    """The weight that a first mask is made of.
+
+    For ``"nonzero"`` the mask itself, where a sparse layer has one.
+    """
+    kernel_mask = kernel_mask_of(variable)
+    if kind == "nonzero" and kernel_mask is not None and kernel_mask.density() < 1:
+        return to_float32(kernel_mask.mask)
+    return to_float32(variable)
+
+
+def counts_in_blocks(
+    wanted: Sequence[int],
+    variables: Sequence[Any],
+    block_shape: BlockShape,
+) -> list[int]:
+    """Active weights per layer in whole blocks, one at least, and their sum as it was.
+
+    Raises:
+        ValueError: one block in each layer is more than was asked for.
+    """
+    shapes = [tuple(variable.shape) for variable in variables]
+    counts = to_whole_blocks(wanted, shapes, block_shape)
+    largest = max(blocks.block_size(shape, block_shape) for shape in shapes)
+    if sum(counts) >= sum(wanted) + largest:
+        raise ValueError(
+            f"`density` leaves fewer active weights ({sum(wanted)}) than one block of "
+            f"{block_shape} in each of the {len(shapes)} masked layers has ({sum(counts)}). "
+            "Choose smaller blocks, a higher density, or name layers in `dense`. "
+            f"Received: {[variable.path for variable in variables]}"
+        )
+    return counts
+
+
+def competing_counts(
+    variables: Sequence[Any],
+    wanted: int,
+    block_shape: BlockShape,
+) -> list[int]:
+    """Active weights per layer where the magnitudes of all layers compete."""
+    layers = []
+    for variable in variables:
+        weight, mask = to_float32(variable), np.ones(variable.shape, bool)
+        layers.append(MaskedLayer(variable.path, weight, mask, block_shape=block_shape))
+    return global_counts(layers, wanted, magnitude, np.random.default_rng(0))  # draws nothing
+
+
+def sensitivity_masks(
+    scores: Mapping[str, np.ndarray],
+    wanted: int,
+    block_shape: BlockShape,
+) -> list[np.ndarray]:
+    """Masks of the weights of largest connection sensitivity; all layers compete.
+
+    Args:
+        scores: {path of the weight: float array of its shape, not negative}.
+        wanted: active weights in all layers together.
+        block_shape: (in, out) channels of a block, or None.
+
+    Raises:
+        ValueError: NaN (names the layers), or scores that are all 0.
+    """
+    layers = []
+    for name, score in scores.items():
+        everywhere = np.ones(score.shape, bool)
+        layers.append(MaskedLayer(name, score, everywhere, block_shape=block_shape))
+    rng = np.random.default_rng(0)  # draws nothing
+    counts = global_counts(layers, wanted, magnitude, rng)
+    _check_informative(scores, wanted)
+    return prune_to(layers, counts, magnitude, rng)
+
+
+def of_one_worker(masks: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Masks that may depend on a worker's own data, on all workers those of the first one."""
+    bits = [mask_bits.pack(mask) for mask in masks]
+    ends = np.cumsum([len(one) for one in bits])
+    words = of_the_first_worker(mask_bits.to_words(np.concatenate(bits)))
+    pieces = np.split(mask_bits.from_words(words, ends[-1]), ends[:-1])
+    return [mask_bits.unpack(p, mask.shape) for p, mask in zip(pieces, masks, strict=True)]
+
+
+def _check_informative(scores: Mapping[str, np.ndarray], wanted: int) -> None:
+    """Raises ValueError for scores that are all 0, and warns of more active weights than scores."""
+    known = sum(int(np.count_nonzero(score)) for score in scores.values())
+    total = sum(score.size for score in scores.values())
+    if known == 0:
+        raise ValueError(
+            "All sensitivities are 0: no weight moves the loss of this batch. Look for a layer "
+            "whose weights are all 0, or missing: then nothing passes through it. "
+            f"Received: {list(scores)}"
+        )
+    if known < wanted < total:
+        warnings.warn(
+            f"Only {known} weights move the loss of this batch, and {wanted} are to be active: the "
+            "others are the first ones. Take a larger batch, or a lower density.",
+            stacklevel=4,
+        )
+
+
+def notice_of_density(
+    kind: str,
+    masks: Sequence[np.ndarray],
+    wanted: int,
+    block_shape: BlockShape,
+) -> str | None:
+    """What to warn of, where ``"nonzero"`` finds more active weights than wanted; else None.
+
+    Weights that are not sparse, or not in blocks, do not become so.
+    """
+    found, total = sum(map(np.count_nonzero, masks)), sum(mask.size for mask in masks)
+    if kind != "nonzero" or found <= wanted + 0.01 * total:
+        return None
+    in_blocks = "" if block_shape is None else f" in whole blocks of {block_shape}"
+    return (
+        'The density will not be the one asked for: initial_masks="nonzero" keeps all weights '
+        f"that are not 0, {found / total:.3f} of them{in_blocks}. "
+        'Pass initial_masks="magnitude" to prune to the density. '
+        f"Received: a density of {wanted / total:.3f}"
+    )

@@ -1,0 +1,89 @@
+"""The growth window: steps before a mask update in which missing weights need a gradient."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_sparse.rules import scores
+from keras_sparse.training.momentum import MULTI_OPTIMIZER
+
+# What a momentum still holds of the gradients before the window: 0.5 %. A longer memory gained
+# nothing, a shorter one cost accuracy: benchmarks/results/accuracy.md.
+TAIL = 0.9**50
+OF_EACH_WEIGHT_ALONE = (  # the step of a weight depends on no other weight's gradient
+    keras.optimizers.SGD,
+    keras.optimizers.Lion,
+    keras.optimizers.Adam,
+    keras.optimizers.Nadam,
+    keras.optimizers.Adamax,
+    keras.optimizers.RMSprop,
+    keras.optimizers.Adagrad,
+    keras.optimizers.Adadelta,
+    keras.optimizers.Ftrl,
+)
+Window = int | str | None
+
+
+def check(growth_window: Any) -> Window:
+    """Returns ``"auto"``, None or a positive int; raises ValueError for anything else."""
+    if growth_window in ("auto", None):
+        return growth_window
+    if isinstance(growth_window, bool) or not isinstance(growth_window, int | np.integer) or growth_window <= 0:
+        raise ValueError(f'`growth_window` must be "auto", None or a positive integer. Received: growth_window={growth_window!r}')
+    return int(growth_window)
+
+
+def steps_of(growth_window: Window, reads: Iterable[str], inner_optimizer: keras.optimizers.Optimizer, average_decay: float | None) -> float:
+    """Optimizer steps before an update in which missing weights need a gradient: 0, none; infinity, all.
+
+    Args:
+        growth_window: a number of steps; None: all; ``"auto"``: until the momentum holds ``TAIL`` of the gradients before.
+        reads: what is read of missing weights, ``"momentum"`` or ``"gradient"`` by the rules;
+            ``"second moment"`` by the inner optimizer, where it steps all of them again.
+        inner_optimizer: whose momentum it is.
+        average_decay: of the gradient average that stands for the momentum or the last gradient, or None.
+
+    >>> steps_of("auto", ["momentum"], keras.optimizers.SGD(momentum=0.9), None)
+    50
+    >>> steps_of("auto", ["gradient"], keras.optimizers.SGD(momentum=0.9), average_decay=0.0)
+    1
+    >>> steps_of("auto", ["momentum"], keras.optimizers.Adam(), None)
+    inf
+    """
+    reads = set(reads)
+    if growth_window is None:
+        return math.inf
+    if not isinstance(growth_window, str):
+        return growth_window
+    parts = inner_optimizer.optimizers if isinstance(inner_optimizer, MULTI_OPTIMIZER) else [inner_optimizer]
+    if not all(map(_is_of_each_weight_alone, parts)):
+        return math.inf  # active weights would step otherwise than with dense gradients
+    if not reads:
+        return 0
+    decays = [decay for part in parts if (decay := _linear_decay(part)) is not None]
+    if len(decays) < len(parts):
+        return math.inf  # a second moment would be next to nothing when its weight grows, and its first steps far too large
+    if reads == {"second moment"}:
+        return 0
+    decay = max(decays) if average_decay is None else average_decay
+    return 1 if decay == 0 else max(1, math.ceil(math.log(TAIL) / math.log(decay) - 1e-9))
+
+
+def read_of_missing(prune: Any, redistribute: Any, grow: Any) -> frozenset[str]:
+    """What the rules read of missing weights. Built-in prune scores and shares look at active ones only; yours may do else."""
+    own = [prune] * (prune not in scores.SCORES.values()) + [redistribute] * (redistribute not in scores.SHARES.values())
+    return scores.needs_of(grow, *own)
+
+
+def _is_of_each_weight_alone(optimizer: Any) -> bool:
+    return isinstance(optimizer, OF_EACH_WEIGHT_ALONE) and optimizer.clipnorm is None and optimizer.global_clipnorm is None
+
+
+def _linear_decay(optimizer: Any) -> float | None:
+    """Decay of a momentum that is a plain weighted sum of gradients, without a second moment; else None."""
+    if isinstance(optimizer, keras.optimizers.SGD):
+        return float(optimizer.momentum)
+    return float(optimizer.beta_2) if isinstance(optimizer, keras.optimizers.Lion) else None

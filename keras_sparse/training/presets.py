@@ -1,0 +1,196 @@
+"""The relatives of sparse momentum: the same optimizer with other rules.
+
+All take the arguments of ``SparseMomentum`` by keyword, and are used with the same ``UpdateMasks`` callback.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Unpack
+
+from keras_sparse.rules.density import check_density
+from keras_sparse.training.phases import ACDC_BORDERS, AlternatingOverTraining
+from keras_sparse.training.schedules import CosineOverTraining, CubicOverTraining
+from keras_sparse.training.settings import CommonSettings, Settings, check_names
+from keras_sparse.training.sparse_momentum import SparseMomentum
+
+
+def RigL(inner_optimizer: Any, density: Any, **settings: Unpack[Settings]) -> SparseMomentum:
+    """RigL (Evci et al. 2020): prune by magnitude, grow by |dense gradient| of the last step, each layer what it lost.
+
+    The paper updates every 100 steps (``UpdateMasks(every=100)``) with a prune rate from 0.3, stopping at 75 % of the
+    training; pass ``prune_rate=`` for that. ERK distribution, as in the paper.
+
+    Args:
+        inner_optimizer: any optimizer; no momentum needed.
+        density: active / all masked weights, in (0, 1], or a schedule.
+        **settings: further arguments of ``SparseMomentum``.
+
+    >>> RigL("adam", 0.1).grow.__name__
+    'gradient'
+    """
+    check_names("RigL", settings, Settings)
+    rules: Settings = {
+        "grow": "gradient",
+        "redistribute": None,
+        "distribution": "erk",
+        "prune_rate": CosineOverTraining(0.3, 0.0),
+        **settings,
+    }
+    return SparseMomentum(inner_optimizer, density, **rules)
+
+
+def SET(inner_optimizer: Any, density: Any, **settings: Unpack[Settings]) -> SparseMomentum:
+    """SET (Mocanu et al. 2018): prune by magnitude, grow at random, each layer what it lost, a constant prune rate of 0.3.
+
+    Args:
+        inner_optimizer: any optimizer; no momentum needed.
+        density: active / all masked weights, in (0, 1], or a schedule.
+        **settings: further arguments of ``SparseMomentum``.
+    """
+    check_names("SET", settings, Settings)
+    rules: Settings = {
+        "grow": "random",
+        "redistribute": None,
+        "distribution": "erdos_renyi",
+        "prune_rate": 0.3,
+        **settings,
+    }
+    return SparseMomentum(inner_optimizer, density, **rules)
+
+
+def GraNet(
+    inner_optimizer: Any,
+    density: Any,
+    *,
+    initial_density: float | None = None,
+    **settings: Unpack[Settings],
+) -> SparseMomentum:
+    """GraNet (Liu et al. 2021, arXiv 2106.10404): gradual pruning, and each update grows, too.
+
+    Each update first prunes to the density of the schedule, by one magnitude threshold for all
+    layers. Then each layer prunes by the prune rate and grows as many by |dense gradient|. It
+    starts from random masks by ERK, or, with ``initial_masks="magnitude"`` for trained weights, from
+    those of one threshold. The prune rate is a cosine from 0.5 to 0.005. A cubic reaches the
+    density at half of the training, as in the paper on CIFAR (0.3 on ImageNet). The paper updates
+    every 1000 steps there (``UpdateMasks(every=1000)``).
+
+    Args:
+        inner_optimizer: any optimizer; no momentum needed unless ``grow="momentum"``.
+        density: final density in (0, 1]; or a schedule: ``CubicOverTraining(0.1, 0.5, end=0.3)``.
+        initial_density: density at the start, in [density, 1]; 1.0 is the paper's dense-to-sparse
+            variant. None: 0.5, or ``density`` if that is higher.
+        **settings: further arguments of ``SparseMomentum``; ``scope="layer"`` prunes each layer to
+            its share.
+
+    Raises:
+        ValueError: ``initial_density`` below ``density``, or beside a schedule.
+
+    >>> optimizer = GraNet("sgd", 0.1)
+    >>> [round(optimizer.density(progress), 4) for progress in (0.0, 0.25, 0.5, 1.0)]
+    [0.5, 0.15, 0.1, 0.1]
+    """
+    check_names("GraNet", settings, Settings, own=("initial_density",))
+    rules: Settings = {"grow": "gradient", "redistribute": None, "scope": "global", **settings}
+    if rules["scope"] == "layer" or rules.get("initial_masks") != "magnitude":
+        rules.setdefault("distribution", "erk")  # else magnitudes decide from the start
+    return SparseMomentum(inner_optimizer, _falling(density, initial_density), **rules)
+
+
+def ACDC(
+    inner_optimizer: Any,
+    density: Any,
+    *,
+    borders: Sequence[float] | None = None,
+    **settings: Unpack[Settings],
+) -> SparseMomentum:
+    """AC/DC (Peste et al. 2021, arXiv 2106.12379): dense and sparse phases in turn, sparse at last.
+
+    A sparse phase begins by pruning to the density, by one magnitude threshold for all layers; its
+    masks do not change. In a dense phase all weights are trained: those that were missing start at
+    0, and all momenta of the inner optimizer at 0.
+
+    ``UpdateMasks()`` changes masks where phases begin. In a loop of your own call ``update_masks``
+    there; calls in between change nothing.
+
+    Args:
+        inner_optimizer: any optimizer; no momentum needed.
+        density: of the sparse phases, in (0, 1]; or an ``AlternatingOverTraining``.
+        borders: shares of the training, in [0, 1), at which phases begin, the first and the last of
+            them sparse. None: the paper's on ImageNet, see ``AlternatingOverTraining``; that on
+            CIFAR-100 is ``(0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85)``. Epochs are
+            shares, too: ``[epoch / 100 for epoch in (20, 40, 60)]``.
+        **settings: further arguments of ``SparseMomentum``.
+
+    Raises:
+        ValueError: borders that are not ascending, of an even number, or beside a schedule.
+
+    >>> optimizer = ACDC("sgd", 0.1, borders=(0.2, 0.4, 0.6))
+    >>> [optimizer.density(progress) for progress in (0.0, 0.2, 0.4, 0.6)]
+    [1.0, 0.1, 1.0, 0.1]
+    """
+    check_names("ACDC", settings, Settings, own=("borders",))
+    if callable(density):
+        _check_phases(density, borders)
+        schedule = density
+    else:
+        schedule = AlternatingOverTraining(density, ACDC_BORDERS if borders is None else borders)
+    rules: Settings = {
+        "grow": None,
+        "redistribute": None,
+        "initial_masks": "magnitude",
+        "scope": "global",
+        **settings,
+    }
+    return SparseMomentum(inner_optimizer, schedule, **rules)
+
+
+def _check_phases(density: Any, borders: Any) -> None:
+    if not isinstance(density, AlternatingOverTraining):
+        message = "`density` must be a number or an AlternatingOverTraining: others never rise"
+        raise ValueError(f"{message}. Received: density={density!r}")
+    if borders is not None:
+        raise ValueError(f"The schedule has borders of its own. Received: borders={borders!r}")
+
+
+def _falling(density: Any, initial: float | None) -> Any:
+    """GraNet's schedule of the density."""
+    if callable(density):
+        if initial is not None:
+            raise ValueError(
+                "`initial_density` is where the schedule of a number begins; a schedule says so "
+                f"itself. Received: initial_density={initial!r}, density={density!r}"
+            )
+        return density
+    check_density(density)
+    start = max(0.5, density) if initial is None else initial
+    check_density(start, "initial_density")
+    if start < density:
+        message = f"`initial_density` must be at least `density`, {density!r}"
+        raise ValueError(f"{message}. Received: initial_density={start!r}")
+    return CubicOverTraining(density, start, end=0.5)
+
+
+def StaticSparsity(inner_optimizer: Any, density: float, **settings: Unpack[CommonSettings]) -> SparseMomentum:
+    """Masks that never change: the baseline, or fine-tuning with ``initial_masks="magnitude"`` or ``"nonzero"``.
+
+    Args:
+        inner_optimizer: any optimizer; no momentum needed.
+        density: active / all masked weights, in (0, 1].
+        **settings: further arguments of ``SparseMomentum`` but the rules ``prune``, ``redistribute`` and ``grow``.
+    """
+    check_names("StaticSparsity", settings, CommonSettings)
+    return SparseMomentum(inner_optimizer, density, prune=None, redistribute=None, grow=None, **settings)
+
+
+def GradualPruning(inner_optimizer: Any, density: Any, **settings: Unpack[Settings]) -> SparseMomentum:
+    """Gradual magnitude pruning (Zhu & Gupta 2017): from dense weights to ``density``, nothing grows back.
+
+    Args:
+        inner_optimizer: any optimizer; no momentum needed.
+        density: final density in (0, 1], reached by a cubic at 75 % of the training; or a schedule of the density, tfmot's
+            ``PolynomialDecay`` and ``ConstantSparsity`` included (they bring their own update steps).
+        **settings: further arguments of ``SparseMomentum``.
+    """
+    check_names("GradualPruning", settings, Settings)
+    schedule = density if callable(density) else CubicOverTraining(density)
+    rules: Settings = {"grow": None, "redistribute": None, "initial_masks": "magnitude", **settings}
+    return SparseMomentum(inner_optimizer, schedule, **rules)

@@ -1,0 +1,199 @@
+"""SNIP: the connection sensitivity |weight * gradient| of one batch, and the masks it gives.
+
+Lee et al. 2019, *SNIP: Single-shot Network Pruning based on Connection Sensitivity*, arXiv
+1810.02340. The gradients are those of a copy of the model, so that the model itself is not touched.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_sparse._keras import (
+    check_keras_3,
+    compiled_losses,
+    strategy_scope,
+    to_float32,
+    train_on_batch,
+)
+from keras_sparse.models.sparsify import densify
+from keras_sparse.rules.blocks import BlockShape, check_block_shape, check_divisible
+from keras_sparse.rules.density import active_counts, check_density
+from keras_sparse.rules.given_masks import unique_names
+from keras_sparse.training.first_masks import counts_in_blocks, sensitivity_masks
+from keras_sparse.training.momentum import GradientAverage, momentum_of
+from keras_sparse.training.selection import Selection
+
+ATTEMPTS = 20  # of a loss scale that is halved while a float16 gradient overflows
+DATASETS = ("Dataset", "Sequence", "DataLoader", "Generator", "generator", "Iterator")
+
+
+def snip_masks(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    density: float,
+    *,
+    sample_weight: Any = None,
+    loss: Any = None,
+    sparse: Any = None,
+    dense: Any = None,
+    block_shape: BlockShape = None,
+) -> dict[str, np.ndarray]:
+    """The masks of SNIP: the weights of largest |weight * gradient| in one batch stay.
+
+    All layers compete, as published. Otherwise than published, each layer keeps one weight, or
+    block, at least, so that the network stays connected. Pass the masks as ``initial_masks`` of any
+    method; ``StaticSparsity`` is the published one. The model is left as it was: weights,
+    statistics, seeds, optimizer and metrics. Ties go to the earlier layer and the lower index.
+
+    Args:
+        model: a built model, compiled, or with a ``loss``. Frozen weights get no mask. Its weights
+            are to be untrained; missing ones (0) score 0.
+        x: one batch of inputs, as ``train_on_batch`` takes it.
+        y: targets, or None.
+        density: active / all masked weights, in (0, 1]; exactly ``round(density * weights)`` in
+            all, to the nearest block.
+        sample_weight: of the batch, or None.
+        loss: as for ``compile``; None: the model's own. Weight regularizers are left out.
+        sparse: weights to mask in addition, as for ``SparseMomentum``.
+        dense: weights to leave dense, likewise.
+        block_shape: (in, out) channels of the blocks that masks are made of. Scores are summed over
+            a block; blocks of different sizes compete by the mean score of a weight.
+
+    Returns:
+        {path of each masked weight: bool array of its shape, True = active}.
+
+    Raises:
+        ValueError: no loss, a model whose own ``train_step`` does not step its compiled optimizer,
+            NaN in the scores (names the layers), scores that are all 0, an argument out of range.
+        TypeError: a dataset in place of a batch.
+
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16), keras.layers.Dense(4)])
+    >>> x, y = np.random.normal(size=(32, 8)), np.random.normal(size=(32, 4))
+    >>> masks = ks.snip_masks(model, x, y, 0.25, loss="mse")
+    >>> sum(int(mask.sum()) for mask in masks.values())
+    48
+    >>> model.compile(ks.StaticSparsity("sgd", 0.25, initial_masks=masks), "mse")
+    """
+    check_density(density)
+    blocks = check_block_shape(block_shape)
+    check_keras_3(model, "model")
+    variables = _selected(model, Selection(sparse, dense))
+    for variable in variables:
+        check_divisible(variable.path, tuple(variable.shape), blocks)
+    names = unique_names([variable.path for variable in variables])
+    shapes = [tuple(variable.shape) for variable in variables]
+    wanted = sum(counts_in_blocks(active_counts(names, shapes, density), variables, blocks))
+    scores = sensitivities(model, (x, y, sample_weight), variables, loss)
+    masks = sensitivity_masks(dict(zip(names, scores, strict=True)), wanted, blocks)
+    return dict(zip(names, masks, strict=True))
+
+
+def snip_scores(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    *,
+    sample_weight: Any = None,
+    loss: Any = None,
+    sparse: Any = None,
+    dense: Any = None,
+) -> dict[str, np.ndarray]:
+    """The connection sensitivities of SNIP, |weight * gradient of the loss of one batch|.
+
+    Arguments and errors are those of ``snip_masks``.
+
+    Returns:
+        {path of the weight: float32 array of its shape, not negative}.
+
+    The loss (w - 1)^2 + (v - 3)^2 over 2, at w = 2 and v = 2:
+
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, use_bias=False)])
+    >>> model.set_weights([np.array([[2.0, 2.0]])])
+    >>> scores = ks.snip_scores(model, np.ones((1, 1)), np.array([[1.0, 3.0]]), loss="mse")
+    >>> scores[model.weights[0].path]
+    array([[2., 2.]], dtype=float32)
+    """
+    check_keras_3(model, "model")
+    variables = _selected(model, Selection(sparse, dense))
+    scores = sensitivities(model, (x, y, sample_weight), variables, loss)
+    return dict(zip(unique_names([v.path for v in variables]), scores, strict=True))
+
+
+def sensitivities(
+    model: keras.Model,
+    batch: tuple[Any, ...],
+    variables: Sequence[Any],
+    loss: Any = None,
+) -> list[np.ndarray]:
+    """|weight * gradient| of these trainable weights of a model.
+
+    Args:
+        model: is not changed.
+        batch: inputs, targets and sample weights, as ``train_on_batch`` takes them.
+        variables: some of the model's trainable weights.
+        loss: as for ``compile``; None: the model's own.
+    """
+    _check_batch(batch[0])
+    gradients = _gradients(model, batch, loss)
+    return [np.abs(to_float32(v) * gradients[id(v)]) for v in variables]
+
+
+def _selected(model: keras.Model, selection: Selection) -> list[Any]:
+    variables = model.trainable_variables
+    if not variables:
+        remedy = "build it, or unfreeze what is to be masked"
+        raise ValueError(f"`model` has no trainable weights: {remedy}. Received: {model.name}")
+    return [variables[i] for i in selection.select(variables, model)]
+
+
+def _check_batch(x: Any) -> None:
+    name = type(x).__name__
+    if name.endswith(DATASETS):
+        rule = "one batch of inputs, and `y` its targets: `x, y = next(iter(dataset))`"
+        raise TypeError(f"`x` must be {rule}. Received: x of type {name}")
+
+
+def _gradients(model: keras.Model, batch: tuple[Any, ...], loss: Any) -> Mapping[int, np.ndarray]:
+    """{id of a trainable weight: its gradient}: a copy takes a training step that moves nothing."""
+    copied = densify(model)
+    for variable in copied.trainable_variables:
+        variable.regularizer = None
+    with strategy_scope(model):
+        kept = GradientAverage(0.0)
+        _compile(model, copied, kept, loss)
+        for _ in range(ATTEMPTS):
+            train_on_batch(copied, batch)
+            if kept.built and int(to_float32(kept.iterations)) > 0:
+                break
+        else:
+            raise ValueError(NO_STEP.format(kind=type(model).__name__, name=model.name))
+    places = {id(v): i for i, v in enumerate(kept._trainable_variables)}
+    pairs = zip(model.trainable_variables, copied.trainable_variables, strict=True)
+    return {id(v): momentum_of(kept, places[id(own)]) for v, own in pairs}
+
+
+def _compile(model: keras.Model, copied: keras.Model, kept: GradientAverage, loss: Any) -> None:
+    """Compiles a copy as its model is, with an optimizer that keeps the gradients."""
+    losses: dict[str, Any] = {"loss": loss}
+    if loss is None:
+        if not model.compiled:
+            received = f"loss=None, and {model.name!r} is not compiled"
+            raise ValueError(
+                f"SNIP needs a loss: compile the model, or pass `loss`. Received: {received}",
+            )
+        losses = compiled_losses(model)
+    optimizer: Any = kept
+    if model.dtype_policy.compute_dtype == "float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(kept, name="snip_loss_scale")
+    eagerly = bool(model.compiled and model.run_eagerly)
+    keras.Model.compile(copied, optimizer, **losses, run_eagerly=eagerly, auto_scale_loss=False)
+
+
+NO_STEP = (
+    "SNIP needs the gradients of a training step, and none reached the compiled optimizer: the "
+    "model's own `train_step` steps others, or all gradients overflowed. Make masks yourself, and "
+    "pass them as `initial_masks={{path: mask}}`. Received: {kind} {name!r}"
+)

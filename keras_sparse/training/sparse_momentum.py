@@ -1,0 +1,239 @@
+"""SparseMomentum: the rules by which masks change, their schedules, and one update on request."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import keras
+import numpy as np
+
+from keras_sparse.rules import density as densities
+from keras_sparse.rules import scores
+from keras_sparse.rules.all_layers import check_no_distribution, check_scope
+from keras_sparse.rules.given_masks import GivenMasks
+from keras_sparse.rules.mask_update import prune_to, update_masks
+from keras_sparse.rules.scores import Score
+from keras_sparse.training import growth_window as windows
+from keras_sparse.training import schedules
+from keras_sparse.training.asked_density import MasksToDensity
+from keras_sparse.training.momentum import GradientAverage, check_momentum
+from keras_sparse.training.phases import AlternatingOverTraining
+from keras_sparse.training.selection import Selection
+from keras_sparse.training.update_watch import watch_for_updates
+
+
+@keras.saving.register_keras_serializable("keras_sparse")
+class SparseMomentum(MasksToDensity):
+    """Keeps the kernels of a model sparse while any Keras optimizer trains it.
+
+    Every step the inner optimizer sees the dense gradient and steps; then each masked weight is multiplied by its mask.
+    ``update_masks``, called by the ``UpdateMasks`` callback or by you, prunes, redistributes and grows (Dettmers &
+    Zettlemoyer 2019, arXiv 1907.04840). The number of active weights never changes, unless ``density`` is a schedule.
+
+    Args:
+        inner_optimizer: a Keras 3 optimizer or its name.
+        density: active / all masked weights, in (0, 1]; or a schedule of it (a Keras schedule,
+            ``CubicOverTraining``, or a tfmot pruning schedule), which never raises the number of
+            active weights. Only ``AlternatingOverTraining`` makes all active again.
+        prune_rate: share of the active weights that one update prunes, in [0, 1], or a schedule of the optimizer step.
+            Default: the paper's cosine from 0.5 to 0.005 over the training.
+        distribution: of the density over layers: ``"uniform"``, ``"erdos_renyi"``, ``"erk"``, a function, or a map
+            ``{glob on the variable's path: density}`` (others get ``density``).
+        scope: of pruning to a density, by a schedule or as initial masks by magnitude. ``"layer"``:
+            each layer keeps its share; ``"global"``: one threshold for the scores of all layers,
+            and each keeps one weight, or block, at least. The prune rate is of each layer.
+        prune: score by which active weights stay: ``"magnitude"``, ... or a function (see ``keras_sparse.scores``).
+            None, with ``grow=None``: the masks never change.
+        redistribute: share of each layer in what is regrown: ``"mean_momentum"``, ``"mean_magnitude"``,
+            ``"active_count"``, a function, or None: each layer regrows what it lost.
+        grow: score by which missing weights become active: ``"momentum"``, ``"gradient"``, ``"random"``, a function;
+            or None: nothing grows, the density is a schedule.
+        sparse: weights to mask in addition: globs on the variable's path, layers or layer types. It has the last word:
+            ``dense="*", sparse="head"`` masks the head alone.
+        dense: weights to leave dense, named likewise.
+        initial_masks: ``"random"``; ``"magnitude"`` to start from trained weights; ``"nonzero"``
+            from a sparse checkpoint (then the density is the checkpoint's); ``"snip"``: the weights
+            of largest |weight * gradient| in one batch of ``fit``, all layers competing (needs
+            UpdateMasks; see ``keras_sparse.snip_masks``); or masks of this density,
+            ``{path of each masked weight: bool array}``.
+        block_shape: (in, out) channels of the blocks that masks are made of, over all taps; None: single weights.
+        gradient_momentum: decay in [0, 1) of an average of the gradients to use as momentum, for optimizers without one.
+        growth_window: optimizer steps before an update in which missing weights get gradients; sparse layers save them
+            outside. None: all steps, the published method. ``"auto"``: as many as the momentum needs to forget all
+            but 0.5 % of what was before (50 for SGD's 0.9), 1 for the last gradient, none where nothing grows by gradients; all
+            for Adam and its like, and for norms of gradients (``clipnorm``), where a window would change the training.
+        initial_scale: ``"auto"``: untrained weights under a random initial mask, of an initializer that scales by fan (Glorot,
+            He, LeCun, ``VarianceScaling``, ``Orthogonal``), get the variance for their active connections, so that signals do
+            not shrink from layer to layer (Evci et al. 2022, arXiv 2010.03533); but where a normalization layer follows they
+            stay. None: active weights keep their values, the published method.
+        seed: of initial masks and random scores; an update draws from (seed, optimizer step). None: drawn as Keras draws
+            seeds, so it follows ``keras.utils.set_random_seed``; config and files hold it, and all workers take the first one's.
+        name: of this optimizer.
+
+    Attributes:
+        growth_window_open: bool scalar variable, True while missing weights get gradients; see ``open_growth_window``.
+
+    Raises:
+        ValueError, TypeError: at construction, for every argument that cannot work.
+
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16)])
+    >>> model.compile(SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.25), "mse")
+    >>> model.optimizer.build(model)
+    >>> int((keras.ops.convert_to_numpy(model.layers[0].kernel) != 0).sum())
+    32
+    """
+
+    def __init__(
+        self,
+        inner_optimizer: Any,
+        density: Any,
+        *,
+        prune_rate: Any = None,
+        distribution: Any = "uniform",
+        scope: str = "layer",
+        prune: Any = "magnitude",
+        redistribute: Any = "mean_momentum",
+        grow: Any = "momentum",
+        sparse: Any = None,
+        dense: Any = None,
+        initial_masks: Any = "random",
+        block_shape: tuple[int, int] | None = None,
+        gradient_momentum: float | None = None,
+        growth_window: int | str | None = "auto",
+        initial_scale: str | None = "auto",
+        seed: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        rules = (scores.get_score(prune, "prune"), scores.get_share(redistribute, "redistribute"), scores.get_score(grow, "grow"))
+        average = _gradient_average(rules, gradient_momentum)
+        super().__init__(inner_optimizer, Selection(sparse, dense), initial_masks, block_shape, average, seed, name, initial_scale)
+        self.prune, self.redistribute, self.grow = rules
+        if not callable(density):
+            densities.check_density(density)
+        self.density = schedules.get(density, "density")
+        self.prune_rate = schedules.get(schedules.CosineOverTraining() if prune_rate is None else prune_rate, "prune_rate")
+        self.distribution = densities.check_distribution(distribution)
+        self.scope = check_scope(scope)
+        self.gradient_momentum = gradient_momentum
+        self.growth_window = windows.check(growth_window)
+        self.updates_are_planned = False  # somebody calls `update_masks`: the callback, or a custom loop
+        self._check_rules()
+        self._is_complete = True
+
+    def _check_rules(self) -> None:
+        received = f"Received: prune={self.prune}, grow={self.grow}, density={self.density}"
+        if self.prune is None and (self.grow is not None or callable(self.density)):
+            raise ValueError(f"`prune=None` means masks that never change, with `grow=None` and a density that is a number. {received}")
+        if self.prune is not None and self.grow is None and not callable(self.density):
+            raise ValueError(f"With `grow=None` and a constant density no mask would change: pass a density schedule, or `prune=None`. {received}")
+        self._check_scope()
+        if "momentum" in self._needs() and self.gradient_momentum is None:
+            check_momentum(self.inner_optimizer)
+
+    def _check_scope(self) -> None:
+        if self.scope == "global" and self.initial_masks == "magnitude":
+            check_no_distribution(self.scope, self.distribution)
+        elif self.scope == "global" and not callable(self.density):
+            raise ValueError(
+                '`scope="global"` is of pruning to a density, and nothing is pruned to one: pass a '
+                'density schedule, or `initial_masks="magnitude"`. '
+                f"Received: density={self.density}, initial_masks={self.initial_masks!r}"
+            )
+
+    def _needs(self) -> frozenset[str]:
+        return scores.needs_of(self.prune, self.grow, self.redistribute if self.grow else None)
+
+    def growth_window_steps(self) -> float:
+        """Optimizer steps before an update in which missing weights get gradients: 0, none; infinity, all."""
+        reads = windows.read_of_missing(self.prune, self.redistribute if self.grow else None, self.grow)
+        if isinstance(self.density, AlternatingOverTraining):
+            reads |= {"second moment"}  # of weights that become active again
+        decay = None if self._gradient_average is None else self._gradient_average.decay
+        return windows.steps_of(self.growth_window, reads, self.inner_optimizer, decay)
+
+    def grows_by_gradients(self) -> bool:
+        return self.growth_window_steps() > 0
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        if not (self.updates_are_planned or self._is_watched or self.prune is None):
+            self._is_watched = watch_for_updates(self)
+        super().apply(grads, trainable_variables)
+
+    def update_masks(self) -> None:
+        """One mask update: prune, redistribute, grow, and mask the weights.
+
+        Runs on the host; in a custom loop call it between steps, outside of ``tf.function`` and of replica contexts.
+
+        Raises:
+            ValueError: NaN in weights, momentum or gradient (names the layer); a closed growth window. The masks are as
+                before then.
+        """
+        self.updates_are_planned = True
+        if self.prune is None:
+            return
+        if not self.can_grow():
+            raise ValueError(
+                "The growth window is closed: missing weights have had no gradients to grow by. Call `optimizer.open_growth_window(True)` "
+                f"{self.growth_window_steps()} steps before an update. Received: an update at step {self.step()}"
+            )
+        step = self.step()
+        positions = self.trained_positions()
+        if positions and self._is_dense_phase(step):
+            self._make_dense(positions)
+        elif positions:
+            rng = np.random.default_rng([self.seed, step])
+            self.assign_masks(self._next_masks(self.prune, positions, step, rng), positions)
+        self.set_counter("last_update", step)
+
+    def _next_masks(self, prune: Score, positions: Sequence[int], step: int, rng: np.random.Generator) -> list[np.ndarray]:
+        layers = self._layers(positions)
+        if callable(self.density):
+            counts = self._counts_at(self._density_at(step), positions, rng)
+            masks = prune_to(layers, counts, prune, rng)
+            if self.grow is None:
+                return masks
+            layers = self._layers(positions, masks)
+        rate = schedules.value_at(self.prune_rate, step, *self._training_span(), "prune_rate")
+        grow = cast(Score, self.grow)  # None needs a density schedule: `_check_rules`
+        return update_masks(layers, rate, prune, self.redistribute, grow, rng)
+
+    def __repr__(self) -> str:
+        names = {rule: getattr(rule, "__name__", rule) for rule in (self.prune, self.redistribute, self.grow)}
+        rules = f"prune={names[self.prune]}, redistribute={names[self.redistribute]}, grow={names[self.grow]}"
+        masks = f"{len(self.mask_variables)} masks" if self.built else "not built"
+        inner = type(self.inner_optimizer).__name__
+        return f"<SparseMomentum around {inner}: density={self.density}, {rules}, {masks}>"
+
+    def get_config(self) -> dict[str, Any]:
+        serialize = keras.saving.serialize_keras_object
+        names = {function: name for table in (scores.SCORES, scores.SHARES, densities.NAMED) for name, function in table.items()}
+        config: dict[str, Any] = {"inner_optimizer": serialize(self.inner_optimizer), **self.selection.get_config()}
+        for key in ("density", "prune_rate", "distribution", "prune", "redistribute", "grow"):
+            value = getattr(self, key)
+            config[key] = (names.get(value) or serialize(value)) if callable(value) else value
+        names_of_values = ("initial_masks", "block_shape", "gradient_momentum", "growth_window")
+        for key in ("scope", *names_of_values, "initial_scale", "seed", "name"):
+            config[key] = getattr(self, key)
+        if isinstance(self.initial_masks, GivenMasks):
+            config["initial_masks"] = self.initial_masks.get_config()
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "SparseMomentum":
+        config = {**config, **Selection.from_config(config)}
+        if isinstance(config.get("initial_masks"), Mapping):
+            config["initial_masks"] = GivenMasks.from_config(config["initial_masks"])
+        for key, value in config.items():
+            if isinstance(value, Mapping) and "class_name" in value:
+                config[key] = keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)
+        return cls(**config)
+
+
+def _gradient_average(rules: Sequence[Any], gradient_momentum: float | None) -> GradientAverage | None:
+    if "gradient" not in scores.needs_of(*rules):
+        return None if gradient_momentum is None else GradientAverage(gradient_momentum)
+    if gradient_momentum is not None:
+        raise ValueError(
+            "A rule reads the last gradient and `gradient_momentum` asks for an average: one or the other can be kept. "
+            f"Received: gradient_momentum={gradient_momentum}"
+        )
+    return GradientAverage(0.0)

@@ -1,0 +1,196 @@
+"""What a sparse run saves beside the weights, and how its masks follow what is put back.
+
+A file may be read before the optimizer is built: its values wait until then.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_sparse._keras import to_float32, to_numpy
+from keras_sparse.rules import blocks
+from keras_sparse.rules.initial_masks import reconcile
+from keras_sparse.training import checkpoint
+from keras_sparse.training.masked_steps import MaskedSteps
+from keras_sparse.training.momentum import GradientAverage
+from keras_sparse.training.seed import Seed
+from keras_sparse.training.selection import Selection
+
+# Saved with the masks; all but `epoch`, the epoch that runs (1, 2, ...; 0: no training), are
+# optimizer steps. The growth window is closed where `window_opened` is -1.
+COUNTERS = ("last_update", "training_start", "training_stop", "epoch", "window_opened")
+SEED = "seed"  # saved with them; files of version 0.1.0 may have none
+# and a number: a variable of a .h5 file that was loaded, and saved before it was used
+OF_H5_FILE = "value_"
+
+
+class StateInFiles(MaskedSteps):
+    """Saves masks, counters and seed, and puts them back; arguments as for MaskedOptimizer."""
+
+    def __init__(
+        self,
+        inner_optimizer: Any,
+        selection: Selection,
+        block_shape: Any,
+        gradient_average: GradientAverage | None,
+        seed: int | None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(inner_optimizer, selection, block_shape, gradient_average, name)
+        self._seed = Seed(seed)
+        self.masks_were_loaded = False  # from a file: it says which weights are masked
+        # a SavedState, or all values of a .h5 file, that wait for the optimizer to be built
+        self._loaded: Any = None
+
+    @property
+    def seed(self) -> int:
+        """Of random masks and scores."""
+        return self._seed.value
+
+    def has_trained(self) -> bool:
+        return self.masks_were_loaded or super().has_trained()
+
+    # --- to a file
+
+    def _state(self) -> checkpoint.SavedState:
+        variables = self._trainable_variables
+        masks = [to_numpy(mask) for mask in self.mask_variables]
+        explored = [self._bits(position) for position in range(len(masks))]
+        held = zip(self.masked_indices, masks, explored, strict=True)
+        masked = [checkpoint.SavedMask(i, variables[i].path, *both) for i, *both in held]
+        counters = {name: self.counter(name) for name in self.counters} | {SEED: self.seed}
+        trainable = [(variable.path, tuple(variable.shape)) for variable in variables]
+        return checkpoint.SavedState(masked, counters, trainable)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Masks and counters, to a Keras weight store.
+
+        What was loaded and has not been used is saved again.
+        """
+        if self.awaiting:
+            return  # the run has not begun: `initial_masks` is in the config
+        if self.built:
+            self._state().write(store)
+        elif isinstance(self._loaded, checkpoint.SavedState):
+            self._loaded.write(store)
+        else:
+            for i, value in enumerate(self._loaded or ()):
+                store[f"{OF_H5_FILE}{i}"] = value
+
+    # --- from a file
+
+    def load_own_variables(self, store: Any) -> None:
+        """Reads masks and counters of a Keras weight store.
+
+        Where the optimizer is not built they wait until it is.
+
+        Raises:
+            ValueError: no masks in the store, and the optimizer has some; masks of another model,
+                or not made of whole blocks.
+        """
+        loaded = checkpoint.read(store, (*COUNTERS, SEED))
+        waiting = [key for key in list(store.keys()) if key.startswith(OF_H5_FILE)]
+        values = [store[f"{OF_H5_FILE}{i}"] for i in range(len(waiting))]
+        if not self.built:
+            self._loaded = loaded or values or None
+            # without masks: dense weights for a run that has not begun; `initial_masks` will look
+            # at them
+            return
+        if values:
+            self.set_weights(values)
+            self.masks_were_loaded = True
+            return
+        if loaded is None and self.awaiting:
+            return
+        if loaded is None:
+            raise ValueError(
+                "The checkpoint holds no masks and this is a sparse run. To go on from its "
+                "weights, load them before the optimizer is built, with "
+                'SparseMomentum(..., initial_masks="nonzero") if they are sparse, "magnitude" '
+                f"if they are dense. Received: optimizer state {sorted(store.keys())}"
+            )
+        goes_on = loaded.is_list_of(self._trainable_variables)
+        self._put_back(loaded, self.awaiting or self.masked_indices, goes_on)
+
+    def set_weights(self, weights: Any) -> None:
+        """Sets all variables, in the order of ``variables``.
+
+        Those of a .h5 file wait until the optimizer is built.
+        """
+        if not self.built:
+            self._loaded = [np.asarray(value) for value in weights]
+            return
+        super().set_weights(weights)
+        self.put_masks(list(self.masks.values()))
+
+    def _put_back(
+        self,
+        loaded: checkpoint.SavedState,
+        chosen: Sequence[int],
+        goes_on: bool,
+    ) -> None:
+        """Takes masks of a file, and leaves the weights.
+
+        Args:
+            loaded: masks and counters.
+            chosen: indices of the weights that would be masked without the file.
+            goes_on: True: takes the counters, too. Keras skips the state of an inner optimizer
+                that was not built, or built for other weights; then the run begins anew, with the
+                masks of the file.
+        """
+        variables = self._trainable_variables
+        saved = loaded.masks_for(variables, chosen)
+        for i, one in saved.items():
+            blocks.check_whole(variables[i].path, one.mask, self.block_shape)
+        if sorted(saved) != self.masked_indices or len(saved) != len(self.mask_variables):
+            self.make_mask_variables(sorted(saved))
+        self.put_masks([saved[i].mask for i in self.masked_indices])
+        self.put_explored({i: one.explored for i, one in saved.items()})
+        self._reset_counters()
+        if goes_on:
+            for name, value in loaded.counters.items():
+                if name == SEED:
+                    self._seed.go_on_with(value)
+                else:
+                    self.set_counter(name, value)
+        self.open_growth_window(loaded.counters.get("window_opened", 0) >= 0)
+        self.masks_were_loaded, self._notice, self._doubt = True, None, None
+        self._fill_dense_layers()
+
+    def _reset_counters(self) -> None:
+        """To those of a run that begins at this step."""
+        self.set_counter("last_update", self.step())
+        self.set_counter("training_start", 0)
+        self.set_counter("training_stop", -1)
+        self.set_counter("epoch", 0)
+
+    # --- where weights were put back without masks
+
+    def follow_weights(self) -> None:
+        """Changes the masks where weights of an earlier epoch were put back.
+
+        See ``fitting_masks``.
+        """
+        masks = list(self.masks.values())
+        fitting = self.fitting_masks(masks)
+        if any(new is not old for new, old in zip(fitting, masks, strict=True)):
+            self.assign_masks(fitting)
+
+    def fitting_masks(self, masks: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
+        """All masks, or those of an earlier epoch where its weights were put back.
+
+        See ``reconcile``. Frozen ones as they are.
+        """
+        masks = list(self.masks.values() if masks is None else masks)
+        positions = self.trained_positions()
+        names, variables = self.masked_names, self.masked_variables
+        fitting = reconcile(
+            [names[i] for i in positions],
+            [to_float32(variables[i]) for i in positions],
+            [masks[i] for i in positions],
+            self.block_shape,
+        )
+        for i, mask in zip(positions, fitting, strict=True):
+            masks[i] = mask
+        return masks
