@@ -3,10 +3,14 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-if "PYTEST_XDIST_WORKER" in os.environ:  # one process per core: threads would only get in each other's way
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # one process per core: threads would only get in each other's way
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # where there is a GPU, all processes share it
+    os.environ.setdefault(
+        "TF_FORCE_GPU_ALLOW_GROWTH", "true"
+    )  # where there is a GPU, all processes share it
 
 import keras
 import numpy as np

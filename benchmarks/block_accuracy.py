@@ -40,9 +40,19 @@ SHAPES: dict[str, BlockShape] = {
 }
 DENSITIES = (0.25, 0.1, 0.05)
 EPOCHS = {"mnist": 10, "cifar": 5}
-TITLES = {"mnist": "MNIST, 1024-512-512-10", "cifar": "CIFAR-10, convolutions 64-128-128-256-256-256-256"}
+TITLES = {
+    "mnist": "MNIST, 1024-512-512-10",
+    "cifar": "CIFAR-10, convolutions 64-128-128-256-256-256-256",
+}
 CIFAR_IMAGES = 20_000  # to train with; the test is all 10,000
-CONVOLUTIONS = ((128, 2), (128, 1), (256, 2), (256, 1), (256, 2), (256, 1))  # channels and stride of those with masks
+CONVOLUTIONS = (
+    (128, 2),
+    (128, 1),
+    (256, 2),
+    (256, 1),
+    (256, 2),
+    (256, 1),
+)  # channels and stride of those with masks
 COMMAND = "python benchmarks/block_accuracy.py --network mnist --data mnist.npz; python benchmarks/block_accuracy.py --network cifar --data cifar10.npz"
 NOTE = (
     'Mean ± standard error of the test error after the last epoch. "more" is what a mask adds to the error of single weights with as many\n'
@@ -67,13 +77,21 @@ def main() -> None:
     """Makes the runs that are missing, then prints and writes the tables."""
     arguments = _arguments()
     records = arguments.output.with_suffix(".jsonl")
-    runs = planned(arguments.network, arguments.epochs or EPOCHS[arguments.network], range(arguments.seeds), arguments.densities)
+    runs = planned(
+        arguments.network,
+        arguments.epochs or EPOCHS[arguments.network],
+        range(arguments.seeds),
+        arguments.densities,
+    )
     missing = [run for run in runs if run not in map(run_of, read(records))]
     parts = images_of(arguments.network, arguments.data) if missing else []
     for run in missing:
         result = train(run, parts)
         add(records, result)
-        print({key: result[key] for key in (*Run._fields, "test_error", "active", "new", "seconds")}, flush=True)
+        print(
+            {key: result[key] for key in (*Run._fields, "test_error", "active", "new", "seconds")},
+            flush=True,
+        )
     known = read(records)
     text = report.header("Test error by the shape of masks", COMMAND, known[-1]["measured"]) + NOTE
     text += "".join(section(network, known) for network in TITLES)
@@ -81,9 +99,13 @@ def main() -> None:
     report.write(arguments.output, text)
 
 
-def planned(network: str, epochs: int, seeds: Sequence[int], densities: Sequence[float]) -> list[Run]:
+def planned(
+    network: str, epochs: int, seeds: Sequence[int], densities: Sequence[float]
+) -> list[Run]:
     """The runs of one network, seed by seed, so that a benchmark that is stopped has a bit of everything."""
-    masks = [name for name, shape in SHAPES.items() if shape != (1, 1) or network == "cifar"]  # a dense layer has one tap
+    masks = [
+        name for name, shape in SHAPES.items() if shape != (1, 1) or network == "cifar"
+    ]  # a dense layer has one tap
     kinds = [("dense", 1.0), *((mask, density) for density in densities for mask in masks)]
     return [Run(network, mask, density, epochs, seed) for seed in seeds for mask, density in kinds]
 
@@ -101,8 +123,13 @@ def whole_blocks(shapes: Sequence[Shape], density: float) -> list[int]:
     """
     blocks = np.array([shape[-2] * shape[-1] // UNIT**2 for shape in shapes])
     total = max(round(density * int(blocks.sum())), len(blocks))
-    counts = 1 + largest_remainder(np.maximum(density * blocks - 1, 0.0), total - len(blocks), blocks - 1)
-    return [int(count) * math.prod(shape) * UNIT**2 // (shape[-2] * shape[-1]) for count, shape in zip(counts, shapes, strict=True)]
+    counts = 1 + largest_remainder(
+        np.maximum(density * blocks - 1, 0.0), total - len(blocks), blocks - 1
+    )
+    return [
+        int(count) * math.prod(shape) * UNIT**2 // (shape[-2] * shape[-1])
+        for count, shape in zip(counts, shapes, strict=True)
+    ]
 
 
 def images_of(network: str, data: Path) -> list[np.ndarray]:
@@ -119,7 +146,14 @@ def mnist_model() -> keras.Model:
     """1024-512-512-10: 128 and 64 blocks, and a dense classifier."""
     options = {"kernel_regularizer": keras.regularizers.L2(WEIGHT_DECAY / 2)}
     hidden = [keras.layers.Dense(512, "relu", **options) for _ in range(2)]
-    return keras.Sequential([keras.Input((32, 32, 1)), keras.layers.Flatten(), *hidden, keras.layers.Dense(10, name="classifier", **options)])
+    return keras.Sequential(
+        [
+            keras.Input((32, 32, 1)),
+            keras.layers.Flatten(),
+            *hidden,
+            keras.layers.Dense(10, name="classifier", **options),
+        ]
+    )
 
 
 def cifar_model() -> keras.Model:
@@ -127,9 +161,21 @@ def cifar_model() -> keras.Model:
     layers: list[Any] = [keras.Input((32, 32, 3))]
     for i, (channels, stride) in enumerate(((64, 2), *CONVOLUTIONS)):
         name = f"convolution_{i}" if i else "first"
-        layers.append(keras.layers.Conv2D(channels, 3, stride, "same", use_bias=False, kernel_initializer="he_normal", name=name))
+        layers.append(
+            keras.layers.Conv2D(
+                channels,
+                3,
+                stride,
+                "same",
+                use_bias=False,
+                kernel_initializer="he_normal",
+                name=name,
+            )
+        )
         layers += [keras.layers.BatchNormalization(momentum=0.9), keras.layers.ReLU()]
-    return keras.Sequential([*layers, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10, name="classifier")])
+    return keras.Sequential(
+        [*layers, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10, name="classifier")]
+    )
 
 
 def compiled(run: Run, steps: int) -> keras.Model:
@@ -143,8 +189,20 @@ def compiled(run: Run, steps: int) -> keras.Model:
     if run.mask != "dense":
         model = ks.sparsify(model)
         dense = [layer.name for layer in model.layers if layer.name in ("first", "classifier")]
-        optimizer = ks.SparseMomentum(optimizer, run.density, distribution=whole_blocks, dense=dense, block_shape=SHAPES[run.mask], seed=run.seed)
-    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"], jit_compile=False)
+        optimizer = ks.SparseMomentum(
+            optimizer,
+            run.density,
+            distribution=whole_blocks,
+            dense=dense,
+            block_shape=SHAPES[run.mask],
+            seed=run.seed,
+        )
+    model.compile(
+        optimizer,
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=False,
+    )
     optimizer.build(model.trainable_variables)
     return model
 
@@ -153,28 +211,53 @@ def train(run: Run, parts: Sequence[np.ndarray]) -> dict[str, Any]:
     """Trains and returns the run's settings with its error in per cent, its masks in figures and its seconds."""
     x, y, x_test, y_test = parts
     model = compiled(run, run.epochs * (len(y) // BATCH))
-    first = {} if run.mask == "dense" else {path: np.array(mask) for path, mask in model.optimizer.masks.items()}
+    first = (
+        {}
+        if run.mask == "dense"
+        else {path: np.array(mask) for path, mask in model.optimizer.masks.items()}
+    )
     callbacks = [ks.UpdateMasks()] if first else []
     begin = time.perf_counter()
     if run.network == "mnist":
         history = model.fit(x, y, BATCH, run.epochs, verbose=0, callbacks=callbacks)
     else:
-        history = model.fit(Batches(x, y, BATCH, run.seed), epochs=run.epochs, verbose=0, callbacks=callbacks)
+        history = model.fit(
+            Batches(x, y, BATCH, run.seed), epochs=run.epochs, verbose=0, callbacks=callbacks
+        )
     seconds = time.perf_counter() - begin
-    errors = {"test_error": 100 * (1 - model.evaluate(x_test, y_test, 500, verbose=0)[1]), "training_error": 100 * (1 - history.history["accuracy"][-1])}
+    errors = {
+        "test_error": 100 * (1 - model.evaluate(x_test, y_test, 500, verbose=0)[1]),
+        "training_error": 100 * (1 - history.history["accuracy"][-1]),
+    }
     figures = {key: round(value, 4) for key, value in {**errors, "seconds": seconds}.items()}
     keras.utils.clear_session(free_memory=False)
-    return {**run._asdict(), **figures, **(mask_figures(first, model.optimizer.masks) if first else {"active": 1.0, "new": 0.0, "dead": 0.0, "densities": {}})}
+    return {
+        **run._asdict(),
+        **figures,
+        **(
+            mask_figures(first, model.optimizer.masks)
+            if first
+            else {"active": 1.0, "new": 0.0, "dead": 0.0, "densities": {}}
+        ),
+    }
 
 
 def mask_figures(first: dict[str, np.ndarray], last: dict[str, np.ndarray]) -> dict[str, Any]:
     """Of the masks at the start and at the end, by path."""
-    total, active = sum(mask.size for mask in last.values()), sum(int(np.count_nonzero(mask)) for mask in last.values())
+    total, active = (
+        sum(mask.size for mask in last.values()),
+        sum(int(np.count_nonzero(mask)) for mask in last.values()),
+    )
     new = sum(int(np.count_nonzero(mask & ~first[path])) for path, mask in last.items())
     planes = [mask.reshape(-1, *mask.shape[-2:]).any(axis=0) for mask in last.values()]
     alive = np.concatenate([plane.any(axis=axis) for plane in planes for axis in (0, 1)])
     densities = {path: round(float(mask.mean()), 4) for path, mask in last.items()}
-    return {"active": round(active / total, 4), "new": round(new / active, 4), "dead": round(1 - float(alive.mean()), 4), "densities": densities}
+    return {
+        "active": round(active / total, 4),
+        "new": round(new / active, 4),
+        "dead": round(1 - float(alive.mean()), 4),
+        "densities": densities,
+    }
 
 
 def section(network: str, known: Sequence[dict[str, Any]]) -> str:
@@ -184,33 +267,81 @@ def section(network: str, known: Sequence[dict[str, Any]]) -> str:
         return ""
     epochs = max(record["epochs"] for record in own)
     rows = []
-    for mask, density in [("dense", 1.0), *((mask, density) for density in DENSITIES for mask in SHAPES)]:
-        found = {run.seed: record for record in own if (run := run_of(record))[1:4] == (mask, density, epochs)}
-        single = {run.seed: record for record in own if (run := run_of(record))[1:4] == ("single weights", density, epochs)}
+    for mask, density in [
+        ("dense", 1.0),
+        *((mask, density) for density in DENSITIES for mask in SHAPES),
+    ]:
+        found = {
+            run.seed: record
+            for record in own
+            if (run := run_of(record))[1:4] == (mask, density, epochs)
+        }
+        single = {
+            run.seed: record
+            for record in own
+            if (run := run_of(record))[1:4] == ("single weights", density, epochs)
+        }
         if found:
             rows.append((mask, *_figures(list(found.values())), _more(found, single)))
-    columns = ("mask", "active %", "test error %", "training error %", "seeds", "new %", "dead %", "seconds a run", "more")
+    columns = (
+        "mask",
+        "active %",
+        "test error %",
+        "training error %",
+        "seeds",
+        "new %",
+        "dead %",
+        "seconds a run",
+        "more",
+    )
     return f"\n## {TITLES[network]}, {epochs} epochs\n\n{report.table(columns, rows)}"
 
 
 def _figures(found: Sequence[dict[str, Any]]) -> tuple[object, ...]:
-    errors = [report.mean_and_error([record[key] for record in found]) for key in ("test_error", "training_error")]
-    shares = {key: f"{100 * mean(record[key] for record in found):.1f}" for key in ("active", "new", "dead")}
-    return shares["active"], *errors, len(found), shares["new"], shares["dead"], f"{mean(record['seconds'] for record in found):.0f}"
+    errors = [
+        report.mean_and_error([record[key] for record in found])
+        for key in ("test_error", "training_error")
+    ]
+    shares = {
+        key: f"{100 * mean(record[key] for record in found):.1f}"
+        for key in ("active", "new", "dead")
+    }
+    return (
+        shares["active"],
+        *errors,
+        len(found),
+        shares["new"],
+        shares["dead"],
+        f"{mean(record['seconds'] for record in found):.0f}",
+    )
 
 
 def _more(found: dict[int, dict[str, Any]], single: dict[int, dict[str, Any]]) -> str:
-    differences = [found[seed]["test_error"] - single[seed]["test_error"] for seed in found if seed in single]
+    differences = [
+        found[seed]["test_error"] - single[seed]["test_error"] for seed in found if seed in single
+    ]
     return report.mean_and_error(differences) if differences and found != single else ""
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--network", choices=tuple(TITLES), default="mnist")
-    parser.add_argument("--data", type=Path, help="MNIST or CIFAR-10 as .npz in the layout of keras.datasets; default: keras.datasets")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="MNIST or CIFAR-10 as .npz in the layout of keras.datasets; default: keras.datasets",
+    )
     parser.add_argument("--epochs", type=int, help=f"default: {EPOCHS}")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--densities", type=float, nargs="*", default=DENSITIES[:2], help="0.05 is too sparse for the convolutions' blocks of 64x64")
+    parser.add_argument(
+        "--densities",
+        type=float,
+        nargs="*",
+        default=DENSITIES[:2],
+        help="0.05 is too sparse for the convolutions' blocks of 64x64",
+    )
     parser.add_argument("--output", type=Path, default=report.RESULTS / "block_accuracy.md")
     return parser.parse_args()
 

@@ -40,10 +40,15 @@ def main() -> None:
                 if batch * max(1, pixels) ** 2 <= MOST_POSITIONS and key not in known:
                     with arguments.cells.open("a") as file:
                         file.write(json.dumps({"key": key, **microseconds(*key)}) + "\n")
-    report.write(arguments.output, report.header("Break-even densities", COMMAND) + NOTE + tables(read(arguments.cells)))
+    report.write(
+        arguments.output,
+        report.header("Break-even densities", COMMAND) + NOTE + tables(read(arguments.cells)),
+    )
 
 
-def microseconds(size: int, channels_in: int, channels_out: int, pixels: int, batch: int, forward_only: bool) -> dict[str, float]:
+def microseconds(
+    size: int, channels_in: int, channels_out: int, pixels: int, batch: int, forward_only: bool
+) -> dict[str, float]:
     """Of an empty function, the dense operation, and the sparse one at each density."""
     import tensorflow as tf
     from op_contenders import Layer, Operands, dense, random_mask, sparse
@@ -51,8 +56,14 @@ def microseconds(size: int, channels_in: int, channels_out: int, pixels: int, ba
     layer = Layer(size, channels_in, channels_out, pixels, batch)
     operands, constant = Operands(layer), tf.constant(1.0)
     empty = tf.function(lambda value: value, autograph=False)
-    contenders = {"null": lambda: empty(constant), "dense": dense(operands, forward_only, jit_compile=False)}
-    contenders |= {str(density): sparse(operands, random_mask(layer, density), forward_only) for density in DENSITIES}
+    contenders = {
+        "null": lambda: empty(constant),
+        "dense": dense(operands, forward_only, jit_compile=False),
+    }
+    contenders |= {
+        str(density): sparse(operands, random_mask(layer, density), forward_only)
+        for density in DENSITIES
+    }
     for contender in contenders.values():
         contender()
     seconds = turns.take_turns(contenders, 7, turns.clock_for(1))
@@ -68,26 +79,45 @@ def read(cells: Path) -> dict[tuple[object, ...], dict[str, float]]:
 def tables(known: dict[tuple[object, ...], dict[str, float]]) -> str:
     """One for the product alone, one with both gradients."""
     text, columns = "", ("layer", "batch", "dense us", *map(str, DENSITIES))
-    empty = statistics.median(cell["null"] for cell in known.values())  # of one cell alone it is too noisy
+    empty = statistics.median(
+        cell["null"] for cell in known.values()
+    )  # of one cell alone it is too noisy
     for forward_only, title in ((True, "Product"), (False, "Product and gradients")):
         rows = []
         for layer in LAYERS:
             for batch in BATCHES:
                 if cell := known.get((*layer, batch, forward_only)):
-                    dense, *sparse = (max(1.0, cell[name] - empty) for name in ("dense", *map(str, DENSITIES)))
-                    rows.append((_name(layer), batch, round(dense), *(f"{dense / one:.2f}" for one in sparse)))
+                    dense, *sparse = (
+                        max(1.0, cell[name] - empty) for name in ("dense", *map(str, DENSITIES))
+                    )
+                    rows.append(
+                        (
+                            _name(layer),
+                            batch,
+                            round(dense),
+                            *(f"{dense / one:.2f}" for one in sparse),
+                        )
+                    )
         text += f"\n## {title}\n\n{report.table(columns, rows)}"
     return text
 
 
 def _name(layer: tuple[int, int, int, int]) -> str:
     size, channels_in, channels_out, pixels = layer
-    return f"{size}x{size} {channels_in} > {channels_out}, {pixels}x{pixels}" if pixels else f"dense {channels_in} > {channels_out}"
+    return (
+        f"{size}x{size} {channels_in} > {channels_out}, {pixels}x{pixels}"
+        if pixels
+        else f"dense {channels_in} > {channels_out}"
+    )
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cells", type=Path, default=report.RESULTS / "break_even.jsonl", help="cells, one a line")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--cells", type=Path, default=report.RESULTS / "break_even.jsonl", help="cells, one a line"
+    )
     parser.add_argument("--output", type=Path, default=report.RESULTS / "break_even.md")
     return parser.parse_args()
 

@@ -53,16 +53,31 @@ def main() -> None:
     """A process a number of threads, one after the other; then prints and writes."""
     arguments = _arguments()
     works = [
-        Work(threads, 5 if arguments.quick else arguments.turns, tuple(arguments.densities), arguments.masks, bool(arguments.peer), arguments.quick)
+        Work(
+            threads,
+            5 if arguments.quick else arguments.turns,
+            tuple(arguments.densities),
+            arguments.masks,
+            bool(arguments.peer),
+            arguments.quick,
+        )
         for threads in arguments.threads
     ]
     if arguments.peer:
         import sparseprop_peer
 
         sparseprop_peer.check_available()
-    context = multiprocessing.get_context("spawn")  # the number of TensorFlow's threads is fixed for a process
-    text = report.header("Sparse operations against dense ones", " ".join([COMMAND, *sys.argv[1:]])) + NOTE + "\n"
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
+    context = multiprocessing.get_context(
+        "spawn"
+    )  # the number of TensorFlow's threads is fixed for a process
+    text = (
+        report.header("Sparse operations against dense ones", " ".join([COMMAND, *sys.argv[1:]]))
+        + NOTE
+        + "\n"
+    )
+    with concurrent.futures.ProcessPoolExecutor(
+        1, mp_context=context, max_tasks_per_child=1
+    ) as pool:
         for section in pool.map(measure, works):
             text += section
     print(text)
@@ -76,7 +91,10 @@ def measure(work: Work) -> str:
     sections = ["### Training step\n\n" + training_table(work)]
     if work.masks:
         sections.append(f"### Training step with masks of a training\n\n{trained_table(work)}")
-    sections += [f"### Forward only, batch {batch}\n\n{forward_table(work, batch)}" for batch in INFERENCE_BATCHES]
+    sections += [
+        f"### Forward only, batch {batch}\n\n{forward_table(work, batch)}"
+        for batch in INFERENCE_BATCHES
+    ]
     return title + "\n".join(sections) + "\n"
 
 
@@ -87,7 +105,10 @@ def training_table(work: Work) -> str:
 
 def forward_table(work: Work, batch: int) -> str:
     """Likewise, for predictions."""
-    groups = ((group, tuple(dataclasses.replace(layer, batch=batch) for layer in layers)) for group, layers in GROUPS.items())
+    groups = (
+        (group, tuple(dataclasses.replace(layer, batch=batch) for layer in layers))
+        for group, layers in GROUPS.items()
+    )
     return _table(dataclasses.replace(work, peer=False), groups, forward_only=True)
 
 
@@ -101,7 +122,10 @@ def _table(work: Work, groups: Iterator[tuple[str, tuple[Layer, ...]]], forward_
             rows.append((layer.name, f"{1000 * seconds:.2f} {kind}", *map(_cell, ratios)))
             print(*rows[-1], sep="  ", flush=True)
             results.append(ratios)
-        means = [tuple(map(turns.geometric_mean, zip(*cells, strict=True))) for cells in zip(*results, strict=True)]
+        means = [
+            tuple(map(turns.geometric_mean, zip(*cells, strict=True)))
+            for cells in zip(*results, strict=True)
+        ]
         rows.append((f"**{group}**, geometric mean", "", *map(_cell, means)))
     return report.table(("layer", "dense", *(f"{density:g}" for density in work.densities)), rows)
 
@@ -113,22 +137,38 @@ def trained_table(work: Work) -> str:
     for layer, mask in masks_of_training(work.masks, MASKS_BATCH):
         density = float(mask.mean())
         busiest = mask.sum(axis=(0, 1, 2)).max() / mask.sum(axis=(0, 1, 2)).mean()
-        _, _, ratios = compare(dataclasses.replace(work, peer=False), layer, [mask, random_mask(layer, density)], forward_only=False)
+        _, _, ratios = compare(
+            dataclasses.replace(work, peer=False),
+            layer,
+            [mask, random_mask(layer, density)],
+            forward_only=False,
+        )
         rows.append((layer.name, f"{density:.3f}", f"{busiest:.1f}", *map(_cell, ratios)))
         print(*rows[-1], sep="  ", flush=True)
-    return report.table(("layer", "density", "busiest output channel over mean", "trained mask", "evenly spread"), rows)
+    return report.table(
+        ("layer", "density", "busiest output channel over mean", "trained mask", "evenly spread"),
+        rows,
+    )
 
 
-def compare(work: Work, layer: Layer, masks: list[np.ndarray], forward_only: bool) -> tuple[float, str, list[tuple[float, ...]]]:
+def compare(
+    work: Work, layer: Layer, masks: list[np.ndarray], forward_only: bool
+) -> tuple[float, str, list[tuple[float, ...]]]:
     """Dense seconds, which dense it was, and for each mask the ratios: ours and, if asked for, the peer's."""
     operands, clock = Operands(layer), turns.clock_for(work.threads)
-    contenders = {"TF": dense(operands, forward_only, jit_compile=False), "XLA": dense(operands, forward_only, jit_compile=True)}
+    contenders = {
+        "TF": dense(operands, forward_only, jit_compile=False),
+        "XLA": dense(operands, forward_only, jit_compile=True),
+    }
     for i, mask in enumerate(masks):
         contenders[f"{i} sparse"] = sparse(operands, mask, forward_only)
         if work.peer:
             import sparseprop_peer
 
-            contenders |= {f"{i} peer {name}": step for name, step in sparseprop_peer.contenders(operands, mask, work.threads).items()}
+            contenders |= {
+                f"{i} peer {name}": step
+                for name, step in sparseprop_peer.contenders(operands, mask, work.threads).items()
+            }
     for contender in contenders.values():
         contender()
     first = turns.take_turns({name: contenders[name] for name in ("TF", "XLA")}, 2, clock)
@@ -136,7 +176,11 @@ def compare(work: Work, layer: Layer, masks: list[np.ndarray], forward_only: boo
         del contenders["XLA"]
     seconds = turns.take_turns(contenders, work.turns, clock)
     kind = min(("TF", "XLA"), key=lambda name: statistics.median(seconds.get(name, [np.inf])))
-    best = [_best(seconds, kind, [name for name in seconds if name.startswith(f"{i} {who}")]) for i in range(len(masks)) for who in _who(work)]
+    best = [
+        _best(seconds, kind, [name for name in seconds if name.startswith(f"{i} {who}")])
+        for i in range(len(masks))
+        for who in _who(work)
+    ]
     pairs = [tuple(best[i * len(_who(work)) :][: len(_who(work))]) for i in range(len(masks))]
     return statistics.median(seconds[kind]), kind, pairs
 
@@ -154,13 +198,17 @@ def _cell(ratios: tuple[float, ...]) -> str:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--densities", type=float, nargs="+", default=[0.2, 0.1, 0.05, 0.02])
     parser.add_argument("--turns", type=int, default=20)
     parser.add_argument("--masks", type=Path, help="a file that trained_masks.py wrote")
     parser.add_argument("--peer", choices=("sparseprop",), help='cells become "ours / the peer\'s"')
-    parser.add_argument("--quick", action="store_true", help="five turns, and the first layer of each kind")
+    parser.add_argument(
+        "--quick", action="store_true", help="five turns, and the first layer of each kind"
+    )
     parser.add_argument("--output", type=Path, default=report.RESULTS / "conv_ops.md")
     return parser.parse_args()
 

@@ -80,7 +80,9 @@ def measure(name: str, count: int) -> dict[str, Any]:
     shape = (SIDE, SIDE, 3)
     dense = getattr(keras.applications, name)(weights=None, input_shape=shape, classes=10)
     sparse = ks.sparsify(dense)
-    outputs = _difference(dense.predict(images[:8], verbose=0), sparse.predict(images[:8], verbose=0))
+    outputs = _difference(
+        dense.predict(images[:8], verbose=0), sparse.predict(images[:8], verbose=0)
+    )
     steps = {"dense": _compiled_step(dense, False, images, labels)}
     steps["sparse"] = _compiled_step(sparse, True, images, labels)
     before = on_the_op(sparse)
@@ -192,11 +194,20 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     speed = (f"{row['dense_seconds']:.3f}", f"{row['closed']:.2f}", f"{row['open']:.2f}")
     percents = [f"{share:.0%}" for share in shares]
     exact = f"{row['density']:.4f}"
-    return (row["network"], f"{row['outputs']:.0e}", *percents, *speed, exact, f"{row['export']:.0e}")
+    return (
+        row["network"],
+        f"{row['outputs']:.0e}",
+        *percents,
+        *speed,
+        exact,
+        f"{row['export']:.0e}",
+    )
 
 
 def _read(records: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in records.read_text().splitlines()] if records.exists() else []
+    return (
+        [json.loads(line) for line in records.read_text().splitlines()] if records.exists() else []
+    )
 
 
 def _in_process(function: Callable[..., Any], *arguments: object) -> Any:
@@ -210,7 +221,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("--networks", choices=NETWORKS, nargs="+", default=NETWORKS)
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--remark", default="", help="a sentence on the circumstances, for the reader")
+    parser.add_argument(
+        "--remark", default="", help="a sentence on the circumstances, for the reader"
+    )
     parser.add_argument("--output", type=Path, default=report.RESULTS / "coverage.md")
     return parser.parse_args()
 

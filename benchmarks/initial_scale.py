@@ -75,7 +75,9 @@ class Run(NamedTuple):
 def plain_cnn() -> keras.Model:
     """Three convolutions and a dense layer, without normalisation, initialised as Keras does."""
     kinds = ((16, 2), (32, 2), (64, 1))
-    convolutions = [keras.layers.Conv2D(channels, 3, stride, activation="relu") for channels, stride in kinds]
+    convolutions = [
+        keras.layers.Conv2D(channels, 3, stride, activation="relu") for channels, stride in kinds
+    ]
     head = [keras.layers.Flatten(), keras.layers.Dense(64, "relu"), keras.layers.Dense(10)]
     return keras.Sequential([keras.Input((28, 28, 1)), *convolutions, *head])
 
@@ -142,7 +144,11 @@ def planned(networks: Sequence[str], seeds: int) -> list[Run]:
     for seed in range(seeds):
         for name in networks:
             runs.append(Run(name, "dense", 1.0, None, seed))
-            runs += [Run(name, method, density, scale, seed) for method, density in kinds for scale in (None, NETWORKS[name].scale)]
+            runs += [
+                Run(name, method, density, scale, seed)
+                for method, density in kinds
+                for scale in (None, NETWORKS[name].scale)
+            ]
     return runs
 
 
@@ -174,7 +180,9 @@ def train(run: Run, parts: Sequence[np.ndarray]) -> dict[str, Any]:
     begin = time.process_time()
     n = steps * network.batch
     with scaled_everywhere() if run.initial_scale == EVERYWHERE else contextlib.nullcontext():
-        history = model.fit(x[:n], y[:n], network.batch, network.epochs, verbose=0, callbacks=callbacks)
+        history = model.fit(
+            x[:n], y[:n], network.batch, network.epochs, verbose=0, callbacks=callbacks
+        )
     seconds = time.process_time() - begin
     figures = {
         "test_error": 100 * (1 - model.evaluate(x_test, y_test, 500, verbose=0)[1]),
@@ -187,7 +195,9 @@ def train(run: Run, parts: Sequence[np.ndarray]) -> dict[str, Any]:
 
 def scaled_everywhere() -> contextlib.AbstractContextManager[Any]:
     """While it lasts, no layer is taken for one whose outputs are normalized."""
-    return unittest.mock.patch("keras_sparse.training.untrained.is_scale_invariant", return_value=False)
+    return unittest.mock.patch(
+        "keras_sparse.training.untrained.is_scale_invariant", return_value=False
+    )
 
 
 def compiled(run: Run, network: Network, steps: int) -> keras.Model:
@@ -218,8 +228,13 @@ def section(name: str, known: Sequence[dict[str, Any]]) -> str:
     network, seeds = NETWORKS[name], sorted({run.seed for run in found})
     kinds = [(run.method, run.density) for run in planned([name], 1) if run.method != "dense"]
     for method, density in dict.fromkeys(kinds):
-        runs = [[Run(name, method, density, scale, seed) for scale in (None, network.scale)] for seed in seeds]
-        pairs = [(found[none], found[scaled]) for none, scaled in runs if {none, scaled} <= found.keys()]
+        runs = [
+            [Run(name, method, density, scale, seed) for scale in (None, network.scale)]
+            for seed in seeds
+        ]
+        pairs = [
+            (found[none], found[scaled]) for none, scaled in runs if {none, scaled} <= found.keys()
+        ]
         if pairs:
             figures = [report.mean_and_error(column) for column in zip(*pairs, strict=True)]
             difference = report.mean_and_error([scaled - none for none, scaled in pairs])
@@ -230,7 +245,9 @@ def section(name: str, known: Sequence[dict[str, Any]]) -> str:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--data",
         type=Path,

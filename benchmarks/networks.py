@@ -38,8 +38,12 @@ def resnet_20() -> keras.Model:
     return keras.Model(inputs, outputs, name="resnet_20")
 
 
-def _conv_norm(x: keras.KerasTensor, width: int, size: int, stride: int, relu: bool) -> keras.KerasTensor:
-    x = layers.Conv2D(width, size, stride, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+def _conv_norm(
+    x: keras.KerasTensor, width: int, size: int, stride: int, relu: bool
+) -> keras.KerasTensor:
+    x = layers.Conv2D(
+        width, size, stride, padding="same", use_bias=False, kernel_initializer="he_normal"
+    )(x)
     x = layers.BatchNormalization()(x)
     return layers.ReLU()(x) if relu else x
 

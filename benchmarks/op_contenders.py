@@ -30,10 +30,18 @@ class Layer:
 
     @property
     def kernel_shape(self) -> tuple[int, ...]:
-        return (self.size, self.size, self.channels_in, self.channels_out) if self.pixels else (self.channels_in, self.channels_out)
+        return (
+            (self.size, self.size, self.channels_in, self.channels_out)
+            if self.pixels
+            else (self.channels_in, self.channels_out)
+        )
 
     def activations_shape(self, channels: int) -> tuple[int, ...]:
-        return (self.batch, self.pixels, self.pixels, channels) if self.pixels else (self.batch, channels)
+        return (
+            (self.batch, self.pixels, self.pixels, channels)
+            if self.pixels
+            else (self.batch, channels)
+        )
 
 
 def _layers(*rows: tuple[int, ...]) -> tuple[Layer, ...]:
@@ -63,7 +71,9 @@ def masks_of_training(file: Path, batch: int) -> list[tuple[Layer, np.ndarray]]:
         pairs = []
         for name in arrays.files:
             pixels, *shape = map(int, name.split("@")[1].split("x"))
-            mask = np.unpackbits(arrays[name], count=int(np.prod(shape))).reshape(shape).astype(bool)
+            mask = (
+                np.unpackbits(arrays[name], count=int(np.prod(shape))).reshape(shape).astype(bool)
+            )
             pairs.append((Layer(shape[0], shape[2], shape[3], pixels, batch), mask))
     return pairs
 
@@ -74,8 +84,12 @@ class Operands:
     def __init__(self, layer: Layer) -> None:
         rng = np.random.default_rng(0)
         self.layer = layer
-        self.inputs = rng.standard_normal(layer.activations_shape(layer.channels_in), dtype=np.float32)
-        self.output_gradient = rng.standard_normal(layer.activations_shape(layer.channels_out), dtype=np.float32)
+        self.inputs = rng.standard_normal(
+            layer.activations_shape(layer.channels_in), dtype=np.float32
+        )
+        self.output_gradient = rng.standard_normal(
+            layer.activations_shape(layer.channels_out), dtype=np.float32
+        )
         self.kernel = rng.standard_normal(layer.kernel_shape, dtype=np.float32)
 
 
@@ -83,12 +97,18 @@ def dense(operands: Operands, forward_only: bool, jit_compile: bool) -> Contende
     """What Keras runs: the dense product, and the dense gradients."""
 
     def product(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        return keras.ops.conv(inputs, kernel, padding="same") if operands.layer.pixels else keras.ops.matmul(inputs, kernel)
+        return (
+            keras.ops.conv(inputs, kernel, padding="same")
+            if operands.layer.pixels
+            else keras.ops.matmul(inputs, kernel)
+        )
 
     return _step(product, operands, operands.kernel, forward_only, jit_compile)
 
 
-def sparse(operands: Operands, mask: np.ndarray, forward_only: bool, implementation: str = "custom_op") -> Contender:
+def sparse(
+    operands: Operands, mask: np.ndarray, forward_only: bool, implementation: str = "custom_op"
+) -> Contender:
     """The sparse product, with the gradient of the active weights alone."""
     from keras_sparse.compute import ops
 
@@ -103,9 +123,17 @@ def sparse(operands: Operands, mask: np.ndarray, forward_only: bool, implementat
     return _step(product, operands, operands.kernel * mask, forward_only, jit_compile=False)
 
 
-def _step(product: Callable[..., tf.Tensor], operands: Operands, kernel: np.ndarray, forward_only: bool, jit_compile: bool) -> Contender:
+def _step(
+    product: Callable[..., tf.Tensor],
+    operands: Operands,
+    kernel: np.ndarray,
+    forward_only: bool,
+    jit_compile: bool,
+) -> Contender:
     """A compiled function of one product, or of that and both gradients."""
-    inputs, weights, output_gradient = map(tf.constant, (operands.inputs, kernel, operands.output_gradient))
+    inputs, weights, output_gradient = map(
+        tf.constant, (operands.inputs, kernel, operands.output_gradient)
+    )
 
     @tf.function(autograph=False, jit_compile=jit_compile)
     def step(inputs: tf.Tensor, weights: tf.Tensor, output_gradient: tf.Tensor) -> object:

@@ -51,7 +51,15 @@ def header(title: str, command: str, measured: Mapping[str, str] | None = None) 
         measured: the circumstances of results that were measured earlier; None: now.
     """
     facts = {**(measured or circumstances()), "command": f"`{command}`"}
-    return "\n".join([f"# {title}", "", *(f"- {key.capitalize()}: {value}" for key, value in facts.items()), "", ""])
+    return "\n".join(
+        [
+            f"# {title}",
+            "",
+            *(f"- {key.capitalize()}: {value}" for key, value in facts.items()),
+            "",
+            "",
+        ]
+    )
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -59,8 +67,20 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     cells = [list(map(str, row)) for row in (columns, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
     # The first column names things, all others are figures.
-    lines = ["| " + " | ".join(f"{cell:{'<' if i == 0 else '>'}{widths[i]}}" for i, cell in enumerate(row)) + " |" for row in cells]
-    rule = "|" + "|".join("-" * (width + 2) if i == 0 else "-" * (width + 1) + ":" for i, width in enumerate(widths)) + "|"
+    lines = [
+        "| "
+        + " | ".join(f"{cell:{'<' if i == 0 else '>'}{widths[i]}}" for i, cell in enumerate(row))
+        + " |"
+        for row in cells
+    ]
+    rule = (
+        "|"
+        + "|".join(
+            "-" * (width + 2) if i == 0 else "-" * (width + 1) + ":"
+            for i, width in enumerate(widths)
+        )
+        + "|"
+    )
     return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
 
 

@@ -48,19 +48,32 @@ begins next. Each figure says in how many of the cases it was so.
 - active constant: as many active weights at the end as at the beginning.
 - start failed: `fit` raised an error when it began, and that training was lost.
 """
-CHECKS = ("restored whole", "final = undisturbed", "no second update", "repeatable", "active constant")
+CHECKS = (
+    "restored whole",
+    "final = undisturbed",
+    "no second update",
+    "repeatable",
+    "active constant",
+)
 State = dict[str, np.ndarray]
 SETTINGS = [
-    Setting("keras_sparse", save_freq, double, masks) for save_freq, double, masks in itertools.product(("epoch", BATCHES), (False, True), ("before", "after"))
+    Setting("keras_sparse", save_freq, double, masks)
+    for save_freq, double, masks in itertools.product(
+        ("epoch", BATCHES), (False, True), ("before", "after")
+    )
 ]
 KERAS = [Setting("keras", "epoch", double, "before") for double in (False, True)]
 
 
 def main() -> None:
     """Kills, resumes, compares, prints, and writes if asked; fails if ours loses something."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=1000, help="over all settings")
-    parser.add_argument("--keras-kills", type=int, default=100, help="of Keras' own callback, to compare")
+    parser.add_argument(
+        "--keras-kills", type=int, default=100, help="of Keras' own callback, to compare"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the moments at which to kill")
     parser.add_argument("--journal", type=Path, help="a file of what was done, to go on from")
     parser.add_argument("--output", type=Path, help="a Markdown file to write")
@@ -73,11 +86,17 @@ def main() -> None:
     if arguments.output:
         report.write(arguments.output, text)
     ours = done[: len(SETTINGS)]
-    if any(tally["start failed"] or tally[check] < tally[f"of {check}"] for tally in ours for check in CHECKS):
+    if any(
+        tally["start failed"] or tally[check] < tally[f"of {check}"]
+        for tally in ours
+        for check in CHECKS
+    ):
         raise SystemExit("a resumed training differs")
 
 
-def tally_of(setting: Setting, kills: int, arguments: argparse.Namespace) -> collections.Counter[str]:
+def tally_of(
+    setting: Setting, kills: int, arguments: argparse.Namespace
+) -> collections.Counter[str]:
     """Trains and kills until there were so many kills; counts what was found."""
     tally: collections.Counter[str] = collections.Counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -89,7 +108,9 @@ def tally_of(setting: Setting, kills: int, arguments: argparse.Namespace) -> col
             key = f"{setting} {arguments.seed} {number}"
             found = journal(arguments.journal).get(key)
             if found is None:
-                found = train_and_kill(setting, Path(folder) / str(number), undisturbed, random.Random(key))
+                found = train_and_kill(
+                    setting, Path(folder) / str(number), undisturbed, random.Random(key)
+                )
                 if arguments.journal:
                     with arguments.journal.open("a") as file:
                         file.write(json.dumps({key: found}) + "\n")
@@ -103,7 +124,9 @@ def journal(path: Path | None) -> dict[str, dict[str, int]]:
     return dict(item for line in lines for item in json.loads(line).items())
 
 
-def train_and_kill(setting: Setting, folder: Path, undisturbed: Path, rng: random.Random) -> dict[str, int]:
+def train_and_kill(
+    setting: Setting, folder: Path, undisturbed: Path, rng: random.Random
+) -> dict[str, int]:
     """One training, killed up to eight times in a row; counts what was found."""
     found: collections.Counter[str] = collections.Counter()
 
@@ -125,7 +148,9 @@ def train_and_kill(setting: Setting, folder: Path, undisturbed: Path, rng: rando
             return found
         found["kills"] += killed
         check_restored(setting, folder, again, check)
-        found["in the writing"] += killed and bool(state(folder, "restored")) and (folder / "writing.npz").exists()
+        found["in the writing"] += (
+            killed and bool(state(folder, "restored")) and (folder / "writing.npz").exists()
+        )
         if not killed:
             break
     final = state(folder, "final")
@@ -168,7 +193,9 @@ def run(setting: Setting, folder: Path, kill: Kill | None) -> bool:
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGKILL, signal.SIGALRM):
         return True
     if status != 0:
-        raise RuntimeError(f"{setting} {kill} ended with {status}:\n{(folder / 'error').read_text()[-600:]}")
+        raise RuntimeError(
+            f"{setting} {kill} ended with {status}:\n{(folder / 'error').read_text()[-600:]}"
+        )
     return False
 
 
@@ -192,7 +219,10 @@ def state(folder: Path, name: str) -> State:
 
 def same(one: State, other: State) -> bool:
     """The same variables and the same epoch, bit for bit."""
-    return one.keys() == other.keys() and all(one[key].dtype == other[key].dtype and one[key].tobytes() == other[key].tobytes() for key in one)
+    return one.keys() == other.keys() and all(
+        one[key].dtype == other[key].dtype and one[key].tobytes() == other[key].tobytes()
+        for key in one
+    )
 
 
 def masks_of(full: State) -> State:
@@ -216,11 +246,21 @@ def results_table(wanted: dict[Setting, int], done: list[collections.Counter[str
     rows = []
     for setting, tally in zip(wanted, done, strict=True):
         module = "ks" if setting.callback == "keras_sparse" else "keras.callbacks"
-        often = "every epoch" if setting.save_freq == "epoch" else f"every {setting.save_freq} batches"
+        often = (
+            "every epoch" if setting.save_freq == "epoch" else f"every {setting.save_freq} batches"
+        )
         name = f"{module}, {often}{', double' if setting.double else ''}, UpdateMasks {setting.masks} it"
-        cells = [f"{tally[name]} of {tally[f'of {name}']}" if tally[f"of {name}"] else "-" for name in columns]
+        cells = [
+            f"{tally[name]} of {tally[f'of {name}']}" if tally[f"of {name}"] else "-"
+            for name in columns
+        ]
         rows.append((name, tally["kills"], tally["in the writing"], *cells, tally["start failed"]))
-    total = ("all of ks", *(sum(row[i] for row in rows[: len(SETTINGS)]) for i in (1, 2)), *("" for _ in columns), "")
+    total = (
+        "all of ks",
+        *(sum(row[i] for row in rows[: len(SETTINGS)]) for i in (1, 2)),
+        *("" for _ in columns),
+        "",
+    )
     header = ("BackupAndRestore of", "kills", "in the writing", *columns, "start failed")
     return report.table(header, [*rows[: len(SETTINGS)], total, *rows[len(SETTINGS) :]])
 

@@ -14,7 +14,9 @@ def bisection() -> Callable[[Any, Any], Any]:
 
     @tf.function(jit_compile=True)
     def threshold(scores: Any, k: Any) -> Any:
-        bits = tf.bitcast(scores, tf.int32)  # floats that are not negative are ordered as their bits are
+        bits = tf.bitcast(
+            scores, tf.int32
+        )  # floats that are not negative are ordered as their bits are
         found = tf.constant(0, tf.int32)
         for bit in tf.range(BISECTION_STEPS - 1, -1, -1):
             candidate = found | tf.bitwise.left_shift(1, bit)
@@ -35,5 +37,7 @@ def check(weights: int, repeats: int = 3) -> tuple[float, float, float, bool]:
     once = cpu_seconds(values.max, repeats)  # little but reading
     whole = cpu_seconds(lambda: threshold(scores, tf.constant(chosen)), repeats)
     partition = cpu_seconds(lambda: np.partition(values, weights - chosen), repeats)
-    same = float(threshold(scores, tf.constant(chosen))) == float(np.partition(values, weights - chosen)[weights - chosen])
+    same = float(threshold(scores, tf.constant(chosen))) == float(
+        np.partition(values, weights - chosen)[weights - chosen]
+    )
     return once, whole, partition, same

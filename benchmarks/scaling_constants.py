@@ -41,8 +41,13 @@ def sparse_optimizer(shapes: Sequence[Shape]) -> Any:
     import keras
 
     rng = np.random.default_rng(0)
-    variables = [keras.Variable(rng.standard_normal(shape, dtype=np.float32), name="kernel") for shape in shapes]
-    optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), DENSITY, prune_rate=PRUNE_RATE)
+    variables = [
+        keras.Variable(rng.standard_normal(shape, dtype=np.float32), name="kernel")
+        for shape in shapes
+    ]
+    optimizer = ks.SparseMomentum(
+        keras.optimizers.SGD(0.1, momentum=0.9), DENSITY, prune_rate=PRUNE_RATE
+    )
     optimizer.build(variables)
     for momentum, shape in zip(optimizer.inner_optimizer.momentums, shapes, strict=True):
         momentum.assign(rng.standard_normal(shape, dtype=np.float32))
@@ -62,10 +67,15 @@ def measure(shapes: Sequence[Shape]) -> HostCosts:
         "select": selection(layers),
         "write": lambda: optimizer.assign_masks(masks),
         "pack": lambda: [np.packbits(mask) for mask in masks],
-        "unpack": lambda: [unpack(bits, mask.shape) for bits, mask in zip(packed, masks, strict=True)],
+        "unpack": lambda: [
+            unpack(bits, mask.shape) for bits, mask in zip(packed, masks, strict=True)
+        ],
         "rest": optimizer.update_masks,
     }
-    seconds = {name: min(times) / size for name, times in take_turns(parts, TURNS, time.process_time).items()}
+    seconds = {
+        name: min(times) / size
+        for name, times in take_turns(parts, TURNS, time.process_time).items()
+    }
     seconds["rest"] -= sum(seconds[name] for name in PARTS)
     return HostCosts(**seconds)
 
@@ -74,12 +84,17 @@ def layers_of(optimizer: Any) -> list[ks.MaskedLayer]:
     """The optimizer's layers as arrays in memory, so that reading them costs nothing any more."""
     weights, masks = optimizer.masked_variables, optimizer.masks.values()
     momenta = (ks.momentum_of(optimizer.inner_optimizer, i) for i in optimizer.masked_indices)
-    return [ks.MaskedLayer(v.path, v.numpy(), m, b) for v, m, b in zip(weights, masks, momenta, strict=True)]
+    return [
+        ks.MaskedLayer(v.path, v.numpy(), m, b)
+        for v, m, b in zip(weights, masks, momenta, strict=True)
+    ]
 
 
 def read(optimizer: Any) -> None:
     """Copies what an update copies: it goes through all layers three times, so that it need not keep them."""
-    for i, weight, mask in zip(optimizer.masked_indices, optimizer.masked_variables, optimizer.mask_variables, strict=True):
+    for i, weight, mask in zip(
+        optimizer.masked_indices, optimizer.masked_variables, optimizer.mask_variables, strict=True
+    ):
         mask.numpy(), ks.momentum_of(optimizer.inner_optimizer, i)  # how many, and the share
         mask.numpy(), weight.numpy()  # prune
         mask.numpy(), ks.momentum_of(optimizer.inner_optimizer, i)  # grow
@@ -113,8 +128,13 @@ def unpack(bits: np.ndarray, shape: Shape) -> np.ndarray:
 
 def checkpoint_bytes(width: int = 1000) -> dict[str, float]:
     """Bytes a weight that masks add to a checkpoint, and what the rest takes: a kernel of width x width and its momentum."""
-    files = {name: _saved_bytes(width, is_sparse) for name, is_sparse in (("dense", False), ("sparse", True))}
-    return {f"{kind}, {name}": files[name][kind] / width**2 for kind in files["dense"] for name in files}
+    files = {
+        name: _saved_bytes(width, is_sparse)
+        for name, is_sparse in (("dense", False), ("sparse", True))
+    }
+    return {
+        f"{kind}, {name}": files[name][kind] / width**2 for kind in files["dense"] for name in files
+    }
 
 
 def _saved_bytes(width: int, is_sparse: bool) -> dict[str, int]:
@@ -129,7 +149,12 @@ def _saved_bytes(width: int, is_sparse: bool) -> dict[str, int]:
         model.save(f"{folder}/model.keras")
         keras_bytes = os.path.getsize(f"{folder}/model.keras")
         tf.train.Checkpoint(model=model, optimizer=model.optimizer).write(f"{folder}/checkpoint")
-        return {".keras": keras_bytes, "tf.train.Checkpoint": sum(path.stat().st_size for path in Path(folder).glob("checkpoint*"))}
+        return {
+            ".keras": keras_bytes,
+            "tf.train.Checkpoint": sum(
+                path.stat().st_size for path in Path(folder).glob("checkpoint*")
+            ),
+        }
 
 
 def cpu_seconds(call: Callable[[], object], repeats: int = TURNS) -> float:

@@ -63,7 +63,10 @@ def all_reduce_bytes(values: float, replicas: int) -> float:
 
 
 def all_reduce_seconds(values: float, replicas: int, link: Link) -> float:
-    return all_reduce_bytes(values, replicas) / link.bytes_per_second + 2 * (replicas - 1) * link.latency
+    return (
+        all_reduce_bytes(values, replicas) / link.bytes_per_second
+        + 2 * (replicas - 1) * link.latency
+    )
 
 
 def gradient_values(weights: float, density: float, window: int, every: int) -> float:
@@ -78,7 +81,9 @@ def gradient_values(weights: float, density: float, window: int, every: int) -> 
 # --- a step
 
 
-def step_seconds(weights: float, replicas: int, link: Link, machine: Machine, whole_batch: bool = False) -> float:
+def step_seconds(
+    weights: float, replicas: int, link: Link, machine: Machine, whole_batch: bool = False
+) -> float:
     """The longer one of computing and of the all-reduce, which overlap.
 
     Args:
@@ -89,7 +94,9 @@ def step_seconds(weights: float, replicas: int, link: Link, machine: Machine, wh
         whole_batch: or those of all replicas together: more replicas compute less each.
     """
     uses = machine.uses / replicas if whole_batch else machine.uses
-    return max(FLOPS_PER_USE * weights * uses / machine.flops, all_reduce_seconds(weights, replicas, link))
+    return max(
+        FLOPS_PER_USE * weights * uses / machine.flops, all_reduce_seconds(weights, replicas, link)
+    )
 
 
 # --- an update, in six ways
@@ -101,21 +108,36 @@ def hosts_of(replicas: int, machine: Machine) -> int:
 
 def each_decides(weights: float, replicas: int, costs: HostCosts, machine: Machine) -> float:
     """Every host decides everything by itself, as with one process for each: nothing is sent between hosts."""
-    return weights * costs.decide + _read(weights, machine) + _write(weights, replicas, costs, machine)
+    return (
+        weights * costs.decide + _read(weights, machine) + _write(weights, replicas, costs, machine)
+    )
 
 
-def one_process_assigns(weights: float, replicas: int, costs: HostCosts, machine: Machine, link: Link) -> float:
+def one_process_assigns(
+    weights: float, replicas: int, costs: HostCosts, machine: Machine, link: Link
+) -> float:
     """One process drives all hosts, as under TPUStrategy: it assigns to each replica a mask of bytes, far ones through its own link."""
     far = max(0, replicas - machine.replicas_per_host)
-    return each_decides(weights, replicas, costs, machine) + far * MASK_BYTES * weights / link.bytes_per_second
+    return (
+        each_decides(weights, replicas, costs, machine)
+        + far * MASK_BYTES * weights / link.bytes_per_second
+    )
 
 
-def each_decides_on_cores(weights: float, replicas: int, costs: HostCosts, machine: Machine) -> float:
+def each_decides_on_cores(
+    weights: float, replicas: int, costs: HostCosts, machine: Machine
+) -> float:
     """The same, but each core of a host decides some of the layers; writing stays with one. Memory may be too slow for so many."""
-    return weights * costs.decide / machine.cores + _read(weights, machine) + _write(weights, replicas, costs, machine)
+    return (
+        weights * costs.decide / machine.cores
+        + _read(weights, machine)
+        + _write(weights, replicas, costs, machine)
+    )
 
 
-def one_decides(weights: float, replicas: int, costs: HostCosts, machine: Machine, link: Link) -> float:
+def one_decides(
+    weights: float, replicas: int, costs: HostCosts, machine: Machine, link: Link
+) -> float:
     """One host decides and sends bits along a chain of hosts, in small pieces, so that all receive at nearly the same time."""
     hosts = hosts_of(replicas, machine)
     if hosts == 1:
@@ -125,7 +147,14 @@ def one_decides(weights: float, replicas: int, costs: HostCosts, machine: Machin
     return deciding + sending + weights * costs.unpack + _write(weights, replicas, costs, machine)
 
 
-def sharded_by_layer(weights: float, replicas: int, costs: HostCosts, machine: Machine, link: Link, largest_part: float | None = None) -> float:
+def sharded_by_layer(
+    weights: float,
+    replicas: int,
+    costs: HostCosts,
+    machine: Machine,
+    link: Link,
+    largest_part: float | None = None,
+) -> float:
     """Each host decides some of the layers; two all-gathers: of three numbers a layer for the budget, then of bits.
 
     Args:

@@ -34,18 +34,31 @@ class Scenario:
 
 def checkpoints() -> str:
     """Masks take a byte a weight; weights and momenta, float32, take eight."""
-    rows = [(NAMES[n], size(8 * n), size(model.MASK_BYTES * n), size(model.packed_bytes(n))) for n in WEIGHTS]
-    return report.table(("weights", "weights and momentum", "masks", "masks, if they were bits"), rows)
+    rows = [
+        (NAMES[n], size(8 * n), size(model.MASK_BYTES * n), size(model.packed_bytes(n)))
+        for n in WEIGHTS
+    ]
+    return report.table(
+        ("weights", "weights and momentum", "masks", "masks, if they were bits"), rows
+    )
 
 
 def all_reduce(scenario: Scenario) -> str:
     """Bytes and seconds of one step's gradients, for the most replicas; then how they depend on replicas."""
     most = REPLICAS[-1]
-    columns = ("weights", "replicas", "sent by each", *(link.name for link in scenario.links), "if only what is needed were sent")
+    columns = (
+        "weights",
+        "replicas",
+        "sent by each",
+        *(link.name for link in scenario.links),
+        "if only what is needed were sent",
+    )
     rows = []
     for weights, replicas in [*((n, most) for n in WEIGHTS), *((10**8, r) for r in REPLICAS[1:-1])]:
         needed = model.gradient_values(weights, scenario.density, scenario.window, scenario.every)
-        times = [seconds(model.all_reduce_seconds(weights, replicas, link)) for link in scenario.links]
+        times = [
+            seconds(model.all_reduce_seconds(weights, replicas, link)) for link in scenario.links
+        ]
         sent = [size(model.all_reduce_bytes(values, replicas)) for values in (weights, needed)]
         rows.append((NAMES[weights], f"{replicas:,}", sent[0], *times, sent[1]))
     return report.table(columns, rows)
@@ -54,12 +67,20 @@ def all_reduce(scenario: Scenario) -> str:
 def shares(scenario: Scenario, whole_batch: bool) -> str:
     """Per cent of the training that updates take as they are today."""
     columns = ("weights", *(f"{replicas:,}" for replicas in REPLICAS))
-    return report.table(columns, [(NAMES[n], *(_share(scenario, n, replicas, whole_batch) for replicas in REPLICAS)) for n in WEIGHTS])
+    return report.table(
+        columns,
+        [
+            (NAMES[n], *(_share(scenario, n, replicas, whole_batch) for replicas in REPLICAS))
+            for n in WEIGHTS
+        ],
+    )
 
 
 def ways(scenario: Scenario, replicas: int) -> str:
     """Seconds of an update in each of the ways."""
-    rows = [(NAMES[n], *(seconds(update) for update in updates(scenario, n, replicas))) for n in WEIGHTS]
+    rows = [
+        (NAMES[n], *(seconds(update) for update in updates(scenario, n, replicas))) for n in WEIGHTS
+    ]
     return report.table((f"{replicas:,} replicas", *WAYS), rows)
 
 
@@ -68,7 +89,10 @@ def spacing(scenario: Scenario, weights: int, share: float, whole_batch: bool) -
     rows = []
     for replicas in REPLICAS:
         step = step_seconds(scenario, weights, replicas, whole_batch)
-        counts = [model.steps_between_updates(update, step, share) for update in updates(scenario, weights, replicas)]
+        counts = [
+            model.steps_between_updates(update, step, share)
+            for update in updates(scenario, weights, replicas)
+        ]
         rows.append((f"{replicas:,}", seconds(step), *(f"{count:,}" for count in counts)))
     return report.table(("replicas", "a step", *WAYS), rows)
 

@@ -65,7 +65,14 @@ class Ring:
 
 def each_decides(layers: Layers) -> Masks:
     scores = ks.scores
-    return ks.mask_update.update_masks(layers, PRUNE_RATE, scores.magnitude, scores.mean_momentum, scores.momentum, np.random.default_rng(0))
+    return ks.mask_update.update_masks(
+        layers,
+        PRUNE_RATE,
+        scores.magnitude,
+        scores.mean_momentum,
+        scores.momentum,
+        np.random.default_rng(0),
+    )
 
 
 def one_decides(ring: Ring, layers: Layers) -> Masks:
@@ -77,22 +84,40 @@ def one_decides(ring: Ring, layers: Layers) -> Masks:
     message = ring.before.recv_bytes()
     if ring.rank < WORKERS - 1:
         ring.send(message)
-    return [unpack(bits, layer.mask.shape) for bits, layer in zip(pickle.loads(message), layers, strict=True)]
+    return [
+        unpack(bits, layer.mask.shape)
+        for bits, layer in zip(pickle.loads(message), layers, strict=True)
+    ]
 
 
 def sharded_by_layer(ring: Ring, layers: Layers) -> Masks:
     """Three numbers a layer are all that the budget needs of the layers that others decide."""
     mine = parts_of([layer.mask.size for layer in layers])[ring.rank]
-    facts = {i: (np.count_nonzero(layers[i].mask), layers[i].mask.size, ks.scores.mean_momentum(layers[i])) for i in mine}
-    everyone = {i: fact for message in ring.gather(pickle.dumps(facts)) for i, fact in pickle.loads(message).items()}
-    active, total, shares = (np.array([everyone[i][k] for i in range(len(layers))]) for k in range(3))
+    facts = {
+        i: (
+            np.count_nonzero(layers[i].mask),
+            layers[i].mask.size,
+            ks.scores.mean_momentum(layers[i]),
+        )
+        for i in mine
+    }
+    everyone = {
+        i: fact
+        for message in ring.gather(pickle.dumps(facts))
+        for i, fact in pickle.loads(message).items()
+    }
+    active, total, shares = (
+        np.array([everyone[i][k] for i in range(len(layers))]) for k in range(3)
+    )
     counts = Counts(active, total - active, np.ones_like(active), shares / shares.sum())
     pruned = prune_counts(counts, PRUNE_RATE)
     grown = grow_counts(counts, pruned)
     masks = {i: _decide(layers[i], int(active[i] - pruned[i]), int(grown[i])) for i in mine}
     gathered = ring.gather(pickle.dumps({i: np.packbits(mask) for i, mask in masks.items()}))
     for message in gathered[: ring.rank] + gathered[ring.rank + 1 :]:
-        masks |= {i: unpack(bits, layers[i].mask.shape) for i, bits in pickle.loads(message).items()}
+        masks |= {
+            i: unpack(bits, layers[i].mask.shape) for i, bits in pickle.loads(message).items()
+        }
     return [masks[i] for i in range(len(layers))]
 
 
@@ -121,10 +146,21 @@ def run_and_predict(weights: int) -> dict[str, tuple[float, list[list[Work]]]]:
     packed = [np.packbits(mask) for mask in masks]
     update = cpu_seconds(lambda: each_decides(layers))
     weights_after = [np.empty_like(layer.weight) for layer in layers]
-    write = cpu_seconds(lambda: [np.multiply(layer.weight, mask, out=after) for layer, mask, after in zip(layers, masks, weights_after, strict=True)])
+    write = cpu_seconds(
+        lambda: [
+            np.multiply(layer.weight, mask, out=after)
+            for layer, mask, after in zip(layers, masks, weights_after, strict=True)
+        ]
+    )
     pack = cpu_seconds(lambda: [np.packbits(mask) for mask in masks])
-    unpacking = cpu_seconds(lambda: [unpack(bits, mask.shape) for bits, mask in zip(packed, masks, strict=True)])
-    predicted = (update + write, update + write + pack, part * (update + pack) + (1 - part) * unpacking + write)
+    unpacking = cpu_seconds(
+        lambda: [unpack(bits, mask.shape) for bits, mask in zip(packed, masks, strict=True)]
+    )
+    predicted = (
+        update + write,
+        update + write + pack,
+        part * (update + pack) + (1 - part) * unpacking + write,
+    )
     return {way: (seconds, work[way]) for way, seconds in zip(WAYS, predicted, strict=True)}
 
 
@@ -137,7 +173,10 @@ def run(layers: Layers, repeats: int) -> dict[str, list[list[Work]]]:
     pipes = [context.Pipe(duplex=False) for _ in range(WORKERS)]  # pipe k leads to worker k
     barrier, results = context.Barrier(WORKERS), context.SimpleQueue()
     rings = [Ring(rank, pipes[rank][0], pipes[(rank + 1) % WORKERS][1]) for rank in range(WORKERS)]
-    workers = [context.Process(target=_worker, args=(ring, layers, repeats, barrier, results)) for ring in rings]
+    workers = [
+        context.Process(target=_worker, args=(ring, layers, repeats, barrier, results))
+        for ring in rings
+    ]
     for worker in workers:
         worker.start()
     work = [results.get() for _ in workers]
@@ -157,7 +196,9 @@ def _worker(ring: Ring, layers: Layers, repeats: int, barrier: Any, results: Any
             for weight, layer, mask in zip(weights, layers, masks, strict=True):
                 np.multiply(layer.weight, mask, out=weight)
             cpu, end = time.process_time() - cpu, time.perf_counter()
-            digest = hashlib.sha256(b"".join(np.packbits(mask).tobytes() for mask in masks)).hexdigest()
+            digest = hashlib.sha256(
+                b"".join(np.packbits(mask).tobytes() for mask in masks)
+            ).hexdigest()
             work[way].append(Work(cpu, begin, end, ring.sent, digest))
     results.put(work)
 

@@ -48,12 +48,25 @@ def main() -> None:
     arguments = _arguments()
     if arguments.measure:
         turns.limit_threads(1)
-        measure(arguments.measure, [tuple(cell) for cell in json.loads(arguments.cells)], arguments.output)
+        measure(
+            arguments.measure,
+            [tuple(cell) for cell in json.loads(arguments.cells)],
+            arguments.output,
+        )
         return
     for model in arguments.models:
         cells = planned(model, arguments)
         if cells:
-            command = [sys.executable, __file__, "--measure", model, "--cells", json.dumps(cells), "--output", str(arguments.output)]
+            command = [
+                sys.executable,
+                __file__,
+                "--measure",
+                model,
+                "--cells",
+                json.dumps(cells),
+                "--output",
+                str(arguments.output),
+            ]
             subprocess.run(command, check=True)
     report.write(arguments.output.with_suffix(".md"), text_of(read(arguments.output)))
 
@@ -65,7 +78,9 @@ def planned(model: str, arguments: argparse.Namespace) -> list[tuple[int, str]]:
         (batch, way)
         for batch in arguments.batches
         for way in arguments.ways
-        if any(known.get((model, batch, way, density), 0.0) < arguments.again for density in DENSITIES)
+        if any(
+            known.get((model, batch, way, density), 0.0) < arguments.again for density in DENSITIES
+        )
     ]
 
 
@@ -73,17 +88,28 @@ def measure(name: str, cells: Sequence[tuple[int, str]], output: Path) -> None:
     """Appends a line for each cell: model, batch, way, density, ratio."""
     models = {density: trained(name, density) for density in (None, *DENSITIES)}
     for batch, way in cells:
-        contenders = {str(density): contender(model, batch, way) for density, model in models.items()}
+        contenders = {
+            str(density): contender(model, batch, way) for density, model in models.items()
+        }
         for step in contenders.values():
             for _ in range(3):
                 step()
         clock = turns.clock_for(1)
         once = sum(turns.take_turns(contenders, 1, clock)[key][0] for key in contenders)
-        count = max(LEAST_TURNS, min(MOST_TURNS, round(SECONDS / max(once, len(contenders) * turns.LEAST_TURN))))
+        count = max(
+            LEAST_TURNS,
+            min(MOST_TURNS, round(SECONDS / max(once, len(contenders) * turns.LEAST_TURN))),
+        )
         seconds = turns.take_turns(contenders, count, clock)
         for density in DENSITIES:
             ratio = turns.ratio(seconds["None"], seconds[str(density)])
-            line = {"model": name, "batch": batch, "way": way, "density": density, "ratio": round(ratio, 3)}
+            line = {
+                "model": name,
+                "batch": batch,
+                "way": way,
+                "density": density,
+                "ratio": round(ratio, 3),
+            }
             line["dense_ms"] = round(1000 * statistics.median(seconds["None"]), 3)
             with output.open("a") as file:
                 file.write(json.dumps({**line, **report.circumstances()}) + "\n")
@@ -122,7 +148,10 @@ def contender(model: Any, batch: int, way: str) -> Callable[[], object]:
     if way == "predict":
         return functools.partial(model.predict, x, batch_size=batch, verbose=0)
     if way == "call":
-        function, constant = tf.function(functools.partial(model, training=False), autograph=False), tf.constant(x)
+        function, constant = (
+            tf.function(functools.partial(model, training=False), autograph=False),
+            tf.constant(x),
+        )
         return lambda: function(constant).numpy()
     labels = rng.integers(0, 10, batch).astype("int32")
     data = iter(tf.data.Dataset.from_tensors((x, labels)).unbatch().repeat().batch(batch))
@@ -163,17 +192,25 @@ def plain(shape: tuple[int, ...], widths: Sequence[int | None], normalize: bool 
         if width is None:
             layers.append(keras.layers.MaxPooling2D())
         elif normalize:
-            layers += [keras.layers.Conv2D(width, 3, padding="same", use_bias=False), keras.layers.BatchNormalization(), keras.layers.ReLU()]
+            layers += [
+                keras.layers.Conv2D(width, 3, padding="same", use_bias=False),
+                keras.layers.BatchNormalization(),
+                keras.layers.ReLU(),
+            ]
         else:
             layers.append(keras.layers.Conv2D(width, 3, padding="same", activation="relu"))
-    return keras.Sequential([*layers, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10)])
+    return keras.Sequential(
+        [*layers, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10)]
+    )
 
 
 def mobilenet(name: str) -> Any:
     """MobileNetV2 without its weights, with a head for ten classes."""
     import keras
 
-    backbone = keras.applications.MobileNetV2((96, 96, 3), include_top=False, weights=None, pooling="avg")
+    backbone = keras.applications.MobileNetV2(
+        (96, 96, 3), include_top=False, weights=None, pooling="avg"
+    )
     for layer in backbone.layers:
         layer.trainable = "frozen" not in name
     return keras.Model(backbone.input, keras.layers.Dense(10)(backbone.output))
@@ -187,7 +224,9 @@ def read(output: Path) -> dict[tuple[str, int, str, float], float]:
     ratios: dict[tuple[str, int, str, float], list[float]] = {}
     for line in output.read_text().splitlines() if output.exists() else []:
         cell = json.loads(line)
-        ratios.setdefault((cell["model"], cell["batch"], cell["way"], cell["density"]), []).append(cell["ratio"])
+        ratios.setdefault((cell["model"], cell["batch"], cell["way"], cell["density"]), []).append(
+            cell["ratio"]
+        )
     return {key: statistics.median(values) for key, values in ratios.items()}
 
 
@@ -195,7 +234,9 @@ def text_of(ratios: dict[tuple[str, int, str, float], float]) -> str:
     """The file of results."""
     text = report.header("Small batches: sparse models against dense ones", COMMAND) + NOTE + "\n"
     below = [key for key, ratio in ratios.items() if ratio < 0.95]
-    text += f"{len(ratios)} cells, {len(below)} below 0.95; the lowest is {min(ratios.values()):.2f}.\n"
+    text += (
+        f"{len(ratios)} cells, {len(below)} below 0.95; the lowest is {min(ratios.values()):.2f}.\n"
+    )
     for way in WAYS:
         rows = []
         for model in MODELS:
@@ -214,12 +255,21 @@ def _cell(ratio: float | None) -> str:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
-    parser.add_argument("--again", type=float, default=0.001, help="measures cells again whose ratio is below this")
-    parser.add_argument("--output", type=Path, default=CELLS, help="cells, one a line; the table is written beside it")
+    parser.add_argument(
+        "--again", type=float, default=0.001, help="measures cells again whose ratio is below this"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=CELLS,
+        help="cells, one a line; the table is written beside it",
+    )
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.add_argument("--cells", help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -26,11 +26,17 @@ def contenders(operands: Operands, mask: np.ndarray, threads: int) -> dict[str, 
     torch.set_num_threads(threads)
     kernel = operands.kernel * mask
     if not operands.layer.pixels:
-        return {"linear": _step(SparseLinear(torch.tensor(kernel.T.copy())), operands, lambda array: array)}
+        return {
+            "linear": _step(
+                SparseLinear(torch.tensor(kernel.T.copy())), operands, lambda array: array
+            )
+        }
     weights = torch.tensor(kernel.transpose(3, 2, 0, 1).copy())
     return {
         f"conv2d, vectorizing_over_on={over_on}": _step(
-            SparseConv2d(weights, padding=operands.layer.size // 2, vectorizing_over_on=over_on), operands, lambda array: array.transpose(0, 3, 1, 2)
+            SparseConv2d(weights, padding=operands.layer.size // 2, vectorizing_over_on=over_on),
+            operands,
+            lambda array: array.transpose(0, 3, 1, 2),
         )
         for over_on in (False, True)
     }
@@ -39,7 +45,10 @@ def contenders(operands: Operands, mask: np.ndarray, threads: int) -> dict[str, 
 def _step(module: object, operands: Operands, to_layout: object) -> Contender:
     import torch
 
-    inputs, output_gradient = (torch.tensor(np.ascontiguousarray(to_layout(array))) for array in (operands.inputs, operands.output_gradient))
+    inputs, output_gradient = (
+        torch.tensor(np.ascontiguousarray(to_layout(array)))
+        for array in (operands.inputs, operands.output_gradient)
+    )
     inputs.requires_grad_()
 
     def step() -> object:

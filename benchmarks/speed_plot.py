@@ -10,14 +10,20 @@ from typing import Any
 import report
 from matplotlib.figure import Figure
 
-KINDS = {"3x3 convolutions": "tab:blue", "1x1 convolutions": "tab:green", "dense layers": "tab:purple"}
+KINDS = {
+    "3x3 convolutions": "tab:blue",
+    "1x1 convolutions": "tab:green",
+    "dense layers": "tab:purple",
+}
 PEER, DENSE = "tab:orange", "0.35"
 STEPS = {"window none": "0.7", "window 100": "tab:blue"}  # columns of the steps' table
 
 
 def main() -> None:
     """Reads the tables of results and draws them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--operations", type=Path, default=report.RESULTS / "conv_ops.md")
     parser.add_argument("--steps", type=Path, default=report.RESULTS / "train_step.md")
     parser.add_argument("--output", type=Path, default=report.ROOT / "docs" / "speed.png")
@@ -52,7 +58,14 @@ def draw_operations(axes: Any, table: list[list[str]]) -> None:
         pairs = [[float(part) for part in cell.split("/")] for cell in row[2:]]
         axes.plot(densities, [pair[0] for pair in pairs], color=colour, marker="o", label=kind)
         if kind == "3x3 convolutions" and len(pairs[0]) > 1:
-            axes.plot(densities, [pair[1] for pair in pairs], color=PEER, marker="s", linestyle="--", label="sparseprop, 3x3 convolutions")
+            axes.plot(
+                densities,
+                [pair[1] for pair in pairs],
+                color=PEER,
+                marker="s",
+                linestyle="--",
+                label="sparseprop, 3x3 convolutions",
+            )
     axes.set_xscale("log")
     axes.set_xticks(densities, [f"{100 * density:g} %" for density in densities])
     axes.minorticks_off()
@@ -65,7 +78,13 @@ def draw_steps(axes: Any, table: list[list[str]]) -> None:
     names = [f"{row[0]}\nbatch {row[1]}" for row in table[1:]]
     for i, (column, colour) in enumerate(STEPS.items()):
         values = [float(row[table[0].index(column)]) for row in table[1:]]
-        bars = axes.bar([x + 0.4 * i for x in range(len(names))], values, 0.38, color=colour, label=f"growth {column}")
+        bars = axes.bar(
+            [x + 0.4 * i for x in range(len(names))],
+            values,
+            0.38,
+            color=colour,
+            label=f"growth {column}",
+        )
         axes.bar_label(bars, fmt="%.1f", fontsize="small")
     axes.set_xticks([x + 0.2 for x in range(len(names))], names, fontsize="small")
     axes.set(ylim=(0, 5))

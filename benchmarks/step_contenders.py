@@ -48,7 +48,9 @@ class Training:
         fused_normalization: dense, but for the batch normalization that sparse models have.
     """
 
-    def __init__(self, case: Case, sparse: bool, jit_compile: bool = False, fused_normalization: bool = False) -> None:
+    def __init__(
+        self, case: Case, sparse: bool, jit_compile: bool = False, fused_normalization: bool = False
+    ) -> None:
         keras.utils.set_random_seed(0)
         model = MODELS[case.model]()
         if fused_normalization:
@@ -57,10 +59,22 @@ class Training:
         if sparse:
             model = ks.sparsify(model)
             gc.collect()  # the dense model, which nobody holds any more
-            distribution = json.loads(TRAINED.read_text())[case.model] if case.trained else "uniform"
-            optimizer = ks.SparseMomentum(optimizer, case.density, distribution=distribution, redistribute=None, prune_rate=0.3)
+            distribution = (
+                json.loads(TRAINED.read_text())[case.model] if case.trained else "uniform"
+            )
+            optimizer = ks.SparseMomentum(
+                optimizer,
+                case.density,
+                distribution=distribution,
+                redistribute=None,
+                prune_rate=0.3,
+            )
             optimizer.updates_are_planned = True  # by `update` below
-        model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=jit_compile)
+        model.compile(
+            optimizer,
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            jit_compile=jit_compile,
+        )
         optimizer.build(model if sparse else model.trainable_variables)
         self.model, self.optimizer, self.sparse = model, optimizer, sparse
         self._function = model.make_train_function() or model.train_function
@@ -86,7 +100,11 @@ class Training:
 
 
 def _with_fused_normalization(layer: keras.layers.Layer) -> keras.layers.Layer:
-    kind = ks.layers.FusedBatchNormalization if type(layer) is keras.layers.BatchNormalization else type(layer)
+    kind = (
+        ks.layers.FusedBatchNormalization
+        if type(layer) is keras.layers.BatchNormalization
+        else type(layer)
+    )
     return kind.from_config(layer.get_config())
 
 

@@ -40,7 +40,9 @@ def compare_steps(case: Case, jit_compile: bool, turns: int) -> tuple[list[float
     steppers = [stepper(case, masked, jit_compile) for masked in (False, True)]
     seconds: tuple[list[float], list[float]] = ([], [])
     for turn in range(turns):
-        for which in (0, 1) if turn % 2 == 0 else (1, 0):  # none is always the one that comes after the other
+        for which in (
+            (0, 1) if turn % 2 == 0 else (1, 0)
+        ):  # none is always the one that comes after the other
             begin = time.process_time()
             for _ in range(case.steps_a_turn):
                 steppers[which]()
@@ -61,12 +63,21 @@ def stepper(case: Case, masked: bool, jit_compile: bool) -> Callable[[], Any]:
     optimizer = keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True)
     if masked:
         optimizer = ks.SparseMomentum(optimizer, density=DENSITY)
-    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=jit_compile)
+    model.compile(
+        optimizer,
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=jit_compile,
+    )
     model.optimizer.build(model if masked else model.trainable_variables)
-    train_function, batches = model.make_train_function() or model.train_function, _batches(model.input_shape[1:], case.batch)
+    train_function, batches = (
+        model.make_train_function() or model.train_function,
+        _batches(model.input_shape[1:], case.batch),
+    )
 
     def step() -> Any:
-        return {name: float(value) for name, value in train_function(batches).items()}  # reading the loss waits for the step
+        return {
+            name: float(value) for name, value in train_function(batches).items()
+        }  # reading the loss waits for the step
 
     for _ in range(WARM_UP):
         step()

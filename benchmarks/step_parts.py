@@ -77,13 +77,33 @@ def _operation_types() -> set[str]:
     """TensorFlow's, those of libraries that were loaded, and those that it puts in when it rewrites a graph."""
     from tensorflow.python.framework import op_def_registry
 
-    calls = {"PartitionedCall", "StatefulPartitionedCall", "If", "StatelessIf", "While", "StatelessWhile", "XlaLaunch"}  # hold other operations
+    calls = {
+        "PartitionedCall",
+        "StatefulPartitionedCall",
+        "If",
+        "StatelessIf",
+        "While",
+        "StatelessWhile",
+        "XlaLaunch",
+    }  # hold other operations
     names = {name for name in dir(tf.raw_ops) if name[0].isupper()} | _rewritten()
     names |= {name for name in op_def_registry._cache if name[0].isupper()}
     return names - calls
 
 
 def _rewritten() -> set[str]:
-    kinds = ("Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropInput", "FusedConv2D", "Conv2DBackpropFilterWithBias", "FusedBatchNormV3")
+    kinds = (
+        "Conv2D",
+        "Conv2DBackpropFilter",
+        "Conv2DBackpropInput",
+        "FusedConv2D",
+        "Conv2DBackpropFilterWithBias",
+        "FusedBatchNormV3",
+    )
     more = ("FusedBatchNormGradV3", "FusedBatchNormEx", "MaxPool", "MaxPoolGrad", "FusedMatMul")
-    return {f"_MklNative{kind}" for kind in kinds + more} | {"_MklMatMul", "_FusedConv2D", "_FusedMatMul", "_FusedBatchNormEx"}
+    return {f"_MklNative{kind}" for kind in kinds + more} | {
+        "_MklMatMul",
+        "_FusedConv2D",
+        "_FusedMatMul",
+        "_FusedBatchNormEx",
+    }

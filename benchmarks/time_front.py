@@ -116,7 +116,9 @@ def _points(records: Sequence[dict[str, Any]]) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
     for contender, epochs in sorted(keys):
         runs = [r for r in records if (r["contender"], r["epochs"]) == (contender, epochs)]
-        seconds, error = (statistics.mean(r[key] for r in runs) for key in ("seconds", "test_error"))
+        seconds, error = (
+            statistics.mean(r[key] for r in runs) for key in ("seconds", "test_error")
+        )
         cells = (
             report.mean_and_error([run["test_error"] for run in runs]),
             len(runs),

@@ -48,7 +48,9 @@ CONTENDERS = {
     "dense": Contender(epochs=DENSE_EPOCHS),
     "dense-fused": Contender(fused_normalization=True, epochs=DENSE_EPOCHS),
     "dense-bfloat16": Contender(policy="mixed_bfloat16", epochs=DENSE_EPOCHS),
-    "dense-bfloat16-fused": Contender(policy="mixed_bfloat16", fused_normalization=True, epochs=DENSE_EPOCHS),
+    "dense-bfloat16-fused": Contender(
+        policy="mixed_bfloat16", fused_normalization=True, epochs=DENSE_EPOCHS
+    ),
     "sparse-20": Contender(0.2, settings=WINDOW),
     "sparse-10": Contender(0.1, settings=WINDOW),
     "sparse-5": Contender(0.05, settings=WINDOW),
@@ -150,7 +152,9 @@ def compiled(run: Run, steps: int) -> tuple[Any, list[Any]]:
     contender = CONTENDERS[run.contender]
     model = _network(run.network)
     warm_up = round(WARM_UP * steps)
-    rate = keras.optimizers.schedules.CosineDecay(0.0, steps - warm_up, warmup_target=LEARNING_RATE, warmup_steps=warm_up)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, steps - warm_up, warmup_target=LEARNING_RATE, warmup_steps=warm_up
+    )
     optimizer: Any = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
     callbacks = []
     if contender.density < 1:
@@ -197,7 +201,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--network", choices=NETWORKS, default=NETWORKS[0])
     parser.add_argument("--contenders", choices=CONTENDERS, nargs="+", default=list(CONTENDERS))
     parser.add_argument("--images", type=int, default=50_000, help="training images")
-    parser.add_argument("--epochs", type=int, nargs="+", help="of each training, for all contenders")
+    parser.add_argument(
+        "--epochs", type=int, nargs="+", help="of each training, for all contenders"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--threads", type=int, default=1, help="of one training")
     parser.add_argument("--workers", type=int, default=2, help="trainings at the same time")

@@ -22,9 +22,35 @@ import report
 
 COMMAND = "python benchmarks/tpu_check.py --output benchmarks/results/tpu_check.md"
 PACKAGES = ("jaxlib", "libtpu")
-SMALL = (("v4:2x2x1", 1), ("v4:2x2x1", 4), ("v4:2x2x2", 8), ("v5e:2x2", 1), ("v5e:2x2", 4), ("v5e:2x4", 8), ("v6e:2x2", 1), ("v6e:2x2", 4), ("v6e:2x4", 8))
-ROWS = report.RESULTS / "tpu_check.jsonl"  # a row as soon as it is there: ResNet-50 takes minutes to compile
-COLUMNS = ("model", "layers", "TPUs", "cores", "batch", "ops", "HLO kB", "compiles", "seconds", "GFLOP", "MiB", "temporary", "all-reduces")
+SMALL = (
+    ("v4:2x2x1", 1),
+    ("v4:2x2x1", 4),
+    ("v4:2x2x2", 8),
+    ("v5e:2x2", 1),
+    ("v5e:2x2", 4),
+    ("v5e:2x4", 8),
+    ("v6e:2x2", 1),
+    ("v6e:2x2", 4),
+    ("v6e:2x4", 8),
+)
+ROWS = (
+    report.RESULTS / "tpu_check.jsonl"
+)  # a row as soon as it is there: ResNet-50 takes minutes to compile
+COLUMNS = (
+    "model",
+    "layers",
+    "TPUs",
+    "cores",
+    "batch",
+    "ops",
+    "HLO kB",
+    "compiles",
+    "seconds",
+    "GFLOP",
+    "MiB",
+    "temporary",
+    "all-reduces",
+)
 NOTE = (
     "Per core and step: floating point operations, memory in all and for temporary values, sums over all cores. Seconds are those that libtpu\n"
     "takes to compile beside whatever else runs on this machine: an upper bound. Batches are those of all cores together. SparseMomentum around\n"
@@ -53,18 +79,33 @@ class Case:
 
 def main() -> None:
     """Measures, prints every row, and writes if asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--output", type=Path, help="a Markdown file to write")
     names = [case.name for case in CASES]
-    parser.add_argument("--models", nargs="*", choices=names, default=names, help="none: those that are written down")
+    parser.add_argument(
+        "--models",
+        nargs="*",
+        choices=names,
+        default=names,
+        help="none: those that are written down",
+    )
     arguments = parser.parse_args()
     for case in CASES:
         for layers in ("stock", "sparse") if case.name in arguments.models else ():
             for topology, replicas in case.machines:
                 keep(row(case, layers, topology, replicas))
-    text = report.header("Train steps on TPU, without one", COMMAND, {**report.circumstances(), "compiler": compilers()})
+    text = report.header(
+        "Train steps on TPU, without one",
+        COMMAND,
+        {**report.circumstances(), "compiler": compilers()},
+    )
     text += f"{NOTE}\n{report.table(COLUMNS, kept())}\n## What TPUs refuse\n\n{BAD_NOTE}\n"
-    text += report.table(("layer", "traced", "cluster", "lowered", "compiles"), [refused(name) for name in (*BAD, *REFUSED)])
+    text += report.table(
+        ("layer", "traced", "cluster", "lowered", "compiles"),
+        [refused(name) for name in (*BAD, *REFUSED)],
+    )
     print(text)
     if arguments.output:
         report.write(arguments.output, text)
@@ -94,7 +135,11 @@ def row(case: Case, layers: str, topology: str, replicas: int) -> tuple[object, 
     with tpu_check.strategy(replicas).scope():
         model = ks.sparsify(case.make()) if layers == "sparse" else case.make()
         optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True), 0.1)
-        model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+        model.compile(
+            optimizer,
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+        )
     answers = tpu_check.check(model, tpu_check.batch_of(model, case.batch), topology)
     print(answers.said, flush=True)
     found, compiled = answers.lowered, answers.compiled
@@ -102,7 +147,12 @@ def row(case: Case, layers: str, topology: str, replicas: int) -> tuple[object, 
     figures = ["-"] * 5
     if compiled and compiled.code == 0:
         bytes_of = [f"{count / MEGA:.1f}" for count in (compiled.memory, compiled.temporary)]
-        figures = [f"{compiled.seconds:.0f}", f"{compiled.flops / GIGA:.2f}", *bytes_of, str(compiled.all_reduces)]
+        figures = [
+            f"{compiled.seconds:.0f}",
+            f"{compiled.flops / GIGA:.2f}",
+            *bytes_of,
+            str(compiled.all_reduces),
+        ]
     outcome = ("yes" if compiled.code == 0 else compiled.outcome) if compiled else "-"
     return (case.name, layers, topology, replicas, case.batch, *size, outcome, *figures)
 
@@ -114,12 +164,17 @@ def refused(name: str) -> tuple[str, ...]:
         model = make()
     step = trace(model, tpu_check.batch_of(model, 32))
     said = [name, "yes"]
-    said.append(answer(lambda: (check_ops(step.function.graph), cluster(step.function, step.replicas))))
+    said.append(
+        answer(lambda: (check_ops(step.function.graph), cluster(step.function, step.replicas)))
+    )
     said.append(answer(lambda: lower(cut_out(step))))
     if said[-1] != "yes":
         return (*said, "-")
     compiled = compile_for(lower(cut_out(step)).hlo, "v5e:2x2", 4)
-    return (*said, "yes" if compiled.code == 0 else f"{compiled.outcome}: {compiled.why.split(':')[0]}")
+    return (
+        *said,
+        "yes" if compiled.code == 0 else f"{compiled.outcome}: {compiled.why.split(':')[0]}",
+    )
 
 
 def answer(ask: Callable[[], object]) -> str:
@@ -151,7 +206,17 @@ if __name__ == "__main__":
 
     CASES = [
         Case("LeNet-5", lambda: build("lenet-5"), 128, SMALL),
-        Case("WRN-16-8", lambda: wide_resnet(16, 8), 128, (("v4:2x2x1", 4), ("v5e:2x2", 4), ("v6e:2x4", 8))),
-        Case("ResNet-50", lambda: keras.applications.ResNet50(weights=None, classifier_activation=None), 256, (("v5e:2x2", 4),)),
+        Case(
+            "WRN-16-8",
+            lambda: wide_resnet(16, 8),
+            128,
+            (("v4:2x2x1", 4), ("v5e:2x2", 4), ("v6e:2x4", 8)),
+        ),
+        Case(
+            "ResNet-50",
+            lambda: keras.applications.ResNet50(weights=None, classifier_activation=None),
+            256,
+            (("v5e:2x2", 4),),
+        ),
     ]
     main()

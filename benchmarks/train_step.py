@@ -45,7 +45,9 @@ Speed-ups are `dense` over this. `closed alone` is what masks that never change 
 those that a training has led to, with as many weights in all (trained): it moves weights to the first layers, where a weight costs
 most multiplications.
 """
-PARTS_NOTE = "The seconds of one step, divided as the operations in TensorFlow's profile of it are.\n"
+PARTS_NOTE = (
+    "The seconds of one step, divided as the operations in TensorFlow's profile of it are.\n"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +66,9 @@ class Result:
 
     def windowed(self, window: int) -> float:
         """Mean seconds of a step if the window is open for this many steps before each update."""
-        return (window * self.opened + (STEPS_AN_UPDATE - window) * self.closed + self.update) / STEPS_AN_UPDATE
+        return (
+            window * self.opened + (STEPS_AN_UPDATE - window) * self.closed + self.update
+        ) / STEPS_AN_UPDATE
 
 
 def main() -> None:
@@ -73,10 +77,18 @@ def main() -> None:
     count = 3 if arguments.quick else arguments.turns
     results = []
     for case in planned(arguments):
-        memory = tuple(in_process(step_contenders.peak_memory, case, sparse) for sparse in (False, True))
-        results.append(dataclasses.replace(in_process(measure, case, count, not arguments.quick), memory=memory))
+        memory = tuple(
+            in_process(step_contenders.peak_memory, case, sparse) for sparse in (False, True)
+        )
+        results.append(
+            dataclasses.replace(
+                in_process(measure, case, count, not arguments.quick), memory=memory
+            )
+        )
         print(results_table(results[-1:]), flush=True)
-    text = report.header("A whole training step, dense and sparse", " ".join([COMMAND, *sys.argv[1:]]))
+    text = report.header(
+        "A whole training step, dense and sparse", " ".join([COMMAND, *sys.argv[1:]])
+    )
     text += f"{NOTE}\nThreads: {arguments.threads}. Density: {arguments.density:g}.\n\n{results_table(results)}\n## Where the time goes\n\n{PARTS_NOTE}\n"
     text += "\n".join(parts_table(result) for result in results)
     print(text)
@@ -85,9 +97,16 @@ def main() -> None:
 
 def planned(arguments: argparse.Namespace) -> list[Case]:
     """All cases, model by model."""
-    models, batches = (["VGG16-D"], [64]) if arguments.quick else (arguments.models, arguments.batches)
+    models, batches = (
+        (["VGG16-D"], [64]) if arguments.quick else (arguments.models, arguments.batches)
+    )
     kinds = (False, True) if arguments.trained else (False,)
-    return [Case(model, batch, arguments.density, arguments.threads, kind) for model in models for kind in kinds for batch in batches]
+    return [
+        Case(model, batch, arguments.density, arguments.threads, kind)
+        for model in models
+        for kind in kinds
+        for batch in batches
+    ]
 
 
 def in_process(function: Callable[..., Any], *arguments: object) -> Any:
@@ -100,7 +119,11 @@ def in_process(function: Callable[..., Any], *arguments: object) -> Any:
 def measure(case: Case, count: int, xla: bool) -> Result:
     """Times one case, all but its memory."""
     turns.limit_threads(case.threads)
-    clock, dense, sparse = turns.clock_for(case.threads), Training(case, sparse=False), Training(case, sparse=True)
+    clock, dense, sparse = (
+        turns.clock_for(case.threads),
+        Training(case, sparse=False),
+        Training(case, sparse=True),
+    )
 
     def windowed(is_open: bool) -> Callable[[], None]:
         def step() -> None:
@@ -110,21 +133,41 @@ def measure(case: Case, count: int, xla: bool) -> Result:
         return step
 
     fused = Training(case, sparse=False, fused_normalization=True)
-    contenders = {"TF": dense.step, "fused": fused.step, "open": windowed(True), "closed": windowed(False)}
+    contenders = {
+        "TF": dense.step,
+        "fused": fused.step,
+        "open": windowed(True),
+        "closed": windowed(False),
+    }
     for contender in contenders.values():
         contender()
     if xla:
         contenders |= _worthwhile_xla(case, dense, clock)
-    seconds = {name: statistics.median(values) for name, values in turns.take_turns(contenders, count, clock).items()}
+    seconds = {
+        name: statistics.median(values)
+        for name, values in turns.take_turns(contenders, count, clock).items()
+    }
     kind = min(("TF", "XLA"), key=lambda name: seconds.get(name, float("inf")))
     sparse.open_window(True)
     update = statistics.median(sparse.update(seconds["open"], clock) for _ in range(UPDATES))
     profiled = {"dense": "TF", "window open": "open", "window closed": "closed"}
     parts = {title: parts_of(contenders[name], seconds[name]) for title, name in profiled.items()}
-    return Result(case, kind, seconds[kind], seconds["fused"], seconds["open"], seconds["closed"], update, (0.0, 0.0), parts)
+    return Result(
+        case,
+        kind,
+        seconds[kind],
+        seconds["fused"],
+        seconds["open"],
+        seconds["closed"],
+        update,
+        (0.0, 0.0),
+        parts,
+    )
 
 
-def _worthwhile_xla(case: Case, dense: Training, clock: turns.Clock) -> dict[str, Callable[[], None]]:
+def _worthwhile_xla(
+    case: Case, dense: Training, clock: turns.Clock
+) -> dict[str, Callable[[], None]]:
     """The dense step with XLA, unless it is out of the question."""
     jitted = Training(case, sparse=False, jit_compile=True)
     first = turns.take_turns({"TF": dense.step, "XLA": jitted.step}, 2, clock)
@@ -134,21 +177,55 @@ def _worthwhile_xla(case: Case, dense: Training, clock: turns.Clock) -> dict[str
 def results_table(results: list[Result]) -> str:
     """A row for each model and batch."""
     timed = ("dense s", "fused s", "open s", "closed s", "update s")
-    columns = ("model", "batch", "densities", *timed, "window none", f"window {WINDOW}", "closed alone", "dense GB", "sparse GB")
+    columns = (
+        "model",
+        "batch",
+        "densities",
+        *timed,
+        "window none",
+        f"window {WINDOW}",
+        "closed alone",
+        "dense GB",
+        "sparse GB",
+    )
     rows = []
     for r in results:
-        times = (f"{r.dense:.3f} {r.kind}", f"{r.fused:.3f}", f"{r.opened:.3f}", f"{r.closed:.3f}", f"{r.update:.2f}")
-        speed_ups = [f"{r.dense / seconds:.2f}" for seconds in (r.windowed(STEPS_AN_UPDATE), r.windowed(WINDOW), r.closed)]
-        rows.append((r.case.model, r.case.batch, _kind(r.case), *times, *speed_ups, *(f"{memory:.2f}" for memory in r.memory)))
+        times = (
+            f"{r.dense:.3f} {r.kind}",
+            f"{r.fused:.3f}",
+            f"{r.opened:.3f}",
+            f"{r.closed:.3f}",
+            f"{r.update:.2f}",
+        )
+        speed_ups = [
+            f"{r.dense / seconds:.2f}"
+            for seconds in (r.windowed(STEPS_AN_UPDATE), r.windowed(WINDOW), r.closed)
+        ]
+        rows.append(
+            (
+                r.case.model,
+                r.case.batch,
+                _kind(r.case),
+                *times,
+                *speed_ups,
+                *(f"{memory:.2f}" for memory in r.memory),
+            )
+        )
     return report.table(columns, rows)
 
 
 def parts_table(result: Result) -> str:
     """A row for each part of the step, the largest of the dense step first."""
     names = list(dict.fromkeys(name for parts in result.parts.values() for name in parts))
-    rows = [(name, *(f"{parts.get(name, 0.0):.4f}" for parts in result.parts.values())) for name in names]
+    rows = [
+        (name, *(f"{parts.get(name, 0.0):.4f}" for parts in result.parts.values()))
+        for name in names
+    ]
     rows.append(("sum", *(f"{sum(parts.values()):.4f}" for parts in result.parts.values())))
-    return report.table((f"{result.case.model}, batch {result.case.batch}, {_kind(result.case)}", *result.parts), rows)
+    return report.table(
+        (f"{result.case.model}, batch {result.case.batch}, {_kind(result.case)}", *result.parts),
+        rows,
+    )
 
 
 def _kind(case: Case) -> str:
@@ -156,14 +233,22 @@ def _kind(case: Case) -> str:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", choices=MODELS, nargs="+", default=["WRN-16-8", "VGG16-D"])
     parser.add_argument("--batches", type=int, nargs="+", default=[64, 128])
     parser.add_argument("--density", type=float, default=0.05)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--trained", action="store_true", help="also with the densities of layers in data/trained_densities.json")
+    parser.add_argument(
+        "--trained",
+        action="store_true",
+        help="also with the densities of layers in data/trained_densities.json",
+    )
     parser.add_argument("--turns", type=int, default=7)
-    parser.add_argument("--quick", action="store_true", help="VGG16-D at batch 64, three turns, without XLA")
+    parser.add_argument(
+        "--quick", action="store_true", help="VGG16-D at batch 64, three turns, without XLA"
+    )
     parser.add_argument("--output", type=Path, default=report.RESULTS / "train_step.md")
     return parser.parse_args()
 

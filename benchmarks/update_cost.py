@@ -27,9 +27,14 @@ def optimizer_update() -> tuple[int, float, int]:
     import keras
 
     rng = np.random.default_rng(0)
-    optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), DENSITY, prune_rate=PRUNE_RATE)
+    optimizer = ks.SparseMomentum(
+        keras.optimizers.SGD(0.1, momentum=0.9), DENSITY, prune_rate=PRUNE_RATE
+    )
     shapes = resnet_50_kernels()
-    variables = [keras.Variable(rng.standard_normal(shape, dtype=np.float32), name="kernel") for shape in shapes]
+    variables = [
+        keras.Variable(rng.standard_normal(shape, dtype=np.float32), name="kernel")
+        for shape in shapes
+    ]
     optimizer.build(variables)
     for momentum, shape in zip(optimizer.inner_optimizer.momentums, shapes, strict=True):
         momentum.assign(rng.standard_normal(shape, dtype=np.float32))
@@ -50,7 +55,9 @@ def random_layers(shapes: Sequence[Shape]) -> list[ks.MaskedLayer]:
         mask = rng.random(shape, dtype=np.float32) < DENSITY
         weight = rng.standard_normal(shape, dtype=np.float32)
         weight *= mask
-        layers.append(ks.MaskedLayer(f"layer_{i}", weight, mask, rng.standard_normal(shape, dtype=np.float32)))
+        layers.append(
+            ks.MaskedLayer(f"layer_{i}", weight, mask, rng.standard_normal(shape, dtype=np.float32))
+        )
     return layers
 
 

@@ -30,7 +30,11 @@ MNIST_IMAGES, TEST_DIGITS = 6_000, 360
 DENSE_EPOCHS = 10  # of the network that is fine-tuned
 RATES = {"from scratch": 0.1, "fine-tuning": 0.02, "gradual pruning": 0.02}  # learning rates
 EPOCHS = (1, 2, 3, 5)  # ten parts of ten epochs are the epochs
-PERIODS = ("epoch", 5, 10)  # before each epoch, or so many parts of the training with an update between
+PERIODS = (
+    "epoch",
+    5,
+    10,
+)  # before each epoch, or so many parts of the training with an update between
 DATA_SETS = ("mnist", "digits", "mnist, not normalised")
 COMMAND = "python benchmarks/update_period.py --data mnist.npz"
 NOTE = (
@@ -89,7 +93,10 @@ def arrays_of(data: str, file: Path) -> Arrays:
         x, y = x[order].astype("float32") / 16, y[order]
         return x[TEST_DIGITS:], y[TEST_DIGITS:], x[:TEST_DIGITS], y[:TEST_DIGITS]
     with np.load(file) as found:
-        x, test = (found[f"x_{part}"].reshape(-1, 784).astype("float32") / 255 for part in ("train", "test"))
+        x, test = (
+            found[f"x_{part}"].reshape(-1, 784).astype("float32") / 255
+            for part in ("train", "test")
+        )
         return x[:MNIST_IMAGES], found["y_train"][:MNIST_IMAGES], test, found["y_test"]
 
 
@@ -142,18 +149,33 @@ def train(run: Run, file: Path) -> dict[str, float]:
     model.fit(x, y, BATCH[run.data], run.epochs, verbose=0, callbacks=[ks.UpdateMasks(every)])
     seconds = time.perf_counter() - begun
     accuracy = model.evaluate(x_test, y_test, 1000, verbose=0)[1]
-    return {"test_error": 100 * (1 - accuracy), "density": optimizer.total_density(), "seconds": round(seconds, 1)}
+    return {
+        "test_error": 100 * (1 - accuracy),
+        "density": optimizer.total_density(),
+        "seconds": round(seconds, 1),
+    }
 
 
 def section(data: str, mode: str, known: Sequence[dict[str, Any]]) -> str:
     """The table of one data set and one kind of training."""
     rows = []
     for epochs in EPOCHS:
-        errors = {period: {r["seed"]: r["test_error"] for r in known if run_of(r)[:4] == (data, mode, epochs, period)} for period in PERIODS}
+        errors = {
+            period: {
+                r["seed"]: r["test_error"]
+                for r in known
+                if run_of(r)[:4] == (data, mode, epochs, period)
+            }
+            for period in PERIODS
+        }
         seeds = sorted(set.intersection(*(set(found) for found in errors.values())))
         if seeds:
-            means = [report.mean_and_error([errors[period][s] for s in seeds]) for period in PERIODS]
-            changes = [_change([errors[p][s] - errors["epoch"][s] for s in seeds]) for p in PERIODS[1:]]
+            means = [
+                report.mean_and_error([errors[period][s] for s in seeds]) for period in PERIODS
+            ]
+            changes = [
+                _change([errors[p][s] - errors["epoch"][s] for s in seeds]) for p in PERIODS[1:]
+            ]
             rows.append((epochs, *means, *changes, len(seeds)))
     if not rows:
         return ""
@@ -168,8 +190,15 @@ def _change(differences: Sequence[float]) -> str:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("~/.keras/datasets/mnist.npz").expanduser(), help="mnist.npz")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path("~/.keras/datasets/mnist.npz").expanduser(),
+        help="mnist.npz",
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--modes", nargs="+", choices=list(RATES), default=list(RATES))
     parser.add_argument("--output", type=Path, default=report.RESULTS / "update_period.md")

@@ -34,10 +34,20 @@ SCALE_NOTE = "The same update of ten equal layers, NumPy arrays.\n"
 
 def main() -> None:
     """Measures, prints, and writes if asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--output", type=Path, help="a Markdown file to write")
-    parser.add_argument("--turns", type=int, default=30, help="how often dense and masked steps take turns")
-    parser.add_argument("--millions", type=int, nargs="+", default=[1, 5, 25, 100, 200], help="of weights, for the cost per weight")
+    parser.add_argument(
+        "--turns", type=int, default=30, help="how often dense and masked steps take turns"
+    )
+    parser.add_argument(
+        "--millions",
+        type=int,
+        nargs="+",
+        default=[1, 5, 25, 100, 200],
+        help="of weights, for the cost per weight",
+    )
     arguments = parser.parse_args()
     text = report.header("The upkeep of masks", COMMAND)
     text += f"## A step\n\n{STEP_NOTE}\n{steps_table(arguments.turns)}\n"
@@ -54,19 +64,46 @@ def steps_table(turns: int) -> str:
     for case in CASES:
         for jit_compile in (False, True):
             dense, masked = compare_steps(case, jit_compile, turns)
-            low, middle, high = statistics.quantiles([m / d for m, d in zip(masked, dense, strict=True)], n=4)
+            low, middle, high = statistics.quantiles(
+                [m / d for m, d in zip(masked, dense, strict=True)], n=4
+            )
             times = [f"{1000 * statistics.median(times):.2f}" for times in (dense, masked)]
-            rows.append((case.name, case.batch, "yes" if jit_compile else "no", *times, f"{middle:.3f} ({low:.3f} to {high:.3f})", MOST_RATIO))
-    return report.table(("model", "batch", "XLA", "dense ms", "masked ms", "ratio", "at most"), rows)
+            rows.append(
+                (
+                    case.name,
+                    case.batch,
+                    "yes" if jit_compile else "no",
+                    *times,
+                    f"{middle:.3f} ({low:.3f} to {high:.3f})",
+                    MOST_RATIO,
+                )
+            )
+    return report.table(
+        ("model", "batch", "XLA", "dense ms", "masked ms", "ratio", "at most"), rows
+    )
 
 
 def updates_table() -> str:
     """A row for plain arrays and one for an optimizer's variables."""
     rows = []
-    for name, measure in (("update_masks on NumPy arrays", numpy_update), ("SparseMomentum.update_masks on TensorFlow variables", optimizer_update)):
+    for name, measure in (
+        ("update_masks on NumPy arrays", numpy_update),
+        ("SparseMomentum.update_masks on TensorFlow variables", optimizer_update),
+    ):
         weights, seconds, extra = measure()
-        rows.append((name, f"{weights:,}", f"{seconds:.2f}", f"{MOST_SECONDS:g}", f"{extra / weights:.2f}", f"{MOST_BYTES:g}"))
-    return report.table(("one mask update", "weights", "CPU seconds", "at most", "bytes a weight", "at most"), rows)
+        rows.append(
+            (
+                name,
+                f"{weights:,}",
+                f"{seconds:.2f}",
+                f"{MOST_SECONDS:g}",
+                f"{extra / weights:.2f}",
+                f"{MOST_BYTES:g}",
+            )
+        )
+    return report.table(
+        ("one mask update", "weights", "CPU seconds", "at most", "bytes a weight", "at most"), rows
+    )
 
 
 def scale_table(millions: list[int]) -> str:

@@ -16,15 +16,34 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from compile_files import ROOT, CannotBuildError, compiled, compiler, environments, link, only_one, python_says
+from compile_files import (
+    ROOT,
+    CannotBuildError,
+    compiled,
+    compiler,
+    environments,
+    link,
+    only_one,
+    python_says,
+)
 
 LIBRARY = "libkeras_sparse_gpu.so"
 COMPILE_BLOCKS = ROOT / "custom_ops" / "block_conv2d" / "compile_block_kernels.py"
 NO_TRITON = "Triton is not installed (pip install '.[gpu-build]')"
 NO_NVCC = "nvcc was not found (it is in NVIDIA's CUDA toolkit)"
 LEFT_OUT = "KERAS_SPARSE_BUILD_GPU=0 was set"
-NVCC = ["-std=c++17", "-O3", "-Xcompiler", "-fPIC", f"-I{ROOT}"]  # code for A100, H100 and their generations, and text for later ones
-CODES = ["arch=compute_80,code=sm_80", "arch=compute_90,code=sm_90", "arch=compute_90,code=compute_90"]
+NVCC = [
+    "-std=c++17",
+    "-O3",
+    "-Xcompiler",
+    "-fPIC",
+    f"-I{ROOT}",
+]  # code for A100, H100 and their generations, and text for later ones
+CODES = [
+    "arch=compute_80,code=sm_80",
+    "arch=compute_90,code=sm_90",
+    "arch=compute_90,code=compute_90",
+]
 
 NO_BLOCKS = """#include "custom_ops/block_conv2d/block_variants.h"
 namespace keras_sparse {{
@@ -44,7 +63,14 @@ def gpu_enabled() -> bool:
 
 def python_with_triton() -> dict[str, str] | None:
     """The environment in which this interpreter finds Triton."""
-    return next((environment for environment in environments() if python_says("import triton.backends.nvidia", environment) is not None), None)
+    return next(
+        (
+            environment
+            for environment in environments()
+            if python_says("import triton.backends.nvidia", environment) is not None
+        ),
+        None,
+    )
 
 
 def block_table(scratch: Path) -> tuple[Path, str | None]:
@@ -53,13 +79,20 @@ def block_table(scratch: Path) -> tuple[Path, str | None]:
     environment = python_with_triton() if gpu_enabled() else None
     if environment is None:
         return empty_block_table(folder, NO_TRITON if gpu_enabled() else LEFT_OUT)
-    sources = [*sorted(COMPILE_BLOCKS.parent.glob("*.py")), *sorted(COMPILE_BLOCKS.parent.glob("*.h"))]
+    sources = [
+        *sorted(COMPILE_BLOCKS.parent.glob("*.py")),
+        *sorted(COMPILE_BLOCKS.parent.glob("*.h")),
+    ]
     version = python_says("import triton; print(triton.__version__)", environment)
-    stamp = hashlib.sha256(b"".join(file.read_bytes() for file in sources) + f"{version} {folder}".encode()).hexdigest()
+    stamp = hashlib.sha256(
+        b"".join(file.read_bytes() for file in sources) + f"{version} {folder}".encode()
+    ).hexdigest()
     table, kept = folder / "block_table.cc", folder / "stamp"
     if not (table.exists() and kept.exists() and kept.read_text() == stamp):
         command = [sys.executable, str(COMPILE_BLOCKS), str(folder)]
-        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False
+        )
         if result.returncode:
             raise CannotBuildError(
                 f"Triton {version} failed to compile the kernels for blocks (KERAS_SPARSE_BUILD_GPU=0 leaves them out):\n{result.stderr[-2000:]}"
@@ -82,14 +115,39 @@ def cuda_objects(scratch: Path) -> tuple[list[Path], list[str], str | None]:
     nvcc = shutil.which(os.environ.get("NVCC", "nvcc"))
     if nvcc is None or not gpu_enabled():
         return [], [], NO_NVCC if gpu_enabled() else LEFT_OUT
-    command = [nvcc, "-ccbin", compiler()[0], *NVCC, *(part for code in CODES for part in ("-gencode", code))]
-    files = [compiled(source, command, scratch) for source in sorted((ROOT / "custom_ops").glob("*/*.cu"))]
-    return files, [*library_folders(nvcc), "-lcudart_static", "-ldl", "-lrt", "-pthread", "-Wl,--exclude-libs,libcudart_static.a"], None
+    command = [
+        nvcc,
+        "-ccbin",
+        compiler()[0],
+        *NVCC,
+        *(part for code in CODES for part in ("-gencode", code)),
+    ]
+    files = [
+        compiled(source, command, scratch)
+        for source in sorted((ROOT / "custom_ops").glob("*/*.cu"))
+    ]
+    return (
+        files,
+        [
+            *library_folders(nvcc),
+            "-lcudart_static",
+            "-ldl",
+            "-lrt",
+            "-pthread",
+            "-Wl,--exclude-libs,libcudart_static.a",
+        ],
+        None,
+    )
 
 
 def library_folders(nvcc: str) -> list[str]:
     """-L options: where the toolkit of this nvcc, which may be a script, has its libraries."""
-    said = subprocess.run([nvcc, "--dryrun", "-c", "-x", "cu", os.devnull], capture_output=True, text=True, check=False).stderr
+    said = subprocess.run(
+        [nvcc, "--dryrun", "-c", "-x", "cu", os.devnull],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stderr
     top, libraries = (re.search(pattern, said) for pattern in (r"TOP=(\S+)", r"LIBRARIES=(.*)"))
     folders = [f"-L{top[1]}/{name}" for name in ("lib64", "lib")] if top else []
     return [*folders, *(shlex.split(libraries[1]) if libraries else [])]
@@ -104,7 +162,9 @@ def say_what_is_missing(record: dict[str, str | None]) -> None:
     """One notice for those who have a GPU."""
     missing = {why for why in record.values() if why}
     if missing:
-        sys.stderr.write(f"NOTICE: keras-sparse is built without some of its kernels for GPUs; all for CPUs are there: {'; '.join(sorted(missing))}.\n")
+        sys.stderr.write(
+            f"NOTICE: keras-sparse is built without some of its kernels for GPUs; all for CPUs are there: {'; '.join(sorted(missing))}.\n"
+        )
 
 
 def build_gpu(output: Path, scratch: Path, flags: Sequence[str]) -> Path:
@@ -114,9 +174,23 @@ def build_gpu(output: Path, scratch: Path, flags: Sequence[str]) -> Path:
         cuda, libraries, why_no_cuda = cuda_objects(scratch)
         say_what_is_missing(gpu_record(why_no_blocks, why_no_cuda))
         folders = ("block_conv2d", "sparse_conv2d")
-        names = ("block_conv2d", "block_driver", "block_c_api", "cuda_cores_absent", "cuda_cores_c_api")
-        sources = [file for folder in folders for file in sorted((ROOT / "custom_ops" / folder).glob("*.cc")) if file.stem in names]
-        files = [*(compiled(source, [*compiler(), *flags], scratch) for source in [*sources, table]), *cuda]
+        names = (
+            "block_conv2d",
+            "block_driver",
+            "block_c_api",
+            "cuda_cores_absent",
+            "cuda_cores_c_api",
+        )
+        sources = [
+            file
+            for folder in folders
+            for file in sorted((ROOT / "custom_ops" / folder).glob("*.cc"))
+            if file.stem in names
+        ]
+        files = [
+            *(compiled(source, [*compiler(), *flags], scratch) for source in [*sources, table]),
+            *cuda,
+        ]
         output.mkdir(parents=True, exist_ok=True)
         link(output / LIBRARY, [*compiler(), "-shared", *map(str, files), *libraries, "-ldl"])
         return output / LIBRARY

@@ -17,13 +17,36 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from build_gpu import block_table, build_gpu, cuda_objects, empty_block_table, gpu_record, say_what_is_missing
-from compile_files import ROOT, CannotBuildError, compiled, compiler, environments, is_older_than, link, only_one, python_says
+from build_gpu import (
+    block_table,
+    build_gpu,
+    cuda_objects,
+    empty_block_table,
+    gpu_record,
+    say_what_is_missing,
+)
+from compile_files import (
+    ROOT,
+    CannotBuildError,
+    compiled,
+    compiler,
+    environments,
+    is_older_than,
+    link,
+    only_one,
+    python_says,
+)
 
-LIBRARY, RECORD = "libkeras_sparse_ops.so", "build.json"  # keras_sparse/compute/library.py knows these names
+LIBRARY, RECORD = (
+    "libkeras_sparse_ops.so",
+    "build.json",
+)  # keras_sparse/compute/library.py knows these names
 JOBS = 2  # an XLA lowering takes a GB
 COMMON = ["-std=c++17", "-O3", "-fPIC", "-Wall", "-Wextra", f"-I{ROOT}"]
-INSTRUCTIONS = {"_avx2": ["-mavx2", "-mfma"], "_avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]}
+INSTRUCTIONS = {
+    "_avx2": ["-mavx2", "-mfma"],
+    "_avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"],
+}
 
 # Prints where TensorFlow is and how to compile against it. The import takes seconds, so the answer is kept (`tensorflow`).
 WHICH = "import importlib.util as u, importlib.metadata as m; s = u.find_spec('tensorflow'); print(m.version('tensorflow'), s.origin)"
@@ -78,7 +101,9 @@ def sources(*endings: str) -> list[Path]:
 
 def flags(source: Path) -> list[str]:
     """What a file is compiled with, TensorFlow's flags aside."""
-    special = next((more for ending, more in INSTRUCTIONS.items() if source.stem.endswith(ending)), [])
+    special = next(
+        (more for ending, more in INSTRUCTIONS.items() if source.stem.endswith(ending)), []
+    )
     return [*COMMON, *special, *([] if x86() else ["-DKERAS_SPARSE_ONLY_PORTABLE"])]
 
 
@@ -86,8 +111,16 @@ def tensorflow_flags(compile_flags: Sequence[str]) -> list[str]:
     """For the files named *_op.cc. Its headers warn, so they are system headers."""
     include = next(flag[2:] for flag in compile_flags if flag.startswith("-I"))
     others = [flag for flag in compile_flags if not flag.startswith(("-I", "--std", "-std"))]
-    paths = [include, f"{include}/external/farmhash_archive/src", str(ROOT / "custom_ops" / "third_party_shims")]
-    return [*others, "-O1", *(part for path in paths for part in ("-isystem", path))]  # -O1: nothing here takes time when it runs
+    paths = [
+        include,
+        f"{include}/external/farmhash_archive/src",
+        str(ROOT / "custom_ops" / "third_party_shims"),
+    ]
+    return [
+        *others,
+        "-O1",
+        *(part for path in paths for part in ("-isystem", path)),
+    ]  # -O1: nothing here takes time when it runs
 
 
 def objects(scratch: Path, more: Sequence[str], tf: dict | None, table: Path) -> list[Path]:
@@ -97,15 +130,25 @@ def objects(scratch: Path, more: Sequence[str], tf: dict | None, table: Path) ->
         if not source.stem.endswith("_op"):
             return compiled(source, [*cxx, *flags(source), *more], scratch)
         last = ["-fno-sanitize=undefined"] if more else []  # with it g++ refuses Abseil's headers
-        return tf and compiled(source, [*cxx, *flags(source), *tensorflow_flags(tf["compile"]), *more, *last], scratch, stamp=tf["version"])
+        return tf and compiled(
+            source,
+            [*cxx, *flags(source), *tensorflow_flags(tf["compile"]), *more, *last],
+            scratch,
+            stamp=tf["version"],
+        )
 
     cxx = compiler()
-    slowest_first = sorted([*sources(), table], key=lambda source: (not source.stem.endswith("_xla_op"), not source.stem.endswith("_op")))
+    slowest_first = sorted(
+        [*sources(), table],
+        key=lambda source: (not source.stem.endswith("_xla_op"), not source.stem.endswith("_op")),
+    )
     with ThreadPoolExecutor(JOBS) as pool:
         return [file for file in pool.map(one, slowest_first) if file]
 
 
-def build(output: Path, scratch: Path = ROOT / "build" / "custom_ops", more: Sequence[str] = ()) -> None:
+def build(
+    output: Path, scratch: Path = ROOT / "build" / "custom_ops", more: Sequence[str] = ()
+) -> None:
     """Compiles what has changed; ``more``: flags for all files and the linker, such as those of a sanitizer."""
     if platform.system() != "Linux":
         raise CannotBuildError(f"the ops are for Linux, and this is {platform.system()}")
@@ -117,16 +160,39 @@ def build(output: Path, scratch: Path = ROOT / "build" / "custom_ops", more: Seq
         gpu = gpu_record(why_no_blocks, why_no_cuda)
         output.mkdir(parents=True, exist_ok=True)
         flags = [flag for flag in tf["compile"] if not flag.startswith("-I")]
-        versions = {"tensorflow": tf["version"], "flags": flags, "files": [file.stem for file in files], "compiler": shlex.join(cxx)}
+        versions = {
+            "tensorflow": tf["version"],
+            "flags": flags,
+            "files": [file.stem for file in files],
+            "compiler": shlex.join(cxx),
+        }
         record = json.dumps({**versions, "gpu": gpu}, indent=1)
         library = output / LIBRARY
-        if is_older_than(library, files) or not (output / RECORD).exists() or (output / RECORD).read_text() != record:
-            link(library, [*cxx, "-shared", *more, *map(str, files), *tf["link"], "-l:libtensorflow_cc.so.2", *libraries, "-ldl"])
+        if (
+            is_older_than(library, files)
+            or not (output / RECORD).exists()
+            or (output / RECORD).read_text() != record
+        ):
+            link(
+                library,
+                [
+                    *cxx,
+                    "-shared",
+                    *more,
+                    *map(str, files),
+                    *tf["link"],
+                    "-l:libtensorflow_cc.so.2",
+                    *libraries,
+                    "-ldl",
+                ],
+            )
             (output / RECORD).write_text(record)
             say_what_is_missing(gpu)
 
 
-def build_tests(scratch: Path = ROOT / "build" / "custom_ops", more: Sequence[str] = ()) -> list[Path]:
+def build_tests(
+    scratch: Path = ROOT / "build" / "custom_ops", more: Sequence[str] = ()
+) -> list[Path]:
     """The programs custom_ops/*/*_test.cc, each linked with all files that need no TensorFlow."""
     with only_one(scratch):
         table, _ = empty_block_table(scratch / "blocks", "these are tests")
@@ -150,13 +216,22 @@ def build_or_say_why_not(output: Path, must: bool = False) -> None:
         output.mkdir(parents=True, exist_ok=True)
         (output / LIBRARY).unlink(missing_ok=True)
         (output / RECORD).write_text(json.dumps({"why_not": str(why)}, indent=1) + "\n")
-        sys.stderr.write(f"NOTICE: keras-sparse is installed without its compiled ops, and uses the stock ones: {why}.\n")
+        sys.stderr.write(
+            f"NOTICE: keras-sparse is installed without its compiled ops, and uses the stock ones: {why}.\n"
+        )
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--must", action="store_true", help="fail where the ops cannot be built")
-    parser.add_argument("--gpu", type=Path, metavar="FOLDER", help="build the GPU's part alone, without TensorFlow, into this folder")
+    parser.add_argument(
+        "--gpu",
+        type=Path,
+        metavar="FOLDER",
+        help="build the GPU's part alone, without TensorFlow, into this folder",
+    )
     arguments = parser.parse_args()
     try:
         if arguments.gpu:

@@ -20,9 +20,13 @@ class CannotBuildError(Exception):
 
 def compiler() -> list[str]:
     """The command that compiles C++."""
-    command = shlex.split(os.environ.get("CXX", "")) or next(([name] for name in ("g++", "clang++", "c++") if shutil.which(name)), None)
+    command = shlex.split(os.environ.get("CXX", "")) or next(
+        ([name] for name in ("g++", "clang++", "c++") if shutil.which(name)), None
+    )
     if command is None or not shutil.which(command[0]):
-        raise CannotBuildError(f"no C++ compiler was found (CXX={os.environ.get('CXX', '')!r}, g++, clang++)")
+        raise CannotBuildError(
+            f"no C++ compiler was found (CXX={os.environ.get('CXX', '')!r}, g++, clang++)"
+        )
     return command
 
 
@@ -35,23 +39,46 @@ def environments() -> Iterator[dict[str, str]]:
 
 def python_says(code: str, environment: dict[str, str]) -> str | None:
     """What the code prints, in an environment; None if it fails."""
-    result = subprocess.run([sys.executable, "-c", code], env=environment, cwd="/", capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return result.stdout.strip() if result.returncode == 0 else None
 
 
 def is_new(target: Path, command: Sequence[str]) -> bool:
     """Was the target made by this very command, after the last change of all that it is made of?"""
     record, dependencies = target.with_suffix(".command"), target.with_suffix(".d")
-    if not (target.exists() and record.exists() and dependencies.exists() and record.read_text() == shlex.join(command)):
+    if not (
+        target.exists()
+        and record.exists()
+        and dependencies.exists()
+        and record.read_text() == shlex.join(command)
+    ):
         return False
     files = dependencies.read_text().replace("\\\n", " ").split(":", 1)[1].split()
-    return all(os.path.exists(file) and os.path.getmtime(file) < target.stat().st_mtime for file in files)
+    return all(
+        os.path.exists(file) and os.path.getmtime(file) < target.stat().st_mtime for file in files
+    )
 
 
 def compiled(source: Path, command: Sequence[str], scratch: Path, stamp: str = "") -> Path:
     """The object file of a source file; ``stamp``: of what the command does not show."""
     target = scratch / f"{source.parent.name}.{source.stem}.o"
-    command = [*command, "-MMD", "-MF", str(target.with_suffix(".d")), "-c", str(source), "-o", str(target)]
+    command = [
+        *command,
+        "-MMD",
+        "-MF",
+        str(target.with_suffix(".d")),
+        "-c",
+        str(source),
+        "-o",
+        str(target),
+    ]
     if not is_new(target, [*command, stamp]):
         begin = time.time()
         run(command)
@@ -78,7 +105,9 @@ def only_one(scratch: Path) -> Iterator[None]:
 
 def is_older_than(target: Path, files: Sequence[Path]) -> bool:
     """Or not there at all."""
-    return not target.exists() or any(file.stat().st_mtime >= target.stat().st_mtime for file in files)
+    return not target.exists() or any(
+        file.stat().st_mtime >= target.stat().st_mtime for file in files
+    )
 
 
 def link(target: Path, command: Sequence[str]) -> None:

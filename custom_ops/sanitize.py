@@ -17,7 +17,13 @@ from pathlib import Path
 from build_ops import ROOT, build, build_tests, compiler
 
 BUILD = ROOT / "build" / "sanitized"
-ADDRESS = ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+ADDRESS = [
+    "-O1",
+    "-g",
+    "-fno-omit-frame-pointer",
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=undefined",
+]
 THREAD = ["-O1", "-g", "-fsanitize=thread"]
 
 
@@ -26,7 +32,9 @@ def run_tests(kind: str, flags: list[str]) -> None:
     for program in build_tests(BUILD / kind, flags):
         for instructions in ("AVX-512", "AVX2", "portable"):
             print(f"{kind}: {program.name}, {instructions}", flush=True)
-            subprocess.run([program], env={**os.environ, "KERAS_SPARSE_INSTRUCTIONS": instructions}, check=True)
+            subprocess.run(
+                [program], env={**os.environ, "KERAS_SPARSE_INSTRUCTIONS": instructions}, check=True
+            )
 
 
 def address() -> None:
@@ -43,8 +51,16 @@ def ops() -> None:
     """Memory and undefined behaviour in the ops: their tests, and many random shapes."""
     folder = BUILD / "ops"
     build(folder, BUILD / "address", ADDRESS)
-    names = ("libasan.so", "libstdc++.so")  # AddressSanitizer looks for the exceptions of C++ when the program begins
-    libraries = [subprocess.run([*compiler(), f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip() for name in names]
+    names = (
+        "libasan.so",
+        "libstdc++.so",
+    )  # AddressSanitizer looks for the exceptions of C++ when the program begins
+    libraries = [
+        subprocess.run(
+            [*compiler(), f"-print-file-name={name}"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for name in names
+    ]
     environment = {
         **os.environ,
         "LD_PRELOAD": " ".join(str(Path(library).resolve()) for library in libraries),
@@ -53,7 +69,17 @@ def ops() -> None:
         "KERAS_SPARSE_FUZZ": os.environ.get("KERAS_SPARSE_FUZZ", "10000"),
     }
     chosen = "test_any_shape or masked_dense or refuse or nothing or threads"
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-s", "-k", chosen, *(f"tests/test_ops{name}.py" for name in ("", "_arguments", "_threads"))]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-s",
+        "-k",
+        chosen,
+        *(f"tests/test_ops{name}.py" for name in ("", "_arguments", "_threads")),
+    ]
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
 
 

@@ -20,7 +20,9 @@ TEST_DIGITS = 360  # of scikit-learn's 1,797
 
 CIFAR10_MEAN, CIFAR10_DEVIATION = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # by channel
 
-Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # images and labels to train and to test with
+Arrays = tuple[
+    np.ndarray, np.ndarray, np.ndarray, np.ndarray
+]  # images and labels to train and to test with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +49,9 @@ def load(file: Path | None = None) -> Images:
     if file is not None:
         return _normalised(f"MNIST from {file}", _from_file(file))
     cached = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "datasets" / "mnist.npz"
-    if cached.exists():  # read here, as Keras deletes a file that is not its own copy, and downloads
+    if (
+        cached.exists()
+    ):  # read here, as Keras deletes a file that is not its own copy, and downloads
         return _normalised(f"MNIST from {cached}", _from_file(cached))
     if _is_reachable():
         try:
@@ -61,7 +65,9 @@ def _from_file(file: Path) -> Arrays:
     with np.load(file) as arrays:
         missing = {"x_train", "y_train", "x_test", "y_test"} - set(arrays.files)
         if missing:
-            raise ValueError(f"`file` must have the arrays of keras.datasets: x_train, y_train, x_test, y_test. Received: {file} without {sorted(missing)}")
+            raise ValueError(
+                f"`file` must have the arrays of keras.datasets: x_train, y_train, x_test, y_test. Received: {file} without {sorted(missing)}"
+            )
         return arrays["x_train"], arrays["y_train"], arrays["x_test"], arrays["y_test"]
 
 
@@ -81,7 +87,9 @@ def _is_reachable() -> bool:
 
     def ask() -> None:
         try:
-            with urllib.request.urlopen(urllib.request.Request(URL, method="HEAD"), timeout=PATIENCE):
+            with urllib.request.urlopen(
+                urllib.request.Request(URL, method="HEAD"), timeout=PATIENCE
+            ):
                 answered.append(True)
         except OSError:
             pass
@@ -97,7 +105,9 @@ def _small() -> Arrays:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise ImportError("No MNIST: pass a file with --data, or install scikit-learn for its small digits (pip install scikit-learn).") from error
+        raise ImportError(
+            "No MNIST: pass a file with --data, or install scikit-learn for its small digits (pip install scikit-learn)."
+        ) from error
     digits = load_digits()
     images = np.kron(digits.images * (255 / 16), np.ones((1, 3, 3)))
     images = np.pad(images, ((0, 0), (2, 2), (2, 2)))
@@ -142,7 +152,10 @@ def _from_tar(file: Path) -> Arrays:
     """Reads with pickle: only open a file you trust, such as https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz."""
     names = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
     with tarfile.open(file) as archive:
-        batches = [pickle.load(archive.extractfile(f"cifar-10-batches-py/{name}"), encoding="bytes") for name in names]
+        batches = [
+            pickle.load(archive.extractfile(f"cifar-10-batches-py/{name}"), encoding="bytes")
+            for name in names
+        ]
     images = [batch[b"data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1) for batch in batches]
     labels = [np.array(batch[b"labels"]) for batch in batches]
     return np.concatenate(images[:-1]), np.concatenate(labels[:-1]), images[-1], labels[-1]

@@ -7,7 +7,10 @@ fixed shape, which a TPU needs.
 
 import tensorflow as tf
 
-FEATURES = {"image/encoded": tf.io.FixedLenFeature([], tf.string), "image/class/label": tf.io.FixedLenFeature([], tf.int64)}
+FEATURES = {
+    "image/encoded": tf.io.FixedLenFeature([], tf.string),
+    "image/class/label": tf.io.FixedLenFeature([], tf.int64),
+}
 TRAINING_IMAGES = 1_281_167
 MEAN, DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # by channel, of 0 to 255
 FILES_AT_ONCE = 16
@@ -16,7 +19,9 @@ AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)  # of the part of an image that is sh
 SHOWN = 224 / 256  # of an image's shorter side, when it is tested
 
 
-def training_batches(folder: str, batch: int, image_size: int, classes: int, dtype: str) -> tf.data.Dataset:
+def training_batches(
+    folder: str, batch: int, image_size: int, classes: int, dtype: str
+) -> tf.data.Dataset:
     """Without end: shuffled, randomly cropped and mirrored images (batch, size, size, 3) and labels (batch, classes)."""
 
     def example(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -26,13 +31,20 @@ def training_batches(folder: str, batch: int, image_size: int, classes: int, dty
 
     files = tf.data.Dataset.list_files(f"{folder}/train-*", shuffle=True)
     # The order of images may vary: a slow file holds nobody up.
-    records = files.interleave(tf.data.TFRecordDataset, FILES_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False)
+    records = files.interleave(
+        tf.data.TFRecordDataset,
+        FILES_AT_ONCE,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=False,
+    )
     shuffled = records.shuffle(SHUFFLED).repeat()
     examples = shuffled.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False)
     return examples.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
-def validation_batches(folder: str, batch: int, image_size: int, classes: int, dtype: str) -> tf.data.Dataset:
+def validation_batches(
+    folder: str, batch: int, image_size: int, classes: int, dtype: str
+) -> tf.data.Dataset:
     """Every image once: the middle of each, its label, and its weight (batch,): 0 for what fills up the last batch.
 
     Weighted metrics are exact. Keras' ``val_loss`` is too small: it counts the filling, and one batch more where it cannot know how many
@@ -44,16 +56,26 @@ def validation_batches(folder: str, batch: int, image_size: int, classes: int, d
         return _normalise(_resize(_middle(encoded), image_size), dtype), label, tf.constant(1.0)
 
     files = tf.data.Dataset.list_files(f"{folder}/validation-*", shuffle=False)
-    records = files.interleave(tf.data.TFRecordDataset, FILES_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE)
+    records = files.interleave(
+        tf.data.TFRecordDataset, FILES_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE
+    )
     examples = records.map(example, num_parallel_calls=tf.data.AUTOTUNE)
-    filling = tf.data.Dataset.from_tensors((tf.zeros((image_size, image_size, 3), dtype), tf.zeros(classes), tf.constant(0.0)))
+    filling = tf.data.Dataset.from_tensors(
+        (tf.zeros((image_size, image_size, 3), dtype), tf.zeros(classes), tf.constant(0.0))
+    )
     # Before it is batched, since a strategy changes the size of batches to that of one replica. What is too much is dropped.
-    return examples.concatenate(filling.repeat(batch - 1)).batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    return (
+        examples.concatenate(filling.repeat(batch - 1))
+        .batch(batch, drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
 
 
 def synthetic_batches(batch: int, image_size: int, classes: int, dtype: str) -> tf.data.Dataset:
     """Without end the same batch of noise: to try a training, or to time it without the reading."""
-    images = tf.cast(tf.random.stateless_normal((batch, image_size, image_size, 3), seed=(0, 0)), dtype)
+    images = tf.cast(
+        tf.random.stateless_normal((batch, image_size, image_size, 3), seed=(0, 0)), dtype
+    )
     labels = tf.one_hot(tf.range(batch) % classes, classes)
     return tf.data.Dataset.from_tensors((images, labels)).repeat()
 
@@ -67,7 +89,11 @@ def _random_crop(encoded: tf.Tensor) -> tf.Tensor:
     """Some part of the image; only that part is decoded."""
     no_boxes = tf.zeros((1, 0, 4))
     begin, size, _ = tf.image.sample_distorted_bounding_box(
-        tf.io.extract_jpeg_shape(encoded), no_boxes, aspect_ratio_range=ASPECT, area_range=AREA, use_image_if_no_bounding_boxes=True
+        tf.io.extract_jpeg_shape(encoded),
+        no_boxes,
+        aspect_ratio_range=ASPECT,
+        area_range=AREA,
+        use_image_if_no_bounding_boxes=True,
     )
     return tf.io.decode_and_crop_jpeg(encoded, tf.concat([begin[:2], size[:2]], 0), channels=3)
 
@@ -75,11 +101,15 @@ def _random_crop(encoded: tf.Tensor) -> tf.Tensor:
 def _middle(encoded: tf.Tensor) -> tf.Tensor:
     shape = tf.io.extract_jpeg_shape(encoded)[:2]
     side = tf.cast(SHOWN * tf.cast(tf.reduce_min(shape), tf.float32), tf.int32)
-    return tf.io.decode_and_crop_jpeg(encoded, tf.concat([(shape - side) // 2, [side, side]], 0), channels=3)
+    return tf.io.decode_and_crop_jpeg(
+        encoded, tf.concat([(shape - side) // 2, [side, side]], 0), channels=3
+    )
 
 
 def _resize(image: tf.Tensor, image_size: int) -> tf.Tensor:
-    return tf.ensure_shape(tf.image.resize(image, (image_size, image_size)), (image_size, image_size, 3))
+    return tf.ensure_shape(
+        tf.image.resize(image, (image_size, image_size)), (image_size, image_size, 3)
+    )
 
 
 def _normalise(image: tf.Tensor, dtype: str) -> tf.Tensor:

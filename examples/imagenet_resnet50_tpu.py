@@ -31,7 +31,12 @@ import tensorflow as tf
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import keras_sparse as ks
-from examples.imagenet_data import TRAINING_IMAGES, synthetic_batches, training_batches, validation_batches
+from examples.imagenet_data import (
+    TRAINING_IMAGES,
+    synthetic_batches,
+    training_batches,
+    validation_batches,
+)
 from examples.recipes import RECIPES
 from examples.resnet import resnet_50
 from examples.training import loss, sgd
@@ -79,12 +84,27 @@ def main() -> None:
         batches = synthetic_batches(*shape)
         validation = batches.take(1)
     else:
-        batches, validation = training_batches(arguments.data, *shape), validation_batches(arguments.data, *shape)
+        batches, validation = (
+            training_batches(arguments.data, *shape),
+            validation_batches(arguments.data, *shape),
+        )
     output = arguments.output
     output.mkdir(parents=True, exist_ok=True)
-    callbacks = [ks.UpdateMasks(), ks.BackupAndRestore(output / "backup"), keras.callbacks.CSVLogger(output / "log.csv", append=True)]
+    callbacks = [
+        ks.UpdateMasks(),
+        ks.BackupAndRestore(output / "backup"),
+        keras.callbacks.CSVLogger(output / "log.csv", append=True),
+    ]
     verbose = 1 if sys.stdout.isatty() else 2
-    model.fit(batches, epochs=recipe.epochs, steps_per_epoch=recipe.steps, validation_data=validation, callbacks=callbacks, verbose=verbose, shuffle=False)
+    model.fit(
+        batches,
+        epochs=recipe.epochs,
+        steps_per_epoch=recipe.steps,
+        validation_data=validation,
+        callbacks=callbacks,
+        verbose=verbose,
+        shuffle=False,
+    )
     ks.summary(model)
     export_float32(model, recipe, output / "served")
 
@@ -108,26 +128,45 @@ def _strategy(tpu: str | None) -> tf.distribute.Strategy:
 
 
 def _recipe(arguments: argparse.Namespace) -> Recipe:
-    given = {field.name: value for field in dataclasses.fields(Recipe) if (value := getattr(arguments, field.name, None)) is not None}
+    given = {
+        field.name: value
+        for field in dataclasses.fields(Recipe)
+        if (value := getattr(arguments, field.name, None)) is not None
+    }
     recipe = dataclasses.replace(Recipe(), **given)
-    return recipe if arguments.steps else dataclasses.replace(recipe, steps=max(1, TRAINING_IMAGES // recipe.batch))
+    return (
+        recipe
+        if arguments.steps
+        else dataclasses.replace(recipe, steps=max(1, TRAINING_IMAGES // recipe.batch))
+    )
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--data", help="folder of TFRecords, train-* and validation-*")
     source.add_argument("--synthetic", action="store_true", help="noise in place of images")
-    parser.add_argument("--tpu", help='name or address of a TPU; "local" on a TPU VM; default: no TPU')
+    parser.add_argument(
+        "--tpu", help='name or address of a TPU; "local" on a TPU VM; default: no TPU'
+    )
     parser.add_argument("--density", type=float, help="active / all kernel weights, in (0, 1]")
-    parser.add_argument("--batch", type=int, help="images of all replicas together; a multiple of their number")
+    parser.add_argument(
+        "--batch", type=int, help="images of all replicas together; a multiple of their number"
+    )
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--steps", type=int, help="of an epoch; default: all of ImageNet")
     parser.add_argument("--image-size", type=int, help="pixels")
     parser.add_argument("--width", type=int, help="channels of the first stage")
     parser.add_argument("--policy", help='of dtypes: "mixed_bfloat16" or "float32"')
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--output", type=Path, default=Path("imagenet_run"), help="folder for the backup, the log and the export")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("imagenet_run"),
+        help="folder for the backup, the log and the export",
+    )
     return parser.parse_args()
 
 

@@ -51,26 +51,43 @@ def main() -> None:
 
 def work(arguments: argparse.Namespace) -> None:
     """Trains as the worker that the environment variable TF_CONFIG says; alone without it."""
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()  # before anything else runs in TensorFlow
+    strategy = (
+        tf.distribute.MultiWorkerMirroredStrategy()
+    )  # before anything else runs in TensorFlow
     keras.utils.set_random_seed(arguments.seed)
     digits = load(arguments.data)
     with strategy.scope():
         model = build("lenet-300-100")
         if arguments.sparse_layers:
             model = ks.sparsify(model)
-        optimizer = ks.SparseMomentum(keras.optimizers.SGD(LEARNING_RATE, MOMENTUM, nesterov=True), density=arguments.density, seed=arguments.seed)
+        optimizer = ks.SparseMomentum(
+            keras.optimizers.SGD(LEARNING_RATE, MOMENTUM, nesterov=True),
+            density=arguments.density,
+            seed=arguments.seed,
+        )
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(optimizer, loss, jit_compile=False)  # XLA has no collectives for CPUs
         optimizer.build(model)
     if arguments.checkpoint.exists():
-        model.load_weights(arguments.checkpoint)  # weights, masks, momenta, and at which step they were
-    train(strategy, model, lambda epoch: batches(digits, arguments.batch, arguments.seed + epoch), arguments)
+        model.load_weights(
+            arguments.checkpoint
+        )  # weights, masks, momenta, and at which step they were
+    train(
+        strategy,
+        model,
+        lambda epoch: batches(digits, arguments.batch, arguments.seed + epoch),
+        arguments,
+    )
     agreement = ks.check_agreement(model)
     if is_chief(strategy):
-        print(f"{optimizer.step()} steps; density {optimizer.total_density():.4f}; masks {agreement.digest} on {agreement.copies} replicas")
+        print(
+            f"{optimizer.step()} steps; density {optimizer.total_density():.4f}; masks {agreement.digest} on {agreement.copies} replicas"
+        )
 
 
-def train(strategy: Any, model: Any, data: Callable[[int], Any], arguments: argparse.Namespace) -> None:
+def train(
+    strategy: Any, model: Any, data: Callable[[int], Any], arguments: argparse.Namespace
+) -> None:
     """The loop: from the step that the optimizer is at to the end of the last epoch."""
     optimizer, steps = model.optimizer, len(data(0))
     step = make_step(strategy, model)
@@ -79,15 +96,22 @@ def train(strategy: Any, model: Any, data: Callable[[int], Any], arguments: argp
     for epoch in range(optimizer.step() // steps, arguments.epochs):
         if epoch > 0:
             optimizer.update_masks()  # on every worker: from the same numbers they make the same masks
-        ks.check_agreement(model)  # an error names what differs; as a mask update, it costs little beside an epoch
+        ks.check_agreement(
+            model
+        )  # an error names what differs; as a mask update, it costs little beside an epoch
         model.reset_metrics()
         is_last = epoch + 1 == arguments.epochs
         for i, batch in enumerate(strategy.experimental_distribute_dataset(data(epoch))):
             until_update = math.inf if is_last else steps - i
-            optimizer.open_growth_window(until_update <= optimizer.growth_window_steps())  # only sparse layers ask for it
+            optimizer.open_growth_window(
+                until_update <= optimizer.growth_window_steps()
+            )  # only sparse layers ask for it
             loss = step(batch)
         if is_chief(strategy):
-            print(f"epoch {epoch + 1} of {arguments.epochs}: loss {float(loss):.4f}, density {optimizer.total_density():.4f}", flush=True)
+            print(
+                f"epoch {epoch + 1} of {arguments.epochs}: loss {float(loss):.4f}, density {optimizer.total_density():.4f}",
+                flush=True,
+            )
             save(model, arguments.checkpoint)
 
 
@@ -96,7 +120,9 @@ def make_step(strategy: Any, model: Any) -> Callable[[Any], Any]:
 
     @tf.function
     def step(batch: Any) -> Any:
-        logs = strategy.run(model.train_step, args=(batch,))  # what `fit` would do: loss, gradients, optimizer, metrics
+        logs = strategy.run(
+            model.train_step, args=(batch,)
+        )  # what `fit` would do: loss, gradients, optimizer, metrics
         return strategy.reduce("MEAN", logs["loss"], axis=None)
 
     return step
@@ -107,7 +133,11 @@ def batches(digits: Images, size: int, seed: int) -> Any:
     data = tf.data.Dataset.from_tensor_slices((digits.x_train, digits.y_train))
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return data.shuffle(len(digits.x_train), seed).batch(size, drop_remainder=True).with_options(options)
+    return (
+        data.shuffle(len(digits.x_train), seed)
+        .batch(size, drop_remainder=True)
+        .with_options(options)
+    )
 
 
 def is_chief(strategy: Any) -> bool:
@@ -129,9 +159,15 @@ def save(model: Any, path: Path) -> None:
 def launch(count: int) -> None:
     """Runs this program once for each worker; when one fails, ends the others, which would wait for it."""
     cluster = {"worker": [f"127.0.0.1:{port}" for port in _free_ports(count)]}
-    configurations = [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}) for index in range(count)]
+    configurations = [
+        json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+        for index in range(count)
+    ]
     command = [sys.executable, *sys.argv, "--workers", "0"]
-    workers = [subprocess.Popen(command, env={**os.environ, "TF_CONFIG": configuration}) for configuration in configurations]
+    workers = [
+        subprocess.Popen(command, env={**os.environ, "TF_CONFIG": configuration})
+        for configuration in configurations
+    ]
     try:
         while None in (codes := [worker.poll() for worker in workers]) and not any(codes):
             time.sleep(0.1)
@@ -140,7 +176,9 @@ def launch(count: int) -> None:
             worker.kill()
             worker.wait()
     if any(codes):
-        raise SystemExit(f"A worker has died. Start again to go on from the last checkpoint. Received: exit codes {codes}")
+        raise SystemExit(
+            f"A worker has died. Start again to go on from the last checkpoint. Received: exit codes {codes}"
+        )
 
 
 def _free_ports(count: int) -> list[int]:
@@ -154,14 +192,34 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workers", type=int, default=0, help="start so many on this machine; 0: be the one that TF_CONFIG says")
-    parser.add_argument("--checkpoint", type=Path, default=Path("demo/multi_worker.weights.h5"), help="on a disk that all workers see")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        help="start so many on this machine; 0: be the one that TF_CONFIG says",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        default=Path("demo/multi_worker.weights.h5"),
+        help="on a disk that all workers see",
+    )
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch", type=int, default=64, help="of all workers together")
-    parser.add_argument("--density", type=float, default=0.1, help="active / all weights, in (0, 1]")
-    parser.add_argument("--sparse-layers", action="store_true", help="layers that skip missing weights")
-    parser.add_argument("--data", type=Path, help="MNIST in the layout of keras.datasets (mnist.npz); default: what can be had")
+    parser.add_argument(
+        "--density", type=float, default=0.1, help="active / all weights, in (0, 1]"
+    )
+    parser.add_argument(
+        "--sparse-layers", action="store_true", help="layers that skip missing weights"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="MNIST in the layout of keras.datasets (mnist.npz); default: what can be had",
+    )
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

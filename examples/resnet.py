@@ -13,7 +13,13 @@ BLOCKS = (3, 4, 6, 3)  # of each stage
 EXPANSION = 4  # a stage gives so many times the channels that its 3x3 convolutions have
 
 
-def resnet_50(image_size: int = 224, classes: int = 1000, width: int = 64, l2: float = 0.0, policy: str = "float32") -> keras.Model:
+def resnet_50(
+    image_size: int = 224,
+    classes: int = 1000,
+    width: int = 64,
+    l2: float = 0.0,
+    policy: str = "float32",
+) -> keras.Model:
     """ResNet-50 (He et al. 2015), 25.5 M kernel weights at width 64; takes normalised images and gives float32 logits.
 
     It is version 1.5, with strides in the 3x3 convolutions.
@@ -32,11 +38,20 @@ def resnet_50(image_size: int = 224, classes: int = 1000, width: int = 64, l2: f
     x = layers.MaxPooling2D(3, 2, padding="same", dtype=policy, name="stem_pool")(x)
     for stage, blocks in enumerate(BLOCKS):
         for block in range(blocks):
-            x = make.bottleneck(f"stage_{stage + 1}_block_{block + 1}", x, width * 2**stage, 2 if stage > 0 and block == 0 else 1)
+            x = make.bottleneck(
+                f"stage_{stage + 1}_block_{block + 1}",
+                x,
+                width * 2**stage,
+                2 if stage > 0 and block == 0 else 1,
+            )
     x = layers.GlobalAveragePooling2D(dtype=policy, name="pool")(x)
     # In float32: bfloat16 has three digits, too few for a loss.
     outputs = layers.Dense(
-        classes, kernel_initializer=keras.initializers.RandomNormal(stddev=0.01), kernel_regularizer=make.l2(), dtype="float32", name="head"
+        classes,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        kernel_regularizer=make.l2(),
+        dtype="float32",
+        name="head",
     )(x)
     return keras.Model(inputs, outputs, name="resnet_50")
 
@@ -50,23 +65,44 @@ class _Layers:
     def l2(self) -> keras.regularizers.Regularizer | None:
         return keras.regularizers.L2(self._l2) if self._l2 else None
 
-    def convolution(self, name: str, x: keras.KerasTensor, channels: int, size: int, stride: int = 1) -> keras.KerasTensor:
-        settings = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal", "kernel_regularizer": self.l2()}
-        return layers.Conv2D(channels, size, stride, dtype=self._policy, name=f"{name}_conv", **settings)(x)
+    def convolution(
+        self, name: str, x: keras.KerasTensor, channels: int, size: int, stride: int = 1
+    ) -> keras.KerasTensor:
+        settings = {
+            "padding": "same",
+            "use_bias": False,
+            "kernel_initializer": "he_normal",
+            "kernel_regularizer": self.l2(),
+        }
+        return layers.Conv2D(
+            channels, size, stride, dtype=self._policy, name=f"{name}_conv", **settings
+        )(x)
 
     def norm(self, name: str, x: keras.KerasTensor, relu: bool) -> keras.KerasTensor:
-        x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=self._policy, name=f"{name}_norm")(x)
+        x = layers.BatchNormalization(
+            momentum=0.9, epsilon=1e-5, dtype=self._policy, name=f"{name}_norm"
+        )(x)
         return layers.ReLU(dtype=self._policy, name=f"{name}_relu")(x) if relu else x
 
-    def bottleneck(self, name: str, x: keras.KerasTensor, channels: int, stride: int) -> keras.KerasTensor:
+    def bottleneck(
+        self, name: str, x: keras.KerasTensor, channels: int, stride: int
+    ) -> keras.KerasTensor:
         """1x1 to fewer channels, 3x3, 1x1 to more, and a shortcut; the first block of a stage needs a convolution there."""
         wide = EXPANSION * channels
         branch = self.norm(f"{name}_1", self.convolution(f"{name}_1", x, channels, 1), relu=True)
-        branch = self.norm(f"{name}_2", self.convolution(f"{name}_2", branch, channels, 3, stride), relu=True)
+        branch = self.norm(
+            f"{name}_2", self.convolution(f"{name}_2", branch, channels, 3, stride), relu=True
+        )
         branch = self.norm(f"{name}_3", self.convolution(f"{name}_3", branch, wide, 1), relu=False)
         if x.shape[-1] != wide or stride != 1:
-            x = self.norm(f"{name}_shortcut", self.convolution(f"{name}_shortcut", x, wide, 1, stride), relu=False)
-        return layers.ReLU(dtype=self._policy, name=f"{name}_relu")(layers.Add(dtype=self._policy, name=f"{name}_add")([branch, x]))
+            x = self.norm(
+                f"{name}_shortcut",
+                self.convolution(f"{name}_shortcut", x, wide, 1, stride),
+                relu=False,
+            )
+        return layers.ReLU(dtype=self._policy, name=f"{name}_relu")(
+            layers.Add(dtype=self._policy, name=f"{name}_add")([branch, x])
+        )
 
 
 def wide_resnet_of(make: PaperLayers, depth: int, width: int, dropout: float) -> keras.Model:
@@ -86,7 +122,9 @@ def wide_resnet_of(make: PaperLayers, depth: int, width: int, dropout: float) ->
     return keras.Model(inputs, outputs, name=f"wrn_{depth}_{width}")
 
 
-def _pre_activation_block(make: PaperLayers, name: str, x: Any, channels: int, stride: int, dropout: float) -> Any:
+def _pre_activation_block(
+    make: PaperLayers, name: str, x: Any, channels: int, stride: int, dropout: float
+) -> Any:
     """Where the number of channels changes, the activated input also feeds the shortcut."""
     activated = _apply(make.norm_relu(), x)
     branch = _same(make, f"{name}_conv_1", activated, channels, 3, stride)
@@ -100,7 +138,9 @@ def _pre_activation_block(make: PaperLayers, name: str, x: Any, channels: int, s
     return layers.Add()([branch, shortcut])
 
 
-def _same(make: PaperLayers, name: str, x: Any, channels: int, size: int = 3, stride: int = 1) -> Any:
+def _same(
+    make: PaperLayers, name: str, x: Any, channels: int, size: int = 3, stride: int = 1
+) -> Any:
     """A convolution of a wide ResNet."""
     normal = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
     options = {"strides": stride, "padding": "same", "use_bias": False, "name": name}

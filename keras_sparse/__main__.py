@@ -7,11 +7,18 @@ import sys
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command; its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m keras_sparse", description="Train neural networks in Keras 3 that are sparse from the first step.")
+    parser = argparse.ArgumentParser(
+        prog="python -m keras_sparse",
+        description="Train neural networks in Keras 3 that are sparse from the first step.",
+    )
     commands = parser.add_subparsers(required=True, metavar="command")
     from keras_sparse.tpu_check import command
 
-    tpu_check = commands.add_parser("tpu-check", help="would a model's train step run on TPUs? Asked without one", description=command.__doc__)
+    tpu_check = commands.add_parser(
+        "tpu-check",
+        help="would a model's train step run on TPUs? Asked without one",
+        description=command.__doc__,
+    )
     command.add_arguments(tpu_check)
     tpu_check.set_defaults(run=command.run)
     chosen = parser.parse_args(arguments)

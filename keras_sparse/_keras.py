@@ -71,7 +71,9 @@ def check_keras_3(obj: Any, argument: str) -> None:
 def to_numpy(variable: Any) -> np.ndarray:
     """The value of a variable or tensor, a copy."""
     value = variable.value if isinstance(variable, keras.Variable) else variable
-    if keras.backend.backend() == "tensorflow":  # not through NumPy's __array__, whose protocol TensorFlow follows with a warning
+    if (
+        keras.backend.backend() == "tensorflow"
+    ):  # not through NumPy's __array__, whose protocol TensorFlow follows with a warning
         return np.asarray(value.numpy() if hasattr(value, "numpy") else value)
     return np.asarray(ops.convert_to_numpy(value))
 
@@ -186,7 +188,10 @@ def in_control_flow() -> bool:
         return False
     from keras.src.utils.module_utils import tensorflow as tf
 
-    return not tf.executing_eagerly() and type(tf.compat.v1.get_default_graph()).__name__ != "FuncGraph"
+    return (
+        not tf.executing_eagerly()
+        and type(tf.compat.v1.get_default_graph()).__name__ != "FuncGraph"
+    )
 
 
 def is_sparse(tensor: Any) -> bool:
@@ -227,8 +232,12 @@ def multiply_in_place(variables: Sequence[Any], masks: Sequence[Any]) -> None:
             strategy.extended.update(variable, multiply, args=(mask,), group=False)
 
     pairs = [(variable.value, mask.value) for variable, mask in zip(variables, masks, strict=True)]
-    if tf.distribute.has_strategy() and not tf.distribute.in_cross_replica_context():  # inside of `strategy.run`
-        tf.__internal__.distribute.interim.maybe_merge_call(on_all_replicas, tf.distribute.get_strategy(), pairs)
+    if (
+        tf.distribute.has_strategy() and not tf.distribute.in_cross_replica_context()
+    ):  # inside of `strategy.run`
+        tf.__internal__.distribute.interim.maybe_merge_call(
+            on_all_replicas, tf.distribute.get_strategy(), pairs
+        )
         return
     with strategy_of(variables).scope():
         on_all_replicas(tf.distribute.get_strategy(), pairs)
@@ -307,7 +316,9 @@ def of_the_first_worker(values: np.ndarray) -> np.ndarray:
     """
     if keras.backend.backend() != "tensorflow":
         return values
-    return to_numpy(keras.Variable(values, dtype="int32", trainable=False, name="of_the_first_worker"))
+    return to_numpy(
+        keras.Variable(values, dtype="int32", trainable=False, name="of_the_first_worker")
+    )
 
 
 def fans(initializer: Any, shape: tuple[int, ...]) -> tuple[int, int]:
@@ -315,7 +326,9 @@ def fans(initializer: Any, shape: tuple[int, ...]) -> tuple[int, int]:
     from keras.src.initializers.random_initializers import compute_fans
 
     axes = {key: getattr(initializer, key, None) for key in ("input_axes", "output_axes")}
-    fan_in, fan_out = compute_fans(shape, **{key: axis for key, axis in axes.items() if axis is not None})
+    fan_in, fan_out = compute_fans(
+        shape, **{key: axis for key, axis in axes.items() if axis is not None}
+    )
     return fan_in, fan_out
 
 

@@ -13,12 +13,21 @@ STEPS = 4  # an epoch: 32 examples in batches of 8
 def toy_data(shape=(8,), outputs=4, examples=32):
     """Random inputs and targets, always the same."""
     rng = np.random.default_rng(0)
-    return rng.normal(size=(examples, *shape)).astype("float32"), rng.normal(size=(examples, outputs)).astype("float32")
+    return rng.normal(size=(examples, *shape)).astype("float32"), rng.normal(
+        size=(examples, outputs)
+    ).astype("float32")
 
 
 def toy_model(outputs=4):
     """128 + 64 kernel weights in layers "hidden" and "head"; tanh, so that no gradient is 0."""
-    return keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, "tanh", name="hidden"), keras.layers.Dense(outputs, name="head")], name="toy")
+    return keras.Sequential(
+        [
+            keras.Input((8,)),
+            keras.layers.Dense(16, "tanh", name="hidden"),
+            keras.layers.Dense(outputs, name="head"),
+        ],
+        name="toy",
+    )
 
 
 def sgd():
@@ -27,7 +36,11 @@ def sgd():
 
 def sparse(**settings):
     """SparseMomentum at density 0.25 with a prune rate of 0.5 throughout, or other settings."""
-    return ks.SparseMomentum(settings.pop("inner", None) or sgd(), settings.pop("density", 0.25), **{"prune_rate": 0.5, "seed": 0, **settings})
+    return ks.SparseMomentum(
+        settings.pop("inner", None) or sgd(),
+        settings.pop("density", 0.25),
+        **{"prune_rate": 0.5, "seed": 0, **settings},
+    )
 
 
 def built(density=0.25, **settings):
@@ -40,7 +53,11 @@ def built(density=0.25, **settings):
 def compiled(optimizer=None, model=None, loss="mse", **arguments):
     """A toy model compiled with SparseMomentum(SGD, 0.25), or another optimizer."""
     model = model or toy_model()
-    model.compile(ks.SparseMomentum(sgd(), 0.25, seed=0) if optimizer is None else optimizer, loss, **arguments)
+    model.compile(
+        ks.SparseMomentum(sgd(), 0.25, seed=0) if optimizer is None else optimizer,
+        loss,
+        **arguments,
+    )
     return model
 
 
@@ -69,7 +86,9 @@ def assert_sparse(model, count=None):
     for variable, mask in zip(optimizer.masked_variables, optimizer.masks.values(), strict=True):
         weight = array(variable)
         np.testing.assert_array_equal(weight[~mask], 0, err_msg=variable.path)
-        assert np.count_nonzero(weight) > 0.5 * np.count_nonzero(mask)  # what has just grown may still be 0
+        assert np.count_nonzero(weight) > 0.5 * np.count_nonzero(
+            mask
+        )  # what has just grown may still be 0
     if count is not None:
         assert active(optimizer) == count
 
@@ -91,7 +110,9 @@ class Recorder(keras.callbacks.Callback):
         optimizer = ks.compiled.sparse_momentum_of(self.model)
         if optimizer.built:
             masks = np.concatenate([mask.reshape(-1) for mask in optimizer.masks.values()])
-            self.seen.append((where, index, optimizer.step(), masks, bool(array(optimizer.growth_window_open))))
+            self.seen.append(
+                (where, index, optimizer.step(), masks, bool(array(optimizer.growth_window_open)))
+            )
 
     def on_epoch_begin(self, epoch, logs=None):
         self.note("epoch begin", epoch)
@@ -107,11 +128,17 @@ class Recorder(keras.callbacks.Callback):
 
     def changes(self):
         """[(where, optimizer step)] of all that the masks changed at."""
-        return [(after[0], after[2]) for before, after in itertools.pairwise(self.seen) if not np.array_equal(before[3], after[3])]
+        return [
+            (after[0], after[2])
+            for before, after in itertools.pairwise(self.seen)
+            if not np.array_equal(before[3], after[3])
+        ]
 
     def open_steps(self):
         """Optimizer steps whose gradients were dense: {first step of each execution with the growth window open}."""
-        return [step for where, _, step, _, is_open in self.seen if where == "batch begin" and is_open]
+        return [
+            step for where, _, step, _, is_open in self.seen if where == "batch begin" and is_open
+        ]
 
 
 class Interrupt(keras.callbacks.Callback):

@@ -42,10 +42,14 @@ def branches_and_shared_layers():
         kernel_constraint="max_norm",
         activity_regularizer="l1",
     )(image)
-    inner = keras.Sequential([keras.Input((6, 6, 4)), L.Conv2D(4, 3), L.BatchNormalization()], name="inner")
+    inner = keras.Sequential(
+        [keras.Input((6, 6, 4)), L.Conv2D(4, 3), L.BatchNormalization()], name="inner"
+    )
     x = L.Flatten()(inner(x) + keras.ops.relu(inner(-x)))
     shared = L.Dense(8, name="shared")
-    return keras.Model(image, {"a": shared(x), "b": L.Dense(2, trainable=False)(shared(2 * x)[:, :5])})
+    return keras.Model(
+        image, {"a": shared(x), "b": L.Dense(2, trainable=False)(shared(2 * x)[:, :5])}
+    )
 
 
 @kind({"a": ROWS, "b": SEQUENCES})
@@ -129,7 +133,9 @@ class Subclassed(keras.Model):
         x = self.drop(x, training=training) + keras.ops.reshape(image[:, :, :, :2], (-1, 8))
         for block in self.blocks:
             x = block(x)
-        return keras.ops.matmul(self.plain.layer(self.backbone(x)), keras.ops.transpose(self.head.kernel))
+        return keras.ops.matmul(
+            self.plain.layer(self.backbone(x)), keras.ops.transpose(self.head.kernel)
+        )
 
 
 @kind(ROWS)
@@ -179,7 +185,9 @@ def own_cells():
 
 @kind(SEQUENCES)
 def stateful():
-    return keras.Sequential([keras.Input(batch_shape=(4, 5, 8)), L.LSTM(4, stateful=True), L.Dense(2)])
+    return keras.Sequential(
+        [keras.Input(batch_shape=(4, 5, 8)), L.LSTM(4, stateful=True), L.Dense(2)]
+    )
 
 
 @kind(SEQUENCES)
@@ -213,7 +221,9 @@ def vocabularies():
     words.adapt(WORDS)
     numbers = L.IntegerLookup(vocabulary=[3, 4], output_mode="multi_hot")(text(inputs))
     embedded = L.Flatten()(L.Embedding(10, 4)(text(inputs)))
-    return keras.Model(inputs, L.Dense(2)(keras.ops.concatenate([words(inputs), numbers, embedded], -1)))
+    return keras.Model(
+        inputs, L.Dense(2)(keras.ops.concatenate([words(inputs), numbers, embedded], -1))
+    )
 
 
 @kind(IMAGES)

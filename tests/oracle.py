@@ -11,7 +11,8 @@ import keras_sparse as ks
 
 # Without a compiler there are no ops to test; with one their absence is a failure.
 needs_ops = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow" or (not ks.ops.available() and not any(map(shutil.which, ("g++", "clang++", "c++")))),
+    keras.backend.backend() != "tensorflow"
+    or (not ks.ops.available() and not any(map(shutil.which, ("g++", "clang++", "c++")))),
     reason=f"the compiled ops are {ks.ops.available()}",
 )
 
@@ -31,7 +32,14 @@ class Case(NamedTuple):
             product = keras.ops.matmul if self.is_matmul else keras.ops.conv
             return product(inputs, kernel, **self.options)
         product = ks.ops.sparse_matmul if self.is_matmul else ks.ops.sparse_conv2d
-        return product(inputs, kernel, self.mask, dense_weight_gradient=wanted, implementation=implementation, **self.options)
+        return product(
+            inputs,
+            kernel,
+            self.mask,
+            dense_weight_gradient=wanted,
+            implementation=implementation,
+            **self.options,
+        )
 
     @property
     def is_matmul(self):
@@ -43,24 +51,45 @@ class Case(NamedTuple):
         if self.is_matmul:
             outputs = self.inputs.astype("float64") @ kernel
             weights, leading = weights_of(outputs), range(self.inputs.ndim - 1)
-            return outputs, weights @ kernel.T, np.tensordot(self.inputs, weights, (leading, leading)) * self.mask
+            return (
+                outputs,
+                weights @ kernel.T,
+                np.tensordot(self.inputs, weights, (leading, leading)) * self.mask,
+            )
         return self._conv_by_numpy(kernel)
 
     def _conv_by_numpy(self, kernel):
         strides, same = self.options.get("strides", 1), self.options.get("padding") == "same"
         strides = (strides, strides) if isinstance(strides, int) else strides
         sizes, taps = self.inputs.shape[1:3], kernel.shape[:2]
-        outs = [-(-size // stride) if same else (size - tap) // stride + 1 for size, tap, stride in zip(sizes, taps, strides, strict=True)]
-        pads = [max(0, (o - 1) * s + t - size) * same for o, s, t, size in zip(outs, strides, taps, sizes, strict=True)]
+        outs = [
+            -(-size // stride) if same else (size - tap) // stride + 1
+            for size, tap, stride in zip(sizes, taps, strides, strict=True)
+        ]
+        pads = [
+            max(0, (o - 1) * s + t - size) * same
+            for o, s, t, size in zip(outs, strides, taps, sizes, strict=True)
+        ]
         before = [pad // 2 for pad in pads]
-        padded = np.pad(self.inputs.astype("float64"), [(0, 0), *((b, p - b) for b, p in zip(before, pads, strict=True)), (0, 0)])
+        padded = np.pad(
+            self.inputs.astype("float64"),
+            [(0, 0), *((b, p - b) for b, p in zip(before, pads, strict=True)), (0, 0)],
+        )
 
         def window(array, y, x):
-            return array[:, y : y + (outs[0] - 1) * strides[0] + 1 : strides[0], x : x + (outs[1] - 1) * strides[1] + 1 : strides[1]]
+            return array[
+                :,
+                y : y + (outs[0] - 1) * strides[0] + 1 : strides[0],
+                x : x + (outs[1] - 1) * strides[1] + 1 : strides[1],
+            ]
 
         places = list(np.ndindex(*taps))
         outputs = sum(window(padded, y, x) @ kernel[y, x] for y, x in places)
-        weights, by_inputs, by_kernel = weights_of(outputs), np.zeros_like(padded), np.zeros_like(kernel)
+        weights, by_inputs, by_kernel = (
+            weights_of(outputs),
+            np.zeros_like(padded),
+            np.zeros_like(kernel),
+        )
         for y, x in places:
             window(by_inputs, y, x)[...] += weights @ kernel[y, x].T
             by_kernel[y, x] = np.einsum("nhwi,nhwo->io", window(padded, y, x), weights)
@@ -71,7 +100,9 @@ class Case(NamedTuple):
 def random_case(inputs, kernel, density, seed=0, **options):
     rng = np.random.default_rng(seed)
     mask = rng.random(kernel) < density
-    return Case(rng.normal(size=inputs).astype("f"), rng.normal(size=kernel).astype("f"), mask, options)
+    return Case(
+        rng.normal(size=inputs).astype("f"), rng.normal(size=kernel).astype("f"), mask, options
+    )
 
 
 def weights_of(outputs):
@@ -92,7 +123,9 @@ def results(case, wanted, implementation):
         outputs = case.run(inputs, used, wanted, implementation)
         count = tf.maximum(1, tf.size(outputs))
         angles = tf.range(tf.size(outputs), dtype=tf.float64) * (7.0 / tf.cast(count, tf.float64))
-        loss = tf.reduce_sum(outputs * tf.reshape(tf.cast(tf.cos(angles), outputs.dtype), tf.shape(outputs)))
+        loss = tf.reduce_sum(
+            outputs * tf.reshape(tf.cast(tf.cos(angles), outputs.dtype), tf.shape(outputs))
+        )
     by_inputs, by_kernel, by_used = tape.gradient(loss, (inputs, kernel, used))
     return [outputs, by_inputs, by_used if implementation == "oracle" and wanted else by_kernel]
 

@@ -39,8 +39,15 @@ mirrored = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(devices)])
 def run(body, devices=2):
     """Runs a program that finds this many CPUs, and a strategy for all of them; the words that it prints."""
     paths = os.pathsep.join(["", os.getcwd(), os.path.dirname(__file__)])
-    environment = {**os.environ, "PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3", "DEVICES": str(devices)}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": paths,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "DEVICES": str(devices),
+    }
     command = [sys.executable, "-c", PROLOGUE + textwrap.dedent(body)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout.split()

@@ -27,7 +27,10 @@ def test_missing_weights_must_be_zero():
     model = built()
     ones = [keras.ops.ones_like(weight) for weight in model.get_weights()]
     model.set_weights(ones)
-    with pytest.raises(RuntimeError, match=f"'{HIDDEN}': 96 missing weights are not 0 on worker 0 replica 0; '{HEAD}': 48 missing"):
+    with pytest.raises(
+        RuntimeError,
+        match=f"'{HIDDEN}': 96 missing weights are not 0 on worker 0 replica 0; '{HEAD}': 48 missing",
+    ):
         ks.check_agreement(model)
 
 
@@ -38,13 +41,18 @@ def test_a_layer_must_have_the_optimizers_mask():
     assert ks.check_agreement(model).copies == 1
     layers_own = keras.Variable(~model.optimizer.masks[HIDDEN], dtype="bool", trainable=False)
     model.get_layer("hidden").kernel_mask.mask = layers_own
-    with pytest.raises(RuntimeError, match=f"'{HIDDEN}': 128 bits of the layer's mask are not the optimizer's on worker 0 replica 0$"):
+    with pytest.raises(
+        RuntimeError,
+        match=f"'{HIDDEN}': 128 bits of the layer's mask are not the optimizer's on worker 0 replica 0$",
+    ):
         ks.check_agreement(model)
 
 
 @pytest.mark.parametrize("model", [toy_model, lambda: compiled(sgd()), compiled])
 def test_there_must_be_masks(model):
-    with pytest.raises(ValueError, match="must be a SparseMomentum, or a model compiled with one, that is built"):
+    with pytest.raises(
+        ValueError, match="must be a SparseMomentum, or a model compiled with one, that is built"
+    ):
         ks.check_agreement(model())
 
 

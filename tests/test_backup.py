@@ -107,14 +107,22 @@ def kills(model, folder, double, kind, action):
 
 # --- kills
 
-unclosed = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+unclosed = pytest.mark.filterwarnings(
+    "ignore:unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 KERAS_OWN, OURS = keras.callbacks.BackupAndRestore, ks.BackupAndRestore
 
 
 @unclosed
 @pytest.mark.parametrize("double", [False, True])
 def test_a_kill_before_any_line_of_a_backup_leaves_a_whole_one(model, tmp_path, double):
-    folders = kills(model, tmp_path, double, OURS, lambda folder: back_up(model, folder, 3, double_checkpoint=double))
+    folders = kills(
+        model,
+        tmp_path,
+        double,
+        OURS,
+        lambda folder: back_up(model, folder, 3, double_checkpoint=double),
+    )
     seen = [resume(model, folder) for folder in folders]  # without a warning
     assert seen == sorted(seen)  # the old backup up to some line, the new one from there on
     assert set(seen) == {(2, 2), (3, 3)}
@@ -149,7 +157,9 @@ def test_a_kill_before_any_line_of_a_resume_changes_nothing(model, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:No backup is whole:UserWarning")  # an epoch without weights
 def test_a_kill_while_the_folder_is_deleted_leaves_the_last_backup_or_none(model, tmp_path):
-    folders = list(kills(model, tmp_path, True, OURS, lambda folder: callback_of(model, folder).on_train_end()))
+    folders = list(
+        kills(model, tmp_path, True, OURS, lambda folder: callback_of(model, folder).on_train_end())
+    )
     assert not folders[-1].exists()
     seen = [resume(model, folder) for folder in folders]
     assert seen == sorted(seen, reverse=True)
@@ -159,8 +169,12 @@ def test_a_kill_while_the_folder_is_deleted_leaves_the_last_backup_or_none(model
 def test_every_file_is_flushed_before_it_is_renamed(model, tmp_path, monkeypatch):
     done = []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda file: (done.append(("flush", os.fstat(file).st_ino)), fsync(file)))
-    monkeypatch.setattr(os, "replace", lambda a, b: (done.append(("rename", os.stat(a).st_ino)), replace(a, b)))
+    monkeypatch.setattr(
+        os, "fsync", lambda file: (done.append(("flush", os.fstat(file).st_ino)), fsync(file))
+    )
+    monkeypatch.setattr(
+        os, "replace", lambda a, b: (done.append(("rename", os.stat(a).st_ino)), replace(a, b))
+    )
     folder = tmp_path / "backup"
     for epoch in (1, 2):
         back_up(model, folder, epoch, double_checkpoint=True)
@@ -179,7 +193,9 @@ def test_every_file_is_flushed_before_it_is_renamed(model, tmp_path, monkeypatch
 def test_a_broken_metadata_file_loses_nothing(model, tmp_path, content):
     back_up(model, tmp_path, 2)
     (tmp_path / METADATA).write_bytes(content)
-    with pytest.warns(UserWarning, match="Resumed from .* at epoch 2: .*training_metadata.json is not whole"):
+    with pytest.warns(
+        UserWarning, match="Resumed from .* at epoch 2: .*training_metadata.json is not whole"
+    ):
         assert resume(model, tmp_path) == (2, 2)
     assert resume(model, tmp_path) == (2, 2)  # mended, and without a warning
 
@@ -220,7 +236,9 @@ def test_weights_of_another_model_are_an_error(model, tmp_path):
     assert resume(model, tmp_path) == (2, 2)
 
 
-def test_a_file_that_may_not_be_read_is_an_error_and_not_a_new_training(model, tmp_path, monkeypatch):
+def test_a_file_that_may_not_be_read_is_an_error_and_not_a_new_training(
+    model, tmp_path, monkeypatch
+):
     back_up(model, tmp_path, 2)
 
     def refuse(*arguments):
@@ -238,7 +256,13 @@ def test_a_file_that_may_not_be_read_is_an_error_and_not_a_new_training(model, t
 @pytest.mark.filterwarnings("ignore:Resumed from:UserWarning")
 @pytest.mark.parametrize("double", [False, True])
 def test_a_folder_of_keras_is_read_whenever_keras_was_killed(model, tmp_path, double):
-    folders = kills(model, tmp_path, double, KERAS_OWN, lambda folder: back_up(model, folder, 3, KERAS_OWN, double_checkpoint=double))
+    folders = kills(
+        model,
+        tmp_path,
+        double,
+        KERAS_OWN,
+        lambda folder: back_up(model, folder, 3, KERAS_OWN, double_checkpoint=double),
+    )
     seen = {resume(model, folder) for folder in folders}
     assert {(2, 2), (3, 3)} <= seen <= {(1, 1), (2, 2), (3, 3)}
 
@@ -313,23 +337,39 @@ def test_a_training_killed_twice_within_an_epoch_resumes_that_epoch(tmp_path):
 def test_a_further_fit_does_not_skip_the_epochs_of_the_one_before(tmp_path):
     for epochs in (2, 3):
         model = compiled()
-        fit(model, ks.UpdateMasks(), ks.BackupAndRestore(tmp_path, delete_checkpoint=False), epochs=epochs)
+        fit(
+            model,
+            ks.UpdateMasks(),
+            ks.BackupAndRestore(tmp_path, delete_checkpoint=False),
+            epochs=epochs,
+        )
     assert len(fit(model, ks.UpdateMasks(), epochs=2).epoch) == 2
     shutil.rmtree(tmp_path)
-    assert len(fit(model, keras.callbacks.BackupAndRestore(tmp_path), epochs=1, data=toy_data()).epoch) == 1
+    assert (
+        len(fit(model, keras.callbacks.BackupAndRestore(tmp_path), epochs=1, data=toy_data()).epoch)
+        == 1
+    )
 
 
 # --- arguments
 
 
 def test_remote_folders_are_refused():
-    with pytest.raises(ValueError, match="`backup_dir` must be a local folder.*Received: backup_dir=gs://bucket/run"):
+    with pytest.raises(
+        ValueError,
+        match="`backup_dir` must be a local folder.*Received: backup_dir=gs://bucket/run",
+    ):
         ks.BackupAndRestore("gs://bucket/run")
 
 
 def test_it_takes_the_arguments_of_keras():
-    ours, theirs = (inspect.signature(kind).parameters for kind in (ks.BackupAndRestore, keras.callbacks.BackupAndRestore))
-    assert [(p.name, p.default) for p in ours.values()] == [(p.name, p.default) for p in theirs.values()]
+    ours, theirs = (
+        inspect.signature(kind).parameters
+        for kind in (ks.BackupAndRestore, keras.callbacks.BackupAndRestore)
+    )
+    assert [(p.name, p.default) for p in ours.values()] == [
+        (p.name, p.default) for p in theirs.values()
+    ]
 
 
 # --- random generators

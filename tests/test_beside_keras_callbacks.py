@@ -5,7 +5,19 @@ import csv
 import keras
 import numpy as np
 import pytest
-from helpers import Interrupt, array, arrays, assert_same, assert_sparse, compiled, fit, sgd, sparse, toy_data, toy_model
+from helpers import (
+    Interrupt,
+    array,
+    arrays,
+    assert_same,
+    assert_sparse,
+    compiled,
+    fit,
+    sgd,
+    sparse,
+    toy_data,
+    toy_model,
+)
 
 import keras_sparse as ks
 
@@ -23,7 +35,9 @@ def test_density_is_in_the_history():
     assert callback.history["step"] == [4, 8, 12]
     paths = {"toy/hidden/kernel", "toy/head/kernel"}
     assert set(callback.history) == {"step", "exploration_rate", *paths}
-    assert callback.history["toy/head/kernel"][-1] == model.optimizer.masks["toy/head/kernel"].mean()
+    assert (
+        callback.history["toy/head/kernel"][-1] == model.optimizer.masks["toy/head/kernel"].mean()
+    )
 
 
 @pytest.mark.parametrize("ours_first", [True, False])
@@ -41,18 +55,37 @@ def test_density_is_in_the_tensorboard(tmp_path):
 
     fit(compiled(), keras.callbacks.TensorBoard(str(tmp_path)), ks.UpdateMasks(), epochs=2)
     files = [str(path) for path in tmp_path.glob("train/events*")]
-    values = [(event.step, v) for path in files for event in tf.compat.v1.train.summary_iterator(path) for v in event.summary.value]
-    assert [(step, float(tf.make_ndarray(v.tensor))) for step, v in values if v.tag == "epoch_density"] == [(0, 0.25), (1, 0.25)]
+    values = [
+        (event.step, v)
+        for path in files
+        for event in tf.compat.v1.train.summary_iterator(path)
+        for v in event.summary.value
+    ]
+    assert [
+        (step, float(tf.make_ndarray(v.tensor))) for step, v in values if v.tag == "epoch_density"
+    ] == [(0, 0.25), (1, 0.25)]
 
 
 @backend
 def test_callbacks_listed_before_ours_see_the_density(tmp_path):
     model, seen = compiled(ks.GradualPruning(sgd(), 0.25)), []
-    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs["density"]))
-    best = keras.callbacks.ModelCheckpoint(str(tmp_path / "{epoch}-{density:.2f}.keras"), monitor="density", save_best_only=True, mode="min")
+    watch = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(logs["density"])
+    )
+    best = keras.callbacks.ModelCheckpoint(
+        str(tmp_path / "{epoch}-{density:.2f}.keras"),
+        monitor="density",
+        save_best_only=True,
+        mode="min",
+    )
     fit(model, watch, best, ks.UpdateMasks("epoch"), epochs=4)
     np.testing.assert_allclose(seen, [1.0, 0.472, 0.278, 0.25], atol=0.01)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1-1.00.keras", "2-0.47.keras", "3-0.28.keras", "4-0.25.keras"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "1-1.00.keras",
+        "2-0.47.keras",
+        "3-0.28.keras",
+        "4-0.25.keras",
+    ]
 
 
 @backend
@@ -77,7 +110,9 @@ def test_layers_are_logged_on_request():
 @backend
 def test_a_metric_called_density_stays_and_it_is_told_once():
     model = compiled(metrics=[keras.metrics.MeanSquaredError(name="density")])
-    with pytest.warns(UserWarning, match='metric called "density".*logged as "mask_density"') as caught:
+    with pytest.warns(
+        UserWarning, match='metric called "density".*logged as "mask_density"'
+    ) as caught:
         logs = fit(model, ks.UpdateMasks(), epochs=2).history
     assert len(caught) == 1
     np.testing.assert_allclose(logs["density"], logs["loss"], rtol=1e-4)
@@ -87,7 +122,12 @@ def test_a_metric_called_density_stays_and_it_is_told_once():
 @backend
 def test_one_callback_for_two_models_and_two_trainings(updates):
     callback = ks.UpdateMasks(density=0.25)
-    one, other = compiled(sgd()), compiled(sgd(), keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="single")]))
+    one, other = (
+        compiled(sgd()),
+        compiled(
+            sgd(), keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="single")])
+        ),
+    )
     for _ in range(2):  # as Keras' History: further trainings are appended
         fit(one, callback, epochs=2)
     assert callback.history["step"] == [4, 8, 12, 16]
@@ -106,26 +146,50 @@ def test_one_callback_for_two_models_and_two_trainings(updates):
 @pytest.mark.parametrize("ours_first", [True, False])
 def test_early_stopping_puts_back_weights_of_other_masks(ours_first):
     model, first = compiled(sparse()), []
-    stopping = keras.callbacks.EarlyStopping("loss", patience=2, mode="max", restore_best_weights=True)  # "max": the first epoch is the best
-    note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: first.append([weight != 0 for weight in arrays(model.optimizer.masked_variables)]))
+    stopping = keras.callbacks.EarlyStopping(
+        "loss", patience=2, mode="max", restore_best_weights=True
+    )  # "max": the first epoch is the best
+    note = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: first.append(
+            [weight != 0 for weight in arrays(model.optimizer.masked_variables)]
+        )
+    )
     callbacks = [ks.UpdateMasks(), stopping] if ours_first else [stopping, ks.UpdateMasks()]
     fit(model, *callbacks, note, epochs=8)
     assert_same([weight != 0 for weight in arrays(model.optimizer.masked_variables)], first[0])
     assert ks.summary(model, "dict")["total"]["active"] == 48
     assert_same(list(model.optimizer.masks.values()), first[0])
     masks = []
-    fit(model, ks.UpdateMasks(), keras.callbacks.LambdaCallback(on_train_begin=lambda logs: masks.extend(model.optimizer.masks.values())), epochs=2)
+    fit(
+        model,
+        ks.UpdateMasks(),
+        keras.callbacks.LambdaCallback(
+            on_train_begin=lambda logs: masks.extend(model.optimizer.masks.values())
+        ),
+        epochs=2,
+    )
     assert_same(masks, first[0])  # no weight that came back was lost
 
 
 @backend
 @pytest.mark.parametrize("ours_first", [True, False])
-def test_sparse_layers_compute_with_the_masks_of_the_weights_that_early_stopping_puts_back(ours_first):
+def test_sparse_layers_compute_with_the_masks_of_the_weights_that_early_stopping_puts_back(
+    ours_first,
+):
     data = toy_data()
     model, first = compiled(sparse(growth_window=None), ks.sparsify(toy_model())), []
-    stopping = keras.callbacks.EarlyStopping("loss", patience=2, mode="max", restore_best_weights=True)
-    note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: first.append(model(data[0])))
-    fit(model, *([ks.UpdateMasks(), stopping] if ours_first else [stopping, ks.UpdateMasks()]), note, epochs=8)
+    stopping = keras.callbacks.EarlyStopping(
+        "loss", patience=2, mode="max", restore_best_weights=True
+    )
+    note = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: first.append(model(data[0]))
+    )
+    fit(
+        model,
+        *([ks.UpdateMasks(), stopping] if ours_first else [stopping, ks.UpdateMasks()]),
+        note,
+        epochs=8,
+    )
     assert len(first) > 2
     np.testing.assert_allclose(array(model(data[0])), array(first[0]), rtol=1e-5, atol=1e-6)
     assert_sparse(model, count=48)
@@ -135,8 +199,15 @@ def test_sparse_layers_compute_with_the_masks_of_the_weights_that_early_stopping
 def test_learning_rate_callbacks():
     model = compiled()
     seen = []
-    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(float(logs["learning_rate"])))
-    fit(model, ks.UpdateMasks(), keras.callbacks.LearningRateScheduler(lambda epoch: 0.05 / 2**epoch), watch)
+    watch = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(float(logs["learning_rate"]))
+    )
+    fit(
+        model,
+        ks.UpdateMasks(),
+        keras.callbacks.LearningRateScheduler(lambda epoch: 0.05 / 2**epoch),
+        watch,
+    )
     np.testing.assert_allclose(seen, [0.05, 0.025, 0.0125])
     np.testing.assert_allclose(float(array(model.optimizer.inner_optimizer.learning_rate)), 0.0125)
 
@@ -144,7 +215,12 @@ def test_learning_rate_callbacks():
 @backend
 def test_reduce_on_plateau():
     model = compiled()
-    fit(model, ks.UpdateMasks(), keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, mode="max"), epochs=3)
+    fit(
+        model,
+        ks.UpdateMasks(),
+        keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, mode="max"),
+        epochs=3,
+    )
     np.testing.assert_allclose(float(array(model.optimizer.learning_rate)), 0.0125)
 
 
@@ -154,7 +230,12 @@ def test_resume_from_model_checkpoint(tmp_path, weights_only):
     path = str(tmp_path / "{epoch}") + (".weights.h5" if weights_only else ".keras")
     model = compiled()
     start = model.get_weights()
-    fit(model, ks.UpdateMasks(), keras.callbacks.ModelCheckpoint(path, save_weights_only=weights_only), epochs=5)
+    fit(
+        model,
+        ks.UpdateMasks(),
+        keras.callbacks.ModelCheckpoint(path, save_weights_only=weights_only),
+        epochs=5,
+    )
     if weights_only:
         resumed = compiled()
         resumed.set_weights(start)
@@ -175,7 +256,10 @@ def test_backup_and_restore_goes_on_as_if_undisturbed(tmp_path, ours_first, ever
     def run(*further):
         keras.utils.set_random_seed(1)
         model = compiled(sgd() if alone else None)
-        ours, backup = ks.UpdateMasks(every, **({"density": 0.25} if alone else {})), keras.callbacks.BackupAndRestore(str(tmp_path))
+        ours, backup = (
+            ks.UpdateMasks(every, **({"density": 0.25} if alone else {})),
+            keras.callbacks.BackupAndRestore(str(tmp_path)),
+        )
         callbacks = [ours, backup] if ours_first else [backup, ours]
         try:
             fit(model, *callbacks, *further, epochs=5)
@@ -200,5 +284,8 @@ def test_backup_in_the_midst_of_an_epoch_does_not_update_twice(tmp_path, updates
                 fit(model, *callbacks)
         else:
             fit(model, *callbacks)
-    assert updates == [4, 11]  # the second epoch begins at step 4, is resumed at 7, and made again from its first batch
+    assert updates == [
+        4,
+        11,
+    ]  # the second epoch begins at step 4, is resumed at 7, and made again from its first batch
     assert_sparse(model, count=48)

@@ -37,7 +37,10 @@ def test_a_block_shape_that_cannot_be_raises(block_shape):
 
 
 def test_channels_that_are_not_whole_blocks_raise():
-    with pytest.raises(ValueError, match=r"must divide.*block_shape=\(2, 4\) for 'head/kernel' of shape \(8, 10\).*dense="):
+    with pytest.raises(
+        ValueError,
+        match=r"must divide.*block_shape=\(2, 4\) for 'head/kernel' of shape \(8, 10\).*dense=",
+    ):
         blocks.check_divisible("head/kernel", (8, 10), (2, 4))
 
 
@@ -48,7 +51,10 @@ def test_the_smallest_whole_blocks_that_hold_a_mask():
     np.testing.assert_array_equal(whole[0], np.kron([[0, 1], [0, 0]], np.ones((2, 2))).astype(bool))
     assert blocks.whole_blocks(mask, None) is mask
     blocks.check_whole("kernel", whole, (2, 2))
-    with pytest.raises(ValueError, match=r"'kernel' is not made of whole blocks.*\(2, 2\).*Received: 1 of 4 blocks are active in part"):
+    with pytest.raises(
+        ValueError,
+        match=r"'kernel' is not made of whole blocks.*\(2, 2\).*Received: 1 of 4 blocks are active in part",
+    ):
         blocks.check_whole("kernel", mask, (2, 2))
 
 
@@ -61,7 +67,12 @@ def test_the_smallest_whole_blocks_that_hold_a_mask():
         ([22, 20], [(8, 8), (8, 8)], (4, 4), [32, 16]),  # 42 weights: 2.6 blocks of 16
         ([1152, 1152, 64], [(3, 3, 16, 32), (3, 3, 32, 16), (16, 16)], (4, 8), [1152, 1152, 64]),
         ([50, 50], [(3, 3, 8, 8), (5, 5, 8, 8)], (4, 4), [144, 400]),  # each layer has a block
-        ([400, 32], [(3, 3, 16, 32), (16, 16)], (4, 8), [288, 128]),  # 1.39 and 1 blocks: 13.5 of the small ones
+        (
+            [400, 32],
+            [(3, 3, 16, 32), (16, 16)],
+            (4, 8),
+            [288, 128],
+        ),  # 1.39 and 1 blocks: 13.5 of the small ones
     ],
 )
 def test_the_total_is_the_nearest_that_blocks_can_have(wanted, shapes, block_shape, expected):
@@ -71,15 +82,25 @@ def test_the_total_is_the_nearest_that_blocks_can_have(wanted, shapes, block_sha
 def test_the_total_is_the_nearest_of_all():
     rng = np.random.default_rng(0)
     for _ in range(40):
-        kernels = [() if k == 0 else (int(k), int(k)) for k in rng.choice([0, 1, 3, 5], size=rng.integers(1, 4))]
+        kernels = [
+            () if k == 0 else (int(k), int(k))
+            for k in rng.choice([0, 1, 3, 5], size=rng.integers(1, 4))
+        ]
         shapes = [(*kernel, *(int(n) for n in 4 * rng.integers(1, 4, 2))) for kernel in kernels]
         most = [math.prod(shape) for shape in shapes]
         wanted = [max(1, round(rng.uniform(0.05, 1) * n)) for n in most]
         counts = to_whole_blocks(wanted, shapes, (4, 4))
         sizes = [blocks.block_size(shape, (4, 4)) for shape in shapes]
-        assert all(count % size == 0 and size <= count <= n for count, size, n in zip(counts, sizes, most, strict=True))
-        reachable = itertools.product(*(range(size, n + 1, size) for size, n in zip(sizes, most, strict=True)))
-        assert abs(sum(counts) - sum(wanted)) == min(abs(sum(one) - sum(wanted)) for one in reachable)
+        assert all(
+            count % size == 0 and size <= count <= n
+            for count, size, n in zip(counts, sizes, most, strict=True)
+        )
+        reachable = itertools.product(
+            *(range(size, n + 1, size) for size, n in zip(sizes, most, strict=True))
+        )
+        assert abs(sum(counts) - sum(wanted)) == min(
+            abs(sum(one) - sum(wanted)) for one in reachable
+        )
 
 
 def test_layers_take_no_more_than_they_may():

@@ -44,13 +44,19 @@ def test_every_so_many_steps(updates, every, execution, expected):
     if expected:
         fit(model, callback, epochs=4)
     else:
-        with pytest.warns(UserWarning, match="will not be updated in this training.*every=100, epochs=4, steps=4"):
+        with pytest.warns(
+            UserWarning, match="will not be updated in this training.*every=100, epochs=4, steps=4"
+        ):
             fit(model, callback, epochs=4)
-    assert updates == expected  # of 16 steps; what falls inside an execution is made up for at its end
+    assert (
+        updates == expected
+    )  # of 16 steps; what falls inside an execution is made up for at its end
 
 
 def test_steps_per_execution_that_do_not_divide_the_epoch(updates):
-    fit(compiled(sparse(), steps_per_execution=3), ks.UpdateMasks(every=2), epochs=3)  # executions of 3 and 1 steps
+    fit(
+        compiled(sparse(), steps_per_execution=3), ks.UpdateMasks(every=2), epochs=3
+    )  # executions of 3 and 1 steps
     assert updates == [3, 4, 7, 8, 11]
 
 
@@ -74,7 +80,11 @@ def test_accumulated_gradients_count_once(updates, every, expected):
 @pytest.mark.parametrize(
     ("every", "execution", "expected"),
     [
-        (None, 1, [2, 3, 6, 7, 10, 11]),  # in the last epoch, too: the next `fit` begins with an update
+        (
+            None,
+            1,
+            [2, 3, 6, 7, 10, 11],
+        ),  # in the last epoch, too: the next `fit` begins with an update
         (5, 1, [3, 4, 8, 9]),
         (None, 2, [2, 6, 10]),  # first steps of executions
         (6, 4, [4, 8]),
@@ -82,7 +92,12 @@ def test_accumulated_gradients_count_once(updates, every, expected):
 )
 def test_growth_window_opens_before_an_update_and_closes_after(every, execution, expected):
     recorder = Recorder()
-    fit(compiled(sparse(growth_window=2), steps_per_execution=execution), ks.UpdateMasks(every=every), recorder, epochs=3)
+    fit(
+        compiled(sparse(growth_window=2), steps_per_execution=execution),
+        ks.UpdateMasks(every=every),
+        recorder,
+        epochs=3,
+    )
     assert recorder.open_steps() == expected
 
 
@@ -96,12 +111,17 @@ def test_without_a_growth_window_it_is_always_open():
 @pytest.mark.parametrize("accumulation", [2, 3])
 def test_growth_window_counts_optimizer_steps(accumulation):
     recorder = Recorder()
-    optimizer = sparse(inner=keras.optimizers.SGD(0.05, momentum=0.9, gradient_accumulation_steps=accumulation), growth_window=1)
+    optimizer = sparse(
+        inner=keras.optimizers.SGD(0.05, momentum=0.9, gradient_accumulation_steps=accumulation),
+        growth_window=1,
+    )
     fit(compiled(optimizer), ks.UpdateMasks(every=2), recorder, epochs=6)
     assert set(recorder.open_steps()) == set(range(1, 6 * STEPS // accumulation, 2))
 
 
-ran_out = pytest.mark.filterwarnings("ignore:Your input ran out of data")  # how Keras finds out how long it is
+ran_out = pytest.mark.filterwarnings(
+    "ignore:Your input ran out of data"
+)  # how Keras finds out how long it is
 
 
 @ran_out
@@ -115,8 +135,16 @@ def test_data_of_unknown_length(updates):
 
     spec = (tf.TensorSpec((None, 8)), tf.TensorSpec((None, 4)))
     model = compiled()
-    model.fit(tf.data.Dataset.from_generator(batches, output_signature=spec), epochs=4, verbose=0, shuffle=False, callbacks=[ks.UpdateMasks()])
-    steps = model.optimizer.step() // 4  # 5, not 4: Keras counts the attempt that finds no data, too
+    model.fit(
+        tf.data.Dataset.from_generator(batches, output_signature=spec),
+        epochs=4,
+        verbose=0,
+        shuffle=False,
+        callbacks=[ks.UpdateMasks()],
+    )
+    steps = (
+        model.optimizer.step() // 4
+    )  # 5, not 4: Keras counts the attempt that finds no data, too
     assert updates == [steps, 2 * steps, 3 * steps]
     assert model.optimizer.counter("training_stop") == 4 * steps  # known from the first epoch on
     assert_sparse(model, count=48)
@@ -128,7 +156,9 @@ def test_steps_of_an_unknown_length_need_a_schedule_that_needs_none():
 
     data = tf.data.Dataset.from_tensor_slices(toy_data()).batch(8).filter(lambda x, y: True)
     with pytest.raises(ValueError, match="`prune_rate` follows the training.*steps_per_epoch"):
-        compiled().fit(data, epochs=2, verbose=0, shuffle=False, callbacks=[ks.UpdateMasks(every=2)])
+        compiled().fit(
+            data, epochs=2, verbose=0, shuffle=False, callbacks=[ks.UpdateMasks(every=2)]
+        )
     model = compiled(sparse())
     model.fit(data, epochs=2, verbose=0, shuffle=False, callbacks=[ks.UpdateMasks(every=2)])
     assert_sparse(model, count=48)
@@ -142,7 +172,11 @@ def test_steps_of_an_unknown_length_need_a_schedule_that_needs_none():
 def test_prune_rate_follows_the_training(every):
     optimizer = sparse(prune_rate=ks.CosineOverTraining(0.5, 0.0))
     fit(compiled(optimizer), ks.UpdateMasks(every=every), epochs=4)
-    assert (optimizer.counter("training_start"), optimizer.counter("training_stop"), optimizer.counter("epoch")) == (0, 16, 0)
+    assert (
+        optimizer.counter("training_start"),
+        optimizer.counter("training_stop"),
+        optimizer.counter("epoch"),
+    ) == (0, 16, 0)
 
 
 @backend
@@ -150,7 +184,10 @@ def test_a_second_fit_is_a_training_of_its_own(updates):
     model = compiled()
     fit(model, ks.UpdateMasks(), epochs=2)
     fit(model, ks.UpdateMasks(), epochs=3)
-    assert (model.optimizer.counter("training_start"), model.optimizer.counter("training_stop")) == (8, 20)
+    assert (
+        model.optimizer.counter("training_start"),
+        model.optimizer.counter("training_stop"),
+    ) == (8, 20)
     assert updates == [4, 8, 12, 16]  # at its beginning, too: 4 steps went by since the last
     assert_sparse(model, count=48)
 
@@ -162,7 +199,10 @@ def test_a_fit_after_an_interrupted_one_starts_over():
         fit(model, ks.UpdateMasks(), Interrupt(2, 1), epochs=4)
     steps = model.optimizer.step()
     fit(model, ks.UpdateMasks(), epochs=4)
-    assert (model.optimizer.counter("training_start"), model.optimizer.counter("training_stop")) == (steps, steps + 16)
+    assert (
+        model.optimizer.counter("training_start"),
+        model.optimizer.counter("training_stop"),
+    ) == (steps, steps + 16)
     assert_sparse(model, count=48)
 
 
@@ -183,7 +223,9 @@ def test_a_model_without_input_shape(updates, every):
 
 @backend
 def test_layer_types_in_a_model_without_input_shape():
-    model = keras.Sequential([keras.layers.Dense(16, "tanh"), keras.layers.EinsumDense("ab,bc->ac", 4)])
+    model = keras.Sequential(
+        [keras.layers.Dense(16, "tanh"), keras.layers.EinsumDense("ab,bc->ac", 4)]
+    )
     model.compile(sparse(dense=keras.layers.EinsumDense), "mse")
     fit(model, ks.UpdateMasks())
     assert len(model.optimizer.masks) == 1

@@ -2,7 +2,18 @@
 
 import keras
 import pytest
-from helpers import active, arrays, assert_same, assert_sparse, built, compiled, fit, sgd, toy_data, toy_model
+from helpers import (
+    active,
+    arrays,
+    assert_same,
+    assert_sparse,
+    built,
+    compiled,
+    fit,
+    sgd,
+    toy_data,
+    toy_model,
+)
 
 import keras_sparse as ks
 
@@ -19,7 +30,9 @@ def test_every_variable_is_listed_once():
     variables = model.optimizer.variables
     assert len({id(variable) for variable in variables}) == len(variables)
     names = [variable.path for variable in variables]
-    assert {id(variable) for variable in model.optimizer.inner_optimizer.variables} < {id(variable) for variable in variables}
+    assert {id(variable) for variable in model.optimizer.inner_optimizer.variables} < {
+        id(variable) for variable in variables
+    }
     assert sum("mask" in name for name in names) == 2
     assert sum("gradient_average" in name.split("/")[-1] for name in names) == 2
 
@@ -40,9 +53,13 @@ def test_tensorflow_checkpoints_carry_the_masks(tmp_path):
 
     model = compiled()
     fit(model, ks.UpdateMasks())
-    path = tf.train.Checkpoint(model=model, optimizer=model.optimizer).save(str(tmp_path / "checkpoint"))
+    path = tf.train.Checkpoint(model=model, optimizer=model.optimizer).save(
+        str(tmp_path / "checkpoint")
+    )
     other = built(seed=1)
-    tf.train.Checkpoint(model=other, optimizer=other.optimizer).restore(path).assert_existing_objects_matched()
+    tf.train.Checkpoint(model=other, optimizer=other.optimizer).restore(
+        path
+    ).assert_existing_objects_matched()
     for one in (model, other):
         fit(one, ks.UpdateMasks())
     assert_same(other.get_weights(), model.get_weights())
@@ -56,11 +73,15 @@ def test_a_checkpoint_without_masks_says_what_to_do_and_it_works(tmp_path):
     sparse.compile(sgd(), "mse")
     sparse.optimizer.build(sparse.trainable_variables)
     sparse.save_weights(tmp_path / "plain.weights.h5")
-    with pytest.raises(ValueError, match='holds no masks and this is a sparse run.*initial_masks="nonzero"'):
+    with pytest.raises(
+        ValueError, match='holds no masks and this is a sparse run.*initial_masks="nonzero"'
+    ):
         built().load_weights(tmp_path / "plain.weights.h5")
     recovered = compiled(ks.SparseMomentum(sgd(), 0.25, initial_masks="nonzero"))
     with pytest.warns(UserWarning, match="Skipping variable loading for optimizer"):  # Keras' own
-        recovered.load_weights(tmp_path / "plain.weights.h5")  # before the optimizer is built, as the message says
+        recovered.load_weights(
+            tmp_path / "plain.weights.h5"
+        )  # before the optimizer is built, as the message says
     fit(recovered, ks.UpdateMasks(every=3), epochs=1)
     assert active(recovered.optimizer) == sum(int(mask.sum()) for mask in expected.values())
 
@@ -72,7 +93,9 @@ def test_weights_loaded_before_the_optimizer_is_built_bring_their_masks(tmp_path
     fit(model, ks.UpdateMasks())
     model.save_weights(tmp_path / "sparse.weights.h5")
     other = compiled(ks.SparseMomentum(sgd(), 0.25, seed=1))
-    with pytest.warns(UserWarning, match="Skipping variable loading for optimizer 'sgd"):  # Keras' own
+    with pytest.warns(
+        UserWarning, match="Skipping variable loading for optimizer 'sgd"
+    ):  # Keras' own
         other.load_weights(tmp_path / "sparse.weights.h5")
     x, _ = toy_data()
     assert_same([other.predict(x, verbose=0)], [model.predict(x, verbose=0)])
@@ -92,7 +115,10 @@ def test_masks_of_another_model_are_refused():
     one.optimizer.save_own_variables(store)
     other = compiled(model=toy_model(outputs=5))
     other.optimizer.build(other)
-    with pytest.raises(ValueError, match=r"masks are of another model: no mask fits 'toy/head/kernel' of shape \(16, 5\).*mask_2 of shape \(16, 4\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"masks are of another model: no mask fits 'toy/head/kernel' of shape \(16, 5\).*mask_2 of shape \(16, 4\)",
+    ):
         other.optimizer.load_own_variables(store)
 
 
@@ -123,7 +149,10 @@ def test_weights_that_are_not_of_this_run_are_refused():
     model = compiled()
     fit(model, ks.UpdateMasks())
     model.set_weights(toy_model().get_weights())
-    with pytest.raises(ValueError, match="not those of this sparse run: 192 of them are not zero and the masks have 48 active"):
+    with pytest.raises(
+        ValueError,
+        match="not those of this sparse run: 192 of them are not zero and the masks have 48 active",
+    ):
         fit(model, ks.UpdateMasks())
 
 
@@ -135,7 +164,10 @@ def test_set_weights_sets_what_is_delegated_too():
     other.optimizer.build(other)
     other.optimizer.set_weights(values)
     assert_same(arrays(other.optimizer.variables), values)
-    with pytest.raises(ValueError, match=rf"one array for each of the {len(values)} variables. Received: {len(values) - 1} arrays"):
+    with pytest.raises(
+        ValueError,
+        match=rf"one array for each of the {len(values)} variables. Received: {len(values) - 1} arrays",
+    ):
         other.optimizer.set_weights(values[1:])
 
 

@@ -43,10 +43,14 @@ def test_the_sparse_optimizer_is_found_whatever_wraps_it(policy):
         assert_sparse(model, count=48)
 
 
-@pytest.mark.skipif(not hasattr(keras.optimizers, "MultiOptimizer"), reason="Keras has it from 3.15 on")
+@pytest.mark.skipif(
+    not hasattr(keras.optimizers, "MultiOptimizer"), reason="Keras has it from 3.15 on"
+)
 def test_the_sparse_optimizer_is_found_in_a_multi_optimizer():
     inner, adam = sparse(), keras.optimizers.Adam()
-    model = compiled(keras.optimizers.MultiOptimizer(lambda v: inner if "hidden" in v.path else adam))
+    model = compiled(
+        keras.optimizers.MultiOptimizer(lambda v: inner if "hidden" in v.path else adam)
+    )
     fit(model, ks.UpdateMasks())
     assert ks.sparse_optimizer(model) is inner
     assert list(inner.masks) == ["toy/hidden/kernel"]
@@ -54,7 +58,10 @@ def test_the_sparse_optimizer_is_found_in_a_multi_optimizer():
 
 
 def test_a_model_without_a_sparse_optimizer_says_what_to_do():
-    with pytest.raises(ValueError, match=r"compile the model with keras_sparse.SparseMomentum\(.*Received: optimizer=SGD"):
+    with pytest.raises(
+        ValueError,
+        match=r"compile the model with keras_sparse.SparseMomentum\(.*Received: optimizer=SGD",
+    ):
         ks.sparse_optimizer(compiled(sgd()))
     model = compiled(sgd())
     model.generators, model.critics = sparse(name="one"), [sparse(name="other")]
@@ -156,7 +163,9 @@ def test_static_masks_warn_of_nothing(callbacks):
 
 @pytest.mark.parametrize(("every", "epochs"), [(None, 1), ("epoch", 1), (4, 1), (100, 3)])
 def test_a_training_too_short_for_an_update_warns(every, epochs):
-    with pytest.warns(UserWarning, match=f"ends before the first update is due.*epochs={epochs}, steps=4"):
+    with pytest.warns(
+        UserWarning, match=f"ends before the first update is due.*epochs={epochs}, steps=4"
+    ):
         fit(compiled(), ks.UpdateMasks(every=every), epochs=epochs)
 
 
@@ -166,7 +175,9 @@ def test_nan_in_momentum_names_the_layer_and_keeps_the_masks():
     model.optimizer.inner_optimizer.momentums[2].assign(np.full((16, 4), np.nan))
     before = model.optimizer.masks
     model.optimizer.start_training(10)
-    with pytest.raises(ValueError, match="head/kernel.*NaN|NaN.*head/kernel.*masks were not changed"):
+    with pytest.raises(
+        ValueError, match="head/kernel.*NaN|NaN.*head/kernel.*masks were not changed"
+    ):
         model.optimizer.update_masks()
     assert_same(list(model.optimizer.masks.values()), list(before.values()))
 

@@ -14,7 +14,12 @@ optimizers = keras.optimizers
 
 
 def multi(**arguments):
-    return optimizers.MultiOptimizer(optimizers.OptimizerMap(optimizers.Adam(0.01), {".*head.*": optimizers.SGD(0.01, **{"momentum": 0.9, **arguments})}))
+    return optimizers.MultiOptimizer(
+        optimizers.OptimizerMap(
+            optimizers.Adam(0.01),
+            {".*head.*": optimizers.SGD(0.01, **{"momentum": 0.9, **arguments})},
+        )
+    )
 
 
 # name: (makes the optimizer, arguments of SparseMomentum)
@@ -56,13 +61,19 @@ def trained(name, density=0.25):
 
 
 def test_every_optimizer_of_keras_has_a_row():
-    classes = [value for value in vars(optimizers).values() if inspect.isclass(value) and issubclass(value, optimizers.Optimizer)]
+    classes = [
+        value
+        for value in vars(optimizers).values()
+        if inspect.isclass(value) and issubclass(value, optimizers.Optimizer)
+    ]
     assert {found.__name__ for found in classes} - {"Optimizer", "LossScaleOptimizer"} == set(ROWS)
 
 
 @pytest.mark.parametrize("name", list(WITHOUT_MOMENTUM))
 def test_no_momentum_is_an_error_that_says_what_to_do(name):
-    with pytest.raises(ValueError, match="keeps none.*`gradient_momentum=0.9`.*Received: inner_optimizer="):
+    with pytest.raises(
+        ValueError, match="keeps none.*`gradient_momentum=0.9`.*Received: inner_optimizer="
+    ):
         ks.SparseMomentum(WITHOUT_MOMENTUM[name](), 0.25)
     ks.SparseMomentum(WITHOUT_MOMENTUM[name](), 0.25, gradient_momentum=0.9)  # the cure
 
@@ -74,7 +85,9 @@ def test_weights_are_sparse_and_momenta_dense(name):
     for layer in model.optimizer._layers():
         assert layer.momentum.shape == layer.mask.shape
         assert np.isfinite(layer.momentum).all()
-        assert np.count_nonzero(layer.momentum[~layer.mask]) > 0.8 * np.count_nonzero(~layer.mask)  # 0 if masks hid gradients
+        assert np.count_nonzero(layer.momentum[~layer.mask]) > 0.8 * np.count_nonzero(
+            ~layer.mask
+        )  # 0 if masks hid gradients
 
 
 @each_optimizer
@@ -84,7 +97,9 @@ def test_an_update_moves_weights_and_keeps_their_number(name):
     model.optimizer.start_training(100)
     model.optimizer.update_masks()
     assert any((before[path] != mask).any() for path, mask in model.optimizer.masks.items())
-    for variable, mask in zip(model.optimizer.masked_variables, model.optimizer.masks.values(), strict=True):
+    for variable, mask in zip(
+        model.optimizer.masked_variables, model.optimizer.masks.values(), strict=True
+    ):
         assert not array(variable)[~mask].any()
     assert sum(mask.sum() for mask in model.optimizer.masks.values()) == 48
 
@@ -94,7 +109,9 @@ def test_at_density_1_it_is_the_inner_optimizer(name):
     wrapped = compiled(sparse(name, density=1.0))
     plain = compiled(ROWS[name][0]())
     plain.set_weights(wrapped.get_weights())
-    plain.optimizer.build(plain.trainable_variables)  # Keras' own lazy build forgets ScheduleFreeAdamW's start
+    plain.optimizer.build(
+        plain.trainable_variables
+    )  # Keras' own lazy build forgets ScheduleFreeAdamW's start
     fit(wrapped, ks.UpdateMasks())
     fit(plain)
     assert_same(wrapped.get_weights(), plain.get_weights())
@@ -122,5 +139,7 @@ def test_a_saved_model_goes_on_as_if_nothing_had_happened(name, tmp_path):
 
 def test_a_wrapper_in_a_wrapper_is_refused():
     for inner in (ks.SparseMomentum("adam", 0.5), optimizers.LossScaleOptimizer(optimizers.Adam())):
-        with pytest.raises(ValueError, match="must not be a wrapper itself; put LossScaleOptimizer outside"):
+        with pytest.raises(
+            ValueError, match="must not be a wrapper itself; put LossScaleOptimizer outside"
+        ):
             ks.SparseMomentum(inner, 0.5)

@@ -68,7 +68,9 @@ def test_converted_models_are_twins_of_the_model_given(name):
     assert not any(type(layer) in (L.Dense, L.Conv2D) for layer in layers_of(sparse))
     dense = ks.densify(sparse)
     assert_twins(dense, sparse, inputs)
-    assert [type(layer) for layer in layers_of(dense)] == [type(layer) for layer in layers_of(model)]
+    assert [type(layer) for layer in layers_of(dense)] == [
+        type(layer) for layer in layers_of(model)
+    ]
 
 
 @pytest.mark.backend
@@ -245,7 +247,9 @@ def test_variables_of_a_strategy_are_copied_under_it():
         model = sequence_of(L.Dense(4), L.BatchNormalization())
     sparse = sparsified(model)
     assert sparse.distribute_strategy is model.distribute_strategy
-    assert all(type(v.value) is type(w.value) for v, w in zip(sparse.weights, model.weights, strict=True))
+    assert all(
+        type(v.value) is type(w.value) for v, w in zip(sparse.weights, model.weights, strict=True)
+    )
     assert_same(sparse.get_weights(), model.get_weights())
     sparse.compile("sgd", "mse")
     sparse.fit(ROWS, ROWS[:, :4], verbose=0)
@@ -261,7 +265,11 @@ def test_every_kind_is_exported_as_stock_operations(name, tmp_path):
     ks.export(sparse, tmp_path / "served", verbose=False)
     served = tf.saved_model.load(str(tmp_path / "served"))
     graph = served.signatures["serving_default"].graph.as_graph_def()
-    operations = {node.op for node in graph.node} | {node.op for function in graph.library.function for node in function.node_def}
+    operations = {node.op for node in graph.node} | {
+        node.op for function in graph.library.function for node in function.node_def
+    }
     assert not any("KerasSparse" in operation for operation in operations)
-    np.testing.assert_allclose(array(served.serve(tf.constant(inputs))), outputs(sparse, inputs)[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        array(served.serve(tf.constant(inputs))), outputs(sparse, inputs)[0], rtol=1e-4, atol=1e-5
+    )
     assert any(isinstance(layer, ks.layers.SparseLayer) for layer in layers_of(sparse))

@@ -11,7 +11,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "custom_ops"))
 from build_ops import build_tests
 
-pytestmark = pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++", "c++"))), reason="there is no C++ compiler")
+pytestmark = pytest.mark.skipif(
+    not any(map(shutil.which, ("g++", "clang++", "c++"))), reason="there is no C++ compiler"
+)
 
 
 @pytest.fixture(scope="module")
@@ -20,12 +22,22 @@ def programs():
 
 
 @pytest.mark.parametrize("instructions", ["AVX-512", "AVX2", "portable"])
-@pytest.mark.parametrize("name", ["masked_momentum_test", "sparse_conv2d_test", "sparse_matmul_test"])
+@pytest.mark.parametrize(
+    "name", ["masked_momentum_test", "sparse_conv2d_test", "sparse_matmul_test"]
+)
 def test_the_kernels_compute_what_the_reference_computes(programs, name, instructions):
-    result = subprocess.run([programs[name]], env={**os.environ, "KERAS_SPARSE_INSTRUCTIONS": instructions}, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [programs[name]],
+        env={**os.environ, "KERAS_SPARSE_INSTRUCTIONS": instructions},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert result.returncode == 0, result.stdout
 
 
 def test_the_kernels_in_cuda_compute_on_a_cpu_what_the_reference_computes(programs):
-    result = subprocess.run([programs["cuda_cores_test"]], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [programs["cuda_cores_test"]], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stdout

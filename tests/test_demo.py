@@ -22,7 +22,9 @@ def test_the_demo_compares_three_networks_and_prints_nothing_else():
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr == ""
-    rows = re.findall(r"│ (\w[\w, ]*?) +│ +([\d.]+)% │ +([\d.]+) │ +([\d.]+) │ +([\d,]+) kB │", ended.stdout)
+    rows = re.findall(
+        r"│ (\w[\w, ]*?) +│ +([\d.]+)% │ +([\d.]+) │ +([\d.]+) │ +([\d,]+) kB │", ended.stdout
+    )
     names = ["dense", "sparse", "sparse, with kernels"]
     assert [row[0] for row in rows] == (names if ks.ops.available() else names[:2])
     assert [float(row[2]) for row in rows] == [1, 0.1, 0.1][: len(rows)]

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from keras_sparse.rules import density as densities
 
 LENET = [(784, 300), (300, 100), (100, 10)]
-SHAPES = st.lists(st.lists(st.integers(1, 12), min_size=2, max_size=4).map(tuple), min_size=1, max_size=6)
+SHAPES = st.lists(
+    st.lists(st.integers(1, 12), min_size=2, max_size=4).map(tuple), min_size=1, max_size=6
+)
 
 
 def test_uniform_by_hand():
@@ -18,7 +20,12 @@ def test_uniform_by_hand():
 
 
 def test_uniform_total_is_exact_where_layers_round():
-    assert densities.uniform([(1, 5)] * 4, 0.5) == [3, 3, 2, 2]  # 2.5 each, 10 in all; ties to the lower index
+    assert densities.uniform([(1, 5)] * 4, 0.5) == [
+        3,
+        3,
+        2,
+        2,
+    ]  # 2.5 each, 10 in all; ties to the lower index
 
 
 def test_erk_by_hand():
@@ -44,7 +51,9 @@ def test_no_layer_is_empty():
 
 
 def test_fewer_active_weights_than_layers_raises():
-    with pytest.raises(ValueError, match=r"fewer active weights \(1\) than layers \(2\).*Received: density=0.01"):
+    with pytest.raises(
+        ValueError, match=r"fewer active weights \(1\) than layers \(2\).*Received: density=0.01"
+    ):
         densities.uniform([(8, 8), (8, 8)], 0.01)
 
 
@@ -61,7 +70,11 @@ def test_every_distribution_is_exact(shapes, density, name):
 
 def test_a_map_names_layers_by_glob():
     names = ["net/stem/kernel", "net/dense/kernel", "net/head/kernel"]
-    assert densities.active_counts(names, [(10, 10)] * 3, 0.1, {"stem": 1.0, "*head*": 0.5}) == [100, 10, 50]
+    assert densities.active_counts(names, [(10, 10)] * 3, 0.1, {"stem": 1.0, "*head*": 0.5}) == [
+        100,
+        10,
+        50,
+    ]
 
 
 @pytest.mark.parametrize("density", [0.0, -0.1, 1.5, float("nan"), True, "0.1", None])

@@ -71,7 +71,9 @@ print(models[1].optimizer.step())
     assert out == ["16"]
 
 
-@pytest.mark.parametrize("arguments", [{"jit_compile": True}, {"jit_compile": False, "steps_per_execution": 2}])
+@pytest.mark.parametrize(
+    "arguments", [{"jit_compile": True}, {"jit_compile": False, "steps_per_execution": 2}]
+)
 def test_one_device_strategy_changes_nothing(arguments):
     models = [compiled(**arguments)]
     with tf.distribute.OneDeviceStrategy("CPU:0").scope():
@@ -124,7 +126,10 @@ def test_a_model_without_input_shape_under_a_strategy():
     """)
 
 
-@pytest.mark.parametrize(("policy", "network"), [("float32", "ks.sparsify(toy_model())"), ("mixed_float16", "toy_model()")])
+@pytest.mark.parametrize(
+    ("policy", "network"),
+    [("float32", "ks.sparsify(toy_model())"), ("mixed_float16", "toy_model()")],
+)
 def test_a_loop_of_your_own_on_replicas(policy, network):
     run(f"""
         keras.config.set_dtype_policy("{policy}")

@@ -3,7 +3,17 @@
 import keras
 import numpy as np
 import pytest
-from helpers import active, array, assert_same, assert_sparse, compiled, fit, sgd, toy_data, toy_model
+from helpers import (
+    active,
+    array,
+    assert_same,
+    assert_sparse,
+    compiled,
+    fit,
+    sgd,
+    toy_data,
+    toy_model,
+)
 
 import keras_sparse as ks
 
@@ -21,8 +31,12 @@ INNER = {
     "loss_scale_factor": lambda: keras.optimizers.SGD(0.05, momentum=0.9, loss_scale_factor=8.0),
     "accumulation": lambda: keras.optimizers.SGD(0.05, momentum=0.9, gradient_accumulation_steps=2),
     "ema": lambda: keras.optimizers.SGD(0.05, momentum=0.9, use_ema=True, ema_momentum=0.9),
-    "ema_overwrite": lambda: keras.optimizers.SGD(0.05, momentum=0.9, use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=3),
-    "schedule": lambda: keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.05, 12), momentum=0.9),
+    "ema_overwrite": lambda: keras.optimizers.SGD(
+        0.05, momentum=0.9, use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=3
+    ),
+    "schedule": lambda: keras.optimizers.SGD(
+        keras.optimizers.schedules.CosineDecay(0.05, 12), momentum=0.9
+    ),
 }
 
 
@@ -46,7 +60,9 @@ def test_settings_of_the_inner_optimizer_act_as_without_us(name):
     fit(wrapped, ks.UpdateMasks())
     fit(plain)
     for one, other in zip(wrapped.get_weights(), plain.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)  # momentum in one operation may round the last bit otherwise
+        np.testing.assert_allclose(
+            one, other, rtol=1e-5, atol=1e-7
+        )  # momentum in one operation may round the last bit otherwise
 
 
 @backend

@@ -29,7 +29,9 @@ def served(trained, tmp_path):
 
 
 def test_a_saved_model_holds_the_weights_and_no_more(trained, served):
-    assert sorted(tuple(v.shape) for v in served.variables) == sorted(tuple(v.shape) for v in trained.weights)
+    assert sorted(tuple(v.shape) for v in served.variables) == sorted(
+        tuple(v.shape) for v in trained.weights
+    )
     zeros = sum(int((v.numpy() == 0).sum()) for v in served.variables)
     assert zeros >= 192 - active(trained.optimizer)
 
@@ -38,7 +40,9 @@ def test_a_saved_model_is_made_of_stock_ops(served):
     from tensorflow.python.framework import op_def_registry
 
     graph = served.signatures["serving_default"].graph.as_graph_def()
-    ops = {node.op for node in graph.node} | {node.op for function in graph.library.function for node in function.node_def}
+    ops = {node.op for node in graph.node} | {
+        node.op for function in graph.library.function for node in function.node_def
+    }
     names = [node.name for node in graph.node]
     assert "MatMul" in ops
     assert all(op_def_registry.get(op) is not None and "sparse" not in op.lower() for op in ops)
@@ -47,7 +51,9 @@ def test_a_saved_model_is_made_of_stock_ops(served):
 
 def test_a_saved_model_predicts_the_same(trained, served):
     x, _ = toy_data()
-    np.testing.assert_allclose(served.serve(x).numpy(), trained.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        served.serve(x).numpy(), trained.predict(x, verbose=0), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_a_saved_model_is_loaded_and_called_in_one_expression(trained, tmp_path):
@@ -82,7 +88,9 @@ def test_sparse_weights_fit_into_a_plain_model(trained):
     model = toy_model()
     model.set_weights(trained.get_weights())
     x, _ = toy_data()
-    np.testing.assert_allclose(model.predict(x, verbose=0), trained.predict(x, verbose=0), rtol=1e-6)
+    np.testing.assert_allclose(
+        model.predict(x, verbose=0), trained.predict(x, verbose=0), rtol=1e-6
+    )
 
 
 # --- models of sparse layers
@@ -100,8 +108,15 @@ print(sorted(str(variable.shape) for variable in served.variables))
 @pytest.fixture
 def sparse_model():
     keras.utils.set_random_seed(0)
-    layers = [keras.layers.Conv2D(16, 3, name="conv"), keras.layers.Flatten(), keras.layers.Dense(16, name="hidden"), keras.layers.Dense(4, name="head")]
-    model = compiled(model=ks.sparsify(keras.Sequential([keras.Input((6, 6, 16)), *layers], name="net")))
+    layers = [
+        keras.layers.Conv2D(16, 3, name="conv"),
+        keras.layers.Flatten(),
+        keras.layers.Dense(16, name="hidden"),
+        keras.layers.Dense(4, name="head"),
+    ]
+    model = compiled(
+        model=ks.sparsify(keras.Sequential([keras.Input((6, 6, 16)), *layers], name="net"))
+    )
     fit(model, ks.UpdateMasks(), data=toy_data((6, 6, 16)))
     return model
 
@@ -110,11 +125,25 @@ def test_export_needs_no_library_where_it_is_loaded(sparse_model, tmp_path):
     x, _ = toy_data((6, 6, 16))
     ks.export(sparse_model, tmp_path / "served", verbose=False)
     np.save(tmp_path / "x.npy", x)
-    command = [sys.executable, "-c", SERVE, *(str(tmp_path / name) for name in ("served", "x.npy", "y.npy"))]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, timeout=300, check=False)
+    command = [
+        sys.executable,
+        "-c",
+        SERVE,
+        *(str(tmp_path / name) for name in ("served", "x.npy", "y.npy")),
+    ]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.strip() == str(sorted(str(tuple(v.shape)) for v in sparse_model.weights))
-    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), sparse_model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        np.load(tmp_path / "y.npy"), sparse_model.predict(x, verbose=0), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_export_leaves_out_masks_and_custom_ops(sparse_model, tmp_path):
@@ -123,8 +152,14 @@ def test_export_leaves_out_masks_and_custom_ops(sparse_model, tmp_path):
     ks.export(sparse_model, tmp_path / "served", verbose=False)
     served = tf.saved_model.load(str(tmp_path / "served"))
     graph = served.signatures["serving_default"].graph.as_graph_def()
-    names = [node.op + node.name for part in (graph, *graph.library.function) for node in getattr(part, "node", getattr(part, "node_def", []))]
-    assert not any(word in name.lower() for name in names for word in ("sparse", "mask", "momentum"))
+    names = [
+        node.op + node.name
+        for part in (graph, *graph.library.function)
+        for node in getattr(part, "node", getattr(part, "node_def", []))
+    ]
+    assert not any(
+        word in name.lower() for name in names for word in ("sparse", "mask", "momentum")
+    )
     assert all(variable.dtype != tf.bool for variable in served.variables)
 
 
@@ -142,7 +177,9 @@ def test_export_of_a_model_without_sparse_layers(trained, tmp_path):
     ks.export(trained, tmp_path / "served", verbose=False)
     x, _ = toy_data()
     served = tf.saved_model.load(str(tmp_path / "served"))
-    np.testing.assert_allclose(served.serve(x).numpy(), trained.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        served.serve(x).numpy(), trained.predict(x, verbose=0), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_model_export_keeps_the_sparse_layers(sparse_model, tmp_path):
@@ -151,7 +188,9 @@ def test_model_export_keeps_the_sparse_layers(sparse_model, tmp_path):
     sparse_model.export(str(tmp_path / "served"), verbose=False)
     served = tf.saved_model.load(str(tmp_path / "served"))  # here the library is
     x, _ = toy_data((6, 6, 16))
-    np.testing.assert_allclose(served.serve(x).numpy(), sparse_model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        served.serve(x).numpy(), sparse_model.predict(x, verbose=0), rtol=1e-4, atol=1e-5
+    )
 
 
 class Subclassed(keras.Model):
@@ -172,9 +211,15 @@ def test_a_subclassed_model_of_sparse_layers_is_exported(tmp_path):
     before, masks = model.get_weights(), model.optimizer.masks
     ks.export(model, tmp_path / "served", verbose=False)
     served = tf.saved_model.load(str(tmp_path / "served"))
-    np.testing.assert_allclose(served.serve(x).numpy(), model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        served.serve(x).numpy(), model.predict(x, verbose=0), rtol=1e-4, atol=1e-5
+    )
     graph = served.signatures["serving_default"].graph.as_graph_def()
-    operations = {node.op for part in (graph, *graph.library.function) for node in getattr(part, "node", getattr(part, "node_def", []))}
+    operations = {
+        node.op
+        for part in (graph, *graph.library.function)
+        for node in getattr(part, "node", getattr(part, "node_def", []))
+    }
     assert "Conv2D" in operations
     assert not any("Sparse" in operation for operation in operations)
     assert_same(model.get_weights(), before)
@@ -190,7 +235,9 @@ def test_tflite_files_are_written_of_models_with_sparse_layers(sparse_model, tmp
     ks.export(sparse_model, tmp_path / "model.tflite", format="litert", verbose=False)
     run = tf.lite.Interpreter(str(tmp_path / "model.tflite")).get_signature_runner()
     (predicted,) = run(**dict.fromkeys(run.get_input_details(), x[:1])).values()
-    np.testing.assert_allclose(predicted, sparse_model.predict(x[:1], verbose=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        predicted, sparse_model.predict(x[:1], verbose=0), rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.backend

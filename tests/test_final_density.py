@@ -29,18 +29,29 @@ class Linear(ks.schedules.OverTraining):
         (ks.CubicOverTraining(0.1), FinalDensity(0.1, 75)),
         (ks.CubicOverTraining(0.1, end=1.0), FinalDensity(0.1, 99)),  # 0.1 + 0.9e-6 at 99
         (Linear(1.0, 0.25), FinalDensity(0.25, 100)),
-        (schedules.PiecewiseConstantDecay([40, 200], [1.0, 0.5, 0.25]), FinalDensity(0.5, 42, 0.25)),  # sampled every 2 steps
+        (
+            schedules.PiecewiseConstantDecay([40, 200], [1.0, 0.5, 0.25]),
+            FinalDensity(0.5, 42, 0.25),
+        ),  # sampled every 2 steps
         (schedules.ExponentialDecay(1.0, 100, 0.5), FinalDensity(0.5, 100)),  # it never ends
         (lambda step: 0.5 if step < 10_000 else 0.2, FinalDensity(0.5, 0, 0.2)),
-        (lambda step: ([1.0] * 50 + [0.5] * 51)[int(step)], FinalDensity(0.5, 50)),  # it knows of no later steps
+        (
+            lambda step: ([1.0] * 50 + [0.5] * 51)[int(step)],
+            FinalDensity(0.5, 50),
+        ),  # it knows of no later steps
         (tfmot.PolynomialDecay(0.5, 0.75, 0, 100, frequency=30), FinalDensity(0.25, 100)),
-        (tfmot.PolynomialDecay(0.0, 0.75, 0, 200, power=1, frequency=40), FinalDensity(0.7, 80, 0.25)),
+        (
+            tfmot.PolynomialDecay(0.0, 0.75, 0, 200, power=1, frequency=40),
+            FinalDensity(0.7, 80, 0.25),
+        ),
         (tfmot.ConstantSparsity(0.75, begin_step=101), FinalDensity(1.0, 0, 0.25)),
         (tfmot.ConstantSparsity(0.75, begin_step=20), FinalDensity(0.25, 20)),
     ],
 )
 def test_what_a_schedule_asks_for_in_100_steps(schedule, expected):
-    found = final_density(schedule if isinstance(schedule, float) else ks.schedules.get(schedule, "density"), 0, 100)
+    found = final_density(
+        schedule if isinstance(schedule, float) else ks.schedules.get(schedule, "density"), 0, 100
+    )
     if expected is None:
         assert found is None
         return
@@ -50,7 +61,10 @@ def test_what_a_schedule_asks_for_in_100_steps(schedule, expected):
 
 def test_a_density_out_of_range_is_an_error_before_the_training(updates):
     with pytest.raises(ValueError, match="`density` must be in .*Received: density=0.0"):
-        fit(compiled(ks.GradualPruning("sgd", schedules.PolynomialDecay(1.0, 12, 0.0))), ks.UpdateMasks())
+        fit(
+            compiled(ks.GradualPruning("sgd", schedules.PolynomialDecay(1.0, 12, 0.0))),
+            ks.UpdateMasks(),
+        )
     assert updates == []
 
 
@@ -78,10 +92,14 @@ def test_the_density_asked_for_is_reached(density, every, epochs, changes):
     assert history.history["density"][-1] == 0.25  # what was measured is what is left
 
 
-@pytest.mark.parametrize(("end", "frequency", "changes"), [(12, 5, [5, 10, 11]), (11, 4, [4, 8, 11]), (10, 100, [10])])
+@pytest.mark.parametrize(
+    ("end", "frequency", "changes"), [(12, 5, [5, 10, 11]), (11, 4, [4, 8, 11]), (10, 100, [10])]
+)
 def test_a_tfmot_schedule_ends_where_its_frequency_skips_the_end(end, frequency, changes):
     recorder = Recorder()
-    model = compiled(ks.GradualPruning(sgd(), tfmot.PolynomialDecay(0.0, 0.75, 0, end, frequency=frequency)))
+    model = compiled(
+        ks.GradualPruning(sgd(), tfmot.PolynomialDecay(0.0, 0.75, 0, end, frequency=frequency))
+    )
     fit(model, ks.UpdateMasks(), recorder)
     assert [step for _, step in recorder.changes()] == changes
     assert_sparse(model, count=FINAL)
@@ -96,7 +114,9 @@ def test_executions_of_several_steps_reach_it_too(every):
 
 def test_steps_that_loss_scaling_skips_do_not_put_it_off(policy):
     policy("mixed_float16")
-    outer = keras.optimizers.LossScaleOptimizer(ks.GradualPruning(sgd(), 0.25), initial_scale=2.0**20)  # too large at first
+    outer = keras.optimizers.LossScaleOptimizer(
+        ks.GradualPruning(sgd(), 0.25), initial_scale=2.0**20
+    )  # too large at first
     model = compiled(outer)
     fit(model, ks.UpdateMasks("epoch"), epochs=1)
     assert outer.inner_optimizer.step() < 3  # where the cubic ends
@@ -110,16 +130,25 @@ def test_data_of_unknown_length_reach_it_too():
     model, recorder = compiled(ks.GradualPruning(sgd(), 0.25)), Recorder()
     data = tf.data.Dataset.from_tensor_slices(toy_data()).batch(8).filter(lambda x, y: True)
     model.fit(data, epochs=2, verbose=0, shuffle=False, callbacks=[ks.UpdateMasks(), recorder])
-    assert recorder.changes() == [("epoch begin", 5), ("batch begin", 8)]  # of ten steps, one too many an epoch
+    assert recorder.changes() == [
+        ("epoch begin", 5),
+        ("batch begin", 8),
+    ]  # of ten steps, one too many an epoch
     assert_sparse(model, count=FINAL)
 
 
 @backend
 def test_a_falling_density_with_growth_ends_by_pruning_alone():
-    model = compiled(ks.SparseMomentum(sgd(), ks.CubicOverTraining(0.25, 0.5, end=1.0), growth_window=1), ks.sparsify(toy_model()))
+    model = compiled(
+        ks.SparseMomentum(sgd(), ks.CubicOverTraining(0.25, 0.5, end=1.0), growth_window=1),
+        ks.sparsify(toy_model()),
+    )
     recorder = Recorder()
     fit(model, ks.UpdateMasks("epoch"), recorder, epochs=2)
-    before, after = (next(masks for where, _, step, masks, _ in recorder.seen if (where, step) == at) for at in (("batch end", 7), ("batch begin", 7)))
+    before, after = (
+        next(masks for where, _, step, masks, _ in recorder.seen if (where, step) == at)
+        for at in (("batch end", 7), ("batch begin", 7))
+    )
     assert not (after & ~before).any()
     assert_sparse(model, count=FINAL)
 
@@ -129,9 +158,14 @@ def test_several_fits_are_one_training_where_its_length_was_announced():
     model = compiled(ks.GradualPruning(sgd(), 0.25))
     model.optimizer.build(model)
     model.optimizer.start_training(12)
-    density = [fit(model, ks.UpdateMasks("epoch"), epochs=1).history["density"][0] for _ in range(3)]
+    density = [
+        fit(model, ks.UpdateMasks("epoch"), epochs=1).history["density"][0] for _ in range(3)
+    ]
     np.testing.assert_allclose(density, [1.0, 0.25 + 0.75 * (5 / 9) ** 3, 0.25], atol=1 / 192)
-    assert (model.optimizer.counter("training_start"), model.optimizer.counter("training_stop")) == (0, 12)
+    assert (
+        model.optimizer.counter("training_start"),
+        model.optimizer.counter("training_stop"),
+    ) == (0, 12)
 
 
 # --- or told
@@ -151,9 +185,14 @@ def told(model, *callbacks, every="auto", **arguments):
         (schedules.PolynomialDecay(1.0, 24, 0.25), "0.625"),
     ],
 )
-def test_a_schedule_that_goes_on_after_the_training_is_told_before_it_and_after_it(schedule, reached):
+def test_a_schedule_that_goes_on_after_the_training_is_told_before_it_and_after_it(
+    schedule, reached
+):
     before, after = told(compiled(ks.GradualPruning(sgd(), schedule)))
-    assert f"when this training ends, at step 12: the density will be {reached}, and the schedule falls to 0.25 only later" in before
+    assert (
+        f"when this training ends, at step 12: the density will be {reached}, and the schedule falls to 0.25 only later"
+        in before
+    )
     assert f"left with a density of {reached} where 0.25 was asked for" in after
 
 
@@ -170,13 +209,17 @@ def test_fits_in_a_loop_are_told_once():
 def test_early_stopping_before_the_end_is_told(restore):
     """The first epoch is the best, and it was dense."""
     model = compiled(ks.GradualPruning(sgd(), Linear(1.0, 0.25)))
-    stopping = keras.callbacks.EarlyStopping("loss", patience=1, mode="max", restore_best_weights=restore)
+    stopping = keras.callbacks.EarlyStopping(
+        "loss", patience=1, mode="max", restore_best_weights=restore
+    )
     (message,) = told(model, stopping, epochs=10, every="epoch")
     found = model.optimizer.total_density()
     assert f"left with a density of {found:.4g} where 0.25 was asked for" in message
     assert "stopped at step 8 of 40" in message
     assert found == pytest.approx(1.0 if restore else 0.925, abs=1 / 192)
-    assert np.mean([(array(v) != 0).mean() for v in model.optimizer.masked_variables]) == pytest.approx(found, abs=0.01)
+    assert np.mean(
+        [(array(v) != 0).mean() for v in model.optimizer.masked_variables]
+    ) == pytest.approx(found, abs=0.01)
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
@@ -185,7 +228,10 @@ def test_one_epoch_of_unknown_length_is_told():
 
     model = compiled(ks.GradualPruning(sgd(), 0.25))
     data = tf.data.Dataset.from_tensor_slices(toy_data()).batch(8).filter(lambda x, y: True)
-    with pytest.warns(UserWarning, match="length of this training of one epoch is not known: the density will stay at 1. Pass"):
+    with pytest.warns(
+        UserWarning,
+        match="length of this training of one epoch is not known: the density will stay at 1. Pass",
+    ):
         model.fit(data, epochs=1, verbose=0, shuffle=False, callbacks=[ks.UpdateMasks()])
 
 

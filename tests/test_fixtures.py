@@ -39,7 +39,9 @@ def new(kind, build=True):
 def check(kind, model):
     """The state of a loaded model is that of the file, and a training goes on with it."""
     with np.load(OLD / f"{kind}.npz") as expected:
-        state = {name.replace("mask:toy/", "mask:"): value for name, value in make.state(model).items()}
+        state = {
+            name.replace("mask:toy/", "mask:"): value for name, value in make.state(model).items()
+        }
         expected = {name.replace("mask:toy/", "mask:"): value for name, value in expected.items()}
         assert sorted(state) == sorted(expected)
         for name, value in expected.items():

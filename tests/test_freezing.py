@@ -3,13 +3,28 @@
 import keras
 import numpy as np
 import pytest
-from helpers import active, array, arrays, assert_same, assert_sparse, built, compiled, fit, sgd, sparse, toy_data, toy_model
+from helpers import (
+    active,
+    array,
+    arrays,
+    assert_same,
+    assert_sparse,
+    built,
+    compiled,
+    fit,
+    sgd,
+    sparse,
+    toy_data,
+    toy_model,
+)
 
 import keras_sparse as ks
 
 backend = pytest.mark.backend
 HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
-LAYERS = pytest.mark.parametrize("convert", [lambda model: model, ks.sparsify], ids=["keras", "sparse"])
+LAYERS = pytest.mark.parametrize(
+    "convert", [lambda model: model, ks.sparsify], ids=["keras", "sparse"]
+)
 RULES = {
     "constant density": {},
     "schedule": {"density": ks.CubicOverTraining(0.1, initial=0.5, end=1.0)},
@@ -33,7 +48,9 @@ def test_a_frozen_layer_stays_and_the_others_go_on(convert, rules):
     kernel, mask = array(model.get_layer("hidden").kernel), model.optimizer.masks[HIDDEN]
     head, heads_mask = array(model.get_layer("head").kernel), model.optimizer.masks[HEAD]
     fit(model, ks.UpdateMasks(every=2), epochs=3)
-    assert_same([array(model.get_layer("hidden").kernel), model.optimizer.masks[HIDDEN]], [kernel, mask])
+    assert_same(
+        [array(model.get_layer("hidden").kernel), model.optimizer.masks[HIDDEN]], [kernel, mask]
+    )
     assert (array(model.get_layer("head").kernel) != head).any()
     assert (model.optimizer.masks[HEAD] != heads_mask).any()
     if rules is RULES["schedule"]:  # it goes on in the layers that are trained, by their own sizes
@@ -125,7 +142,9 @@ def test_a_name_that_selects_nothing_is_an_error_in_a_loop_of_your_own():
     optimizer = sparse(dense="haed")
     optimizer.build(model.trainable_variables)
     with pytest.raises(ValueError, match="`dense` selects no trainable weight. Received: 'haed'"):
-        optimizer.apply([keras.ops.ones_like(v) for v in model.trainable_variables], model.trainable_variables)
+        optimizer.apply(
+            [keras.ops.ones_like(v) for v in model.trainable_variables], model.trainable_variables
+        )
     with pytest.raises(ValueError, match="`dense` selects no trainable weight. Received: 'haed'"):
         optimizer.attach(model)
 
@@ -181,7 +200,9 @@ def test_a_model_with_lora_loads_and_trains(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     x, _ = toy_data()
-    np.testing.assert_allclose(loaded.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        loaded.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6
+    )
     assert_same(list(loaded.optimizer.masks.values()), list(model.optimizer.masks.values()))
     fit(loaded, ks.UpdateMasks())
 
@@ -195,7 +216,9 @@ def test_lora_of_a_trained_model_is_saved_with_the_optimizer_it_had(tmp_path):
         loaded = keras.models.load_model(tmp_path / "model.keras")
     assert_same(list(loaded.optimizer.masks.values()), [model.optimizer.masks[HEAD]])
     x, _ = toy_data()
-    np.testing.assert_allclose(loaded.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        loaded.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6
+    )
 
 
 # --- layers in `dense=`

@@ -10,7 +10,9 @@ import keras_sparse as ks
 from keras_sparse._keras import to_numpy
 from keras_sparse.training.fused_sgd import fuse_momentum
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the operation is TensorFlow's")
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the operation is TensorFlow's"
+)
 
 
 def after_three_steps(settings, dtype, fuse):
@@ -20,15 +22,34 @@ def after_three_steps(settings, dtype, fuse):
     if fuse:
         fuse_momentum(optimizer)
     for _ in range(3):
-        optimizer.apply([keras.ops.convert_to_tensor(rng.normal(size=v.shape), dtype=dtype) for v in variables], variables)
+        optimizer.apply(
+            [keras.ops.convert_to_tensor(rng.normal(size=v.shape), dtype=dtype) for v in variables],
+            variables,
+        )
     return [to_numpy(v).astype("float32") for v in [*variables, *optimizer.variables]]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-@pytest.mark.parametrize("settings", [{"momentum": 0.9}, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "clipnorm": 1.0}, {"momentum": 0.0}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"momentum": 0.9},
+        {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "clipnorm": 1.0},
+        {"momentum": 0.0},
+    ],
+)
 def test_values_are_those_of_keras(settings, dtype):
-    for expected, found in zip(after_three_steps(settings, dtype, fuse=False), after_three_steps(settings, dtype, fuse=True), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-6 if dtype == "float32" else 2e-2, atol=1e-6 if dtype == "float32" else 2e-2)
+    for expected, found in zip(
+        after_three_steps(settings, dtype, fuse=False),
+        after_three_steps(settings, dtype, fuse=True),
+        strict=True,
+    ):
+        np.testing.assert_allclose(
+            found,
+            expected,
+            rtol=1e-6 if dtype == "float32" else 2e-2,
+            atol=1e-6 if dtype == "float32" else 2e-2,
+        )
 
 
 def test_sparse_momentum_steps_by_one_operation():
@@ -37,7 +58,11 @@ def test_sparse_momentum_steps_by_one_operation():
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
     optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.5)
     optimizer.build(model)
-    step = tf.function(lambda: optimizer.apply([tf.ones(v.shape) for v in model.trainable_variables], model.trainable_variables))
+    step = tf.function(
+        lambda: optimizer.apply(
+            [tf.ones(v.shape) for v in model.trainable_variables], model.trainable_variables
+        )
+    )
     operations = [op.type for op in step.get_concrete_function().graph.get_operations()]
     masked = int(bool(ks.ops.available()))
     assert operations.count("KerasSparse>ApplyMaskedMomentum") == masked
@@ -45,7 +70,9 @@ def test_sparse_momentum_steps_by_one_operation():
 
 
 def test_gradients_of_embeddings():
-    model = keras.Sequential([keras.Input((3,), dtype="int32"), keras.layers.Embedding(10, 4), keras.layers.Dense(4)])
+    model = keras.Sequential(
+        [keras.Input((3,), dtype="int32"), keras.layers.Embedding(10, 4), keras.layers.Dense(4)]
+    )
     model.compile(ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.5), "mse")
     before = to_numpy(model.layers[0].embeddings)
     model.train_on_batch(np.array([[1, 2, 3]]), np.ones((1, 3, 4), "float32"))
@@ -55,17 +82,23 @@ def test_gradients_of_embeddings():
 
 # --- the operation that masks, too
 
-compiled_ops = pytest.mark.skipif(keras.backend.backend() != "tensorflow" or not ks.ops.available(), reason="no custom ops here")
+compiled_ops = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow" or not ks.ops.available(), reason="no custom ops here"
+)
 
 
 def apply_masked(weight, momentum, mask, gradient, rate=0.5, decay=0.25, nesterov=False):
     from keras_sparse.compute.library import library
 
-    library().keras_sparse_apply_masked_momentum(weight.handle, momentum.handle, mask, gradient, rate, decay, use_nesterov=nesterov)
+    library().keras_sparse_apply_masked_momentum(
+        weight.handle, momentum.handle, mask, gradient, rate, decay, use_nesterov=nesterov
+    )
 
 
 @compiled_ops
-@pytest.mark.parametrize(("nesterov", "expected"), [(False, [9.0, 0.0, 9.5]), (True, [7.75, 0.0, 10.375])])
+@pytest.mark.parametrize(
+    ("nesterov", "expected"), [(False, [9.0, 0.0, 9.5]), (True, [7.75, 0.0, 10.375])]
+)
 @pytest.mark.parametrize("how", ["eager", "graph", "xla"])
 def test_a_step_by_hand(how, nesterov, expected):
     import tensorflow as tf
@@ -90,9 +123,16 @@ def test_a_step_by_hand(how, nesterov, expected):
 def test_wrong_arguments_are_errors(how):
     import tensorflow as tf
 
-    weight, momentum, mask, gradient = tf.Variable([1.0, 2.0]), tf.Variable([0.0, 0.0]), [True, False], [1.0, 1.0]
+    weight, momentum, mask, gradient = (
+        tf.Variable([1.0, 2.0]),
+        tf.Variable([0.0, 0.0]),
+        [True, False],
+        [1.0, 1.0],
+    )
     doubles, three = tf.Variable([1.0, 2.0], dtype="float64"), tf.Variable([1.0, 2.0, 3.0])
-    empty = tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[2], shared_name=f"empty_{how}", name="empty")
+    empty = tf.raw_ops.VarHandleOp(
+        dtype=tf.float32, shape=[2], shared_name=f"empty_{how}", name="empty"
+    )
 
     class Empty:
         handle = empty
@@ -108,9 +148,14 @@ def test_wrong_arguments_are_errors(how):
         ((Empty, momentum, mask, gradient), {}),
         ((weight, Empty, mask, gradient), {}),
     ]
-    for arguments, rates in [*wrong, *([] if how == "xla" else [((weight, weight, mask, gradient), {})])]:
+    for arguments, rates in [
+        *wrong,
+        *([] if how == "xla" else [((weight, weight, mask, gradient), {})]),
+    ]:
         step = functools.partial(apply_masked, *arguments, **rates)
-        with pytest.raises((ValueError, tf.errors.InvalidArgumentError, tf.errors.FailedPreconditionError)):
+        with pytest.raises(
+            (ValueError, tf.errors.InvalidArgumentError, tf.errors.FailedPreconditionError)
+        ):
             (step if how == "eager" else tf.function(step, jit_compile=how == "xla"))()
     np.testing.assert_array_equal(weight, [1.0, 2.0])
     np.testing.assert_array_equal(momentum, [0.0, 0.0])
@@ -119,9 +164,17 @@ def test_wrong_arguments_are_errors(how):
 def trained(monkeypatch, fused, inner, constraint=None, layers=True, **arguments):
     """Weights, momenta and masks after four steps with an open growth window, six with a closed one, and a mask update."""
     if not fused:
-        monkeypatch.setattr("keras_sparse.training.fused_sgd._can_mask", lambda optimizer, variable: False)
+        monkeypatch.setattr(
+            "keras_sparse.training.fused_sgd._can_mask", lambda optimizer, variable: False
+        )
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.Input((20,)), keras.layers.Dense(30, activation="relu", kernel_constraint=constraint), keras.layers.Dense(4)])
+    model = keras.Sequential(
+        [
+            keras.Input((20,)),
+            keras.layers.Dense(30, activation="relu", kernel_constraint=constraint),
+            keras.layers.Dense(4),
+        ]
+    )
     model = ks.sparsify(model) if layers else model
     optimizer = ks.SparseMomentum(keras.optimizers.SGD(**inner), density=0.25, prune_rate=0.3)
     model.compile(optimizer, "mse", **arguments)
@@ -153,9 +206,15 @@ MOMENTUM = {"learning_rate": 0.05, "momentum": 0.9}
         (MOMENTUM, {"jit_compile": False, "steps_per_execution": 2}),
         (MOMENTUM, {"jit_compile": False, "run_eagerly": True}),
         (MOMENTUM, {"jit_compile": False, "constraint": "max_norm"}),
-        ({**MOMENTUM, "nesterov": True, "weight_decay": 0.01, "clipnorm": 1.0}, {"jit_compile": False}),
+        (
+            {**MOMENTUM, "nesterov": True, "weight_decay": 0.01, "clipnorm": 1.0},
+            {"jit_compile": False},
+        ),
         ({**MOMENTUM, "gradient_accumulation_steps": 2}, {"jit_compile": False}),
-        ({**MOMENTUM, "gradient_accumulation_steps": 2, "nesterov": True}, {"jit_compile": True, "layers": False}),
+        (
+            {**MOMENTUM, "gradient_accumulation_steps": 2, "nesterov": True},
+            {"jit_compile": True, "layers": False},
+        ),
         ({**MOMENTUM, "loss_scale_factor": 8.0}, {"jit_compile": False}),
         ({**MOMENTUM, "use_ema": True, "ema_overwrite_frequency": 3}, {"jit_compile": False}),
     ],
@@ -170,12 +229,22 @@ def test_a_training_is_that_of_two_passes(monkeypatch, inner, arguments):
 def test_weights_are_masked_once():
     import tensorflow as tf
 
-    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4), keras.layers.Dense(4, kernel_constraint="non_neg")])
+    model = keras.Sequential(
+        [
+            keras.Input((8,)),
+            keras.layers.Dense(4),
+            keras.layers.Dense(4, kernel_constraint="non_neg"),
+        ]
+    )
     optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.5)
     optimizer.build(model)
     multiplied = []
     optimizer._multiply = multiplied.append
-    step = tf.function(lambda: optimizer.apply([tf.ones(v.shape) for v in model.trainable_variables], model.trainable_variables))
+    step = tf.function(
+        lambda: optimizer.apply(
+            [tf.ones(v.shape) for v in model.trainable_variables], model.trainable_variables
+        )
+    )
     step.get_concrete_function()
     assert optimizer.masked_indices == [0, 2]
     assert multiplied == [{2}]  # the constraint comes after the step
@@ -186,7 +255,9 @@ def test_the_inner_optimizer_on_its_own_masks_nothing():
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
     optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.5)
     optimizer.build(model)
-    optimizer.inner_optimizer.apply([keras.ops.ones(v.shape) for v in model.trainable_variables], model.trainable_variables)
+    optimizer.inner_optimizer.apply(
+        [keras.ops.ones(v.shape) for v in model.trainable_variables], model.trainable_variables
+    )
     assert to_numpy(model.layers[0].kernel).all()
 
 
@@ -199,6 +270,15 @@ def test_a_strategy_keeps_two_passes():
         model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
         optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.5)
         optimizer.build(model)
-        step = tf.function(lambda: optimizer.apply([tf.ones(v.shape) for v in model.trainable_variables], model.trainable_variables))
-        operations = [op.type for op in tf.function(lambda: strategy.run(step)).get_concrete_function().graph.get_operations()]
+        step = tf.function(
+            lambda: optimizer.apply(
+                [tf.ones(v.shape) for v in model.trainable_variables], model.trainable_variables
+            )
+        )
+        operations = [
+            op.type
+            for op in tf.function(lambda: strategy.run(step))
+            .get_concrete_function()
+            .graph.get_operations()
+        ]
     assert "KerasSparse>ApplyMaskedMomentum" not in operations

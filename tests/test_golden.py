@@ -29,26 +29,45 @@ def test_second_layer_agrees_to_the_last_weight():
 
     mask, weight = unpack("mask"), np.zeros((300, 100), np.float32)
     weight[mask] = golden["active_weights"]
-    counts = Counts(golden["active"], golden["size"] - golden["active"], np.ones(3, np.int64), golden["share"])
+    counts = Counts(
+        golden["active"], golden["size"] - golden["active"], np.ones(3, np.int64), golden["share"]
+    )
     pruned = prune_counts(counts, float(golden["prune_rate"]))
     grown = grow_counts(counts, pruned)
     active = golden["active"] - pruned + grown
     np.testing.assert_array_equal(active[:2], golden["active_after"][:2])
-    assert active[2] == 990  # the published code spends 7 of these on weights that are active already: 983
+    assert (
+        active[2] == 990
+    )  # the published code spends 7 of these on weights that are active already: 983
     kept = top_k_mask(np.abs(weight), int(golden["active"][1] - pruned[1]), mask)
     after = kept | top_k_mask(np.abs(golden["momentum"]), int(grown[1]), ~kept)
     np.testing.assert_array_equal(after, unpack("mask_after"))
 
 
-@pytest.mark.skipif(not RECORDING, reason="GOLDEN_MASKS does not name the whole recording; the excerpt above was compared")
+@pytest.mark.skipif(
+    not RECORDING,
+    reason="GOLDEN_MASKS does not name the whole recording; the excerpt above was compared",
+)
 def test_whole_recording_agrees_where_the_published_code_loses_no_picks():
     golden = np.load(RECORDING)
 
     def read(when, what, name):
         return golden[f"{when}/{what}/{name}"].T.copy()
 
-    layers = [MaskedLayer(n, read("pre", "w", n), read("pre", "mask", n).astype(bool), read("pre", "mom", n)) for n in LAYERS]
-    new = update_masks(layers, 0.48789, scores.magnitude, scores.mean_momentum, scores.momentum, np.random.default_rng(0))
+    layers = [
+        MaskedLayer(
+            n, read("pre", "w", n), read("pre", "mask", n).astype(bool), read("pre", "mom", n)
+        )
+        for n in LAYERS
+    ]
+    new = update_masks(
+        layers,
+        0.48789,
+        scores.magnitude,
+        scores.mean_momentum,
+        scores.momentum,
+        np.random.default_rng(0),
+    )
     assert [int(mask.sum()) for mask in new] == [8811, 3397, 990]
     for mask, name in zip(new[:2], LAYERS[:2], strict=True):
         np.testing.assert_array_equal(mask, read("post", "mask", name).astype(bool))

@@ -13,11 +13,41 @@ MEASURED = [
     {
         "compute_capability": "9.0",
         "rows": [
-            {"kind": "convolution", "dtype": "bfloat16", "block": 32, "smallest_channels": 64, "density": 0.25},
-            {"kind": "convolution", "dtype": "bfloat16", "block": 32, "smallest_channels": 256, "density": 0.5},
-            {"kind": "convolution", "dtype": "float32", "block": "weights", "smallest_channels": 64, "density": 0.1},
-            {"kind": "matmul", "dtype": "float32", "block": "channel_pairs", "smallest_channels": 64, "density": 0.2},
-            {"kind": "matmul", "dtype": "tensorfloat32", "block": 64, "smallest_channels": 64, "density": 0.1},
+            {
+                "kind": "convolution",
+                "dtype": "bfloat16",
+                "block": 32,
+                "smallest_channels": 64,
+                "density": 0.25,
+            },
+            {
+                "kind": "convolution",
+                "dtype": "bfloat16",
+                "block": 32,
+                "smallest_channels": 256,
+                "density": 0.5,
+            },
+            {
+                "kind": "convolution",
+                "dtype": "float32",
+                "block": "weights",
+                "smallest_channels": 64,
+                "density": 0.1,
+            },
+            {
+                "kind": "matmul",
+                "dtype": "float32",
+                "block": "channel_pairs",
+                "smallest_channels": 64,
+                "density": 0.2,
+            },
+            {
+                "kind": "matmul",
+                "dtype": "tensorfloat32",
+                "block": 64,
+                "smallest_channels": 64,
+                "density": 0.1,
+            },
         ],
     }
 ]
@@ -38,7 +68,17 @@ def without(monkeypatch, **parts):
 
 
 @pytest.mark.parametrize(
-    ("block_shape", "block"), [(None, 0), ((1, 1), 1), ((1, 8), 1), ((16, 16), 16), ((32, 16), 16), ((64, 128), 64), ((96, 32), 32), ((8, 8), 1)]
+    ("block_shape", "block"),
+    [
+        (None, 0),
+        ((1, 1), 1),
+        ((1, 8), 1),
+        ((16, 16), 16),
+        ((32, 16), 16),
+        ((64, 128), 64),
+        ((96, 32), 32),
+        ((8, 8), 1),
+    ],
 )
 def test_the_largest_square_block_that_fits(block_shape, block):
     assert gpu.block_of(block_shape) == block
@@ -47,7 +87,9 @@ def test_the_largest_square_block_that_fits(block_shape, block):
 def test_nothing_measured_is_nothing_claimed(h200, monkeypatch):
     monkeypatch.setattr(gpu, "_compute_capability", lambda: "12.0")
     assert gpu.largest_density_on_gpu((3, 3, 256, 256), "bfloat16", (32, 32)) == 0
-    assert "12.0 nobody has measured it to be faster" in gpu.why_not_faster((3, 3, 256, 256), "bfloat16", (32, 32))
+    assert "12.0 nobody has measured it to be faster" in gpu.why_not_faster(
+        (3, 3, 256, 256), "bfloat16", (32, 32)
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,8 +146,12 @@ def test_tensor_float_32_is_asked_for(h200):
 
 def test_what_was_left_out_of_the_build_is_said(h200, monkeypatch):
     without(monkeypatch, blocks="Triton is not installed", cuda_cores="nvcc was not found")
-    assert ops.why_stock_matmul("float32", (32, 32)).endswith("without these kernels for GPUs: Triton is not installed")
-    assert ops.why_stock_matmul("float32").endswith("without these kernels for GPUs: nvcc was not found")
+    assert ops.why_stock_matmul("float32", (32, 32)).endswith(
+        "without these kernels for GPUs: Triton is not installed"
+    )
+    assert ops.why_stock_matmul("float32").endswith(
+        "without these kernels for GPUs: nvcc was not found"
+    )
 
 
 def conv(dtype, block_shape, channels=64, **arguments):
@@ -139,7 +185,13 @@ def test_asking_for_what_cannot_be_had_raises(h200):
     with pytest.raises(ValueError, match="masks of single weights run in float32 on GPUs"):
         ks.layers.SparseConv2D(64, 3, dtype="mixed_bfloat16", implementation="custom_op")
     with pytest.raises(ValueError, match="not whole blocks of 32"):
-        ops.sparse_matmul(np.ones((2, 48), "f"), np.ones((48, 32), "f"), np.ones((48, 32), bool), implementation="custom_op", block_shape=(32, 32))
+        ops.sparse_matmul(
+            np.ones((2, 48), "f"),
+            np.ones((48, 32), "f"),
+            np.ones((48, 32), bool),
+            implementation="custom_op",
+            block_shape=(32, 32),
+        )
     with pytest.raises(ValueError, match="block_shape"):
         ks.layers.SparseConv2D(64, 3, block_shape=(32, 0))
 
@@ -150,9 +202,17 @@ def test_the_ops_have_kernels_on_gpus():
     for op in ("Conv2D", "MatMul"):
         for part in ("", "InputGradient", "KernelGradient"):
             registered = kernels.get_registered_kernels_for_op(f"KerasSparse>{op}{part}").kernel
-            types = sorted(kernel.constraint[0].allowed_values.list.type[0] for kernel in registered if kernel.device_type == "GPU")
+            types = sorted(
+                kernel.constraint[0].allowed_values.list.type[0]
+                for kernel in registered
+                if kernel.device_type == "GPU"
+            )
             assert types == [1, 14, 19]  # float32, bfloat16, float16
-            assert part == "KernelGradient" or all("dense_weight_gradient" in kernel.host_memory_arg for kernel in registered if kernel.device_type == "GPU")
+            assert part == "KernelGradient" or all(
+                "dense_weight_gradient" in kernel.host_memory_arg
+                for kernel in registered
+                if kernel.device_type == "GPU"
+            )
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -160,19 +220,27 @@ def test_xla_lowers_all_types_for_every_device(dtype):
     import tensorflow as tf
 
     rng = np.random.default_rng(0)
-    inputs, kernel = (tf.cast(rng.standard_normal(shape), dtype) for shape in ((2, 5, 5, 16), (3, 3, 16, 16)))
+    inputs, kernel = (
+        tf.cast(rng.standard_normal(shape), dtype) for shape in ((2, 5, 5, 16), (3, 3, 16, 16))
+    )
     mask = rng.random(kernel.shape) < 0.5
 
     @tf.function(jit_compile=True)
     def lowered(inputs, kernel):
         with tf.GradientTape() as tape:
             tape.watch([inputs, kernel])
-            outputs = ks._gradients.custom_ops().keras_sparse_conv2d(inputs, kernel, mask, False, strides=[1, 1], padding="SAME", block=16)
+            outputs = ks._gradients.custom_ops().keras_sparse_conv2d(
+                inputs, kernel, mask, False, strides=[1, 1], padding="SAME", block=16
+            )
         return outputs, *tape.gradient(outputs, [inputs, kernel])
 
-    outputs, by_inputs, by_kernel = (tf.cast(tensor, "float32").numpy() for tensor in lowered(inputs, kernel))
+    outputs, by_inputs, by_kernel = (
+        tf.cast(tensor, "float32").numpy() for tensor in lowered(inputs, kernel)
+    )
     effective = tf.where(mask, tf.cast(kernel, "float32"), 0.0)
-    np.testing.assert_allclose(outputs, tf.nn.conv2d(tf.cast(inputs, "float32"), effective, 1, "SAME"), atol=0.1)
+    np.testing.assert_allclose(
+        outputs, tf.nn.conv2d(tf.cast(inputs, "float32"), effective, 1, "SAME"), atol=0.1
+    )
     assert by_inputs.shape == inputs.shape
     assert (by_kernel[~mask] == 0).all()
     assert (by_kernel[mask] != 0).any()
@@ -189,7 +257,11 @@ def network():
 
 
 def shapes(model):
-    return {layer.name: layer.block_shape for layer in model.layers if isinstance(layer, ks.layers.SparseLayer)}
+    return {
+        layer.name: layer.block_shape
+        for layer in model.layers
+        if isinstance(layer, ks.layers.SparseLayer)
+    }
 
 
 def test_sparsify_gives_it_to_layers_of_whole_blocks():
@@ -200,18 +272,30 @@ def test_sparsify_gives_it_to_layers_of_whole_blocks():
 
 def test_layers_take_that_of_the_optimizer():
     model = ks.sparsify(network())
-    optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.5, block_shape=(16, 32), dense=["first", "last"])
+    optimizer = ks.SparseMomentum(
+        keras.optimizers.SGD(0.1, momentum=0.9),
+        density=0.5,
+        block_shape=(16, 32),
+        dense=["first", "last"],
+    )
     model.compile(optimizer, "sparse_categorical_crossentropy")
-    model.fit(np.zeros((2, 8, 8, 3)), np.zeros(2), epochs=2, verbose=0, callbacks=[ks.UpdateMasks()])
+    model.fit(
+        np.zeros((2, 8, 8, 3)), np.zeros(2), epochs=2, verbose=0, callbacks=[ks.UpdateMasks()]
+    )
     assert shapes(model) == {"first": None, "second": (16, 32), "last": None}
     assert shapes(ks.sparsify(ks.densify(model), block_shape=(16, 32)))["second"] == (16, 32)
 
 
 def test_another_one_of_the_optimizer_is_refused():
     model = ks.sparsify(network(), block_shape=(32, 32))
-    optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.5, dense=["first", "last"])
+    optimizer = ks.SparseMomentum(
+        keras.optimizers.SGD(0.1, momentum=0.9), density=0.5, dense=["first", "last"]
+    )
     model.compile(optimizer, "sparse_categorical_crossentropy")
-    with pytest.raises(ValueError, match=r"block_shape=None, and \(32, 32\) of the layer with the kernel .*second/kernel"):
+    with pytest.raises(
+        ValueError,
+        match=r"block_shape=None, and \(32, 32\) of the layer with the kernel .*second/kernel",
+    ):
         optimizer.build(model.trainable_variables)
 
 

@@ -30,14 +30,24 @@ class Flags(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         flags = {bool(array(layer.dense_weight_gradient)) for layer in self.model.layers}
         optimizer = ks.compiled.sparse_momentum_of(self.model)
-        assert flags == {bool(array(optimizer.growth_window_open))} == {optimizer.counter("window_opened") >= 0}
+        assert (
+            flags
+            == {bool(array(optimizer.growth_window_open))}
+            == {optimizer.counter("window_opened") >= 0}
+        )
         if flags == {True}:
             self.open.append(optimizer.step())
 
 
 def open_steps(optimizer, *callbacks, every=None, epochs=3, execution=1):
     flags = Flags()
-    fit(sparse_toy(optimizer, steps_per_execution=execution), ks.UpdateMasks(every=every), *callbacks, flags, epochs=epochs)
+    fit(
+        sparse_toy(optimizer, steps_per_execution=execution),
+        ks.UpdateMasks(every=every),
+        *callbacks,
+        flags,
+        epochs=epochs,
+    )
     return flags.open
 
 
@@ -49,21 +59,45 @@ def open_steps(optimizer, *callbacks, every=None, epochs=3, execution=1):
     ("make", "steps"),
     [
         (lambda: ks.SparseMomentum(sgd(), 0.1), 50),
-        (lambda: ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.99, nesterov=True), 0.1), 525),
+        (
+            lambda: ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.99, nesterov=True), 0.1),
+            525,
+        ),
         (lambda: ks.SparseMomentum(keras.optimizers.SGD(0.1), 0.1, gradient_momentum=0.5), 8),
         (lambda: ks.SparseMomentum(keras.optimizers.Lion(0.1, beta_2=0.9), 0.1), 50),
         (lambda: ks.SparseMomentum("adam", 0.1), math.inf),
         (lambda: ks.SparseMomentum("rmsprop", 0.1, gradient_momentum=0.9), math.inf),
-        (lambda: ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9, clipnorm=1.0), 0.1), math.inf),
-        (lambda: ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9, clipvalue=1.0), 0.1), 50),
+        (
+            lambda: ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9, clipnorm=1.0), 0.1),
+            math.inf,
+        ),
+        (
+            lambda: ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9, clipvalue=1.0), 0.1),
+            50,
+        ),
         (lambda: ks.RigL(sgd(), 0.1), 1),
         (lambda: ks.RigL("adam", 0.1), math.inf),
         (lambda: ks.SET("adam", 0.1), 0),
-        (lambda: ks.SET(sgd(), 0.1, redistribute="mean_momentum"), 0),  # of active weights, which always have gradients
-        (lambda: ks.SET(sgd(), 0.1, redistribute=ks.scores.needs("momentum")(lambda layer: np.abs(layer.momentum).max())), 50),
+        (
+            lambda: ks.SET(sgd(), 0.1, redistribute="mean_momentum"),
+            0,
+        ),  # of active weights, which always have gradients
+        (
+            lambda: ks.SET(
+                sgd(),
+                0.1,
+                redistribute=ks.scores.needs("momentum")(
+                    lambda layer: np.abs(layer.momentum).max()
+                ),
+            ),
+            50,
+        ),
         (lambda: ks.StaticSparsity("adam", 0.1), 0),
         (lambda: ks.GradualPruning("adam", 0.1), 0),
-        (lambda: ks.StaticSparsity(keras.optimizers.Lamb(), 0.1), math.inf),  # norms of all gradients are in each weight's step
+        (
+            lambda: ks.StaticSparsity(keras.optimizers.Lamb(), 0.1),
+            math.inf,
+        ),  # norms of all gradients are in each weight's step
         (lambda: ks.SparseMomentum("adam", 0.1, growth_window=7), 7),
         (lambda: ks.StaticSparsity(sgd(), 0.1, growth_window=None), math.inf),
     ],
@@ -83,7 +117,10 @@ def test_the_setting_comes_back(growth_window):
 @backend
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "always"])
 def test_other_settings_are_errors(wrong):
-    with pytest.raises(ValueError, match='`growth_window` must be "auto", None or a positive integer. Received: growth_window='):
+    with pytest.raises(
+        ValueError,
+        match='`growth_window` must be "auto", None or a positive integer. Received: growth_window=',
+    ):
         sparse(growth_window=wrong)
 
 
@@ -91,7 +128,9 @@ def test_several_optimizers_need_the_longest_memory():
     if not hasattr(keras.optimizers, "MultiOptimizer"):
         pytest.skip("Keras has no MultiOptimizer yet")
     slow, fast = (keras.optimizers.SGD(0.1, momentum=momentum) for momentum in (0.9, 0.5))
-    several = keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(fast, {".*head.*": slow}))
+    several = keras.optimizers.MultiOptimizer(
+        keras.optimizers.OptimizerMap(fast, {".*head.*": slow})
+    )
     assert steps_of("auto", ["momentum"], several, None) == 50
 
 
@@ -102,7 +141,12 @@ def test_several_optimizers_need_the_longest_memory():
 @pytest.mark.parametrize(
     ("settings", "every", "execution", "expected"),
     [
-        ({"growth_window": 2}, None, 1, [2, 3, 6, 7, 10, 11]),  # the next `fit` begins with an update
+        (
+            {"growth_window": 2},
+            None,
+            1,
+            [2, 3, 6, 7, 10, 11],
+        ),  # the next `fit` begins with an update
         ({"growth_window": 2}, 5, 1, [3, 4, 8, 9]),
         ({"growth_window": 2}, 6, 1, [4, 5, 10, 11]),
         ({"growth_window": 2}, None, 2, [2, 6, 10]),  # first steps of executions
@@ -142,7 +186,9 @@ def test_early_stopping_leaves_masks_that_fit_and_the_next_training_goes_on(upda
     model = sparse_toy(sparse(growth_window=2))
     fit(model, ks.UpdateMasks(), Stop(), epochs=5)
     assert updates == [4]
-    fit(model, ks.UpdateMasks(), epochs=2)  # the window was open when the first one stopped: it updates at once
+    fit(
+        model, ks.UpdateMasks(), epochs=2
+    )  # the window was open when the first one stopped: it updates at once
     assert updates == [4, 8, 12]
 
 
@@ -158,7 +204,9 @@ def test_a_second_training_begins_with_an_update(updates):
 @pytest.mark.parametrize("initial_epoch", [False, True])
 def test_trainings_of_one_epoch_in_a_loop_update_the_masks(updates, initial_epoch):
     model, flags, callback = sparse_toy(sparse(growth_window=1)), Flags(), ks.UpdateMasks("epoch")
-    with pytest.warns(UserWarning, match="will not be updated in this training"):  # true of the first
+    with pytest.warns(
+        UserWarning, match="will not be updated in this training"
+    ):  # true of the first
         fit(model, callback, flags, epochs=1)
     for epoch in (1, 2):
         span = {"initial_epoch": epoch, "epochs": epoch + 1} if initial_epoch else {"epochs": 1}
@@ -172,7 +220,9 @@ def test_trainings_of_one_epoch_in_a_loop_update_the_masks(updates, initial_epoc
 def test_a_window_that_was_closed_when_an_update_was_due_opens_and_the_update_follows(updates):
     model, flags = sparse_toy(sparse(growth_window=2)), Flags()
     fit(model, ks.UpdateMasks(), epochs=2)
-    model.optimizer.open_growth_window(False)  # as files of trainings that ended without one have it
+    model.optimizer.open_growth_window(
+        False
+    )  # as files of trainings that ended without one have it
     fit(model, ks.UpdateMasks(), flags, epochs=2)
     assert updates == [4, 10, 12]
     assert flags.open == [8, 9, 10, 11, 14, 15]
@@ -197,7 +247,10 @@ def test_a_resumed_training_is_the_undisturbed_one(tmp_path, growth_window):
 
     undisturbed = train()
     with pytest.raises(KeyboardInterrupt):
-        train(keras.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False), Interrupt(2, 1))
+        train(
+            keras.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False),
+            Interrupt(2, 1),
+        )
     resumed = train(keras.callbacks.BackupAndRestore(tmp_path / "backup"))
     for one, other in zip(resumed.get_weights(), undisturbed.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -216,7 +269,10 @@ def test_in_a_loop_it_is_open_until_you_close_it():
     assert all(map(array, flags))
     optimizer.open_growth_window(False)
     assert not any(map(array, flags))
-    with pytest.raises(ValueError, match=r"The growth window is closed.*`optimizer.open_growth_window\(True\)` 50 steps before"):
+    with pytest.raises(
+        ValueError,
+        match=r"The growth window is closed.*`optimizer.open_growth_window\(True\)` 50 steps before",
+    ):
         optimizer.update_masks()
     optimizer.open_growth_window(True)
     assert all(map(array, flags))
@@ -247,7 +303,9 @@ def digits():
 
     images, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).integers(0, len(images), (BATCHES, BATCH))
-    return (images[order] / 16).astype("float32")[..., None].reshape(BATCHES, BATCH, 8, 8, 1), labels[order]
+    return (images[order] / 16).astype("float32")[..., None].reshape(
+        BATCHES, BATCH, 8, 8, 1
+    ), labels[order]
 
 
 def digits_model(growth_window, implementation="auto", rate=0.01):
@@ -257,14 +315,24 @@ def digits_model(growth_window, implementation="auto", rate=0.01):
         [
             keras.Input((8, 8, 1)),
             keras.layers.Conv2D(16, 3, padding="same", activation="relu", name="stem"),
-            ks.layers.SparseConv2D(16, 3, padding="same", activation="relu", implementation=implementation, name="conv"),
+            ks.layers.SparseConv2D(
+                16, 3, padding="same", activation="relu", implementation=implementation, name="conv"
+            ),
             keras.layers.MaxPooling2D(),
             keras.layers.Flatten(),
-            ks.layers.SparseDense(32, activation="relu", implementation=implementation, name="hidden"),
+            ks.layers.SparseDense(
+                32, activation="relu", implementation=implementation, name="hidden"
+            ),
             keras.layers.Dense(10, activation="softmax", name="head"),
         ]
     )
-    optimizer = ks.SparseMomentum(keras.optimizers.SGD(rate, momentum=0.9), 0.1, dense=["stem", "head"], growth_window=growth_window, prune_rate=0.3)
+    optimizer = ks.SparseMomentum(
+        keras.optimizers.SGD(rate, momentum=0.9),
+        0.1,
+        dense=["stem", "head"],
+        growth_window=growth_window,
+        prune_rate=0.3,
+    )
     model.compile(optimizer, "sparse_categorical_crossentropy")
     optimizer.build(model)
     return model
@@ -276,7 +344,13 @@ def all_masks(model):
 
 IMPLEMENTATIONS = [
     "stock",
-    pytest.param("auto", marks=pytest.mark.skipif(keras.backend.backend() != "tensorflow" or not ks.ops.available(), reason="no custom ops here")),
+    pytest.param(
+        "auto",
+        marks=pytest.mark.skipif(
+            keras.backend.backend() != "tensorflow" or not ks.ops.available(),
+            reason="no custom ops here",
+        ),
+    ),
 ]
 
 
@@ -284,10 +358,19 @@ IMPLEMENTATIONS = [
 def test_with_a_window_of_250_steps_the_masks_of_a_training_are_the_published_ones():
     def masks_of_epochs(growth_window):
         model, seen = digits_model(growth_window, "stock", rate=0.03), []
-        note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(all_masks(model)))
+        note = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: seen.append(all_masks(model))
+        )
         images, labels = digits()
         data = images.reshape(-1, 8, 8, 1), labels.reshape(-1)
-        model.fit(*data, batch_size=BATCH, epochs=4, shuffle=False, verbose=0, callbacks=[ks.UpdateMasks(), note])
+        model.fit(
+            *data,
+            batch_size=BATCH,
+            epochs=4,
+            shuffle=False,
+            verbose=0,
+            callbacks=[ks.UpdateMasks(), note],
+        )
         assert model.evaluate(*data, verbose=0) < 0.1  # it learns
         return seen
 
@@ -314,7 +397,9 @@ def same_growth(window, implementation, epochs=2):
         new = all_masks(published) & ~before
         grown, same = grown + new.sum(), same + (all_masks(windowed) & new).sum()
         windowed.set_weights(published.get_weights())
-        windowed.optimizer.set_weights([array(variable) for variable in published.optimizer.variables])
+        windowed.optimizer.set_weights(
+            [array(variable) for variable in published.optimizer.variables]
+        )
     assert grown > 300
     return same / grown
 
@@ -322,15 +407,29 @@ def same_growth(window, implementation, epochs=2):
 def copy_active(source, target):
     """Weights, and momenta of active weights: gradients that skip missing weights are summed in another order, and training amplifies it."""
     target.set_weights(source.get_weights())
-    masks = [source.optimizer.mask_variables[source.optimizer.masked_indices.index(i)] if i in source.optimizer.masked_indices else None for i in range(8)]
-    for mask, ours, theirs in zip(masks, target.optimizer.inner_optimizer.momentums, source.optimizer.inner_optimizer.momentums, strict=True):
-        ours.assign(array(theirs) if mask is None else np.where(array(mask), array(theirs), array(ours)))
+    masks = [
+        source.optimizer.mask_variables[source.optimizer.masked_indices.index(i)]
+        if i in source.optimizer.masked_indices
+        else None
+        for i in range(8)
+    ]
+    for mask, ours, theirs in zip(
+        masks,
+        target.optimizer.inner_optimizer.momentums,
+        source.optimizer.inner_optimizer.momentums,
+        strict=True,
+    ):
+        ours.assign(
+            array(theirs) if mask is None else np.where(array(mask), array(theirs), array(ours))
+        )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_each_update_with_a_window_of_50_steps_grows_what_the_published_one_grows(implementation):
-    assert same_growth(50, implementation) >= 0.99  # 0.9^50 is 0.5 %: one to three of some 400 weights are others
+    assert (
+        same_growth(50, implementation) >= 0.99
+    )  # 0.9^50 is 0.5 %: one to three of some 400 weights are others
 
 
 @pytest.mark.slow

@@ -13,7 +13,20 @@ pytestmark = pytest.mark.slow
 tf = pytest.importorskip("tensorflow")
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = ("--image-size", "32", "--width", "8", "--batch", "8", "--steps", "2", "--epochs", "2", "--density", "0.2")
+SMALL = (
+    "--image-size",
+    "32",
+    "--width",
+    "8",
+    "--batch",
+    "8",
+    "--steps",
+    "2",
+    "--epochs",
+    "2",
+    "--density",
+    "0.2",
+)
 MASKED = 623_512  # kernel weights of ResNet-50 at width 8
 ACTIVE = 124_702  # 0.2 * 623,512, rounded
 
@@ -29,12 +42,19 @@ def write_records(path, images, rng):
                 "image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded])),
                 "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
             }
-            writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+            writer.write(
+                tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+            )
 
 
 def run_example(*arguments):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "tensorflow"}
-    command = [sys.executable, ROOT / "examples" / "imagenet_resnet50_tpu.py", *SMALL, *map(str, arguments)]
+    command = [
+        sys.executable,
+        ROOT / "examples" / "imagenet_resnet50_tpu.py",
+        *SMALL,
+        *map(str, arguments),
+    ]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
@@ -47,7 +67,11 @@ def log_of(folder):
 @pytest.fixture
 def records(tmp_path):
     rng = np.random.default_rng(0)
-    for name, images in (("train-0", 10), ("train-1", 9), ("validation-0", 11)):  # 11: the last batch of 8 is filled up
+    for name, images in (
+        ("train-0", 10),
+        ("train-1", 9),
+        ("validation-0", 11),
+    ):  # 11: the last batch of 8 is filled up
         write_records(tmp_path / name, images, rng)
     return tmp_path
 
@@ -61,16 +85,22 @@ def test_training_from_records_keeps_the_density_and_exports(records, tmp_path):
     assert served.serve(tf.zeros((3, 32, 32, 3))).shape == (3, 1000)
     kernels = [variable.numpy() for variable in served.variables if len(variable.shape) > 1]
     assert sum(kernel.size for kernel in kernels) == MASKED
-    assert 0.99 * ACTIVE < sum(np.count_nonzero(kernel) for kernel in kernels) <= ACTIVE  # few active weights are 0: behind dead channels
+    assert (
+        0.99 * ACTIVE < sum(np.count_nonzero(kernel) for kernel in kernels) <= ACTIVE
+    )  # few active weights are 0: behind dead channels
 
 
 @pytest.mark.parametrize(("batch", "batches"), [(1, 11), (4, 3), (11, 1), (16, 1)])
 def test_validation_shows_every_image_once_and_fills_up_the_last_batch(records, batch, batches):
     from examples.imagenet_data import validation_batches
 
-    read = list(validation_batches(str(records), batch, image_size=8, classes=1000, dtype="bfloat16"))
+    read = list(
+        validation_batches(str(records), batch, image_size=8, classes=1000, dtype="bfloat16")
+    )
     assert len(read) == batches
-    assert all(images.shape == (batch, 8, 8, 3) and images.dtype == "bfloat16" for images, _, _ in read)
+    assert all(
+        images.shape == (batch, 8, 8, 3) and images.dtype == "bfloat16" for images, _, _ in read
+    )
     weights, labels = (np.concatenate([one[k] for one in read]) for k in (2, 1))
     assert weights.tolist() == [1.0] * 11 + [0.0] * (batch * batches - 11)
     assert labels.sum(axis=1).tolist() == weights.tolist()  # one label each, and none
@@ -86,17 +116,28 @@ def test_the_model_of_the_recipe_is_resnet_50_in_bfloat16():
     from examples.imagenet_resnet50_tpu import train_model
 
     model = train_model()
-    assert (model.inputs[0].shape, model.inputs[0].dtype, model.outputs[0].dtype) == ((None, 224, 224, 3), "bfloat16", "float32")
-    assert sum(np.prod(weight.shape) for weight in model.trainable_variables if len(weight.shape) > 1) == 25_502_912
+    assert (model.inputs[0].shape, model.inputs[0].dtype, model.outputs[0].dtype) == (
+        (None, 224, 224, 3),
+        "bfloat16",
+        "float32",
+    )
+    assert (
+        sum(np.prod(weight.shape) for weight in model.trainable_variables if len(weight.shape) > 1)
+        == 25_502_912
+    )
     assert all(weight.dtype == "float32" for weight in model.trainable_variables)
     assert not model.jit_compile
 
 
-@pytest.mark.parametrize(("step", "rate"), [(0, 0.1), (4, 0.5), (9, 1.0), (29, 1.0), (30, 0.1), (59, 0.1), (60, 0.01)])
+@pytest.mark.parametrize(
+    ("step", "rate"), [(0, 0.1), (4, 0.5), (9, 1.0), (29, 1.0), (30, 0.1), (59, 0.1), (60, 0.01)]
+)
 def test_the_learning_rate_rises_then_falls(step, rate):
     from examples.training import WarmUpAndSteps
 
-    schedule = WarmUpAndSteps.from_config(WarmUpAndSteps(peak=1.0, warm_up=10, falls=(30, 60)).get_config())
+    schedule = WarmUpAndSteps.from_config(
+        WarmUpAndSteps(peak=1.0, warm_up=10, falls=(30, 60)).get_config()
+    )
     assert float(schedule(step)) == pytest.approx(rate)
 
 

@@ -13,7 +13,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "keras_sparse"
 ROOMS = ["rules", "compute", "training", "models"]
 NOT_YET = {"compute/layers": {"training"}, "training/snip": {"models"}}  # to be mended
 TOP = ["_keras", "__init__", "__main__"]  # the only modules outside of the folders
-MODULES = [f"{room}/{path.stem}" for room in ROOMS for path in sorted((PACKAGE / room).glob("*.py"))]
+MODULES = [
+    f"{room}/{path.stem}" for room in ROOMS for path in sorted((PACKAGE / room).glob("*.py"))
+]
 # The same within tpu_check, which only __main__ and users import; of the package it may import what is left of "__init__".
 TPU_CHECK = [
     "_libtpu",
@@ -30,7 +32,12 @@ TPU_CHECK = [
     "command",
     "__init__",
 ]
-DEPENDENCIES = {"h5py", "keras", "numpy", "rich"}  # what the package needs, and may import at its top
+DEPENDENCIES = {
+    "h5py",
+    "keras",
+    "numpy",
+    "rich",
+}  # what the package needs, and may import at its top
 OPTIONAL = {"jax", "matplotlib", "tensorflow_model_optimization"}  # only inside of functions
 MAY_IMPORT_TENSORFLOW = {  # the rest is the same on every backend
     "compute/library",
@@ -55,7 +62,11 @@ class ForTypesOnly(ast.NodeTransformer):
     """Takes out ``if TYPE_CHECKING:``, which runs never."""
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
-        return node.orelse if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" else self.generic_visit(node)
+        return (
+            node.orelse
+            if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+            else self.generic_visit(node)
+        )
 
 
 def imported(statements: Iterator[ast.AST]) -> set[str]:
@@ -90,7 +101,9 @@ def test_every_module_is_in_a_room():
 
 def own(module: str) -> set[str]:
     """What it imports of the package: "_keras", "rules", or "tpu_check.lower"."""
-    names = [name.split(".") for name in imported_anywhere(module) if name.startswith("keras_sparse.")]
+    names = [
+        name.split(".") for name in imported_anywhere(module) if name.startswith("keras_sparse.")
+    ]
     return {".".join(parts[1:3]) if parts[1] == "tpu_check" else parts[1] for parts in names}
 
 
@@ -114,7 +127,9 @@ def test_no_circle_of_imports():
 
 def imports_of_modules(module: str, modules: list[str]) -> set[str]:
     """The modules, as in MODULES, that it imports."""
-    names = {name.removeprefix("keras_sparse.").replace(".", "/") for name in imported_anywhere(module)}
+    names = {
+        name.removeprefix("keras_sparse.").replace(".", "/") for name in imported_anywhere(module)
+    }
     found = {name if name in modules else name.rpartition("/")[0] for name in names}
     return (found & set(modules)) - {module}
 
@@ -132,8 +147,14 @@ def test_modules_of_tpu_check_import_only_from_the_left(module):
 @pytest.mark.parametrize("module", TPU_CHECK)
 def test_private_names_of_tensorflow_and_jax_stay_in_one_file_each(module):
     names = imported_anywhere(f"tpu_check/{module}")
-    assert module == "_tensorflow" or not [name for name in names if name.startswith(("tensorflow.python", "tensorflow.compiler", "keras.src"))]
-    assert module == "_libtpu" or not [name for name in names if name.split(".")[0] in ("jax", "jaxlib")]
+    assert module == "_tensorflow" or not [
+        name
+        for name in names
+        if name.startswith(("tensorflow.python", "tensorflow.compiler", "keras.src"))
+    ]
+    assert module == "_libtpu" or not [
+        name for name in names if name.split(".")[0] in ("jax", "jaxlib")
+    ]
 
 
 def test_libtpu_is_asked_without_tensorflow():

@@ -9,7 +9,9 @@ WEIGHT = np.array([[0.1, -5.0, 0.0], [2.0, -0.3, 0.0]])
 
 
 def first(kind, active=2, block_shape=None, weight=WEIGHT, seed=0):
-    return initial_mask(kind, "net/kernel", weight, active, block_shape, np.random.default_rng(seed))
+    return initial_mask(
+        kind, "net/kernel", weight, active, block_shape, np.random.default_rng(seed)
+    )
 
 
 def test_magnitude_keeps_the_largest():
@@ -36,7 +38,9 @@ def test_blocks_are_whole():
 @pytest.mark.parametrize("shape", [(4, 4), (2, 4), (8, 3), (1, 5), (6, 4)])
 def test_random_blocks_leave_out_as_few_channels_as_can_be(shape):
     for number in range(1, shape[0] * shape[1] + 1):
-        mask = first("random", 4 * number, (2, 2), np.ones((2 * shape[0], 2 * shape[1])), seed=number)[::2, ::2]
+        mask = first(
+            "random", 4 * number, (2, 2), np.ones((2 * shape[0], 2 * shape[1])), seed=number
+        )[::2, ::2]
         assert mask.sum() == number
         assert mask[0, 0]  # in every layer: a way through
         assert np.ptp(mask.sum(0)) <= 1
@@ -55,7 +59,9 @@ def test_nonzero_without_nonzeros_raises():
 
 
 def test_an_unknown_kind_raises():
-    with pytest.raises(ValueError, match="`initial_masks` must be one of.*Received: initial_masks='ones'"):
+    with pytest.raises(
+        ValueError, match="`initial_masks` must be one of.*Received: initial_masks='ones'"
+    ):
         check_kind("ones")
 
 
@@ -74,5 +80,8 @@ def test_masks_follow_weights_of_an_earlier_epoch():
 
 
 def test_weights_of_a_dense_model_raise():
-    with pytest.raises(ValueError, match='not those of this sparse run: 4 of them.*2 active.*initial_masks="magnitude"'):
+    with pytest.raises(
+        ValueError,
+        match='not those of this sparse run: 4 of them.*2 active.*initial_masks="magnitude"',
+    ):
         reconcile(["a"], [np.ones(4)], [np.array([True, True, False, False])])

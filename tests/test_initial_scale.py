@@ -14,7 +14,9 @@ from keras_sparse.rules.initial_scale import (
 
 # Into the units of columns 0, 1, 2 lead 1, 2, 0 of 4 connections;
 # out of those of rows 0, 1, 2, 3 lead 2, 1, 0, 0 of 3.
-MASK = np.array([[True, True, False], [False, True, False], [False, False, False], [False, False, False]])
+MASK = np.array(
+    [[True, True, False], [False, True, False], [False, False, False], [False, False, False]]
+)
 
 
 def test_fan_in_counts_the_active_connections_into_each_unit():
@@ -53,7 +55,9 @@ def test_every_kernel_has_its_own_axes():
 def test_taps_and_blocks_are_counted_weight_by_weight():
     mask = np.zeros((3, 3, 4, 4), bool)
     mask[:, :, :2, :2] = True
-    np.testing.assert_allclose(scale_factors(mask, plain(4), "fan_in")[0, 0, 0, :2], np.sqrt(36 / 18))
+    np.testing.assert_allclose(
+        scale_factors(mask, plain(4), "fan_in")[0, 0, 0, :2], np.sqrt(36 / 18)
+    )
 
 
 def test_the_signal_keeps_its_variance():

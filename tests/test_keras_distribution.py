@@ -38,8 +38,20 @@ for kind in ("stock", "sparse"):
 
 def test_data_parallel_trains_the_masks_of_one_device():
     paths = os.pathsep.join(["", os.getcwd(), os.path.dirname(__file__)])
-    environment = {"PYTHONPATH": paths, "KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=4", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {
+        "PYTHONPATH": paths,
+        "KERAS_BACKEND": "jax",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
     command = [sys.executable, "-c", PROGRAM]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=300, check=False)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split() == ["1", "4", "12"] * 2

@@ -11,15 +11,23 @@ import keras_sparse as ks
 from keras_sparse.compute.mask_state import kernel_mask_of
 
 backend = pytest.mark.backend
-available = pytest.mark.skipif(keras.backend.backend() != "tensorflow" or not ks.ops.available(), reason="no custom ops here")
+available = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow" or not ks.ops.available(), reason="no custom ops here"
+)
 INPUTS = np.random.default_rng(0).normal(size=(4, 8, 8, 16)).astype("float32")
 TARGETS = np.random.default_rng(1).normal(size=(4, 16)).astype("float32")
 
 
 def network(conv=ks.layers.SparseConv2D, dense=ks.layers.SparseDense, **settings):
     """2320 weights in a convolution, 6928 in a dense layer."""
-    layers = [keras.Input((8, 8, 16)), conv(12, 3, strides=2, padding="same", name="conv", **settings)]
-    return keras.Sequential([*layers, keras.layers.Flatten(), dense(16, activation="tanh", name="dense", **settings)], name="net")
+    layers = [
+        keras.Input((8, 8, 16)),
+        conv(12, 3, strides=2, padding="same", name="conv", **settings),
+    ]
+    return keras.Sequential(
+        [*layers, keras.layers.Flatten(), dense(16, activation="tanh", name="dense", **settings)],
+        name="net",
+    )
 
 
 def twins(**settings):
@@ -62,8 +70,12 @@ def test_a_new_layer_computes_what_keras_computes():
 @backend
 def test_weights_and_their_names_are_those_of_the_keras_layer():
     dense, sparse = network(keras.layers.Conv2D, keras.layers.Dense), network()
-    assert [variable.path for variable in sparse.weights] == [variable.path for variable in dense.weights]
-    assert [variable.path for variable in sparse.trainable_variables] == [variable.path for variable in dense.trainable_variables]
+    assert [variable.path for variable in sparse.weights] == [
+        variable.path for variable in dense.weights
+    ]
+    assert [variable.path for variable in sparse.trainable_variables] == [
+        variable.path for variable in dense.trainable_variables
+    ]
     assert sparse.count_params() == dense.count_params()
     assert sparse.non_trainable_weights == []
     keras.utils.clear_session()
@@ -77,7 +89,9 @@ def test_masks_are_state_but_no_weights():
     model = network()
     masks = [variable for variable in model.variables if variable.name == "mask"]
     assert [variable.path for variable in masks] == ["net/conv/mask", "net/dense/mask"]
-    assert all(any(mask is variable for variable in model.non_trainable_variables) for mask in masks)
+    assert all(
+        any(mask is variable for variable in model.non_trainable_variables) for mask in masks
+    )
     assert all(array(mask).all() for mask in masks)
 
 
@@ -85,7 +99,16 @@ def test_masks_are_state_but_no_weights():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: ks.layers.SparseConv2D(8, (3, 2), strides=2, padding="same", activation="relu", use_bias=False, implementation="stock", name="a"),
+        lambda: ks.layers.SparseConv2D(
+            8,
+            (3, 2),
+            strides=2,
+            padding="same",
+            activation="relu",
+            use_bias=False,
+            implementation="stock",
+            name="a",
+        ),
         lambda: ks.layers.SparseDense(8, activation="relu", kernel_regularizer="l2", name="b"),
     ],
 )
@@ -94,7 +117,9 @@ def test_configs_come_back(make):
     again = type(layer).from_config(layer.get_config())
     assert again.get_config() == layer.get_config()
     assert again.implementation == layer.implementation
-    assert type(keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))) is type(layer)
+    assert type(
+        keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    ) is type(layer)
 
 
 @backend
@@ -111,7 +136,10 @@ def test_deep_copies_have_the_masks():
     model = network()
     layers = with_random_masks(model)
     twin = copy.deepcopy(model)
-    assert_same(arrays([twin.get_layer(layer.name).mask for layer in layers]), arrays([layer.mask for layer in layers]))
+    assert_same(
+        arrays([twin.get_layer(layer.name).mask for layer in layers]),
+        arrays([layer.mask for layer in layers]),
+    )
     assert kernel_mask_of(twin.get_layer("conv").kernel) is twin.get_layer("conv").kernel_mask
     np.testing.assert_allclose(predict(twin), predict(model), rtol=1e-6)
 
@@ -120,9 +148,18 @@ def test_deep_copies_have_the_masks():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ks.layers.SparseConv2D(4, 3, implementation="fast"), "`implementation` must be one of.*Received: implementation='fast'"),
-        (lambda: ks.layers.SparseConv2D(4, 3, lora_rank=2), "`lora_rank` must be None.*Received: lora_rank=2"),
-        (lambda: ks.layers.SparseDense(4, dtype="int8_from_float32"), "`quantization_mode` must be None"),
+        (
+            lambda: ks.layers.SparseConv2D(4, 3, implementation="fast"),
+            "`implementation` must be one of.*Received: implementation='fast'",
+        ),
+        (
+            lambda: ks.layers.SparseConv2D(4, 3, lora_rank=2),
+            "`lora_rank` must be None.*Received: lora_rank=2",
+        ),
+        (
+            lambda: ks.layers.SparseDense(4, dtype="int8_from_float32"),
+            "`quantization_mode` must be None",
+        ),
     ],
 )
 def test_what_a_sparse_layer_cannot_be_is_an_error(make, message):
@@ -135,13 +172,18 @@ def test_lora_and_quantization_ask_for_a_dense_layer():
     model = network()
     with pytest.raises(NotImplementedError, match=r"Call `keras_sparse.densify\(model\)` first"):
         model.get_layer("dense").enable_lora(2)
-    with pytest.raises(NotImplementedError, match="cannot be quantized"):  # `model.quantize` makes a warning of it
+    with pytest.raises(
+        NotImplementedError, match="cannot be quantized"
+    ):  # `model.quantize` makes a warning of it
         model.get_layer("dense").quantize("int8")
 
 
 @backend
 def test_a_mask_of_another_shape_is_refused():
-    with pytest.raises(ValueError, match=r"`mask` must be bool, of the kernel's shape \(192, 16\). Received: mask of dtype float64"):
+    with pytest.raises(
+        ValueError,
+        match=r"`mask` must be bool, of the kernel's shape \(192, 16\). Received: mask of dtype float64",
+    ):
         network().get_layer("dense").set_mask(np.ones((192, 16)))
 
 
@@ -170,19 +212,29 @@ def test_missing_weights_get_a_gradient_where_it_is_wanted(wanted):
     for model in (dense, sparse):
         train(model, keras.optimizers.SGD(1.0))
     for layer in layers:
-        kernel, oracle, mask = array(layer.kernel), array(dense.get_layer(layer.name).kernel), array(layer.mask)
+        kernel, oracle, mask = (
+            array(layer.kernel),
+            array(dense.get_layer(layer.name).kernel),
+            array(layer.mask),
+        )
         np.testing.assert_allclose(kernel[mask], oracle[mask], rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(kernel[~mask], oracle[~mask] if wanted else 0, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            kernel[~mask], oracle[~mask] if wanted else 0, rtol=1e-4, atol=1e-5
+        )
         assert wanted == bool(kernel[~mask].any())
 
 
 @backend
-@pytest.mark.parametrize("inner", [lambda: keras.optimizers.SGD(0.1, momentum=0.9), lambda: keras.optimizers.Adam(0.01)])
+@pytest.mark.parametrize(
+    "inner", [lambda: keras.optimizers.SGD(0.1, momentum=0.9), lambda: keras.optimizers.Adam(0.01)]
+)
 def test_a_plain_optimizer_leaves_missing_weights_after_a_sparse_one(inner):
     model, optimizer = network(), ks.StaticSparsity(inner(), density=0.25, growth_window=None)
     optimizer.build(model)
     train(model, optimizer, steps=2)
-    shared = keras.Sequential([model.get_layer("conv"), keras.layers.Flatten(), keras.layers.Dense(16)])  # while the first model keeps its optimizer
+    shared = keras.Sequential(
+        [model.get_layer("conv"), keras.layers.Flatten(), keras.layers.Dense(16)]
+    )  # while the first model keeps its optimizer
     train(shared, inner(), steps=3)
     train(model, inner(), steps=3)
     for layer in (model.get_layer("conv"), model.get_layer("dense")):
@@ -198,18 +250,29 @@ def test_in_the_step_of_its_optimizer_the_kernel_has_the_gradient_of_the_keras_l
     model.compile(sparse_momentum(), "mse")
     model.optimizer.build(model)
     model.optimizer.open_growth_window(False)
-    step = tf.function(model.train_step).get_concrete_function((tf.constant(INPUTS), tf.constant(TARGETS)))
+    step = tf.function(model.train_step).get_concrete_function(
+        (tf.constant(INPUTS), tf.constant(TARGETS))
+    )
     kernels = [model.get_layer(name).kernel.shape for name in ("conv", "dense")]
-    masked = [operation for operation in step.graph.get_operations() if operation.type in ("Select", "SelectV2") and operation.outputs[0].shape in kernels]
+    masked = [
+        operation
+        for operation in step.graph.get_operations()
+        if operation.type in ("Select", "SelectV2") and operation.outputs[0].shape in kernels
+    ]
     assert not masked
-    outside = tf.function(lambda x: tf.gradients(model(x), model.get_layer("dense").kernel.value)[0])
+    outside = tf.function(
+        lambda x: tf.gradients(model(x), model.get_layer("dense").kernel.value)[0]
+    )
     assert not outside(INPUTS).numpy()[~array(model.get_layer("dense").mask)].any()
 
 
 def test_second_order_gradients_of_the_stock_operation_are_masked_too():
     import tensorflow as tf
 
-    layer, x = ks.layers.SparseDense(16, implementation="stock", use_bias=False), tf.constant(INPUTS[0, 0])
+    layer, x = (
+        ks.layers.SparseDense(16, implementation="stock", use_bias=False),
+        tf.constant(INPUTS[0, 0]),
+    )
     layer.build(x.shape)
     layer.set_mask(random_mask((16, 16)))
     mask = tf.cast(array(layer.mask), "float32")
@@ -255,7 +318,9 @@ def test_the_switches_need_no_retracing():
 def test_mixed_precision_runs_the_stock_operation(policy, name):
     policy(name)
     dense, sparse = twins()
-    np.testing.assert_allclose(predict(sparse).astype("float32"), predict(dense).astype("float32"), rtol=0.05, atol=0.05)
+    np.testing.assert_allclose(
+        predict(sparse).astype("float32"), predict(dense).astype("float32"), rtol=0.05, atol=0.05
+    )
     assert sparse.get_layer("conv").implementation_used == "stock"
     train(sparse, keras.optimizers.SGD(0.1))
 
@@ -269,7 +334,9 @@ def dense_pair(**settings):
     return layer, oracle
 
 
-@pytest.mark.parametrize("implementation", ["auto", "stock"] + ["custom_op"] * bool(ks.ops.available()))
+@pytest.mark.parametrize(
+    "implementation", ["auto", "stock"] + ["custom_op"] * bool(ks.ops.available())
+)
 def test_sparse_tensors_and_inputs_of_more_axes(implementation):
     import tensorflow as tf
 
@@ -289,7 +356,11 @@ def test_inputs_of_any_dtype_that_the_keras_layer_takes(dtype, implementation):
         x = np.random.default_rng(3).integers(0, 2, (rows, 64)).astype(dtype)
         for one in (x, keras.ops.convert_to_tensor(x)):
             outputs = layer(one)
-            assert keras.backend.standardize_dtype(outputs.dtype) == keras.backend.standardize_dtype(oracle(one).dtype) == "float32"
+            assert (
+                keras.backend.standardize_dtype(outputs.dtype)
+                == keras.backend.standardize_dtype(oracle(one).dtype)
+                == "float32"
+            )
             np.testing.assert_allclose(array(outputs), array(oracle(one)), rtol=1e-4, atol=1e-5)
 
 
@@ -304,7 +375,10 @@ def test_inputs_that_are_promoted_beyond_the_dtype_of_the_layer_run_the_stock_op
 
 @pytest.mark.parametrize("arguments", [{"dilation_rate": 2}, {"groups": 4}])
 def test_convolutions_that_the_custom_op_does_not_do(arguments):
-    layer, oracle = ks.layers.SparseConv2D(16, 3, **arguments), keras.layers.Conv2D(16, 3, **arguments)
+    layer, oracle = (
+        ks.layers.SparseConv2D(16, 3, **arguments),
+        keras.layers.Conv2D(16, 3, **arguments),
+    )
     layer.build(INPUTS.shape), oracle.build(INPUTS.shape)
     layer.set_mask(random_mask(layer.mask.shape))
     oracle.set_weights([array(layer.kernel) * array(layer.mask), array(layer.bias)])
@@ -335,7 +409,9 @@ def test_the_graph_runs_what_the_layer_says(implementation):
     layer.build(INPUTS.shape)
     graph = tf.function(layer).get_concrete_function(INPUTS).graph
     ops = {node.op for node in graph.as_graph_def().node}
-    functions = {node.op for function in graph.as_graph_def().library.function for node in function.node_def}
+    functions = {
+        node.op for function in graph.as_graph_def().library.function for node in function.node_def
+    }
     assert ("Conv2D" in ops | functions) == (implementation == "auto")
 
 
@@ -352,14 +428,18 @@ def test_why_stock_says_what_is_too_dense_and_what_too_small():
 
 @available
 @pytest.mark.parametrize("batch_is_known", [True, False])
-@pytest.mark.parametrize("make", [lambda: ks.layers.SparseConv2D(16, 3, strides=2), lambda: ks.layers.SparseDense(256)])
+@pytest.mark.parametrize(
+    "make", [lambda: ks.layers.SparseConv2D(16, 3, strides=2), lambda: ks.layers.SparseDense(256)]
+)
 def test_the_graph_runs_what_the_layer_says_of_a_batch(make, batch_is_known, monkeypatch):
     import tensorflow as tf
 
     sizes, layer = (2, 2, 64) if isinstance(make(), ks.layers.SparseDense) else (5, 5, 64), make()
     layer.build((None, *sizes))
     layer.set_mask(random_mask(layer.mask.shape, 0.1))
-    monkeypatch.setattr(layer, "_stock", lambda inputs, kernel, stock=layer._stock: stock(inputs, kernel) + 1e6)
+    monkeypatch.setattr(
+        layer, "_stock", lambda inputs, kernel, stock=layer._stock: stock(inputs, kernel) + 1e6
+    )
     function, ran = tf.function(layer, autograph=False), []
     if not batch_is_known:
         function = function.get_concrete_function(tf.TensorSpec((None, *sizes)))
@@ -378,8 +458,15 @@ def test_a_frozen_dense_layer_runs_the_stock_operation_without_a_choice_in_the_g
     layer.build((None, 5, 5, 64))
     for trainable, choices in ((True, 1), (False, 0)):
         layer.trainable = trainable
-        graph = tf.function(lambda x: layer(x), autograph=False).get_concrete_function(tf.TensorSpec((None, 5, 5, 64))).graph
-        assert sum(operation.type in ("If", "StatelessIf") for operation in graph.get_operations()) == choices
+        graph = (
+            tf.function(lambda x: layer(x), autograph=False)
+            .get_concrete_function(tf.TensorSpec((None, 5, 5, 64)))
+            .graph
+        )
+        assert (
+            sum(operation.type in ("If", "StatelessIf") for operation in graph.get_operations())
+            == choices
+        )
 
 
 @available
@@ -503,7 +590,9 @@ def test_masks_come_back_from_files(tmp_path):
     for one in (loaded, other):
         layers = [one.get_layer("conv"), one.get_layer("dense")]
         assert_same(arrays([layer.mask for layer in layers]), masks)
-        assert [layer.why_stock() for layer in layers] == [model.get_layer(layer.name).why_stock() for layer in layers]
+        assert [layer.why_stock() for layer in layers] == [
+            model.get_layer(layer.name).why_stock() for layer in layers
+        ]
         assert_same([predict(one)], [predict(model)])
 
 
@@ -549,8 +638,13 @@ def test_there_is_one_mask_and_the_layer_owns_it():
     model = network()
     model.compile(sparse_momentum(dense="conv"), "mse")
     model.optimizer.build(model)
-    assert [mask is model.get_layer("dense").mask for mask in model.optimizer.mask_variables] == [True]
-    assert sum(variable is model.get_layer("dense").mask for variable in model.optimizer.variables) == 1
+    assert [mask is model.get_layer("dense").mask for mask in model.optimizer.mask_variables] == [
+        True
+    ]
+    assert (
+        sum(variable is model.get_layer("dense").mask for variable in model.optimizer.variables)
+        == 1
+    )
     assert array(model.get_layer("conv").mask).all()
 
 
@@ -562,7 +656,10 @@ def test_optimizer_state_that_is_set_reaches_the_layers():
         model.optimizer.build(model)
     other.optimizer.set_weights(arrays(one.optimizer.variables))
     for name in ("conv", "dense"):
-        assert_same(arrays(other.get_layer(name).kernel_mask.variables), arrays(one.get_layer(name).kernel_mask.variables))
+        assert_same(
+            arrays(other.get_layer(name).kernel_mask.variables),
+            arrays(one.get_layer(name).kernel_mask.variables),
+        )
 
 
 @backend
@@ -573,7 +670,9 @@ def test_a_model_without_input_shape_trains(updates):
     assert updates == [1, 2]
     for layer in model.layers:
         assert not array(layer.kernel)[~array(layer.mask)].any()
-    assert sum(array(layer.mask).sum() for layer in model.layers) == round(0.25 * (1024 * 32 + 32 * 16))
+    assert sum(array(layer.mask).sum() for layer in model.layers) == round(
+        0.25 * (1024 * 32 + 32 * 16)
+    )
 
 
 @backend
@@ -583,15 +682,25 @@ def test_a_saved_training_goes_on(tmp_path):
     model.fit(INPUTS, TARGETS, epochs=4, verbose=0, callbacks=[ks.UpdateMasks(every=2)])
     model.save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras")
-    for one in (model, loaded):  # begins with the update that is due at step 4, the end of the first
+    for one in (
+        model,
+        loaded,
+    ):  # begins with the update that is due at step 4, the end of the first
         one.fit(INPUTS, TARGETS, epochs=4, verbose=0, callbacks=[ks.UpdateMasks(every=2)])
     assert_same(list(loaded.optimizer.masks.values()), list(model.optimizer.masks.values()))
     for one, other in zip(loaded.get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)  # XLA does not sum in the same order twice
-    assert_same(arrays([loaded.get_layer(name).mask for name in ("conv", "dense")]), list(model.optimizer.masks.values()))
+        np.testing.assert_allclose(
+            one, other, rtol=1e-4, atol=1e-6
+        )  # XLA does not sum in the same order twice
+    assert_same(
+        arrays([loaded.get_layer(name).mask for name in ("conv", "dense")]),
+        list(model.optimizer.masks.values()),
+    )
 
 
 @backend
 def test_a_sparse_layer_type_selects_no_other_layers_after_loading():
     optimizer = sparse_momentum(dense=ks.layers.SparseConv2D)
-    assert ks.SparseMomentum.from_config(optimizer.get_config()).selection.dense == [ks.layers.SparseConv2D]
+    assert ks.SparseMomentum.from_config(optimizer.get_config()).selection.dense == [
+        ks.layers.SparseConv2D
+    ]

@@ -25,14 +25,20 @@ def folder_with(path, **record):
 def test_they_are_there():
     assert ks.ops.available(), ks.ops.available()
     assert ks.ops.available().instructions in ("AVX-512", "AVX2", "portable")
-    assert repr(ks.ops.available()) == f"available, with {ks.ops.available().instructions} instructions"
+    assert (
+        repr(ks.ops.available())
+        == f"available, with {ks.ops.available().instructions} instructions"
+    )
 
 
 def test_another_version_of_tensorflow_is_one_sentence(tmp_path):
     functions, available = library.load(folder_with(tmp_path, tensorflow="2.20.0"), "2.21.0")
     assert functions is None
     assert not available
-    assert available.reason == f"they were built for TensorFlow 2.20.0, and this is 2.21.0. {library.REINSTALL}"
+    assert (
+        available.reason
+        == f"they were built for TensorFlow 2.20.0, and this is 2.21.0. {library.REINSTALL}"
+    )
     assert repr(available) == f"not available: {available.reason}"
 
 
@@ -44,7 +50,9 @@ def test_a_missing_file(tmp_path):
 
 def test_what_the_installation_said(tmp_path):
     folder = folder_with(tmp_path, why_not="no C++ compiler was found")
-    assert "left out when keras_sparse was installed: no C++ compiler was found" in library.why_not(folder, "2.21.0")
+    assert "left out when keras_sparse was installed: no C++ compiler was found" in library.why_not(
+        folder, "2.21.0"
+    )
 
 
 @needs_ops
@@ -92,26 +100,41 @@ def test_a_library_for_another_processor_is_not_loaded(tmp_path):
 
 def run(code, **environment):
     code = f"import keras, numpy as np, keras_sparse as ks, sys\nx, k = np.ones((2, 3), 'f'), np.ones((3, 4), 'f')\n{code}"
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @needs_ops
 def test_without_them_the_stock_operations_do_the_same(tmp_path):
     code = "print(ks.ops.sparse_matmul(x, k, k > 0).numpy().sum(), ks.ops.available())"
     result = run(code, KERAS_SPARSE_OPS=str(tmp_path))
-    assert result.stdout.startswith("24.0 not available: keras_sparse was installed without them"), result.stderr
+    assert result.stdout.startswith(
+        "24.0 not available: keras_sparse was installed without them"
+    ), result.stderr
 
 
 @needs_ops
 def test_asking_for_them_gives_the_reason(tmp_path):
     folder_with(tmp_path, tensorflow="1.0.0")
-    result = run("ks.ops.sparse_matmul(x, k, k > 0, implementation='custom_op')", KERAS_SPARSE_OPS=str(tmp_path))
+    result = run(
+        "ks.ops.sparse_matmul(x, k, k > 0, implementation='custom_op')",
+        KERAS_SPARSE_OPS=str(tmp_path),
+    )
     assert "ValueError: `implementation` must be" in result.stderr
     assert "they were built for TensorFlow 1.0.0, and this is" in result.stderr
 
 
 def test_another_backend_neither_loads_nor_imports_tensorflow():
-    result = run("print(bool(ks.ops.available()), ks.ops.sparse_matmul(x, k, k > 0).sum(), 'tensorflow' in sys.modules)", KERAS_BACKEND="jax")
+    result = run(
+        "print(bool(ks.ops.available()), ks.ops.sparse_matmul(x, k, k > 0).sum(), 'tensorflow' in sys.modules)",
+        KERAS_BACKEND="jax",
+    )
     assert result.stdout.strip() == "False 24.0 False", result.stderr
 
 

@@ -14,7 +14,12 @@ layers = keras.layers
 SERIES = np.random.default_rng(0).normal(size=(32, 5, 8)).astype("float32"), toy_data()[1]
 IMAGES = toy_data((6, 6, 3))
 FORGETFUL = {"bias_initializer": keras.initializers.Constant(-2.0)}
-NORMALISED = [layers.Conv2D(4, 3, use_bias=False), layers.BatchNormalization(), layers.Flatten(), layers.Dense(4, use_bias=False)]
+NORMALISED = [
+    layers.Conv2D(4, 3, use_bias=False),
+    layers.BatchNormalization(),
+    layers.Flatten(),
+    layers.Dense(4, use_bias=False),
+]
 
 
 def recurrent(layer):
@@ -30,7 +35,10 @@ MODELS = {
     "GRU": (lambda: recurrent(layers.GRU(6)), SERIES),
     "bidirectional": (lambda: recurrent(layers.Bidirectional(layers.LSTM(6))), SERIES),
     "constant bias": (lambda: recurrent(layers.GRU(6, reset_after=False, **FORGETFUL)), SERIES),
-    "normalised": (lambda: convolutional(*[type(one).from_config(one.get_config()) for one in NORMALISED]), IMAGES),
+    "normalised": (
+        lambda: convolutional(*[type(one).from_config(one.get_config()) for one in NORMALISED]),
+        IMAGES,
+    ),
 }
 
 
@@ -48,11 +56,18 @@ def test_fit_warns_of_the_trained_one_alone():
     make, data = MODELS["GRU"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fit(compiled(ks.SparseMomentum("adam", 0.5), MODELS["LSTM"][0]()), ks.UpdateMasks(), data=data, epochs=2)
+        fit(
+            compiled(ks.SparseMomentum("adam", 0.5), MODELS["LSTM"][0]()),
+            ks.UpdateMasks(),
+            data=data,
+            epochs=2,
+        )
     trained = make()
     trained.layers[0].cell.bias.assign(np.ones((2, 18)))
     with pytest.warns(UserWarning, match="random mask over trained weights"):
-        fit(compiled(ks.SparseMomentum("adam", 0.5), trained), ks.UpdateMasks(), data=data, epochs=2)
+        fit(
+            compiled(ks.SparseMomentum("adam", 0.5), trained), ks.UpdateMasks(), data=data, epochs=2
+        )
 
 
 def test_a_trained_backbone_that_stays_dense_is_none_of_its_business():

@@ -15,25 +15,37 @@ def layer(weight, mask, momentum=None, name="layer", **kwargs):
     return MaskedLayer(name, weight, mask, momentum, gradient=momentum, **kwargs)
 
 
-def update(*layers, prune_rate=0.5, prune=scores.magnitude, redistribute=scores.mean_momentum, grow=scores.momentum):
+def update(
+    *layers,
+    prune_rate=0.5,
+    prune=scores.magnitude,
+    redistribute=scores.mean_momentum,
+    grow=scores.momentum,
+):
     return update_masks(layers, prune_rate, prune, redistribute, grow, np.random.default_rng(0))
 
 
 def counts(active, missing, shares, block_size=None):
     sizes = np.ones(len(active)) if block_size is None else block_size
-    return Counts(np.array(active), np.array(missing), np.array(sizes, np.int64), np.array(shares, float))
+    return Counts(
+        np.array(active), np.array(missing), np.array(sizes, np.int64), np.array(shares, float)
+    )
 
 
 # --- top_k_mask
 
 
 def test_top_k_takes_ties_by_index():
-    np.testing.assert_array_equal(top_k_mask(np.array([1.0, 2.0, 2.0, 2.0]), 2), [False, True, True, False])
+    np.testing.assert_array_equal(
+        top_k_mask(np.array([1.0, 2.0, 2.0, 2.0]), 2), [False, True, True, False]
+    )
 
 
 def test_top_k_among_candidates_only():
     among = np.array([True, False, True, True])
-    np.testing.assert_array_equal(top_k_mask(np.array([1.0, 9.0, 1.0, 1.0]), 2, among), [True, False, True, False])
+    np.testing.assert_array_equal(
+        top_k_mask(np.array([1.0, 9.0, 1.0, 1.0]), 2, among), [True, False, True, False]
+    )
 
 
 @pytest.mark.parametrize("k", [-1, 3])
@@ -73,41 +85,61 @@ def test_redistribution_by_hand():
     assert [int(new.sum()) for new in update(first, second)] == [4 + 6, 4 + 2]
 
 
-@pytest.mark.parametrize(("rate", "pruned"), [(0.5, [8, 2, 0]), (0.2, [3, 1, 0]), (0.1, [2, 0, 0]), (0.005, [0, 0, 0])])
+@pytest.mark.parametrize(
+    ("rate", "pruned"), [(0.5, [8, 2, 0]), (0.2, [3, 1, 0]), (0.1, [2, 0, 0]), (0.005, [0, 0, 0])]
+)
 def test_blocks_to_prune_are_the_nearest_number(rate, pruned):
-    few = Counts(np.array([16, 3, 1]), np.array([48, 61, 63]), np.array([9 * 32 * 32] * 3), np.full(3, 1 / 3))
+    few = Counts(
+        np.array([16, 3, 1]), np.array([48, 61, 63]), np.array([9 * 32 * 32] * 3), np.full(3, 1 / 3)
+    )
     np.testing.assert_array_equal(prune_counts(few, rate), pruned)  # the last block stays
 
 
 def test_prune_counts_are_the_ceiling():
-    np.testing.assert_array_equal(prune_counts(counts([10, 30], [90, 70], [0.5, 0.5]), 0.1), [1, 3])  # 0.1 * 30 > 3 in floats
-    np.testing.assert_array_equal(prune_counts(counts([10, 30], [90, 70], [0.5, 0.5]), 0.11), [2, 4])
+    np.testing.assert_array_equal(
+        prune_counts(counts([10, 30], [90, 70], [0.5, 0.5]), 0.1), [1, 3]
+    )  # 0.1 * 30 > 3 in floats
+    np.testing.assert_array_equal(
+        prune_counts(counts([10, 30], [90, 70], [0.5, 0.5]), 0.11), [2, 4]
+    )
 
 
 def test_a_nearly_dense_important_layer_loses_no_more_than_it_can_get_back():
     # 10 % missing and a share above 1/2: p = min(0.1, 0.5). The other is as dense but not important.
-    np.testing.assert_array_equal(prune_counts(counts([90, 90], [10, 10], [0.6, 0.4]), 0.5), [9, 45])
-    np.testing.assert_array_equal(prune_counts(counts([100, 50], [0, 50], [0.6, 0.4]), 0.5), [0, 25])
+    np.testing.assert_array_equal(
+        prune_counts(counts([90, 90], [10, 10], [0.6, 0.4]), 0.5), [9, 45]
+    )
+    np.testing.assert_array_equal(
+        prune_counts(counts([100, 50], [0, 50], [0.6, 0.4]), 0.5), [0, 25]
+    )
 
 
 def test_growth_is_capped_at_99_percent_of_the_free_places():
     # Both pruned 50 of 100: 100 to regrow; free 100 and 500. The first wants 90 + ... = 90 % of 100, its cap is 99.
-    np.testing.assert_array_equal(grow_counts(counts([100, 100], [50, 450], [1.0, 0.0]), np.array([50, 50])), [99, 1])
+    np.testing.assert_array_equal(
+        grow_counts(counts([100, 100], [50, 450], [1.0, 0.0]), np.array([50, 50])), [99, 1]
+    )
 
 
 def test_excess_is_spread_equally_over_layers_with_room():
     """The published code spreads it over full layers, too, and loses it after a thousand rounds."""
     # 300 to regrow. The first wants all of it and takes 99; 201 go in equal parts to the others: 100.5 each.
-    grown = grow_counts(counts([200, 200, 200], [0, 800, 800], [1.0, 0.0, 0.0]), np.array([100, 100, 100]))
+    grown = grow_counts(
+        counts([200, 200, 200], [0, 800, 800], [1.0, 0.0, 0.0]), np.array([100, 100, 100])
+    )
     np.testing.assert_array_equal(grown, [99, 101, 100])
     # By share it would have been otherwise: shares 0.8 / 0.15 / 0.05 want 240 / 45 / 15, and the excess 141 adds 70.5 to each.
-    grown = grow_counts(counts([200, 200, 200], [0, 800, 800], [0.8, 0.15, 0.05]), np.array([100, 100, 100]))
+    grown = grow_counts(
+        counts([200, 200, 200], [0, 800, 800], [0.8, 0.15, 0.05]), np.array([100, 100, 100])
+    )
     np.testing.assert_array_equal(grown, [99, 116, 85])
 
 
 def test_caps_give_way_only_if_every_layer_is_at_its_cap():
     # Everything was pruned from full layers: 20 to regrow, caps 9 and 9.
-    np.testing.assert_array_equal(grow_counts(counts([20, 20], [0, 0], [0.9, 0.1]), np.array([10, 10])), [10, 10])
+    np.testing.assert_array_equal(
+        grow_counts(counts([20, 20], [0, 0], [0.9, 0.1]), np.array([10, 10])), [10, 10]
+    )
 
 
 # --- the bugs of the published code
@@ -119,7 +151,9 @@ def test_growth_never_lands_on_active_weights():
     one = layer(np.arange(1.0, 21.0), mask, np.where(np.arange(20) == 15, 1.0, 0.0))
     new = update(one)[0]
     assert new.sum() == 10
-    np.testing.assert_array_equal(np.flatnonzero(new & ~mask), [15])  # then ties by index: pruned 0 to 3 come back
+    np.testing.assert_array_equal(
+        np.flatnonzero(new & ~mask), [15]
+    )  # then ties by index: pruned 0 to 3 come back
     np.testing.assert_array_equal(np.flatnonzero(new), [0, 1, 2, 3, 5, 6, 7, 8, 9, 15])
 
 
@@ -148,14 +182,19 @@ def test_a_layer_keeps_its_last_weight():
 
 def test_redistribute_none_keeps_every_layer_as_it_is():
     """There, `none` grows in proportion to the layer's size and flattens every ERK start."""
-    small, large = layer(np.ones(20), np.arange(20) < 10, np.ones(20)), layer(np.ones(200), np.arange(200) < 10, np.ones(200))
+    small, large = (
+        layer(np.ones(20), np.arange(20) < 10, np.ones(20)),
+        layer(np.ones(200), np.arange(200) < 10, np.ones(200)),
+    )
     assert [int(m.sum()) for m in update(small, large, redistribute=None)] == [10, 10]
 
 
 def test_magnitude_prunes_near_zero_of_both_signs():
     """SET's pruning there keeps the most negative weights only (785 -> 196 where 393 are expected)."""
     weight = [-4.0, -3.0, -0.2, -0.1, 0.1, 0.2, 3.0, 4.0] + [0.0] * 8
-    kept = prune_to([layer(weight, np.arange(16) < 8)], [4], scores.magnitude, np.random.default_rng(0))[0]
+    kept = prune_to(
+        [layer(weight, np.arange(16) < 8)], [4], scores.magnitude, np.random.default_rng(0)
+    )[0]
     np.testing.assert_array_equal(np.flatnonzero(kept), [0, 1, 6, 7])
 
 
@@ -191,21 +230,29 @@ def test_blocks_of_several_sizes_keep_the_total():
 
 def test_blocks_that_cannot_add_up_give_back_what_was_pruned():
     # Blocks of 9 and 25 weights, one of each pruned: 34 has no other sum.
-    np.testing.assert_array_equal(grow_counts(counts([2, 2], [20, 20], [0.0, 1.0], [9, 25]), np.array([1, 1])), [1, 1])
+    np.testing.assert_array_equal(
+        grow_counts(counts([2, 2], [20, 20], [0.0, 1.0], [9, 25]), np.array([1, 1])), [1, 1]
+    )
 
 
 # --- errors
 
 
 def test_nan_names_the_layer():
-    bad = layer([1.0, 2.0, 0.0, 0.0], [1, 1, 0, 0], [0.0, 1.0, np.nan, 0.0], name="net/dense/kernel")
+    bad = layer(
+        [1.0, 2.0, 0.0, 0.0], [1, 1, 0, 0], [0.0, 1.0, np.nan, 0.0], name="net/dense/kernel"
+    )
     with pytest.raises(ValueError, match="NaN in the scores of layer 'net/dense/kernel'"):
         update(bad)
 
 
 def test_infinite_share_names_the_layer():
-    bad = layer([1.0, 2.0, 0.0, 0.0], [1, 1, 0, 0], [np.inf, 1.0, 0.0, 0.0], name="net/dense/kernel")
-    with pytest.raises(ValueError, match="share of layer 'net/dense/kernel' must be finite.*Received: share=inf"):
+    bad = layer(
+        [1.0, 2.0, 0.0, 0.0], [1, 1, 0, 0], [np.inf, 1.0, 0.0, 0.0], name="net/dense/kernel"
+    )
+    with pytest.raises(
+        ValueError, match="share of layer 'net/dense/kernel' must be finite.*Received: share=inf"
+    ):
         update(bad)
 
 
@@ -216,5 +263,7 @@ def test_prune_rate_outside_its_range_raises(rate):
 
 
 def test_a_score_of_another_shape_raises():
-    with pytest.raises(ValueError, match=r"A score must have the weight's shape. Received: shape \(3,\)"):
+    with pytest.raises(
+        ValueError, match=r"A score must have the weight's shape. Received: shape \(3,\)"
+    ):
         update(layer([1.0, 2.0, 0.0, 0.0], [1, 1, 0, 0]), grow=lambda one, rng: np.zeros(3))

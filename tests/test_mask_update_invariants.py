@@ -37,7 +37,10 @@ def random_layers(draw):
 
 
 RULES = st.tuples(
-    st.sampled_from(sorted(scores.SCORES)), st.sampled_from([None, *sorted(scores.SHARES)]), st.sampled_from(sorted(scores.SCORES)), st.floats(0.0, 1.0)
+    st.sampled_from(sorted(scores.SCORES)),
+    st.sampled_from([None, *sorted(scores.SHARES)]),
+    st.sampled_from(sorted(scores.SCORES)),
+    st.floats(0.0, 1.0),
 )
 
 
@@ -48,7 +51,9 @@ def test_every_update_keeps_the_total_and_grows_missing_weights(layers, rules, s
     prune, redistribute, grow, rate = rules
     share = None if redistribute is None else scores.SHARES[redistribute]
     before = [layer.mask.copy() for layer in layers]
-    new = update_masks(layers, rate, scores.SCORES[prune], share, scores.SCORES[grow], np.random.default_rng(seed))
+    new = update_masks(
+        layers, rate, scores.SCORES[prune], share, scores.SCORES[grow], np.random.default_rng(seed)
+    )
     kept = [_kept(layer, prune, rate, seed) for layer in layers]
     assert sum(int(m.sum()) for m in new) == sum(int(m.sum()) for m in before)
     for layer, old, mask, survivors in zip(layers, before, new, kept, strict=True):
@@ -76,5 +81,9 @@ def test_pruning_to_a_density_only_removes(layers, density):
     new = prune_to(layers, wanted, scores.magnitude, np.random.default_rng(0))
     for layer, mask, n in zip(layers, new, wanted, strict=True):
         assert not (mask & ~layer.mask).any()
-        size = 1 if layer.block_shape is None else layer.mask.size // (np.prod(layer.mask.shape[-2:]) // np.prod(layer.block_shape))
+        size = (
+            1
+            if layer.block_shape is None
+            else layer.mask.size // (np.prod(layer.mask.shape[-2:]) // np.prod(layer.block_shape))
+        )
         assert mask.sum() == min(layer.mask.sum(), max(1, round(n / size)) * size)

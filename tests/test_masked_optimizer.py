@@ -3,7 +3,19 @@
 import keras
 import numpy as np
 import pytest
-from helpers import active, array, assert_same, assert_sparse, built, compiled, fit, sgd, sparse, toy_data, toy_model
+from helpers import (
+    active,
+    array,
+    assert_same,
+    assert_sparse,
+    built,
+    compiled,
+    fit,
+    sgd,
+    sparse,
+    toy_data,
+    toy_model,
+)
 
 import keras_sparse as ks
 
@@ -17,8 +29,13 @@ HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
 @backend
 def test_the_masks_are_there_and_applied_when_built():
     model = built()
-    assert {path: mask.sum() for path, mask in model.optimizer.masks.items()} == {HIDDEN: 32, HEAD: 16}
-    for variable, mask in zip(model.optimizer.masked_variables, model.optimizer.masks.values(), strict=True):
+    assert {path: mask.sum() for path, mask in model.optimizer.masks.items()} == {
+        HIDDEN: 32,
+        HEAD: 16,
+    }
+    for variable, mask in zip(
+        model.optimizer.masked_variables, model.optimizer.masks.values(), strict=True
+    ):
         np.testing.assert_array_equal(array(variable) != 0, mask)
     assert model.optimizer.total_density() == 0.25
 
@@ -27,9 +44,13 @@ def test_the_masks_are_there_and_applied_when_built():
 def test_magnitude_keeps_the_largest():
     model = toy_model()
     weight = array(model.layers[0].kernel)
-    compiled(ks.SparseMomentum(sgd(), 0.25, initial_masks="magnitude"), model).optimizer.build(model)
+    compiled(ks.SparseMomentum(sgd(), 0.25, initial_masks="magnitude"), model).optimizer.build(
+        model
+    )
     threshold = np.sort(np.abs(weight), axis=None)[-32]
-    np.testing.assert_array_equal(array(model.layers[0].kernel), np.where(np.abs(weight) >= threshold, weight, 0))
+    np.testing.assert_array_equal(
+        array(model.layers[0].kernel), np.where(np.abs(weight) >= threshold, weight, 0)
+    )
 
 
 @backend
@@ -43,8 +64,13 @@ def test_nonzero_takes_the_masks_of_a_sparse_checkpoint():
 
 
 def test_nonzero_of_nothing_raises():
-    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, kernel_initializer="zeros", name="empty")])
-    with pytest.raises(ValueError, match="found no nonzero weight in 'sequential/empty/kernel'. Load the sparse weights"):
+    model = keras.Sequential(
+        [keras.Input((8,)), keras.layers.Dense(4, kernel_initializer="zeros", name="empty")]
+    )
+    with pytest.raises(
+        ValueError,
+        match="found no nonzero weight in 'sequential/empty/kernel'. Load the sparse weights",
+    ):
         ks.SparseMomentum(sgd(), 0.5, initial_masks="nonzero").build(model)
 
 
@@ -61,7 +87,9 @@ def test_random_masks_over_trained_weights_warn_once(keep_optimizer):
     model = compiled(sgd())
     fit(model, epochs=1)
     model.compile(ks.SparseMomentum(model.optimizer if keep_optimizer else sgd(), 0.25), "mse")
-    with pytest.warns(UserWarning, match='throws away most of what they have learnt.*`initial_masks="magnitude"`') as caught:
+    with pytest.warns(
+        UserWarning, match='throws away most of what they have learnt.*`initial_masks="magnitude"`'
+    ) as caught:
         fit(model, ks.UpdateMasks(), epochs=2)
     assert sum("random mask" in str(warning.message) for warning in caught) == 1
     assert_sparse(model, count=48)
@@ -79,13 +107,17 @@ def test_magnitude_masks_over_trained_weights_do_not_warn():
 def test_weights_must_be_there_to_be_looked_at(kind):
     model = keras.Sequential([keras.layers.Dense(4)])
     model.compile(ks.SparseMomentum(sgd(), 0.5, initial_masks=kind), "mse")
-    with pytest.raises(ValueError, match=f"build the model before `fit`.*Received: initial_masks='{kind}'"):
+    with pytest.raises(
+        ValueError, match=f"build the model before `fit`.*Received: initial_masks='{kind}'"
+    ):
         fit(model, ks.UpdateMasks())
 
 
 @pytest.mark.parametrize("kind", ["all", None, True])
 def test_unknown_kind_of_masks(kind):
-    with pytest.raises(ValueError, match="`initial_masks` must be one of .*Received: initial_masks="):
+    with pytest.raises(
+        ValueError, match="`initial_masks` must be one of .*Received: initial_masks="
+    ):
         ks.SparseMomentum(sgd(), 0.5, initial_masks=kind)
 
 
@@ -95,15 +127,26 @@ def test_unknown_kind_of_masks(kind):
 def test_layer_types_need_the_model():
     optimizer, model = ks.SparseMomentum(sgd(), 0.25, dense=keras.layers.EinsumDense), toy_model()
     optimizer.build(model.trainable_variables)
-    with pytest.raises(ValueError, match=r"the model is not known. Call `optimizer.build\(model\)` first"):
-        optimizer.apply([keras.ops.zeros_like(v) for v in model.trainable_variables], model.trainable_variables)
+    with pytest.raises(
+        ValueError, match=r"the model is not known. Call `optimizer.build\(model\)` first"
+    ):
+        optimizer.apply(
+            [keras.ops.zeros_like(v) for v in model.trainable_variables], model.trainable_variables
+        )
 
 
 def test_masks_made_without_the_model_are_checked_against_it():
-    layers = [keras.Input((8, 8, 3)), keras.layers.DepthwiseConv2D(3, depth_multiplier=2, name="taps"), keras.layers.Flatten(), keras.layers.Dense(4)]
+    layers = [
+        keras.Input((8, 8, 3)),
+        keras.layers.DepthwiseConv2D(3, depth_multiplier=2, name="taps"),
+        keras.layers.Flatten(),
+        keras.layers.Dense(4),
+    ]
     model = compiled(ks.SparseMomentum(sgd(), 0.25, sparse="taps"), keras.Sequential(layers))
     model.optimizer.build(model.trainable_variables)
-    fit(model, ks.UpdateMasks(), data=toy_data((8, 8, 3)), epochs=2)  # named outright: nothing to guess
+    fit(
+        model, ks.UpdateMasks(), data=toy_data((8, 8, 3)), epochs=2
+    )  # named outright: nothing to guess
     assert len(model.optimizer.masks) == 2
 
 
@@ -125,8 +168,16 @@ def test_set_masks_masks_the_weights():
 @pytest.mark.parametrize(
     ("path", "mask", "message"),
     [
-        ("head", np.ones((16, 4), bool), "names a weight that has no mask. Received: 'head'; masked are"),
-        (HEAD, np.ones((4, 16), bool), r"must be bool, of the weight's shape \(16, 4\).*shape \(4, 16\)"),
+        (
+            "head",
+            np.ones((16, 4), bool),
+            "names a weight that has no mask. Received: 'head'; masked are",
+        ),
+        (
+            HEAD,
+            np.ones((4, 16), bool),
+            r"must be bool, of the weight's shape \(16, 4\).*shape \(4, 16\)",
+        ),
         (HEAD, np.ones((16, 4)), "must be bool.*dtype float64"),
         (HEAD, np.zeros((16, 4), bool), "with an active weight.*0 active"),
     ],
@@ -150,10 +201,25 @@ def test_masks_are_copies():
 
 
 @backend
-@pytest.mark.parametrize("rules", [{}, {"grow": "gradient", "redistribute": None}, {"redistribute": "mean_magnitude", "grow": "random"}])
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {},
+        {"grow": "gradient", "redistribute": None},
+        {"redistribute": "mean_magnitude", "grow": "random"},
+    ],
+)
 def test_blocks_stay_whole(rules):
-    layers = [keras.Input((8, 8, 4)), keras.layers.Conv2D(8, 3, activation="tanh"), keras.layers.Conv2D(8, 3), keras.layers.GlobalAveragePooling2D()]
-    model = compiled(ks.SparseMomentum(sgd(), 0.25, block_shape=(2, 4), prune_rate=0.5, **rules), keras.Sequential([*layers, keras.layers.Dense(4)]))
+    layers = [
+        keras.Input((8, 8, 4)),
+        keras.layers.Conv2D(8, 3, activation="tanh"),
+        keras.layers.Conv2D(8, 3),
+        keras.layers.GlobalAveragePooling2D(),
+    ]
+    model = compiled(
+        ks.SparseMomentum(sgd(), 0.25, block_shape=(2, 4), prune_rate=0.5, **rules),
+        keras.Sequential([*layers, keras.layers.Dense(4)]),
+    )
     model.optimizer.build(model)
     before = active(model.optimizer)
     fit(model, ks.UpdateMasks(every=2), data=toy_data((8, 8, 4)))
@@ -164,7 +230,10 @@ def test_blocks_stay_whole(rules):
 
 
 def test_blocks_must_divide_the_channels():
-    with pytest.raises(ValueError, match=r"must divide.*\(3, 4\) for 'toy/hidden/kernel' of shape \(8, 16\).*dense=\['toy/hidden/kernel'\]"):
+    with pytest.raises(
+        ValueError,
+        match=r"must divide.*\(3, 4\) for 'toy/hidden/kernel' of shape \(8, 16\).*dense=\['toy/hidden/kernel'\]",
+    ):
         built(block_shape=(3, 4))
     built(block_shape=(4, 4), dense=["hidden"])
 
@@ -177,7 +246,12 @@ def test_what_is_no_block_shape(shape):
 
 def convolutions():
     """Blocks of 4 x 8 channels have 288, 288 and 32 weights; a quarter of all 9472 is 2368."""
-    layers = [keras.layers.Conv2D(32, 3), keras.layers.Conv2D(16, 3, strides=2), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(16)]
+    layers = [
+        keras.layers.Conv2D(32, 3),
+        keras.layers.Conv2D(16, 3, strides=2),
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(16),
+    ]
     return keras.Sequential([keras.Input((12, 12, 16)), *layers])
 
 
@@ -189,7 +263,10 @@ def test_the_density_is_right_to_the_nearest_block(method):
 
 
 def test_a_schedule_of_the_density_ends_at_the_nearest_block():
-    model = compiled(ks.GradualPruning(sgd(), ks.CubicOverTraining(0.25, end=0.5), block_shape=(4, 8)), convolutions())
+    model = compiled(
+        ks.GradualPruning(sgd(), ks.CubicOverTraining(0.25, end=0.5), block_shape=(4, 8)),
+        convolutions(),
+    )
     fit(model, ks.UpdateMasks(), data=toy_data((12, 12, 16), 16))
     assert active(model.optimizer) == 2368
     for path, mask in model.optimizer.masks.items():
@@ -197,14 +274,22 @@ def test_a_schedule_of_the_density_ends_at_the_nearest_block():
 
 
 def test_fewer_weights_than_blocks_are_an_error():
-    with pytest.raises(ValueError, match=r"fewer active weights \(95\) than one block of \(4, 8\) in each of the 3 masked layers has \(608\)"):
-        compiled(sparse(density=0.01, block_shape=(4, 8)), convolutions()).optimizer.build(convolutions())
+    with pytest.raises(
+        ValueError,
+        match=r"fewer active weights \(95\) than one block of \(4, 8\) in each of the 3 masked layers has \(608\)",
+    ):
+        compiled(sparse(density=0.01, block_shape=(4, 8)), convolutions()).optimizer.build(
+            convolutions()
+        )
 
 
 def test_masks_that_are_no_blocks_are_refused():
     model = built(block_shape=(4, 4))
     before = model.optimizer.masks
-    with pytest.raises(ValueError, match=r"'toy/hidden/kernel' is not made of whole blocks.*\(4, 4\). Received: . of 8 blocks"):
+    with pytest.raises(
+        ValueError,
+        match=r"'toy/hidden/kernel' is not made of whole blocks.*\(4, 4\). Received: . of 8 blocks",
+    ):
         model.optimizer.set_masks({HIDDEN: np.random.default_rng(0).random((8, 16)) < 0.25})
     assert_same(list(model.optimizer.masks.values()), list(before.values()))
 
@@ -217,10 +302,15 @@ def test_weights_of_single_masks_are_refused_by_blocks(tmp_path):
         model.load_weights(tmp_path / "singles.weights.h5")
     model = built(block_shape=(4, 4))
     model.set_weights(singles.get_weights())
-    with pytest.raises(ValueError, match=r"not those of this sparse run: \d+ of them, in whole blocks of \(4, 4\), are not zero"):
+    with pytest.raises(
+        ValueError,
+        match=r"not those of this sparse run: \d+ of them, in whole blocks of \(4, 4\), are not zero",
+    ):
         fit(model, ks.UpdateMasks())
     model = compiled(sparse(block_shape=(4, 4), initial_masks="nonzero"), singles)
-    with pytest.warns(UserWarning, match=r'initial_masks="nonzero" keeps .* of them in whole blocks of \(4, 4\)'):
+    with pytest.warns(
+        UserWarning, match=r'initial_masks="nonzero" keeps .* of them in whole blocks of \(4, 4\)'
+    ):
         fit(model, ks.UpdateMasks())
 
 

@@ -61,16 +61,33 @@ assert received().startswith("this worker's masked weights are ['sequential/dens
 def example(tmp_path):
     """Runs examples/multi_worker.py; its exit code, what it prints, and the arrays that it has saved."""
     rng = np.random.default_rng(0)
-    images, labels = rng.integers(0, 256, (STEPS * 32, 28, 28), np.uint8), rng.integers(0, 10, STEPS * 32)
-    np.savez(tmp_path / "data.npz", x_train=images, y_train=labels, x_test=images[:8], y_test=labels[:8])
+    images, labels = (
+        rng.integers(0, 256, (STEPS * 32, 28, 28), np.uint8),
+        rng.integers(0, 10, STEPS * 32),
+    )
+    np.savez(
+        tmp_path / "data.npz", x_train=images, y_train=labels, x_test=images[:8], y_test=labels[:8]
+    )
     (tmp_path / "mortal.py").write_text(MORTAL)
 
     def run(checkpoint, *options, kill=""):
         file = tmp_path / f"{checkpoint}.weights.h5"
-        settings = {"--data": tmp_path / "data.npz", "--checkpoint": file, "--batch": 32, "--epochs": EPOCHS}
-        command = [sys.executable, str(tmp_path / "mortal.py"), *(str(part) for pair in settings.items() for part in pair), *map(str, options)]
+        settings = {
+            "--data": tmp_path / "data.npz",
+            "--checkpoint": file,
+            "--batch": 32,
+            "--epochs": EPOCHS,
+        }
+        command = [
+            sys.executable,
+            str(tmp_path / "mortal.py"),
+            *(str(part) for pair in settings.items() for part in pair),
+            *map(str, options),
+        ]
         environment = {**os.environ, **ENVIRONMENT} | ({"KILL": kill} if kill else {})
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, timeout=300, check=False
+        )
         return done.returncode, done.stdout + done.stderr, saved(file)
 
     return run
@@ -80,7 +97,11 @@ def saved(file):
     """{path in the file: array}"""
     arrays = {}
     with h5py.File(file) as weights:
-        weights.visititems(lambda path, item: arrays.update({path: item[()]} if isinstance(item, h5py.Dataset) else {}))
+        weights.visititems(
+            lambda path, item: arrays.update(
+                {path: item[()]} if isinstance(item, h5py.Dataset) else {}
+            )
+        )
     return arrays
 
 
@@ -89,7 +110,12 @@ def last_line(output):
 
 
 @pytest.mark.parametrize(
-    ("workers", "kill"), [(2, "[1, 27]"), pytest.param(2, "[0, 33]", marks=pytest.mark.slow), pytest.param(4, "[3, 21]", marks=pytest.mark.slow)]
+    ("workers", "kill"),
+    [
+        (2, "[1, 27]"),
+        pytest.param(2, "[0, 33]", marks=pytest.mark.slow),
+        pytest.param(4, "[3, 21]", marks=pytest.mark.slow),
+    ],
 )
 def test_a_training_goes_on_after_a_worker_was_killed(example, workers, kill):
     options = ("--workers", workers, "--sparse-layers")
@@ -100,7 +126,9 @@ def test_a_training_goes_on_after_a_worker_was_killed(example, workers, kill):
     assert code == 1
     assert "A worker has died. Start again to go on from the last checkpoint." in printed
     assert f"{-signal.SIGKILL.value}" in printed.splitlines()[-1]
-    assert [key for key in backup if not np.array_equal(backup[key], undisturbed[key])]  # the state after one epoch
+    assert [
+        key for key in backup if not np.array_equal(backup[key], undisturbed[key])
+    ]  # the state after one epoch
     code, resumed_output, resumed = example("killed", *options)
     assert code == 0, resumed_output
     assert "epoch 1 of 3" not in resumed_output
@@ -158,7 +186,10 @@ print(ks.check_agreement(model).digest)
 
 def test_masks_made_at_random_are_the_same_in_processes_that_know_nothing_of_each_other(capsys):
     (output,) = run_workers(f"SETTINGS = {{'seed': 3, 'distribution': 'erk'}}\n{INDEPENDENT}", 1)
-    exec(INDEPENDENT.replace("set_random_seed(1)", "set_random_seed(2)"), {"SETTINGS": {"seed": 3, "distribution": "erk"}})
+    exec(
+        INDEPENDENT.replace("set_random_seed(1)", "set_random_seed(2)"),
+        {"SETTINGS": {"seed": 3, "distribution": "erk"}},
+    )
     assert output == capsys.readouterr().out
     assert ks.check_agreement(built(seed=4, distribution="erk")).digest not in output
 

@@ -37,7 +37,11 @@ def uses(model, input_shape=None):
         (lambda: layers.Conv2D(4, 3, dilation_rate=2), (8, 8, 2), [16]),
         (lambda: layers.Conv2D(4, 3, groups=2), (8, 8, 4), [36]),  # the kernel has 2 inputs only
         (lambda: layers.Conv3D(4, 3), (4, 4, 4, 2), [8]),
-        (lambda: layers.Conv2DTranspose(4, 3, strides=2), (5, 5, 2), [25]),  # each input is spread by the whole kernel
+        (
+            lambda: layers.Conv2DTranspose(4, 3, strides=2),
+            (5, 5, 2),
+            [25],
+        ),  # each input is spread by the whole kernel
         (lambda: layers.Conv1DTranspose(4, 3), (7, 2), [7]),
         (lambda: layers.SeparableConv2D(4, 3), (8, 8, 2), [36, 36]),
         (lambda: layers.EinsumDense("abc,cd->abd", (5, 4)), (5, 8), [5]),
@@ -80,12 +84,17 @@ def test_nested_models():
 
 def test_inputs_by_name():
     inputs = {"left": keras.Input((8,), name="left"), "right": keras.Input((4,), name="right")}
-    model = keras.Model(inputs, layers.Concatenate()([layers.Dense(2)(inputs["left"]), layers.Dense(2)(inputs["right"])]))
+    model = keras.Model(
+        inputs,
+        layers.Concatenate()([layers.Dense(2)(inputs["left"]), layers.Dense(2)(inputs["right"])]),
+    )
     assert uses(model) == [1, 1]
 
 
 def test_integer_inputs():
-    model = keras.Sequential([keras.Input((5,), dtype="int32"), layers.Embedding(10, 4), layers.Dense(3)])
+    model = keras.Sequential(
+        [keras.Input((5,), dtype="int32"), layers.Embedding(10, 4), layers.Dense(3)]
+    )
     assert uses(model) == [5]  # the Dense layer's, a row per number
 
 
@@ -190,9 +199,13 @@ def test_a_shape_that_does_not_fit(shape, message):
 
 
 def test_a_batch_that_is_fixed():
-    model = keras.Sequential([keras.Input(batch_shape=(4, 5, 8)), layers.LSTM(3, stateful=True), layers.Dense(2)])
+    model = keras.Sequential(
+        [keras.Input(batch_shape=(4, 5, 8)), layers.LSTM(3, stateful=True), layers.Dense(2)]
+    )
     assert uses(model) == [5, 5, 1]
-    with pytest.raises(ValueError, match="cannot be called on inputs of shape .*Received: .*batch=3"):
+    with pytest.raises(
+        ValueError, match="cannot be called on inputs of shape .*Received: .*batch=3"
+    ):
         count_multiply_adds(model, batch=3)
 
 
@@ -200,7 +213,9 @@ def test_texts():
     if keras.backend.backend() != "tensorflow":
         pytest.skip("texts are for TensorFlow")
     vectorize = layers.TextVectorization(10, output_sequence_length=6, vocabulary=["a", "b"])
-    model = keras.Sequential([keras.Input((1,), dtype="string"), vectorize, layers.Embedding(10, 4), layers.Dense(3)])
+    model = keras.Sequential(
+        [keras.Input((1,), dtype="string"), vectorize, layers.Embedding(10, 4), layers.Dense(3)]
+    )
     assert uses(model) == [6]
 
 
@@ -268,4 +283,8 @@ def test_dead_channels_by_hand():
     assert dead_channels(mask, (1,)) == 1  # column 1
     taps = np.zeros((3, 3, 2, 2), bool)
     taps[1, 2, 0, 1] = True
-    assert (dead_channels(taps, (2,)), dead_channels(taps, (3,)), dead_channels(taps, (2, 3))) == (1, 1, 3)
+    assert (dead_channels(taps, (2,)), dead_channels(taps, (3,)), dead_channels(taps, (2, 3))) == (
+        1,
+        1,
+        3,
+    )

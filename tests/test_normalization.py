@@ -25,7 +25,17 @@ def assert_as_keras(settings, **call):
 
 @pytest.mark.backend
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("settings", [{}, {"scale": False}, {"center": False, "epsilon": 1e-5}, {"momentum": 0.5}, {"renorm": True}, {"axis": 1}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"scale": False},
+        {"center": False, "epsilon": 1e-5},
+        {"momentum": 0.5},
+        {"renorm": True},
+        {"axis": 1},
+    ],
+)
 def test_values_and_averages_are_those_of_keras(settings, training):
     assert_as_keras(settings, training=training)
 
@@ -53,15 +63,25 @@ def test_gradients_are_those_of_keras():
             loss = tf.reduce_sum(tf.sin(outputs) * tf.range(6.0))
         return tape.gradient(loss, [inputs, *(weight.value for weight in layer.trainable_weights)])
 
-    for expected, found in zip(gradients(keras.layers.BatchNormalization()), gradients(FusedBatchNormalization()), strict=True):
+    for expected, found in zip(
+        gradients(keras.layers.BatchNormalization()),
+        gradients(FusedBatchNormalization()),
+        strict=True,
+    ):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow has the fused operation")
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="only TensorFlow has the fused operation"
+)
 def test_it_is_one_operation():
     import tensorflow as tf
 
-    graph = tf.function(FusedBatchNormalization()).get_concrete_function(tf.constant(INPUTS), training=True).graph
+    graph = (
+        tf.function(FusedBatchNormalization())
+        .get_concrete_function(tf.constant(INPUTS), training=True)
+        .graph
+    )
     assert [op.type for op in graph.get_operations()].count("FusedBatchNormV3") == 1
 
 

@@ -24,9 +24,17 @@ def dense(inputs=(3, 20), kernel=(20, 33), density=0.3, **options):
 
 
 GRID = [
-    conv(strides=strides, padding=padding, kernel=(*size, 5, 7), inputs=(batch, 11, 10, 5), density=density)
+    conv(
+        strides=strides,
+        padding=padding,
+        kernel=(*size, 5, 7),
+        inputs=(batch, 11, 10, 5),
+        density=density,
+    )
     for (strides, padding, size), (batch, density) in zip(
-        itertools.product((1, 2, 3), ("same", "valid"), ((1, 1), (2, 2), (3, 3), (5, 5), (7, 7), (1, 3))),
+        itertools.product(
+            (1, 2, 3), ("same", "valid"), ((1, 1), (2, 2), (3, 3), (5, 5), (7, 7), (1, 3))
+        ),
         itertools.cycle(itertools.product((1, 3, 16, 17), (0.0, 0.05, 0.3, 1.0))),
         strict=False,
     )
@@ -35,7 +43,10 @@ GRID = [
     conv(inputs=(1, 1, 1, 1), kernel=(1, 1, 1, 1), density=1.0),
     conv(inputs=(2, 13, 6, 37), kernel=(3, 2, 37, 17), strides=(2, 1), padding="same"),
     conv(inputs=(17, 8, 8, 64), kernel=(3, 3, 64, 48), padding="same", density=0.1),
-    *(dense((rows, 37), (37, 19), density) for rows, density in itertools.product((1, 3, 16, 17, 130), (0.0, 0.1, 1.0))),
+    *(
+        dense((rows, 37), (37, 19), density)
+        for rows, density in itertools.product((1, 3, 16, 17, 130), (0.0, 0.1, 1.0))
+    ),
     dense((2, 3, 4, 10), (10, 12)),
     dense((10,), (10, 12)),
 ]
@@ -53,7 +64,13 @@ def test_the_stock_form_is_the_same(case, wanted):
     assert_close(results(case, wanted, "stock"), results(case, wanted, "oracle"))
 
 
-COMPILED = [conv(), conv(strides=2, padding="same"), conv(strides=3, kernel=(5, 2, 5, 3)), dense(), dense((2, 5, 20))]
+COMPILED = [
+    conv(),
+    conv(strides=2, padding="same"),
+    conv(strides=3, kernel=(5, 2, 5, 3)),
+    dense(),
+    dense((2, 5, 20)),
+]
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
@@ -61,9 +78,13 @@ COMPILED = [conv(), conv(strides=2, padding="same"), conv(strides=3, kernel=(5, 
 @pytest.mark.parametrize("case", COMPILED, ids=str)
 def test_functions_and_xla_give_the_same(case, wanted, jit_compile):
     expected = results(case, wanted, "oracle")
-    assert_close(tf.function(lambda: results(case, wanted, "custom_op"), jit_compile=jit_compile)(), expected)
+    assert_close(
+        tf.function(lambda: results(case, wanted, "custom_op"), jit_compile=jit_compile)(), expected
+    )
     flag = tf.Variable(wanted)
-    assert_close(tf.function(lambda: results(case, flag, "custom_op"), jit_compile=jit_compile)(), expected)
+    assert_close(
+        tf.function(lambda: results(case, flag, "custom_op"), jit_compile=jit_compile)(), expected
+    )
 
 
 @pytest.mark.parametrize("case", [conv(), dense()], ids=str)
@@ -102,17 +123,24 @@ def test_masks_with_empty_rows_and_columns(case):
     mask = case.mask.copy()
     mask[..., 0, :] = mask[..., 2] = mask[..., 17:] = False
     for wanted in (True, False):
-        assert_close(results(case._replace(mask=mask), wanted, "custom_op"), results(case._replace(mask=mask), wanted, "oracle"))
+        assert_close(
+            results(case._replace(mask=mask), wanted, "custom_op"),
+            results(case._replace(mask=mask), wanted, "oracle"),
+        )
 
 
 def test_missing_weights_are_never_read():
     case = conv()
     kernel = np.where(case.mask, case.kernel, np.nan).astype("float32")
-    assert_close(results(case._replace(kernel=kernel), False, "custom_op"), results(case, False, "oracle"))
+    assert_close(
+        results(case._replace(kernel=kernel), False, "custom_op"), results(case, False, "oracle")
+    )
 
 
 @pytest.mark.parametrize("wanted", [False, True])
-@pytest.mark.parametrize("case", [conv(strides=2, padding="same"), conv(), dense(), dense((2, 3, 20))], ids=str)
+@pytest.mark.parametrize(
+    "case", [conv(strides=2, padding="same"), conv(), dense(), dense((2, 3, 20))], ids=str
+)
 def test_second_order_gradients(case, wanted):
     def second(implementation):
         """Gradients of |first gradients|^3, so that each depends on each."""
@@ -141,32 +169,59 @@ def test_gradients_nobody_asks_for_are_not_in_the_graph():
         return tape.gradient(outputs, inputs)
 
     function = input_gradient.get_concrete_function(tf.constant(case.inputs))
-    assert "KerasSparse>Conv2DKernelGradient" not in {op.type for op in function.graph.get_operations()}
+    assert "KerasSparse>Conv2DKernelGradient" not in {
+        op.type for op in function.graph.get_operations()
+    }
     assert np.isfinite(input_gradient(tf.constant(case.inputs))).all()
 
 
-@pytest.mark.parametrize("case", [conv(inputs=(0, 9, 8, 5)), conv(kernel=(3, 3, 5, 0)), dense((0, 20)), dense((2, 0, 20)), dense((3, 0), (0, 4))], ids=str)
+@pytest.mark.parametrize(
+    "case",
+    [
+        conv(inputs=(0, 9, 8, 5)),
+        conv(kernel=(3, 3, 5, 0)),
+        dense((0, 20)),
+        dense((2, 0, 20)),
+        dense((3, 0), (0, 4)),
+    ],
+    ids=str,
+)
 def test_nothing_in_gives_nothing_or_zeros_out(case):
-    assert_close(results(case, False, "custom_op"), case.by_numpy())  # stock convolutions get the shape wrong
+    assert_close(
+        results(case, False, "custom_op"), case.by_numpy()
+    )  # stock convolutions get the shape wrong
     assert_close(results(case, True, "custom_op"), case.by_numpy())
 
 
 def test_inputs_without_channels_give_zeros():
-    outputs = ks.ops.sparse_conv2d(np.zeros((2, 5, 5, 0), "f"), np.zeros((3, 3, 0, 4), "f"), np.zeros((3, 3, 0, 4), bool), implementation="custom_op")
+    outputs = ks.ops.sparse_conv2d(
+        np.zeros((2, 5, 5, 0), "f"),
+        np.zeros((3, 3, 0, 4), "f"),
+        np.zeros((3, 3, 0, 4), bool),
+        implementation="custom_op",
+    )
     np.testing.assert_array_equal(outputs, np.zeros((2, 3, 3, 4)))
 
 
-@pytest.mark.parametrize("shape", [(None, None, None, 5), (None, 9, None, 5), (None, None, None, None), None])
+@pytest.mark.parametrize(
+    "shape", [(None, None, None, 5), (None, 9, None, 5), (None, None, None, None), None]
+)
 def test_shapes_that_are_not_known_when_traced(shape):
     case = conv(strides=2, padding="same")
-    function = tf.function(lambda inputs: results(case._replace(inputs=inputs), False, "custom_op"), input_signature=[tf.TensorSpec(shape)])
+    function = tf.function(
+        lambda inputs: results(case._replace(inputs=inputs), False, "custom_op"),
+        input_signature=[tf.TensorSpec(shape)],
+    )
     assert_close(function(case.inputs), results(case, False, "oracle"))
 
 
 @pytest.mark.parametrize("shape", [(None, 20), (None, None, 20), (None, None), None])
 def test_rows_that_are_not_known_when_traced(shape):
     case = dense((3, 20) if shape is None or len(shape) == 2 else (2, 3, 20))
-    function = tf.function(lambda inputs: results(case._replace(inputs=inputs), False, "custom_op"), input_signature=[tf.TensorSpec(shape)])
+    function = tf.function(
+        lambda inputs: results(case._replace(inputs=inputs), False, "custom_op"),
+        input_signature=[tf.TensorSpec(shape)],
+    )
     assert_close(function(case.inputs), results(case, False, "oracle"))
 
 
@@ -175,7 +230,9 @@ def test_static_shapes_go_through():
 
     @tf.function(input_signature=[tf.TensorSpec((None, 9, 8, 5))])
     def function(inputs):
-        outputs.append(conv(strides=2, padding="same").run(inputs, tf.zeros((3, 3, 5, 6)), True, "custom_op"))
+        outputs.append(
+            conv(strides=2, padding="same").run(inputs, tf.zeros((3, 3, 5, 6)), True, "custom_op")
+        )
         return outputs[0]
 
     function.get_concrete_function()
@@ -204,7 +261,10 @@ def test_in_a_while_loop():
 
 def test_a_saved_model_carries_the_op(tmp_path):
     case, module = conv(), tf.Module()
-    module.f = tf.function(lambda inputs: case.run(inputs, tf.constant(case.kernel), True, "custom_op"), input_signature=[tf.TensorSpec((None, 9, 8, 5))])
+    module.f = tf.function(
+        lambda inputs: case.run(inputs, tf.constant(case.kernel), True, "custom_op"),
+        input_signature=[tf.TensorSpec((None, 9, 8, 5))],
+    )
     tf.saved_model.save(module, str(tmp_path))
     assert_close([tf.saved_model.load(str(tmp_path)).f(case.inputs)], [module.f(case.inputs)])
 
@@ -214,7 +274,9 @@ EXAMPLES = int(os.environ.get("KERAS_SPARSE_FUZZ", "200"))
 
 
 @pytest.mark.slow
-@hypothesis.settings(max_examples=EXAMPLES, deadline=None, derandomize=EXAMPLES <= 200, database=None)
+@hypothesis.settings(
+    max_examples=EXAMPLES, deadline=None, derandomize=EXAMPLES <= 200, database=None
+)
 @hypothesis.given(
     sizes=st.tuples(st.integers(0, 5), SIZES, SIZES, st.integers(0, 20)),
     kernel=st.tuples(SIZES, SIZES, st.integers(0, 35)),
@@ -227,7 +289,9 @@ def test_any_shape(sizes, kernel, strides, padding, density, seed):
     """KERAS_SPARSE_FUZZ=10000 asks for as many cases."""
     if padding == "valid":
         kernel = (min(kernel[0], sizes[1]), min(kernel[1], sizes[2]), kernel[2])
-    case = random_case(sizes, (*kernel[:2], sizes[3], kernel[2]), density, seed, strides=strides, padding=padding)
+    case = random_case(
+        sizes, (*kernel[:2], sizes[3], kernel[2]), density, seed, strides=strides, padding=padding
+    )
     assert_close(results(case, False, "custom_op"), case.by_numpy())
     rows = random_case((sizes[0] * sizes[1], sizes[3]), (sizes[3], kernel[2]), density, seed)
     assert_close(results(rows, False, "custom_op"), rows.by_numpy())

@@ -6,35 +6,69 @@ from oracle import needs_ops
 
 import keras_sparse as ks
 
-IMAGES, KERNEL, MASK = np.ones((2, 6, 7, 4), "f"), np.ones((3, 3, 4, 5), "f"), np.ones((3, 3, 4, 5), bool)
+IMAGES, KERNEL, MASK = (
+    np.ones((2, 6, 7, 4), "f"),
+    np.ones((3, 3, 4, 5), "f"),
+    np.ones((3, 3, 4, 5), bool),
+)
 
 
 def conv(inputs=IMAGES, kernel=KERNEL, mask=MASK, **options):
     return ks.ops.sparse_conv2d(inputs, kernel, mask, **options)
 
 
-def dense(inputs=np.ones((2, 4), "f"), kernel=np.ones((4, 5), "f"), mask=np.ones((4, 5), bool), **options):  # noqa: B008
-    return ks.ops.sparse_matmul(inputs, kernel, mask, **options)
+def dense(**arguments):
+    shapes = {"inputs": (2, 4), "kernel": (4, 5), "mask": (4, 5)}
+    ones = {name: np.ones(shape, bool if name == "mask" else "f") for name, shape in shapes.items()}
+    return ks.ops.sparse_matmul(**{**ones, **arguments})
 
 
 @pytest.mark.backend
 @pytest.mark.parametrize(
     ("product", "arguments", "message"),
     [
-        (conv, {"inputs": IMAGES[0]}, "`inputs` must have four axes.*Received: inputs.shape=\\(6, 7, 4\\)"),
-        (conv, {"kernel": KERNEL[0], "mask": MASK[0]}, "`kernel` must have the shape \\(height, width.*kernel.shape=\\(3, 4, 5\\)"),
-        (conv, {"kernel": KERNEL[:, :, :3], "mask": MASK[:, :, :3]}, "`kernel` must have the 4 channels.*kernel.shape=\\(3, 3, 3, 5\\)"),
-        (conv, {"mask": MASK[:2]}, "`mask` must have the shape of `kernel`, \\(3, 3, 4, 5\\).*mask.shape=\\(2, 3, 4, 5\\)"),
+        (
+            conv,
+            {"inputs": IMAGES[0]},
+            "`inputs` must have four axes.*Received: inputs.shape=\\(6, 7, 4\\)",
+        ),
+        (
+            conv,
+            {"kernel": KERNEL[0], "mask": MASK[0]},
+            "`kernel` must have the shape \\(height, width.*kernel.shape=\\(3, 4, 5\\)",
+        ),
+        (
+            conv,
+            {"kernel": KERNEL[:, :, :3], "mask": MASK[:, :, :3]},
+            "`kernel` must have the 4 channels.*kernel.shape=\\(3, 3, 3, 5\\)",
+        ),
+        (
+            conv,
+            {"mask": MASK[:2]},
+            "`mask` must have the shape of `kernel`, \\(3, 3, 4, 5\\).*mask.shape=\\(2, 3, 4, 5\\)",
+        ),
         (conv, {"mask": KERNEL}, "`mask` must be bool.*float32"),
         (conv, {"strides": 0}, "`strides` must be one or two ints of at least 1.*strides=0"),
         (conv, {"strides": (1, 2, 3)}, "`strides`.*strides=\\(1, 2, 3\\)"),
         (conv, {"dilation_rate": -1}, "`dilation_rate`.*dilation_rate=-1"),
         (conv, {"padding": "causal"}, "`padding` must be.*padding='causal'"),
         (conv, {"data_format": "NHWC"}, "`data_format` must be.*data_format='NHWC'"),
-        (conv, {"inputs": IMAGES[:, :2]}, "`kernel` must fit into the inputs.*kernel.shape=\\(3, 3, 4, 5\\)"),
+        (
+            conv,
+            {"inputs": IMAGES[:, :2]},
+            "`kernel` must fit into the inputs.*kernel.shape=\\(3, 3, 4, 5\\)",
+        ),
         (conv, {"dilation_rate": 3}, "`kernel` must fit into the inputs"),
-        (conv, {"implementation": "fast"}, "`implementation` must be one of.*implementation='fast'"),
-        (dense, {"kernel": np.ones((3, 5), "f"), "mask": np.ones((3, 5), bool)}, "`kernel` must have the 4 channels.*kernel.shape=\\(3, 5\\)"),
+        (
+            conv,
+            {"implementation": "fast"},
+            "`implementation` must be one of.*implementation='fast'",
+        ),
+        (
+            dense,
+            {"kernel": np.ones((3, 5), "f"), "mask": np.ones((3, 5), bool)},
+            "`kernel` must have the 4 channels.*kernel.shape=\\(3, 5\\)",
+        ),
         (dense, {"kernel": KERNEL, "mask": MASK}, "`kernel` must have the shape \\(in, out\\)"),
         (dense, {"mask": np.ones((5, 4), bool)}, "`mask` must have the shape of `kernel`"),
         (dense, {"inputs": np.float32(1)}, "`inputs` must have the shape \\(..., in\\)"),
@@ -49,53 +83,135 @@ def test_arguments_that_do_not_fit(product, arguments, message):
 @pytest.mark.parametrize(
     ("product", "arguments", "message"),
     [
-        (conv, {"data_format": "channels_first", "inputs": IMAGES.transpose(0, 3, 1, 2)}, "data_format is channels_first"),
+        (
+            conv,
+            {"data_format": "channels_first", "inputs": IMAGES.transpose(0, 3, 1, 2)},
+            "data_format is channels_first",
+        ),
         (conv, {"dilation_rate": 2}, "dilation_rate is \\(2, 2\\), not 1"),
         (conv, {"kernel": KERNEL[:, :, :2], "mask": MASK[:, :, :2]}, "groups is 2, not 1"),
-        (conv, {"inputs": IMAGES.astype("float16"), "kernel": KERNEL.astype("float16")}, "dtype is float16, not float32"),
+        (
+            conv,
+            {"inputs": IMAGES.astype("float16"), "kernel": KERNEL.astype("float16")},
+            "dtype is float16, not float32",
+        ),
         (dense, {"inputs": np.ones((2, 4), "float64")}, "dtype is float64, not float32"),
     ],
 )
 def test_the_custom_op_says_why_it_cannot(product, arguments, message):
-    with pytest.raises(ValueError, match=f'`implementation` must be "auto" or "stock" here: {message}.*Received: implementation=\'custom_op\''):
+    with pytest.raises(
+        ValueError,
+        match=f'`implementation` must be "auto" or "stock" here: {message}.*Received: implementation=\'custom_op\'',
+    ):
         product(**arguments, implementation="custom_op")
 
 
 F, B = "float32", "bool"
 CALLS = {  # op: (shape and dtype of each argument), attributes
     "conv2d": [((2, 6, 7, 4), F), ((3, 3, 4, 5), F), ((3, 3, 4, 5), B), ((), B)],
-    "conv2d_input_gradient": [((2, 6, 7, 4), F), ((3, 3, 4, 5), F), ((3, 3, 4, 5), B), ((2, 4, 5, 5), F), ((), B)],
+    "conv2d_input_gradient": [
+        ((2, 6, 7, 4), F),
+        ((3, 3, 4, 5), F),
+        ((3, 3, 4, 5), B),
+        ((2, 4, 5, 5), F),
+        ((), B),
+    ],
     "conv2d_kernel_gradient": [((2, 6, 7, 4), F), ((3, 3, 4, 5), B), ((2, 4, 5, 5), F)],
     "mat_mul": [((2, 4), F), ((4, 5), F), ((4, 5), B), ((), B)],
     "mat_mul_input_gradient": [((2, 4), F), ((4, 5), F), ((4, 5), B), ((2, 5), F), ((), B)],
     "mat_mul_kernel_gradient": [((2, 4), F), ((4, 5), B), ((2, 5), F)],
 }
 BAD = [
-    ("conv2d", {0: (6, 7, 4)}, {}, "`inputs` must have the shape .batch, height, width, channels.. Received: inputs.shape=.6,7,4."),
+    (
+        "conv2d",
+        {0: (6, 7, 4)},
+        {},
+        "`inputs` must have the shape .batch, height, width, channels.. Received: inputs.shape=.6,7,4.",
+    ),
     ("conv2d", {1: (3, 4, 5), 2: (3, 4, 5)}, {}, "`kernel` must have the shape .height, width"),
-    ("conv2d", {1: (3, 3, 2, 5), 2: (3, 3, 2, 5)}, {}, "`kernel` must have the inputs' 4 channels in its third axis.*.3,3,2,5."),
-    ("conv2d", {2: (3, 3, 5, 4)}, {}, "`mask` must have the shape of `kernel`, .3,3,4,5.. Received: mask.shape=.3,3,5,4."),
+    (
+        "conv2d",
+        {1: (3, 3, 2, 5), 2: (3, 3, 2, 5)},
+        {},
+        "`kernel` must have the inputs' 4 channels in its third axis.*.3,3,2,5.",
+    ),
+    (
+        "conv2d",
+        {2: (3, 3, 5, 4)},
+        {},
+        "`mask` must have the shape of `kernel`, .3,3,4,5.. Received: mask.shape=.3,3,5,4.",
+    ),
     ("conv2d", {2: ()}, {}, "`mask` must have the shape of `kernel`"),
-    ("conv2d", {3: (1,)}, {}, "`dense_weight_gradient` must be a scalar. Received: dense_weight_gradient.shape=.1."),
-    ("conv2d", {0: (2, 2, 7, 4)}, {}, "`kernel` must fit into the inputs, .2,2,7,4., for padding VALID"),
+    (
+        "conv2d",
+        {3: (1,)},
+        {},
+        "`dense_weight_gradient` must be a scalar. Received: dense_weight_gradient.shape=.1.",
+    ),
+    (
+        "conv2d",
+        {0: (2, 2, 7, 4)},
+        {},
+        "`kernel` must fit into the inputs, .2,2,7,4., for padding VALID",
+    ),
     ("conv2d", {0: (2, 0, 7, 4)}, {}, "`kernel` must fit into the inputs"),
-    ("conv2d", {1: (0, 3, 4, 5), 2: (0, 3, 4, 5)}, {}, "`kernel` must be at least 1 high and 1 wide"),
-    ("conv2d", {0: (2**31, 6, 7, 0), 1: (3, 3, 0, 5), 2: (3, 3, 0, 5)}, {}, "`inputs` must have sizes below 2.31"),
-    ("conv2d", {0: (2**30, 2**20, 1, 0), 1: (1, 1, 0, 2**30), 2: (1, 1, 0, 2**30)}, {}, "too large|overflow|too many|must be"),
-    ("conv2d", {}, {"strides": [0, 1]}, "`strides` must be two numbers in .1, 2.31.. Received: strides=.0, 1."),
+    (
+        "conv2d",
+        {1: (0, 3, 4, 5), 2: (0, 3, 4, 5)},
+        {},
+        "`kernel` must be at least 1 high and 1 wide",
+    ),
+    (
+        "conv2d",
+        {0: (2**31, 6, 7, 0), 1: (3, 3, 0, 5), 2: (3, 3, 0, 5)},
+        {},
+        "`inputs` must have sizes below 2.31",
+    ),
+    (
+        "conv2d",
+        {0: (2**30, 2**20, 1, 0), 1: (1, 1, 0, 2**30), 2: (1, 1, 0, 2**30)},
+        {},
+        "too large|overflow|too many|must be",
+    ),
+    (
+        "conv2d",
+        {},
+        {"strides": [0, 1]},
+        "`strides` must be two numbers in .1, 2.31.. Received: strides=.0, 1.",
+    ),
     ("conv2d", {}, {"strides": [1, 1, 1]}, "`strides` must be two numbers"),
     ("conv2d", {}, {"strides": [1, 2**40]}, "`strides` must be two numbers"),
-    ("conv2d", {}, {"strides": [1, 1025]}, "larger than 1024. Pass implementation=.stock.. Received: inputs of shape .2,6,7,4.*strides=.1,1025."),
+    (
+        "conv2d",
+        {},
+        {"strides": [1, 1025]},
+        "larger than 1024. Pass implementation=.stock.. Received: inputs of shape .2,6,7,4.*strides=.1,1025.",
+    ),
     ("conv2d", {}, {"padding": "FULL"}, "padding.*SAME.*VALID|FULL"),
-    ("conv2d_input_gradient", {3: (2, 5, 5, 5)}, {}, "`output_gradient` must have the shape of the outputs, .2,4,5,5.. Received: .*.2,5,5,5."),
+    (
+        "conv2d_input_gradient",
+        {3: (2, 5, 5, 5)},
+        {},
+        "`output_gradient` must have the shape of the outputs, .2,4,5,5.. Received: .*.2,5,5,5.",
+    ),
     ("conv2d_input_gradient", {2: (3, 3, 4, 4)}, {}, "`mask` must"),
     ("conv2d_input_gradient", {4: (2,)}, {}, "`dense_weight_gradient` must be a scalar"),
-    ("conv2d_kernel_gradient", {1: (3, 3, 3, 5)}, {}, "`mask` must have the inputs' 4 channels in its third axis"),
+    (
+        "conv2d_kernel_gradient",
+        {1: (3, 3, 3, 5)},
+        {},
+        "`mask` must have the inputs' 4 channels in its third axis",
+    ),
     ("conv2d_kernel_gradient", {2: (2, 4, 5, 4)}, {}, "`output_gradient` must"),
     ("mat_mul", {0: (2, 3, 4)}, {}, "`inputs` must have the shape .rows, inputs."),
     ("mat_mul", {0: (2, 3)}, {}, "`kernel` must have the inputs' 3 channels in its first axis"),
     ("mat_mul", {2: (5, 4)}, {}, "`mask` must have the shape of `kernel`"),
-    ("mat_mul_input_gradient", {3: (3, 5)}, {}, "`output_gradient` must have the shape of the outputs, .2,5."),
+    (
+        "mat_mul_input_gradient",
+        {3: (3, 5)},
+        {},
+        "`output_gradient` must have the shape of the outputs, .2,5.",
+    ),
     ("mat_mul_kernel_gradient", {2: (2, 4)}, {}, "`output_gradient` must"),
     ("mat_mul_kernel_gradient", {1: (4,)}, {}, "`mask` must have the shape .inputs, outputs."),
 ]
@@ -104,7 +220,9 @@ BAD = [
 def call(op, shapes, attributes):
     import tensorflow as tf
 
-    arguments = [tf.zeros(shapes.get(i, shape), dtype) for i, (shape, dtype) in enumerate(CALLS[op])]
+    arguments = [
+        tf.zeros(shapes.get(i, shape), dtype) for i, (shape, dtype) in enumerate(CALLS[op])
+    ]
     attributes = {**({"strides": [1, 1], "padding": "VALID"} if "conv" in op else {}), **attributes}
     return getattr(ks.ops.custom_ops(), f"keras_sparse_{op}")(*arguments, **attributes)
 
@@ -136,14 +254,25 @@ def test_graphs_refuse_it_when_they_are_traced(op, shapes, attributes, message):
 
 
 @needs_ops
-@pytest.mark.parametrize(("op", "shapes", "attributes", "message"), [case for case in BAD if case[1] and case[0].startswith(("conv2d_", "mat_mul"))])
+@pytest.mark.parametrize(
+    ("op", "shapes", "attributes", "message"),
+    [case for case in BAD if case[1] and case[0].startswith(("conv2d_", "mat_mul"))],
+)
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_shapes_that_only_the_run_knows(op, shapes, attributes, message, jit_compile):
     import tensorflow as tf
 
     signature = [tf.TensorSpec(None, dtype) for _, dtype in CALLS[op]]
     options = {"strides": [1, 1], "padding": "VALID"} if "conv" in op else {}
-    function = tf.function(lambda *arguments: getattr(ks.ops.custom_ops(), f"keras_sparse_{op}")(*arguments, **options), signature, jit_compile=jit_compile)
-    arguments = [tf.zeros(shapes.get(i, shape), dtype) for i, (shape, dtype) in enumerate(CALLS[op])]
+    function = tf.function(
+        lambda *arguments: getattr(ks.ops.custom_ops(), f"keras_sparse_{op}")(
+            *arguments, **options
+        ),
+        signature,
+        jit_compile=jit_compile,
+    )
+    arguments = [
+        tf.zeros(shapes.get(i, shape), dtype) for i, (shape, dtype) in enumerate(CALLS[op])
+    ]
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         function(*arguments)

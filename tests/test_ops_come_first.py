@@ -19,7 +19,20 @@ print(product().numpy().sum())
 
 
 @needs_ops
-@pytest.mark.parametrize("before", ["tf.function(tf.identity)(0.0)", "keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])"])
+@pytest.mark.parametrize(
+    "before",
+    [
+        "tf.function(tf.identity)(0.0)",
+        "keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])",
+    ],
+)
 def test_ops_compile_with_xla_after_tensorflow_has_run_functions(before):
-    done = subprocess.run([sys.executable, "-c", PROGRAM.format(before=before)], cwd=ROOT, env={**os.environ}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(before=before)],
+        cwd=ROOT,
+        env={**os.environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.stdout.strip() == "24.0", done.stderr[-2000:]

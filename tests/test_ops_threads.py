@@ -31,14 +31,19 @@ def in_threads(work, count=6):
         raise errors[0]
 
 
-@pytest.mark.parametrize(("inputs", "kernel"), [((4, 9, 9, 16), (3, 3, 16, 32)), ((40, 64), (64, 48))])
+@pytest.mark.parametrize(
+    ("inputs", "kernel"), [((4, 9, 9, 16), (3, 3, 16, 32)), ((40, 64), (64, 48))]
+)
 def test_one_function_many_threads_and_masks(inputs, kernel):
     @tf.function
     def function(inputs, kernel, mask):
         return results(case._replace(inputs=inputs, kernel=kernel, mask=mask), False, "custom_op")
 
     case = random_case(inputs, kernel, 0.2)
-    others = [random_case(inputs, kernel, density, seed) for seed, density in enumerate((0.05, 0.2, 0.2, 0.5, 0.9, 0.0))]
+    others = [
+        random_case(inputs, kernel, density, seed)
+        for seed, density in enumerate((0.05, 0.2, 0.2, 0.5, 0.9, 0.0))
+    ]
     expected = [results(other, False, "oracle") for other in others]
 
     def work(index):
@@ -55,7 +60,15 @@ def test_eagerly_too():
     def work(index):
         for _ in range(20):
             case = cases[index]
-            outputs = ks.ops.sparse_matmul(case.inputs, case.kernel, case.mask, implementation="custom_op", name=f"layer_{index % 2}")
-            np.testing.assert_allclose(outputs, case.inputs @ (case.kernel * case.mask), rtol=1e-4, atol=1e-4)
+            outputs = ks.ops.sparse_matmul(
+                case.inputs,
+                case.kernel,
+                case.mask,
+                implementation="custom_op",
+                name=f"layer_{index % 2}",
+            )
+            np.testing.assert_allclose(
+                outputs, case.inputs @ (case.kernel * case.mask), rtol=1e-4, atol=1e-4
+            )
 
     in_threads(work)

@@ -25,9 +25,29 @@ def own_score(layer, rng):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: ks.SparseMomentum(sgd(), 0.1, distribution={"head": 0.5}, block_shape=(2, 2), growth_window=50, seed=7, name="mine"),
-        lambda: ks.SparseMomentum("adam", ks.CubicOverTraining(0.1), prune_rate=schedules.CosineDecay(0.5, 100), distribution="erk"),
-        lambda: ks.SparseMomentum("sgd", 0.1, prune=own_score, grow=own_score, redistribute=None, dense=["head", keras.layers.EinsumDense]),
+        lambda: ks.SparseMomentum(
+            sgd(),
+            0.1,
+            distribution={"head": 0.5},
+            block_shape=(2, 2),
+            growth_window=50,
+            seed=7,
+            name="mine",
+        ),
+        lambda: ks.SparseMomentum(
+            "adam",
+            ks.CubicOverTraining(0.1),
+            prune_rate=schedules.CosineDecay(0.5, 100),
+            distribution="erk",
+        ),
+        lambda: ks.SparseMomentum(
+            "sgd",
+            0.1,
+            prune=own_score,
+            grow=own_score,
+            redistribute=None,
+            dense=["head", keras.layers.EinsumDense],
+        ),
         lambda: ks.RigL("sgd", 0.1, sparse=keras.layers.Embedding),
         lambda: ks.SET("sgd", 0.1),
         lambda: ks.StaticSparsity("sgd", 0.1, initial_masks="nonzero"),
@@ -56,7 +76,10 @@ def test_every_preset_saves_and_goes_on(make, tmp_path):
     assert_same(list(loaded.optimizer.masks.values()), list(model.optimizer.masks.values()))
 
 
-@pytest.mark.parametrize("arguments", [{"dense": "head"}, {"dense": "toy/head/kernel"}, {"distribution": {"toy/head/kernel": 0.5}}])
+@pytest.mark.parametrize(
+    "arguments",
+    [{"dense": "head"}, {"dense": "toy/head/kernel"}, {"distribution": {"toy/head/kernel": 0.5}}],
+)
 def test_paths_are_found_again_in_a_loaded_model(tmp_path, arguments):
     model = compiled(ks.SparseMomentum(sgd(), 0.25, **arguments))
     fit(model, ks.UpdateMasks())
@@ -69,4 +92,6 @@ def test_a_layer_as_selector_is_found_again_in_a_loaded_model(tmp_path):
     model = toy_model()
     fit(compiled(ks.SparseMomentum(sgd(), 0.25, dense=model.layers[1]), model), ks.UpdateMasks())
     model.save(tmp_path / "model.keras")
-    assert list(keras.models.load_model(tmp_path / "model.keras").optimizer.masks) == ["hidden/kernel"]
+    assert list(keras.models.load_model(tmp_path / "model.keras").optimizer.masks) == [
+        "hidden/kernel"
+    ]

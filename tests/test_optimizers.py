@@ -18,7 +18,9 @@ def stepped(optimizer, steps=3, seed=0):
     optimizer.build(model)
     for _ in range(steps):
         gradients = [rng.normal(size=v.shape).astype("float32") for v in model.trainable_variables]
-        optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients], model.trainable_variables)
+        optimizer.apply(
+            [keras.ops.convert_to_tensor(g) for g in gradients], model.trainable_variables
+        )
     return model, {v.path: g for v, g in zip(model.trainable_variables, gradients, strict=True)}
 
 
@@ -45,12 +47,24 @@ def test_density_must_be_a_fraction(density):
         ({"distribution": {"head": 2.0}}, "`distribution.'head'.` must be in"),
         ({"prune": "smallest"}, "`prune` must be one of .*Received: prune='smallest'"),
         ({"grow": "largest"}, "`grow` must be one of .*Received: grow='largest'"),
-        ({"redistribute": "evenly"}, "`redistribute` must be one of .*Received: redistribute='evenly'"),
-        ({"gradient_momentum": 1.0}, "`gradient_momentum` must be in .*Received: gradient_momentum=1.0"),
-        ({"growth_window": 0}, '`growth_window` must be "auto", None or a positive integer. Received: growth_window=0'),
+        (
+            {"redistribute": "evenly"},
+            "`redistribute` must be one of .*Received: redistribute='evenly'",
+        ),
+        (
+            {"gradient_momentum": 1.0},
+            "`gradient_momentum` must be in .*Received: gradient_momentum=1.0",
+        ),
+        (
+            {"growth_window": 0},
+            '`growth_window` must be "auto", None or a positive integer. Received: growth_window=0',
+        ),
         ({"prune": None}, "`prune=None` means masks that never change"),
         ({"grow": None}, "With `grow=None` and a constant density no mask would change"),
-        ({"grow": "gradient", "gradient_momentum": 0.9}, "one or the other can be kept. Received: gradient_momentum=0.9"),
+        (
+            {"grow": "gradient", "gradient_momentum": 0.9},
+            "one or the other can be kept. Received: gradient_momentum=0.9",
+        ),
     ],
 )
 def test_what_cannot_work_fails_at_once(arguments, message):
@@ -80,7 +94,10 @@ def test_an_optimizer_by_name():
         ("uniform", {HIDDEN: 64, HEAD: 32}),
         ({"head": 1.0}, {HIDDEN: 64, HEAD: 64}),
         (lambda shapes, density: [7, 9], {HIDDEN: 7, HEAD: 9}),
-        ("erk", {HIDDEN: 52, HEAD: 44}),  # densities as (8 + 16) / 128 to (16 + 4) / 64, or 3 to 5: 96 * 24 / 44, 96 * 20 / 44
+        (
+            "erk",
+            {HIDDEN: 52, HEAD: 44},
+        ),  # densities as (8 + 16) / 128 to (16 + 4) / 64, or 3 to 5: 96 * 24 / 44, 96 * 20 / 44
     ],
 )
 def test_distribution(distribution, expected):
@@ -89,7 +106,9 @@ def test_distribution(distribution, expected):
 
 
 def test_a_distribution_of_unknown_layers():
-    with pytest.raises(ValueError, match="`distribution` names a layer that has no mask. Received: 'tail'"):
+    with pytest.raises(
+        ValueError, match="`distribution` names a layer that has no mask. Received: 'tail'"
+    ):
         stepped(ks.SparseMomentum(sgd(), 0.5, distribution={"tail": 0.1}))
 
 
@@ -100,7 +119,10 @@ def test_a_distribution_of_unknown_layers():
     ("prune_rate", "expected"),
     [
         (0.3, [0.3, 0.3]),
-        (schedules.CosineDecay(0.5, 12), [0.375, 0.125]),  # 0.5 * (1 + cos(pi / 3)) / 2 at step 4 of 12
+        (
+            schedules.CosineDecay(0.5, 12),
+            [0.375, 0.125],
+        ),  # 0.5 * (1 + cos(pi / 3)) / 2 at step 4 of 12
         (lambda step: 1 / (step + 1), [0.2, 1 / 9]),
         (ks.CosineOverTraining(0.5, 0.0), [0.375, 0.125]),
         (None, [0.005 + 0.495 * 0.75, 0.005 + 0.495 * 0.25]),
@@ -108,7 +130,11 @@ def test_a_distribution_of_unknown_layers():
 )
 def test_prune_rate(monkeypatch, prune_rate, expected):
     rates, update = [], ks.optimizers.update_masks
-    monkeypatch.setattr(ks.optimizers, "update_masks", lambda layers, rate, *rest: [rates.append(rate), update(layers, rate, *rest)][1])
+    monkeypatch.setattr(
+        ks.optimizers,
+        "update_masks",
+        lambda layers, rate, *rest: [rates.append(rate), update(layers, rate, *rest)][1],
+    )
     fit(compiled(ks.SparseMomentum(sgd(), 0.25, prune_rate=prune_rate)), ks.UpdateMasks())
     np.testing.assert_allclose(rates, expected, rtol=1e-5)
 
@@ -124,9 +150,13 @@ def test_sparse_momentum_by_hand():
     optimizer.set_masks({"toy/only/kernel": np.array([[1, 1], [1, 1], [0, 0], [0, 0]], bool)})
     model.layers[0].kernel.assign([[4.0, 3.0], [2.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
     gradient = [[0.0, 0.0], [0.0, 0.1], [-0.3, 0.2], [0.4, 0.0]]
-    optimizer.apply([keras.ops.convert_to_tensor(gradient), keras.ops.zeros(2)], model.trainable_variables)
+    optimizer.apply(
+        [keras.ops.convert_to_tensor(gradient), keras.ops.zeros(2)], model.trainable_variables
+    )
     optimizer.update_masks()  # 2 of 4 go: 2.0 and 0.9; of the missing and these, -0.3 and 0.4 have the largest momentum
-    np.testing.assert_array_equal(optimizer.masks["toy/only/kernel"], [[1, 1], [0, 0], [1, 0], [1, 0]])
+    np.testing.assert_array_equal(
+        optimizer.masks["toy/only/kernel"], [[1, 1], [0, 0], [1, 0], [1, 0]]
+    )
     np.testing.assert_array_equal(array(model.layers[0].kernel), [[4, 3], [0, 0], [0, 0], [0, 0]])
 
 
@@ -142,18 +172,30 @@ def test_what_is_pruned_and_grown_in_one_update_keeps_its_value():
 @pytest.mark.parametrize("make", [ks.RigL, ks.SET, ks.SparseMomentum])
 def test_the_smallest_are_pruned(make):
     model, _ = stepped(make(sgd(), 0.25, prune_rate=0.3))
-    weights, before = {v.path: array(v) for v in model.optimizer.masked_variables}, model.optimizer.masks
+    weights, before = (
+        {v.path: array(v) for v in model.optimizer.masked_variables},
+        model.optimizer.masks,
+    )
     model.optimizer.update_masks()
     for path, mask in model.optimizer.masks.items():
-        kept = largest(np.abs(weights[path]), before[path].sum() - int(np.ceil(0.3 * before[path].sum())), before[path])
+        kept = largest(
+            np.abs(weights[path]),
+            before[path].sum() - int(np.ceil(0.3 * before[path].sum())),
+            before[path],
+        )
         assert mask[kept].all()
     assert active(model.optimizer) == 48
 
 
 @backend
 def test_rigl_grows_where_the_last_dense_gradient_is_largest():
-    model, gradients = stepped(ks.RigL(keras.optimizers.SGD(0.01), 0.25, prune_rate=0.3))  # no momentum needed
-    weights, before = {v.path: array(v) for v in model.optimizer.masked_variables}, model.optimizer.masks
+    model, gradients = stepped(
+        ks.RigL(keras.optimizers.SGD(0.01), 0.25, prune_rate=0.3)
+    )  # no momentum needed
+    weights, before = (
+        {v.path: array(v) for v in model.optimizer.masked_variables},
+        model.optimizer.masks,
+    )
     model.optimizer.update_masks()
     for path, mask in model.optimizer.masks.items():
         pruned = int(np.ceil(0.3 * before[path].sum()))
@@ -166,9 +208,15 @@ def test_rigl_grows_where_the_last_dense_gradient_is_largest():
 def test_set_does_not_look_at_momentum(make, same):
     masks = []
     for seed in (0, 1):
-        model, _ = stepped(make(sgd(), 0.25, prune_rate=0.3, distribution="uniform", seed=0), seed=seed)
+        model, _ = stepped(
+            make(sgd(), 0.25, prune_rate=0.3, distribution="uniform", seed=0), seed=seed
+        )
         for variable in model.optimizer.masked_variables:
-            variable.assign(np.arange(1, 1 + variable.shape[0] * variable.shape[1], dtype="float32").reshape(variable.shape))
+            variable.assign(
+                np.arange(1, 1 + variable.shape[0] * variable.shape[1], dtype="float32").reshape(
+                    variable.shape
+                )
+            )
         model.optimizer.apply_masks()
         model.optimizer.update_masks()
         masks.append(np.concatenate([mask.reshape(-1) for mask in model.optimizer.masks.values()]))
@@ -177,7 +225,9 @@ def test_set_does_not_look_at_momentum(make, same):
 
 @backend
 def test_random_growth_comes_from_seed_and_step():
-    masks = [list(stepped(ks.SET("sgd", 0.25, seed=seed))[0].optimizer.masks.values()) for seed in (3, 3)]
+    masks = [
+        list(stepped(ks.SET("sgd", 0.25, seed=seed))[0].optimizer.masks.values()) for seed in (3, 3)
+    ]
     assert_same(*masks)
     model, _ = stepped(ks.SET("sgd", 0.25, prune_rate=1.0))
     grown = []
@@ -192,7 +242,10 @@ def test_random_growth_comes_from_seed_and_step():
 def test_without_redistribution_each_layer_keeps_its_number():
     model, _ = stepped(ks.SparseMomentum(sgd(), 0.25, redistribute=None, prune_rate=0.5))
     model.optimizer.update_masks()
-    assert {path: mask.sum() for path, mask in model.optimizer.masks.items()} == {HIDDEN: 32, HEAD: 16}
+    assert {path: mask.sum() for path, mask in model.optimizer.masks.items()} == {
+        HIDDEN: 32,
+        HEAD: 16,
+    }
 
 
 @backend
@@ -226,9 +279,16 @@ def test_rules_of_your_own():
         seen.append(layer.name)
         return float(layer.name == HEAD)
 
-    model, _ = stepped(ks.SparseMomentum("sgd", 0.25, prune=first, grow=first, redistribute=only_head, prune_rate=0.5))
+    model, _ = stepped(
+        ks.SparseMomentum(
+            "sgd", 0.25, prune=first, grow=first, redistribute=only_head, prune_rate=0.5
+        )
+    )
     model.optimizer.update_masks()
-    assert {path: mask.sum() for path, mask in model.optimizer.masks.items()} == {HIDDEN: 16, HEAD: 32}
+    assert {path: mask.sum() for path, mask in model.optimizer.masks.items()} == {
+        HIDDEN: 16,
+        HEAD: 32,
+    }
     assert model.optimizer.masks[HEAD].reshape(-1)[:24].all()
     assert seen == [HIDDEN, HEAD]
 
@@ -238,8 +298,15 @@ def test_a_rule_must_say_what_it_needs():
         return -np.abs(layer.gradient)
 
     model, _ = stepped(ks.SparseMomentum("sgd", 0.25, grow=slow, redistribute=None, prune_rate=0.5))
-    with pytest.raises(ValueError, match="asks for the gradient of 'toy/hidden/kernel', which is not kept. Mark the rule with"):
+    with pytest.raises(
+        ValueError,
+        match="asks for the gradient of 'toy/hidden/kernel', which is not kept. Mark the rule with",
+    ):
         model.optimizer.update_masks()
-    marked, _ = stepped(ks.SparseMomentum("sgd", 0.25, grow=ks.scores.needs("gradient")(slow), redistribute=None, prune_rate=0.5))
+    marked, _ = stepped(
+        ks.SparseMomentum(
+            "sgd", 0.25, grow=ks.scores.needs("gradient")(slow), redistribute=None, prune_rate=0.5
+        )
+    )
     marked.optimizer.update_masks()
     assert active(marked.optimizer) == 48

@@ -24,7 +24,9 @@ def test_each_weight_is_a_line(tmp_path, monkeypatch):
     figure, axes = ks.plots._figure()
     monkeypatch.setattr(ks.plots, "_figure", lambda: (figure, axes))
     ks.plot_history(HISTORY, str(tmp_path / "density.png"))
-    drawn = [(line.get_label(), list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines]
+    drawn = [
+        (line.get_label(), list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines
+    ]
     assert drawn == [("a/kernel", [4, 8], [0.1, 0.2]), ("b/kernel", [4, 8], [0.3, 0.2])]
 
 
@@ -34,7 +36,9 @@ def drawn_by(history, monkeypatch):
     figure, axes = ks.plots._figure()
     monkeypatch.setattr(ks.plots, "_figure", lambda: (figure, axes))
     ks.plot_history(history, "/dev/null")
-    return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines}
+    return {
+        line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines
+    }
 
 
 @pytest.mark.parametrize("as_dict", [False, True])
@@ -57,7 +61,9 @@ def test_what_fit_returns_has_each_layer_if_that_was_logged(monkeypatch):
 
 @pytest.mark.parametrize("history", [{}, {"step": []}, {"loss": [1.0]}, ks.UpdateMasks()])
 def test_nothing_to_draw(history):
-    with pytest.raises(ValueError, match="`history` has no density: train with the UpdateMasks callback"):
+    with pytest.raises(
+        ValueError, match="`history` has no density: train with the UpdateMasks callback"
+    ):
         ks.plot_history(history)
 
 
@@ -67,7 +73,9 @@ def test_a_training_without_the_callback_has_nothing_to_draw():
 
 
 def test_something_else_is_told():
-    with pytest.raises(TypeError, match="`history` must be the UpdateMasks callback.*Received: history=3"):
+    with pytest.raises(
+        TypeError, match="`history` must be the UpdateMasks callback.*Received: history=3"
+    ):
         ks.plot_history(3)
 
 

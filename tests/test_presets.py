@@ -14,7 +14,13 @@ PRESETS = {
     ks.RigL: (scores.magnitude, scores.gradient, None, "erk", (0.3, 0.0)),
     ks.SET: (scores.magnitude, scores.random, None, "erdos_renyi", (0.3, 0.3)),
     ks.GraNet: (scores.magnitude, scores.gradient, None, "erk", (0.5, 0.005)),
-    ks.SparseMomentum: (scores.magnitude, scores.momentum, scores.mean_momentum, "uniform", (0.5, 0.005)),
+    ks.SparseMomentum: (
+        scores.magnitude,
+        scores.momentum,
+        scores.mean_momentum,
+        "uniform",
+        (0.5, 0.005),
+    ),
 }
 
 
@@ -28,7 +34,9 @@ def test_rules(make):
     assert (optimizer.prune, optimizer.grow, optimizer.redistribute) == (prune, grow, redistribute)
     assert density.NAMED[optimizer.distribution] is density.NAMED[distribution]
     rate = optimizer.prune_rate
-    assert ((rate(0.0), rate(1.0)) if callable(rate) else (rate, rate)) == pytest.approx((first, last))
+    assert ((rate(0.0), rate(1.0)) if callable(rate) else (rate, rate)) == pytest.approx(
+        (first, last)
+    )
 
 
 @pytest.mark.parametrize("make", ALL)
@@ -38,7 +46,12 @@ def test_no_preset_needs_a_momentum(make):
 
 @pytest.mark.parametrize("make", [ks.RigL, ks.SET, ks.GradualPruning, ks.GraNet, ks.ACDC])
 def test_settings_override_the_preset(make):
-    assert make("sgd", 0.1, prune_rate=0.2, seed=5, initial_masks="magnitude").get_config()["prune_rate"] == 0.2
+    assert (
+        make("sgd", 0.1, prune_rate=0.2, seed=5, initial_masks="magnitude").get_config()[
+            "prune_rate"
+        ]
+        == 0.2
+    )
 
 
 def test_static_sparsity_has_no_rules():
@@ -60,19 +73,29 @@ def test_density_is_checked(make):
 @pytest.mark.parametrize("make", ALL)
 def test_a_typo_is_told_with_the_function_that_was_called(make):
     name = make.__name__
-    with pytest.raises(TypeError, match=rf"{name}\(\) has no argument `disribution`. Did you mean `distribution`\?"):
+    with pytest.raises(
+        TypeError, match=rf"{name}\(\) has no argument `disribution`. Did you mean `distribution`\?"
+    ):
         make("sgd", 0.1, disribution="erk")
 
 
 def test_a_typo_in_the_callback_is_told():
-    with pytest.raises(TypeError, match=r"UpdateMasks\(\) has no argument `evry`. Did you mean `every`\? Received: evry=3"):
+    with pytest.raises(
+        TypeError,
+        match=r"UpdateMasks\(\) has no argument `evry`. Did you mean `every`\? Received: evry=3",
+    ):
         ks.UpdateMasks(evry=3)
-    with pytest.raises(TypeError, match=r"UpdateMasks\(\) has no argument `zzz`. It takes .*'density'.*'every'"):
+    with pytest.raises(
+        TypeError, match=r"UpdateMasks\(\) has no argument `zzz`. It takes .*'density'.*'every'"
+    ):
         ks.UpdateMasks(zzz=3)
 
 
 def test_static_sparsity_has_no_rules_to_set():
-    with pytest.raises(TypeError, match=r"StaticSparsity\(\) has no argument `prune`.*Use SparseMomentum.*Received: prune='magnitude'"):
+    with pytest.raises(
+        TypeError,
+        match=r"StaticSparsity\(\) has no argument `prune`.*Use SparseMomentum.*Received: prune='magnitude'",
+    ):
         ks.StaticSparsity("sgd", 0.1, prune="magnitude")
 
 

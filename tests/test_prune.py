@@ -41,7 +41,9 @@ def test_a_distribution():
     masks = ks.prune(numbered(), 0.25, distribution={"hidden": 0.5})
     assert (int(masks[HIDDEN].sum()), int(masks[HEAD].sum())) == (64, 16)
     erk = ks.prune(numbered(), 0.25, distribution="erk")
-    assert [int(mask.sum()) for mask in erk.values()] == ks.density.erdos_renyi_kernel([(8, 16), (16, 4)], 0.25)
+    assert [int(mask.sum()) for mask in erk.values()] == ks.density.erdos_renyi_kernel(
+        [(8, 16), (16, 4)], 0.25
+    )
 
 
 @pytest.mark.parametrize("scope", ["layer", "global"])
@@ -55,7 +57,12 @@ def test_blocks_are_kept_as_a_whole(scope):
 
 
 def test_blocks_of_several_sizes_compete_by_their_means():
-    body = [keras.Input((6, 6, 4)), layers.Conv2D(4, 3, name="conv"), layers.Flatten(), layers.Dense(4, name="head")]
+    body = [
+        keras.Input((6, 6, 4)),
+        layers.Conv2D(4, 3, name="conv"),
+        layers.Flatten(),
+        layers.Dense(4, name="head"),
+    ]
     model = keras.Sequential(body, name="net")
     model.get_layer("conv").kernel.assign(np.full((3, 3, 4, 4), 2.0))
     model.get_layer("head").kernel.assign(np.ones((64, 4)))
@@ -86,7 +93,10 @@ def test_pruned_again_it_has_fewer_of_the_same_weights():
     second = ks.prune(model, 0.25)
     assert all(not (second[path] & ~first[path]).any() for path in first)
     assert ks.density(model) == 0.25
-    with pytest.warns(UserWarning, match="pruning adds no weights: 0.2500 of its weights are active. Received: density=0.5"):
+    with pytest.warns(
+        UserWarning,
+        match="pruning adds no weights: 0.2500 of its weights are active. Received: density=0.5",
+    ):
         ks.prune(model, 0.5)
 
 
@@ -115,7 +125,9 @@ def test_fine_tuning_keeps_the_masks():
 
 
 def test_a_random_score_follows_the_seed():
-    one, same, other = (ks.prune(numbered(), 0.25, score="random", seed=seed)[HIDDEN] for seed in (1, 1, 2))
+    one, same, other = (
+        ks.prune(numbered(), 0.25, score="random", seed=seed)[HIDDEN] for seed in (1, 1, 2)
+    )
     np.testing.assert_array_equal(one, same)
     assert (one != other).any()
     both = ks.prune(numbered(), 0.25, scope="global", score="random", seed=1)
@@ -127,7 +139,10 @@ def test_a_random_score_follows_the_seed():
     [
         ({"density": 1.5}, "`density` must be in"),
         ({"scope": "all"}, "`scope` must be one of .*Received: scope='all'"),
-        ({"scope": "global", "distribution": "erk"}, 'With `scope="global"`.*leave out `distribution`'),
+        (
+            {"scope": "global", "distribution": "erk"},
+            'With `scope="global"`.*leave out `distribution`',
+        ),
         ({"score": "momentum"}, "`score` must rank weights by what the model holds"),
         ({"score": None}, "`score` must rank"),
         ({"dense": "nothing"}, "`dense` selects no"),
@@ -142,7 +157,9 @@ def test_what_cannot_work_changes_nothing(arguments, message):
 
 
 def test_blocks_must_be_those_of_the_optimizer():
-    with pytest.raises(ValueError, match="`block_shape` must be that of the model's SparseMomentum"):
+    with pytest.raises(
+        ValueError, match="`block_shape` must be that of the model's SparseMomentum"
+    ):
         ks.prune(built(block_shape=(4, 4)), 0.25, block_shape=(2, 2))
 
 

@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 
 from keras_sparse.training import schedules
-from keras_sparse.training.schedules import CosineOverTraining, CubicOverTraining, TfmotDensity, value_at
+from keras_sparse.training.schedules import (
+    CosineOverTraining,
+    CubicOverTraining,
+    TfmotDensity,
+    value_at,
+)
 
 tfmot = pytest.importorskip("tensorflow_model_optimization").sparsity.keras
 
@@ -18,12 +23,17 @@ def test_cosine_by_hand():
 def test_cosine_is_that_of_keras():
     own = [value_at(CosineOverTraining(), step, 0, 100, "prune_rate") for step in range(101)]
     theirs = keras.optimizers.schedules.CosineDecay(0.5, 100, alpha=0.01)
-    np.testing.assert_allclose(own, [value_at(theirs, step, 0, 100, "prune_rate") for step in range(101)], atol=1e-6)
+    np.testing.assert_allclose(
+        own, [value_at(theirs, step, 0, 100, "prune_rate") for step in range(101)], atol=1e-6
+    )
 
 
 def test_cubic_by_hand():
     cubic = CubicOverTraining(0.1, begin=0.2, end=0.7)
-    np.testing.assert_allclose([cubic(0.0), cubic(0.2), cubic(0.45), cubic(0.7), cubic(1.0)], [1.0, 1.0, 0.1 + 0.9 / 8, 0.1, 0.1])
+    np.testing.assert_allclose(
+        [cubic(0.0), cubic(0.2), cubic(0.45), cubic(0.7), cubic(1.0)],
+        [1.0, 1.0, 0.1 + 0.9 / 8, 0.1, 0.1],
+    )
 
 
 def test_a_second_training_starts_over():
@@ -32,34 +42,51 @@ def test_a_second_training_starts_over():
 
 
 def test_unknown_length_says_what_to_do():
-    with pytest.raises(ValueError, match="`prune_rate` follows the training.*steps_per_epoch.*start_training.*CosineDecay"):
+    with pytest.raises(
+        ValueError,
+        match="`prune_rate` follows the training.*steps_per_epoch.*start_training.*CosineDecay",
+    ):
         value_at(CosineOverTraining(), 5, 0, -1, "prune_rate")
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, "cosine", None, True])
 def test_what_is_no_schedule_raises(value):
-    with pytest.raises(ValueError, match="`prune_rate` must be a number in .* or a schedule. Received: prune_rate="):
+    with pytest.raises(
+        ValueError, match="`prune_rate` must be a number in .* or a schedule. Received: prune_rate="
+    ):
         schedules.get(value, "prune_rate")
 
 
-@pytest.mark.parametrize("arguments", [{"final": 1.5}, {"final": 0.1, "begin": 0.8, "end": 0.5}, {"final": 0.1, "end": 1.5}])
+@pytest.mark.parametrize(
+    "arguments",
+    [{"final": 1.5}, {"final": 0.1, "begin": 0.8, "end": 0.5}, {"final": 0.1, "end": 1.5}],
+)
 def test_cubic_rejects_what_cannot_be(arguments):
     with pytest.raises(ValueError, match="Received: "):
         CubicOverTraining(**arguments)
 
 
 def polynomial():
-    return tfmot.PolynomialDecay(initial_sparsity=0.5, final_sparsity=0.9, begin_step=10, end_step=50, frequency=20)
+    return tfmot.PolynomialDecay(
+        initial_sparsity=0.5, final_sparsity=0.9, begin_step=10, end_step=50, frequency=20
+    )
 
 
 def test_tfmot_density_is_one_minus_sparsity():
     density = schedules.get(polynomial(), "density")
     assert isinstance(density, TfmotDensity)
     # 0.9 - 0.4 * (1 - t)^3 at t = 0, 1/2, 1
-    np.testing.assert_allclose([density(9), density(10), density(30), density(50), density(99)], [1.0, 0.5, 0.15, 0.1, 0.1], atol=1e-6)
+    np.testing.assert_allclose(
+        [density(9), density(10), density(30), density(50), density(99)],
+        [1.0, 0.5, 0.15, 0.1, 0.1],
+        atol=1e-6,
+    )
 
 
-@pytest.mark.parametrize(("step", "last", "following"), [(0, -1, 10), (10, 10, 30), (29, 10, 30), (30, 30, 50), (50, 50, np.inf), (80, 50, np.inf)])
+@pytest.mark.parametrize(
+    ("step", "last", "following"),
+    [(0, -1, 10), (10, 10, 30), (29, 10, 30), (30, 30, 50), (50, 50, np.inf), (80, 50, np.inf)],
+)
 def test_tfmot_says_when(step, last, following):
     density = TfmotDensity(polynomial())
     assert density.last_due(step) == last
@@ -72,9 +99,18 @@ def test_tfmot_without_an_end_goes_on():
     assert density(1000) == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize("schedule", [CosineOverTraining(0.3, 0.1), CubicOverTraining(0.1, 0.9, 0.1, 0.6), TfmotDensity(polynomial())])
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        CosineOverTraining(0.3, 0.1),
+        CubicOverTraining(0.1, 0.9, 0.1, 0.6),
+        TfmotDensity(polynomial()),
+    ],
+)
 def test_schedules_survive_serialization(schedule):
     config = keras.saving.serialize_keras_object(schedule)
     again = keras.saving.deserialize_keras_object(config)
     points = [0.0, 0.3, 1.0] if not isinstance(schedule, TfmotDensity) else [5, 25, 60]
-    np.testing.assert_array_equal([again(point) for point in points], [schedule(point) for point in points])
+    np.testing.assert_array_equal(
+        [again(point) for point in points], [schedule(point) for point in points]
+    )

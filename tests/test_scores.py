@@ -53,15 +53,24 @@ def test_arrays_are_read_when_asked_for_and_once():
 
 
 def test_what_is_not_kept_raises():
-    with pytest.raises(ValueError, match=r"asks for the gradient of 'plain'.*@keras_sparse.scores.needs\('gradient'\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"asks for the gradient of 'plain'.*@keras_sparse.scores.needs\('gradient'\)",
+    ):
         _ = MaskedLayer("plain", np.ones(2), np.ones(2, bool)).gradient
 
 
 def test_rules_say_what_they_need():
-    assert scores.needs_of(scores.magnitude, scores.gradient, scores.mean_momentum, None) == {"gradient", "momentum"}
+    assert scores.needs_of(scores.magnitude, scores.gradient, scores.mean_momentum, None) == {
+        "gradient",
+        "momentum",
+    }
 
 
-@pytest.mark.parametrize(("get", "rule"), [(scores.get_score, "mean_momentum"), (scores.get_share, "magnitude"), (scores.get_score, 3)])
+@pytest.mark.parametrize(
+    ("get", "rule"),
+    [(scores.get_score, "mean_momentum"), (scores.get_share, "magnitude"), (scores.get_score, 3)],
+)
 def test_an_unknown_rule_lists_the_known(get, rule):
     with pytest.raises(ValueError, match=r"`grow` must be one of \[.*Received: grow="):
         get(rule, "grow")

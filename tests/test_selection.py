@@ -15,7 +15,11 @@ layers = keras.layers
 CHOSEN = {
     "Dense": (lambda: layers.Dense(4), (8,), ["kernel"]),
     "Dense without bias": (lambda: layers.Dense(4, use_bias=False), (8,), ["kernel"]),
-    "EinsumDense": (lambda: layers.EinsumDense("abc,cd->abd", (5, 4), bias_axes="d"), (5, 8), ["kernel"]),
+    "EinsumDense": (
+        lambda: layers.EinsumDense("abc,cd->abd", (5, 4), bias_axes="d"),
+        (5, 8),
+        ["kernel"],
+    ),
     "Conv1D": (lambda: layers.Conv1D(4, 3), (8, 2), ["kernel"]),
     "Conv2D": (lambda: layers.Conv2D(4, 3), (8, 8, 2), ["kernel"]),
     "Conv2D to one channel": (lambda: layers.Conv2D(1, 3), (8, 8, 2), ["kernel"]),
@@ -27,11 +31,19 @@ CHOSEN = {
     "SeparableConv2D": (lambda: layers.SeparableConv2D(4, 3), (8, 8, 2), ["pointwise_kernel"]),
     "DepthwiseConv1D": (lambda: layers.DepthwiseConv1D(3), (8, 2), []),
     "DepthwiseConv2D": (lambda: layers.DepthwiseConv2D(3), (8, 8, 2), []),
-    "DepthwiseConv2D, 2 per channel": (lambda: layers.DepthwiseConv2D(3, depth_multiplier=2), (8, 8, 2), []),
+    "DepthwiseConv2D, 2 per channel": (
+        lambda: layers.DepthwiseConv2D(3, depth_multiplier=2),
+        (8, 8, 2),
+        [],
+    ),
     "LSTM": (lambda: layers.LSTM(4), (5, 8), ["kernel", "recurrent_kernel"]),
     "GRU": (lambda: layers.GRU(4), (5, 8), ["kernel", "recurrent_kernel"]),
     "SimpleRNN": (lambda: layers.SimpleRNN(4), (5, 8), ["kernel", "recurrent_kernel"]),
-    "Bidirectional": (lambda: layers.Bidirectional(layers.LSTM(4)), (5, 8), ["kernel", "recurrent_kernel"] * 2),
+    "Bidirectional": (
+        lambda: layers.Bidirectional(layers.LSTM(4)),
+        (5, 8),
+        ["kernel", "recurrent_kernel"] * 2,
+    ),
     "TimeDistributed": (lambda: layers.TimeDistributed(layers.Dense(4)), (5, 8), ["kernel"]),
     "BatchNormalization": (lambda: layers.BatchNormalization(), (8,), []),
     "LayerNormalization": (lambda: layers.LayerNormalization(), (8,), []),
@@ -42,34 +54,47 @@ CHOSEN = {
 
 def chosen(model, **selectors):
     variables = model.trainable_variables
-    return [variables[i].path.removeprefix(f"{model.name}/") for i in Selection(**selectors).select(variables, model)]
+    return [
+        variables[i].path.removeprefix(f"{model.name}/")
+        for i in Selection(**selectors).select(variables, model)
+    ]
 
 
 @pytest.mark.parametrize("name", list(CHOSEN))
 def test_default_weights(name):
     make, shape, expected = CHOSEN[name]
-    model = keras.Sequential([keras.Input(shape), make(), layers.Flatten(), layers.Dense(2, name="last")], name="model")
+    model = keras.Sequential(
+        [keras.Input(shape), make(), layers.Flatten(), layers.Dense(2, name="last")], name="model"
+    )
     assert [path.split("/")[-1] for path in chosen(model)] == [*expected, "kernel"]
 
 
 def test_attention():
     inputs = keras.Input((5, 8))
     model = keras.Model(inputs, layers.MultiHeadAttention(2, 4, name="attention")(inputs, inputs))
-    assert chosen(model) == [f"attention/{part}/kernel" for part in ("query", "key", "value", "attention_output")]
+    assert chosen(model) == [
+        f"attention/{part}/kernel" for part in ("query", "key", "value", "attention_output")
+    ]
 
 
 def functional():
     inputs = keras.Input((8,))
-    return keras.Model(inputs, layers.Dense(4, name="head")(layers.Dense(16, "tanh", name="hidden")(inputs)))
+    return keras.Model(
+        inputs, layers.Dense(4, name="head")(layers.Dense(16, "tanh", name="hidden")(inputs))
+    )
 
 
 def sequential():
-    return keras.Sequential([keras.Input((8,)), layers.Dense(16, "tanh", name="hidden"), layers.Dense(4, name="head")])
+    return keras.Sequential(
+        [keras.Input((8,)), layers.Dense(16, "tanh", name="hidden"), layers.Dense(4, name="head")]
+    )
 
 
 def nested():
     inputs = keras.Input((8,))
-    body = keras.Sequential([keras.Input((8,)), layers.Dense(16, "tanh", name="hidden")], name="body")
+    body = keras.Sequential(
+        [keras.Input((8,)), layers.Dense(16, "tanh", name="hidden")], name="body"
+    )
     return keras.Model(inputs, layers.Dense(4, name="head")(body(inputs)))
 
 
@@ -126,21 +151,38 @@ def test_a_layer_as_selector():
 def test_a_type_selects_what_is_inside_of_it():
     inputs = keras.Input((5, 8))
     x = layers.MultiHeadAttention(2, 4, name="attention")(inputs, inputs)
-    model = keras.Model(inputs, layers.Dense(2, name="head")(layers.Bidirectional(layers.GRU(4))(x)))
+    model = keras.Model(
+        inputs, layers.Dense(2, name="head")(layers.Bidirectional(layers.GRU(4))(x))
+    )
     assert chosen(model, dense=(layers.MultiHeadAttention, layers.GRU)) == ["head/kernel"]
 
 
 def test_sparse_adds_what_is_dense_by_default():
     shape, expected = (8, 8, 2), ["taps/kernel", "head/kernel"]
-    model = keras.Sequential([keras.Input(shape), layers.DepthwiseConv2D(3, name="taps"), layers.Flatten(), layers.Dense(2, name="head")], name="model")
-    assert chosen(model, sparse="taps") == chosen(model, sparse=layers.DepthwiseConv2D) == expected  # and never the bias
+    model = keras.Sequential(
+        [
+            keras.Input(shape),
+            layers.DepthwiseConv2D(3, name="taps"),
+            layers.Flatten(),
+            layers.Dense(2, name="head"),
+        ],
+        name="model",
+    )
+    assert (
+        chosen(model, sparse="taps") == chosen(model, sparse=layers.DepthwiseConv2D) == expected
+    )  # and never the bias
 
 
-@pytest.mark.parametrize("settings", [{}, {"gradient_momentum": 0.9}, {"grow": "gradient", "redistribute": None}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"gradient_momentum": 0.9}, {"grow": "gradient", "redistribute": None}]
+)
 def test_an_embedding_if_asked(settings):
     inputs = keras.Input((5,), dtype="int32")
     x = layers.Flatten()(layers.Embedding(10, 8, name="words")(inputs))
-    model = compiled(ks.SparseMomentum(sgd(), 0.25, sparse="words", **settings), keras.Model(inputs, layers.Dense(4, name="head")(x)))
+    model = compiled(
+        ks.SparseMomentum(sgd(), 0.25, sparse="words", **settings),
+        keras.Model(inputs, layers.Dense(4, name="head")(x)),
+    )
     words = np.arange(32 * 5).reshape(32, 5) % 7  # three rows get no gradient
     fit(model, ks.UpdateMasks(), data=(words, toy_data()[1]))
     assert list(model.optimizer.masks) == ["words/embeddings", "head/kernel"]
@@ -149,7 +191,9 @@ def test_an_embedding_if_asked(settings):
 
 def test_a_shared_layer_has_one_mask():
     inputs, shared = keras.Input((8,)), layers.Dense(8, "tanh", name="shared")
-    model = compiled(model=keras.Model(inputs, layers.Dense(4, name="head")(shared(shared(inputs)))))
+    model = compiled(
+        model=keras.Model(inputs, layers.Dense(4, name="head")(shared(shared(inputs))))
+    )
     fit(model, ks.UpdateMasks())
     assert list(model.optimizer.masks) == ["shared/kernel", "head/kernel"]
     assert_sparse(model, count=24)  # a quarter of 64 + 32
@@ -158,9 +202,15 @@ def test_a_shared_layer_has_one_mask():
 @pytest.mark.parametrize(
     ("selectors", "message"),
     [
-        ({"dense": "haed"}, "`dense` selects no trainable weight. Received: 'haed'; the weights are .*head/kernel"),
+        (
+            {"dense": "haed"},
+            "`dense` selects no trainable weight. Received: 'haed'; the weights are .*head/kernel",
+        ),
         ({"sparse": layers.LSTM}, "`sparse` selects no trainable weight. Received: <class .*LSTM"),
-        ({"dense": "*"}, "There is nothing to mask: no kernel of two or more axes is left.*head/kernel"),
+        (
+            {"dense": "*"},
+            "There is nothing to mask: no kernel of two or more axes is left.*head/kernel",
+        ),
     ],
 )
 def test_what_selects_nothing(selectors, message):
@@ -170,7 +220,10 @@ def test_what_selects_nothing(selectors, message):
 
 @pytest.mark.parametrize("selector", [3, [None], int, [layers.Dense(2), 5]])
 def test_what_is_no_selector(selector):
-    with pytest.raises(TypeError, match="`dense` takes globs on a variable's path, layers, or layer types, one or a collection. Received: dense="):
+    with pytest.raises(
+        TypeError,
+        match="`dense` takes globs on a variable's path, layers, or layer types, one or a collection. Received: dense=",
+    ):
         Selection(dense=selector)
 
 
@@ -187,7 +240,9 @@ def test_depthwise_kernels_stay_dense(multiplier, by_hand):
     if by_hand:
         model.optimizer.build(model)
     elif keras.backend.backend() != "tensorflow" and multiplier > 1:
-        pytest.skip("there Keras builds the optimizer before it calls a callback, and the guess is wrong: see the next test but one")
+        pytest.skip(
+            "there Keras builds the optimizer before it calls a callback, and the guess is wrong: see the next test but one"
+        )
     fit(model, ks.UpdateMasks(), data=toy_data((8, 8, 2)))
     assert list(model.optimizer.masks) == ["head/kernel"]
 
@@ -199,22 +254,40 @@ def test_without_the_model_depthwise_is_told_by_name_or_shape(multiplier, name):
     assert [variables[i].path for i in Selection().select(variables, None)] == ["head/kernel"]
 
 
-@pytest.mark.parametrize(("groups", "masked"), [(4, ["head/kernel"]), (2, ["taps/kernel", "head/kernel"]), (1, ["taps/kernel", "head/kernel"])])
+@pytest.mark.parametrize(
+    ("groups", "masked"),
+    [
+        (4, ["head/kernel"]),
+        (2, ["taps/kernel", "head/kernel"]),
+        (1, ["taps/kernel", "head/kernel"]),
+    ],
+)
 def test_a_convolution_with_as_many_groups_as_channels_is_depthwise(groups, masked):
     inputs = keras.Input((8, 8, 4))
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, groups=groups, name="taps")(inputs))
-    model = compiled(ks.SparseMomentum(sgd(), 0.5), keras.Model(inputs, layers.Dense(4, name="head")(x)))
+    model = compiled(
+        ks.SparseMomentum(sgd(), 0.5), keras.Model(inputs, layers.Dense(4, name="head")(x))
+    )
     model.optimizer.build(model)
     assert list(model.optimizer.masks) == masked
 
 
 def test_a_convolution_over_one_channel_gets_a_mask():
     model = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(8, 3, name="taps")])
-    assert Selection().select(model.trainable_variables, model) == Selection().select(model.trainable_variables, None) == [0]
+    assert (
+        Selection().select(model.trainable_variables, model)
+        == Selection().select(model.trainable_variables, None)
+        == [0]
+    )
 
 
 def test_a_guess_that_was_wrong_raises_in_fit():
     model = compiled(ks.SparseMomentum(sgd(), 0.5), depthwise(2))
-    model.optimizer.build(model.trainable_variables)  # "taps", two channels per input channel: looks like any kernel
-    with pytest.raises(ValueError, match=r"call `optimizer.build\(model\)` before `fit`. Received: \['taps/kernel'\]"):
+    model.optimizer.build(
+        model.trainable_variables
+    )  # "taps", two channels per input channel: looks like any kernel
+    with pytest.raises(
+        ValueError,
+        match=r"call `optimizer.build\(model\)` before `fit`. Received: \['taps/kernel'\]",
+    ):
         fit(model, ks.UpdateMasks(), data=toy_data((8, 8, 2)))

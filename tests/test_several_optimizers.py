@@ -7,7 +7,9 @@ from helpers import active, compiled, fit, sgd, sparse, toy_model
 import keras_sparse as ks
 
 tf = pytest.importorskip("tensorflow")
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="its train_step is TensorFlow's")
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="its train_step is TensorFlow's"
+)
 
 
 class Pair(keras.Model):
@@ -15,18 +17,28 @@ class Pair(keras.Model):
 
     def __init__(self, often=1):
         super().__init__()
-        self.nets, self.often = [toy_model(), keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="single")])], often
+        self.nets, self.often = (
+            [
+                toy_model(),
+                keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="single")]),
+            ],
+            often,
+        )
 
     def compile(self, one, other):
         super().compile()
         self.one, self.others = one, [other]
 
     def train_step(self, data):
-        for net, optimizer, times in zip(self.nets, [self.one, *self.others], (1, self.often), strict=True):
+        for net, optimizer, times in zip(
+            self.nets, [self.one, *self.others], (1, self.often), strict=True
+        ):
             for _ in range(times):
                 with tf.GradientTape() as tape:
                     loss = tf.reduce_mean((net(data[0]) - data[1]) ** 2)
-                optimizer.apply(tape.gradient(loss, net.trainable_variables), net.trainable_variables)
+                optimizer.apply(
+                    tape.gradient(loss, net.trainable_variables), net.trainable_variables
+                )
         return {"loss": loss}
 
 
@@ -78,7 +90,9 @@ def test_two_callbacks_log_under_the_names_of_their_optimizers():
 
 def test_the_one_that_no_callback_has_is_told_at_the_end():
     model, one, _ = pair()
-    with pytest.warns(UserWarning, match="masks of 'other' did not change in this training") as caught:
+    with pytest.warns(
+        UserWarning, match="masks of 'other' did not change in this training"
+    ) as caught:
         fit(model, ks.UpdateMasks(optimizer=one))
     assert len(caught) == 1
 
@@ -86,7 +100,9 @@ def test_the_one_that_no_callback_has_is_told_at_the_end():
 def test_settings_for_an_optimizer_that_the_model_does_not_use_are_told():
     model = pair()[0]
     model.compile(sgd(), sgd())
-    with pytest.warns(UserWarning, match=r"made no step in this training.*`UpdateMasks\(optimizer=...\)`"):
+    with pytest.warns(
+        UserWarning, match=r"made no step in this training.*`UpdateMasks\(optimizer=...\)`"
+    ):
         fit(model, ks.UpdateMasks(density=0.25, grow="random", redistribute=None), epochs=2)
 
 
@@ -95,24 +111,34 @@ def test_a_callback_of_the_users_own_updates_without_a_warning(updates):
     for optimizer, net in zip((one, other), model.nets, strict=True):
         optimizer.build(net)
         optimizer.start_training(12)
-    update = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epoch and [one.update_masks(), other.update_masks()])
+    update = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: epoch and [one.update_masks(), other.update_masks()]
+    )
     fit(model, update)
     assert len(updates) == 4
 
 
 def test_what_is_no_sparse_optimizer_is_an_error():
-    with pytest.raises(ValueError, match="must be a SparseMomentum or a list of them. Received: SGD"):
+    with pytest.raises(
+        ValueError, match="must be a SparseMomentum or a list of them. Received: SGD"
+    ):
         ks.UpdateMasks(optimizer=sgd())
-    with pytest.raises(ValueError, match="`optimizer` or settings of a new one, not both.*'density'"):
+    with pytest.raises(
+        ValueError, match="`optimizer` or settings of a new one, not both.*'density'"
+    ):
         ks.UpdateMasks(optimizer=sparse(), density=0.1)
 
 
-@pytest.mark.skipif(not hasattr(keras.optimizers, "MultiOptimizer"), reason="Keras has no MultiOptimizer yet")
+@pytest.mark.skipif(
+    not hasattr(keras.optimizers, "MultiOptimizer"), reason="Keras has no MultiOptimizer yet"
+)
 @pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
 def test_one_of_several_in_a_multi_optimizer(updates, policy, dtype):
     policy(dtype)
     inner = sparse(name="inner")
-    optimizer = keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(keras.optimizers.Adam(), {".*hidden.*": inner}))
+    optimizer = keras.optimizers.MultiOptimizer(
+        keras.optimizers.OptimizerMap(keras.optimizers.Adam(), {".*hidden.*": inner})
+    )
     model = compiled(optimizer, toy_model())
     logs = fit(model, ks.UpdateMasks(), epochs=2).history
     assert updates == [("inner", 4)]

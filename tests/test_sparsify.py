@@ -16,14 +16,25 @@ X = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
 
 def branches():
     """A Functional model with a model in it, a shared layer, two outputs, and layers that stay."""
-    inner = keras.Sequential([keras.Input((8, 8, 4)), keras.layers.Conv2D(4, 3, name="in_it"), keras.layers.BatchNormalization(name="norm")], name="inner")
+    inner = keras.Sequential(
+        [
+            keras.Input((8, 8, 4)),
+            keras.layers.Conv2D(4, 3, name="in_it"),
+            keras.layers.BatchNormalization(name="norm"),
+        ],
+        name="inner",
+    )
     image = keras.Input((8, 8, 3), name="image")
     x = keras.layers.Conv2D(4, 1, name="stem", activation="relu", kernel_regularizer="l2")(image)
     x = keras.layers.Conv2D(4, 3, padding="same", groups=2, name="grouped")(x)
     x = keras.layers.Conv2D(4, 3, padding="same", dilation_rate=2, name="dilated")(x)
     x = keras.layers.Flatten()(inner(x) + inner(-x))
     shared = keras.layers.Dense(8, name="shared")
-    return keras.Model(image, {"a": shared(x), "b": keras.layers.Dense(2, name="last", trainable=False)(shared(2 * x))}, name="branches")
+    return keras.Model(
+        image,
+        {"a": shared(x), "b": keras.layers.Dense(2, name="last", trainable=False)(shared(2 * x))},
+        name="branches",
+    )
 
 
 def types(model):
@@ -41,7 +52,9 @@ def test_conv2d_and_dense_become_sparse_and_the_rest_stays():
     assert {name for name, kind in found.items() if kind is SparseConv2D} == {"stem", "in_it"}
     assert {name for name, kind in found.items() if kind is SparseDense} == {"shared", "last"}
     assert found["grouped"] is found["dilated"] is keras.layers.Conv2D
-    assert set(types(model).values()).isdisjoint({SparseConv2D, SparseDense})  # the model given is as it was
+    assert set(types(model).values()).isdisjoint(
+        {SparseConv2D, SparseDense}
+    )  # the model given is as it was
 
 
 @backend
@@ -50,7 +63,9 @@ def test_names_weights_and_outputs_are_the_same():
     sparse_model = ks.sparsify(model)
     assert sparse_model.name == model.name
     assert [v.path for v in sparse_model.weights] == [v.path for v in model.weights]
-    assert [v.path for v in sparse_model.trainable_variables] == [v.path for v in model.trainable_variables]
+    assert [v.path for v in sparse_model.trainable_variables] == [
+        v.path for v in model.trainable_variables
+    ]
     assert_same(sparse_model.get_weights(), model.get_weights())
     for one, other in zip(predict(sparse_model), predict(model), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
@@ -70,8 +85,14 @@ def test_subclasses_stay_as_they_are():
     class Mine(keras.layers.Dense):
         pass
 
-    model = ks.sparsify(keras.Sequential([keras.Input((8,)), Mine(4, name="mine"), keras.layers.Dense(4, name="plain")]))
-    assert types(model) == {"mine": Mine, "plain": SparseDense} | {k: v for k, v in types(model).items() if v is keras.layers.InputLayer}
+    model = ks.sparsify(
+        keras.Sequential(
+            [keras.Input((8,)), Mine(4, name="mine"), keras.layers.Dense(4, name="plain")]
+        )
+    )
+    assert types(model) == {"mine": Mine, "plain": SparseDense} | {
+        k: v for k, v in types(model).items() if v is keras.layers.InputLayer
+    }
 
 
 @backend
@@ -103,7 +124,9 @@ def test_masks_of_a_trained_model_come_along():
     assert not converted.compiled
     assert model.compiled
     assert model.optimizer is optimizer
-    converted.compile(ks.SparseMomentum(sgd(), 0.25, initial_masks="nonzero"), "mse")  # goes on with these masks
+    converted.compile(
+        ks.SparseMomentum(sgd(), 0.25, initial_masks="nonzero"), "mse"
+    )  # goes on with these masks
     converted.optimizer.build(converted)
     assert_same(list(converted.optimizer.masks.values()), list(optimizer.masks.values()))
 
@@ -128,7 +151,9 @@ def test_dense_weights_are_those_that_the_masks_leave():
     dense_model = ks.densify(model)
     assert_same([array(dense_model.layers[0].kernel)], [array(model.layers[0].kernel) * mask])
     x, _ = toy_data()
-    np.testing.assert_allclose(predict(dense_model, x)[0], predict(model, x)[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        predict(dense_model, x)[0], predict(model, x)[0], rtol=1e-5, atol=1e-6
+    )
 
 
 @backend
@@ -149,7 +174,10 @@ class Unbuilt(keras.Model):
 @pytest.mark.parametrize("make", [Unbuilt, lambda: keras.Sequential([keras.layers.Dense(4)])])
 @pytest.mark.parametrize("function", [ks.sparsify, ks.densify])
 def test_a_model_without_weights_is_refused_with_what_to_do(make, function):
-    with pytest.raises(ValueError, match="has no weights yet: give it an input shape by keras.Input, or call it on a batch"):
+    with pytest.raises(
+        ValueError,
+        match="has no weights yet: give it an input shape by keras.Input, or call it on a batch",
+    ):
         function(make())
 
 
@@ -197,14 +225,25 @@ def test_nothing_is_said_where_all_is_converted_or_verbose_is_off(make, verbose,
 def test_a_table_lists_the_layers(capsys):
     ks.sparsify(branches(), verbose=True)
     out = capsys.readouterr().out
-    for words in (["stem", "Conv2D", "SparseConv2D"], ["grouped", "Conv2D", "groups=2"], ["norm", "FusedBatchNormalization"]):
+    for words in (
+        ["stem", "Conv2D", "SparseConv2D"],
+        ["grouped", "Conv2D", "groups=2"],
+        ["norm", "FusedBatchNormalization"],
+    ):
         assert any(all(word in line for word in words) for line in out.splitlines()), (words, out)
 
 
 @backend
 def test_a_warning_says_that_nothing_was_converted():
-    layers = [keras.Input((10, 8)), keras.layers.Bidirectional(keras.layers.LSTM(4)), keras.layers.LayerNormalization()]
-    with pytest.warns(UserWarning, match=r"`sparsify` converted no Conv2D or Dense layer.*2 LSTMCell \(no sparse layer for LSTMCell\)"):
+    layers = [
+        keras.Input((10, 8)),
+        keras.layers.Bidirectional(keras.layers.LSTM(4)),
+        keras.layers.LayerNormalization(),
+    ]
+    with pytest.warns(
+        UserWarning,
+        match=r"`sparsify` converted no Conv2D or Dense layer.*2 LSTMCell \(no sparse layer for LSTMCell\)",
+    ):
         ks.sparsify(keras.Sequential(layers))
 
 
@@ -223,7 +262,11 @@ L = keras.layers
     [
         (lambda: L.Conv2D(4, 3, groups=2), (4, 4, 2), "groups=2"),
         (lambda: L.Conv2D(4, 2, dilation_rate=2), (4, 4, 2), "dilation_rate=(2, 2)"),
-        (lambda: L.Conv2D(4, 3, data_format="channels_first"), (2, 4, 4), 'data_format="channels_first"'),
+        (
+            lambda: L.Conv2D(4, 3, data_format="channels_first"),
+            (2, 4, 4),
+            'data_format="channels_first"',
+        ),
         (lambda: type("Mine", (L.Dense,), {})(4), (8,), "subclass of Dense"),
         (lambda: L.Dense(4, lora_rank=2), (8,), "LoRA"),
         (lambda: L.EinsumDense("ab,bc->ac", 4), (8,), "no sparse layer for EinsumDense"),
@@ -245,7 +288,11 @@ def test_the_policy_of_each_layer_comes_along(policy):
     model = branches()
     policy("float32")
     converted = ks.sparsify(model)
-    assert converted.get_layer("stem").dtype_policy.name == converted.get_layer("shared").dtype_policy.name == "mixed_float16"
+    assert (
+        converted.get_layer("stem").dtype_policy.name
+        == converted.get_layer("shared").dtype_policy.name
+        == "mixed_float16"
+    )
     assert converted.get_layer("stem").implementation_used == "stock"
 
 

@@ -3,13 +3,28 @@
 import keras
 import numpy as np
 import pytest
-from helpers import active, array, arrays, assert_same, assert_sparse, built, compiled, fit, sgd, sparse, toy_data, toy_model
+from helpers import (
+    active,
+    array,
+    arrays,
+    assert_same,
+    assert_sparse,
+    built,
+    compiled,
+    fit,
+    sgd,
+    sparse,
+    toy_data,
+    toy_model,
+)
 
 import keras_sparse as ks
 from keras_sparse.rules import mask_bits
 
 backend = pytest.mark.backend
-LAYERS = pytest.mark.parametrize("convert", [lambda model: model, ks.sparsify], ids=["keras", "sparse"])
+LAYERS = pytest.mark.parametrize(
+    "convert", [lambda model: model, ks.sparsify], ids=["keras", "sparse"]
+)
 HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
 
 
@@ -36,7 +51,9 @@ def assert_same_run(one, other):
         assert_same(layers, masks[0][: len(layers)])
         for layer in model.layers:
             if hasattr(layer, "mask"):
-                assert float(array(layer.kernel_mask.mask_density)) == pytest.approx(array(layer.mask).mean())
+                assert float(array(layer.kernel_mask.mask_density)) == pytest.approx(
+                    array(layer.mask).mean()
+                )
 
 
 # --- TensorFlow's checkpoints
@@ -44,18 +61,26 @@ def assert_same_run(one, other):
 
 @pytest.mark.parametrize(
     ("convert", "settings"),
-    [(ks.sparsify, {}), (lambda model: model, {"inner": keras.optimizers.SGD(0.05), "gradient_momentum": 0.9})],
+    [
+        (ks.sparsify, {}),
+        (lambda model: model, {"inner": keras.optimizers.SGD(0.05), "gradient_momentum": 0.9}),
+    ],
     ids=["sparse", "average"],
 )
 def test_a_checkpoint_read_before_build_brings_weights_and_masks(tmp_path, convert, settings):
     import tensorflow as tf
 
     def of(model):
-        return model, tf.train.CheckpointManager(tf.train.Checkpoint(model=model, optimizer=model.optimizer), str(tmp_path), 2)
+        return model, tf.train.CheckpointManager(
+            tf.train.Checkpoint(model=model, optimizer=model.optimizer), str(tmp_path), 2
+        )
 
     model, manager = of(trained(convert, **settings))
     manager.save()
-    settings = {key: type(value).from_config(value.get_config()) if key == "inner" else value for key, value in settings.items()}
+    settings = {
+        key: type(value).from_config(value.get_config()) if key == "inner" else value
+        for key, value in settings.items()
+    }
     resumed, manager = of(new(convert, **settings))
     status = manager.checkpoint.restore(manager.latest_checkpoint)
     resumed.optimizer.build(resumed)
@@ -98,13 +123,17 @@ def test_weights_alone_of_a_checkpoint_are_not_taken_for_a_run(tmp_path):
 
 @LAYERS
 def test_h5_files_bring_back_the_whole_run(tmp_path, convert):
-    model = compiled(sparse(growth_window=None), convert(toy_model()), loss=keras.losses.MeanSquaredError())
+    model = compiled(
+        sparse(growth_window=None), convert(toy_model()), loss=keras.losses.MeanSquaredError()
+    )
     fit(model, ks.UpdateMasks())
     model.save(tmp_path / "model.h5")
     loaded = keras.models.load_model(tmp_path / "model.h5")
     assert_same(loaded.get_weights(), model.get_weights())
     loaded.save(tmp_path / "again.keras")  # before anything is built: nothing is lost
-    with pytest.warns(UserWarning, match="Skipping variable loading"):  # Keras' own, of what we have put back
+    with pytest.warns(
+        UserWarning, match="Skipping variable loading"
+    ):  # Keras' own, of what we have put back
         again = keras.models.load_model(tmp_path / "again.keras")
     loaded.optimizer.build(loaded)
     for one in (loaded, again):
@@ -140,7 +169,9 @@ class Net(keras.Model):
 
     def __init__(self, convert=None, **kwargs):
         super().__init__(**kwargs)
-        backbone = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, "tanh", name="hidden")], name="backbone")
+        backbone = keras.Sequential(
+            [keras.Input((8,)), keras.layers.Dense(16, "tanh", name="hidden")], name="backbone"
+        )
         self.backbone = ks.sparsify(backbone) if convert else backbone
         self.zhead = (ks.layers.SparseDense if convert else keras.layers.Dense)(4, name="head")
         self.convert = convert
@@ -191,7 +222,10 @@ def test_layers_that_come_after_build_are_an_error_that_says_what_to_do():
     optimizer = sparse()
     optimizer.build(model)  # the head is not there yet
     compiled(optimizer, model)
-    with pytest.raises(ValueError, match=r"Build all layers first, by a call of the model.*Received: unknown variables \['net/head/kernel'"):
+    with pytest.raises(
+        ValueError,
+        match=r"Build all layers first, by a call of the model.*Received: unknown variables \['net/head/kernel'",
+    ):
         fit(model, ks.UpdateMasks())
 
 
@@ -205,9 +239,13 @@ def test_masks_are_found_by_path_where_layers_were_added(tmp_path):
     layers = [keras.Input((8,)), keras.layers.Dense(8, name="new"), *model.layers]
     longer = compiled(sparse(), keras.Sequential(layers, name="longer"))
     longer.optimizer.build(longer)
-    with pytest.raises(ValueError, match=r"of another model: no mask fits 'longer/new/kernel' of shape \(8, 8\)"):
+    with pytest.raises(
+        ValueError, match=r"of another model: no mask fits 'longer/new/kernel' of shape \(8, 8\)"
+    ):
         longer.optimizer.load_own_variables(store)
-    shorter = compiled(sparse(), keras.Sequential([keras.Input((16,)), model.layers[1]], name="shorter"))
+    shorter = compiled(
+        sparse(), keras.Sequential([keras.Input((16,)), model.layers[1]], name="shorter")
+    )
     shorter.optimizer.build(shorter)
     shorter.optimizer.load_own_variables(store)
     assert_same(list(shorter.optimizer.masks.values()), [model.optimizer.masks[HEAD]])
@@ -238,20 +276,29 @@ def test_bits_and_places_tell_a_mask():
         mask = rng.random(shape) < 0.3
         np.testing.assert_array_equal(mask_bits.unpack(mask_bits.pack(mask), shape), mask)
         np.testing.assert_array_equal(mask_bits.unpack(mask, shape), mask)
-        few, many, outside = mask.astype("float32"), np.zeros(shape, "float32"), np.ones(shape, "float32")
+        few, many, outside = (
+            mask.astype("float32"),
+            np.zeros(shape, "float32"),
+            np.ones(shape, "float32"),
+        )
         few.reshape(-1)[np.flatnonzero(mask)[: mask.size // 64]] = 0
         for weight in (few, many, outside):
             store = {}
             mask_bits.save_beside(weight, mask, store)
             np.testing.assert_array_equal(mask_bits.load_beside(weight, store), mask)
-    with pytest.raises(ValueError, match=r"of another shape. Received: uint8 of shape \(16,\) for a weight of shape \(8, 8\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"of another shape. Received: uint8 of shape \(16,\) for a weight of shape \(8, 8\)",
+    ):
         mask_bits.unpack(mask_bits.pack(np.ones((8, 16), bool)), (8, 8))
 
 
 @LAYERS
 def test_files_of_sparse_models_are_as_large_as_those_of_dense_ones(tmp_path, convert):
     def size(optimizer, *callbacks):
-        model = keras.Sequential([keras.Input((256,)), keras.layers.Dense(512), keras.layers.Dense(64)])
+        model = keras.Sequential(
+            [keras.Input((256,)), keras.layers.Dense(512), keras.layers.Dense(64)]
+        )
         model = compiled(optimizer, convert(model) if callbacks else model)
         x, y = toy_data((256,), 64)
         fit(model, *callbacks, data=(x, y), epochs=2)
@@ -264,10 +311,20 @@ def test_files_of_sparse_models_are_as_large_as_those_of_dense_ones(tmp_path, co
 
 def test_the_mask_of_a_sparse_layer_is_in_its_file_without_an_optimizer(tmp_path):
     model = trained(ks.sparsify)
-    model.layers[0].kernel.assign(array(model.layers[0].kernel) * (np.arange(16) > 0))  # active weights may be 0
+    model.layers[0].kernel.assign(
+        array(model.layers[0].kernel) * (np.arange(16) > 0)
+    )  # active weights may be 0
     masks = arrays([layer.mask for layer in model.layers])
     model.save(tmp_path / "model.keras")
-    assert_same(arrays([layer.mask for layer in keras.models.load_model(tmp_path / "model.keras", compile=False).layers]), masks)
+    assert_same(
+        arrays(
+            [
+                layer.mask
+                for layer in keras.models.load_model(tmp_path / "model.keras", compile=False).layers
+            ]
+        ),
+        masks,
+    )
     model.save_weights(tmp_path / "all.weights.h5")
     other = ks.sparsify(toy_model())
     other.load_weights(tmp_path / "all.weights.h5")
@@ -280,7 +337,10 @@ def test_the_mask_of_a_sparse_layer_is_in_its_file_without_an_optimizer(tmp_path
 @pytest.mark.parametrize("method", [ks.SparseMomentum, ks.StaticSparsity])
 def test_nonzero_of_dense_weights_says_that_the_density_is_another(method):
     model = compiled(method(sgd(), density=0.1, initial_masks="nonzero"))
-    with pytest.warns(UserWarning, match='keeps all weights that are not 0, 1.000 of them. Pass initial_masks="magnitude".*a density of 0.099'):
+    with pytest.warns(
+        UserWarning,
+        match='keeps all weights that are not 0, 1.000 of them. Pass initial_masks="magnitude".*a density of 0.099',
+    ):
         fit(model, ks.UpdateMasks())
 
 

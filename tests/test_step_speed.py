@@ -9,7 +9,9 @@ import keras_sparse as ks
 from keras_sparse.models import step_speed
 
 layers = keras.layers
-tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of TensorFlow")
+tensorflow_only = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="of TensorFlow"
+)
 
 
 def timed(model, batch=8, **arguments):

@@ -16,7 +16,15 @@ layers = keras.layers
 
 def convolutional():
     shape = (8, 8, 2)
-    return keras.Sequential([keras.Input(shape), layers.Conv2D(4, 3, name="conv"), layers.Flatten(), layers.Dense(1, name="head")], name="net")
+    return keras.Sequential(
+        [
+            keras.Input(shape),
+            layers.Conv2D(4, 3, name="conv"),
+            layers.Flatten(),
+            layers.Dense(1, name="head"),
+        ],
+        name="net",
+    )
 
 
 def by_hand():
@@ -68,7 +76,17 @@ def test_the_table_prints(capsys):
     text = capsys.readouterr().out
     lines = [line.split() for line in text.splitlines()]
     row = next(line for line in lines if "conv/kernel" in line)
-    assert [cell for cell in row if cell not in "│┃"] == ["conv/kernel", "3x3x2x4", "72", "3", "0.0417", "2,592", "108", "1", "2"]
+    assert [cell for cell in row if cell not in "│┃"] == [
+        "conv/kernel",
+        "3x3x2x4",
+        "72",
+        "3",
+        "0.0417",
+        "2,592",
+        "108",
+        "1",
+        "2",
+    ]
     assert "Sparsity of 'net'" in text
     assert "5 other weights are dense" in text
 
@@ -84,7 +102,12 @@ def test_without_an_optimizer_zeros_tell():
 
 def test_a_dense_model_has_density_1():
     total = ks.summary(toy_model(), "dict")["total"]
-    assert (total["density"], total["active"], total["multiply_adds_sparse"], total["other_weights"]) == (1.0, 192, 192, 20)
+    assert (
+        total["density"],
+        total["active"],
+        total["multiply_adds_sparse"],
+        total["other_weights"],
+    ) == (1.0, 192, 192, 20)
 
 
 @pytest.mark.parametrize("wrap", [True, False])
@@ -94,15 +117,23 @@ def test_after_training(wrap, policy):
     fit(model, ks.UpdateMasks())
     described = ks.summary(model, "dict")
     assert described["total"]["active"] == 48
-    assert [layer["active"] for layer in described["layers"]] == [int(mask.sum()) for mask in ks.compiled.sparse_momentum_of(model).masks.values()]
+    assert [layer["active"] for layer in described["layers"]] == [
+        int(mask.sum()) for mask in ks.compiled.sparse_momentum_of(model).masks.values()
+    ]
 
 
 def test_multiply_adds_that_are_not_known(capsys):
     model = keras.Sequential([keras.Input((None, 8)), layers.Dense(4)])
     total = ks.summary(model, "dict")["total"]
-    assert (total["multiply_adds_dense"], total["multiply_adds_sparse"], total["weights"]) == (None, None, 32)
+    assert (total["multiply_adds_dense"], total["multiply_adds_sparse"], total["weights"]) == (
+        None,
+        None,
+        32,
+    )
     assert total["why_unknown"] == "the input shape is known in part only: pass `input_shape`"
-    assert ks.summary(model, "dict", input_shape=(None, 10, 8))["total"]["multiply_adds_dense"] == 320
+    assert (
+        ks.summary(model, "dict", input_shape=(None, 10, 8))["total"]["multiply_adds_dense"] == 320
+    )
     ks.summary(model)
     printed = " ".join(capsys.readouterr().out.split())
     assert " ? " in printed
@@ -140,7 +171,12 @@ def test_an_embedding_multiplies_nothing():
 
 def with_sparse_layers():
     """A 3x3 convolution at 10 % and a small dense layer; densities up to which the custom op wins are in break_even."""
-    body = [keras.Input((8, 8, 16)), layers.Conv2D(32, 3, name="conv"), layers.Flatten(), layers.Dense(4, name="head")]
+    body = [
+        keras.Input((8, 8, 16)),
+        layers.Conv2D(32, 3, name="conv"),
+        layers.Flatten(),
+        layers.Dense(4, name="head"),
+    ]
     model = ks.sparsify(keras.Sequential(body))
     mask = np.zeros((3, 3, 16, 32), bool)
     mask[..., :3] = True
@@ -203,9 +239,13 @@ def test_paths_are_folded_at_a_slash_alone(capsys, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     parts = ["encoder_of_images", "stage_3_block_12", "expanded_projection"]
-    inner = keras.Sequential([keras.Input((8, 8, 16)), layers.Conv2D(512, 3, name=parts[2])], name=parts[1])
+    inner = keras.Sequential(
+        [keras.Input((8, 8, 16)), layers.Conv2D(512, 3, name=parts[2])], name=parts[1]
+    )
     outer = keras.Sequential([keras.Input((8, 8, 16)), inner], name=parts[0])
-    ks.summary(keras.Sequential([keras.Input((8, 8, 16)), outer, layers.Conv2D(512, 3)], name="net"))
+    ks.summary(
+        keras.Sequential([keras.Input((8, 8, 16)), outer, layers.Conv2D(512, 3)], name="net")
+    )
     printed = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
     assert max(map(len, printed.splitlines())) <= columns
     assert all(part in printed for part in (*parts[1:], "kernel"))
@@ -219,14 +259,18 @@ def test_every_kind_of_layer_has_numbers():
     model = keras.Model(inputs, layers.Dense(2)(layers.Conv1DTranspose(4, 3)(x)))
     total = ks.summary(model, "dict")["total"]
     attention, lstm, separable = 4 * 6 * 64, 2 * 6 * (8 * 16 + 4 * 16), 4 * 8 * 4
-    other = 2 * (2 * 6 * 6 * 4) + 4 * 3 * 8  # queries by keys, weights by values, the depthwise kernel
+    other = (
+        2 * (2 * 6 * 6 * 4) + 4 * 3 * 8
+    )  # queries by keys, weights by values, the depthwise kernel
     assert total["other_multiply_adds"] == other
     masked = attention + lstm + separable + 4 * 3 * 4 * 4 + 6 * 8
     assert total["multiply_adds_dense"] == masked + other
 
 
 def test_a_model_without_weights():
-    with pytest.raises(ValueError, match="`model` has no weights yet: build it.*Received: model=bare"):
+    with pytest.raises(
+        ValueError, match="`model` has no weights yet: build it.*Received: model=bare"
+    ):
         ks.summary(keras.Sequential([layers.Dense(2)], name="bare"))
 
 

@@ -73,11 +73,17 @@ def test_objects_say_what_they_are():
     assert repr(optimizer) == text
     assert "2 masks" in repr(built().optimizer)
     assert repr(ks.CosineOverTraining()) == "CosineOverTraining(initial=0.5, final=0.005)"
-    assert repr(ks.CubicOverTraining(0.1)) == "CubicOverTraining(initial=1.0, final=0.1, begin=0.0, end=0.75)"
+    assert (
+        repr(ks.CubicOverTraining(0.1))
+        == "CubicOverTraining(initial=1.0, final=0.1, begin=0.0, end=0.75)"
+    )
     assert repr(ks.UpdateMasks(10, density=0.1)) == "UpdateMasks(every=10, density=0.1)"
     layer = ks.MaskedLayer("net/kernel", np.ones((2, 2)), np.ones((2, 2), bool))
     assert repr(layer) == "MaskedLayer('net/kernel', block_shape=None, of weight, mask)"
-    assert repr(ks.SparseMomentum(sgd(), 0.1, dense="head").selection) == "Selection(sparse=[], dense=['head'])"
+    assert (
+        repr(ks.SparseMomentum(sgd(), 0.1, dense="head").selection)
+        == "Selection(sparse=[], dense=['head'])"
+    )
 
 
 def masks_after(keras_seed, seed=None):

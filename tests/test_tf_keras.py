@@ -33,8 +33,12 @@ def test_a_model_of_tf_keras_in_its_own_fit():
     model = old_model()
     model.compile(tf_keras.optimizers.SGD(0.1, momentum=0.9), "mse")
     with pytest.raises((TypeError, ValueError), match="Keras 3|keras"):
-        model.fit(np.ones((8, 8)), np.ones((8, 4)), verbose=0, callbacks=[ks.UpdateMasks(density=0.5)])
+        model.fit(
+            np.ones((8, 8)), np.ones((8, 4)), verbose=0, callbacks=[ks.UpdateMasks(density=0.5)]
+        )
 
 
 def test_keras_3_is_not_refused():
-    assert isinstance(compiled(ks.SparseMomentum(sgd(), 0.5), toy_model()).optimizer, keras.Optimizer)
+    assert isinstance(
+        compiled(ks.SparseMomentum(sgd(), 0.5), toy_model()).optimizer, keras.Optimizer
+    )

@@ -15,10 +15,16 @@ backend = pytest.mark.backend
 def masked(model, **settings):
     """{path: (weight before, weight after, mask)} of the weights to which an optimizer gives masks."""
     before = {variable.path: array(variable) for variable in model.trainable_variables}
-    optimizer = ks.SparseMomentum(settings.pop("inner", None) or sgd(), settings.pop("density", 0.25), **{"seed": 0, **settings})
+    optimizer = ks.SparseMomentum(
+        settings.pop("inner", None) or sgd(),
+        settings.pop("density", 0.25),
+        **{"seed": 0, **settings},
+    )
     optimizer.build(model)
     pairs = zip(optimizer.masked_variables, optimizer.masks.values(), strict=True)
-    return {variable.path: (before[variable.path], array(variable), mask) for variable, mask in pairs}
+    return {
+        variable.path: (before[variable.path], array(variable), mask) for variable, mask in pairs
+    }
 
 
 def is_scaled(before, after, mask):
@@ -34,7 +40,10 @@ def is_scaled(before, after, mask):
 
 def scaled(model, **settings):
     """{path of a masked weight, without the model: is it scaled}."""
-    return {path.split("/", 1)[1]: is_scaled(*found) for path, found in masked(model, **settings).items()}
+    return {
+        path.split("/", 1)[1]: is_scaled(*found)
+        for path, found in masked(model, **settings).items()
+    }
 
 
 def sequential(shape, *body):
@@ -42,11 +51,15 @@ def sequential(shape, *body):
 
 
 @backend
-@pytest.mark.parametrize("initializer", ["he_normal", "he_uniform", "lecun_normal", "lecun_uniform"])
+@pytest.mark.parametrize(
+    "initializer", ["he_normal", "he_uniform", "lecun_normal", "lecun_uniform"]
+)
 def test_a_fan_in_initializer_is_scaled_by_the_active_inputs_of_each_unit(initializer):
     model = sequential((32,), layers.Dense(64, kernel_initializer=initializer))
     ((before, after, mask),) = masked(model).values()
-    np.testing.assert_allclose(after, before * mask * np.sqrt(32 / np.maximum(mask.sum(axis=0), 1)), rtol=1e-6)
+    np.testing.assert_allclose(
+        after, before * mask * np.sqrt(32 / np.maximum(mask.sum(axis=0), 1)), rtol=1e-6
+    )
 
 
 @backend
@@ -62,15 +75,23 @@ def test_a_glorot_initializer_is_scaled_by_the_active_inputs_and_outputs(initial
 @pytest.mark.parametrize("distribution", ["uniform", "truncated_normal", "untruncated_normal"])
 def test_variance_scaling_follows_its_mode(distribution):
     initializer = keras.initializers.VarianceScaling(2.0, "fan_out", distribution)
-    ((before, after, mask),) = masked(sequential((32,), layers.Dense(64, kernel_initializer=initializer))).values()
-    np.testing.assert_allclose(after, before * mask * scale_factors(mask, plain(2), "fan_out"), rtol=1e-6)
+    ((before, after, mask),) = masked(
+        sequential((32,), layers.Dense(64, kernel_initializer=initializer))
+    ).values()
+    np.testing.assert_allclose(
+        after, before * mask * scale_factors(mask, plain(2), "fan_out"), rtol=1e-6
+    )
 
 
 @backend
 def test_an_orthogonal_weight_is_scaled_by_the_active_inputs():
     initializer = keras.initializers.Orthogonal(2.0)
-    ((before, after, mask),) = masked(sequential((32,), layers.Dense(64, kernel_initializer=initializer))).values()
-    np.testing.assert_allclose(after, before * mask * scale_factors(mask, plain(2), "fan_in"), rtol=1e-5)
+    ((before, after, mask),) = masked(
+        sequential((32,), layers.Dense(64, kernel_initializer=initializer))
+    ).values()
+    np.testing.assert_allclose(
+        after, before * mask * scale_factors(mask, plain(2), "fan_in"), rtol=1e-5
+    )
 
 
 def test_every_layer_that_gets_masks_is_scaled():
@@ -110,7 +131,9 @@ def test_every_layer_that_gets_masks_is_scaled():
 
 def test_transposed_convolutions_count_the_inputs_of_each_output():
     initializer = keras.initializers.HeNormal()
-    ((before, after, mask),) = masked(sequential((4, 4, 16), layers.Conv2DTranspose(8, 3, kernel_initializer=initializer))).values()
+    ((before, after, mask),) = masked(
+        sequential((4, 4, 16), layers.Conv2DTranspose(8, 3, kernel_initializer=initializer))
+    ).values()
     active = mask.sum(axis=(0, 1, 3), keepdims=True)  # (height, width, out, in)
     np.testing.assert_allclose(after, before * mask * np.sqrt(144 / active), rtol=1e-6)
 
@@ -122,12 +145,18 @@ def test_attention_counts_over_the_axes_of_its_equation():
         layers.EinsumDense("abc,cde->abde", (None, 2, 8), kernel_initializer="he_normal")(inputs),
     )
     ((before, after, mask),) = masked(model).values()
-    np.testing.assert_allclose(after, before * mask * np.sqrt(32 / np.maximum(mask.sum(axis=0), 1)), rtol=1e-6)
+    np.testing.assert_allclose(
+        after, before * mask * np.sqrt(32 / np.maximum(mask.sum(axis=0), 1)), rtol=1e-6
+    )
 
 
-@pytest.mark.parametrize("initializer", ["random_normal", "random_uniform", "truncated_normal", "ones", "identity"])
+@pytest.mark.parametrize(
+    "initializer", ["random_normal", "random_uniform", "truncated_normal", "ones", "identity"]
+)
 def test_weights_whose_size_the_user_has_set_are_not_scaled(initializer):
-    ((before, after, mask),) = masked(sequential((32,), layers.Dense(32, kernel_initializer=initializer))).values()
+    ((before, after, mask),) = masked(
+        sequential((32,), layers.Dense(32, kernel_initializer=initializer))
+    ).values()
     np.testing.assert_array_equal(after, before * mask)
 
 
@@ -142,7 +171,9 @@ def test_blocks_and_sparse_layers_are_scaled():
     )
     (kernel, *rest) = masked(model, block_shape=(8, 8)).values()
     before, after, mask = kernel
-    np.testing.assert_allclose(after, before * mask * np.sqrt(144 / np.maximum(mask.sum(axis=(0, 1, 2)), 1)), rtol=1e-6)
+    np.testing.assert_allclose(
+        after, before * mask * np.sqrt(144 / np.maximum(mask.sum(axis=(0, 1, 2)), 1)), rtol=1e-6
+    )
     assert all(is_scaled(*found) for found in rest)
     assert_same([array(model.layers[0].mask)], [mask])
 
@@ -152,7 +183,9 @@ def test_policies_change_nothing(policy):
     model = sequential((32,), layers.Dense(64, dtype=policy, kernel_initializer="he_uniform"))
     ((before, after, mask),) = masked(model).values()
     expected = before.astype("float32") * mask * np.sqrt(32 / np.maximum(mask.sum(axis=0), 1))
-    np.testing.assert_allclose(after.astype("float32"), expected, rtol=0.01 if policy == "bfloat16" else 1e-6)
+    np.testing.assert_allclose(
+        after.astype("float32"), expected, rtol=0.01 if policy == "bfloat16" else 1e-6
+    )
 
 
 # --- where outputs are normalized
@@ -241,7 +274,9 @@ def test_copies_without_a_bias_that_could_tell_count_as_trained():
 )
 def test_a_copy_of_an_untrained_model_trains_as_the_model_does(initializer, tmp_path):
     def new():
-        return sequential((32,), layers.Dense(64, "relu", kernel_initializer=initializer), layers.Dense(64))
+        return sequential(
+            (32,), layers.Dense(64, "relu", kernel_initializer=initializer), layers.Dense(64)
+        )
 
     model, copy, file = new(), new(), tmp_path / "untrained.keras"
     copy.set_weights(model.get_weights())
@@ -264,14 +299,18 @@ def test_a_weight_is_scaled_once():
     assert_same([array(layer.kernel) for layer in model.layers], weights)
 
 
-@pytest.mark.parametrize("settings", [{"initial_scale": None}, {"initial_masks": "magnitude"}, {"density": 1.0}])
+@pytest.mark.parametrize(
+    "settings", [{"initial_scale": None}, {"initial_masks": "magnitude"}, {"density": 1.0}]
+)
 def test_without_a_random_mask_or_on_request_weights_keep_their_values(settings):
     assert not any(scaled(toy_model(), **settings).values())
 
 
 def test_a_seed_generator_is_left_where_it_is():
     seeds = keras.random.SeedGenerator(0)
-    model = sequential((32,), layers.Dense(64, kernel_initializer=keras.initializers.HeNormal(seeds)))
+    model = sequential(
+        (32,), layers.Dense(64, kernel_initializer=keras.initializers.HeNormal(seeds))
+    )
     state = array(seeds.state)
     assert all(scaled(model).values())
     assert_same([array(seeds.state)], [state])
@@ -301,7 +340,9 @@ def test_fit_scales_a_model_without_input_shape(callbacks):
     fit(model, *[ks.UpdateMasks()] * callbacks, epochs=1)
     weight, mask = array(model.layers[0].kernel), next(iter(model.optimizer.masks.values()))
     drawn = array(keras.initializers.HeNormal(seed=1)((8, 16)))
-    np.testing.assert_allclose(weight, drawn * mask * np.sqrt(8 / np.maximum(mask.sum(axis=0), 1)), rtol=1e-6)
+    np.testing.assert_allclose(
+        weight, drawn * mask * np.sqrt(8 / np.maximum(mask.sum(axis=0), 1)), rtol=1e-6
+    )
     assert_sparse(model, count=48)
 
 
@@ -311,7 +352,9 @@ def test_the_callback_scales_what_was_built_without_its_model():
     before = array(model.layers[0].kernel)
     model.optimizer.build(model.trainable_variables)
     fit(model, ks.UpdateMasks(), epochs=1)
-    assert is_scaled(before, array(model.layers[0].kernel), next(iter(model.optimizer.masks.values())))
+    assert is_scaled(
+        before, array(model.layers[0].kernel), next(iter(model.optimizer.masks.values()))
+    )
 
 
 @backend
@@ -333,7 +376,9 @@ def test_the_signal_of_a_deep_network_reaches_its_outputs():
     sizes = {}
     for scale in ("auto", None):
         keras.utils.set_random_seed(0)
-        model = sequential((128,), *[layers.Dense(128, "relu", kernel_initializer="he_normal") for _ in range(6)])
+        model = sequential(
+            (128,), *[layers.Dense(128, "relu", kernel_initializer="he_normal") for _ in range(6)]
+        )
         dense = array(model(x)).std()
         masked(model, density=0.1, initial_scale=scale)
         sizes[scale] = array(model(x)).std() / dense

@@ -14,7 +14,9 @@ from keras_sparse.rules.update_times import (
 )
 
 
-@pytest.mark.parametrize(("step", "last", "following"), [(0, 0, 10), (9, 0, 10), (10, 10, 20), (25, 20, 30)])
+@pytest.mark.parametrize(
+    ("step", "last", "following"), [(0, 0, 10), (9, 0, 10), (10, 10, 20), (25, 20, 30)]
+)
 def test_every_steps(step, last, following):
     assert EverySteps(10).last_due(step) == last
     assert EverySteps(10).next_due(step) == following
@@ -35,7 +37,9 @@ def test_epochs_end_after_their_steps():
     assert AtEpochs(100, 50).next_due(120) == 150
     assert AtEpochs(100, 50).next_due(160) == 160  # longer than announced
     assert AtEpochs(100, None).next_due(120) == 120  # unknown: at any moment
-    assert AtEpochs(100, 50, begun_before=True).last_due(120) == -1  # its update was made before the interruption
+    assert (
+        AtEpochs(100, 50, begun_before=True).last_due(120) == -1
+    )  # its update was made before the interruption
 
 
 # --- the planner
@@ -52,7 +56,12 @@ def test_an_update_is_due_once():
     [
         (3, 1, 5, (False, 2)),  # closed, look again in 2
         (3, 1, 7, (True, 3)),
-        (3, 2, 5, (False, 1)),  # an execution of two steps: the one that begins at 6 ends inside of the window
+        (
+            3,
+            2,
+            5,
+            (False, 1),
+        ),  # an execution of two steps: the one that begins at 6 ends inside of the window
         (3, 2, 6, (True, 4)),
         (0, 1, 5, (False, 5)),
         (math.inf, 1, 5, (True, 5)),
@@ -60,7 +69,9 @@ def test_an_update_is_due_once():
     ],
 )
 def test_the_window_opens_before_an_update(window, execution, now, expected):
-    plan = Planner(EverySteps(10), window, execution=execution).at(now, last_update=0, window_opened=-1)
+    plan = Planner(EverySteps(10), window, execution=execution).at(
+        now, last_update=0, window_opened=-1
+    )
     assert (plan.window_open, plan.look_again) == expected
 
 
@@ -110,7 +121,16 @@ def test_a_training_of_one_step_is_pruned_before_it():
 
 @pytest.mark.parametrize(
     ("steps", "epochs", "period"),
-    [(100, 1, 10), (120, 2, 12), (1000, 9, 100), (1000, 10, None), (12, 3, None), (20, 1, 5), (8, 1, 5), (5, 1, None)],
+    [
+        (100, 1, 10),
+        (120, 2, 12),
+        (1000, 9, 100),
+        (1000, 10, None),
+        (12, 3, None),
+        (20, 1, 5),
+        (8, 1, 5),
+        (5, 1, None),
+    ],
 )
 def test_short_trainings_update_nine_times(steps, epochs, period):
     assert period_of_short_training(steps, epochs) == period

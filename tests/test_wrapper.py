@@ -52,10 +52,14 @@ def test_weights_excluded_from_weight_decay_do_not_decay():
     for variable in model.trainable_variables:
         variable.assign(keras.ops.ones(variable.shape))
     optimizer.apply_masks()
-    optimizer.apply([keras.ops.zeros(v.shape) for v in model.trainable_variables], model.trainable_variables)
+    optimizer.apply(
+        [keras.ops.zeros(v.shape) for v in model.trainable_variables], model.trainable_variables
+    )
     for variable in model.trainable_variables:
         values = array(variable)
-        np.testing.assert_allclose(values[values != 0], 1.0 if variable.name == "bias" else 0.95, rtol=1e-6)
+        np.testing.assert_allclose(
+            values[values != 0], 1.0 if variable.name == "bias" else 0.95, rtol=1e-6
+        )
 
 
 def test_averages_and_accumulated_gradients_are_kept_once():
@@ -64,19 +68,30 @@ def test_averages_and_accumulated_gradients_are_kept_once():
     model.optimizer.build(model)
     assert model.optimizer.use_ema
     names = [variable.path.split("/")[-1] for variable in model.optimizer.variables]
-    assert len(names) == len(set(names)) + names.count("iteration") - 1 + names.count("learning_rate") - 1
+    assert (
+        len(names)
+        == len(set(names)) + names.count("iteration") - 1 + names.count("learning_rate") - 1
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
 def test_averaged_weights_are_swapped_in_by_kerass_callback(policy, dtype):
     policy(dtype)
-    model = compiled(ks.SparseMomentum(keras.optimizers.SGD(0.05, momentum=0.9, use_ema=True), 0.25))
+    model = compiled(
+        ks.SparseMomentum(keras.optimizers.SGD(0.05, momentum=0.9, use_ema=True), 0.25)
+    )
     fit(model, ks.UpdateMasks(), keras.callbacks.SwapEMAWeights(), epochs=2)
 
 
-@pytest.mark.skipif(not hasattr(keras.optimizers, "MultiOptimizer"), reason="Keras has no MultiOptimizer yet")
+@pytest.mark.skipif(
+    not hasattr(keras.optimizers, "MultiOptimizer"), reason="Keras has no MultiOptimizer yet"
+)
 def test_a_setting_that_a_multi_optimizer_ignores_is_an_error():
-    optimizer = ks.SparseMomentum(keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(sgd())), 0.25)
-    with pytest.raises(AttributeError, match="does not pass `clipnorm` on: set it on .*Received: clipnorm=1.0"):
+    optimizer = ks.SparseMomentum(
+        keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(sgd())), 0.25
+    )
+    with pytest.raises(
+        AttributeError, match="does not pass `clipnorm` on: set it on .*Received: clipnorm=1.0"
+    ):
         optimizer.clipnorm = 1.0
     optimizer.exclude_from_weight_decay(var_names=["bias"])

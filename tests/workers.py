@@ -15,16 +15,25 @@ ENVIRONMENT = {"PYTHONPATH": PATHS, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_D
 
 def run_workers(program, count):
     """Runs a program once for each worker, all at a time; what each prints. One worker is a process without a cluster."""
-    configurations = [{"TF_CONFIG": json.dumps(configuration)} for configuration in _cluster(count)] if count > 1 else [{}]
+    configurations = (
+        [{"TF_CONFIG": json.dumps(configuration)} for configuration in _cluster(count)]
+        if count > 1
+        else [{}]
+    )
     command = [sys.executable, "-W", "error::UserWarning", "-c", program]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    workers = [subprocess.Popen(command, env={**os.environ, **ENVIRONMENT, **configuration}, **pipes) for configuration in configurations]
+    workers = [
+        subprocess.Popen(command, env={**os.environ, **ENVIRONMENT, **configuration}, **pipes)
+        for configuration in configurations
+    ]
     try:
         ended = [worker.communicate(timeout=300) for worker in workers]
     finally:
         for worker in workers:
             worker.kill()
-    assert not any(worker.returncode for worker in workers), "\n".join(errors[-3000:] for _, errors in ended)
+    assert not any(worker.returncode for worker in workers), "\n".join(
+        errors[-3000:] for _, errors in ended
+    )
     return [output for output, _ in ended]
 
 
@@ -40,4 +49,7 @@ def _cluster(count):
     addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
     for each in sockets:
         each.close()
-    return [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}} for index in range(count)]
+    return [
+        {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        for index in range(count)
+    ]

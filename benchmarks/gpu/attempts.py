@@ -45,7 +45,9 @@ class Work:
         except RuntimeError as problem:
             why = facts.get("why") or str(problem).splitlines()[0]
             print(f"  {culprit}: failed: {why}; the context is lost", flush=True)
-            self.journal.note(key, "failed", **{**facts, "why": why, "culprit": culprit, "fatal": True})
+            self.journal.note(
+                key, "failed", **{**facts, "why": why, "culprit": culprit, "fatal": True}
+            )
             sys.exit(3)  # journal.CONTEXT_IS_LOST
         self.journal.note(key, status, culprit=culprit, **facts)
         if status in ("wrong", "failed") and self.journal.count(status) <= MOST_PRINTED:
@@ -57,6 +59,18 @@ def culprit_of(kernel: Kernel, product: str) -> str:
     return f"{kernel.name}, {product}"
 
 
-def prepared(work: Work, kernel: Kernel, product: str, sizes: Sizes, tensors: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]) -> Callable[[], None]:
+def prepared(
+    work: Work,
+    kernel: Kernel,
+    product: str,
+    sizes: Sizes,
+    tensors: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
+) -> Callable[[], None]:
     """The call on these tensors: first, second, mask, result, workspace."""
-    return work.library.prepare(kernel, product, sizes, Pointers(*(tensor.data_ptr() for tensor in tensors)), work.machine.stream())
+    return work.library.prepare(
+        kernel,
+        product,
+        sizes,
+        Pointers(*(tensor.data_ptr() for tensor in tensors)),
+        work.machine.stream(),
+    )

@@ -24,14 +24,22 @@ def rows(results: Results) -> list[dict[str, Any]]:
     return found
 
 
-def _steps(results: Results, layers: list[Layer], arithmetic: str, block: Block) -> list[tuple[int, float, int]]:
+def _steps(
+    results: Results, layers: list[Layer], arithmetic: str, block: Block
+) -> list[tuple[int, float, int]]:
     """(Channels, density, how many layers say so), where the density grows with the channels."""
     steps: list[tuple[int, float, int]] = []
     for channels in sorted({layer.smallest_channels for layer in layers}):
         those = [layer for layer in layers if layer.smallest_channels >= channels]
         density = _largest(results, those, arithmetic, block)
-        measured = sum(results.ratio(layer, arithmetic, block, density) is not None for layer in those) if density else 0
-        if density > (steps[-1][1] if steps else 0.0) and measured >= min(FEWEST_LAYERS, len(layers)):
+        measured = (
+            sum(results.ratio(layer, arithmetic, block, density) is not None for layer in those)
+            if density
+            else 0
+        )
+        if density > (steps[-1][1] if steps else 0.0) and measured >= min(
+            FEWEST_LAYERS, len(layers)
+        ):
             steps.append((channels, density, measured))
     return steps
 
@@ -41,7 +49,11 @@ def _largest(results: Results, layers: list[Layer], arithmetic: str, block: Bloc
     largest = 0.0
     for density in sorted(DENSITIES):
         statuses = {results.status(layer, arithmetic, block, density) for layer in layers}
-        ratios = [ratio for layer in layers if (ratio := results.ratio(layer, arithmetic, block, density)) is not None]
+        ratios = [
+            ratio
+            for layer in layers
+            if (ratio := results.ratio(layer, arithmetic, block, density)) is not None
+        ]
         if statuses & {"wrong", "failed"} or not ratios or min(ratios) < 1.0:
             break
         largest = density
@@ -50,4 +62,9 @@ def _largest(results: Results, layers: list[Layer], arithmetic: str, block: Bloc
 
 def record(results: Results, date: str) -> dict[str, Any]:
     """The file."""
-    return {"compute_capability": results.facts.get("compute_capability"), "date": date, "card": results.facts.get("card"), "rows": rows(results)}
+    return {
+        "compute_capability": results.facts.get("compute_capability"),
+        "date": date,
+        "card": results.facts.get("card"),
+        "rows": rows(results),
+    }

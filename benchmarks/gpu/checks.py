@@ -8,19 +8,32 @@ from attempts import Outcome, Work, culprit_of, prepared
 from check_cases import FOR_TOOLS, Case, all_cases
 from layers import PRODUCTS
 from library import ALL_KERNELS, ARITHMETIC, Kernel, KernelError
-from operands import Expected, Operands, error_of, mask_like, random_operands, right_products, tolerance, type_of
+from operands import (
+    Expected,
+    Operands,
+    error_of,
+    mask_like,
+    random_operands,
+    right_products,
+    tolerance,
+    type_of,
+)
 from torch import Tensor
 
 GUARD, GUARD_BYTE = 512, 0xA5
 NAN_BYTE = 0xFF  # all ones are NaN in every type, and -1 where a number is expected
-MOST_REHEARSED_BLOCKS = 1500  # times pixels: Triton's interpreter takes milliseconds for each operation
+MOST_REHEARSED_BLOCKS = (
+    1500  # times pixels: Triton's interpreter takes milliseconds for each operation
+)
 
 
 class Buffer:
     """Memory between two guards; without them if a tool watches the allocations themselves."""
 
     def __init__(self, size: int, device: str, guard: int) -> None:
-        self.all = torch.full((guard + max(size, 1) + guard,), GUARD_BYTE, dtype=torch.uint8, device=device)
+        self.all = torch.full(
+            (guard + max(size, 1) + guard,), GUARD_BYTE, dtype=torch.uint8, device=device
+        )
         self.body = self.all[guard : guard + max(size, 1)]
         self.guard = guard
 
@@ -29,7 +42,10 @@ class Buffer:
 
     def check(self, what: str) -> None:
         """KernelError if a guard was written over."""
-        for side, guard in (("before", self.all[: self.guard]), ("behind", self.all[self.all.numel() - self.guard :])):
+        for side, guard in (
+            ("before", self.all[: self.guard]),
+            ("behind", self.all[self.all.numel() - self.guard :]),
+        ):
             if not bool((guard == GUARD_BYTE).all()):
                 raise KernelError(f"memory {side} the {what} was overwritten")
 
@@ -37,13 +53,30 @@ class Buffer:
 class Product:
     """One product of a case, ready to run into poisoned memory."""
 
-    def __init__(self, work: Work, kernel: Kernel, product: str, operands: Operands, mask: Tensor, guard: int, workspace: Buffer | None = None) -> None:
+    def __init__(
+        self,
+        work: Work,
+        kernel: Kernel,
+        product: str,
+        operands: Operands,
+        mask: Tensor,
+        guard: int,
+        workspace: Buffer | None = None,
+    ) -> None:
         first, second = operands.first_and_second(product)
         self.type, self.shape = first.dtype, operands.result_shape(product)
         self.result = Buffer(self.shape.numel() * self.type.itemsize, first.device.type, guard)
-        self.workspace = workspace or Buffer(work.library.workspace(kernel, product, operands.sizes), first.device.type, guard)
+        self.workspace = workspace or Buffer(
+            work.library.workspace(kernel, product, operands.sizes), first.device.type, guard
+        )
         self.operands = (first, second, mask)  # kept alive
-        self.run = prepared(work, kernel, product, operands.sizes, (first, second, mask, self.result.body, self.workspace.body))
+        self.run = prepared(
+            work,
+            kernel,
+            product,
+            operands.sizes,
+            (first, second, mask, self.result.body, self.workspace.body),
+        )
 
     def poison(self, byte: int) -> None:
         self.result.body.fill_(byte)
@@ -58,18 +91,39 @@ class Product:
 def run(work: Work, for_tools: bool = False) -> None:
     """All cases. ``for_tools``: a few, from memory that compute-sanitizer knows; nothing else runs on the card."""
     guard = 0 if for_tools else GUARD
-    torch.backends.cudnn.benchmark = False  # each shape comes once: a search would take longer than the rest
+    torch.backends.cudnn.benchmark = (
+        False  # each shape comes once: a search would take longer than the rest
+    )
     for case in FOR_TOOLS if for_tools else all_cases(work.rehearse):
         for arithmetic in ARITHMETIC:
             for integers in (True,) if for_tools or work.rehearse else (True, False):
                 if not work.is_over:
-                    _check_case(work, case, arithmetic, integers, guard, "cpu" if for_tools else work.machine.device)
+                    _check_case(
+                        work,
+                        case,
+                        arithmetic,
+                        integers,
+                        guard,
+                        "cpu" if for_tools else work.machine.device,
+                    )
 
 
-def _check_case(work: Work, case: Case, arithmetic: str, integers: bool, guard: int, where_right: str) -> None:
-    kernels = [kernel for kernel in ALL_KERNELS if kernel.arithmetic == arithmetic and _takes(work, kernel, case)]
-    keys = {kernel: f"check/{kernel.name}/{case.name}/{'integers' if integers else 'normal'}" for kernel in kernels}
-    if all(work.journal.is_done(f"{key}/{PRODUCTS[-1]}") and work.journal.is_done(f"{key}/in a row") for key in keys.values()):
+def _check_case(
+    work: Work, case: Case, arithmetic: str, integers: bool, guard: int, where_right: str
+) -> None:
+    kernels = [
+        kernel
+        for kernel in ALL_KERNELS
+        if kernel.arithmetic == arithmetic and _takes(work, kernel, case)
+    ]
+    keys = {
+        kernel: f"check/{kernel.name}/{case.name}/{'integers' if integers else 'normal'}"
+        for kernel in kernels
+    }
+    if all(
+        work.journal.is_done(f"{key}/{PRODUCTS[-1]}") and work.journal.is_done(f"{key}/in a row")
+        for key in keys.values()
+    ):
         return
     generator = torch.Generator().manual_seed(sum(case.sizes))
     operands = random_operands(case.sizes, arithmetic, work.machine.device, generator, integers)
@@ -80,19 +134,44 @@ def _check_case(work: Work, case: Case, arithmetic: str, integers: bool, guard: 
     operands = operands.with_kernel(operands.kernel.masked_fill(~mask, float("nan")))
     for kernel, key in keys.items():
         for product in PRODUCTS:
-            if not work.journal.is_done(f"{key}/{product}") and culprit_of(kernel, product) not in work.journal.broken:
-                work.attempt(f"{key}/{product}", culprit_of(kernel, product), lambda k=kernel, p=product: _alone(work, k, p, operands, mask, expected, guard))
-        if not work.journal.is_done(f"{key}/in a row") and not any(culprit_of(kernel, product) in work.journal.broken for product in PRODUCTS):
-            work.attempt(f"{key}/in a row", culprit_of(kernel, "in a row"), lambda k=kernel: _in_a_row(work, k, operands, mask, expected, guard))
+            if (
+                not work.journal.is_done(f"{key}/{product}")
+                and culprit_of(kernel, product) not in work.journal.broken
+            ):
+                work.attempt(
+                    f"{key}/{product}",
+                    culprit_of(kernel, product),
+                    lambda k=kernel, p=product: _alone(work, k, p, operands, mask, expected, guard),
+                )
+        if not work.journal.is_done(f"{key}/in a row") and not any(
+            culprit_of(kernel, product) in work.journal.broken for product in PRODUCTS
+        ):
+            work.attempt(
+                f"{key}/in a row",
+                culprit_of(kernel, "in a row"),
+                lambda k=kernel: _in_a_row(work, k, operands, mask, expected, guard),
+            )
 
 
 def _takes(work: Work, kernel: Kernel, case: Case) -> bool:
-    if work.rehearse and kernel.in_blocks and case.multiplications > MOST_REHEARSED_BLOCKS * int(kernel.block) ** 2:
+    if (
+        work.rehearse
+        and kernel.in_blocks
+        and case.multiplications > MOST_REHEARSED_BLOCKS * int(kernel.block) ** 2
+    ):
         return False
     return all(work.library.why_not(kernel, product, case.sizes) is None for product in PRODUCTS)
 
 
-def _alone(work: Work, kernel: Kernel, name: str, operands: Operands, mask: Tensor, expected: Expected, guard: int) -> Outcome:
+def _alone(
+    work: Work,
+    kernel: Kernel,
+    name: str,
+    operands: Operands,
+    mask: Tensor,
+    expected: Expected,
+    guard: int,
+) -> Outcome:
     """Once in memory full of NaN, once in memory full of zeros: right, and the same bits."""
     product = Product(work, kernel, name, operands, mask, guard)
     bits = []
@@ -107,12 +186,16 @@ def _alone(work: Work, kernel: Kernel, name: str, operands: Operands, mask: Tens
     return status, facts
 
 
-def _in_a_row(work: Work, kernel: Kernel, operands: Operands, mask: Tensor, expected: Expected, guard: int) -> Outcome:
+def _in_a_row(
+    work: Work, kernel: Kernel, operands: Operands, mask: Tensor, expected: Expected, guard: int
+) -> Outcome:
     """All three products twice, on another stream, in one workspace, and nobody waits."""
     most = max(work.library.workspace(kernel, product, operands.sizes) for product in PRODUCTS)
     workspace = Buffer(most, work.machine.device, guard)
     with _other_stream(work):
-        products = {name: Product(work, kernel, name, operands, mask, guard, workspace) for name in PRODUCTS}
+        products = {
+            name: Product(work, kernel, name, operands, mask, guard, workspace) for name in PRODUCTS
+        }
         for product in products.values():
             product.poison(NAN_BYTE)
         for product in (*products.values(), *products.values()):
@@ -140,7 +223,17 @@ def _judge(kernel: Kernel, result: Tensor, expected: Tensor, operands: Operands)
     result = result.to(expected.device)  # under a tool nothing more than needed runs on the card
     of_integers = bool((operands.inputs == operands.inputs.round()).all())
     if of_integers:
-        wrong = int((result != expected.to(type_of(kernel.arithmetic))).sum())  # NaN is not equal to itself
-        return ("wrong", {"why": f"{wrong} of {result.numel()} values"}) if wrong else ("right", {"error": 0.0})
+        wrong = int(
+            (result != expected.to(type_of(kernel.arithmetic))).sum()
+        )  # NaN is not equal to itself
+        return (
+            ("wrong", {"why": f"{wrong} of {result.numel()} values"})
+            if wrong
+            else ("right", {"error": 0.0})
+        )
     error = error_of(result, expected)
-    return ("right", {"error": error}) if error <= tolerance(kernel) else ("wrong", {"why": f"error {error:.1e}", "error": error})
+    return (
+        ("right", {"error": error})
+        if error <= tolerance(kernel)
+        else ("wrong", {"why": f"error {error:.1e}", "error": error})
+    )

@@ -33,19 +33,30 @@ def _views(operands: Operands) -> tuple[Tensor, Tensor, Tensor]:
     return operands.inputs.permute(0, 3, 1, 2), kernel, operands.output_gradient.permute(0, 3, 1, 2)
 
 
-def convolve(layer: Layer, inputs: Tensor, kernel: Tensor, gradient: Tensor, product: str) -> Tensor:
+def convolve(
+    layer: Layer, inputs: Tensor, kernel: Tensor, gradient: Tensor, product: str
+) -> Tensor:
     """One of the three products of a convolution, and only that one."""
     stride, padding = (layer.stride,) * 2, (layer.size // 2,) * 2
     if product == FORWARD:
         return functional.conv2d(inputs, kernel, None, stride, padding)
     wanted = [product == INPUT_GRADIENT, product == KERNEL_GRADIENT, False]
-    backward = torch.ops.aten.convolution_backward(gradient, inputs, kernel, None, stride, padding, (1, 1), False, (0, 0), 1, wanted)
+    backward = torch.ops.aten.convolution_backward(
+        gradient, inputs, kernel, None, stride, padding, (1, 1), False, (0, 0), 1, wanted
+    )
     return backward[0 if product == INPUT_GRADIENT else 1]
 
 
 def _matmul(operands: Operands, product: str) -> Contender:
     channels_in, channels_out = operands.kernel.shape[2:]
-    inputs, gradient = operands.inputs.view(-1, channels_in), operands.output_gradient.view(-1, channels_out)
+    inputs, gradient = (
+        operands.inputs.view(-1, channels_in),
+        operands.output_gradient.view(-1, channels_out),
+    )
     kernel = operands.kernel.view(channels_in, channels_out)
-    factors = {FORWARD: (inputs, kernel), INPUT_GRADIENT: (gradient, kernel.T), KERNEL_GRADIENT: (inputs.T, gradient)}
+    factors = {
+        FORWARD: (inputs, kernel),
+        INPUT_GRADIENT: (gradient, kernel.T),
+        KERNEL_GRADIENT: (inputs.T, gradient),
+    }
     return lambda pair=factors[product]: torch.matmul(*pair)

@@ -34,10 +34,16 @@ def rows(results: Results) -> list[tuple[object, ...]]:
     layers = (TINY if results.rehearse else GROUPS)["goals"]
     found = []
     for goal in GOALS:
-        ratios = [results.ratio(layer, goal.arithmetic, goal.block, goal.density) for layer in layers]
+        ratios = [
+            results.ratio(layer, goal.arithmetic, goal.block, goal.density) for layer in layers
+        ]
         known = [ratio for ratio in ratios if ratio is not None]
         name = f"{goal.arithmetic}, {goal.block}{'-blocks' if isinstance(goal.block, int) else ''}, density {goal.density}"
         reached = sum(ratio >= goal.times for ratio in known)
-        figures = (f"{min(known):.2f}", f"{statistics.geometric_mean(known):.2f}") if known else ("-", "-")
+        figures = (
+            (f"{min(known):.2f}", f"{statistics.geometric_mean(known):.2f}")
+            if known
+            else ("-", "-")
+        )
         found.append((name, goal.times, f"{len(known)} of {len(layers)}", reached, *figures))
     return found

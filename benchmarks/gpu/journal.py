@@ -62,7 +62,11 @@ class Journal:
 
     def of(self, prefix: str) -> list[dict[str, Any]]:
         """The notes whose keys begin so, in order."""
-        return [note for note in self.notes.values() if note["key"].startswith(prefix) and note["status"] != "begun"]
+        return [
+            note
+            for note in self.notes.values()
+            if note["key"].startswith(prefix) and note["status"] != "begun"
+        ]
 
 
 def supervise(command: Sequence[str], path: Path, deadline: float) -> str | None:

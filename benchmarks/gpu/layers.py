@@ -2,7 +2,11 @@
 
 import dataclasses
 
-FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT = PRODUCTS = ("forward", "input gradient", "kernel gradient")  # in the order of the library's enum
+FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT = PRODUCTS = (
+    "forward",
+    "input gradient",
+    "kernel gradient",
+)  # in the order of the library's enum
 DENSITIES = (0.5, 0.25, 0.1, 0.05, 0.02)
 Sizes = tuple[int, ...]  # the 13 numbers of ConvSizes in sparse_conv2d.h
 
@@ -20,7 +24,11 @@ class Layer:
 
     @property
     def name(self) -> str:
-        channels = str(self.channels_in) if self.channels_in == self.channels_out else f"{self.channels_in}>{self.channels_out}"
+        channels = (
+            str(self.channels_in)
+            if self.channels_in == self.channels_out
+            else f"{self.channels_in}>{self.channels_out}"
+        )
         if not self.pixels:
             return f"dense {channels} B{self.batch}"
         stride = f"/{self.stride}" if self.stride > 1 else ""
@@ -41,20 +49,48 @@ class Layer:
         pixels = max(self.pixels, 1)
         out = -(-pixels // self.stride)
         kernel = (self.size, self.size, self.channels_out)
-        return (self.batch, pixels, pixels, self.channels_in, *kernel, self.stride, self.stride, self.size // 2, self.size // 2, out, out)
+        return (
+            self.batch,
+            pixels,
+            pixels,
+            self.channels_in,
+            *kernel,
+            self.stride,
+            self.stride,
+            self.size // 2,
+            self.size // 2,
+            out,
+            out,
+        )
 
     @property
     def multiplications(self) -> int:
         """Of the dense product."""
-        batch, _, _, channels_in, height, width, channels_out, *_, out_height, out_width = self.sizes
+        batch, _, _, channels_in, height, width, channels_out, *_, out_height, out_width = (
+            self.sizes
+        )
         return batch * out_height * out_width * height * width * channels_in * channels_out
 
     def bytes(self, product: str, density: float, bytes_of_type: int) -> float:
         """What must move at least: each activation once, each active weight once; of a kernel gradient every weight is written."""
-        batch, height, width, channels_in, kernel_height, kernel_width, channels_out, *_, out_height, out_width = self.sizes
+        (
+            batch,
+            height,
+            width,
+            channels_in,
+            kernel_height,
+            kernel_width,
+            channels_out,
+            *_,
+            out_height,
+            out_width,
+        ) = self.sizes
         activations = batch * (height * width * channels_in + out_height * out_width * channels_out)
         weights = kernel_height * kernel_width * channels_in * channels_out
-        return bytes_of_type * (activations + weights * (1 if product == KERNEL_GRADIENT else density)) + weights  # and the mask
+        return (
+            bytes_of_type * (activations + weights * (1 if product == KERNEL_GRADIENT else density))
+            + weights
+        )  # and the mask
 
 
 def _square(batch: int, *rows: tuple[int, int]) -> tuple[Layer, ...]:
@@ -64,9 +100,16 @@ def _square(batch: int, *rows: tuple[int, int]) -> tuple[Layer, ...]:
 # The first three are measured first: time may run out.
 GROUPS = {
     "goals": _square(128, (256, 8), (256, 16), (256, 28), (512, 8), (512, 16), (512, 14)),
-    "WRN-28-10": (*_square(128, (160, 32), (320, 16), (640, 8)), Layer(3, 160, 320, 32, 128, 2), Layer(3, 320, 640, 16, 128, 2)),
+    "WRN-28-10": (
+        *_square(128, (160, 32), (320, 16), (640, 8)),
+        Layer(3, 160, 320, 32, 128, 2),
+        Layer(3, 320, 640, 16, 128, 2),
+    ),
     "matrix products": (Layer(1, 256, 1024, 14, 128), Layer(1, 4096, 4096, 0, 4096)),
-    "VGG16, 32x32": (*_square(128, (64, 32), (128, 16), (512, 4), (512, 2)), *(Layer(3, c, 2 * c, p, 128) for c, p in ((64, 16), (128, 8), (256, 4)))),
+    "VGG16, 32x32": (
+        *_square(128, (64, 32), (128, 16), (512, 4), (512, 2)),
+        *(Layer(3, c, 2 * c, p, 128) for c, p in ((64, 16), (128, 8), (256, 4))),
+    ),
     "VGG16, 224x224": (
         *_square(32, (64, 224), (128, 112), (256, 56), (512, 28), (512, 14)),
         *(Layer(3, c, 2 * c, p, 32) for c, p in ((64, 112), (128, 56), (256, 28))),
@@ -77,7 +120,9 @@ GROUPS = {
 _WRN, _SMALL, _LARGE = GROUPS["WRN-28-10"], GROUPS["VGG16, 32x32"], GROUPS["VGG16, 224x224"]
 NETWORKS = {
     "WRN-28-10, batch 128": dict(zip(_WRN, (7, 7, 7, 1, 1), strict=True)),
-    "VGG16 on 32x32, batch 128": dict(zip((*_SMALL, GROUPS["goals"][0]), (1, 1, 2, 3, 1, 1, 1, 2), strict=True)),
+    "VGG16 on 32x32, batch 128": dict(
+        zip((*_SMALL, GROUPS["goals"][0]), (1, 1, 2, 3, 1, 1, 1, 2), strict=True)
+    ),
     "VGG16 on 224x224, batch 32": dict(zip(_LARGE, (1, 1, 2, 2, 3, 1, 1, 1), strict=True)),
 }
 
@@ -91,4 +136,6 @@ TINY_NETWORKS = {"rehearsed network": dict.fromkeys(TINY["goals"], 2)}
 
 def all_layers(rehearse: bool) -> tuple[Layer, ...]:
     """Each once, in the order in which they are measured."""
-    return tuple(dict.fromkeys(layer for group in (TINY if rehearse else GROUPS).values() for layer in group))
+    return tuple(
+        dict.fromkeys(layer for group in (TINY if rehearse else GROUPS).values() for layer in group)
+    )

@@ -9,7 +9,12 @@ from typing import Any
 from layers import PRODUCTS, Sizes
 
 # How numbers are multiplied -> (their type, the library's number of it). On tensor cores float32 is TF32, on CUDA cores it is IEEE.
-ARITHMETIC = {"bfloat16": ("bfloat16", 1), "float32": ("float32", 0), "tensorfloat32": ("float32", 0), "float16": ("float16", 2)}
+ARITHMETIC = {
+    "bfloat16": ("bfloat16", 1),
+    "float32": ("float32", 0),
+    "tensorfloat32": ("float32", 0),
+    "float16": ("float16", 2),
+}
 BLOCKS = (16, 32, 64)
 STRUCTURES = ("weights", "channel_pairs")  # in the order of MaskStructure
 
@@ -40,10 +45,18 @@ class Kernel:
     @property
     def numbers(self) -> tuple[int, ...]:
         """The arguments that name it, behind product and sizes."""
-        return (ARITHMETIC[self.arithmetic][1], int(self.block)) if self.in_blocks else (STRUCTURES.index(str(self.block)),)
+        return (
+            (ARITHMETIC[self.arithmetic][1], int(self.block))
+            if self.in_blocks
+            else (STRUCTURES.index(str(self.block)),)
+        )
 
 
-ALL_KERNELS = tuple(Kernel(arithmetic, block) for arithmetic in ARITHMETIC for block in (STRUCTURES if arithmetic == "float32" else BLOCKS))
+ALL_KERNELS = tuple(
+    Kernel(arithmetic, block)
+    for arithmetic in ARITHMETIC
+    for block in (STRUCTURES if arithmetic == "float32" else BLOCKS)
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +75,11 @@ class Library:
 
     def __init__(self, path: Path) -> None:
         self.library = ctypes.CDLL(str(path))
-        for name, result in (("why_not_in_blocks", ctypes.c_char_p), ("block_workspace", ctypes.c_int64), ("run_in_blocks", ctypes.c_char_p)):
+        for name, result in (
+            ("why_not_in_blocks", ctypes.c_char_p),
+            ("block_workspace", ctypes.c_int64),
+            ("run_in_blocks", ctypes.c_char_p),
+        ):
             getattr(self.library, f"keras_sparse_{name}").restype = result
         self.has_cuda_cores = hasattr(self.library, "keras_sparse_run_on_cuda_cores")
         if self.has_cuda_cores:
@@ -82,7 +99,9 @@ class Library:
         function = self._function("block_workspace", "cuda_cores_workspace", kernel)
         return function(PRODUCTS.index(product), _array(sizes), *kernel.numbers)
 
-    def prepare(self, kernel: Kernel, product: str, sizes: Sizes, pointers: Pointers, stream: int) -> Callable[[], None]:
+    def prepare(
+        self, kernel: Kernel, product: str, sizes: Sizes, pointers: Pointers, stream: int
+    ) -> Callable[[], None]:
         """A call that starts the product and returns at once, with as little of Python in it as there can be."""
         p, address = pointers, ctypes.c_void_p
         rest = [address(p.result), address(p.workspace), address(stream)]
@@ -93,20 +112,31 @@ class Library:
 
         def call() -> None:
             if problem := function(*arguments):
-                raise KernelError(problem.decode() if isinstance(problem, bytes) else f"CUDA's error {problem}")
+                raise KernelError(
+                    problem.decode() if isinstance(problem, bytes) else f"CUDA's error {problem}"
+                )
 
         return call
 
-    def launches(self, kernel: Kernel, product: str, sizes: Sizes, pointers: Pointers) -> list[Launch]:
+    def launches(
+        self, kernel: Kernel, product: str, sizes: Sizes, pointers: Pointers
+    ) -> list[Launch]:
         """What a product by blocks runs, one after the other."""
         names, numbers = (ctypes.c_char_p * 4)(), (ctypes.c_int64 * 128)()
         addresses = map(ctypes.c_void_p, dataclasses.astuple(pointers))
-        number = self.library.keras_sparse_plan_blocks(PRODUCTS.index(product), _array(sizes), *kernel.numbers, *addresses, names, numbers)
+        number = self.library.keras_sparse_plan_blocks(
+            PRODUCTS.index(product), _array(sizes), *kernel.numbers, *addresses, names, numbers
+        )
         rows = [numbers[32 * i : 32 * (i + 1)] for i in range(number)]
-        return [(names[i].decode(), (row[0], row[1], row[2]), row[4 : 4 + row[3]]) for i, row in enumerate(rows)]
+        return [
+            (names[i].decode(), (row[0], row[1], row[2]), row[4 : 4 + row[3]])
+            for i, row in enumerate(rows)
+        ]
 
     def _function(self, of_blocks: str, of_cuda_cores: str, kernel: Kernel) -> Any:
-        return getattr(self.library, f"keras_sparse_{of_blocks if kernel.in_blocks else of_cuda_cores}")
+        return getattr(
+            self.library, f"keras_sparse_{of_blocks if kernel.in_blocks else of_cuda_cores}"
+        )
 
 
 def _array(sizes: Sizes) -> ctypes.Array[ctypes.c_int64]:

@@ -13,13 +13,17 @@ from typing import Any
 import torch
 
 Contender = Callable[[], Any]
-FLUSH_BYTES = 512 << 20  # several times the L2 of an H200; to read them takes the card longer than the CPU takes to start a product
+FLUSH_BYTES = (
+    512 << 20
+)  # several times the L2 of an H200; to read them takes the card longer than the CPU takes to start a product
 
 
 def multiply_float32_in(tensorfloat32: bool) -> None:
     """Does PyTorch multiply float32 in TF32 on tensor cores from now on?"""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch has a newer setting beside this; the two must not be mixed
+        warnings.simplefilter(
+            "ignore"
+        )  # PyTorch has a newer setting beside this; the two must not be mixed
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tensorfloat32
 
 
@@ -54,13 +58,21 @@ class Card:
             started[name] = time.perf_counter() - before
             events[name] = (begin, end)
         torch.cuda.synchronize()
-        return {name: (begin.elapsed_time(end) / 1000, started[name]) for name, (begin, end) in events.items()}
+        return {
+            name: (begin.elapsed_time(end) / 1000, started[name])
+            for name, (begin, end) in events.items()
+        }
 
     def facts(self) -> dict[str, str]:
         """What a result has to say of where it was measured."""
         card = torch.cuda.get_device_properties(0)
         cache = getattr(card, "L2_cache_size", 0)
-        said = subprocess.run(["nvidia-smi", "--query-gpu=driver_version,clocks.max.sm", "--format=csv,noheader"], capture_output=True, text=True, check=False)
+        said = subprocess.run(
+            ["nvidia-smi", "--query-gpu=driver_version,clocks.max.sm", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         driver = said.stdout.strip() or "unknown"
         return {
             "card": f"{card.name}, {card.multi_processor_count} multiprocessors, {card.total_memory >> 30} GiB, L2 {cache >> 20} MiB",
@@ -91,20 +103,30 @@ class Rehearsal:
 
     def facts(self) -> dict[str, str]:
         model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
-        return {"card": f"NONE: a rehearsal on {model[1] if model else 'a CPU'}", "compute_capability": "rehearsal", "driver": "none", "versions": _versions()}
+        return {
+            "card": f"NONE: a rehearsal on {model[1] if model else 'a CPU'}",
+            "compute_capability": "rehearsal",
+            "driver": "none",
+            "versions": _versions(),
+        }
 
 
 Machine = Card | Rehearsal
 
 
-def take_turns(machine: Machine, contenders: Mapping[str, Contender], turns: int) -> dict[str, tuple[float, float]]:
+def take_turns(
+    machine: Machine, contenders: Mapping[str, Contender], turns: int
+) -> dict[str, tuple[float, float]]:
     """The medians over turns; every other turn in reverse order. Warm them up first."""
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     for turn in range(turns):
         order = list(contenders) if turn % 2 == 0 else list(reversed(contenders))
         for name, pair in machine.one_turn({name: contenders[name] for name in order}).items():
             seconds[name].append(pair)
-    return {name: (statistics.median(p[0] for p in pairs), statistics.median(p[1] for p in pairs)) for name, pairs in seconds.items()}
+    return {
+        name: (statistics.median(p[0] for p in pairs), statistics.median(p[1] for p in pairs))
+        for name, pairs in seconds.items()
+    }
 
 
 def _versions() -> str:

@@ -28,10 +28,16 @@ def mask_like(kind: str | int, sizes: Sizes, density: float, generator: torch.Ge
     if kind == "last output":
         return (torch.arange(channels_out) == channels_out - 1).expand(shape).contiguous()
     if isinstance(kind, int):
-        blocks = _choose((height, width, channels_in // kind, channels_out // kind), density, generator)
+        blocks = _choose(
+            (height, width, channels_in // kind, channels_out // kind), density, generator
+        )
         return blocks.repeat_interleave(kind, 2).repeat_interleave(kind, 3)
     if kind == "channel_pairs":
-        return _choose((1, 1, channels_in, channels_out), density, generator).expand(shape).contiguous()
+        return (
+            _choose((1, 1, channels_in, channels_out), density, generator)
+            .expand(shape)
+            .contiguous()
+        )
     return _choose(shape, density, generator)
 
 
@@ -55,41 +61,94 @@ class Operands:
 
     def first_and_second(self, product: str) -> tuple[Tensor, Tensor]:
         """What a product multiplies, as ConvPlan::Run takes it."""
-        firsts = {FORWARD: self.inputs, INPUT_GRADIENT: self.output_gradient, KERNEL_GRADIENT: self.inputs}
+        firsts = {
+            FORWARD: self.inputs,
+            INPUT_GRADIENT: self.output_gradient,
+            KERNEL_GRADIENT: self.inputs,
+        }
         return firsts[product], self.output_gradient if product == KERNEL_GRADIENT else self.kernel
 
     def result_shape(self, product: str) -> torch.Size:
-        return {FORWARD: self.output_gradient, INPUT_GRADIENT: self.inputs, KERNEL_GRADIENT: self.kernel}[product].shape
+        return {
+            FORWARD: self.output_gradient,
+            INPUT_GRADIENT: self.inputs,
+            KERNEL_GRADIENT: self.kernel,
+        }[product].shape
 
     def with_kernel(self, kernel: Tensor) -> "Operands":
         return dataclasses.replace(self, kernel=kernel)
 
 
-def random_operands(sizes: Sizes, arithmetic: str, device: str, generator: torch.Generator, integers: bool = False) -> Operands:
+def random_operands(
+    sizes: Sizes, arithmetic: str, device: str, generator: torch.Generator, integers: bool = False
+) -> Operands:
     """Normal numbers, or integers from -2 to 2, of which every product and sum is exact."""
-    batch, height, width, channels_in, kernel_height, kernel_width, channels_out, *_, out_height, out_width = sizes
+    (
+        batch,
+        height,
+        width,
+        channels_in,
+        kernel_height,
+        kernel_width,
+        channels_out,
+        *_,
+        out_height,
+        out_width,
+    ) = sizes
 
     def draw(*shape: int) -> Tensor:
         if integers:
-            return torch.randint(-2, 3, shape, generator=generator, device=generator.device).to(device, type_of(arithmetic))
-        return torch.randn(shape, generator=generator, device=generator.device).to(device, type_of(arithmetic))
+            return torch.randint(-2, 3, shape, generator=generator, device=generator.device).to(
+                device, type_of(arithmetic)
+            )
+        return torch.randn(shape, generator=generator, device=generator.device).to(
+            device, type_of(arithmetic)
+        )
 
-    inputs, kernel = draw(batch, height, width, channels_in), draw(kernel_height, kernel_width, channels_in, channels_out)
+    inputs, kernel = (
+        draw(batch, height, width, channels_in),
+        draw(kernel_height, kernel_width, channels_in, channels_out),
+    )
     return Operands(sizes, inputs, kernel, draw(batch, out_height, out_width, channels_out))
 
 
 def right_products(operands: Operands, mask: Tensor, device: str) -> Expected:
     """All three in float64, by PyTorch's convolution."""
-    _, height, width, _, kernel_height, kernel_width, _, down, right, top, left, out_height, out_width = operands.sizes
-    inputs, kernel, gradient = (t.to(device, torch.float64) for t in (operands.inputs, operands.kernel, operands.output_gradient))
+    (
+        _,
+        height,
+        width,
+        _,
+        kernel_height,
+        kernel_width,
+        _,
+        down,
+        right,
+        top,
+        left,
+        out_height,
+        out_width,
+    ) = operands.sizes
+    inputs, kernel, gradient = (
+        t.to(device, torch.float64)
+        for t in (operands.inputs, operands.kernel, operands.output_gradient)
+    )
     mask = mask.to(device)
     inputs, kernel = inputs.requires_grad_(), kernel.masked_fill(~mask, 0).requires_grad_()
     bottom, end = ((n - 1) * step + size - before - pixels for n, step, size, before, pixels in (
         (out_height, down, kernel_height, top, height), (out_width, right, kernel_width, left, width)))  # fmt: skip
-    padded = functional.pad(inputs.permute(0, 3, 1, 2), (left, end, top, bottom))  # a negative number cuts off
-    outputs = functional.conv2d(padded, kernel.permute(3, 2, 0, 1), stride=(down, right)).permute(0, 2, 3, 1)
+    padded = functional.pad(
+        inputs.permute(0, 3, 1, 2), (left, end, top, bottom)
+    )  # a negative number cuts off
+    outputs = functional.conv2d(padded, kernel.permute(3, 2, 0, 1), stride=(down, right)).permute(
+        0, 2, 3, 1
+    )
     by_inputs, by_kernel = torch.autograd.grad(outputs, (inputs, kernel), gradient)
-    return {FORWARD: outputs.detach(), INPUT_GRADIENT: by_inputs, KERNEL_GRADIENT: by_kernel.masked_fill(~mask, 0)}
+    return {
+        FORWARD: outputs.detach(),
+        INPUT_GRADIENT: by_inputs,
+        KERNEL_GRADIENT: by_kernel.masked_fill(~mask, 0),
+    }
 
 
 def error_of(result: Tensor, expected: Tensor) -> float:

@@ -15,7 +15,10 @@ import interpreted  # noqa: E402  # on the path by now
 from layers import Sizes  # noqa: E402
 from library import BLOCKS, Kernel, Library, Pointers  # noqa: E402
 
-TYPES = {"tensorfloat32": "fp32", "float16": "fp16"}  # as Triton calls them; in bfloat16 its interpreter multiplies wrongly
+TYPES = {
+    "tensorfloat32": "fp32",
+    "float16": "fp16",
+}  # as Triton calls them; in bfloat16 its interpreter multiplies wrongly
 TABLE = """#include "custom_ops/block_conv2d/block_variants.h"
 namespace keras_sparse {{
 const BlockVariant kBlockVariants[] = {{{{}}}};
@@ -53,8 +56,12 @@ class InterpretedLibrary(Library):
             return "Triton's interpreter does not multiply bfloat16"
         return super().why_not(kernel, product, sizes)
 
-    def prepare(self, kernel: Kernel, product: str, sizes: Sizes, pointers: Pointers, stream: int) -> Callable[[], None]:
+    def prepare(
+        self, kernel: Kernel, product: str, sizes: Sizes, pointers: Pointers, stream: int
+    ) -> Callable[[], None]:
         if not kernel.in_blocks:
             return super().prepare(kernel, product, sizes, pointers, stream)
         launches = self.launches(kernel, product, sizes, pointers)
-        return lambda: interpreted.run(self.kernels, self.compiler, TYPES[kernel.arithmetic], int(kernel.block), launches)
+        return lambda: interpreted.run(
+            self.kernels, self.compiler, TYPES[kernel.arithmetic], int(kernel.block), launches
+        )

@@ -16,15 +16,29 @@ class Results:
     def __init__(self, journal: Journal, rehearse: bool) -> None:
         self.journal, self.rehearse = journal, rehearse
         self.layers = all_layers(rehearse)
-        self.groups = {(n["layer"], n["arithmetic"], n["product"]): n for n in journal.of("time/") if "contenders" in n}
-        self.facts = {key: str(value) for key, value in journal.notes.get("facts", {}).items() if key not in ("key", "status")}
-        self.rates: dict[str, float] = {n["key"].split("/")[1]: n["rate"] for n in journal.of("ceiling/") if "rate" in n}
+        self.groups = {
+            (n["layer"], n["arithmetic"], n["product"]): n
+            for n in journal.of("time/")
+            if "contenders" in n
+        }
+        self.facts = {
+            key: str(value)
+            for key, value in journal.notes.get("facts", {}).items()
+            if key not in ("key", "status")
+        }
+        self.rates: dict[str, float] = {
+            n["key"].split("/")[1]: n["rate"] for n in journal.of("ceiling/") if "rate" in n
+        }
 
-    def state(self, layer: Layer, arithmetic: str, product: str, block: Block, density: float) -> dict[str, Any]:
+    def state(
+        self, layer: Layer, arithmetic: str, product: str, block: Block, density: float
+    ) -> dict[str, Any]:
         """Of one contender: its status, and seconds if it was timed."""
         group = self.groups.get((layer.name, arithmetic, product))
         if group is None:
-            note = self.journal.notes.get(f"time/{layer.name}/{arithmetic}/{product}", {"status": "out of time"})
+            note = self.journal.notes.get(
+                f"time/{layer.name}/{arithmetic}/{product}", {"status": "out of time"}
+            )
             return {"status": note["status"], "why": note.get("why")}
         return group["contenders"].get(f"{block} {density}", {"status": "left out"})
 
@@ -34,8 +48,17 @@ class Results:
 
     def status(self, layer: Layer, arithmetic: str, block: Block, density: float) -> str:
         """Of all three products: the worst."""
-        statuses = {self.state(layer, arithmetic, product, block, density)["status"] for product in PRODUCTS}
-        return next((status for status in ("failed", "wrong", "left out", "out of time") if status in statuses), "right")
+        statuses = {
+            self.state(layer, arithmetic, product, block, density)["status"] for product in PRODUCTS
+        }
+        return next(
+            (
+                status
+                for status in ("failed", "wrong", "left out", "out of time")
+                if status in statuses
+            ),
+            "right",
+        )
 
     def dense_step(self, layer: Layer, arithmetic: str) -> float | None:
         """Seconds of all three products; None if one is missing."""
@@ -45,19 +68,33 @@ class Results:
         """The same of a kernel, if all are right."""
         if self.status(layer, arithmetic, block, density) != "right":
             return None
-        return _sum([self.state(layer, arithmetic, product, block, density).get("seconds") for product in PRODUCTS])
+        return _sum(
+            [
+                self.state(layer, arithmetic, product, block, density).get("seconds")
+                for product in PRODUCTS
+            ]
+        )
 
     def ratio(self, layer: Layer, arithmetic: str, block: Block, density: float) -> float | None:
         """Dense time over sparse time, of all three products."""
-        dense, sparse = self.dense_step(layer, arithmetic), self.step(layer, arithmetic, block, density)
+        dense, sparse = (
+            self.dense_step(layer, arithmetic),
+            self.step(layer, arithmetic, block, density),
+        )
         return dense / sparse if dense and sparse else None
 
-    def share_of_bound(self, layer: Layer, arithmetic: str, product: str, block: Block, density: float) -> float | None:
+    def share_of_bound(
+        self, layer: Layer, arithmetic: str, product: str, block: Block, density: float
+    ) -> float | None:
         """The time in which a copy moves what must be moved, over the time that was taken."""
         state = self.state(layer, arithmetic, product, block, density)
         if "seconds" not in state or "copy" not in self.rates:
             return None
-        return layer.bytes(product, state["density"], BYTES_OF_TYPE[arithmetic]) / self.rates["copy"] / state["seconds"]
+        return (
+            layer.bytes(product, state["density"], BYTES_OF_TYPE[arithmetic])
+            / self.rates["copy"]
+            / state["seconds"]
+        )
 
     def check_counts(self) -> dict[str, dict[str, int]]:
         """Kernel -> status -> how many checks."""
@@ -73,7 +110,9 @@ class Results:
 
     def problems(self) -> list[dict[str, Any]]:
         """All that was wrong or failed."""
-        return [note for note in self.journal.notes.values() if note["status"] in ("wrong", "failed")]
+        return [
+            note for note in self.journal.notes.values() if note["status"] in ("wrong", "failed")
+        ]
 
 
 def _sum(seconds: list[float | None]) -> float | None:

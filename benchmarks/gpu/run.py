@@ -50,8 +50,20 @@ class Run:
 
     def worker(self, stage: str, deadline: float, journal: Path | None = None) -> list[str]:
         """The command."""
-        options = ["--library", str(self.library), "--journal", str(journal or self.journal), "--deadline", str(deadline)]
-        return [str(HERE / "worker.py"), stage, *options, *(["--rehearse"] if self.arguments.rehearse else [])]
+        options = [
+            "--library",
+            str(self.library),
+            "--journal",
+            str(journal or self.journal),
+            "--deadline",
+            str(deadline),
+        ]
+        return [
+            str(HERE / "worker.py"),
+            stage,
+            *options,
+            *(["--rehearse"] if self.arguments.rehearse else []),
+        ]
 
     def stage(self, name: str, until: float) -> None:
         """To its end or until that share of the time; says what went wrong."""
@@ -73,7 +85,9 @@ class Run:
                 continue
             journal = self.output / f"{tool}.jsonl"
             journal.unlink(missing_ok=True)
-            bad, said = tools.run(tool, self.worker("tools", time.time() + seconds, journal), journal, seconds)
+            bad, said = tools.run(
+                tool, self.worker("tools", time.time() + seconds, journal), journal, seconds
+            )
             (self.failures if bad else self.remarks).append(said)
             print(f"  {said}", flush=True)
 
@@ -89,23 +103,50 @@ class Run:
         results = self.results()
         remarks = [*(f"FAILED: {failure}" for failure in self.failures), *self.remarks]
         out_of_time = sum(note["status"] == "out of time" for note in results.journal.of("time/"))
-        remarks += [f"NOT CHECKED: {', '.join(unchecked)}"] if (unchecked := results.unchecked()) else []
-        remarks += [f"{out_of_time} groups of timings were not measured: out of time"] if out_of_time else []
+        remarks += (
+            [f"NOT CHECKED: {', '.join(unchecked)}"] if (unchecked := results.unchecked()) else []
+        )
+        remarks += (
+            [f"{out_of_time} groups of timings were not measured: out of time"]
+            if out_of_time
+            else []
+        )
         marked = REHEARSAL if self.arguments.rehearse else ""
         facts = {"date": self.date, **results.facts}
-        head = report.header("Products on a GPU against cuDNN", " ".join(["python benchmarks/gpu/run.py", *sys.argv[1:]]), facts)
+        head = report.header(
+            "Products on a GPU against cuDNN",
+            " ".join(["python benchmarks/gpu/run.py", *sys.argv[1:]]),
+            facts,
+        )
         summary = f"{marked}{tables.summary(results, remarks)}{marked}"
-        return f"{head}{marked}{tables.MEANING}\n{tables.all_tables(results, each_product)}", summary
+        return (
+            f"{head}{marked}{tables.MEANING}\n{tables.all_tables(results, each_product)}",
+            summary,
+        )
 
     def write(self) -> None:
         """gpu.json, gpu.md and gpu_break_even.json, as far as there is something; after every stage, should the next be the last."""
         results, (everything, summary) = self.results(), self.text()
-        notes = [note for note in results.journal.notes.values() if not note["key"].startswith(("check/", "run/")) or note["status"] != "right"]
+        notes = [
+            note
+            for note in results.journal.notes.values()
+            if not note["key"].startswith(("check/", "run/")) or note["status"] != "right"
+        ]
         facts = {"date": self.date, "rehearsal": self.arguments.rehearse, **results.facts}
-        record = {**facts, "rates": results.rates, "checks": results.check_counts(), "remarks": self.remarks, "failures": self.failures, "notes": notes}
+        record = {
+            **facts,
+            "rates": results.rates,
+            "checks": results.check_counts(),
+            "remarks": self.remarks,
+            "failures": self.failures,
+            "notes": notes,
+        }
         (self.output / "gpu.json").write_text(json.dumps(record, indent=1) + "\n")
         (self.output / "gpu.md").write_text(f"{everything}\n{summary}")
-        limits = {**break_even.record(results, self.date), **({"rehearsal": True} if self.arguments.rehearse else {})}
+        limits = {
+            **break_even.record(results, self.date),
+            **({"rehearsal": True} if self.arguments.rehearse else {}),
+        }
         (self.output / "gpu_break_even.json").write_text(json.dumps(limits, indent=1) + "\n")
 
 
@@ -115,7 +156,9 @@ def main() -> int:
     arguments.output.mkdir(parents=True, exist_ok=True)
     run = Run(arguments, _library(arguments))
     if supervise(run.worker("facts", time.time() + 60), run.journal, time.time() + 60):
-        sys.exit("It cannot run here, see above: a GPU, PyTorch with CUDA and a library that loads are needed. --rehearse runs without a GPU.")
+        sys.exit(
+            "It cannot run here, see above: a GPU, PyTorch with CUDA and a library that loads are needed. --rehearse runs without a GPU."
+        )
     print(*(f"{key}: {value}" for key, value in run.results().facts.items()), sep="\n", flush=True)
     if arguments.tune:
         run.stage("tune", 1.0)
@@ -126,9 +169,17 @@ def main() -> int:
         run.tools()
     run.write()
     steps, summary = run.text(each_product=False)
-    print(steps, summary, f"\nwrote {arguments.output}/gpu.json, gpu.md, gpu_break_even.json", sep="\n", flush=True)
+    print(
+        steps,
+        summary,
+        f"\nwrote {arguments.output}/gpu.json, gpu.md, gpu_break_even.json",
+        sep="\n",
+        flush=True,
+    )
     results = run.results()
-    return int(bool(run.failures or results.problems() or (results.unchecked() and not arguments.rehearse)))
+    return int(
+        bool(run.failures or results.problems() or (results.unchecked() and not arguments.rehearse))
+    )
 
 
 def _library(arguments: argparse.Namespace) -> Path:
@@ -143,21 +194,48 @@ def _library(arguments: argparse.Namespace) -> Path:
 
         return rehearsal.build(folder).resolve()
     print("building the library: minutes; --library takes one that was built elsewhere", flush=True)
-    command = [sys.executable, str(report.ROOT / "custom_ops" / "build_ops.py"), "--gpu", str(folder)]
+    command = [
+        sys.executable,
+        str(report.ROOT / "custom_ops" / "build_ops.py"),
+        "--gpu",
+        str(folder),
+    ]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     print(built.stderr[-2000:], end="", flush=True)  # what was left out, and why
     if built.returncode:
-        sys.exit("There is no library, and it cannot be built here: that needs g++, nvcc and Triton. --library names one that was built elsewhere.")
+        sys.exit(
+            "There is no library, and it cannot be built here: that needs g++, nvcc and Triton. --library names one that was built elsewhere."
+        )
     return (folder / "libkeras_sparse_gpu.so").resolve()
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--library", type=Path, help="libkeras_sparse_gpu.so, made by `python custom_ops/build_ops.py --gpu FOLDER`; else it is built")
-    parser.add_argument("--output", type=Path, default=Path(os.environ.get("OUT") or report.ROOT / "build" / "gpu"), help="a folder; else $OUT, or build/gpu")
-    parser.add_argument("--seconds", type=float, default=480, help="of all stages together, but for a build of the library")
-    parser.add_argument("--rehearse", action="store_true", help="on a CPU, tiny shapes, Triton's interpreter")
-    parser.add_argument("--tune", action="store_true", help="only try other tiles, warps and stages")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--library",
+        type=Path,
+        help="libkeras_sparse_gpu.so, made by `python custom_ops/build_ops.py --gpu FOLDER`; else it is built",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path(os.environ.get("OUT") or report.ROOT / "build" / "gpu"),
+        help="a folder; else $OUT, or build/gpu",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=480,
+        help="of all stages together, but for a build of the library",
+    )
+    parser.add_argument(
+        "--rehearse", action="store_true", help="on a CPU, tiny shapes, Triton's interpreter"
+    )
+    parser.add_argument(
+        "--tune", action="store_true", help="only try other tiles, warps and stages"
+    )
     return parser.parse_args()
 
 

@@ -19,21 +19,37 @@ def run(work: Work) -> None:
     layers = [layer for layer in all_layers(work.rehearse) if layer.size == 3][1 : 1 + LAYERS]
     for layer in layers:
         for kernel in ALL_KERNELS:
-            takes = all(work.library.why_not(kernel, product, layer.sizes) is None for product in PRODUCTS)
+            takes = all(
+                work.library.why_not(kernel, product, layer.sizes) is None for product in PRODUCTS
+            )
             key = f"share/{layer.name}/{kernel.name}"
-            if takes and not work.is_over and not work.journal.is_done(key) and not _is_broken(work, kernel) and not work.rehearse:
-                work.attempt(key, culprit_of(kernel, "profiled"), lambda la=layer, k=kernel: _measure(work, la, k))
+            if (
+                takes
+                and not work.is_over
+                and not work.journal.is_done(key)
+                and not _is_broken(work, kernel)
+                and not work.rehearse
+            ):
+                work.attempt(
+                    key,
+                    culprit_of(kernel, "profiled"),
+                    lambda la=layer, k=kernel: _measure(work, la, k),
+                )
 
 
 def _is_broken(work: Work, kernel: Kernel) -> bool:
-    return any(culprit_of(kernel, product) in work.journal.broken for product in (*PRODUCTS, "profiled"))
+    return any(
+        culprit_of(kernel, product) in work.journal.broken for product in (*PRODUCTS, "profiled")
+    )
 
 
 def _measure(work: Work, layer: Layer, kernel: Kernel) -> Outcome:
     share, times = {}, {}
     for product in PRODUCTS:
         times[product] = _kernel_times(work, layer, kernel, product)
-        structure = sum(time for name, time in times[product].items() if any(part in name for part in STRUCTURE))
+        structure = sum(
+            time for name, time in times[product].items() if any(part in name for part in STRUCTURE)
+        )
         share[product] = structure / max(sum(times[product].values()), 1e-9)
     return "right", {"name": f"{layer.name}, {kernel.name}", "share": share, "microseconds": times}
 
@@ -45,7 +61,11 @@ def _kernel_times(work: Work, layer: Layer, kernel: Kernel, product: str) -> dic
     mask = mask_like(kernel.block, layer.sizes, DENSITY, generator)
     first, second = operands.first_and_second(product)
     result = torch.empty(operands.result_shape(product), dtype=first.dtype, device=first.device)
-    workspace = torch.empty(max(work.library.workspace(kernel, product, layer.sizes), 1), dtype=torch.uint8, device=first.device)
+    workspace = torch.empty(
+        max(work.library.workspace(kernel, product, layer.sizes), 1),
+        dtype=torch.uint8,
+        device=first.device,
+    )
     call = prepared(work, kernel, product, layer.sizes, (first, second, mask, result, workspace))
     call()
     work.machine.synchronize()
@@ -53,4 +73,8 @@ def _kernel_times(work: Work, layer: Layer, kernel: Kernel, product: str) -> dic
         for _ in range(CALLS):
             call()
         work.machine.synchronize()
-    return {event.key: event.self_device_time_total / CALLS for event in profiled.key_averages() if event.self_device_time_total > 0}
+    return {
+        event.key: event.self_device_time_total / CALLS
+        for event in profiled.key_averages()
+        if event.self_device_time_total > 0
+    }

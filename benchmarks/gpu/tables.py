@@ -20,13 +20,23 @@ MEANING = (
 
 def all_tables(results: Results, each_product: bool) -> str:
     """Every layer, in every arithmetic that was measured."""
-    measured = [arithmetic for arithmetic in ARITHMETIC if any(key[1] == arithmetic for key in results.groups)]
+    measured = [
+        arithmetic
+        for arithmetic in ARITHMETIC
+        if any(key[1] == arithmetic for key in results.groups)
+    ]
     parts = ["## A training step: forward and both gradients\n"]
     parts += [f"### {arithmetic}\n\n{step_table(results, arithmetic)}" for arithmetic in measured]
     if not each_product:
         return "\n".join(parts)
-    parts.append("## Each product\n\nIn brackets the share of the memory bound: how long a copy of what must move would take, of the time taken.\n")
-    parts += [f"### {a}, {name(b)}\n\n{product_table(results, a, b)}" for a in measured for b in blocks_of(a)]
+    parts.append(
+        "## Each product\n\nIn brackets the share of the memory bound: how long a copy of what must move would take, of the time taken.\n"
+    )
+    parts += [
+        f"### {a}, {name(b)}\n\n{product_table(results, a, b)}"
+        for a in measured
+        for b in blocks_of(a)
+    ]
     return "\n".join(parts)
 
 
@@ -34,10 +44,16 @@ def step_table(results: Results, arithmetic: str) -> str:
     """A row a layer."""
     keys = [(block, density) for block in blocks_of(arithmetic) for density in DENSITIES]
     rows = [
-        (layer.name, _milliseconds(results.dense_step(layer, arithmetic)), *(_step_cell(results, layer, arithmetic, *key) for key in keys))
+        (
+            layer.name,
+            _milliseconds(results.dense_step(layer, arithmetic)),
+            *(_step_cell(results, layer, arithmetic, *key) for key in keys),
+        )
         for layer in results.layers
     ]
-    return report.table(("layer", "dense, ms", *(f"{_short(block)} {density:g}" for block, density in keys)), rows)
+    return report.table(
+        ("layer", "dense, ms", *(f"{_short(block)} {density:g}" for block, density in keys)), rows
+    )
 
 
 def product_table(results: Results, arithmetic: str, block: Block) -> str:
@@ -46,9 +62,16 @@ def product_table(results: Results, arithmetic: str, block: Block) -> str:
     for layer in results.layers:
         for product in PRODUCTS:
             dense = results.dense(layer, arithmetic, product)
-            cells = (_product_cell(results, layer, arithmetic, product, block, density) for density in DENSITIES)
-            rows.append((f"{layer.name}, {product}", _milliseconds(dense), _rate(layer, dense), *cells))
-    return report.table(("product", "dense, ms", "dense, TFLOP/s", *(f"{density:g}" for density in DENSITIES)), rows)
+            cells = (
+                _product_cell(results, layer, arithmetic, product, block, density)
+                for density in DENSITIES
+            )
+            rows.append(
+                (f"{layer.name}, {product}", _milliseconds(dense), _rate(layer, dense), *cells)
+            )
+    return report.table(
+        ("product", "dense, ms", "dense, TFLOP/s", *(f"{density:g}" for density in DENSITIES)), rows
+    )
 
 
 def network_table(results: Results) -> str:
@@ -56,39 +79,69 @@ def network_table(results: Results) -> str:
     rows = []
     for network, counts in (TINY_NETWORKS if results.rehearse else NETWORKS).items():
         for arithmetic in ARITHMETIC:
-            dense = _weighted([(results.dense_step(layer, arithmetic), n) for layer, n in counts.items()])
+            dense = _weighted(
+                [(results.dense_step(layer, arithmetic), n) for layer, n in counts.items()]
+            )
             for block in blocks_of(arithmetic):
                 cells = []
                 for density in DENSITIES:
-                    sparse = _weighted([(results.step(layer, arithmetic, block, density), n) for layer, n in counts.items()])
+                    sparse = _weighted(
+                        [
+                            (results.step(layer, arithmetic, block, density), n)
+                            for layer, n in counts.items()
+                        ]
+                    )
                     cells.append(f"{dense / sparse:.2f}" if dense and sparse else "")
                 if any(cells):
-                    rows.append((f"{network}, {arithmetic}, {name(block)}", _milliseconds(dense), *cells))
-    return report.table(("convolutions of 64 channels or more, forward and gradients", "dense, ms", *(f"{d:g}" for d in DENSITIES)), rows)
+                    rows.append(
+                        (f"{network}, {arithmetic}, {name(block)}", _milliseconds(dense), *cells)
+                    )
+    return report.table(
+        (
+            "convolutions of 64 channels or more, forward and gradients",
+            "dense, ms",
+            *(f"{d:g}" for d in DENSITIES),
+        ),
+        rows,
+    )
 
 
 def check_table(results: Results) -> str:
     """A row a kernel."""
     statuses = ("right", "wrong", "failed")
-    rows = [(kernel, *(counts.get(status, 0) for status in statuses)) for kernel, counts in results.check_counts().items()]
+    rows = [
+        (kernel, *(counts.get(status, 0) for status in statuses))
+        for kernel, counts in results.check_counts().items()
+    ]
     return report.table(("kernel, checked", *statuses), rows)
 
 
 def share_table(results: Results) -> str:
     """What of a call's time the structure of the mask takes."""
     notes = [note for note in results.journal.of("share/") if "share" in note]
-    rows = [(note["name"], *(f"{100 * note['share'][product]:.0f} %" for product in PRODUCTS)) for note in notes]
-    return report.table(("flags, lists and packed weights at density 0.1, of a call's time", *PRODUCTS), rows)
+    rows = [
+        (note["name"], *(f"{100 * note['share'][product]:.0f} %" for product in PRODUCTS))
+        for note in notes
+    ]
+    return report.table(
+        ("flags, lists and packed weights at density 0.1, of a call's time", *PRODUCTS), rows
+    )
 
 
 def summary(results: Results, remarks: list[str]) -> str:
     """What a reader wants to know first, under 12,000 characters."""
-    rates = [f"{key} {rate / 1e12:.3g} {'TB/s' if key == 'copy' else 'TFLOP/s'}" for key, rate in results.rates.items()]
+    rates = [
+        f"{key} {rate / 1e12:.3g} {'TB/s' if key == 'copy' else 'TFLOP/s'}"
+        for key, rate in results.rates.items()
+    ]
     problems = results.problems()
     parts = [
         "## Summary\n",
         check_table(results),
-        "".join(f"- {remark}\n" for remark in [*remarks, f"Ceilings: {', '.join(rates) or 'not measured'}"]),
+        "".join(
+            f"- {remark}\n"
+            for remark in [*remarks, f"Ceilings: {', '.join(rates) or 'not measured'}"]
+        ),
         network_table(results),
         share_table(results),
         report.table(GOAL_COLUMNS, goal_rows(results)),
@@ -101,8 +154,13 @@ def problem_list(problems: list[dict[str, Any]]) -> str:
     """Those of the same kernel, product and reason in one line."""
     alike: dict[tuple[str, str], list[str]] = {}
     for note in problems:
-        alike.setdefault((note.get("culprit") or note["key"], f"{note['status']}: {note.get('why')}"), []).append(note["key"])
-    lines = [f"- {len(keys)} x {culprit}: {why} ({keys[0]})"[:200] for (culprit, why), keys in alike.items()]
+        alike.setdefault(
+            (note.get("culprit") or note["key"], f"{note['status']}: {note.get('why')}"), []
+        ).append(note["key"])
+    lines = [
+        f"- {len(keys)} x {culprit}: {why} ({keys[0]})"[:200]
+        for (culprit, why), keys in alike.items()
+    ]
     rest = [f"- and {len(lines) - MOST_PROBLEMS} more kinds"] if len(lines) > MOST_PROBLEMS else []
     return "".join(f"{line}\n" for line in [*lines[:MOST_PROBLEMS], *rest])
 
@@ -127,13 +185,22 @@ def _status_cell(status: str) -> str:
     return {"left out": "-", "out of time": "", "right": ""}.get(status, status)
 
 
-def _step_cell(results: Results, layer: Layer, arithmetic: str, block: Block, density: float) -> str:
+def _step_cell(
+    results: Results, layer: Layer, arithmetic: str, block: Block, density: float
+) -> str:
     ratio = results.ratio(layer, arithmetic, block, density)
-    return f"{ratio:.2f}" if ratio else _status_cell(results.status(layer, arithmetic, block, density))
+    return (
+        f"{ratio:.2f}" if ratio else _status_cell(results.status(layer, arithmetic, block, density))
+    )
 
 
-def _product_cell(results: Results, layer: Layer, arithmetic: str, product: str, block: Block, density: float) -> str:
-    state, dense = results.state(layer, arithmetic, product, block, density), results.dense(layer, arithmetic, product)
+def _product_cell(
+    results: Results, layer: Layer, arithmetic: str, product: str, block: Block, density: float
+) -> str:
+    state, dense = (
+        results.state(layer, arithmetic, product, block, density),
+        results.dense(layer, arithmetic, product),
+    )
     if state["status"] != "right" or not dense or "seconds" not in state:
         return _status_cell(state["status"])
     share = results.share_of_bound(layer, arithmetic, product, block, density)

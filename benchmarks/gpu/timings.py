@@ -35,8 +35,14 @@ def run(work: Work) -> None:
         if work.is_over:
             work.journal.note(key, "out of time")
             continue
-        seconds = min(LONGEST_GROUP, TURNS_SHARE * (work.deadline - time.time()) / (len(groups) - i))
-        work.attempt(key, f"dense {arithmetic}, {product}", lambda g=(layer, arithmetic, product), s=seconds: _measure(work, g, s))
+        seconds = min(
+            LONGEST_GROUP, TURNS_SHARE * (work.deadline - time.time()) / (len(groups) - i)
+        )
+        work.attempt(
+            key,
+            f"dense {arithmetic}, {product}",
+            lambda g=(layer, arithmetic, product), s=seconds: _measure(work, g, s),
+        )
         if product == PRODUCTS[-1]:
             print(f"  {arithmetic} {layer.name}", flush=True)
             if not work.rehearse:
@@ -73,11 +79,23 @@ def _measure(work: Work, group: Group, seconds: float) -> Outcome:
         states.setdefault(name, {"status": "right"}).update({"seconds": card, "started": started})
     best = min(names, key=lambda name: medians[name][0])
     facts = {"layer": layer.name, "arithmetic": arithmetic, "product": product}
-    return "right", {**facts, "dense": best, "dense_seconds": medians[best][0], "contenders": states}
+    return "right", {
+        **facts,
+        "dense": best,
+        "dense_seconds": medians[best][0],
+        "contenders": states,
+    }
 
 
 def _enter(
-    work: Work, group: Group, kernel: Kernel, operands: Operands, mask: Tensor | None, right: "Right", contenders: dict[str, Contender], name: str
+    work: Work,
+    group: Group,
+    kernel: Kernel,
+    operands: Operands,
+    mask: Tensor | None,
+    right: "Right",
+    contenders: dict[str, Contender],
+    name: str,
 ) -> dict[str, object]:
     """Runs and checks it once; if it runs it is a contender."""
     layer, _, product = group
@@ -87,25 +105,52 @@ def _enter(
     if why := work.journal.broken.get(culprit):
         return {"status": "failed", "why": why}
     key = f"run/{layer.name}/{kernel.name}/{name}/{product}"
-    status = work.attempt(key, culprit, lambda: _check(work, kernel, product, operands, mask, right, contenders, name))
-    return {"status": status, **{fact: work.journal.notes[key].get(fact) for fact in ("why", "error", "density")}}
+    status = work.attempt(
+        key, culprit, lambda: _check(work, kernel, product, operands, mask, right, contenders, name)
+    )
+    return {
+        "status": status,
+        **{fact: work.journal.notes[key].get(fact) for fact in ("why", "error", "density")},
+    }
 
 
-def _check(work: Work, kernel: Kernel, product: str, operands: Operands, mask: Tensor, right: "Right", contenders: dict[str, Contender], name: str) -> Outcome:
+def _check(
+    work: Work,
+    kernel: Kernel,
+    product: str,
+    operands: Operands,
+    mask: Tensor,
+    right: "Right",
+    contenders: dict[str, Contender],
+    name: str,
+) -> Outcome:
     run_it, result = _contender(work, kernel, product, operands, mask)
     run_it()
     work.machine.synchronize()
     error = right.error(result, mask)
     facts = {"error": error, "density": float(mask.double().mean())}
     contenders[name] = run_it
-    return ("right", facts) if error <= tolerance(kernel) else ("wrong", {**facts, "why": f"error {error:.1e} at full size"})
+    return (
+        ("right", facts)
+        if error <= tolerance(kernel)
+        else ("wrong", {**facts, "why": f"error {error:.1e} at full size"})
+    )
 
 
-def _contender(work: Work, kernel: Kernel, product: str, operands: Operands, mask: Tensor) -> tuple[Callable[[], None], Tensor]:
+def _contender(
+    work: Work, kernel: Kernel, product: str, operands: Operands, mask: Tensor
+) -> tuple[Callable[[], None], Tensor]:
     """A call, and where its result lies; all it needs lives as long as the call."""
     first, second = operands.first_and_second(product)
-    result = torch.full(operands.result_shape(product), float("nan"), dtype=first.dtype, device=first.device)
-    workspace = torch.full((max(work.library.workspace(kernel, product, operands.sizes), 1),), 255, dtype=torch.uint8, device=first.device)
+    result = torch.full(
+        operands.result_shape(product), float("nan"), dtype=first.dtype, device=first.device
+    )
+    workspace = torch.full(
+        (max(work.library.workspace(kernel, product, operands.sizes), 1),),
+        255,
+        dtype=torch.uint8,
+        device=first.device,
+    )
     tensors = (first, second, mask, result, workspace)
     call = prepared(work, kernel, product, operands.sizes, tensors)
     return lambda kept=tensors: call(), result
@@ -116,13 +161,18 @@ class Right:
 
     def __init__(self, layer: Layer, operands: Operands, product: str) -> None:
         self.layer, self.product = layer, product
-        self.operands = Operands(operands.sizes, *(t.float() for t in (operands.inputs, operands.kernel, operands.output_gradient)))
+        self.operands = Operands(
+            operands.sizes,
+            *(t.float() for t in (operands.inputs, operands.kernel, operands.output_gradient)),
+        )
         self.gradient = self._compute(self.operands) if product == KERNEL_GRADIENT else None
 
     def error(self, result: Tensor, mask: Tensor) -> float:
         if self.gradient is not None:
             return error_of(result, self.gradient * mask)
-        return error_of(result, self._compute(self.operands.with_kernel(self.operands.kernel * mask)))
+        return error_of(
+            result, self._compute(self.operands.with_kernel(self.operands.kernel * mask))
+        )
 
     def _compute(self, operands: Operands) -> Tensor:
         """Without cuDNN's search for the fastest way, which would take longer."""
@@ -133,11 +183,15 @@ class Right:
         return result
 
 
-def _time(work: Work, contenders: dict[str, Contender], seconds: float) -> dict[str, tuple[float, float]]:
+def _time(
+    work: Work, contenders: dict[str, Contender], seconds: float
+) -> dict[str, tuple[float, float]]:
     for contender in contenders.values():
         for _ in range(1 if work.rehearse else WARM_UP):
             contender()
     begin = time.perf_counter()
     work.machine.one_turn(contenders)
     turns = int(seconds / (time.perf_counter() - begin))
-    return take_turns(work.machine, contenders, 1 if work.rehearse else max(FEWEST_TURNS, min(MOST_TURNS, turns)))
+    return take_turns(
+        work.machine, contenders, 1 if work.rehearse else max(FEWEST_TURNS, min(MOST_TURNS, turns))
+    )

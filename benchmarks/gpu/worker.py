@@ -20,9 +20,15 @@ def main() -> None:
     from library import Library
     from machine import Card, Rehearsal
 
-    library = rehearsal.InterpretedLibrary(arguments.library) if arguments.rehearse else Library(arguments.library)
+    library = (
+        rehearsal.InterpretedLibrary(arguments.library)
+        if arguments.rehearse
+        else Library(arguments.library)
+    )
     machine = Rehearsal() if arguments.rehearse else Card()
-    work = Work(library, machine, Journal(arguments.journal), arguments.deadline, arguments.rehearse)
+    work = Work(
+        library, machine, Journal(arguments.journal), arguments.deadline, arguments.rehearse
+    )
     if arguments.stage == "facts":
         work.journal.note("facts", "right", **machine.facts())
     elif arguments.stage == "tools":

@@ -1,4 +1,5 @@
-// Which launches make a product? The arguments of the kernels in block_kernels.py, from sizes alone.
+// Which launches make a product? The arguments of the kernels in block_kernels.py, from sizes
+// alone.
 #include "custom_ops/block_conv2d/block_conv2d.h"
 
 #include <algorithm>
@@ -9,9 +10,11 @@
 namespace keras_sparse {
 namespace {
 
-constexpr int64_t kMostElements = (int64_t{1} << 31) - 1;  // the kernels count pixels and blocks in 32 bits
-constexpr int64_t kMostGroups = 65535;                     // CUDA's limit of a grid's second axis
-constexpr int64_t kEnoughPrograms = 4096;  // at a density of 0.1 they fill the 132 processors of an H200
+constexpr int64_t kMostElements =
+    (int64_t{1} << 31) - 1;             // the kernels count pixels and blocks in 32 bits
+constexpr int64_t kMostGroups = 65535;  // CUDA's limit of a grid's second axis
+constexpr int64_t kEnoughPrograms =
+    4096;  // at a density of 0.1 they fill the 132 processors of an H200
 constexpr int64_t kFewestPixelsPerPart = 1024;
 constexpr int64_t kMostParts = 64;
 
@@ -28,7 +31,8 @@ const BlockTile* FindTile(const char* kernel, ElementType type, int block) {
   return tile == end ? nullptr : tile;
 }
 
-// What the launches of a call have in common: how its kernel is cut, and where things lie in the workspace.
+// What the launches of a call have in common: how its kernel is cut, and where things lie in the
+// workspace.
 struct Plan {
   explicit Plan(const BlockCall& call) : s(call.sizes), call(call) {
     by_inputs = call.product == Product::kInputGradient;
@@ -66,7 +70,8 @@ struct Plan {
 };
 
 struct Launcher {
-  Launcher(const BlockCall& call, const BlockPointers& pointers) : plan(call), p(pointers), s(call.sizes) {
+  Launcher(const BlockCall& call, const BlockPointers& pointers)
+      : plan(call), p(pointers), s(call.sizes) {
     const auto workspace = static_cast<char*>(pointers.workspace);
     flags = Argument(workspace + plan.flags), counts = Argument(workspace + plan.counts);
     entries = Argument(workspace + plan.entries), values = Argument(workspace + plan.values);
@@ -80,18 +85,21 @@ struct Launcher {
     const int64_t kernel = pack ? Argument(p.second) : 0;
     return {"flag_blocks",
             {plan.taps * plan.rows, plan.columns, 1},
-            {Argument(p.mask), kernel, values, flags, plan.rows, plan.columns, pack, in_step, out_step, row_step,
-             column_step}};
+            {Argument(p.mask), kernel, values, flags, plan.rows, plan.columns, pack, in_step,
+             out_step, row_step, column_step}};
   }
 
   BlockLaunch ListBlocks() const {
-    const int64_t other_step = plan.by_inputs ? 1 : plan.columns, group_step = plan.by_inputs ? plan.columns : 1;
-    const int64_t sign = plan.by_inputs ? 1 : -1;  // an output sees inputs above it, an input outputs below
+    const int64_t other_step = plan.by_inputs ? 1 : plan.columns,
+                  group_step = plan.by_inputs ? plan.columns : 1;
+    const int64_t sign =
+        plan.by_inputs ? 1 : -1;  // an output sees inputs above it, an input outputs below
     return {"list_blocks",
             {plan.groups, plan.phases_height * plan.phases_width, 1},
-            {flags, entries, counts, plan.others, s.kernel_height, s.kernel_width, other_step, group_step,
-             plan.rows * plan.columns, -sign, sign * s.pad_top, sign * s.pad_left,
-             plan.by_inputs ? s.out_width : s.in_width, plan.others, plan.phases_height, plan.phases_width}};
+            {flags, entries, counts, plan.others, s.kernel_height, s.kernel_width, other_step,
+             group_step, plan.rows * plan.columns, -sign, sign * s.pad_top, sign * s.pad_left,
+             plan.by_inputs ? s.out_width : s.in_width, plan.others, plan.phases_height,
+             plan.phases_width}};
   }
 
   BlockLaunch SumProducts() const {
@@ -100,11 +108,14 @@ struct Launcher {
     const int64_t width = back ? CeilDivide(s.in_width, s.stride_width) : s.out_width;
     const int64_t pixels = FindTile("sum_products", plan.call.type, plan.call.block)->pixels;
     return {"sum_products",
-            {CeilDivide(s.batch * height * width, pixels) * plan.groups, plan.phases_height * plan.phases_width, 1},
-            {Argument(p.first), values, entries, counts, Argument(p.result), s.batch, back ? s.out_height : s.in_height,
-             back ? s.out_width : s.in_width, back ? s.out_channels : s.in_channels, back ? s.in_height : s.out_height,
-             back ? s.in_width : s.out_width, plan.groups, plan.others * plan.taps, height, width, plan.phases_height,
-             plan.phases_width, back ? 1 : s.stride_height, back ? 1 : s.stride_width}};
+            {CeilDivide(s.batch * height * width, pixels) * plan.groups,
+             plan.phases_height * plan.phases_width, 1},
+            {Argument(p.first), values, entries, counts, Argument(p.result), s.batch,
+             back ? s.out_height : s.in_height, back ? s.out_width : s.in_width,
+             back ? s.out_channels : s.in_channels, back ? s.in_height : s.out_height,
+             back ? s.in_width : s.out_width, plan.groups, plan.others * plan.taps, height, width,
+             plan.phases_height, plan.phases_width, back ? 1 : s.stride_height,
+             back ? 1 : s.stride_width}};
   }
 
   BlockLaunch SumGradients() const {
@@ -113,15 +124,16 @@ struct Launcher {
     const int64_t per_part = CeilDivide(CeilDivide(pixels, parts), tile->pixels) * tile->pixels;
     return {"sum_gradients",
             {CeilDivide(plan.rows * plan.taps, tile->at_once), plan.columns, parts},
-            {Argument(p.first), Argument(p.second), entries, counts, values, plan.blocks, s.batch, s.in_height,
-             s.in_width, s.in_channels, s.out_height, s.out_width, plan.columns, plan.rows * plan.taps, s.stride_height,
-             s.stride_width, per_part}};
+            {Argument(p.first), Argument(p.second), entries, counts, values, plan.blocks, s.batch,
+             s.in_height, s.in_width, s.in_channels, s.out_height, s.out_width, plan.columns,
+             plan.rows * plan.taps, s.stride_height, s.stride_width, per_part}};
   }
 
   BlockLaunch WriteGradient() const {
     return {"write_gradient",
             {plan.taps * plan.rows, plan.columns, 1},
-            {Argument(p.mask), flags, values, Argument(p.result), plan.rows, plan.columns, plan.taps, plan.Parts()}};
+            {Argument(p.mask), flags, values, Argument(p.result), plan.rows, plan.columns,
+             plan.taps, plan.Parts()}};
   }
 
   Plan plan;
@@ -135,11 +147,15 @@ struct Launcher {
 const char* WhyNotInBlocks(const BlockCall& call) {
   const ConvSizes& s = call.sizes;
   if (kWhyNoBlockVariants != nullptr) return kWhyNoBlockVariants;
-  if (FindTile("sum_products", call.type, call.block) == nullptr) return "blocks must be 16, 32 or 64 wide";
-  if (s.in_channels % call.block != 0 || s.out_channels % call.block != 0) return "channels must be whole blocks";
-  const int64_t most = std::max({s.inputs(), s.weights(), s.outputs(), s.stride_height * s.stride_width * s.weights()});
+  if (FindTile("sum_products", call.type, call.block) == nullptr)
+    return "blocks must be 16, 32 or 64 wide";
+  if (s.in_channels % call.block != 0 || s.out_channels % call.block != 0)
+    return "channels must be whole blocks";
+  const int64_t most = std::max(
+      {s.inputs(), s.weights(), s.outputs(), s.stride_height * s.stride_width * s.weights()});
   if (most > kMostElements) return "inputs, weights and outputs must be fewer than 2^31";
-  if (std::max(s.in_channels, s.out_channels) / call.block > kMostGroups) return "there are too many channels";
+  if (std::max(s.in_channels, s.out_channels) / call.block > kMostGroups)
+    return "there are too many channels";
   if (s.stride_height * s.stride_width > kMostGroups) return "strides are too long";
   return nullptr;
 }

@@ -1,8 +1,10 @@
-// What does a GPU compute by blocks of weights, and how is it called? Free of any framework, and of CUDA's headers.
+// What does a GPU compute by blocks of weights, and how is it called? Free of any framework, and of
+// CUDA's headers.
 //
-// A block is `block` input channels by `block` output channels of one tap. It is computed if any of its weights is
-// active, so masks made of blocks (block_shape in keras_sparse) are fast, and every mask is right: missing weights
-// count as 0 and are never read. Layouts as in sparse_conv2d.h; all pointers are on the device.
+// A block is `block` input channels by `block` output channels of one tap. It is computed if any of
+// its weights is active, so masks made of blocks (block_shape in keras_sparse) are fast, and every
+// mask is right: missing weights count as 0 and are never read. Layouts as in sparse_conv2d.h; all
+// pointers are on the device.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +15,11 @@
 
 namespace keras_sparse {
 
-enum class ElementType { kFloat32, kBFloat16, kFloat16 };  // of inputs, kernel, outputs; float32 is computed in TF32
+enum class ElementType {
+  kFloat32,
+  kBFloat16,
+  kFloat16
+};  // of inputs, kernel, outputs; float32 is computed in TF32
 
 struct BlockCall {
   Product product;
@@ -22,7 +28,8 @@ struct BlockCall {
   int block;
 };
 
-// `first`, `second`, `result` as in ConvPlan::Run. `workspace`: BlockWorkspace bytes, aligned to 256.
+// `first`, `second`, `result` as in ConvPlan::Run. `workspace`: BlockWorkspace bytes, aligned to
+// 256.
 struct BlockPointers {
   const void* first;
   const void* second;

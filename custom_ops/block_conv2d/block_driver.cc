@@ -1,5 +1,6 @@
-// How do the compiled kernels get onto a GPU? Through CUDA's driver, which is looked up when it is needed: without one
-// the library loads all the same, and nothing of CUDA's toolkit is needed to build or run it.
+// How do the compiled kernels get onto a GPU? Through CUDA's driver, which is looked up when it is
+// needed: without one the library loads all the same, and nothing of CUDA's toolkit is needed to
+// build or run it.
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -28,8 +29,8 @@ struct Driver {
   int (*load_module)(Handle*, const void*) = nullptr;
   int (*find_function)(Handle*, Handle, const char*) = nullptr;
   int (*set_attribute)(Handle, int, int) = nullptr;
-  int (*launch)(Handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Handle, void**,
-                void**) = nullptr;
+  int (*launch)(Handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
+                Handle, void**, void**) = nullptr;
   int (*error_name)(int, const char**) = nullptr;
 
   Driver() {
@@ -64,14 +65,16 @@ std::string Failed(const char* what, int error) {
   return std::string(what) + " failed: " + (name == nullptr ? std::to_string(error) : name);
 }
 
-// The machine code for this GPU: a cubin runs on later GPUs of the same generation; else the text, on any later one.
+// The machine code for this GPU: a cubin runs on later GPUs of the same generation; else the text,
+// on any later one.
 const BlockVariant* FindVariant(const char* kernel, ElementType type, int block, int capability) {
   const BlockVariant* best = nullptr;
   for (int i = 0; i < kBlockVariants_size; ++i) {
     const BlockVariant& v = kBlockVariants[i];
     if (v.type != type || v.block != block || std::strcmp(v.kernel, kernel) != 0) continue;
-    const bool runs =
-        v.is_text ? v.capability <= capability : v.capability / 10 == capability / 10 && v.capability <= capability;
+    const bool runs = v.is_text
+                          ? v.capability <= capability
+                          : v.capability / 10 == capability / 10 && v.capability <= capability;
     if (runs && (best == nullptr || best->is_text)) best = &v;
   }
   return best;
@@ -80,7 +83,8 @@ const BlockVariant* FindVariant(const char* kernel, ElementType type, int block,
 // Functions of the current context, loaded when they are first needed.
 class Functions {
  public:
-  std::string Get(const BlockCall& call, const char* kernel, const BlockVariant** variant, Handle* function) {
+  std::string Get(const BlockCall& call, const char* kernel, const BlockVariant** variant,
+                  Handle* function) {
     Handle context = nullptr;
     int device = 0, major = 0, minor = 0;
     int error = TheDriver().current_context(&context);
@@ -121,7 +125,8 @@ struct Parameters {
   Parameters(const BlockVariant& variant, const std::vector<int64_t>& arguments)
       : values(std::strlen(variant.parameters), 0), addresses(values.size()) {
     std::copy(arguments.begin(), arguments.end(), values.begin());
-    for (size_t i = 0; i < values.size(); ++i) addresses[i] = &values[i];  // x86 and ARM: an int32 is its lower half
+    for (size_t i = 0; i < values.size(); ++i)
+      addresses[i] = &values[i];  // x86 and ARM: an int32 is its lower half
   }
 
   std::vector<int64_t> values;
@@ -136,8 +141,9 @@ std::string Run(const BlockCall& call, const BlockLaunch& launch, void* stream) 
   if (!problem.empty()) return problem;
   Parameters parameters(*variant, launch.arguments);
   const auto grid = [&](int axis) { return static_cast<unsigned>(launch.grid[axis]); };
-  const int error = TheDriver().launch(function, grid(0), grid(1), grid(2), 32 * variant->warps, 1, 1,
-                                       variant->shared_memory, stream, parameters.addresses.data(), nullptr);
+  const int error =
+      TheDriver().launch(function, grid(0), grid(1), grid(2), 32 * variant->warps, 1, 1,
+                         variant->shared_memory, stream, parameters.addresses.data(), nullptr);
   return error == 0 ? "" : Failed(launch.kernel, error);
 }
 

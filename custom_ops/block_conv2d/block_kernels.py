@@ -40,7 +40,9 @@ def flag_blocks(
     tap_and_row, column = tl.program_id(0), tl.program_id(1)
     tap, row = tap_and_row // rows, tap_and_row % rows
     i, o = tl.arange(0, BLOCK_IN), tl.arange(0, BLOCK_OUT)
-    places = (tap_and_row.to(tl.int64) * BLOCK_IN + i)[:, None] * (columns * BLOCK_OUT) + (column * BLOCK_OUT + o)[None, :]
+    places = (tap_and_row.to(tl.int64) * BLOCK_IN + i)[:, None] * (columns * BLOCK_OUT) + (
+        column * BLOCK_OUT + o
+    )[None, :]
     active = tl.load(mask + places) != 0
     flag = tl.max(tl.max(active.to(tl.int32), 1), 0)
     tl.store(flags + row * row_step + column * column_step + tap, flag)
@@ -153,18 +155,34 @@ def sum_products(
     total = tl.zeros((PIXELS, BLOCK_OUT), tl.float32)
     now = load_entries(entry, 0, count, AT_ONCE)
     for first in range(0, count, AT_ONCE):
-        after = load_entries(entry, first + AT_ONCE, count, AT_ONCE)  # one step ahead: nothing waits for an address
+        after = load_entries(
+            entry, first + AT_ONCE, count, AT_ONCE
+        )  # one step ahead: nothing waits for an address
         for n in tl.static_range(AT_ONCE):
             block, shift, down, right = now[n]
             inside = lies_inside(y + down, x + right, in_height, in_width)
-            values = tl.load(inputs + shift.to(tl.int64) * BLOCK_IN, mask=inside[:, None], other=0.0, cache_modifier=".ca")
+            values = tl.load(
+                inputs + shift.to(tl.int64) * BLOCK_IN,
+                mask=inside[:, None],
+                other=0.0,
+                cache_modifier=".ca",
+            )
             weights = tl.load(packed + block.to(tl.int64) * (BLOCK_IN * BLOCK_OUT))
             total = tl.dot(values, weights, total, input_precision=PRECISION)
         now = after
-    out_y, out_x = row * phases_height + phase // phases_width, column * phases_width + phase % phases_width
-    out = ((image.to(tl.int64) * out_height + out_y) * out_width + out_x) * (groups * BLOCK_OUT) + group * BLOCK_OUT
+    out_y, out_x = (
+        row * phases_height + phase // phases_width,
+        column * phases_width + phase % phases_width,
+    )
+    out = ((image.to(tl.int64) * out_height + out_y) * out_width + out_x) * (
+        groups * BLOCK_OUT
+    ) + group * BLOCK_OUT
     inside = (image < batch) & (out_y < out_height) & (out_x < out_width)
-    tl.store(outputs + out[:, None] + o[None, :], total.to(outputs.dtype.element_ty), mask=inside[:, None])
+    tl.store(
+        outputs + out[:, None] + o[None, :],
+        total.to(outputs.dtype.element_ty),
+        mask=inside[:, None],
+    )
 
 
 @triton.jit
@@ -203,19 +221,38 @@ def sum_gradients(
     for n in tl.static_range(AT_ONCE):
         totals = totals + (tl.zeros((BLOCK_IN, BLOCK_OUT), tl.float32),)
     pixel = part * pixels_per_part + tl.arange(0, PIXELS)
-    image, row, column = pixel // (out_width * out_height), pixel // out_width % out_height, pixel % out_width
-    images, rows, columns = PIXELS // (out_width * out_height), PIXELS // out_width % out_height, PIXELS % out_width  # in a step
+    image, row, column = (
+        pixel // (out_width * out_height),
+        pixel // out_width % out_height,
+        pixel % out_width,
+    )
+    images, rows, columns = (
+        PIXELS // (out_width * out_height),
+        PIXELS // out_width % out_height,
+        PIXELS % out_width,
+    )  # in a step
     for _ in range(part * pixels_per_part, end, PIXELS):
         out = pixel.to(tl.int64) * (groups * BLOCK_OUT) + group * BLOCK_OUT
-        gradient = tl.load(gradients + out[:, None] + o[None, :], mask=(pixel < end)[:, None], other=0.0)
+        gradient = tl.load(
+            gradients + out[:, None] + o[None, :], mask=(pixel < end)[:, None], other=0.0
+        )
         y, x = row * step_height, column * step_width
-        seen = inputs + (((image.to(tl.int64) * in_height + y) * in_width + x) * in_channels)[None, :] + i[:, None]
+        seen = (
+            inputs
+            + (((image.to(tl.int64) * in_height + y) * in_width + x) * in_channels)[None, :]
+            + i[:, None]
+        )
         y = tl.where(pixel < end, y, FAR_ABOVE)
         sums = ()
         for n in tl.static_range(AT_ONCE):
             _, shift, down, right = now[n]
             inside = lies_inside(y + down, x + right, in_height, in_width)
-            values = tl.load(seen + shift.to(tl.int64) * BLOCK_IN, mask=inside[None, :], other=0.0, cache_modifier=".ca")
+            values = tl.load(
+                seen + shift.to(tl.int64) * BLOCK_IN,
+                mask=inside[None, :],
+                other=0.0,
+                cache_modifier=".ca",
+            )
             sums = sums + (tl.dot(values, gradient, totals[n], input_precision=PRECISION),)
         totals = sums
         pixel, column, row, image = pixel + PIXELS, column + columns, row + rows, image + images
@@ -226,7 +263,10 @@ def sum_gradients(
     for n in tl.static_range(AT_ONCE):
         if count > first + n:
             place = part.to(tl.int64) * blocks + now[n][0]
-            tl.store(parts + place * (BLOCK_IN * BLOCK_OUT) + i[:, None] * BLOCK_OUT + o[None, :], totals[n])
+            tl.store(
+                parts + place * (BLOCK_IN * BLOCK_OUT) + i[:, None] * BLOCK_OUT + o[None, :],
+                totals[n],
+            )
 
 
 @triton.jit
@@ -245,7 +285,9 @@ def write_gradient(
     tap_and_row, column = tl.program_id(0), tl.program_id(1)
     tap, row = tap_and_row // rows, tap_and_row % rows
     i, o = tl.arange(0, BLOCK_IN), tl.arange(0, BLOCK_OUT)
-    places = (tap_and_row.to(tl.int64) * BLOCK_IN + i)[:, None] * (columns * BLOCK_OUT) + (column * BLOCK_OUT + o)[None, :]
+    places = (tap_and_row.to(tl.int64) * BLOCK_IN + i)[:, None] * (columns * BLOCK_OUT) + (
+        column * BLOCK_OUT + o
+    )[None, :]
     total = tl.zeros((BLOCK_IN, BLOCK_OUT), tl.float32)
     if tl.load(flags + (column * rows + row) * taps + tap) != 0:
         block = (tap_and_row * columns + column).to(tl.int64) * (BLOCK_IN * BLOCK_OUT)

@@ -1,4 +1,5 @@
-// Which kernels of block_kernels.py are in this library? compile_block_kernels.py makes the table when it is built.
+// Which kernels of block_kernels.py are in this library? compile_block_kernels.py makes the table
+// when it is built.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +18,8 @@ struct BlockVariant {
   size_t bytes;
   int shared_memory;
   int warps;
-  const char* parameters;  // 'p' for a pointer, 'i' for an int32; those behind the arguments of a launch are null
+  const char* parameters;  // 'p' for a pointer, 'i' for an int32; those behind the arguments of a
+                           // launch are null
 };
 
 // What block_kernels.py calls PIXELS and AT_ONCE.

@@ -27,7 +27,11 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-TYPES = {"fp32": "kFloat32", "bf16": "kBFloat16", "fp16": "kFloat16"}  # Triton's names, and those of ElementType
+TYPES = {
+    "fp32": "kFloat32",
+    "bf16": "kBFloat16",
+    "fp16": "kFloat16",
+}  # Triton's names, and those of ElementType
 BLOCKS = (16, 32, 64)
 CAPABILITIES = (80, 90)
 TEXT_OF = 80  # PTX for 8.0 is what later GPUs get
@@ -69,8 +73,17 @@ def tile(kernel: str, type_: str, block: int) -> tuple[int, int] | None:
 def constants(kernel: str, type_: str, block: int) -> dict[str, Any]:
     """The constexpr arguments of a kernel."""
     pixels, at_once = tile(kernel, type_, block) or (None, None)
-    known = {"BLOCK_IN": block, "BLOCK_OUT": block, "PIXELS": pixels, "AT_ONCE": at_once, "PRECISION": "tf32", "CHUNK": 1024}
-    return {name: known[name] for name in getattr(block_kernels, kernel).arg_names if name.isupper()}
+    known = {
+        "BLOCK_IN": block,
+        "BLOCK_OUT": block,
+        "PIXELS": pixels,
+        "AT_ONCE": at_once,
+        "PRECISION": "tf32",
+        "CHUNK": 1024,
+    }
+    return {
+        name: known[name] for name in getattr(block_kernels, kernel).arg_names if name.isupper()
+    }
 
 
 def pointer_of(argument: str, type_: str) -> str | None:
@@ -93,15 +106,27 @@ def compiled(variant: Variant) -> Any:
         signature[name] = "constexpr" if name.isupper() else pointer or "i32"
         if pointer or name == "in_channels":  # channels are whole blocks
             attributes[(i,)] = [["tt.divisibility", 16]]
-    source = ASTSource(fn=function, signature=signature, constexprs=constants(variant.kernel, variant.type, variant.block), attrs=attributes)
-    return triton.compile(source, target=GPUTarget("cuda", variant.capability, 32), options={"num_warps": 4, "num_stages": 3})
+    source = ASTSource(
+        fn=function,
+        signature=signature,
+        constexprs=constants(variant.kernel, variant.type, variant.block),
+        attrs=attributes,
+    )
+    return triton.compile(
+        source,
+        target=GPUTarget("cuda", variant.capability, 32),
+        options={"num_warps": 4, "num_stages": 3},
+    )
 
 
 def row_of(variant: Variant, folder: Path) -> str:
     """Compiles; the variant's rows in the table."""
     code = compiled(variant)
     (folder / f"{variant.file}.cubin").write_bytes(code.asm["cubin"])
-    kinds = "".join("p" if kind == "u64" else "i" for kind in re.findall(r"\.param \.(u64|u32)", code.asm["ptx"]))
+    kinds = "".join(
+        "p" if kind == "u64" else "i"
+        for kind in re.findall(r"\.param \.(u64|u32)", code.asm["ptx"])
+    )
     images = [(False, f"{variant.file}_cubin", len(code.asm["cubin"]))]
     if variant.capability == TEXT_OF:
         text = code.asm["ptx"].encode() + b"\0"
@@ -136,7 +161,9 @@ def tile_rows() -> list[str]:
     rows = []
     for kernel, type_, block in itertools.product(("sum_products", "sum_gradients"), TYPES, BLOCKS):
         pixels, at_once = tile(kernel, type_, block) or ()
-        rows.append(f'    {{"{kernel}", ElementType::{TYPES[type_]}, {block}, {pixels}, {at_once}}},\n')
+        rows.append(
+            f'    {{"{kernel}", ElementType::{TYPES[type_]}, {block}, {pixels}, {at_once}}},\n'
+        )
     return rows
 
 
@@ -146,10 +173,20 @@ def write_table(folder: Path) -> None:
     variants = list(all_variants())
     with ProcessPoolExecutor(JOBS) as pool:
         rows = "".join(pool.map(row_of, variants, itertools.repeat(folder), chunksize=8))
-    files = [f"{v.file}.cubin" for v in variants] + [f"{v.file}.ptx" for v in variants if v.capability == TEXT_OF]
-    images = "".join(INCLUDE.format(name=file.replace(".", "_"), file=folder / file) for file in files)
+    files = [f"{v.file}.cubin" for v in variants] + [
+        f"{v.file}.ptx" for v in variants if v.capability == TEXT_OF
+    ]
+    images = "".join(
+        INCLUDE.format(name=file.replace(".", "_"), file=folder / file) for file in files
+    )
     tiles = tile_rows()
-    table = TABLE.format(images=images, variants=rows, number=len(files), tiles="".join(tiles), number_of_tiles=len(tiles))
+    table = TABLE.format(
+        images=images,
+        variants=rows,
+        number=len(files),
+        tiles="".join(tiles),
+        number_of_tiles=len(tiles),
+    )
     (folder / "block_table.cc").write_text(table)
 
 
@@ -160,16 +197,33 @@ def resources() -> Iterator[dict[str, Any]]:
         code = compiled(variant)
         with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
             Path(file.name).write_bytes(code.asm["cubin"])
-            said = subprocess.run([cuobjdump, "--dump-resource-usage", file.name], capture_output=True, text=True, check=True).stdout
-        registers, spilled = (int(re.search(rf"{name}:(\d+)", said)[1]) for name in ("REG", "STACK"))
+            said = subprocess.run(
+                [cuobjdump, "--dump-resource-usage", file.name],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        registers, spilled = (
+            int(re.search(rf"{name}:(\d+)", said)[1]) for name in ("REG", "STACK")
+        )
         multiplies = next((name for name in ("wgmma", "mma.sync") if name in code.asm["ptx"]), "-")
-        yield {**dataclasses.asdict(variant), "registers": registers, "spilled": spilled, "shared": code.metadata.shared, "multiplies": multiplies}
+        yield {
+            **dataclasses.asdict(variant),
+            "registers": registers,
+            "spilled": spilled,
+            "shared": code.metadata.shared,
+            "multiplies": multiplies,
+        }
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, nargs="?", help="where the files go")
-    parser.add_argument("--resources", action="store_true", help="print what each kernel takes of a GPU")
+    parser.add_argument(
+        "--resources", action="store_true", help="print what each kernel takes of a GPU"
+    )
     arguments = parser.parse_args()
     if arguments.resources:
         for row in resources():

@@ -1,8 +1,10 @@
-// How do CUDA kernels run where there is no GPU? As they are: g++ compiles them with this header in CUDA's place.
+// How do CUDA kernels run where there is no GPU? As they are: g++ compiles them with this header in
+// CUDA's place.
 //
-// The threads of a block are fibers of one CPU thread: each runs to its next barrier. Blocks run one after the other.
-// Shared memory is new for each block and full of NaN. Under ThreadSanitizer fibers count as threads that only barriers
-// order, so a missing __syncthreads is a data race. What the kernels do not use is not here.
+// The threads of a block are fibers of one CPU thread: each runs to its next barrier. Blocks run
+// one after the other. Shared memory is new for each block and full of NaN. Under ThreadSanitizer
+// fibers count as threads that only barriers order, so a missing __syncthreads is a data race. What
+// the kernels do not use is not here.
 #pragma once
 
 #include <ucontext.h>
@@ -44,7 +46,8 @@ T __ldg(const T* address) {
 
 namespace keras_sparse::cuda_on_cpu {
 
-// The bookkeeping is shared by all fibers on purpose; ThreadSanitizer is to look at the kernels alone.
+// The bookkeeping is shared by all fibers on purpose; ThreadSanitizer is to look at the kernels
+// alone.
 #define KS_BOOKKEEPING __attribute__((noinline, no_sanitize("thread")))
 
 constexpr int kMostThreads = 256, kWarpSize = 32, kStackBytes = 256 << 10;
@@ -64,7 +67,7 @@ struct Machine {
   char* shared;
   unsigned block, current, threads;
   unsigned barriers[kMostThreads], shuffles[kMostThreads];  // how many the thread has passed
-  char barrier_of_turn[2], start, end;                      // addresses that stand for what orders memory
+  char barrier_of_turn[2], start, end;  // addresses that stand for what orders memory
   float exchanged[2][kMostThreads];
 };
 
@@ -97,7 +100,8 @@ KS_BOOKKEEPING inline void Wait(State state) {
   swapcontext(&machine.fibers[thread], &machine.scheduler);
 }
 
-// Two addresses take turns: a thread that is early at the next barrier must not order what others do after this one.
+// Two addresses take turns: a thread that is early at the next barrier must not order what others
+// do after this one.
 KS_BOOKKEEPING inline void Barrier() {
   char* turn = &machine.barrier_of_turn[machine.barriers[machine.current]++ % 2];
   Release(turn);
@@ -159,7 +163,8 @@ KS_BOOKKEEPING inline void RunBlock() {
       while (together && machine.states[first] == State::kAtShuffle);
       together = together && machine.states[first] == machine.states[0];
     }
-    if (!together) std::fprintf(stderr, "Not all threads of a block reach the same barrier.\n"), std::abort();
+    if (!together)
+      std::fprintf(stderr, "Not all threads of a block reach the same barrier.\n"), std::abort();
   } while (machine.states[0] != State::kDone);
   Acquire(&machine.end);
 }

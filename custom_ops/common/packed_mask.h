@@ -27,7 +27,8 @@ class PackedMask {
   template <class Use>
   void ForEachActive(Use use) const {
     for (int64_t chunk = 0; chunk < static_cast<int64_t>(bits_.size()); ++chunk)
-      for (uint32_t bits = bits_[chunk]; bits != 0; bits &= bits - 1) use(chunk * kChunk + __builtin_ctz(bits));
+      for (uint32_t bits = bits_[chunk]; bits != 0; bits &= bits - 1)
+        use(chunk * kChunk + __builtin_ctz(bits));
   }
 
  private:

@@ -1,4 +1,5 @@
-// On which threads does a kernel run? The caller's: a kernel cuts its work into parts and hands them over.
+// On which threads does a kernel run? The caller's: a kernel cuts its work into parts and hands
+// them over.
 #pragma once
 
 #include <cstdint>
@@ -6,11 +7,13 @@
 
 namespace keras_sparse {
 
-// Runs part(0) ... part(parts - 1), each once, in any order and on any threads; returns when all are done.
+// Runs part(0) ... part(parts - 1), each once, in any order and on any threads; returns when all
+// are done.
 struct Parallel {
   int threads = 1;  // how many parts are worth making
-  std::function<void(int64_t parts, int64_t cycles_per_part, const std::function<void(int64_t)>& part)> run =
-      [](int64_t parts, int64_t, const std::function<void(int64_t)>& part) {
+  std::function<void(int64_t parts, int64_t cycles_per_part,
+                     const std::function<void(int64_t)>& part)>
+      run = [](int64_t parts, int64_t, const std::function<void(int64_t)>& part) {
         for (int64_t i = 0; i < parts; ++i) part(i);
       };
 };

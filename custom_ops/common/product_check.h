@@ -1,11 +1,12 @@
-// Which arguments do the ops take? One check for CPU kernels and XLA lowerings, and one set of sentences.
+// Which arguments do the ops take? One check for CPU kernels and XLA lowerings, and one set of
+// sentences.
 //
 // The three ops of a product, KerasSparse>X, have these inputs:
 //   X                inputs, kernel, mask, dense_weight_gradient
 //   XInputGradient   inputs, kernel, mask, output_gradient, dense_weight_gradient
 //   XKernelGradient  inputs, mask, output_gradient
-// `Rules` is what convolutions and matrix products differ in: ConvRules, MatMulRules. Only *_op.cc may include this
-// file.
+// `Rules` is what convolutions and matrix products differ in: ConvRules, MatMulRules. Only *_op.cc
+// may include this file.
 #pragma once
 
 #include <string>
@@ -31,19 +32,22 @@ struct ProductCall {
 };
 
 // "`argument` must ... Received: argument.shape=[...]"
-inline absl::Status BadShape(const char* argument, const std::string& rule, const tensorflow::TensorShape& shape) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("`", argument, "` must ", rule, ". Received: ", argument, ".shape=", shape.DebugString()));
+inline absl::Status BadShape(const char* argument, const std::string& rule,
+                             const tensorflow::TensorShape& shape) {
+  return absl::InvalidArgumentError(absl::StrCat(
+      "`", argument, "` must ", rule, ". Received: ", argument, ".shape=", shape.DebugString()));
 }
 
-inline absl::Status CheckRank(const char* argument, const tensorflow::TensorShape& shape, int rank, const char* axes) {
+inline absl::Status CheckRank(const char* argument, const tensorflow::TensorShape& shape, int rank,
+                              const char* axes) {
   if (shape.dims() != rank) return BadShape(argument, absl::StrCat("have the shape ", axes), shape);
   for (int axis = 0; axis < rank; ++axis)
     if (shape.dim_size(axis) > kMaxSize) return BadShape(argument, "have sizes below 2^31", shape);
   return absl::OkStatus();
 }
 
-inline absl::Status CheckMask(const tensorflow::TensorShape& kernel, const tensorflow::TensorShape& mask) {
+inline absl::Status CheckMask(const tensorflow::TensorShape& kernel,
+                              const tensorflow::TensorShape& mask) {
   if (kernel == mask) return absl::OkStatus();
   return BadShape("mask", absl::StrCat("have the shape of `kernel`, ", kernel.DebugString()), mask);
 }
@@ -56,16 +60,18 @@ inline absl::Status CheckFlag(const tensorflow::TensorShape& flag) {
 inline absl::Status CheckOutputGradient(const tensorflow::TensorShape& output,
                                         const tensorflow::TensorShape& gradient) {
   if (output == gradient) return absl::OkStatus();
-  return BadShape("output_gradient", absl::StrCat("have the shape of the outputs, ", output.DebugString()), gradient);
+  return BadShape("output_gradient",
+                  absl::StrCat("have the shape of the outputs, ", output.DebugString()), gradient);
 }
 
 // For sizes that a kernel does not take; `why` is its explanation.
 inline absl::Status UnsupportedSizes(const char* why, const ConvSizes& s) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("`inputs`, `kernel` and `strides` must have sizes that the custom op takes: ", why,
-                   ". Pass implementation=\"stock\". Received: inputs of shape [", s.batch, ",", s.in_height, ",",
-                   s.in_width, ",", s.in_channels, "], kernel of shape [", s.kernel_height, ",", s.kernel_width, ",",
-                   s.in_channels, ",", s.out_channels, "], strides=[", s.stride_height, ",", s.stride_width, "]"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "`inputs`, `kernel` and `strides` must have sizes that the custom op takes: ", why,
+      ". Pass implementation=\"stock\". Received: inputs of shape [", s.batch, ",", s.in_height,
+      ",", s.in_width, ",", s.in_channels, "], kernel of shape [", s.kernel_height, ",",
+      s.kernel_width, ",", s.in_channels, ",", s.out_channels, "], strides=[", s.stride_height, ",",
+      s.stride_width, "]"));
 }
 
 // The shape of input i of a CPU kernel, or of an XLA lowering.
@@ -88,14 +94,16 @@ template <class Rules, class Context>
 absl::StatusOr<ProductCall> CheckInputGradient(const Rules& rules, Context* context) {
   TF_RETURN_IF_ERROR(CheckMask(ShapeOf(context, 1), ShapeOf(context, 2)));
   TF_RETURN_IF_ERROR(CheckFlag(ShapeOf(context, 4)));
-  TF_ASSIGN_OR_RETURN(ProductCall call, rules.Call(ShapeOf(context, 0), "kernel", ShapeOf(context, 1)));
+  TF_ASSIGN_OR_RETURN(ProductCall call,
+                      rules.Call(ShapeOf(context, 0), "kernel", ShapeOf(context, 1)));
   TF_RETURN_IF_ERROR(CheckOutputGradient(call.output, ShapeOf(context, 3)));
   return call;
 }
 
 template <class Rules, class Context>
 absl::StatusOr<ProductCall> CheckKernelGradient(const Rules& rules, Context* context) {
-  TF_ASSIGN_OR_RETURN(ProductCall call, rules.Call(ShapeOf(context, 0), "mask", ShapeOf(context, 1)));
+  TF_ASSIGN_OR_RETURN(ProductCall call,
+                      rules.Call(ShapeOf(context, 0), "mask", ShapeOf(context, 1)));
   TF_RETURN_IF_ERROR(CheckOutputGradient(call.output, ShapeOf(context, 2)));
   return call;
 }

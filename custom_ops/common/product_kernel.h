@@ -1,4 +1,5 @@
-// How do the products run inside of TensorFlow? With the plan of the last step, on TensorFlow's threads.
+// How do the products run inside of TensorFlow? With the plan of the last step, on TensorFlow's
+// threads.
 //
 // Only *_op.cc may include this file.
 #pragma once
@@ -14,10 +15,12 @@
 
 namespace keras_sparse {
 
-// The plan of the last call, made anew when sizes or mask change. Any number of threads may ask at the same time.
+// The plan of the last call, made anew when sizes or mask change. Any number of threads may ask at
+// the same time.
 class PlanOfLastCall {
  public:
-  std::shared_ptr<const ConvPlan> Get(Product product, const ConvSizes& sizes, const bool* mask, int threads) {
+  std::shared_ptr<const ConvPlan> Get(Product product, const ConvSizes& sizes, const bool* mask,
+                                      int threads) {
     std::shared_ptr<const ConvPlan> plan;
     {
       tensorflow::mutex_lock lock(mutex_);
@@ -35,18 +38,22 @@ class PlanOfLastCall {
   std::shared_ptr<const ConvPlan> plan_;
 };
 
-// Parts run on TensorFlow's worker threads. A part that finds no memory says so: no exception may cross those threads.
-inline Parallel OnWorkers(const tensorflow::DeviceBase::CpuWorkerThreads& workers, std::atomic<bool>* out_of_memory) {
+// Parts run on TensorFlow's worker threads. A part that finds no memory says so: no exception may
+// cross those threads.
+inline Parallel OnWorkers(const tensorflow::DeviceBase::CpuWorkerThreads& workers,
+                          std::atomic<bool>* out_of_memory) {
   Parallel parallel;
   parallel.threads = workers.num_threads;
-  parallel.run = [&workers, out_of_memory](int64_t parts, int64_t cycles, const std::function<void(int64_t)>& part) {
-    tensorflow::Shard(workers.num_threads, workers.workers, parts, cycles, [&](int64_t begin, int64_t end) {
-      try {
-        for (int64_t i = begin; i < end; ++i) part(i);
-      } catch (const std::bad_alloc&) {
-        *out_of_memory = true;
-      }
-    });
+  parallel.run = [&workers, out_of_memory](int64_t parts, int64_t cycles,
+                                           const std::function<void(int64_t)>& part) {
+    tensorflow::Shard(workers.num_threads, workers.workers, parts, cycles,
+                      [&](int64_t begin, int64_t end) {
+                        try {
+                          for (int64_t i = begin; i < end; ++i) part(i);
+                        } catch (const std::bad_alloc&) {
+                          *out_of_memory = true;
+                        }
+                      });
   };
   return parallel;
 }
@@ -60,9 +67,10 @@ class ProductKernel : public tensorflow::OpKernel {
   }
 
  protected:
-  // output 0, of this shape <- the product of inputs `first` and `second`, which are those of ConvPlan::Run.
-  void Run(tensorflow::OpKernelContext* context, const ConvSizes& sizes, int mask, int first, int second,
-           const tensorflow::TensorShape& shape) {
+  // output 0, of this shape <- the product of inputs `first` and `second`, which are those of
+  // ConvPlan::Run.
+  void Run(tensorflow::OpKernelContext* context, const ConvSizes& sizes, int mask, int first,
+           int second, const tensorflow::TensorShape& shape) {
     tensorflow::Tensor* result = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, shape, &result));
     float* values = result->flat<float>().data();
@@ -73,8 +81,8 @@ class ProductKernel : public tensorflow::OpKernel {
     const char* why = WhyUnsupported(sizes);
     OP_REQUIRES(context, why == nullptr, UnsupportedSizes(why, sizes));
     OP_REQUIRES(context,
-                Compute(context, sizes, context->input(mask).flat<bool>().data(), Values(context, first),
-                        Values(context, second), values),
+                Compute(context, sizes, context->input(mask).flat<bool>().data(),
+                        Values(context, first), Values(context, second), values),
                 absl::ResourceExhaustedError("Out of memory in a sparse product."));
   }
 
@@ -86,8 +94,8 @@ class ProductKernel : public tensorflow::OpKernel {
   }
 
   // False if there is not enough memory.
-  bool Compute(tensorflow::OpKernelContext* context, const ConvSizes& sizes, const bool* mask, const float* first,
-               const float* second, float* result) {
+  bool Compute(tensorflow::OpKernelContext* context, const ConvSizes& sizes, const bool* mask,
+               const float* first, const float* second, float* result) {
     const auto& workers = *context->device()->tensorflow_cpu_worker_threads();
     std::atomic<bool> out_of_memory = false;
     try {

@@ -1,8 +1,10 @@
-// How do the products become XLA's? The dense product with the masked kernel: stock HLO, for every device of XLA.
+// How do the products become XLA's? The dense product with the masked kernel: stock HLO, for every
+// device of XLA.
 //
-// `Rules` has, beside what product_check.h asks for, three functions that give HLO for the dense products:
-// DenseForward(op type, inputs, kernel), DenseInputGradient(op type, shape of inputs, kernel, output gradient) and
-// DenseKernelGradient(op type, inputs, shape of kernel, output gradient). Only *_op.cc may include this file.
+// `Rules` has, beside what product_check.h asks for, three functions that give HLO for the dense
+// products: DenseForward(op type, inputs, kernel), DenseInputGradient(op type, shape of inputs,
+// kernel, output gradient) and DenseKernelGradient(op type, inputs, shape of kernel, output
+// gradient). Only *_op.cc may include this file.
 #pragma once
 
 #include "custom_ops/common/product_check.h"
@@ -20,7 +22,8 @@ inline xla::XlaOp Masked(xla::XlaOp mask, xla::XlaOp values) {
 template <class Rules>
 class ProductLowering : public tensorflow::XlaOpKernel {
  public:
-  explicit ProductLowering(tensorflow::OpKernelConstruction* context) : tensorflow::XlaOpKernel(context) {
+  explicit ProductLowering(tensorflow::OpKernelConstruction* context)
+      : tensorflow::XlaOpKernel(context) {
     OP_REQUIRES_OK(context, rules_.Read(context));
   }
 
@@ -52,7 +55,8 @@ class InputGradientLowering : public ProductLowering<Rules> {
     const auto inputs = context->InputXlaShape(0);
     OP_REQUIRES_OK(context, inputs.status());
     const xla::XlaOp kernel = Masked(context->Input(2), context->Input(1));
-    const auto output = this->rules_.DenseInputGradient(this->type_string(), *inputs, kernel, context->Input(3));
+    const auto output =
+        this->rules_.DenseInputGradient(this->type_string(), *inputs, kernel, context->Input(3));
     OP_REQUIRES_OK(context, output.status());
     context->SetOutput(0, *output);
   }
@@ -71,8 +75,8 @@ class KernelGradientLowering : public ProductLowering<Rules> {
     OP_REQUIRES_OK(context, inputs.status());
     xla::Shape kernel = *mask;
     kernel.set_element_type(inputs->element_type());
-    const auto output =
-        this->rules_.DenseKernelGradient(this->type_string(), context->Input(0), kernel, context->Input(2));
+    const auto output = this->rules_.DenseKernelGradient(this->type_string(), context->Input(0),
+                                                         kernel, context->Input(2));
     OP_REQUIRES_OK(context, output.status());
     context->SetOutput(0, Masked(context->Input(1), *output));
   }

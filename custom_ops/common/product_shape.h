@@ -1,4 +1,5 @@
-// Which shapes do the ops give, as far as their arguments' shapes are known? The shape functions, for any Rules.
+// Which shapes do the ops give, as far as their arguments' shapes are known? The shape functions,
+// for any Rules.
 //
 // Only *_op.cc may include this file.
 #pragma once

@@ -1,9 +1,9 @@
-// What is a vector of floats here, and what can be done with it? LANES floats: 16 with AVX-512, 8 with AVX2, 4
-// elsewhere.
+// What is a vector of floats here, and what can be done with it? LANES floats: 16 with AVX-512, 8
+// with AVX2, 4 elsewhere.
 //
-// Included by files that are compiled for one set of instructions each; all names lie in a namespace of that set, so
-// that the linker never mixes them up. No function of the standard library may be used in such files for the same
-// reason.
+// Included by files that are compiled for one set of instructions each; all names lie in a
+// namespace of that set, so that the linker never mixes them up. No function of the standard
+// library may be used in such files for the same reason.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +37,9 @@ typedef float UnalignedVector __attribute__((vector_size(kVectorBytes), aligned(
 
 KS_INLINE Vector Load(const float* p) { return *reinterpret_cast<const Vector*>(p); }
 KS_INLINE void Store(float* p, Vector v) { *reinterpret_cast<Vector*>(p) = v; }
-KS_INLINE Vector LoadUnaligned(const float* p) { return *reinterpret_cast<const UnalignedVector*>(p); }
+KS_INLINE Vector LoadUnaligned(const float* p) {
+  return *reinterpret_cast<const UnalignedVector*>(p);
+}
 KS_INLINE void StoreUnaligned(float* p, Vector v) { *reinterpret_cast<UnalignedVector*>(p) = v; }
 // Past the caches; `p` aligned to a vector.
 KS_INLINE void Stream(float* p, Vector v) {
@@ -109,15 +111,19 @@ KS_INLINE void StorePart(float* p, Vector v, int count) {
 KS_INLINE void Transpose(Vector (&r)[kLanes]) {
   Vector t[kLanes];
   for (int i = 0; i < kLanes; i += 4) {  // 4x4 within each group of 4 lanes
-    const Vector a = KS_SHUFFLE(r[i], r[i + 1], 0, 16, 1, 17), b = KS_SHUFFLE(r[i], r[i + 1], 2, 18, 3, 19);
-    const Vector c = KS_SHUFFLE(r[i + 2], r[i + 3], 0, 16, 1, 17), d = KS_SHUFFLE(r[i + 2], r[i + 3], 2, 18, 3, 19);
+    const Vector a = KS_SHUFFLE(r[i], r[i + 1], 0, 16, 1, 17),
+                 b = KS_SHUFFLE(r[i], r[i + 1], 2, 18, 3, 19);
+    const Vector c = KS_SHUFFLE(r[i + 2], r[i + 3], 0, 16, 1, 17),
+                 d = KS_SHUFFLE(r[i + 2], r[i + 3], 2, 18, 3, 19);
     t[i] = KS_SHUFFLE(a, c, 0, 1, 16, 17), t[i + 1] = KS_SHUFFLE(a, c, 2, 3, 18, 19);
     t[i + 2] = KS_SHUFFLE(b, d, 0, 1, 16, 17), t[i + 3] = KS_SHUFFLE(b, d, 2, 3, 18, 19);
   }
 #if defined(__AVX512F__)
   for (int i = 0; i < 4; ++i) {  // then the groups
-    const Vector a = KS_GROUPS(t[i], t[4 + i], 0, 2, 0, 2), b = KS_GROUPS(t[i], t[4 + i], 1, 3, 1, 3);
-    const Vector c = KS_GROUPS(t[8 + i], t[12 + i], 0, 2, 0, 2), d = KS_GROUPS(t[8 + i], t[12 + i], 1, 3, 1, 3);
+    const Vector a = KS_GROUPS(t[i], t[4 + i], 0, 2, 0, 2),
+                 b = KS_GROUPS(t[i], t[4 + i], 1, 3, 1, 3);
+    const Vector c = KS_GROUPS(t[8 + i], t[12 + i], 0, 2, 0, 2),
+                 d = KS_GROUPS(t[8 + i], t[12 + i], 1, 3, 1, 3);
     r[i] = KS_GROUPS(a, c, 0, 2, 0, 2), r[8 + i] = KS_GROUPS(a, c, 1, 3, 1, 3);
     r[4 + i] = KS_GROUPS(b, d, 0, 2, 0, 2), r[12 + i] = KS_GROUPS(b, d, 1, 3, 1, 3);
   }
@@ -131,12 +137,14 @@ KS_INLINE void Transpose(Vector (&r)[kLanes]) {
 #endif
 }
 
-// Lane i of the result: the sum of the lanes of the i-th of kLanes vectors that lie one after the other.
+// Lane i of the result: the sum of the lanes of the i-th of kLanes vectors that lie one after the
+// other.
 KS_INLINE Vector SumOfEach(const float* rows) {
   Vector s[kLanes / 4];
   for (int i = 0; i < kLanes / 4; ++i) {
     const float* p = rows + 4 * i * kLanes;
-    const Vector a = Load(p), b = Load(p + kLanes), c = Load(p + 2 * kLanes), d = Load(p + 3 * kLanes);
+    const Vector a = Load(p), b = Load(p + kLanes), c = Load(p + 2 * kLanes),
+                 d = Load(p + 3 * kLanes);
     const Vector ab = KS_SHUFFLE(a, b, 0, 2, 16, 18) + KS_SHUFFLE(a, b, 1, 3, 17, 19);
     const Vector cd = KS_SHUFFLE(c, d, 0, 2, 16, 18) + KS_SHUFFLE(c, d, 1, 3, 17, 19);
     s[i] = KS_SHUFFLE(ab, cd, 0, 2, 16, 18) + KS_SHUFFLE(ab, cd, 1, 3, 17, 19);

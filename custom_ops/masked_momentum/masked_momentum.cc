@@ -19,8 +19,9 @@ inline float Masked(unsigned char active, float value) {
 }
 
 template <bool kNesterov>
-void StepWeights(float learning_rate, float decay, int64_t count, const unsigned char* __restrict mask,
-                 const float* __restrict gradient, float* __restrict weight, float* __restrict momentum) {
+void StepWeights(float learning_rate, float decay, int64_t count,
+                 const unsigned char* __restrict mask, const float* __restrict gradient,
+                 float* __restrict weight, float* __restrict momentum) {
   for (int64_t i = 0; i < count; ++i) {
     const float change = gradient[i] * learning_rate;
     const float velocity = momentum[i] * decay - change;
@@ -31,13 +32,15 @@ void StepWeights(float learning_rate, float decay, int64_t count, const unsigned
 
 }  // namespace
 
-void ApplyMaskedMomentum(const MomentumStep& step, int64_t count, const bool* mask, const float* gradient,
-                         float* weight, float* momentum, const Parallel& parallel) {
+void ApplyMaskedMomentum(const MomentumStep& step, int64_t count, const bool* mask,
+                         const float* gradient, float* weight, float* momentum,
+                         const Parallel& parallel) {
   const auto* bytes = reinterpret_cast<const unsigned char*>(mask);
   const auto run = step.use_nesterov ? StepWeights<true> : StepWeights<false>;
   parallel.run((count + kPart - 1) / kPart, kPart, [&](int64_t part) {
     const int64_t begin = part * kPart, size = std::min(kPart, count - begin);
-    run(step.learning_rate, step.decay, size, bytes + begin, gradient + begin, weight + begin, momentum + begin);
+    run(step.learning_rate, step.decay, size, bytes + begin, gradient + begin, weight + begin,
+        momentum + begin);
   });
 }
 

@@ -42,21 +42,25 @@ bool Equal(const float* result, const std::vector<double>& expected) {
 }
 
 // All arrays begin `shift` elements behind where they are allocated.
-bool Check(const MomentumStep& step, int64_t count, int64_t shift, double density, std::mt19937& rng) {
+bool Check(const MomentumStep& step, int64_t count, int64_t shift, double density,
+           std::mt19937& rng) {
   std::bernoulli_distribution active(density);
   const auto mask = std::make_unique<bool[]>(count + shift);
   for (int64_t i = 0; i < count; ++i) mask[shift + i] = active(rng);
   const auto gradient = Random(count + shift, rng);
   auto weight = Random(count + shift, rng), momentum = Random(count + shift, rng);
-  std::vector<double> weights(weight.begin() + shift, weight.end()), momenta(momentum.begin() + shift, momentum.end());
-  reference::ApplyMaskedMomentum(step, mask.get() + shift, gradient.data() + shift, weights, momenta);
-  ApplyMaskedMomentum(step, count, mask.get() + shift, gradient.data() + shift, weight.data() + shift,
-                      momentum.data() + shift, Threads());
+  std::vector<double> weights(weight.begin() + shift, weight.end()),
+      momenta(momentum.begin() + shift, momentum.end());
+  reference::ApplyMaskedMomentum(step, mask.get() + shift, gradient.data() + shift, weights,
+                                 momenta);
+  ApplyMaskedMomentum(step, count, mask.get() + shift, gradient.data() + shift,
+                      weight.data() + shift, momentum.data() + shift, Threads());
   bool equal = Equal(weight.data() + shift, weights) && Equal(momentum.data() + shift, momenta);
   for (int64_t i = 0; i < count; ++i)
     equal &= mask[shift + i] || (weight[shift + i] == 0 && !std::signbit(weight[shift + i]));
   if (!equal)
-    std::printf("%d weights, shift %d, density %g, nesterov %d\n", int(count), int(shift), density, step.use_nesterov);
+    std::printf("%d weights, shift %d, density %g, nesterov %d\n", int(count), int(shift), density,
+                step.use_nesterov);
   return equal;
 }
 

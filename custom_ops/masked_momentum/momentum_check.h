@@ -1,4 +1,5 @@
-// Which arguments does the step of a masked weight take? One check for the CPU kernel and the XLA lowering.
+// Which arguments does the step of a masked weight take? One check for the CPU kernel and the XLA
+// lowering.
 //
 // Only *_op.cc may include this file.
 #pragma once
@@ -23,7 +24,8 @@ absl::Status CheckMomentumStep(Context* context, const tensorflow::TensorShape& 
   TF_RETURN_IF_ERROR(as_var("gradient", ShapeOf(context, kGradient)));
   if (ShapeOf(context, kLearningRate).dims() != 0)
     return BadShape("learning_rate", "be a scalar", ShapeOf(context, kLearningRate));
-  if (ShapeOf(context, kMomentum).dims() != 0) return BadShape("momentum", "be a scalar", ShapeOf(context, kMomentum));
+  if (ShapeOf(context, kMomentum).dims() != 0)
+    return BadShape("momentum", "be a scalar", ShapeOf(context, kMomentum));
   return absl::OkStatus();
 }
 

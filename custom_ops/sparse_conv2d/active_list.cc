@@ -23,11 +23,13 @@ std::vector<int32_t> PartOutputs(int64_t outputs, int32_t parts) {
   return first;
 }
 
-// Of every output channel in every list: its active weights, then the place of the first of them. Within a list
-// channels of as many weights follow each other, so that the processor foresees the ends of the loops.
+// Of every output channel in every list: its active weights, then the place of the first of them.
+// Within a list channels of as many weights follow each other, so that the processor foresees the
+// ends of the loops.
 class Segments {
  public:
-  Segments(int64_t outputs, int32_t blocks) : outputs_(outputs), blocks_(blocks), counts_(outputs * blocks) {}
+  Segments(int64_t outputs, int32_t blocks)
+      : outputs_(outputs), blocks_(blocks), counts_(outputs * blocks) {}
 
   int64_t& At(int32_t block, int64_t output) { return counts_[block * outputs_ + output]; }
 
@@ -65,20 +67,24 @@ class Segments {
 
 }  // namespace
 
-ActiveList MakeActiveList(const PackedMask& mask, const ConvSizes& s, bool transposed, const Lattice& lattice,
-                          const PackedPixels& packed, const Tiling& tiling, int lanes) {
+ActiveList MakeActiveList(const PackedMask& mask, const ConvSizes& s, bool transposed,
+                          const Lattice& lattice, const PackedPixels& packed, const Tiling& tiling,
+                          int lanes) {
   const int64_t summed = transposed ? s.out_channels : s.in_channels,
                 outputs = transposed ? s.in_channels : s.out_channels;
-  const int32_t blocks =
-      static_cast<int32_t>(std::max<int64_t>(1, (summed + tiling.block_channels - 1) / tiling.block_channels));
-  std::vector<int32_t> slot_of_tap(s.kernel_height * s.kernel_width, -1);  // -1: not of this lattice
-  for (size_t i = 0; i < lattice.taps.size(); ++i) slot_of_tap[lattice.taps[i].index] = packed.tap_slot[i];
+  const int32_t blocks = static_cast<int32_t>(
+      std::max<int64_t>(1, (summed + tiling.block_channels - 1) / tiling.block_channels));
+  std::vector<int32_t> slot_of_tap(s.kernel_height * s.kernel_width,
+                                   -1);  // -1: not of this lattice
+  for (size_t i = 0; i < lattice.taps.size(); ++i)
+    slot_of_tap[lattice.taps[i].index] = packed.tap_slot[i];
 
   ActiveList list;
   list.part_outputs = PartOutputs(outputs, tiling.parts);
   Segments segments(outputs, blocks);
   ForEach(mask, s, transposed, [&](int64_t tap, int64_t channel, int64_t output, int64_t) {
-    if (slot_of_tap[tap] >= 0) ++segments.At(static_cast<int32_t>(channel / tiling.block_channels), output);
+    if (slot_of_tap[tap] >= 0)
+      ++segments.At(static_cast<int32_t>(channel / tiling.block_channels), output);
   });
   segments.Arrange(list);
   list.offsets.resize(list.first_active.back());
@@ -86,7 +92,8 @@ ActiveList MakeActiveList(const PackedMask& mask, const ConvSizes& s, bool trans
   list.place.reserve(list.first_active.back());
   ForEach(mask, s, transposed, [&](int64_t tap, int64_t channel, int64_t output, int64_t weight) {
     if (slot_of_tap[tap] < 0) return;
-    const int64_t place = segments.At(static_cast<int32_t>(channel / tiling.block_channels), output)++;
+    const int64_t place =
+        segments.At(static_cast<int32_t>(channel / tiling.block_channels), output)++;
     const int64_t vector = channel % tiling.block_channels * packed.slots + slot_of_tap[tap];
     list.offsets[place] = static_cast<int32_t>(vector * lanes * sizeof(float));
     list.weight.push_back(static_cast<int32_t>(weight));

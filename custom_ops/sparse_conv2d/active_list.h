@@ -24,8 +24,9 @@ struct ActiveList {
 };
 
 // `transposed`: the kernel's output channels are what is summed over, as in the input gradient.
-ActiveList MakeActiveList(const PackedMask& mask, const ConvSizes& sizes, bool transposed, const Lattice& lattice,
-                          const PackedPixels& packed, const Tiling& tiling, int lanes);
+ActiveList MakeActiveList(const PackedMask& mask, const ConvSizes& sizes, bool transposed,
+                          const Lattice& lattice, const PackedPixels& packed, const Tiling& tiling,
+                          int lanes);
 
 // How many weights each tap of the kernel has.
 std::vector<int64_t> ActivePerTap(const PackedMask& mask, const ConvSizes& sizes);

@@ -1,4 +1,5 @@
-// What answers where the kernels in CUDA were not compiled? Weak functions: those of the .cu files take their place.
+// What answers where the kernels in CUDA were not compiled? Weak functions: those of the .cu files
+// take their place.
 #include "custom_ops/sparse_conv2d/cuda_cores.h"
 
 namespace keras_sparse {
@@ -7,10 +8,12 @@ __attribute__((weak)) const char* WhyNotOnCudaCores(Product, const ConvSizes&, M
   return "the compiled ops were built without the kernels in CUDA: nvcc was not there";
 }
 
-__attribute__((weak)) int64_t CudaCoresWorkspace(Product, const ConvSizes&, MaskStructure) { return 0; }
+__attribute__((weak)) int64_t CudaCoresWorkspace(Product, const ConvSizes&, MaskStructure) {
+  return 0;
+}
 
-__attribute__((weak)) int RunOnCudaCores(Product, const ConvSizes&, MaskStructure, const bool*, const float*,
-                                         const float*, float*, void*, void*) {
+__attribute__((weak)) int RunOnCudaCores(Product, const ConvSizes&, MaskStructure, const bool*,
+                                         const float*, const float*, float*, void*, void*) {
   return 100;  // cudaErrorNoDevice
 }
 

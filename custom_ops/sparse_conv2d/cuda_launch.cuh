@@ -1,4 +1,5 @@
-// How is a kernel started? On the GPU where nvcc compiles it, on the CPU where another compiler does.
+// How is a kernel started? On the GPU where nvcc compiles it, on the CPU where another compiler
+// does.
 //
 // Nothing here waits or allocates. All functions return 0 or the cudaError_t.
 #pragma once
@@ -37,13 +38,13 @@ int Launch(void (*kernel)(P...), int64_t blocks, int threads, int64_t shared_byt
   constexpr int64_t kWithoutAsking = 48 << 10;
   const void* function = reinterpret_cast<const void*>(kernel);
   if (shared_bytes > kWithoutAsking) {
-    const cudaError_t error =
-        cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
+    const cudaError_t error = cudaFuncSetAttribute(
+        function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
     if (error != cudaSuccess) return error;
   }
   void* pointers[] = {&arguments...};
-  return cudaLaunchKernel(function, dim3(static_cast<unsigned>(blocks)), dim3(threads), pointers, shared_bytes,
-                          static_cast<cudaStream_t>(stream));
+  return cudaLaunchKernel(function, dim3(static_cast<unsigned>(blocks)), dim3(threads), pointers,
+                          shared_bytes, static_cast<cudaStream_t>(stream));
 }
 
 inline int SetToZero(void* memory, int64_t bytes, void* stream) {

@@ -1,4 +1,5 @@
-// Which tile suits an image best? The one that wastes the fewest lanes and reads the fewest pixels twice.
+// Which tile suits an image best? The one that wastes the fewest lanes and reads the fewest pixels
+// twice.
 #include <algorithm>
 
 #include "custom_ops/sparse_conv2d/cuda_plan.cuh"
@@ -15,7 +16,8 @@ Axis MakeAxis(bool transposed, int64_t in, int64_t out, int64_t taps, int64_t st
   axis.transposed = transposed;
   axis.source = static_cast<int>(transposed ? out : in);
   axis.result = static_cast<int>(transposed ? in : out);
-  axis.taps = static_cast<int>(taps), axis.stride = static_cast<int>(stride), axis.pad = static_cast<int>(pad);
+  axis.taps = static_cast<int>(taps), axis.stride = static_cast<int>(stride),
+  axis.pad = static_cast<int>(pad);
   const int phases = std::min(axis.taps, axis.stride);
   axis.lattices = transposed ? axis.stride : 1;
   axis.residues = transposed ? phases : 1;
@@ -32,9 +34,12 @@ void SetTile(Axis* axis, int tile) {
 }
 
 // The smallest number of at least `least` that is `rest` modulo `modulus`.
-int AtLeast(int least, int rest, int modulus) { return least + ((rest - least) % modulus + modulus) % modulus; }
+int AtLeast(int least, int rest, int modulus) {
+  return least + ((rest - least) % modulus + modulus) % modulus;
+}
 
-// How lanes and places divide the tile; false if lanes would meet in one bank, or its shape does not suit.
+// How lanes and places divide the tile; false if lanes would meet in one bank, or its shape does
+// not suit.
 bool Divide(Plan* plan) {
   Plan& p = *plan;
   p.lane_columns = std::min(kLanes, p.x.tile / p.columns);
@@ -46,20 +51,25 @@ bool Divide(Plan* plan) {
   // Lanes that are one part further are x.tile banks further, modulo twice as many.
   const int banks = by_rows ? p.x.tile / kPlaces : by_images ? p.x.tile / images : p.columns;
   if (banks < p.columns) return false;
-  p.row_pitch = by_rows ? AtLeast(p.x.slots(), banks, 2 * banks) : AtLeast(p.x.slots(), 0, p.columns);
+  p.row_pitch =
+      by_rows ? AtLeast(p.x.slots(), banks, 2 * banks) : AtLeast(p.x.slots(), 0, p.columns);
   const int image = p.y.slots() * p.row_pitch;
   p.image_pitch = by_images ? AtLeast(image, banks, 2 * banks) : image;
-  p.channel_pitch = AtLeast(p.images * p.image_pitch, p.columns, 2 * p.columns);  // odd, or twice an odd number
-  return !p.pairs || p.y.tile * 2 >= kPlaces;                                     // strips of at least four rows
+  p.channel_pitch =
+      AtLeast(p.images * p.image_pitch, p.columns, 2 * p.columns);  // odd, or twice an odd number
+  return !p.pairs || p.y.tile * 2 >= kPlaces;                       // strips of at least four rows
 }
 
 void SetPlaces(Plan* plan) {
-  const int rows = std::min(kPlaces, plan->y.tile), wide = plan->x.tile / (plan->lane_columns * plan->columns);
+  const int rows = std::min(kPlaces, plan->y.tile),
+            wide = plan->x.tile / (plan->lane_columns * plan->columns);
   for (int place = 0; place < kPlaces; ++place) {
     const int image = place / rows / wide, row = place % rows;
     const int column = place / rows % wide * plan->lane_columns * plan->columns;
-    plan->place_image[place] = image, plan->place_row[place] = row, plan->place_column[place] = column;
-    plan->place_bytes[place] = (image * plan->image_pitch + row * plan->row_pitch + column) * int{sizeof(float)};
+    plan->place_image[place] = image, plan->place_row[place] = row,
+    plan->place_column[place] = column;
+    plan->place_bytes[place] =
+        (image * plan->image_pitch + row * plan->row_pitch + column) * int{sizeof(float)};
   }
 }
 
@@ -85,8 +95,9 @@ bool ChooseTile(Plan* plan) {
   return least != 0;
 }
 
-// Floats of source pixels in shared memory, so that as many blocks fit on a multiprocessor of an H200 as its registers
-// allow: two for products by pairs, else three. The kernel gradient has 33 KB of output gradients besides.
+// Floats of source pixels in shared memory, so that as many blocks fit on a multiprocessor of an
+// H200 as its registers allow: two for products by pairs, else three. The kernel gradient has 33 KB
+// of output gradients besides.
 int MostFloats(Product product, const Plan& plan) {
   return product == Product::kKernelGradient ? 12 << 10 : plan.pairs ? 20 << 10 : 16 << 10;
 }
@@ -107,13 +118,16 @@ void ChooseChannels(Product product, Plan* plan) {
   }
   // Three blocks fit on a multiprocessor; twice as many even out that some have more to do.
   const int64_t others = int64_t{plan->chunks} * plan->groups();
-  plan->splits = static_cast<int>(std::min(plan->tiles(), std::max<int64_t>(1, 3 * kFewBlocks / others)));
+  plan->splits =
+      static_cast<int>(std::min(plan->tiles(), std::max<int64_t>(1, 3 * kFewBlocks / others)));
 }
 
-// A 1x1 convolution is a matrix product: its pixels in one row, so that tiles need not end with the images' rows.
+// A 1x1 convolution is a matrix product: its pixels in one row, so that tiles need not end with the
+// images' rows.
 ConvSizes InOneRow(ConvSizes s) {
   if (s.kernel_height * s.kernel_width * s.stride_height * s.stride_width != 1) return s;
-  if (s.pad_top != 0 || s.pad_left != 0 || s.out_height != s.in_height || s.out_width != s.in_width) return s;
+  if (s.pad_top != 0 || s.pad_left != 0 || s.out_height != s.in_height || s.out_width != s.in_width)
+    return s;
   s.in_width = s.out_width = s.batch * s.in_height * s.in_width;
   s.batch = s.in_height = s.out_height = 1;
   return s;
@@ -126,14 +140,16 @@ bool MakePlan(Product product, const ConvSizes& sizes, MaskStructure structure, 
   const bool transposed = product == Product::kInputGradient;
   const int in = static_cast<int>(s.in_channels), out = static_cast<int>(s.out_channels);
   *plan = {};
-  plan->y = MakeAxis(transposed, s.in_height, s.out_height, s.kernel_height, s.stride_height, s.pad_top);
-  plan->x = MakeAxis(transposed, s.in_width, s.out_width, s.kernel_width, s.stride_width, s.pad_left);
+  plan->y =
+      MakeAxis(transposed, s.in_height, s.out_height, s.kernel_height, s.stride_height, s.pad_top);
+  plan->x =
+      MakeAxis(transposed, s.in_width, s.out_width, s.kernel_width, s.stride_width, s.pad_left);
   plan->batch = static_cast<int>(s.batch);
   plan->source_channels = transposed ? out : in, plan->result_channels = transposed ? in : out;
   plan->source_stride = transposed ? 1 : out, plan->result_stride = transposed ? out : 1;
   plan->tap_stride = in * out;
-  plan->pairs = structure == MaskStructure::kChannelPairs && s.kernel_height == 3 && s.kernel_width == 3 &&
-                s.stride_height == 1 && s.stride_width == 1;
+  plan->pairs = structure == MaskStructure::kChannelPairs && s.kernel_height == 3 &&
+                s.kernel_width == 3 && s.stride_height == 1 && s.stride_width == 1;
   plan->columns = plan->pairs ? 2 : 1;
   if (!ChooseTile(plan)) return false;
   ChooseChannels(product, plan);

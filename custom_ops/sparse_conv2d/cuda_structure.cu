@@ -1,5 +1,6 @@
-// Which weights are active, in the order in which the kernels use them? One thread makes one list, in a fixed order:
-// taps, then channels. The mask is read once, the values of active weights are gathered on the way.
+// Which weights are active, in the order in which the kernels use them? One thread makes one list,
+// in a fixed order: taps, then channels. The mask is read once, the values of active weights are
+// gathered on the way.
 #include <algorithm>
 
 #include "custom_ops/sparse_conv2d/cuda_kernels.cuh"
@@ -14,9 +15,11 @@ struct ListPlace {
 
 __device__ KS_INLINE ListPlace PlaceOfList(const Plan& plan, int64_t list) {
   const int64_t row = list / plan.result_channels;
-  const int residue = static_cast<int>(row / plan.chunks), first = static_cast<int>(row % plan.chunks) * plan.chunk;
+  const int residue = static_cast<int>(row / plan.chunks),
+            first = static_cast<int>(row % plan.chunks) * plan.chunk;
   const int left = plan.source_channels - first;
-  return {residue / plan.x.residues, residue % plan.x.residues, first, first + (left < plan.chunk ? left : plan.chunk),
+  return {residue / plan.x.residues, residue % plan.x.residues, first,
+          first + (left < plan.chunk ? left : plan.chunk),
           static_cast<int>(list % plan.result_channels)};
 }
 
@@ -38,20 +41,24 @@ __global__ void __launch_bounds__(kThreads)
   for (int y = at.residue_y; y < plan.y.taps; y += plan.y.tap_step())
     for (int x = at.residue_x; x < plan.x.taps; x += plan.x.tap_step()) {
       const int slot = plan.y.Slot(y) * plan.row_pitch + plan.x.Slot(x);
-      const int tap = (y * plan.x.taps + x) * plan.tap_stride + at.result_channel * plan.result_stride;
+      const int tap =
+          (y * plan.x.taps + x) * plan.tap_stride + at.result_channel * plan.result_stride;
       KS_UNROLL_4
       for (int channel = at.first_channel; channel < at.end_channel; ++channel) {
         const int weight = tap + channel * plan.source_stride;
         if (!mask[weight]) continue;
         const int payload = kernel == nullptr ? weight : Bits(__ldg(kernel + weight));
-        entries[count++] = {((channel - at.first_channel) * plan.channel_pitch + slot) * int{sizeof(float)}, payload};
+        entries[count++] = {
+            ((channel - at.first_channel) * plan.channel_pitch + slot) * int{sizeof(float)},
+            payload};
       }
     }
   lists.counts[list] = count;
 }
 
 // The taps of a pair, 0 where the mask has none; false if it has none at all.
-__device__ KS_INLINE bool GatherPair(const Plan& plan, const bool* mask, const float* kernel, int first, Pair* pair) {
+__device__ KS_INLINE bool GatherPair(const Plan& plan, const bool* mask, const float* kernel,
+                                     int first, Pair* pair) {
   bool any = false;
   KS_UNROLL
   for (int i = 0; i < kPairTaps; ++i) {
@@ -103,9 +110,11 @@ Lists ListsIn(void* workspace, const Plan& plan) {
   return lists;
 }
 
-int LaunchBuildLists(const Plan& plan, const bool* mask, const float* kernel, const Lists& lists, void* stream) {
+int LaunchBuildLists(const Plan& plan, const bool* mask, const float* kernel, const Lists& lists,
+                     void* stream) {
   const int64_t blocks = (plan.lists() + kThreads - 1) / kThreads;
-  return Launch(plan.pairs ? BuildPairLists : BuildWeightLists, blocks, kThreads, 0, stream, plan, mask, kernel, lists);
+  return Launch(plan.pairs ? BuildPairLists : BuildWeightLists, blocks, kThreads, 0, stream, plan,
+                mask, kernel, lists);
 }
 
 }  // namespace keras_sparse

@@ -1,11 +1,13 @@
 // What do the inner loops need to know? Tables of plain numbers, made once per mask, and pointers.
 //
-// One lane of a vector is one tile of output pixels; kLanes tiles, a group, are computed at once, for all output
-// channels:
+// One lane of a vector is one tile of output pixels; kLanes tiles, a group, are computed at once,
+// for all output channels:
 //   for each block of input channels:
-//     pack: the input pixels that the tiles see, [channel of the block][slot][lane]; zeros outside of the image
-//     for each output channel: for each active weight: tile of sums += weight * tile of packed pixels
-// A weight's tap and channel are one offset into the packed pixels, so a sum never sees borders, strides or channels.
+//     pack: the input pixels that the tiles see, [channel of the block][slot][lane]; zeros outside
+//     of the image for each output channel: for each active weight: tile of sums += weight * tile
+//     of packed pixels
+// A weight's tap and channel are one offset into the packed pixels, so a sum never sees borders,
+// strides or channels.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +20,8 @@ struct Segment {
   int32_t count;
 };
 
-// The tile shapes, height and width, that loops are compiled for: up to 16 sums stay in 32 registers, 12 in 16.
+// The tile shapes, height and width, that loops are compiled for: up to 16 sums stay in 32
+// registers, 12 in 16.
 // clang-format off
 #define KS_FOR_TILES(DO)                                                      \
   DO(1, 1) DO(1, 2) DO(1, 4) DO(1, 7) DO(1, 8) DO(1, 12) DO(1, 16)            \
@@ -28,20 +31,23 @@ struct Segment {
 // clang-format on
 
 struct PassTables {
-  // Output pixel of tile row r in tile ty: out_y0 + (ty * tile_h + r) * out_step_y, if ty * tile_h + r < grid_h.
+  // Output pixel of tile row r in tile ty: out_y0 + (ty * tile_h + r) * out_step_y, if ty * tile_h
+  // + r < grid_h.
   int32_t tile_h, tile_w, tiles_y, tiles_x, grid_h, grid_w;
   int64_t tiles;  // of all images
   int32_t out_h, out_w, out_y0, out_x0, out_step_y, out_step_x;
   int64_t out_channels;
 
-  // The pixel in slot[i] of the packed tile ty, tx is input pixel (ty * tile_h * in_step_y + dy[i], ... + dx[i]).
+  // The pixel in slot[i] of the packed tile ty, tx is input pixel (ty * tile_h * in_step_y + dy[i],
+  // ... + dx[i]).
   int32_t in_h, in_w, in_step_y, in_step_x;
   int64_t in_channels;
   int32_t slots, pixels;  // slots that a channel takes, and how many of them are filled
   const int32_t *slot, *dy, *dx;
   int32_t row_stride;  // slots from one row of a tile to the next
 
-  // Active weights by [part of the output channels][block of input channels]; the first block names every output.
+  // Active weights by [part of the output channels][block of input channels]; the first block names
+  // every output.
   int32_t block_channels, blocks, parts;
   const int32_t* part_outputs;   // parts + 1: first output channel of each part, multiples of 16
   const int64_t* first_segment;  // parts * blocks + 1
@@ -64,12 +70,13 @@ struct Kernels {
   int max_tile;  // sums that fit the registers
   int64_t (*scratch_floats)(const PassTables& tables, int32_t part);
   // outputs = sums of weights (in the order of `offsets`) times inputs
-  void (*multiply)(const PassTables& tables, const float* inputs, const float* weights, float* outputs, Work work);
-  // sums[i] = sum over the pixels of this work of input times output gradient, i in the order of `offsets`; only the
-  // weights of work.part; zero before. `lane_sums`: lanes zeros per active weight of the part, or null: reduced at
-  // once.
-  void (*gradient)(const PassTables& tables, const float* inputs, const float* output_gradient, float* sums,
-                   float* lane_sums, Work work);
+  void (*multiply)(const PassTables& tables, const float* inputs, const float* weights,
+                   float* outputs, Work work);
+  // sums[i] = sum over the pixels of this work of input times output gradient, i in the order of
+  // `offsets`; only the weights of work.part; zero before. `lane_sums`: lanes zeros per active
+  // weight of the part, or null: reduced at once.
+  void (*gradient)(const PassTables& tables, const float* inputs, const float* output_gradient,
+                   float* sums, float* lane_sums, Work work);
 };
 
 const Kernels* PortableKernels();

@@ -5,15 +5,18 @@
 
 namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS {
 
-// rows[channel * stride + lane] = pixels[lane][channel] for the first `channels` channels from `first` on.
-KS_INLINE void ToLanes(const float* const* pixels, int64_t first, int64_t channels, float* rows, int64_t stride) {
+// rows[channel * stride + lane] = pixels[lane][channel] for the first `channels` channels from
+// `first` on.
+KS_INLINE void ToLanes(const float* const* pixels, int64_t first, int64_t channels, float* rows,
+                       int64_t stride) {
   for (int64_t c = 0; c < channels; c += kLanes) {
     const int64_t left = channels - c;
     Vector r[kLanes];
     if (left >= kLanes) {
       for (int lane = 0; lane < kLanes; ++lane) r[lane] = LoadUnaligned(pixels[lane] + first + c);
     } else {
-      for (int lane = 0; lane < kLanes; ++lane) r[lane] = LoadPart(pixels[lane] + first + c, static_cast<int>(left));
+      for (int lane = 0; lane < kLanes; ++lane)
+        r[lane] = LoadPart(pixels[lane] + first + c, static_cast<int>(left));
     }
     Transpose(r);
     const int rows_left = left < kLanes ? static_cast<int>(left) : kLanes;
@@ -23,7 +26,8 @@ KS_INLINE void ToLanes(const float* const* pixels, int64_t first, int64_t channe
 
 // The other way round. kStream: whole vectors go past the caches, and all addresses are aligned.
 template <bool kStream>
-KS_INLINE void FromLanes(const float* rows, int64_t stride, int64_t first, int64_t channels, float* const* pixels) {
+KS_INLINE void FromLanes(const float* rows, int64_t stride, int64_t first, int64_t channels,
+                         float* const* pixels) {
   for (int64_t c = 0; c < channels; c += kLanes) {
     const int64_t left = channels - c;
     Vector r[kLanes];

@@ -1,7 +1,9 @@
-// Which input pixels does an output pixel see? The same ones for all output pixels of a lattice, shifted.
+// Which input pixels does an output pixel see? The same ones for all output pixels of a lattice,
+// shifted.
 //
-// The forward product is one lattice. The input gradient of a convolution with stride is one for each phase of the
-// stride: pixels y = phase, phase + stride, ... of the input gradient see the same taps.
+// The forward product is one lattice. The input gradient of a convolution with stride is one for
+// each phase of the stride: pixels y = phase, phase + stride, ... of the input gradient see the
+// same taps.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +21,8 @@ struct Tap {
 
 struct Lattice {
   int32_t grid_h, grid_w;
-  int32_t out_y0, out_x0, out_step_y, out_step_x;  // output pixel i of the grid is pixel y0 + i * step of the image
+  int32_t out_y0, out_x0, out_step_y,
+      out_step_x;  // output pixel i of the grid is pixel y0 + i * step of the image
   int32_t in_step_y, in_step_x;
   std::vector<Tap> taps;
 };

@@ -1,5 +1,5 @@
-// The loops over groups of tiles and blocks of channels, compiled once for each set of instructions; kernels.h says
-// what they do.
+// The loops over groups of tiles and blocks of channels, compiled once for each set of
+// instructions; kernels.h says what they do.
 #pragma once
 
 #include "custom_ops/common/vector.h"
@@ -12,17 +12,20 @@
 namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS {
 
 KS_INLINE void Pack(const PassTables& t, const Scratch& scratch, int32_t block) {
-  const int64_t first = static_cast<int64_t>(block) * t.block_channels, left = t.in_channels - first;
+  const int64_t first = static_cast<int64_t>(block) * t.block_channels,
+                left = t.in_channels - first;
   const int64_t channels = left < t.block_channels ? left : t.block_channels;
-  // Tiles follow each other in memory, so the next group's pixels lie as far behind this one's. Where they do not (at
-  // the end of a row that tiles do not fill), nothing is lost but the prefetch.
+  // Tiles follow each other in memory, so the next group's pixels lie as far behind this one's.
+  // Where they do not (at the end of a row that tiles do not fill), nothing is lost but the
+  // prefetch.
   const uint32_t height = t.tile_h * t.in_step_y, width = t.tile_w * t.in_step_x;
   const int64_t next_group = int64_t{kLanes} * height * width * t.in_channels + first;
   for (int32_t i = 0; i < t.pixels; ++i) {
     const float* const* pixels = scratch.inputs + i * kLanes;
     if (static_cast<uint32_t>(t.dy[i]) < height && static_cast<uint32_t>(t.dx[i]) < width)
       PrefetchPixels(pixels, next_group, channels);
-    ToLanes(pixels, first, channels, scratch.packed + t.slot[i] * kLanes, static_cast<int64_t>(t.slots) * kLanes);
+    ToLanes(pixels, first, channels, scratch.packed + t.slot[i] * kLanes,
+            static_cast<int64_t>(t.slots) * kLanes);
   }
 }
 
@@ -37,14 +40,19 @@ KS_INLINE bool Streams(const PassTables& t, const float* outputs) {
          reinterpret_cast<uintptr_t>(outputs) % kVectorBytes == 0;
 }
 
-KS_INLINE Block BlockOf(const PassTables& t, const Scratch& scratch, int64_t list, int64_t floats_before_part) {
-  return {
-      t.segments + t.first_segment[list],   t.segments + t.first_segment[list + 1], scratch.packed,
-      int64_t{t.row_stride} * kVectorBytes, t.offsets + t.first_active[list],       scratch.sums - floats_before_part};
+KS_INLINE Block BlockOf(const PassTables& t, const Scratch& scratch, int64_t list,
+                        int64_t floats_before_part) {
+  return {t.segments + t.first_segment[list],
+          t.segments + t.first_segment[list + 1],
+          scratch.packed,
+          int64_t{t.row_stride} * kVectorBytes,
+          t.offsets + t.first_active[list],
+          scratch.sums - floats_before_part};
 }
 
 template <int H, int W>
-void Multiply(const PassTables& t, const float* inputs, const float* weights, float* outputs, Work work) {
+void Multiply(const PassTables& t, const float* inputs, const float* weights, float* outputs,
+              Work work) {
   const Scratch scratch(t, work.part, work.scratch);
   for (int64_t i = 0; i < t.in_channels; ++i) scratch.zeros[i] = 0;
   const int64_t first_output = t.part_outputs[work.part];
@@ -78,16 +86,19 @@ void Multiply(const PassTables& t, const float* inputs, const float* weights, fl
   if (stream) EndOfStream();
 }
 
-// Moves whole vectors' worth of products into sums, and what is left over to the front. Returns how many are left.
+// Moves whole vectors' worth of products into sums, and what is left over to the front. Returns how
+// many are left.
 KS_INLINE int32_t SumProducts(float* products, int32_t count, float** sums) {
   int32_t done = 0;
   for (; done + kLanes <= count; done += kLanes, *sums += kLanes)
     StoreUnaligned(*sums, LoadUnaligned(*sums) + SumOfEach(products + done * kLanes));
-  for (int32_t i = 0; i < count - done; ++i) Store(products + i * kLanes, Load(products + (done + i) * kLanes));
+  for (int32_t i = 0; i < count - done; ++i)
+    Store(products + i * kLanes, Load(products + (done + i) * kLanes));
   return count - done;
 }
 
-// All segments of a block, a few at a time: as many as have kProducts products, which are then summed over the lanes.
+// All segments of a block, a few at a time: as many as have kProducts products, which are then
+// summed over the lanes.
 template <int H, int W>
 KS_INLINE void GradientSums(Block block, float* products, float* sums) {
   int32_t waiting = 0;
@@ -107,12 +118,13 @@ KS_INLINE void GradientSums(Block block, float* products, float* sums) {
 }
 
 template <int H, int W>
-void Gradient(const PassTables& t, const float* inputs, const float* output_gradient, float* sums, float* lane_sums,
-              Work work) {
+void Gradient(const PassTables& t, const float* inputs, const float* output_gradient, float* sums,
+              float* lane_sums, Work work) {
   const Scratch scratch(t, work.part, work.scratch);
   const int64_t zeros = t.in_channels > t.out_channels ? t.in_channels : t.out_channels;
   for (int64_t i = 0; i < zeros; ++i) scratch.zeros[i] = 0;
-  const int64_t first_output = t.part_outputs[work.part], channels = t.part_outputs[work.part + 1] - first_output;
+  const int64_t first_output = t.part_outputs[work.part],
+                channels = t.part_outputs[work.part + 1] - first_output;
   const int64_t first_of_part = t.first_active[int64_t{work.part} * t.blocks];
   constexpr int64_t kTile = H * W * kLanes;
   Places places;
@@ -158,7 +170,8 @@ void Gradient(const PassTables& t, const float* inputs, const float* output_grad
 
 constexpr int kMaxSums = kLanes == 16 ? 16 : 12;
 
-inline void MultiplyAny(const PassTables& t, const float* inputs, const float* weights, float* outputs, Work work) {
+inline void MultiplyAny(const PassTables& t, const float* inputs, const float* weights,
+                        float* outputs, Work work) {
   switch (t.tile_h * 100 + t.tile_w) {
 #define KS_CASE(H, W) \
   case H * 100 + W:   \
@@ -169,8 +182,8 @@ inline void MultiplyAny(const PassTables& t, const float* inputs, const float* w
   __builtin_trap();  // a plan chooses from the same list
 }
 
-inline void GradientAny(const PassTables& t, const float* inputs, const float* output_gradient, float* sums,
-                        float* lane_sums, Work work) {
+inline void GradientAny(const PassTables& t, const float* inputs, const float* output_gradient,
+                        float* sums, float* lane_sums, Work work) {
   switch (t.tile_h * 100 + t.tile_w) {
 #define KS_CASE(H, W) \
   case H * 100 + W:   \

@@ -15,7 +15,8 @@ struct Place {
 };
 
 Place PlaceOf(const Tap& tap, const Lattice& lattice) {
-  const int32_t y = FloorDivide(tap.shift_y, lattice.in_step_y), x = FloorDivide(tap.shift_x, lattice.in_step_x);
+  const int32_t y = FloorDivide(tap.shift_y, lattice.in_step_y),
+                x = FloorDivide(tap.shift_x, lattice.in_step_x);
   return {y, x, tap.shift_y - y * lattice.in_step_y, tap.shift_x - x * lattice.in_step_x};
 }
 
@@ -28,7 +29,8 @@ std::map<std::pair<int32_t, int32_t>, Extent> Extents(const Lattice& lattice) {
   std::map<std::pair<int32_t, int32_t>, Extent> extents;
   for (const Tap& tap : lattice.taps) {
     const Place p = PlaceOf(tap, lattice);
-    const auto [found, is_new] = extents.insert({{p.phase_y, p.phase_x}, {p.step_y, p.step_y, p.step_x, p.step_x, 0}});
+    const auto [found, is_new] =
+        extents.insert({{p.phase_y, p.phase_x}, {p.step_y, p.step_y, p.step_x, p.step_x, 0}});
     Extent& e = found->second;
     e = {std::min(e.first_y, p.step_y), std::max(e.last_y, p.step_y), std::min(e.first_x, p.step_x),
          std::max(e.last_x, p.step_x), 0};
@@ -41,7 +43,8 @@ std::map<std::pair<int32_t, int32_t>, Extent> Extents(const Lattice& lattice) {
 PackedPixels PackPixels(const Lattice& lattice, int tile_h, int tile_w) {
   PackedPixels packed;
   auto extents = Extents(lattice);
-  for (const auto& [phase, e] : extents) packed.row_stride = std::max(packed.row_stride, tile_w + e.last_x - e.first_x);
+  for (const auto& [phase, e] : extents)
+    packed.row_stride = std::max(packed.row_stride, tile_w + e.last_x - e.first_x);
   for (auto& [phase, e] : extents) {
     e.first_slot = packed.slots;
     for (int32_t row = 0; row < tile_h + e.last_y - e.first_y; ++row) {
@@ -56,7 +59,8 @@ PackedPixels PackPixels(const Lattice& lattice, int tile_h, int tile_w) {
   for (const Tap& tap : lattice.taps) {
     const Place p = PlaceOf(tap, lattice);
     const Extent& e = extents.at({p.phase_y, p.phase_x});
-    packed.tap_slot.push_back(e.first_slot + (p.step_y - e.first_y) * packed.row_stride + p.step_x - e.first_x);
+    packed.tap_slot.push_back(e.first_slot + (p.step_y - e.first_y) * packed.row_stride + p.step_x -
+                              e.first_x);
   }
   return packed;
 }

@@ -15,7 +15,8 @@ struct Scratch {
   int64_t floats;
 
   Scratch(const PassTables& t, int32_t part, float* memory) {
-    const int64_t outputs_of_part = t.part_outputs[part + 1] - t.part_outputs[part], tile = t.tile_h * t.tile_w;
+    const int64_t outputs_of_part = t.part_outputs[part + 1] - t.part_outputs[part],
+                  tile = t.tile_h * t.tile_w;
     float* next = memory;
     const auto take = [&next](int64_t count) {
       float* taken = next;
@@ -34,6 +35,8 @@ struct Scratch {
 };
 static_assert(sizeof(float*) <= 2 * sizeof(float), "two floats hold a pointer");
 
-inline int64_t ScratchFloats(const PassTables& tables, int32_t part) { return Scratch(tables, part, nullptr).floats; }
+inline int64_t ScratchFloats(const PassTables& tables, int32_t part) {
+  return Scratch(tables, part, nullptr).floats;
+}
 
 }  // namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS

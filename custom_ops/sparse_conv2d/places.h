@@ -6,8 +6,8 @@
 
 namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS {
 
-// Of tile `first + lane`: image, and the place of its first pixel in the output grid. Lanes beyond the last tile lie
-// outside of every image.
+// Of tile `first + lane`: image, and the place of its first pixel in the output grid. Lanes beyond
+// the last tile lie outside of every image.
 struct Places {
   int64_t image[kLanes];
   int32_t y[kLanes], x[kLanes];
@@ -26,8 +26,8 @@ KS_INLINE void FindPlaces(const PassTables& t, int64_t group, Places& places) {
 }
 
 // pixels[i][lane]: the first channel of the input pixel in slot[i], or zeros.
-KS_INLINE void FindInputs(const PassTables& t, const Places& places, const float* inputs, const float* zeros,
-                          const float** pixels) {
+KS_INLINE void FindInputs(const PassTables& t, const Places& places, const float* inputs,
+                          const float* zeros, const float** pixels) {
   const uint32_t height = t.in_h, width = t.in_w;
   int64_t image[kLanes];
   int32_t y0[kLanes], x0[kLanes];
@@ -49,7 +49,8 @@ KS_INLINE void FindInputs(const PassTables& t, const Places& places, const float
 
 // pixels[i][lane]: the first channel of the output pixel i of the tile, or `outside`.
 template <class Float>
-KS_INLINE void FindOutputs(const PassTables& t, const Places& places, Float* outputs, Float* outside, Float** pixels) {
+KS_INLINE void FindOutputs(const PassTables& t, const Places& places, Float* outputs,
+                           Float* outside, Float** pixels) {
   for (int32_t i = 0; i < t.tile_h * t.tile_w; ++i) {
     for (int lane = 0; lane < kLanes; ++lane) {
       const int32_t row = places.y[lane] + i / t.tile_w, column = places.x[lane] + i % t.tile_w;

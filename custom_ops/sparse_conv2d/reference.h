@@ -7,7 +7,8 @@
 
 namespace keras_sparse::reference {
 
-// Calls use(index in inputs, index in kernel, index in outputs) for every multiplication of the dense convolution.
+// Calls use(index in inputs, index in kernel, index in outputs) for every multiplication of the
+// dense convolution.
 template <class Use>
 void ForEachMultiplication(const ConvSizes& s, Use use) {
   for (int64_t n = 0; n < s.batch; ++n)
@@ -15,20 +16,22 @@ void ForEachMultiplication(const ConvSizes& s, Use use) {
       for (int64_t ox = 0; ox < s.out_width; ++ox)
         for (int64_t ky = 0; ky < s.kernel_height; ++ky)
           for (int64_t kx = 0; kx < s.kernel_width; ++kx) {
-            const int64_t iy = oy * s.stride_height + ky - s.pad_top, ix = ox * s.stride_width + kx - s.pad_left;
+            const int64_t iy = oy * s.stride_height + ky - s.pad_top,
+                          ix = ox * s.stride_width + kx - s.pad_left;
             if (iy < 0 || iy >= s.in_height || ix < 0 || ix >= s.in_width) continue;
             const int64_t pixel = (n * s.in_height + iy) * s.in_width + ix;
             const int64_t out = (n * s.out_height + oy) * s.out_width + ox;
             for (int64_t i = 0; i < s.in_channels; ++i)
               for (int64_t o = 0; o < s.out_channels; ++o)
-                use(pixel * s.in_channels + i, ((ky * s.kernel_width + kx) * s.in_channels + i) * s.out_channels + o,
+                use(pixel * s.in_channels + i,
+                    ((ky * s.kernel_width + kx) * s.in_channels + i) * s.out_channels + o,
                     out * s.out_channels + o);
           }
 }
 
 // `first` and `second` as in ConvPlan::Run.
-inline std::vector<double> Compute(Product product, const ConvSizes& s, const bool* mask, const float* first,
-                                   const float* second) {
+inline std::vector<double> Compute(Product product, const ConvSizes& s, const bool* mask,
+                                   const float* first, const float* second) {
   std::vector<double> result(product == Product::kForward         ? s.outputs()
                              : product == Product::kInputGradient ? s.inputs()
                                                                   : s.weights());

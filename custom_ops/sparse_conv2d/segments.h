@@ -1,4 +1,5 @@
-// The innermost loops: what all active weights of a block of input channels do to one group of tiles.
+// The innermost loops: what all active weights of a block of input channels do to one group of
+// tiles.
 #pragma once
 
 #include "custom_ops/common/vector.h"
@@ -6,15 +7,16 @@
 
 namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS {
 
-// `bytes` further. The compiler is kept from computing all the addresses of a loop beforehand: it has no registers for
-// them.
+// `bytes` further. The compiler is kept from computing all the addresses of a loop beforehand: it
+// has no registers for them.
 KS_INLINE const float* NextRow(const float* row, int64_t bytes) {
   row = reinterpret_cast<const float*>(reinterpret_cast<const char*>(row) + bytes);
   __asm__("" : "+r"(row));
   return row;
 }
 
-// What the segments of one block use. Loops over it are functions of their own: they need every register.
+// What the segments of one block use. Loops over it are functions of their own: they need every
+// register.
 struct Block {
   const Segment *segments, *end;
   const float* packed;
@@ -42,7 +44,8 @@ __attribute__((noinline)) void MultiplyBlock(const Block& block, const float* we
 #pragma GCC unroll 4
       for (int y = 0; y < H; ++y) {
 #pragma GCC unroll 16
-        for (int x = 0; x < W; ++x) s[y * W + x] = MultiplyAdd(weight, Load(row + x * kLanes), s[y * W + x]);
+        for (int x = 0; x < W; ++x)
+          s[y * W + x] = MultiplyAdd(weight, Load(row + x * kLanes), s[y * W + x]);
         if (y + 1 < H) row = NextRow(row, row_bytes);
       }
     }
@@ -51,8 +54,8 @@ __attribute__((noinline)) void MultiplyBlock(const Block& block, const float* we
   }
 }
 
-// products[k] (+)= sum over the tile of output gradient * packed pixels, lane by lane, for each active weight of the
-// segments. Returns where the next segment's offsets begin.
+// products[k] (+)= sum over the tile of output gradient * packed pixels, lane by lane, for each
+// active weight of the segments. Returns where the next segment's offsets begin.
 template <int H, int W, bool kAdd>
 __attribute__((noinline)) const int32_t* GradientBlock(const Block& block, float* products) {
   const int32_t* offsets = block.offsets;

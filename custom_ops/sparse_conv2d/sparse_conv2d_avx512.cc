@@ -1,4 +1,5 @@
-// The loops for processors with AVX-512. Built with -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma.
+// The loops for processors with AVX-512. Built with -mavx512f -mavx512bw -mavx512dq -mavx512vl
+// -mfma.
 #include "custom_ops/sparse_conv2d/loops.h"
 
 #ifndef __AVX512F__
@@ -8,7 +9,8 @@
 namespace keras_sparse {
 
 const Kernels* Avx512Kernels() {
-  static const Kernels kernels = {"AVX-512",           avx512::kLanes,     avx512::kMaxSums, avx512::ScratchFloats,
+  static const Kernels kernels = {"AVX-512",           avx512::kLanes,
+                                  avx512::kMaxSums,    avx512::ScratchFloats,
                                   avx512::MultiplyAny, avx512::GradientAny};
   return &kernels;
 }

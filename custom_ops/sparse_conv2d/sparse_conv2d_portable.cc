@@ -4,9 +4,12 @@
 namespace keras_sparse {
 
 const Kernels* PortableKernels() {
-  static const Kernels kernels = {
-      "portable",           portable::kLanes, portable::kMaxSums, portable::ScratchFloats, portable::MultiplyAny,
-      portable::GradientAny};
+  static const Kernels kernels = {"portable",
+                                  portable::kLanes,
+                                  portable::kMaxSums,
+                                  portable::ScratchFloats,
+                                  portable::MultiplyAny,
+                                  portable::GradientAny};
   return &kernels;
 }
 

@@ -2,7 +2,8 @@
 //
 //   sparse_conv2d_test [random cases [seed]]
 //
-// KERAS_SPARSE_INSTRUCTIONS chooses the loops that are tested. Exit status 1 and the sizes of the case on failure.
+// KERAS_SPARSE_INSTRUCTIONS chooses the loops that are tested. Exit status 1 and the sizes of the
+// case on failure.
 #include "custom_ops/sparse_conv2d/sparse_conv2d.h"
 
 #include <algorithm>
@@ -31,10 +32,12 @@ Parallel Threads(int threads) {
   return parallel;
 }
 
-ConvSizes Sizes(int batch, int size, int in_channels, int kernel, int out_channels, int stride, bool same) {
+ConvSizes Sizes(int batch, int size, int in_channels, int kernel, int out_channels, int stride,
+                bool same) {
   ConvSizes s{};
   s.batch = batch, s.in_height = size, s.in_width = size + 1, s.in_channels = in_channels;
-  s.kernel_height = kernel, s.kernel_width = std::max(1, kernel - (size % 2)), s.out_channels = out_channels;
+  s.kernel_height = kernel, s.kernel_width = std::max(1, kernel - (size % 2)),
+  s.out_channels = out_channels;
   s.stride_height = stride, s.stride_width = std::max(1, stride - (size % 3 == 0));
   const auto output = [same](int64_t in, int64_t k, int64_t step) {
     return same ? (in + step - 1) / step : (in - k) / step + 1;
@@ -59,7 +62,8 @@ std::vector<float> Random(int64_t count, std::mt19937& rng) {
 bool Equal(const std::vector<float>& result, const std::vector<double>& expected) {
   double largest = 1e-3, difference = 0;
   for (const double value : expected) largest = std::max(largest, std::abs(value));
-  for (size_t i = 0; i < expected.size(); ++i) difference = std::max(difference, std::abs(result[i] - expected[i]));
+  for (size_t i = 0; i < expected.size(); ++i)
+    difference = std::max(difference, std::abs(result[i] - expected[i]));
   return difference <= 1e-5 * largest;  // false for NaN, too
 }
 
@@ -67,9 +71,11 @@ bool Check(const ConvSizes& s, double density, int threads, std::mt19937& rng) {
   std::bernoulli_distribution active(density);
   const auto mask = std::make_unique<bool[]>(s.weights());
   for (int64_t i = 0; i < s.weights(); ++i) mask[i] = active(rng);
-  const auto inputs = Random(s.inputs(), rng), kernel = Random(s.weights(), rng), gradient = Random(s.outputs(), rng);
+  const auto inputs = Random(s.inputs(), rng), kernel = Random(s.weights(), rng),
+             gradient = Random(s.outputs(), rng);
   bool all_equal = true;
-  for (const Product product : {Product::kForward, Product::kInputGradient, Product::kKernelGradient}) {
+  for (const Product product :
+       {Product::kForward, Product::kInputGradient, Product::kKernelGradient}) {
     const float* first = product == Product::kInputGradient ? gradient.data() : inputs.data();
     const float* second = product == Product::kKernelGradient ? gradient.data() : kernel.data();
     const std::vector<double> expected = reference::Compute(product, s, mask.get(), first, second);
@@ -83,10 +89,11 @@ bool Check(const ConvSizes& s, double density, int threads, std::mt19937& rng) {
     mask[s.weights() - 1] = !mask[s.weights() - 1];
     if (!equal)
       std::printf(
-          "product %d: batch %d, %dx%dx%d, kernel %dx%d, %d outputs, stride %dx%d, pad %d %d, density %g, %d threads\n",
-          int(product), int(s.batch), int(s.in_height), int(s.in_width), int(s.in_channels), int(s.kernel_height),
-          int(s.kernel_width), int(s.out_channels), int(s.stride_height), int(s.stride_width), int(s.pad_top),
-          int(s.pad_left), density, threads);
+          "product %d: batch %d, %dx%dx%d, kernel %dx%d, %d outputs, stride %dx%d, pad %d %d, "
+          "density %g, %d threads\n",
+          int(product), int(s.batch), int(s.in_height), int(s.in_width), int(s.in_channels),
+          int(s.kernel_height), int(s.kernel_width), int(s.out_channels), int(s.stride_height),
+          int(s.stride_width), int(s.pad_top), int(s.pad_left), density, threads);
     all_equal = all_equal && equal;
   }
   return all_equal;
@@ -101,11 +108,13 @@ int Failures(int random_cases, unsigned seed) {
         for (const int size : {7, 8, 14})
           failures += !Check(Sizes(3, size, 17, kernel, 19, stride, same), 0.2, 1 + size % 3, rng);
   for (const double density : {0.0, 0.001, 0.02, 0.5, 1.0})
-    for (const int batch : {1, 16, 33}) failures += !Check(Sizes(batch, 8, 40, 3, 48, 1, true), density, 2, rng);
+    for (const int batch : {1, 16, 33})
+      failures += !Check(Sizes(batch, 8, 40, 3, 48, 1, true), density, 2, rng);
   const auto pick = [&rng](int most) { return std::uniform_int_distribution<int>(1, most)(rng); };
   for (int i = 0; i < random_cases; ++i) {
     const int kernel = pick(7);
-    const ConvSizes s = Sizes(pick(20), kernel + pick(10), pick(40), kernel, pick(40), pick(4), pick(2) == 1);
+    const ConvSizes s =
+        Sizes(pick(20), kernel + pick(10), pick(40), kernel, pick(40), pick(4), pick(2) == 1);
     failures += !Check(s, std::pow(10.0, -2.5 * pick(100) / 100), pick(4), rng);
   }
   return failures;

@@ -1,5 +1,5 @@
-// Which tile of output pixels, how many input channels at a time, and in how many parts? The choices that set the
-// speed.
+// Which tile of output pixels, how many input channels at a time, and in how many parts? The
+// choices that set the speed.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +20,7 @@ struct LatticeWork {
   int64_t active;  // weights
 };
 
-Tiling ChooseTiling(const Lattice& lattice, const LatticeWork& work, int lanes, int max_tile, int threads);
+Tiling ChooseTiling(const Lattice& lattice, const LatticeWork& work, int lanes, int max_tile,
+                    int threads);
 
 }  // namespace keras_sparse

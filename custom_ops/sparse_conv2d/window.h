@@ -1,4 +1,5 @@
-// Where do the windows of a convolution lie along one axis? As TensorFlow's, for the paddings VALID and SAME.
+// Where do the windows of a convolution lie along one axis? As TensorFlow's, for the paddings VALID
+// and SAME.
 #pragma once
 
 #include <algorithm>

@@ -8,8 +8,8 @@
 namespace keras_sparse::reference {
 
 // `first` and `second` as in ConvPlan::Run.
-inline std::vector<double> MatMul(Product product, int64_t rows, int64_t in, int64_t out, const bool* mask,
-                                  const float* first, const float* second) {
+inline std::vector<double> MatMul(Product product, int64_t rows, int64_t in, int64_t out,
+                                  const bool* mask, const float* first, const float* second) {
   std::vector<double> result(product == Product::kForward         ? rows * out
                              : product == Product::kInputGradient ? rows * in
                                                                   : in * out);
@@ -17,9 +17,12 @@ inline std::vector<double> MatMul(Product product, int64_t rows, int64_t in, int
     for (int64_t i = 0; i < in; ++i)
       for (int64_t o = 0; o < out; ++o) {
         if (!mask[i * out + o]) continue;
-        if (product == Product::kForward) result[r * out + o] += double(first[r * in + i]) * second[i * out + o];
-        if (product == Product::kInputGradient) result[r * in + i] += double(first[r * out + o]) * second[i * out + o];
-        if (product == Product::kKernelGradient) result[i * out + o] += double(first[r * in + i]) * second[r * out + o];
+        if (product == Product::kForward)
+          result[r * out + o] += double(first[r * in + i]) * second[i * out + o];
+        if (product == Product::kInputGradient)
+          result[r * in + i] += double(first[r * out + o]) * second[i * out + o];
+        if (product == Product::kKernelGradient)
+          result[i * out + o] += double(first[r * in + i]) * second[r * out + o];
       }
   return result;
 }

@@ -1,7 +1,8 @@
-// What does a matrix product with a sparse kernel compute? A convolution with one tap, whose image is the batch.
+// What does a matrix product with a sparse kernel compute? A convolution with one tap, whose image
+// is the batch.
 //
-// inputs [rows, in], kernel and mask [in, out], outputs [rows, out], all dense and contiguous. So one set of kernels,
-// that of sparse_conv2d.h, serves both: a row is a pixel.
+// inputs [rows, in], kernel and mask [in, out], outputs [rows, out], all dense and contiguous. So
+// one set of kernels, that of sparse_conv2d.h, serves both: a row is a pixel.
 #pragma once
 
 #include "custom_ops/sparse_conv2d/sparse_conv2d.h"

@@ -1,4 +1,5 @@
-// What are the sparse matrix product and its gradients in TensorFlow? Three ops and their CPU kernels.
+// What are the sparse matrix product and its gradients in TensorFlow? Three ops and their CPU
+// kernels.
 //
 // Inputs [rows, inputs], kernel and mask [inputs, outputs]; all else as in sparse_conv2d_op.cc.
 #include "custom_ops/common/product_kernel.h"
@@ -17,7 +18,8 @@ REGISTER_OP("KerasSparse>MatMul")
     .Input("mask: bool")
     .Input("dense_weight_gradient: bool")
     .Output("outputs: T")
-    .Attr("layer: string = ''")  // nodes of different layers must not share the plan that a kernel keeps
+    .Attr("layer: string = ''")  // nodes of different layers must not share the plan that a kernel
+                                 // keeps
     .Attr("T: {float, bfloat16, half} = DT_FLOAT")
     .Attr("block: int = 0")
     .SetShapeFn(ForwardShape<MatMulRules>);
@@ -46,10 +48,12 @@ REGISTER_OP("KerasSparse>MatMulKernelGradient")
 
 REGISTER_KERNEL_BUILDER(Name("KerasSparse>MatMul").Device(DEVICE_CPU).TypeConstraint<float>("T"),
                         ForwardKernel<MatMulRules>);
-REGISTER_KERNEL_BUILDER(Name("KerasSparse>MatMulInputGradient").Device(DEVICE_CPU).TypeConstraint<float>("T"),
-                        InputGradientKernel<MatMulRules>);
-REGISTER_KERNEL_BUILDER(Name("KerasSparse>MatMulKernelGradient").Device(DEVICE_CPU).TypeConstraint<float>("T"),
-                        KernelGradientKernel<MatMulRules>);
+REGISTER_KERNEL_BUILDER(
+    Name("KerasSparse>MatMulInputGradient").Device(DEVICE_CPU).TypeConstraint<float>("T"),
+    InputGradientKernel<MatMulRules>);
+REGISTER_KERNEL_BUILDER(
+    Name("KerasSparse>MatMulKernelGradient").Device(DEVICE_CPU).TypeConstraint<float>("T"),
+    KernelGradientKernel<MatMulRules>);
 
 }  // namespace
 }  // namespace keras_sparse

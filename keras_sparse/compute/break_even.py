@@ -9,10 +9,20 @@ whose cost of a call was read off whole models: the formula follows the lower on
 import math
 from typing import Any
 
-BREAK_EVEN_DENSITY = {"convolution": 0.55, "1x1 convolution": 0.45, "matmul": 0.5}  # for very many output positions
-HALF_BREAK_EVEN_POSITIONS = {"convolution": 40, "1x1 convolution": 50, "matmul": 180}  # batch * height * width
+BREAK_EVEN_DENSITY = {
+    "convolution": 0.55,
+    "1x1 convolution": 0.45,
+    "matmul": 0.5,
+}  # for very many output positions
+HALF_BREAK_EVEN_POSITIONS = {
+    "convolution": 40,
+    "1x1 convolution": 50,
+    "matmul": 180,
+}  # batch * height * width
 CALL_MULTIPLY_ADDS = 2e6  # dense ones in the time that a call costs
-MIN_MULTIPLY_ADDS = 4e6  # with fewer dense ones nothing is gained that the choice itself, in a graph, does not cost
+MIN_MULTIPLY_ADDS = (
+    4e6  # with fewer dense ones nothing is gained that the choice itself, in a graph, does not cost
+)
 MIN_CHANNELS = 16  # with fewer input or output channels the stock operation wins at any density
 
 
@@ -60,4 +70,8 @@ def largest_density(shape: tuple[int, ...], positions: Any) -> Any:
     if isinstance(positions, float) and math.isinf(positions):
         return BREAK_EVEN_DENSITY[kind]
     free = max(1, CALL_MULTIPLY_ADDS / math.prod(shape))  # positions that a call costs
-    return BREAK_EVEN_DENSITY[kind] * (positions - free) / (positions + HALF_BREAK_EVEN_POSITIONS[kind])
+    return (
+        BREAK_EVEN_DENSITY[kind]
+        * (positions - free)
+        / (positions + HALF_BREAK_EVEN_POSITIONS[kind])
+    )

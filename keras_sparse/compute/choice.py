@@ -42,14 +42,18 @@ class Choice:
 
     def why_stock(self, density: float) -> str | None:
         """Why the stock operation computes a mask of this density, or None where the custom op does."""
-        if self.never is not None or np.float32(density) <= np.float32(self.break_even):  # as in a graph
+        if self.never is not None or np.float32(density) <= np.float32(
+            self.break_even
+        ):  # as in a graph
             return self.never
         if self.break_even <= 0:
             return f"{self.positions} output positions are too few"
         return f"density {density:.2f} is above {self.break_even:.2g}{self._at()}"
 
     def _at(self) -> str:
-        return "" if self.positions in (None, math.inf) else f" for {self.positions} output positions"
+        return (
+            "" if self.positions in (None, math.inf) else f" for {self.positions} output positions"
+        )
 
 
 def choose(product: Product) -> Choice:
@@ -64,7 +68,11 @@ def choose(product: Product) -> Choice:
         return Choice(limit, why_not_faster(shape, product.dtype, product.block_shape))
     if (small := why_too_small(shape)) is not None:
         return Choice(0.0, small)
-    limit, positions, fewest = largest_density(shape, product.positions), product.positions, fewest_positions(shape)
+    limit, positions, fewest = (
+        largest_density(shape, product.positions),
+        product.positions,
+        fewest_positions(shape),
+    )
     if ops.is_tensor(positions):
         limit = ops.where(positions >= fewest, limit, 0.0)
     elif positions < fewest:

@@ -12,7 +12,9 @@ from keras_sparse.rules.blocks import BlockShape
 
 BLOCKS = (64, 32, 16)  # channels of a block, for which there are kernels
 TENSOR_CORE_TYPES = ("float32", "bfloat16", "float16")
-MEASURED = Path(__file__).parent / "gpu_break_even.json"  # tables that benchmarks/gpu/run.py wrote, one for each compute capability
+MEASURED = (
+    Path(__file__).parent / "gpu_break_even.json"
+)  # tables that benchmarks/gpu/run.py wrote, one for each compute capability
 
 
 def has_gpu() -> bool:
@@ -41,10 +43,18 @@ def why_not_on_gpu(dtype: str, block_shape: BlockShape) -> str | None:
         return f"the compiled ops were built without these kernels for GPUs: {missing}"
     if block <= 1:
         of = "single weights" if block == 0 else "pairs of channels"
-        return None if dtype == "float32" else f"dtype is {dtype}, and masks of {of} run in float32 on GPUs: blocks of 16, 32 or 64 channels run in all"
+        return (
+            None
+            if dtype == "float32"
+            else f"dtype is {dtype}, and masks of {of} run in float32 on GPUs: blocks of 16, 32 or 64 channels run in all"
+        )
     if dtype not in TENSOR_CORE_TYPES:
         return f"dtype is {dtype}, not one of {', '.join(TENSOR_CORE_TYPES)}"
-    return "blocks in float32 are computed in TensorFloat-32, which TensorFlow is told not to use" if dtype == "float32" and not _allows_tf32() else None
+    return (
+        "blocks in float32 are computed in TensorFloat-32, which TensorFlow is told not to use"
+        if dtype == "float32" and not _allows_tf32()
+        else None
+    )
 
 
 def largest_density_on_gpu(shape: tuple[int, ...], dtype: str, block_shape: BlockShape) -> float:
@@ -55,15 +65,30 @@ def largest_density_on_gpu(shape: tuple[int, ...], dtype: str, block_shape: Bloc
         dtype: of inputs and kernel.
         block_shape: of the mask.
     """
-    block: str | int = {0: "weights", 1: "channel_pairs"}.get(block_of(block_shape), block_of(block_shape))
+    block: str | int = {0: "weights", 1: "channel_pairs"}.get(
+        block_of(block_shape), block_of(block_shape)
+    )
     if dtype == "float32" and _allows_tf32():
         dtype = "tensorfloat32"  # what dense operations are computed in: single weights and pairs of channels, IEEE's, were not compared with it
-    rows = [row for table in _measured() if table["compute_capability"] == _compute_capability() for row in table["rows"]]
-    fits = [row for row in rows if (row["kind"], row["dtype"], row["block"]) == (kind_of(shape), dtype, block)]
-    return max((row["density"] for row in fits if row["smallest_channels"] <= min(shape[-2:])), default=0.0)
+    rows = [
+        row
+        for table in _measured()
+        if table["compute_capability"] == _compute_capability()
+        for row in table["rows"]
+    ]
+    fits = [
+        row
+        for row in rows
+        if (row["kind"], row["dtype"], row["block"]) == (kind_of(shape), dtype, block)
+    ]
+    return max(
+        (row["density"] for row in fits if row["smallest_channels"] <= min(shape[-2:])), default=0.0
+    )
 
 
-def why_not_faster(shape: tuple[int, ...], dtype: str, block_shape: BlockShape, density: float = 0.0) -> str | None:
+def why_not_faster(
+    shape: tuple[int, ...], dtype: str, block_shape: BlockShape, density: float = 0.0
+) -> str | None:
     """Why the dense operation is taken on this GPU at this density, or None."""
     limit = largest_density_on_gpu(shape, dtype, block_shape)
     if limit == 0:

@@ -30,13 +30,23 @@ def custom_ops() -> Any:
     return functions
 
 
-def _register(product: str, forward: Function, input_gradient: Function, kernel_gradient: Function, dense_kernel_gradient: Function) -> None:
+def _register(
+    product: str,
+    forward: Function,
+    input_gradient: Function,
+    kernel_gradient: Function,
+    dense_kernel_gradient: Function,
+) -> None:
     """Registers the gradients of a product and of its two gradient ops: each is linear in each of its float inputs."""
     import tensorflow as tf
 
-    def by_kernel(inputs: Any, mask: Any, output_gradient: Any, wanted: Any, attributes: dict[str, Any]) -> Any:
+    def by_kernel(
+        inputs: Any, mask: Any, output_gradient: Any, wanted: Any, attributes: dict[str, Any]
+    ) -> Any:
         """Dense if it is wanted dense: decided while the graph runs, unless it is a constant."""
-        dense = functools.partial(dense_kernel_gradient, inputs, mask, output_gradient, **attributes)
+        dense = functools.partial(
+            dense_kernel_gradient, inputs, mask, output_gradient, **attributes
+        )
         sparse = functools.partial(kernel_gradient, inputs, mask, output_gradient, **attributes)
         constant = tf.get_static_value(wanted)
         if constant is not None:
@@ -47,18 +57,24 @@ def _register(product: str, forward: Function, input_gradient: Function, kernel_
         inputs, kernel, mask, wanted = op.inputs
         attributes = _attributes(op)
         return [
-            input_gradient(inputs, kernel, mask, gradient, wanted, **attributes) if _asked_for(op, 0) else None,
+            input_gradient(inputs, kernel, mask, gradient, wanted, **attributes)
+            if _asked_for(op, 0)
+            else None,
             by_kernel(inputs, mask, gradient, wanted, attributes) if _asked_for(op, 1) else None,
             None,
             None,
         ]
 
     def of_input_gradient(op: Any, gradient: Any) -> list[Any]:
-        _, kernel, mask, output_gradient, wanted = op.inputs  # of the inputs it takes the shape alone
+        _, kernel, mask, output_gradient, wanted = (
+            op.inputs
+        )  # of the inputs it takes the shape alone
         attributes = _attributes(op)
         return [
             None,
-            by_kernel(gradient, mask, output_gradient, wanted, attributes) if _asked_for(op, 1) else None,
+            by_kernel(gradient, mask, output_gradient, wanted, attributes)
+            if _asked_for(op, 1)
+            else None,
             None,
             forward(gradient, kernel, mask, wanted, **attributes) if _asked_for(op, 3) else None,
             None,
@@ -68,12 +84,18 @@ def _register(product: str, forward: Function, input_gradient: Function, kernel_
         inputs, mask, output_gradient = op.inputs
         attributes = _attributes(op)
         return [
-            input_gradient(inputs, gradient, mask, output_gradient, False, **attributes) if _asked_for(op, 0) else None,
+            input_gradient(inputs, gradient, mask, output_gradient, False, **attributes)
+            if _asked_for(op, 0)
+            else None,
             None,
             forward(inputs, gradient, mask, False, **attributes) if _asked_for(op, 2) else None,
         ]
 
-    for name, gradients in (("", of_forward), ("InputGradient", of_input_gradient), ("KernelGradient", of_kernel_gradient)):
+    for name, gradients in (
+        ("", of_forward),
+        ("InputGradient", of_input_gradient),
+        ("KernelGradient", of_kernel_gradient),
+    ):
         tf.RegisterGradient(f"KerasSparse>{product}{name}")(gradients)
 
 
@@ -88,12 +110,20 @@ def _asked_for(op: Any, index: int) -> bool:
     return index not in (getattr(op, "skip_input_indices", None) or ())
 
 
-def _dense_conv2d_kernel_gradient(inputs: Any, mask: Any, output_gradient: Any, strides: list[int], padding: Any, **_: Any) -> Any:
+def _dense_conv2d_kernel_gradient(
+    inputs: Any, mask: Any, output_gradient: Any, strides: list[int], padding: Any, **_: Any
+) -> Any:
     import tensorflow as tf
 
     sizes = tf.shape(mask)
     strides = [1, *strides, 1]
-    return tf.raw_ops.Conv2DBackpropFilter(input=inputs, filter_sizes=sizes, out_backprop=output_gradient, strides=strides, padding=padding)
+    return tf.raw_ops.Conv2DBackpropFilter(
+        input=inputs,
+        filter_sizes=sizes,
+        out_backprop=output_gradient,
+        strides=strides,
+        padding=padding,
+    )
 
 
 def _dense_matmul_kernel_gradient(inputs: Any, mask: Any, output_gradient: Any, **_: Any) -> Any:

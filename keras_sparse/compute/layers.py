@@ -8,7 +8,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sparse._keras import NamedInFiles, eager_scope, host_scope, is_sparse, model_in_train_step, to_numpy
+from keras_sparse._keras import (
+    NamedInFiles,
+    eager_scope,
+    host_scope,
+    is_sparse,
+    model_in_train_step,
+    to_numpy,
+)
 from keras_sparse.compute import ops as sparse_ops
 from keras_sparse.compute.choice import Choice, Product, choose
 from keras_sparse.compute.mask_state import KernelMask
@@ -33,14 +40,22 @@ class SparseLayer(keras.layers.Layer):
         **kwargs: of the Keras layer.
     """
 
-    def __init__(self, *args: Any, implementation: str = "auto", block_shape: BlockShape = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        implementation: str = "auto",
+        block_shape: BlockShape = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.configure(implementation, block_shape)
 
     def configure(self, implementation: str, block_shape: BlockShape) -> None:
         """Sets what a sparse layer has beside a Keras layer; ``sparsify`` calls it on copies of Keras layers, built or not."""
         if implementation not in IMPLEMENTATIONS:
-            raise ValueError(f"`implementation` must be one of {IMPLEMENTATIONS}. Received: implementation={implementation!r}")
+            raise ValueError(
+                f"`implementation` must be one of {IMPLEMENTATIONS}. Received: implementation={implementation!r}"
+            )
         self.implementation = implementation
         self._refuse("lora_rank")
         self._refuse("quantization_mode")
@@ -49,8 +64,12 @@ class SparseLayer(keras.layers.Layer):
             self.kernel_mask = KernelMask(self.kernel, self._block_shape)
         never = self._why_never()
         if implementation == "custom_op" and never is not None:
-            raise ValueError(f'This layer cannot run the custom op: {never}. Pass implementation="auto". Received: implementation={implementation!r}')
-        self.supports_jit = never is not None  # XLA would put the stock operation in the custom op's place
+            raise ValueError(
+                f'This layer cannot run the custom op: {never}. Pass implementation="auto". Received: implementation={implementation!r}'
+            )
+        self.supports_jit = (
+            never is not None
+        )  # XLA would put the stock operation in the custom op's place
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
@@ -127,7 +146,11 @@ class SparseLayer(keras.layers.Layer):
 
     def _why_never(self) -> str | None:
         """Why the custom op can never compute this layer, whatever the density, or None."""
-        why = 'implementation="stock"' if self.implementation == "stock" else self._why_not_this_layer()
+        why = (
+            'implementation="stock"'
+            if self.implementation == "stock"
+            else self._why_not_this_layer()
+        )
         if why is not None or self.implementation != "auto" or not self.built:
             return why
         return self._choice().never
@@ -139,8 +162,12 @@ class SparseLayer(keras.layers.Layer):
         """Up to which density the custom op computes inputs of this shape: numbers, tensors, or None for very many."""
         positions = math.inf
         if input_shape is not None:
-            positions = math.prod(math.inf if size is None else size for size in self._output_sizes(input_shape))
-        return choose(Product(self.kernel_mask.shape, self.compute_dtype, self.block_shape, positions))
+            positions = math.prod(
+                math.inf if size is None else size for size in self._output_sizes(input_shape)
+            )
+        return choose(
+            Product(self.kernel_mask.shape, self.compute_dtype, self.block_shape, positions)
+        )
 
     def _output_sizes(self, input_shape: Sequence[Any]) -> list[Any]:
         """Batch and other sizes of the outputs, without their channels."""
@@ -152,7 +179,10 @@ class SparseLayer(keras.layers.Layer):
 
         def stock() -> Any:
             is_dense = self._has_dense_gradient()
-            return self._stock(inputs, kernel if is_dense is True else with_masked_gradient(kernel, self.mask, is_dense))
+            return self._stock(
+                inputs,
+                kernel if is_dense is True else with_masked_gradient(kernel, self.mask, is_dense),
+            )
 
         def custom_op() -> Any:
             return self._custom_op(inputs, kernel)
@@ -165,10 +195,14 @@ class SparseLayer(keras.layers.Layer):
         largest = self._choice(sizes).break_even
         if not ops.is_tensor(largest) and largest <= 0:
             return stock()
-        if not self.trainable and self.why_stock() is not None:  # no optimizer makes the mask sparser
+        if (
+            not self.trainable and self.why_stock() is not None
+        ):  # no optimizer makes the mask sparser
             return stock()
         with host_scope():
-            is_worth_it = ops.less_equal(self.kernel_mask.mask_density, largest)  # at run time: no retracing when masks change
+            is_worth_it = ops.less_equal(
+                self.kernel_mask.mask_density, largest
+            )  # at run time: no retracing when masks change
         return ops.cond(is_worth_it, custom_op, stock)
 
     def _has_dense_gradient(self) -> Any:
@@ -179,7 +213,11 @@ class SparseLayer(keras.layers.Layer):
         model = model_in_train_step()
         if model is not None:
             optimizers = sparse_momenta_of(model, attributes=False)
-            if any(variable is self.kernel for optimizer in optimizers for variable in optimizer.masked_variables):
+            if any(
+                variable is self.kernel
+                for optimizer in optimizers
+                for variable in optimizer.masked_variables
+            ):
                 return True
             if self.kernel_mask.was_managed() and not sparse_momenta_of(model):
                 return False
@@ -195,7 +233,11 @@ class SparseLayer(keras.layers.Layer):
     def _op_options(self) -> dict[str, Any]:
         """What all functions of ``keras_sparse.ops`` are told by a layer that runs the custom op."""
         with host_scope():
-            wanted = False if self._has_dense_gradient() is False else ops.copy(self.dense_weight_gradient)
+            wanted = (
+                False
+                if self._has_dense_gradient() is False
+                else ops.copy(self.dense_weight_gradient)
+            )
         return {
             "dense_weight_gradient": wanted,
             "implementation": "custom_op",
@@ -206,18 +248,28 @@ class SparseLayer(keras.layers.Layer):
     # --- as a Keras layer
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "implementation": self.implementation, "block_shape": self.block_shape}
+        return {
+            **super().get_config(),
+            "implementation": self.implementation,
+            "block_shape": self.block_shape,
+        }
 
     def enable_lora(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError(f"LoRA would train what the mask has left out. {DENSIFY} Received: layer {self.name}")
+        raise NotImplementedError(
+            f"LoRA would train what the mask has left out. {DENSIFY} Received: layer {self.name}"
+        )
 
     def quantize(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError(f"A sparse layer cannot be quantized. {DENSIFY} Received: layer {self.name}")
+        raise NotImplementedError(
+            f"A sparse layer cannot be quantized. {DENSIFY} Received: layer {self.name}"
+        )
 
     def _refuse(self, argument: str) -> None:
         value = getattr(self, argument, None)
         if value:
-            raise ValueError(f"`{argument}` must be None: a sparse layer has neither LoRA nor quantized weights. Received: {argument}={value}")
+            raise ValueError(
+                f"`{argument}` must be None: a sparse layer has neither LoRA nor quantized weights. Received: {argument}={value}"
+            )
 
 
 def _keeps_kernel_dtype(inputs: Any, kernel: Any) -> bool:
@@ -227,7 +279,9 @@ def _keeps_kernel_dtype(inputs: Any, kernel: Any) -> bool:
 
 
 @keras.saving.register_keras_serializable("keras_sparse", name="SparseConv2D")
-class SparseConv2D(SparseLayer, keras.layers.Conv2D, metaclass=NamedInFiles, name_in_files="Conv2D"):
+class SparseConv2D(
+    SparseLayer, keras.layers.Conv2D, metaclass=NamedInFiles, name_in_files="Conv2D"
+):
     """keras.layers.Conv2D that skips its missing weights: arguments, weights, names and weight files are the same.
 
     A SparseMomentum optimizer takes the layer's mask for its own. Without one the mask is True everywhere until it is
@@ -259,17 +313,30 @@ class SparseConv2D(SparseLayer, keras.layers.Conv2D, metaclass=NamedInFiles, nam
         return super().convolution_op(inputs, kernel)
 
     def _custom_op(self, inputs: Any, kernel: Any) -> Any:
-        options = {"strides": self.strides, "padding": self.padding, "data_format": self.data_format, **self._op_options()}
+        options = {
+            "strides": self.strides,
+            "padding": self.padding,
+            "data_format": self.data_format,
+            **self._op_options(),
+        }
         return sparse_ops.sparse_conv2d(inputs, kernel, ops.copy(self.mask), **options)
 
     def _output_sizes(self, input_shape: Sequence[Any]) -> list[Any]:
         batch, *sizes = input_shape[:-1]  # the custom op is for channels last, without dilation
         lost = [0 if self.padding == "same" else taps - 1 for taps in self.kernel_size]
         pairs = zip(sizes, self.strides, lost, strict=True)
-        return [batch, *(None if n is None else (n - gone + stride - 1) // stride for n, stride, gone in pairs)]
+        return [
+            batch,
+            *(
+                None if n is None else (n - gone + stride - 1) // stride
+                for n, stride, gone in pairs
+            ),
+        ]
 
     def _why_not_this_layer(self) -> str | None:
-        return sparse_ops.why_stock_conv2d(self.compute_dtype, self.data_format, self.dilation_rate, self.groups, self.block_shape)
+        return sparse_ops.why_stock_conv2d(
+            self.compute_dtype, self.data_format, self.dilation_rate, self.groups, self.block_shape
+        )
 
 
 @keras.saving.register_keras_serializable("keras_sparse", name="SparseDense")
@@ -293,7 +360,9 @@ class SparseDense(SparseLayer, keras.layers.Dense, metaclass=NamedInFiles, name_
     def _custom_op(self, inputs: Any, kernel: Any) -> Any:
         inputs = ops.convert_to_tensor(inputs, sparse=False)
         if _keeps_kernel_dtype(inputs, kernel):
-            inputs = ops.cast(inputs, kernel.dtype)  # integers and bools, as the stock operation does
+            inputs = ops.cast(
+                inputs, kernel.dtype
+            )  # integers and bools, as the stock operation does
         return sparse_ops.sparse_matmul(inputs, kernel, ops.copy(self.mask), **self._op_options())
 
     def _why_not_this_layer(self) -> str | None:

@@ -11,7 +11,9 @@ from typing import Any
 
 import keras
 
-FOLDER = Path(__file__).parents[1] / "_ops"  # custom_ops/build_ops.py writes into it; KERAS_SPARSE_OPS names another one
+FOLDER = (
+    Path(__file__).parents[1] / "_ops"
+)  # custom_ops/build_ops.py writes into it; KERAS_SPARSE_OPS names another one
 LIBRARY, RECORD = "libkeras_sparse_ops.so", "build.json"
 REINSTALL = "Reinstall it where g++ or clang++ is: pip install --force-reinstall --no-deps --no-cache-dir keras-sparse"
 
@@ -34,7 +36,11 @@ class Availability:
         return self.reason is None
 
     def __repr__(self) -> str:
-        return f"available, with {self.instructions} instructions" if self else f"not available: {self.reason}"
+        return (
+            f"available, with {self.instructions} instructions"
+            if self
+            else f"not available: {self.reason}"
+        )
 
 
 def available() -> Availability:
@@ -64,16 +70,22 @@ def why_not(folder: Path, version: str) -> str | None:
     if built is None:
         return f"{folder / RECORD} is damaged, so what it was built for is not known. {REINSTALL}"
     if "why_not" in built:
-        return f"they were left out when keras_sparse was installed: {built['why_not']}. {REINSTALL}"
+        return (
+            f"they were left out when keras_sparse was installed: {built['why_not']}. {REINSTALL}"
+        )
     if "tensorflow" not in built or not (folder / LIBRARY).exists():
-        return f"keras_sparse was installed without them: {folder / LIBRARY} is not there. {REINSTALL}"
+        return (
+            f"keras_sparse was installed without them: {folder / LIBRARY} is not there. {REINSTALL}"
+        )
     if built["tensorflow"] != version:
         return f"they were built for TensorFlow {built['tensorflow']}, and this is {version}. {REINSTALL}"
     try:
         damaged = is_cut_short(folder / LIBRARY)
     except OSError as error:
         return f"{folder / LIBRARY} cannot be read: {error}. {REINSTALL}"
-    return f"{folder / LIBRARY} is damaged: a part of it is missing. {REINSTALL}" if damaged else None
+    return (
+        f"{folder / LIBRARY} is damaged: a part of it is missing. {REINSTALL}" if damaged else None
+    )
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
@@ -92,17 +104,23 @@ def is_cut_short(library: Path) -> bool:
     with library.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         header = file.read(64)
-        if header[:6] != b"\x7fELF\x02\x01":  # 64 bits, little-endian; else its loader says what is wrong
+        if (
+            header[:6] != b"\x7fELF\x02\x01"
+        ):  # 64 bits, little-endian; else its loader says what is wrong
             return False
         if len(header) < 64:
             return True
         segments, sections = struct.unpack_from("<QQ", header, 32)
-        segment_size, segment_count, section_size, section_count = struct.unpack_from("<4H", header, 54)
+        segment_size, segment_count, section_size, section_count = struct.unpack_from(
+            "<4H", header, 54
+        )
         file.seek(segments)
         table = file.read(segment_size * segment_count)
     if sections + section_size * section_count > size or len(table) < segment_size * segment_count:
         return True
-    spans = (struct.unpack_from("<Q16xQ", table, i * segment_size + 8) for i in range(segment_count))
+    spans = (
+        struct.unpack_from("<Q16xQ", table, i * segment_size + 8) for i in range(segment_count)
+    )
     return any(offset + length > size for offset, length in spans)
 
 
@@ -124,7 +142,11 @@ def load(folder: Path, version: str) -> tuple[Any, Availability]:
         functions = tf.load_op_library(str(folder / LIBRARY))
         instructions = ctypes.CDLL(str(folder / LIBRARY)).keras_sparse_instructions
     except (OSError, AttributeError, tf.errors.OpError) as error:
-        return None, Availability(f"{folder / LIBRARY} cannot be loaded: {str(error).splitlines()[0]}. {REINSTALL}")
+        return None, Availability(
+            f"{folder / LIBRARY} cannot be loaded: {str(error).splitlines()[0]}. {REINSTALL}"
+        )
     instructions.restype = ctypes.c_char_p
     gpu = (read_record(folder) or {}).get("gpu") or {}
-    return functions, Availability(None, instructions().decode(), {part: why for part, why in gpu.items() if why})
+    return functions, Availability(
+        None, instructions().decode(), {part: why for part, why in gpu.items() if why}
+    )

@@ -10,7 +10,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sparse._keras import Saveable, eager_scope, host_scope, is_eager, set_path, to_float32, to_numpy
+from keras_sparse._keras import (
+    Saveable,
+    eager_scope,
+    host_scope,
+    is_eager,
+    set_path,
+    to_float32,
+    to_numpy,
+)
 from keras_sparse.rules import mask_bits
 from keras_sparse.rules.blocks import BlockShape, check_divisible, whole_blocks
 
@@ -38,11 +46,22 @@ class KernelMask(Saveable):
         self.block_shape = block_shape
         check_divisible(kernel.path, self.shape, block_shape)
         with eager_scope():
-            self.mask = keras.Variable("ones", shape=self.shape, dtype="bool", trainable=False, name="mask")
-        set_path(self.mask, f"{kernel.path.rpartition('/')[0]}/mask")  # also outside of the layer's `build`; .h5 files need it
-        with eager_scope(), host_scope():  # what decides who computes is read on the host: on a GPU each step would wait for it
-            self.dense_weight_gradient = keras.Variable("zeros", shape=(), dtype="bool", trainable=False, name="dense_weight_gradient")
-            self.mask_density = keras.Variable("ones", shape=(), dtype="float32", trainable=False, name="mask_density")
+            self.mask = keras.Variable(
+                "ones", shape=self.shape, dtype="bool", trainable=False, name="mask"
+            )
+        set_path(
+            self.mask, f"{kernel.path.rpartition('/')[0]}/mask"
+        )  # also outside of the layer's `build`; .h5 files need it
+        with (
+            eager_scope(),
+            host_scope(),
+        ):  # what decides who computes is read on the host: on a GPU each step would wait for it
+            self.dense_weight_gradient = keras.Variable(
+                "zeros", shape=(), dtype="bool", trainable=False, name="dense_weight_gradient"
+            )
+            self.mask_density = keras.Variable(
+                "ones", shape=(), dtype="float32", trainable=False, name="mask_density"
+            )
         kernel.kernel_mask = self
         kernel.__class__ = sparse_kernel_class(type(kernel))
 
@@ -61,7 +80,9 @@ class KernelMask(Saveable):
         """
         mask = np.asarray(mask)
         if mask.dtype != bool or mask.shape != self.shape:
-            raise ValueError(f"`mask` must be bool, of the kernel's shape {self.shape}. Received: mask of dtype {mask.dtype}, shape {mask.shape}")
+            raise ValueError(
+                f"`mask` must be bool, of the kernel's shape {self.shape}. Received: mask of dtype {mask.dtype}, shape {mask.shape}"
+            )
         self.mask.assign(mask)
         self.mask_density.assign(float(mask.mean()))
 
@@ -93,7 +114,10 @@ class KernelMask(Saveable):
         """
         if self.is_managed():
             return
-        mask, nonzero = to_numpy(self.mask), whole_blocks(nonzero_mask(self._kernel()), self.block_shape)
+        mask, nonzero = (
+            to_numpy(self.mask),
+            whole_blocks(nonzero_mask(self._kernel()), self.block_shape),
+        )
         if always or mask.all() or (nonzero & ~mask).any():
             self.assign(nonzero)
 

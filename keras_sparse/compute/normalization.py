@@ -12,7 +12,9 @@ from keras_sparse._keras import NamedInFiles
 
 
 @keras.saving.register_keras_serializable("keras_sparse", name="FusedBatchNormalization")
-class FusedBatchNormalization(keras.layers.BatchNormalization, metaclass=NamedInFiles, name_in_files="BatchNormalization"):
+class FusedBatchNormalization(
+    keras.layers.BatchNormalization, metaclass=NamedInFiles, name_in_files="BatchNormalization"
+):
     """keras.layers.BatchNormalization in one operation: same arguments, weights, names, weight files and values.
 
     Inputs of shape (batch, height, width, channels) in float32, normalized over the last axis, run TensorFlow's fused
@@ -31,7 +33,9 @@ class FusedBatchNormalization(keras.layers.BatchNormalization, metaclass=NamedIn
         outputs, mean, variance = _fused(inputs, self._statistics(), self.epsilon, trains)
         if trains:
             count = ops.cast(ops.size(inputs), "float32") / inputs.shape[-1]
-            biased = variance * ((count - 1) / count)  # TensorFlow's is the unbiased one, Keras keeps the other
+            biased = variance * (
+                (count - 1) / count
+            )  # TensorFlow's is the unbiased one, Keras keeps the other
             for average, value in ((self.moving_mean, mean), (self.moving_variance, biased)):
                 average.assign(average * self.momentum + value * (1.0 - self.momentum))
         return outputs
@@ -39,7 +43,11 @@ class FusedBatchNormalization(keras.layers.BatchNormalization, metaclass=NamedIn
     def _can_fuse(self, inputs: Any) -> bool:
         plain = not (self.renorm or self.synchronized) and keras.backend.backend() == "tensorflow"
         last = len(inputs.shape) == 4 and self.axis in (-1, 3) and inputs.shape[-1] is not None
-        return plain and last and keras.backend.standardize_dtype(inputs.dtype) == "float32" == self.compute_dtype
+        return (
+            plain
+            and last
+            and keras.backend.standardize_dtype(inputs.dtype) == "float32" == self.compute_dtype
+        )
 
     def _statistics(self) -> tuple[Any, Any, Any, Any]:
         scale = self.gamma if self.scale else ops.ones_like(self.moving_mean)
@@ -47,11 +55,21 @@ class FusedBatchNormalization(keras.layers.BatchNormalization, metaclass=NamedIn
         return scale, offset, self.moving_mean, self.moving_variance
 
 
-def _fused(inputs: Any, statistics: tuple[Any, Any, Any, Any], epsilon: float, trains: bool) -> tuple[Any, Any, Any]:
+def _fused(
+    inputs: Any, statistics: tuple[Any, Any, Any, Any], epsilon: float, trains: bool
+) -> tuple[Any, Any, Any]:
     """Outputs, mean and unbiased variance of the batch."""
     import tensorflow as tf
 
     scale, offset, mean, variance = map(tf.convert_to_tensor, statistics)
     if trains:
-        return tuple(tf.compat.v1.nn.fused_batch_norm(inputs, scale, offset, epsilon=epsilon, is_training=True))
-    return tuple(tf.compat.v1.nn.fused_batch_norm(inputs, scale, offset, mean, variance, epsilon=epsilon, is_training=False))
+        return tuple(
+            tf.compat.v1.nn.fused_batch_norm(
+                inputs, scale, offset, epsilon=epsilon, is_training=True
+            )
+        )
+    return tuple(
+        tf.compat.v1.nn.fused_batch_norm(
+            inputs, scale, offset, mean, variance, epsilon=epsilon, is_training=False
+        )
+    )

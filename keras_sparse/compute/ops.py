@@ -11,7 +11,14 @@ from keras_sparse.compute.gradients import custom_ops
 from keras_sparse.compute.library import Availability, available
 from keras_sparse.rules.blocks import BlockShape, check_block_shape
 
-__all__ = ["Availability", "available", "sparse_conv2d", "sparse_matmul", "why_stock_conv2d", "why_stock_matmul"]
+__all__ = [
+    "Availability",
+    "available",
+    "sparse_conv2d",
+    "sparse_matmul",
+    "why_stock_conv2d",
+    "why_stock_matmul",
+]
 
 IMPLEMENTATIONS = ("auto", "custom_op", "stock")
 Shape = tuple[int | None, ...]
@@ -66,12 +73,25 @@ def sparse_conv2d(
     steps, dilation = _pair("strides", strides), _pair("dilation_rate", dilation_rate)
     _check_conv2d(inputs, kernel, mask, steps, padding, data_format, dilation)
     dtype = _dtype(inputs, kernel)
-    why = why_stock_conv2d(dtype, data_format, dilation, _groups(inputs, kernel, data_format), check_block_shape(block_shape))
-    if _stock(implementation, why or _why_not_whole(kernel, block_shape), kernel, dtype, block_shape):
+    why = why_stock_conv2d(
+        dtype,
+        data_format,
+        dilation,
+        _groups(inputs, kernel, data_format),
+        check_block_shape(block_shape),
+    )
+    if _stock(
+        implementation, why or _why_not_whole(kernel, block_shape), kernel, dtype, block_shape
+    ):
         effective = _effective(kernel, mask, dense_weight_gradient)
         return ops.conv(inputs, effective, steps, padding, data_format, dilation)
     wanted = ops.convert_to_tensor(dense_weight_gradient, "bool")
-    options = {"strides": steps, "padding": padding.upper(), "layer": name, "block": block_of(block_shape)}
+    options = {
+        "strides": steps,
+        "padding": padding.upper(),
+        "layer": name,
+        "block": block_of(block_shape),
+    }
     return custom_ops().keras_sparse_conv2d(inputs, kernel, mask, wanted, **options)
 
 
@@ -111,16 +131,32 @@ def sparse_matmul(
     _check_matmul(inputs, kernel, mask)
     dtype = _dtype(inputs, kernel)
     why = why_stock_matmul(dtype, check_block_shape(block_shape))
-    if _stock(implementation, why or _why_not_whole(kernel, block_shape), kernel, dtype, block_shape):
+    if _stock(
+        implementation, why or _why_not_whole(kernel, block_shape), kernel, dtype, block_shape
+    ):
         return ops.matmul(inputs, _effective(kernel, mask, dense_weight_gradient))
     wanted = ops.convert_to_tensor(dense_weight_gradient, "bool")
     shape, block = _shape(inputs), block_of(block_shape)
     if shape is not None and len(shape) == 2:
-        return custom_ops().keras_sparse_mat_mul(inputs, kernel, mask, wanted, layer=name, block=block)
-    return _in_rows(inputs, kernel, lambda rows: custom_ops().keras_sparse_mat_mul(rows, kernel, mask, wanted, layer=name, block=block))
+        return custom_ops().keras_sparse_mat_mul(
+            inputs, kernel, mask, wanted, layer=name, block=block
+        )
+    return _in_rows(
+        inputs,
+        kernel,
+        lambda rows: custom_ops().keras_sparse_mat_mul(
+            rows, kernel, mask, wanted, layer=name, block=block
+        ),
+    )
 
 
-def why_stock_conv2d(dtype: str, data_format: str, dilation_rate: int | Sequence[int], groups: int, block_shape: BlockShape = None) -> str | None:
+def why_stock_conv2d(
+    dtype: str,
+    data_format: str,
+    dilation_rate: int | Sequence[int],
+    groups: int,
+    block_shape: BlockShape = None,
+) -> str | None:
     """Why the custom op cannot compute such a convolution, or None if it can.
 
     Args:
@@ -164,14 +200,24 @@ def _under_tpu_strategy() -> bool:
     return isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
 
 
-def _stock(implementation: str, why: str | None, kernel: Any, dtype: str, block_shape: BlockShape) -> bool:
+def _stock(
+    implementation: str, why: str | None, kernel: Any, dtype: str, block_shape: BlockShape
+) -> bool:
     if implementation not in IMPLEMENTATIONS:
-        raise ValueError(f"`implementation` must be one of {IMPLEMENTATIONS}. Received: implementation={implementation!r}")
+        raise ValueError(
+            f"`implementation` must be one of {IMPLEMENTATIONS}. Received: implementation={implementation!r}"
+        )
     if implementation == "custom_op" and why is not None:
-        raise ValueError(f'`implementation` must be "auto" or "stock" here: {why}. Received: implementation={implementation!r}')
+        raise ValueError(
+            f'`implementation` must be "auto" or "stock" here: {why}. Received: implementation={implementation!r}'
+        )
     if implementation == "stock" or why is not None:
         return True
-    return implementation == "auto" and has_gpu() and why_not_faster(_known(kernel), dtype, block_shape) is not None
+    return (
+        implementation == "auto"
+        and has_gpu()
+        and why_not_faster(_known(kernel), dtype, block_shape) is not None
+    )
 
 
 def _known(kernel: Any) -> tuple[int, ...]:
@@ -205,7 +251,9 @@ def _in_rows(inputs: Any, kernel: Any, product: Any) -> Any:
     rows = 1
     for size in shape[:-1]:
         rows = rows * size
-    return ops.reshape(product(ops.reshape(inputs, (rows, shape[-1]))), (*shape[:-1], ops.shape(kernel)[1]))
+    return ops.reshape(
+        product(ops.reshape(inputs, (rows, shape[-1]))), (*shape[:-1], ops.shape(kernel)[1])
+    )
 
 
 def _in_rows_of_any_rank(inputs: Any, kernel: Any, product: Any) -> Any:
@@ -233,7 +281,9 @@ def _dtype(inputs: Any, kernel: Any) -> str:
 def _pair(argument: str, value: int | Sequence[int]) -> tuple[int, int]:
     pair = (value, value) if isinstance(value, int) else tuple(value)
     if len(pair) != 2 or not all(isinstance(number, int) and number >= 1 for number in pair):
-        raise ValueError(f"`{argument}` must be one or two ints of at least 1. Received: {argument}={value}")
+        raise ValueError(
+            f"`{argument}` must be one or two ints of at least 1. Received: {argument}={value}"
+        )
     return pair[0], pair[1]
 
 
@@ -246,16 +296,22 @@ def _groups(inputs: Any, kernel: Any, data_format: str) -> int:
 
 def _check_mask(kernel: Any, mask: Any, rank: int, axes: str) -> None:
     if keras.backend.standardize_dtype(mask.dtype) != "bool":
-        raise ValueError(f"`mask` must be bool. Received: mask.dtype={keras.backend.standardize_dtype(mask.dtype)}")
+        raise ValueError(
+            f"`mask` must be bool. Received: mask.dtype={keras.backend.standardize_dtype(mask.dtype)}"
+        )
     shapes = _shape(kernel), _shape(mask)
     if shapes[0] is not None and len(shapes[0]) != rank:
         raise ValueError(f"`kernel` must have the shape {axes}. Received: kernel.shape={shapes[0]}")
     if None not in shapes and not _may_be_equal(*shapes):
-        raise ValueError(f"`mask` must have the shape of `kernel`, {shapes[0]}. Received: mask.shape={shapes[1]}")
+        raise ValueError(
+            f"`mask` must have the shape of `kernel`, {shapes[0]}. Received: mask.shape={shapes[1]}"
+        )
 
 
 def _may_be_equal(one: Any, other: Any) -> bool:
-    return len(one) == len(other) and all(a == b or a is None or b is None for a, b in zip(one, other, strict=True))
+    return len(one) == len(other) and all(
+        a == b or a is None or b is None for a, b in zip(one, other, strict=True)
+    )
 
 
 def _check_matmul(inputs: Any, kernel: Any, mask: Any) -> None:
@@ -264,26 +320,49 @@ def _check_matmul(inputs: Any, kernel: Any, mask: Any) -> None:
     if shape is not None and not shape:
         raise ValueError("`inputs` must have the shape (..., in). Received: inputs.shape=()")
     if shape and weights and not _may_be_equal(shape[-1:], weights[:1]):
-        raise ValueError(f"`kernel` must have the {shape[-1]} channels of the inputs in its first axis. Received: kernel.shape={weights}")
+        raise ValueError(
+            f"`kernel` must have the {shape[-1]} channels of the inputs in its first axis. Received: kernel.shape={weights}"
+        )
 
 
-def _check_conv2d(inputs: Any, kernel: Any, mask: Any, strides: Any, padding: str, data_format: str, dilation: Any) -> None:
+def _check_conv2d(
+    inputs: Any, kernel: Any, mask: Any, strides: Any, padding: str, data_format: str, dilation: Any
+) -> None:
     _check_mask(kernel, mask, 4, "(height, width, channels, output channels)")
     if padding not in ("valid", "same"):
         raise ValueError(f'`padding` must be "valid" or "same". Received: padding={padding!r}')
     if data_format not in ("channels_last", "channels_first"):
-        raise ValueError(f'`data_format` must be "channels_last" or "channels_first". Received: data_format={data_format!r}')
+        raise ValueError(
+            f'`data_format` must be "channels_last" or "channels_first". Received: data_format={data_format!r}'
+        )
     shape, weights = _shape(inputs), _shape(kernel)
     if shape is not None and len(shape) != 4:
-        raise ValueError(f"`inputs` must have four axes: batch, height, width and channels. Received: inputs.shape={shape}")
+        raise ValueError(
+            f"`inputs` must have four axes: batch, height, width and channels. Received: inputs.shape={shape}"
+        )
     if shape and weights:
         _check_fit(shape, weights, padding, data_format == "channels_last", dilation)
 
 
-def _check_fit(shape: Shape, weights: Shape, padding: str, channels_last: bool, dilation: tuple[int, int]) -> None:
+def _check_fit(
+    shape: Shape, weights: Shape, padding: str, channels_last: bool, dilation: tuple[int, int]
+) -> None:
     sizes, channels = (shape[1:3], shape[3]) if channels_last else (shape[2:], shape[1])
-    if channels is not None and weights[2] is not None and (channels % weights[2] if weights[2] else channels):
-        raise ValueError(f"`kernel` must have the {channels} channels of the inputs in its third axis, or a divisor. Received: kernel.shape={weights}")
+    if (
+        channels is not None
+        and weights[2] is not None
+        and (channels % weights[2] if weights[2] else channels)
+    ):
+        raise ValueError(
+            f"`kernel` must have the {channels} channels of the inputs in its third axis, or a divisor. Received: kernel.shape={weights}"
+        )
     for size, taps, rate in zip(sizes, weights[:2], dilation, strict=True):
-        if padding == "valid" and size is not None and taps is not None and (taps - 1) * rate >= size:
-            raise ValueError(f'`kernel` must fit into the inputs, of shape {shape}, for padding "valid". Received: kernel.shape={weights}')
+        if (
+            padding == "valid"
+            and size is not None
+            and taps is not None
+            and (taps - 1) * rate >= size
+        ):
+            raise ValueError(
+                f'`kernel` must fit into the inputs, of shape {shape}, for padding "valid". Received: kernel.shape={weights}'
+            )

@@ -8,7 +8,10 @@ from keras_sparse._keras import layers_of
 from keras_sparse.compute.layers import SparseConv2D, SparseDense, SparseLayer
 from keras_sparse.compute.normalization import FusedBatchNormalization
 
-SPARSE_TYPES: dict[type, type] = {keras.layers.Conv2D: SparseConv2D, keras.layers.Dense: SparseDense}
+SPARSE_TYPES: dict[type, type] = {
+    keras.layers.Conv2D: SparseConv2D,
+    keras.layers.Dense: SparseDense,
+}
 KERAS_TYPES: dict[type, type] = {sparse: dense for dense, sparse in SPARSE_TYPES.items()}
 NORMALIZATION = keras.layers.BatchNormalization
 KERAS_TYPES[FusedBatchNormalization] = NORMALIZATION

@@ -123,7 +123,9 @@ class _Copier:
             self._fill(*filled[-1])
         for old, new in filled:
             _keras_copy.add_the_rest(old, new, self.copies)
-        _keras_copy.wire_graph([(old, self.copies[id(old)]) for old in self._originals], self.copies)
+        _keras_copy.wire_graph(
+            [(old, self.copies[id(old)]) for old in self._originals], self.copies
+        )
 
     def _keep(self, value: Any, copied: Any) -> Any:
         if id(value) not in self.copies:
@@ -211,7 +213,9 @@ class _Copier:
     def _function(self, function: types.FunctionType) -> Any:
         """A function that closes over the copies of what this one closes over."""
         closure = tuple(types.CellType() for _ in function.__closure__ or ())
-        copied = types.FunctionType(function.__code__, function.__globals__, function.__name__, closure=closure)
+        copied = types.FunctionType(
+            function.__code__, function.__globals__, function.__name__, closure=closure
+        )
         self._keep(function, copied)
         copied.__defaults__ = self.copy(function.__defaults__)
         copied.__kwdefaults__ = self.copy(function.__kwdefaults__)
@@ -282,7 +286,9 @@ def _holds_state(value: Any, depth: int = 4) -> bool:
         return any(_holds_state(held, depth - 1) for held in inner)
     if isinstance(value, dict):
         return any(_holds_state(held, depth - 1) for held in value.values())
-    return isinstance(value, list | tuple | set) and any(_holds_state(held, depth - 1) for held in value)
+    return isinstance(value, list | tuple | set) and any(
+        _holds_state(held, depth - 1) for held in value
+    )
 
 
 def _is_plain(cls: type) -> bool:

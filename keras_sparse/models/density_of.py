@@ -35,7 +35,9 @@ class DensityModule(types.ModuleType):
             raise TypeError(f"`model` must be a Keras model. Received: model={model!r}")
         masks = [mask for _, mask in masked_weights(model)]
         if not masks:
-            raise ValueError(f"`model` has no kernel: build it, or call it on a batch of data. Received: model={model.name}")
+            raise ValueError(
+                f"`model` has no kernel: build it, or call it on a batch of data. Received: model={model.name}"
+            )
         return sum(int(np.count_nonzero(mask)) for mask in masks) / sum(mask.size for mask in masks)
 
 

@@ -9,7 +9,9 @@ import keras
 from keras_sparse.models.products import DATA, UNKNOWN, Graph, Operation, Origins
 
 
-def trace(call: Callable[[Any], Any], inputs: Any, weights: Sequence[Any]) -> tuple[Graph, list[Origins]]:
+def trace(
+    call: Callable[[Any], Any], inputs: Any, weights: Sequence[Any]
+) -> tuple[Graph, list[Origins]]:
     """The graph of ``call(inputs)`` and where its inputs come from. Nothing is computed, no variable changes.
 
     Args:
@@ -55,7 +57,12 @@ def _ids(atoms: Sequence[Any]) -> tuple[int, ...]:
 
 
 def _operation(eqn: Any) -> Operation:
-    inputs, outputs, name, params = _ids(eqn.invars), _ids(eqn.outvars), eqn.primitive.name, eqn.params
+    inputs, outputs, name, params = (
+        _ids(eqn.invars),
+        _ids(eqn.outvars),
+        eqn.primitive.name,
+        eqn.params,
+    )
     if name == "scan":
         fixed, carried = params["num_consts"], params["num_carry"]
         fed = tuple((i, fixed + i) for i in range(carried))
@@ -84,7 +91,9 @@ def _size(atom: Any) -> int:
 def _multiply_adds(name: str, eqn: Any) -> float:
     if name == "dot_general":
         (contracted, _), _ = eqn.params["dimension_numbers"]
-        return _size(eqn.outvars[0]) * math.prod(eqn.invars[0].aval.shape[axis] for axis in contracted)
+        return _size(eqn.outvars[0]) * math.prod(
+            eqn.invars[0].aval.shape[axis] for axis in contracted
+        )
     if name == "conv_general_dilated":
         taps = _size(eqn.invars[1])
         out_axis, in_axis = eqn.params["dimension_numbers"].rhs_spec[:2]

@@ -55,7 +55,9 @@ def attributes_to_copy(old: Any) -> dict[str, Any]:
 
 def track_copies(tracker: Tracker) -> None:
     """Tells the copy of a tracker what it has stored: it knows values by their ids."""
-    tracker.stored_ids = {name: set(map(id, stored)) for name, (_, stored) in tracker.config.items()}
+    tracker.stored_ids = {
+        name: set(map(id, stored)) for name, (_, stored) in tracker.config.items()
+    }
 
 
 def add_the_rest(old: Any, new: Any, copies: Copies) -> None:

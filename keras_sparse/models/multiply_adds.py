@@ -68,7 +68,9 @@ def count_multiply_adds(
         if input_shape is None and batch is None:
             return _unknown(model, f"the model cannot be traced: {line}")
         shapes = [tuple(each.shape) for each in tree.flatten(inputs)]
-        raise ValueError(f"The model cannot be called on inputs of shape {shapes}: {line} Received: input_shape={input_shape}, batch={batch}") from error
+        raise ValueError(
+            f"The model cannot be called on inputs of shape {shapes}: {line} Received: input_shape={input_shape}, batch={batch}"
+        ) from error
 
 
 def _unknown(model: keras.Model, why: str) -> MultiplyAdds:
@@ -129,7 +131,9 @@ def _of_batch(tensor: Any, batch: int) -> Any:
 # --- what the model is called with
 
 
-def symbolic_inputs(model: keras.Model, input_shape: Any, batch: int | None) -> tuple[Any, str | None]:
+def symbolic_inputs(
+    model: keras.Model, input_shape: Any, batch: int | None
+) -> tuple[Any, str | None]:
     """Symbolic inputs of known shapes; or why they are not known."""
     known = _known_inputs(model)
     if known is None and input_shape is None:
@@ -176,7 +180,9 @@ def _with_shapes(known: Any, input_shape: Any, binds: bool) -> Any:
     if isinstance(given, dict) and not isinstance(known, dict):  # by the names of the inputs
         shapes = [given.get(tensor.name) for tensor in tensors]
     if len(tensors) != len(shapes) or None in shapes:
-        raise ValueError(f"`input_shape` must be one shape for each of the {len(tensors)} inputs, as a list or dict. Received: input_shape={input_shape}")
+        raise ValueError(
+            f"`input_shape` must be one shape for each of the {len(tensors)} inputs, as a list or dict. Received: input_shape={input_shape}"
+        )
     fitted = [_fitted(*pair, binds) for pair in zip(tensors, shapes, strict=True)]
     return tree.pack_sequence_as(known, fitted)
 
@@ -187,7 +193,9 @@ def _checked(input_shape: Any) -> Any:
         return input_shape
     parts = list(input_shape.values()) if isinstance(input_shape, dict) else input_shape
     if not isinstance(parts, list | tuple) or not parts:
-        raise ValueError(f"`input_shape` must be a shape, e.g. (None, 32, 32, 3), or a list or dict of shapes. Received: input_shape={input_shape!r}")
+        raise ValueError(
+            f"`input_shape` must be a shape, e.g. (None, 32, 32, 3), or a list or dict of shapes. Received: input_shape={input_shape!r}"
+        )
     for part in parts:
         _checked(part)
     return input_shape
@@ -200,7 +208,9 @@ def _fitted(known: Any, given: Any, binds: bool) -> Any:
         shape = (own[0], *shape)
     fits = len(shape) == len(own) and (not binds or all(map(_may_be, shape[1:], own[1:])))
     if not fits:
-        raise ValueError(f"`input_shape` must fit the model's {own}. Received: input_shape={tuple(given.shape)}")
+        raise ValueError(
+            f"`input_shape` must fit the model's {own}. Received: input_shape={tuple(given.shape)}"
+        )
     shape = tuple(m if n is None else n for n, m in zip(shape, own, strict=True))
     return keras.KerasTensor(shape, known.dtype, sparse=known.sparse)
 

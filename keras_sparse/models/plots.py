@@ -36,7 +36,12 @@ def plot_history(history: History, to_file: str | Path = "density.png") -> Path:
     for name, densities in lines.items():
         style = {"color": "black", "linestyle": "--"} if name == EXPLORED else {}
         axes.plot(steps, densities, marker="o", markersize=3, label=name, **style)
-    axes.set(xlabel=label, ylabel="density (active / all weights)", yscale="log", title="Density of each layer")
+    axes.set(
+        xlabel=label,
+        ylabel="density (active / all weights)",
+        yscale="log",
+        title="Density of each layer",
+    )
     axes.grid(True, which="both", alpha=0.3)
     axes.legend(fontsize="small")
     figure.tight_layout()
@@ -48,14 +53,20 @@ def _recorded(history: Any) -> tuple[list[float], str, dict[str, Sequence[float]
     """Where on the axis, what that is, and {name: densities}."""
     recorded = getattr(history, "history", history)
     if not isinstance(recorded, Mapping):
-        raise TypeError(f"`history` must be the UpdateMasks callback, what `fit` returned, or the `history` of one of them. Received: history={history!r}")
+        raise TypeError(
+            f"`history` must be the UpdateMasks callback, what `fit` returned, or the `history` of one of them. Received: history={history!r}"
+        )
     if "step" in recorded and isinstance(history, UpdateMasks | Mapping):
         steps = list(recorded["step"])
         others = ("step", EXPLORATION_RATE)
         lines = {path: values for path, values in recorded.items() if path not in others}
         label = "optimizer step"
     else:
-        layers = {name.removeprefix(LAYER): values for name, values in recorded.items() if name.startswith(LAYER)}
+        layers = {
+            name.removeprefix(LAYER): values
+            for name, values in recorded.items()
+            if name.startswith(LAYER)
+        }
         total = _logged(DENSITY, recorded)
         lines = layers or ({} if total is None else {"all masked weights": total})
         steps, label = [], "epoch"
@@ -78,7 +89,9 @@ def _figure() -> tuple[Any, Any]:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("`plot_history` needs matplotlib: pip install matplotlib, or '.[plot]' in the folder of keras_sparse") from error
+        raise ImportError(
+            "`plot_history` needs matplotlib: pip install matplotlib, or '.[plot]' in the folder of keras_sparse"
+        ) from error
     figure = Figure(figsize=(8, 5))
     FigureCanvasAgg(figure)
     return figure, figure.subplots()

@@ -62,7 +62,9 @@ def count(graph: Graph, origins: Sequence[Origins], sizes: Sequence[int]) -> Cou
     return _run(graph, origins, sizes)[0]
 
 
-def _run(graph: Graph, origins: Sequence[Origins], sizes: Sequence[int]) -> tuple[Counts, list[Origins]]:
+def _run(
+    graph: Graph, origins: Sequence[Origins], sizes: Sequence[int]
+) -> tuple[Counts, list[Origins]]:
     known = dict(zip(graph.inputs, origins, strict=True))
     counts: Counts = defaultdict(int)
     for operation in _needed(graph):
@@ -87,11 +89,15 @@ def _needed(graph: Graph) -> list[Operation]:
     return needed[::-1]
 
 
-def _run_bodies(operation: Operation, known: dict[Hashable, Origins], sizes: Sequence[int]) -> tuple[Counts, list[Origins]]:
+def _run_bodies(
+    operation: Operation, known: dict[Hashable, Origins], sizes: Sequence[int]
+) -> tuple[Counts, list[Origins]]:
     origins = [known.get(value, frozenset()) for value in operation.body_inputs]
     while True:  # until a loop's origins are those of all its runs: they only grow
         runs = [_run(body, origins, sizes) for body in operation.bodies]
-        outputs = [frozenset().union(*each) for each in zip(*(made for _, made in runs), strict=True)]
+        outputs = [
+            frozenset().union(*each) for each in zip(*(made for _, made in runs), strict=True)
+        ]
         grown = list(origins)
         for output, value in operation.fed_back:
             grown[value] |= outputs[output]
@@ -110,7 +116,9 @@ def _add(counts: Counts, more: Counts, times: float = 1) -> None:
         counts[key] += number * times
 
 
-def _attributed(operation: Operation, known: dict[Hashable, Origins], sizes: Sequence[int]) -> Counts:
+def _attributed(
+    operation: Operation, known: dict[Hashable, Origins], sizes: Sequence[int]
+) -> Counts:
     """To which weights the multiply-adds of a product belong."""
     number: Any = operation.multiply_adds
     for value, elements in reversed(operation.operands):

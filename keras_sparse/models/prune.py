@@ -88,14 +88,18 @@ def prune(
 def _checked_score(score: Any) -> Score:
     rule = scores.get_score(score, "score")
     if rule is None or scores.needs_of(rule):
-        raise ValueError(f"`score` must rank weights by what the model holds: momenta and gradients are the optimizer's. Received: score={score!r}")
+        raise ValueError(
+            f"`score` must rank weights by what the model holds: momenta and gradients are the optimizer's. Received: score={score!r}"
+        )
     return rule
 
 
 def _selected(model: keras.Model, selection: Selection) -> list[Any]:
     variables = model.trainable_variables
     if not variables:
-        raise ValueError(f"`model` has no trainable weights: build it, or unfreeze what is to be pruned. Received: model={model.name}")
+        raise ValueError(
+            f"`model` has no trainable weights: build it, or unfreeze what is to be pruned. Received: model={model.name}"
+        )
     return [variables[i] for i in selection.select(variables, model)]
 
 
@@ -113,7 +117,9 @@ def _block_shape(model: keras.Model, variables: Sequence[Any], given: BlockShape
     if given is None and len(held) == 1:
         (given,) = held
     if held - {None, given}:
-        raise ValueError(f"`block_shape` must be that of the sparse layers. Received: block_shape={given}, and {held - {None, given}} of layers")
+        raise ValueError(
+            f"`block_shape` must be that of the sparse layers. Received: block_shape={given}, and {held - {None, given}} of layers"
+        )
     for variable in variables:
         check_divisible(variable.path, tuple(variable.shape), given)
     return given
@@ -146,13 +152,23 @@ def _warn_if_sparser(masks: Sequence[np.ndarray], density: float, wanted: int) -
         )
 
 
-def _apply(model: keras.Model, variables: Sequence[Any], masks: Sequence[np.ndarray], block_shape: BlockShape) -> None:
+def _apply(
+    model: keras.Model,
+    variables: Sequence[Any],
+    masks: Sequence[np.ndarray],
+    block_shape: BlockShape,
+) -> None:
     """The masks to whom they belong: the optimizer, sparse layers, and the weights."""
     optimizer = _optimizer(model)
     names: Mapping[int, str] = {}
     if optimizer is not None:
-        names = {id(v): name for v, name in zip(optimizer.masked_variables, optimizer.masked_names, strict=True)}
-        optimizer.set_masks({names[id(v)]: mask for v, mask in zip(variables, masks, strict=True) if id(v) in names})
+        names = {
+            id(v): name
+            for v, name in zip(optimizer.masked_variables, optimizer.masked_names, strict=True)
+        }
+        optimizer.set_masks(
+            {names[id(v)]: mask for v, mask in zip(variables, masks, strict=True) if id(v) in names}
+        )
     for variable, mask in zip(variables, masks, strict=True):
         if id(variable) in names:
             continue

@@ -11,7 +11,9 @@ LARGEST_BATCH = 2**16  # a custom op that is not worth it at this batch is never
 Shape = tuple[int | None, ...]
 
 
-def runs_as(layer: keras.layers.Layer, shapes: Sequence[Shape], traced: int, batch: int | None) -> str:
+def runs_as(
+    layer: keras.layers.Layer, shapes: Sequence[Shape], traced: int, batch: int | None
+) -> str:
     """``"custom op"``, ``"custom op from batch 12"``, or ``"stock: "`` and the reason, at the mask's present density.
 
     Args:
@@ -23,7 +25,9 @@ def runs_as(layer: keras.layers.Layer, shapes: Sequence[Shape], traced: int, bat
     if not isinstance(layer, SparseLayer):
         why = why_dense(layer)
         return "stock: not a sparse layer" + (f" ({why})" if why else "")
-    calls: list[Shape | None] = [*dict.fromkeys(shapes)] or [None]  # a layer that is used several times
+    calls: list[Shape | None] = [*dict.fromkeys(shapes)] or [
+        None
+    ]  # a layer that is used several times
     if batch is None:
         texts = [_at_any_batch(layer, shape, traced) for shape in calls]
     else:

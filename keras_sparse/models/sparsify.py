@@ -107,7 +107,9 @@ def has_sparse_layers(model: keras.Model) -> bool:
 
 def has_layers_to_densify(model: keras.Model) -> bool:
     """Is a layer of this model, however deep, one that only this library has?"""
-    return any(isinstance(layer, SparseLayer | FusedBatchNormalization) for layer in layers_of(model))
+    return any(
+        isinstance(layer, SparseLayer | FusedBatchNormalization) for layer in layers_of(model)
+    )
 
 
 def mask_of(kernel: keras.Variable) -> np.ndarray:
@@ -126,7 +128,9 @@ def _check(model: keras.Model) -> None:
         )
 
 
-def _configure(old: keras.layers.Layer, new: keras.layers.Layer, implementation: str, block_shape: BlockShape) -> None:
+def _configure(
+    old: keras.layers.Layer, new: keras.layers.Layer, implementation: str, block_shape: BlockShape
+) -> None:
     """Makes a sparse layer of a copy that has only the attributes of a Keras layer."""
     if isinstance(old, SparseLayer):
         new.configure(old.implementation, old.block_shape)

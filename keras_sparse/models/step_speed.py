@@ -50,7 +50,9 @@ def step_speed(model: keras.Model, inputs: Any) -> StepSpeed:
         ValueError: a model that trains in a way of its own, inputs of texts, another backend.
     """
     if keras.backend.backend() != "tensorflow":
-        raise ValueError(f"`time_step` measures the custom ops, which are for TensorFlow. Received: time_step=True on {keras.backend.backend()}")
+        raise ValueError(
+            f"`time_step` measures the custom ops, which are for TensorFlow. Received: time_step=True on {keras.backend.backend()}"
+        )
     if has_own_train_step(model):
         raise ValueError(
             "`time_step` measures the training step of Keras, and this model has its own: time an "
@@ -85,7 +87,9 @@ def _random(tensor: Any) -> np.ndarray:
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     if dtype == "string" or tensor.sparse:
         what = "texts" if dtype == "string" else "sparse tensors"
-        raise ValueError(f"`time_step` makes random inputs, and none of {what}: time an epoch of both. Received: input {tensor.name!r} of dtype {dtype}")
+        raise ValueError(
+            f"`time_step` makes random inputs, and none of {what}: time an epoch of both. Received: input {tensor.name!r} of dtype {dtype}"
+        )
     if "float" not in dtype:
         return np.zeros(tensor.shape, dtype)
     return np.random.default_rng(0).standard_normal(tensor.shape).astype("float32")

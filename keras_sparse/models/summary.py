@@ -106,7 +106,9 @@ def summary(
     if batch is not None and (not isinstance(batch, int) or isinstance(batch, bool) or batch < 1):
         raise ValueError(f"`batch` must be a positive integer. Received: batch={batch!r}")
     if not model.weights:
-        raise ValueError(f"`model` has no weights yet: build it, or call it on a batch of data. Received: model={model.name}")
+        raise ValueError(
+            f"`model` has no weights yet: build it, or call it on a batch of data. Received: model={model.name}"
+        )
     if time_step and batch is None:
         raise ValueError("`time_step` needs the `batch` to time. Received: batch=None")
     described = _describe(model, input_shape, batch)
@@ -138,7 +140,9 @@ def _describe(model: keras.Model, input_shape: Any, batch: int | None) -> dict[s
 def _timed(model: keras.Model, input_shape: Any, batch: int | None) -> dict[str, float]:
     inputs, why = symbolic_inputs(model, input_shape, batch)
     if why is not None:
-        raise ValueError(f"`time_step` needs inputs of known shapes: {why}. Received: {input_shape=}")
+        raise ValueError(
+            f"`time_step` needs inputs of known shapes: {why}. Received: {input_shape=}"
+        )
     speed = step_speed(model, inputs)
     return {
         "step_seconds_dense": speed.dense_seconds,
@@ -147,7 +151,9 @@ def _timed(model: keras.Model, input_shape: Any, batch: int | None) -> dict[str,
     }
 
 
-def _describe_weight(variable: Any, mask: np.ndarray, layer: keras.layers.Layer, counted: MultiplyAdds) -> dict[str, Any]:
+def _describe_weight(
+    variable: Any, mask: np.ndarray, layer: keras.layers.Layer, counted: MultiplyAdds
+) -> dict[str, Any]:
     active, dense = int(np.count_nonzero(mask)), counted.of_weights[id(variable)]
     row = {
         "weight": variable.path,
@@ -163,11 +169,18 @@ def _describe_weight(variable: Any, mask: np.ndarray, layer: keras.layers.Layer,
     return row if variable.trainable else row | {"frozen": True}
 
 
-def _total(model: keras.Model, masked: Sequence[Masked], rows: Sequence[dict[str, Any]], counted: MultiplyAdds) -> dict[str, Any]:
+def _total(
+    model: keras.Model,
+    masked: Sequence[Masked],
+    rows: Sequence[dict[str, Any]],
+    counted: MultiplyAdds,
+) -> dict[str, Any]:
     described = {id(v) for v, _ in masked}
     others = [number for key, number in counted.of_weights.items() if key not in described]
     other = _sum([*others, counted.other])
-    total: dict[str, Any] = {key: _sum([row[key] for row in rows]) for key in COLUMNS.values() if key != "density"}
+    total: dict[str, Any] = {
+        key: _sum([row[key] for row in rows]) for key in COLUMNS.values() if key != "density"
+    }
     for key in ("multiply_adds_dense", "multiply_adds_sparse"):
         total[key] = _sum([total[key], other])
     total["density"] = total["active"] / total["weights"] if rows else 1.0
@@ -236,14 +249,20 @@ class _Path:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         lines = [""]
         for part in self._parts:
-            lines += [part] if lines[-1] and len(lines[-1] + part) > options.max_width else [lines.pop() + part]
+            lines += (
+                [part]
+                if lines[-1] and len(lines[-1] + part) > options.max_width
+                else [lines.pop() + part]
+            )
         yield Text("\n".join(lines))
 
 
 def _caption(total: dict[str, Any], narrow: bool) -> str:
     lines = [f"{total['other_weights']:,} other weights are dense"]
     if total["other_multiply_adds"]:
-        lines.append(f"the totals hold {total['other_multiply_adds']:,} multiply-adds of none of these weights")
+        lines.append(
+            f"the totals hold {total['other_multiply_adds']:,} multiply-adds of none of these weights"
+        )
     if "why_unknown" in total:
         lines.append(f"multiply-adds are not known: {total['why_unknown']}")
     if "step_seconds_dense" in total:

@@ -10,7 +10,9 @@ import numpy as np
 from keras_sparse.models.products import DATA, UNKNOWN, Graph, Operation, Origins
 
 
-def trace(call: Callable[[Any], Any], inputs: Any, weights: Sequence[Any]) -> tuple[Graph, list[Origins]]:
+def trace(
+    call: Callable[[Any], Any], inputs: Any, weights: Sequence[Any]
+) -> tuple[Graph, list[Origins]]:
     """The graph of ``call(inputs)`` and where its inputs come from. Nothing is computed, no variable changes.
 
     Args:

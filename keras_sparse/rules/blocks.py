@@ -17,8 +17,12 @@ def check_block_shape(block_shape: Any) -> BlockShape:
     if block_shape is None:
         return None
     valid = isinstance(block_shape, tuple | list) and len(block_shape) == 2
-    if not valid or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in block_shape):
-        raise ValueError(f"`block_shape` must be None or two positive integers (in, out). Received: block_shape={block_shape!r}")
+    if not valid or not all(
+        isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in block_shape
+    ):
+        raise ValueError(
+            f"`block_shape` must be None or two positive integers (in, out). Received: block_shape={block_shape!r}"
+        )
     return int(block_shape[0]), int(block_shape[1])
 
 
@@ -49,7 +53,9 @@ def to_blocks(values: np.ndarray, block_shape: BlockShape) -> np.ndarray:
     return values.reshape(-1, rows, block_shape[0], columns, block_shape[1]).sum(axis=(0, 2, 4))
 
 
-def from_blocks(block_mask: np.ndarray, shape: tuple[int, ...], block_shape: BlockShape) -> np.ndarray:
+def from_blocks(
+    block_mask: np.ndarray, shape: tuple[int, ...], block_shape: BlockShape
+) -> np.ndarray:
     """The mask of the kernel's shape whose blocks are True where ``block_mask`` is."""
     if block_shape is None:
         return block_mask

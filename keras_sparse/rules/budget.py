@@ -30,7 +30,9 @@ def prune_counts(counts: Counts, prune_rate: float) -> np.ndarray:
     """
     missing = counts.missing / np.maximum(counts.missing + counts.active, 1)
     important = counts.shares > 1.0 / len(counts.shares)
-    rate = np.where((missing < MINIMUM_SPARSITY) & important, np.minimum(missing, prune_rate), prune_rate)
+    rate = np.where(
+        (missing < MINIMUM_SPARSITY) & important, np.minimum(missing, prune_rate), prune_rate
+    )
     # 1e-9: 0.1 * 30 is 3.0000000000000004 in floating point, and its ceiling is meant to be 3.
     rounded_up, nearest = np.ceil(rate * counts.active - 1e-9), np.floor(rate * counts.active + 0.5)
     wanted = np.where(counts.block_size == 1, rounded_up, nearest).astype(np.int64)
@@ -54,7 +56,9 @@ def grow_counts(counts: Counts, pruned: np.ndarray) -> np.ndarray:
         grown = largest_remainder(wanted, total, caps)
     else:
         grown = _round_to_blocks(wanted, total, caps, counts.block_size)
-    if grown is None:  # blocks of these sizes cannot add up to the total: nobody gains, nobody loses
+    if (
+        grown is None
+    ):  # blocks of these sizes cannot add up to the total: nobody gains, nobody loses
         return pruned
     return _without_empty_layers(counts, pruned, grown)
 
@@ -73,11 +77,15 @@ def _spread(wanted: np.ndarray, caps: np.ndarray) -> np.ndarray:
     return placed
 
 
-def _round_to_blocks(wanted: np.ndarray, total: int, caps: np.ndarray, sizes: np.ndarray) -> np.ndarray | None:
+def _round_to_blocks(
+    wanted: np.ndarray, total: int, caps: np.ndarray, sizes: np.ndarray
+) -> np.ndarray | None:
     """Whole blocks near ``wanted`` weights that add up to ``total`` weights, or None where there is no such sum."""
     grown = np.minimum(np.floor(wanted / sizes + 1e-9).astype(np.int64), caps)
     left = total - int((grown * sizes).sum())
-    for i in np.argsort(-(wanted - grown * sizes) / sizes, kind="stable"):  # largest remainder first, one block each
+    for i in np.argsort(
+        -(wanted - grown * sizes) / sizes, kind="stable"
+    ):  # largest remainder first, one block each
         if sizes[i] <= left and grown[i] < caps[i]:
             grown[i] += 1
             left -= int(sizes[i])
@@ -124,7 +132,12 @@ def to_whole_blocks(
     if block_shape is None:
         return [int(n) for n in wanted]
     sizes = np.array([block_size(shape, block_shape) for shape in shapes], np.int64)
-    most = np.array([np.prod(shape) for shape in shapes] if at_most is None else list(at_most), np.int64) // sizes
+    most = (
+        np.array(
+            [np.prod(shape) for shape in shapes] if at_most is None else list(at_most), np.int64
+        )
+        // sizes
+    )
     counts = np.array(list(wanted), float)
     blocks = np.clip((counts // sizes).astype(np.int64), 1, most)
     bounds = (blocks.copy() if only_up else np.ones_like(blocks), most)
@@ -137,7 +150,9 @@ def to_whole_blocks(
 Bounds = tuple[np.ndarray, np.ndarray]  # of the blocks per layer: least and most
 
 
-def _come_near(blocks: np.ndarray, wanted: np.ndarray, sizes: np.ndarray, bounds: Bounds, overshoot: bool) -> None:
+def _come_near(
+    blocks: np.ndarray, wanted: np.ndarray, sizes: np.ndarray, bounds: Bounds, overshoot: bool
+) -> None:
     """Adds single blocks, or takes them away, while that brings the total nearer; the largest remainder first."""
     while True:
         left = round(wanted.sum()) - int((blocks * sizes).sum())
@@ -147,7 +162,14 @@ def _come_near(blocks: np.ndarray, wanted: np.ndarray, sizes: np.ndarray, bounds
             return
 
 
-def _step(blocks: np.ndarray, wanted: np.ndarray, sizes: np.ndarray, bounds: Bounds, step: int, among: np.ndarray) -> bool:
+def _step(
+    blocks: np.ndarray,
+    wanted: np.ndarray,
+    sizes: np.ndarray,
+    bounds: Bounds,
+    step: int,
+    among: np.ndarray,
+) -> bool:
     """Gives the layer whose remainder is largest a block (or takes one, step -1); False where none has room."""
     fits = among & (blocks + step >= bounds[0]) & (blocks + step <= bounds[1])
     if fits.any():
@@ -169,7 +191,9 @@ def _exchange(blocks: np.ndarray, wanted: np.ndarray, sizes: np.ndarray, bounds:
         same = sizes == kind
         more, fewer = (bounds[1] - blocks)[same].sum(), (blocks - bounds[0])[same].sum()
         steps = steps[(steps[:, i] <= more) & (steps[:, i] >= -fewer)]
-    order = np.lexsort((np.abs(steps).sum(1), np.abs(left - steps @ kinds)))  # the nearest, by the fewest exchanges
+    order = np.lexsort(
+        (np.abs(steps).sum(1), np.abs(left - steps @ kinds))
+    )  # the nearest, by the fewest exchanges
     for kind, count in zip(kinds, steps[order[0]], strict=True):
         for _ in range(abs(count)):
             _step(blocks, wanted, sizes, bounds, int(np.sign(count)), sizes == kind)

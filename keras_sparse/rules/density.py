@@ -86,7 +86,11 @@ def active_counts(
 
 def check_density(density: float, name: str = "density") -> None:
     """Raises ValueError unless 0 < density <= 1."""
-    if isinstance(density, bool) or not isinstance(density, int | float | np.number) or not 0.0 < density <= 1.0:
+    if (
+        isinstance(density, bool)
+        or not isinstance(density, int | float | np.number)
+        or not 0.0 < density <= 1.0
+    ):
         raise ValueError(f"`{name}` must be in (0, 1]. Received: {name}={density!r}")
 
 
@@ -95,8 +99,12 @@ def check_distribution(distribution: Any) -> Any:
     if isinstance(distribution, Mapping) and distribution:
         for pattern, value in distribution.items():
             check_density(value, f"distribution[{pattern!r}]")
-    elif not callable(distribution) and (not isinstance(distribution, str) or distribution not in NAMED):
-        raise ValueError(f"`distribution` must be one of {sorted(NAMED)}, a map or a function. Received: distribution={distribution!r}")
+    elif not callable(distribution) and (
+        not isinstance(distribution, str) or distribution not in NAMED
+    ):
+        raise ValueError(
+            f"`distribution` must be one of {sorted(NAMED)}, a map or a function. Received: distribution={distribution!r}"
+        )
     return distribution
 
 
@@ -128,10 +136,14 @@ def largest_remainder(wanted: np.ndarray, total: int, capacity: np.ndarray) -> n
     return counts
 
 
-def _by_map(names: Sequence[str], shapes: Sequence[Shape], density: float, wanted: Mapping[str, float]) -> list[int]:
+def _by_map(
+    names: Sequence[str], shapes: Sequence[Shape], density: float, wanted: Mapping[str, float]
+) -> list[int]:
     for pattern in wanted:
         if not any(matches(name, pattern) for name in names):
-            raise ValueError(f"`distribution` names a layer that has no mask. Received: {pattern!r}; the masked weights are {list(names)}")
+            raise ValueError(
+                f"`distribution` names a layer that has no mask. Received: {pattern!r}; the masked weights are {list(names)}"
+            )
     chosen = [next((v for p, v in wanted.items() if matches(name, p)), density) for name in names]
     return [max(1, round(d * math.prod(shape))) for d, shape in zip(chosen, shapes, strict=True)]
 

@@ -85,7 +85,9 @@ class GivenMasks(Mapping[str, np.ndarray]):
         masks = [self[str(found[name])] for name in names]
         for name, mask, shape in zip(names, masks, shapes, strict=True):
             if mask.shape != shape:
-                rule = f"The mask of {name!r} in `initial_masks` must have the weight's shape {shape}"
+                rule = (
+                    f"The mask of {name!r} in `initial_masks` must have the weight's shape {shape}"
+                )
                 raise ValueError(f"{rule}. Received: shape {mask.shape}")
         return masks
 

@@ -25,7 +25,14 @@ def check_kind(kind: Any) -> Kind:
     return kind
 
 
-def initial_mask(kind: str, name: str, weight: np.ndarray, active: int, block_shape: BlockShape, rng: np.random.Generator) -> np.ndarray:
+def initial_mask(
+    kind: str,
+    name: str,
+    weight: np.ndarray,
+    active: int,
+    block_shape: BlockShape,
+    rng: np.random.Generator,
+) -> np.ndarray:
     """The first mask of one layer.
 
     Args:
@@ -59,7 +66,10 @@ def _evenly_spread(rows: int, columns: int, number: int, rng: np.random.Generato
     a network without shortcuts it is likely that nothing reaches the outputs. The first block of every layer is a way through.
     """
     i = np.arange(number)
-    down, right = i % rows, (i + i // math.lcm(rows, columns)) % columns  # along diagonals: every place once before any twice
+    down, right = (
+        i % rows,
+        (i + i // math.lcm(rows, columns)) % columns,
+    )  # along diagonals: every place once before any twice
     mask = np.zeros((rows, columns), bool)
     mask[_permutation(rows, rng)[down], _permutation(columns, rng)[right]] = True
     return mask
@@ -70,7 +80,12 @@ def _permutation(n: int, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([[0], 1 + rng.permutation(n - 1)])
 
 
-def reconcile(names: Sequence[str], weights: Sequence[np.ndarray], masks: Sequence[np.ndarray], block_shape: BlockShape = None) -> list[np.ndarray]:
+def reconcile(
+    names: Sequence[str],
+    weights: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    block_shape: BlockShape = None,
+) -> list[np.ndarray]:
     """Masks that fit the weights: the given ones, or those of an earlier epoch if such weights were put back.
 
     ``EarlyStopping(restore_best_weights=True)`` puts back weights but not the masks they were trained with. Their
@@ -87,7 +102,9 @@ def reconcile(names: Sequence[str], weights: Sequence[np.ndarray], masks: Sequen
         ValueError: more nonzero weights than active ones: these are not the weights of this sparse run.
     """
     fit = all(not weight[~mask].any() for weight, mask in zip(weights, masks, strict=True))
-    if fit or any(np.isnan(weight).any() for weight in weights):  # NaN spreads over masks; the next update names the layer
+    if fit or any(
+        np.isnan(weight).any() for weight in weights
+    ):  # NaN spreads over masks; the next update names the layer
         return list(masks)
     found = [whole_blocks(weight != 0, block_shape) for weight in weights]
     total = sum(map(np.count_nonzero, masks))

@@ -53,7 +53,9 @@ def follows_law(values: np.ndarray, variance: float, distribution: str) -> bool:
     standard = np.asarray(values, np.float64) / variance**0.5
     largest = float(np.abs(standard).max())
     near = law.bound * (1 - LOG_ODDS / (law.edge * n)) if law.edge else 0.0
-    errors = np.array([standard.mean(), ((standard**2).mean() - 1) / (law.fourth_moment - 1) ** 0.5])
+    errors = np.array(
+        [standard.mean(), ((standard**2).mean() - 1) / (law.fourth_moment - 1) ** 0.5]
+    )
     return near <= largest <= law.bound * (1 + 1e-5) and bool((np.abs(errors) * n**0.5 < Z).all())
 
 

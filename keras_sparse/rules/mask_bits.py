@@ -87,8 +87,12 @@ def unpack(bits: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     size = int(np.prod(shape, dtype=np.int64))
     fits = bits.shape == (shape if bits.dtype == bool else (number_of_bytes(shape),))
     if not fits:
-        raise ValueError(f"The file's mask is of another shape. Received: {bits.dtype} of shape {bits.shape} for a weight of shape {shape}")
-    return bits if bits.dtype == bool else np.unpackbits(bits, count=size).astype(bool).reshape(shape)
+        raise ValueError(
+            f"The file's mask is of another shape. Received: {bits.dtype} of shape {bits.shape} for a weight of shape {shape}"
+        )
+    return (
+        bits if bits.dtype == bool else np.unpackbits(bits, count=size).astype(bool).reshape(shape)
+    )
 
 
 def save_beside(weight: np.ndarray, mask: np.ndarray, store: Any) -> None:

@@ -29,7 +29,9 @@ def top_k_mask(score: np.ndarray, k: int, among: np.ndarray | None = None) -> np
     allowed = None if among is None else among.reshape(-1)
     candidates = flat if allowed is None else flat[allowed]
     if not 0 <= k <= candidates.size:
-        raise ValueError(f"`k` must be in [0, {candidates.size}], the number of candidates. Received: k={k}")
+        raise ValueError(
+            f"`k` must be in [0, {candidates.size}], the number of candidates. Received: k={k}"
+        )
     if k == candidates.size:
         return np.ones(score.shape, bool) if among is None else among.copy()
     if k == 0:
@@ -73,7 +75,10 @@ def update_masks(
         raise ValueError(f"`prune_rate` must be in [0, 1]. Received: prune_rate={prune_rate}")
     counts = count_layers(layers, redistribute)
     pruned = prune_counts(counts, prune_rate)
-    kept = [_keep(layer, int(n), prune, rng) for layer, n in zip(layers, counts.active - pruned, strict=True)]
+    kept = [
+        _keep(layer, int(n), prune, rng)
+        for layer, n in zip(layers, counts.active - pruned, strict=True)
+    ]
     grown = pruned if redistribute is None else grow_counts(counts, pruned)
     masks = []
     for layer, blocks, n in zip(layers, kept, grown, strict=True):
@@ -82,13 +87,17 @@ def update_masks(
     return masks
 
 
-def prune_to(layers: Sequence[MaskedLayer], active: Sequence[int], prune: Score, rng: np.random.Generator) -> list[np.ndarray]:
+def prune_to(
+    layers: Sequence[MaskedLayer], active: Sequence[int], prune: Score, rng: np.random.Generator
+) -> list[np.ndarray]:
     """Masks with at most ``active[i]`` weights in layer i (rounded to blocks): the smallest scores become missing."""
     masks = []
     for layer, n in zip(layers, active, strict=True):
         size = block_size(layer.mask.shape, layer.block_shape)
         blocks = min(_active_blocks(layer), max(1, round(n / size)))
-        masks.append(from_blocks(_keep(layer, blocks, prune, rng), layer.mask.shape, layer.block_shape))
+        masks.append(
+            from_blocks(_keep(layer, blocks, prune, rng), layer.mask.shape, layer.block_shape)
+        )
     return masks
 
 
@@ -104,7 +113,9 @@ def count_layers(layers: Sequence[MaskedLayer], redistribute: Share | None) -> C
     if not weight.any():  # no momentum yet, or nobody asked
         weight = np.ones(len(shares))
     n = np.array(active, np.int64)
-    return Counts(n, np.array(total, np.int64) - n, np.array(sizes, np.int64), weight / weight.sum())
+    return Counts(
+        n, np.array(total, np.int64) - n, np.array(sizes, np.int64), weight / weight.sum()
+    )
 
 
 def _keep(layer: MaskedLayer, n: int, prune: Score, rng: np.random.Generator) -> np.ndarray:
@@ -117,7 +128,9 @@ def _keep(layer: MaskedLayer, n: int, prune: Score, rng: np.random.Generator) ->
 def _block_score(layer: MaskedLayer, rule: Score, rng: np.random.Generator) -> np.ndarray:
     score = np.asarray(rule(layer, rng))
     if score.shape != layer.mask.shape:
-        raise ValueError(f"A score must have the weight's shape. Received: shape {score.shape} for {layer.name!r} of shape {layer.mask.shape}")
+        raise ValueError(
+            f"A score must have the weight's shape. Received: shape {score.shape} for {layer.name!r} of shape {layer.mask.shape}"
+        )
     blocks = to_blocks(score, layer.block_shape)
     if blocks.size and math.isnan(blocks.max()):  # max propagates NaN and costs no temporary
         raise ValueError(

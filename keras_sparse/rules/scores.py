@@ -67,7 +67,9 @@ class MaskedLayer:
     def _read(self, what: str) -> np.ndarray:
         source = self._sources[what]
         if source is None:
-            raise ValueError(f"A rule asks for the {what} of {self.name!r}, which is not kept. Mark the rule with `@keras_sparse.scores.needs({what!r})`.")
+            raise ValueError(
+                f"A rule asks for the {what} of {self.name!r}, which is not kept. Mark the rule with `@keras_sparse.scores.needs({what!r})`."
+            )
         return source() if callable(source) else source
 
 
@@ -124,8 +126,17 @@ def active_count(layer: MaskedLayer) -> float:
     return float(np.count_nonzero(layer.mask))
 
 
-SCORES: dict[str, Score] = {"magnitude": magnitude, "momentum": momentum, "gradient": gradient, "random": random}
-SHARES: dict[str, Share] = {"mean_momentum": mean_momentum, "mean_magnitude": mean_magnitude, "active_count": active_count}
+SCORES: dict[str, Score] = {
+    "magnitude": magnitude,
+    "momentum": momentum,
+    "gradient": gradient,
+    "random": random,
+}
+SHARES: dict[str, Share] = {
+    "mean_momentum": mean_momentum,
+    "mean_magnitude": mean_magnitude,
+    "active_count": active_count,
+}
 
 
 def get_score(rule: object, argument: str) -> Score | None:
@@ -143,7 +154,9 @@ def _get(rule: object, named: dict[str, Callable], argument: str) -> Callable | 
         return rule
     if isinstance(rule, str) and rule in named:
         return named[rule]
-    raise ValueError(f"`{argument}` must be one of {sorted(named)}, a function, or None. Received: {argument}={rule!r}")
+    raise ValueError(
+        f"`{argument}` must be one of {sorted(named)}, a function, or None. Received: {argument}={rule!r}"
+    )
 
 
 def _mean(values: np.ndarray) -> float:

@@ -5,7 +5,9 @@ import math
 from collections.abc import Iterable
 from typing import Protocol
 
-FEWEST_PARTS = 10  # of a training, with a mask update between; measured: benchmarks/results/update_period.md
+FEWEST_PARTS = (
+    10  # of a training, with a mask update between; measured: benchmarks/results/update_period.md
+)
 SHORTEST_PART = 5  # optimizer steps
 LAST_SHARE = 0.05  # of a training follows the pruning to its final density, at least
 
@@ -119,7 +121,9 @@ class Planner:
         late = due > last_update and not update  # the window was closed when the update was due
         opens_in = 0 if late else self._opens_in(now)
         is_open = self.window > 0 and (math.isinf(self.window) or opens_in <= 0)
-        due_in = self.times.next_due(now) - now or math.inf  # 0: when the epoch ends, whenever that is
+        due_in = (
+            self.times.next_due(now) - now or math.inf
+        )  # 0: when the epoch ends, whenever that is
         prune = now >= self.last_pruning or (is_end and self.last_pruning < math.inf)
         looks = [opens_in if 0 < opens_in < math.inf else due_in]
         if late:
@@ -130,7 +134,9 @@ class Planner:
 
     def _can_grow(self, now: int, due: float, last_update: int, opened: int) -> bool:
         """Was the window open for long enough, or at least before this update was due?"""
-        return opened >= 0 and (opened <= last_update or opened < due or now - opened >= self.window)
+        return opened >= 0 and (
+            opened <= last_update or opened < due or now - opened >= self.window
+        )
 
     def _opens_in(self, now: int) -> float:
         """Steps until the window opens: one that an execution ends in is open from the execution's start."""
@@ -151,7 +157,9 @@ def period_of_short_training(steps: int, epochs: int) -> int | None:
     return period if period * max(epochs, 1) < steps else None  # no finer than epochs
 
 
-def last_pruning(reached_at: float, last_due: float, start: int, stop: int, length_is_known: bool) -> float:
+def last_pruning(
+    reached_at: float, last_due: float, start: int, stop: int, length_is_known: bool
+) -> float:
     """The step at which to prune to the final density, or infinity where a regular update does.
 
     Some training follows it: LAST_SHARE, or what the schedule leaves.

@@ -16,7 +16,12 @@ from pathlib import Path
 from typing import Any
 
 COMPILES, REJECTED, CANNOT_RUN = 0, 1, 2
-REFUSALS = ("INVALID_ARGUMENT", "UNIMPLEMENTED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION")  # other errors are libtpu's own
+REFUSALS = (
+    "INVALID_ARGUMENT",
+    "UNIMPLEMENTED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+)  # other errors are libtpu's own
 # What libtpu would ask the machine for.
 NO_TPU_HERE = {
     "JAX_PLATFORMS": "cpu",
@@ -42,7 +47,11 @@ def main(file: Path, topology: str, replicas: int) -> tuple[int, dict[str, Any]]
     except Exception as error:
         why = _beginning(error)
         return (REJECTED if why.startswith(REFUSALS) else CANNOT_RUN), {"why": why}
-    return COMPILES, {"seconds": time.time() - begin, "device": devices[0].device_kind, **figures(executable)}
+    return COMPILES, {
+        "seconds": time.time() - begin,
+        "device": devices[0].device_kind,
+        **figures(executable),
+    }
 
 
 def compiler(topology: str, replicas: int) -> tuple[Any, list[Any]]:
@@ -52,12 +61,16 @@ def compiler(topology: str, replicas: int) -> tuple[Any, list[Any]]:
     from jax.experimental import topologies
     from jaxlib import _jax
 
-    devices: list[Any] = list(topologies.get_topology_desc(platform="tpu", topology_name=topology).devices)
+    devices: list[Any] = list(
+        topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
+    )
     if len(devices) < replicas:
         raise RuntimeError(f"{topology} has {len(devices)} cores, for {replicas} replicas")
     client = devices[0].client
     if not isinstance(client, _jax.CompileOnlyPyClient):
-        raise RuntimeError(f"jax gives a {type(client).__name__} instead of a client that only compiles")
+        raise RuntimeError(
+            f"jax gives a {type(client).__name__} instead of a client that only compiles"
+        )
     return client, devices[:replicas]
 
 
@@ -78,9 +91,13 @@ def compiled(client: Any, devices: list[Any], module: Any) -> Any:
 
     options = xla_client.CompileOptions()
     options.num_replicas, options.num_partitions = len(devices), 1
-    options.device_assignment = xla_client.DeviceAssignment.create(np.array([[device.id] for device in devices], np.int32))
+    options.device_assignment = xla_client.DeviceAssignment.create(
+        np.array([[device.id] for device in devices], np.int32)
+    )
     with module.context:
-        return client.compile(module, executable_devices=_jax.DeviceList(tuple(devices)), compile_options=options)
+        return client.compile(
+            module, executable_devices=_jax.DeviceList(tuple(devices)), compile_options=options
+        )
 
 
 def figures(executable: Any) -> dict[str, Any]:
@@ -88,7 +105,10 @@ def figures(executable: Any) -> dict[str, Any]:
     costs = executable.cost_analysis()
     memory = executable.get_compiled_memory_stats()
     text = executable.hlo_modules()[0].to_string()
-    sizes = {what: getattr(memory, f"{what}_size_in_bytes") for what in ("argument", "output", "alias", "temp", "generated_code")}
+    sizes = {
+        what: getattr(memory, f"{what}_size_in_bytes")
+        for what in ("argument", "output", "alias", "temp", "generated_code")
+    }
     return {
         "flops": (costs[0] if isinstance(costs, list) else costs)["flops"],
         "bytes": sizes,

@@ -43,7 +43,13 @@ class LocalResolver(tf.distribute.cluster_resolver.TPUClusterResolver):
     def get_tpu_system_metadata(self) -> Any:
         devices = [Device(f"{HOST}TPU:{i}", "TPU") for i in range(self._cores)]
         devices += [Device(f"{HOST}CPU:0", "CPU"), Device(f"{HOST}TPU_SYSTEM:0", "TPU_SYSTEM")]
-        return TPUSystemMetadata(num_cores=self._cores, num_hosts=1, num_of_cores_per_host=self._cores, topology=None, devices=devices)
+        return TPUSystemMetadata(
+            num_cores=self._cores,
+            num_hosts=1,
+            num_of_cores_per_host=self._cores,
+            topology=None,
+            devices=devices,
+        )
 
 
 def build(model: keras.Model, batch: Any) -> None:
@@ -84,4 +90,8 @@ def functions_called(node: Any) -> Iterator[str]:
 
 def ops_with_kernels(device_types: Sequence[str]) -> set[str]:
     """Names of ops that have a kernel on one of these devices."""
-    return {kernel.op for kernel in kernels.get_all_registered_kernels().kernel if kernel.device_type in device_types}
+    return {
+        kernel.op
+        for kernel in kernels.get_all_registered_kernels().kernel
+        if kernel.device_type in device_types
+    }

@@ -20,17 +20,29 @@ def batch_of(model: keras.Model, size: int) -> tuple[Any, Any]:
     """
     inputs = input_structure(model)
     if inputs is None or any(None in tensor.shape[1:] for tensor in tree.flatten(inputs)):
-        raise ValueError(f"The model does not know its input shape. {GIVE} Received: {type(model).__name__} {model.name!r}")
+        raise ValueError(
+            f"The model does not know its input shape. {GIVE} Received: {type(model).__name__} {model.name!r}"
+        )
     if len(model.outputs) != 1:
-        raise ValueError(f"Targets are only known of models with one output. {GIVE} Received: {len(model.outputs)} outputs of {model.name!r}")
+        raise ValueError(
+            f"Targets are only known of models with one output. {GIVE} Received: {len(model.outputs)} outputs of {model.name!r}"
+        )
     shape = tuple(model.outputs[0].shape[1:])
-    targets = tf.TensorSpec((size, *shape[:-1]), tf.int32) if _takes_classes(model.loss) else tf.TensorSpec((size, *shape), tf.float32)
-    return tree.map_structure(lambda tensor: tf.TensorSpec((size, *tensor.shape[1:]), tensor.dtype), inputs), targets
+    targets = (
+        tf.TensorSpec((size, *shape[:-1]), tf.int32)
+        if _takes_classes(model.loss)
+        else tf.TensorSpec((size, *shape), tf.float32)
+    )
+    return tree.map_structure(
+        lambda tensor: tf.TensorSpec((size, *tensor.shape[1:]), tensor.dtype), inputs
+    ), targets
 
 
 def resized(batch: Any, size: int) -> Any:
     """Specs with so many examples: in their first axis."""
-    return tree.map_structure(lambda spec: tf.TensorSpec((size, *spec.shape[1:]), spec.dtype), batch)
+    return tree.map_structure(
+        lambda spec: tf.TensorSpec((size, *spec.shape[1:]), spec.dtype), batch
+    )
 
 
 def _takes_classes(loss: Any) -> bool:

@@ -67,7 +67,11 @@ def _check(model: keras.Model, batch: Any, answers: Answers) -> None:
     cluster(step.function, step.replicas)
     answers.said["cluster"] = f"yes, all {answers.ops} ops in one, none on the host"
     answers.lowered = lower(cut_out(step))
-    answers.said["lowered"] = f"yes, {len(answers.lowered.hlo):,} bytes of HLO, {len(answers.lowered.updates)} variables updated"
+    answers.said["lowered"] = (
+        f"yes, {len(answers.lowered.hlo):,} bytes of HLO, {len(answers.lowered.updates)} variables updated"
+    )
     answers.compiled = compile_for(answers.lowered.hlo, answers.topology, answers.replicas)
     answers.code = answers.compiled.code
-    answers.said["compiled"] = "yes" if answers.code == 0 else f"{answers.compiled.outcome}: {answers.compiled.why}"
+    answers.said["compiled"] = (
+        "yes" if answers.code == 0 else f"{answers.compiled.outcome}: {answers.compiled.why}"
+    )

@@ -39,13 +39,21 @@ class Clusters:
 
 def nodes_in_cluster(graph: Any) -> list[Any]:
     """The tf.Operations that run on every replica, in the order of the graph."""
-    return [operation for operation in graph.get_operations() if MARK in operation.node_def.attr and operation.type != METADATA]
+    return [
+        operation
+        for operation in graph.get_operations()
+        if MARK in operation.node_def.attr and operation.type != METADATA
+    ]
 
 
 def ops_of_tpus() -> set[str]:
     """Names of the ops that TensorFlow can lower for TPUs, those of libraries loaded before its first function included."""
     _register_kernels()
-    return ops_with_kernels([LOWERED_EVERYWHERE, LOWERED_FOR_TPU]) | COLLECTIVES | {"NoOp", "Placeholder"}
+    return (
+        ops_with_kernels([LOWERED_EVERYWHERE, LOWERED_FOR_TPU])
+        | COLLECTIVES
+        | {"NoOp", "Placeholder"}
+    )
 
 
 @functools.cache
@@ -65,7 +73,9 @@ def check_ops(graph: Any) -> int:
     """
     nodes = [operation.node_def for operation in nodes_in_cluster(graph)]
     if not nodes:
-        raise NotForTpuError("Nothing in the step is replicated: it was not traced under a TPUStrategy.")
+        raise NotForTpuError(
+            "Nothing in the step is replicated: it was not traced under a TPUStrategy."
+        )
     known, foreign, count = ops_of_tpus(), set(), 0
     for node in _with_functions(nodes, graph.as_graph_def().library):
         count += 1
@@ -98,16 +108,33 @@ def cluster(function: Any, replicas: int) -> Clusters:
     Raises:
         NotForTpuError: the passes fail, or make anything else of it than one part that is compiled as a whole.
     """
-    devices = ", ".join(f'"{HOST}{device}"' for device in ("CPU:0", *(f"TPU:{i}" for i in range(replicas)), "TPU_SYSTEM:0"))
+    devices = ", ".join(
+        f'"{HOST}{device}"'
+        for device in ("CPU:0", *(f"TPU:{i}" for i in range(replicas)), "TPU_SYSTEM:0")
+    )
     module = tf.mlir.experimental.convert_function(function)
-    module, told = re.subn(r"^module attributes \{", f"module attributes {{tf.devices = {{{devices}}}, ", module, count=1, flags=re.MULTILINE)
+    module, told = re.subn(
+        r"^module attributes \{",
+        f"module attributes {{tf.devices = {{{devices}}}, ",
+        module,
+        count=1,
+        flags=re.MULTILINE,
+    )
     if not told:
-        raise NotForTpuError("TensorFlow's MLIR does not begin as it did: `module attributes {...}` is missing.")
+        raise NotForTpuError(
+            "TensorFlow's MLIR does not begin as it did: `module attributes {...}` is missing."
+        )
     try:
         clustered = tf.mlir.experimental.run_pass_pipeline(module, LAST_PASS)
     except tf.errors.OpError as error:
         raise NotForTpuError(f"TensorFlow's clustering passes fail: {error.message}") from error
-    found = Clusters(clustered.count('"tf_device.cluster_func"'), clustered.count('"tf_device.launch"'), clustered.count(f"{MARK} = "))
+    found = Clusters(
+        clustered.count('"tf_device.cluster_func"'),
+        clustered.count('"tf_device.launch"'),
+        clustered.count(f"{MARK} = "),
+    )
     if found != Clusters(compiled=1, on_host=0, left=0):
-        raise NotForTpuError(f"The step must be compiled as one part, with nothing on the host and nothing left over. Received: {found}")
+        raise NotForTpuError(
+            f"The step must be compiled as one part, with nothing on the host and nothing left over. Received: {found}"
+        )
     return found

@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 PROGRAM = Path(__file__).parent / "_libtpu.py"
-OUTCOMES = ("compiles", "rejected", "cannot run")  # by exit code; what cannot be run has not been compiled
+OUTCOMES = (
+    "compiles",
+    "rejected",
+    "cannot run",
+)  # by exit code; what cannot be run has not been compiled
 INSTALL = "Install libtpu and jax beside keras_sparse: pip install jax libtpu, or '.[tpu-aot]' in its folder."
 
 
@@ -56,9 +60,18 @@ def compile_for(hlo: bytes, topology: str, replicas: int, timeout: float = 3600.
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "step.hlo.pb"
         file.write_bytes(hlo)
-        command = [sys.executable, "-P", str(PROGRAM), str(file), topology, str(replicas)]  # -P: the names of our modules stay ours
+        command = [
+            sys.executable,
+            "-P",
+            str(PROGRAM),
+            str(file),
+            topology,
+            str(replicas),
+        ]  # -P: the names of our modules stay ours
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=timeout
+            )
         except subprocess.TimeoutExpired:
             return Compiled("cannot run", f"libtpu was not done after {timeout:g} seconds")
     return _read(done)
@@ -70,11 +83,36 @@ def _read(done: Any) -> Compiled:
         said = json.loads(done.stdout.splitlines()[-1])
         outcome = OUTCOMES[done.returncode]
     except (IndexError, ValueError):
-        what = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
-        return Compiled("cannot run", f"libtpu's process ended with {what}: {done.stderr[-500:].strip()}")
+        what = (
+            signal.Signals(-done.returncode).name
+            if done.returncode < 0
+            else f"exit code {done.returncode}"
+        )
+        return Compiled(
+            "cannot run", f"libtpu's process ended with {what}: {done.stderr[-500:].strip()}"
+        )
     if outcome != "compiles":
-        hint = f" {INSTALL}" if "is not installed" in said["why"] or "No module named" in said["why"] else ""
+        hint = (
+            f" {INSTALL}"
+            if "is not installed" in said["why"] or "No module named" in said["why"]
+            else ""
+        )
         return Compiled(outcome, said["why"] + hint)
     sizes = said["bytes"]
-    memory = sizes["argument"] + sizes["output"] - sizes["alias"] + sizes["temp"] + sizes["generated_code"]
-    return Compiled(outcome, "", said["seconds"], said["flops"], memory, sizes["temp"], said["all_reduces"], said["conditionals"])
+    memory = (
+        sizes["argument"]
+        + sizes["output"]
+        - sizes["alias"]
+        + sizes["temp"]
+        + sizes["generated_code"]
+    )
+    return Compiled(
+        outcome,
+        "",
+        said["seconds"],
+        said["flops"],
+        memory,
+        sizes["temp"],
+        said["all_reduces"],
+        said["conditionals"],
+    )

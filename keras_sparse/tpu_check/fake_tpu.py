@@ -20,7 +20,9 @@ def strategy(replicas: int) -> Any:
         ValueError: less than one; Keras runs on another backend.
     """
     if keras.backend.backend() != "tensorflow":
-        raise ValueError(f"tf.distribute is for Keras on TensorFlow: set KERAS_BACKEND=tensorflow. Received: backend={keras.backend.backend()!r}")
+        raise ValueError(
+            f"tf.distribute is for Keras on TensorFlow: set KERAS_BACKEND=tensorflow. Received: backend={keras.backend.backend()!r}"
+        )
     if replicas < 1:
         raise ValueError(f"`replicas` must be at least 1. Received: replicas={replicas}")
     tf.config.set_soft_device_placement(True)  # what asks for a TPU gets the CPU

@@ -41,9 +41,13 @@ def load() -> Any:
         raise CannotLowerError(f"{file} cannot be loaded: {error}. Delete it.") from error
     library = ctypes.CDLL(str(file))
     library.keras_sparse_tpu_answer.restype = ctypes.c_void_p
-    library.keras_sparse_tpu_message.restype = library.keras_sparse_tpu_ops.restype = ctypes.c_char_p
+    library.keras_sparse_tpu_message.restype = library.keras_sparse_tpu_ops.restype = (
+        ctypes.c_char_p
+    )
     if b"Conv2D\n" not in library.keras_sparse_tpu_ops():
-        raise CannotLowerError(f"TensorFlow has registered its XLA kernels already, without those for TPUs. {LOAD_FIRST}")
+        raise CannotLowerError(
+            f"TensorFlow has registered its XLA kernels already, without those for TPUs. {LOAD_FIRST}"
+        )
     return library
 
 
@@ -54,13 +58,19 @@ def folder() -> Path:
 
 def compiler() -> list[str] | None:
     """The command that compiles C++: $CXX, g++ or clang++; None if there is none."""
-    command = shlex.split(os.environ.get("CXX", "")) or next(([name] for name in ("g++", "clang++") if shutil.which(name)), [])
+    command = shlex.split(os.environ.get("CXX", "")) or next(
+        ([name] for name in ("g++", "clang++") if shutil.which(name)), []
+    )
     return command if command and shutil.which(command[0]) else None
 
 
 def _stamp() -> str:
     """Another one for other sources, and for another TensorFlow."""
-    texts = [tf.__version__, *tf.sysconfig.get_compile_flags(), *(file.read_text() for file in sorted(SOURCES.rglob("*.*")))]
+    texts = [
+        tf.__version__,
+        *tf.sysconfig.get_compile_flags(),
+        *(file.read_text() for file in sorted(SOURCES.rglob("*.*"))),
+    ]
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
@@ -76,14 +86,36 @@ def _only_one(folder: Path) -> Iterator[None]:
 def _compile(file: Path) -> None:
     command = compiler()
     if command is None:
-        raise CannotLowerError(f"Lowering for TPUs takes a C++ compiler, and there is none (CXX={os.environ.get('CXX', '')!r}, g++, clang++).")
+        raise CannotLowerError(
+            f"Lowering for TPUs takes a C++ compiler, and there is none (CXX={os.environ.get('CXX', '')!r}, g++, clang++)."
+        )
     include = tf.sysconfig.get_include()
-    paths = [f"-I{SOURCES}", "-isystem", include, "-isystem", f"{include}/external/farmhash_archive/src"]
+    paths = [
+        f"-I{SOURCES}",
+        "-isystem",
+        include,
+        "-isystem",
+        f"{include}/external/farmhash_archive/src",
+    ]
     others = [flag for flag in tf.sysconfig.get_compile_flags() if not flag.startswith("-I")]
-    with tempfile.TemporaryDirectory(dir=file.parent) as scratch:  # so that there is never half a library
+    with tempfile.TemporaryDirectory(
+        dir=file.parent
+    ) as scratch:  # so that there is never half a library
         new = Path(scratch) / file.name
         libraries = [*tf.sysconfig.get_link_flags(), "-l:libtensorflow_cc.so.2"]
-        command = [*command, *others, "-O1", "-shared", "-fPIC", "-w", *paths, str(SOURCES / "tpu_lower.cc"), "-o", str(new), *libraries]
+        command = [
+            *command,
+            *others,
+            "-O1",
+            "-shared",
+            "-fPIC",
+            "-w",
+            *paths,
+            str(SOURCES / "tpu_lower.cc"),
+            "-o",
+            str(new),
+            *libraries,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise CannotLowerError(f"`{shlex.join(command)}` failed:\n{done.stderr[:4000]}")

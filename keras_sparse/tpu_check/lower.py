@@ -37,14 +37,25 @@ def lower(replica: Replica) -> Lowered:
     graph.library.function.append(function)
     serialized = graph.SerializeToString()
     arguments = "\n".join(map(_argument, replica.inputs)).encode()
-    failed = library.keras_sparse_tpu_lower(serialized, ctypes.c_size_t(len(serialized)), function.signature.name.encode(), arguments)
+    failed = library.keras_sparse_tpu_lower(
+        serialized, ctypes.c_size_t(len(serialized)), function.signature.name.encode(), arguments
+    )
     message = library.keras_sparse_tpu_message().decode()
     if failed:
-        raise NotForTpuError(f"TensorFlow cannot lower the step for TPUs: {message.splitlines()[0]}")
+        raise NotForTpuError(
+            f"TensorFlow cannot lower the step for TPUs: {message.splitlines()[0]}"
+        )
     size = ctypes.c_size_t()
     hlo = ctypes.string_at(library.keras_sparse_tpu_answer(ctypes.byref(size)), size.value)
-    parameters, outputs, updates = (list(map(int, line.split()[1:])) for line in message.splitlines())
-    return Lowered(hlo, [replica.inputs[i] for i in parameters], outputs[0], [replica.inputs[i] for i in updates])
+    parameters, outputs, updates = (
+        list(map(int, line.split()[1:])) for line in message.splitlines()
+    )
+    return Lowered(
+        hlo,
+        [replica.inputs[i] for i in parameters],
+        outputs[0],
+        [replica.inputs[i] for i in updates],
+    )
 
 
 def _argument(one: Input) -> str:

@@ -13,7 +13,14 @@ from keras_sparse.tpu_check.train_step import TrainStep
 
 OUTPUT = "TPUReplicatedOutput"
 # Attributes that say where a node runs.
-PLACES = (MARK, "_tpu_input_identity", "_tpu_output_identity", "_composite_device", "_pivot_for_cluster", "_XlaHasReferenceVars")
+PLACES = (
+    MARK,
+    "_tpu_input_identity",
+    "_tpu_output_identity",
+    "_composite_device",
+    "_pivot_for_cluster",
+    "_XlaHasReferenceVars",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,25 +58,46 @@ def cut_out(step: TrainStep) -> Replica:
     graph = step.function.graph
     nodes = nodes_in_cluster(graph)
     inside = {operation.name for operation in nodes}
-    outside = {tensor.name: tensor for operation in nodes for tensor in operation.inputs if tensor.op.name not in inside}
+    outside = {
+        tensor.name: tensor
+        for operation in nodes
+        for tensor in operation.inputs
+        if tensor.op.name not in inside
+    }
     names = _Names(step)
-    constants = {name: values[0] for name, tensor in outside.items() if len(values := _constants(tensor)) == 1}
-    inputs = {name: names.input(_of_first_replica(tensor)) for name, tensor in outside.items() if name not in constants}
+    constants = {
+        name: values[0]
+        for name, tensor in outside.items()
+        if len(values := _constants(tensor)) == 1
+    }
+    inputs = {
+        name: names.input(_of_first_replica(tensor))
+        for name, tensor in outside.items()
+        if name not in constants
+    }
     body = _body(graph, nodes, inside, list(outside))
-    returned = [operation.inputs[0].name for operation in graph.get_operations() if operation.type == OUTPUT]
+    returned = [
+        operation.inputs[0].name for operation in graph.get_operations() if operation.type == OUTPUT
+    ]
     effects = [operation.name for operation in nodes if operation.op_def.is_stateful]
 
     def replica(*arguments: Any) -> Any:
         for argument, name in zip(arguments, inputs, strict=True):
             if inputs[name].is_variable:
                 copy_content(argument, _of_first_replica(outside[name]))
-        given = {**dict(zip(inputs, arguments, strict=True)), **{name: tf.constant(value) for name, value in constants.items()}}
+        given = {
+            **dict(zip(inputs, arguments, strict=True)),
+            **{name: tf.constant(value) for name, value in constants.items()},
+        }
         fed = {_placeholder(i): given[name] for i, name in enumerate(outside)}
         found = tf.graph_util.import_graph_def(body, fed, returned + effects, name="")
         with tf.control_dependencies(found[len(returned) :]):
             return [tf.identity(tensor) for tensor in found[: len(returned)]]
 
-    signature = [tf.TensorSpec([], tf.resource) if one.is_variable else tf.TensorSpec(one.shape, one.dtype) for one in inputs.values()]
+    signature = [
+        tf.TensorSpec([], tf.resource) if one.is_variable else tf.TensorSpec(one.shape, one.dtype)
+        for one in inputs.values()
+    ]
     return Replica(tf.compat.v1.wrap_function(replica, signature), list(inputs.values()))
 
 
@@ -77,17 +105,31 @@ class _Names:
     """Which variable, or which tensor of the batch, is a tensor that the cluster reads?"""
 
     def __init__(self, step: TrainStep) -> None:
-        owners = {id(handle): name for name, variable in step.variables.items() for handle in handles(variable)}
+        owners = {
+            id(handle): name
+            for name, variable in step.variables.items()
+            for handle in handles(variable)
+        }
         captures = step.function.graph.captures
-        self.variables = {inside.name: owners.get(id(outside), f"capture {inside.name}") for outside, inside in captures}
+        self.variables = {
+            inside.name: owners.get(id(outside), f"capture {inside.name}")
+            for outside, inside in captures
+        }
         fed = [tensor.name for tensor in step.function.inputs if tensor.name not in self.variables]
-        self.batch: Mapping[str, str] = {name: f"batch {i // step.replicas}" for i, name in enumerate(fed)}  # replica after replica
+        self.batch: Mapping[str, str] = {
+            name: f"batch {i // step.replicas}" for i, name in enumerate(fed)
+        }  # replica after replica
 
     def input(self, tensor: Any) -> Input:
         if tensor.dtype == tf.resource:
             dtype, shape = content_of(tensor)
             return Input(self.variables[tensor.name], dtype, tuple(shape), is_variable=True)
-        return Input(self.batch.get(tensor.name, "replica"), tensor.dtype, tuple(tensor.shape), is_variable=False)
+        return Input(
+            self.batch.get(tensor.name, "replica"),
+            tensor.dtype,
+            tuple(tensor.shape),
+            is_variable=False,
+        )
 
 
 def _constants(tensor: Any) -> list[Any]:
@@ -103,7 +145,9 @@ def _constants(tensor: Any) -> list[Any]:
     if all(np.array_equal(value, values[0]) for value in values):
         return values[:1]
     if [value.tolist() for value in values] != list(range(len(values))):
-        raise NotForTpuError(f"Replicas get constants of their own, which is not supported. Received: {tensor.name}")
+        raise NotForTpuError(
+            f"Replicas get constants of their own, which is not supported. Received: {tensor.name}"
+        )
     return values
 
 
@@ -129,6 +173,11 @@ def _body(graph: Any, nodes: list[Any], inside: set[str], outside: list[str]) ->
         for place in PLACES:
             node.attr.pop(place, None)
         del node.input[:]
-        node.input.extend(tensor.name if tensor.op.name in inside else _placeholder(number[tensor.name]) for tensor in operation.inputs)
-        node.input.extend(f"^{control.name}" for control in operation.control_inputs if control.name in inside)
+        node.input.extend(
+            tensor.name if tensor.op.name in inside else _placeholder(number[tensor.name])
+            for tensor in operation.inputs
+        )
+        node.input.extend(
+            f"^{control.name}" for control in operation.control_inputs if control.name in inside
+        )
     return body

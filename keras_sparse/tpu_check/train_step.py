@@ -60,26 +60,40 @@ def trace(model: keras.Model, batch: Any) -> TrainStep:
         optimizer = sparse_momentum_of(model)
         if optimizer is not None:
             optimizer.build(model)
-        build(model, tree.map_structure(lambda spec: keras.KerasTensor(spec.shape, spec.dtype.name), shard))
-    data = tree.map_structure(lambda spec: strategy.experimental_distribute_values_from_function(lambda _: tf.zeros(spec.shape, spec.dtype)), shard)
+        build(
+            model,
+            tree.map_structure(lambda spec: keras.KerasTensor(spec.shape, spec.dtype.name), shard),
+        )
+    data = tree.map_structure(
+        lambda spec: strategy.experimental_distribute_values_from_function(
+            lambda _: tf.zeros(spec.shape, spec.dtype)
+        ),
+        shard,
+    )
     return TrainStep(one_step_on_data(model).get_concrete_function(data), model, replicas)
 
 
 def _check(model: keras.Model, strategy: Any) -> None:
     if not model.compiled:
-        raise ValueError(f"The model must be compiled: call `model.compile(optimizer, loss)`. Received: {type(model).__name__} {model.name!r}, not compiled")
+        raise ValueError(
+            f"The model must be compiled: call `model.compile(optimizer, loss)`. Received: {type(model).__name__} {model.name!r}, not compiled"
+        )
     if not isinstance(strategy, tf.distribute.TPUStrategy):
         raise ValueError(
             f"The model must be made, and compiled, in the scope of `keras_sparse.tpu_check.strategy(replicas)`. Received: strategy={type(strategy).__name__}"
         )
     for setting in ("jit_compile", "run_eagerly"):
         if getattr(model, setting):
-            raise ValueError(f"Under a TPUStrategy compile with `{setting}=False`: TPUs compile the step themselves. Received: {setting}=True")
+            raise ValueError(
+                f"Under a TPUStrategy compile with `{setting}=False`: TPUs compile the step themselves. Received: {setting}=True"
+            )
 
 
 def _shard(spec: Any, replicas: int) -> tf.TensorSpec:
     """What one replica gets of a global batch."""
     batch, *shape = spec.shape
     if not batch or batch % replicas or None in shape:
-        raise ValueError(f"A batch must have a known shape, and be a multiple of the {replicas} replicas. Received: shape={tuple(spec.shape)}")
+        raise ValueError(
+            f"A batch must have a known shape, and be a multiple of the {replicas} replicas. Received: shape={tuple(spec.shape)}"
+        )
     return tf.TensorSpec([batch // replicas, *shape], spec.dtype)

@@ -13,7 +13,9 @@ from keras_sparse.compute.mask_state import kernel_mask_of
 from keras_sparse.training.find_optimizer import sparse_momentum_of
 from keras_sparse.training.masked_optimizer import MaskedOptimizer
 
-MASK, SWITCHES, OTHER_IN_LAYER, NOT_ZERO = range(4)  # what is known of one copy of one layer: two hashes and two counts
+MASK, SWITCHES, OTHER_IN_LAYER, NOT_ZERO = range(
+    4
+)  # what is known of one copy of one layer: two hashes and two counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,13 +52,22 @@ def check_agreement(trained: Any) -> Agreement:
     """
     optimizer = trained if isinstance(trained, MaskedOptimizer) else sparse_momentum_of(trained)
     if optimizer is None or not optimizer.mask_variables:
-        raise ValueError(f"`trained` must be a SparseMomentum, or a model compiled with one, that is built. Received: trained={trained}")
+        raise ValueError(
+            f"`trained` must be a SparseMomentum, or a model compiled with one, that is built. Received: trained={trained}"
+        )
     states = _states(optimizer)
     shapes = _hash(str([tuple(mask.shape) for mask in optimizer.mask_variables]).encode())
-    workers = _of_all_workers(optimizer, np.array([[shapes, _hash(copy.tobytes()), copy[:, OTHER_IN_LAYER:].sum()] for copy in states]))
+    workers = _of_all_workers(
+        optimizer,
+        np.array(
+            [[shapes, _hash(copy.tobytes()), copy[:, OTHER_IN_LAYER:].sum()] for copy in states]
+        ),
+    )
     rows = workers.reshape(-1, 3)
     if len(set(rows[:, 0])) > 1:
-        raise RuntimeError(f"The workers train different models. Received: this worker's masked weights are {optimizer.masked_names}")
+        raise RuntimeError(
+            f"The workers train different models. Received: this worker's masked weights are {optimizer.masked_names}"
+        )
     if len(set(rows[:, 1])) > 1 or rows[:, 2].any():
         differences = _differences(optimizer.masked_names, _of_all_workers(optimizer, states))
         raise RuntimeError(
@@ -68,17 +79,28 @@ def check_agreement(trained: Any) -> Agreement:
 
 def _states(optimizer: MaskedOptimizer) -> np.ndarray:
     """What this process knows: int64, shape (copies, layers, 4)."""
-    layers = [_states_of_layer(weight, mask) for weight, mask in zip(optimizer.masked_variables, optimizer.mask_variables, strict=True)]
+    layers = [
+        _states_of_layer(weight, mask)
+        for weight, mask in zip(optimizer.masked_variables, optimizer.mask_variables, strict=True)
+    ]
     return np.array(layers, np.int64).transpose(1, 0, 2)
 
 
 def _states_of_layer(weight: Any, mask: Any) -> list[list[int]]:
     kernel_mask = kernel_mask_of(weight)
     masks, weights = _copies(mask), _copies(weight)
-    if len(weights) == 1:  # a weight in pieces is one value, though each device has a copy of its mask
+    if (
+        len(weights) == 1
+    ):  # a weight in pieces is one value, though each device has a copy of its mask
         weights *= len(masks)
-    in_layer = masks if kernel_mask is None or kernel_mask.mask is mask else _copies(kernel_mask.mask)
-    switches = [_copies(variable) for variable in kernel_mask.variables[1:]] if kernel_mask is not None else []
+    in_layer = (
+        masks if kernel_mask is None or kernel_mask.mask is mask else _copies(kernel_mask.mask)
+    )
+    switches = (
+        [_copies(variable) for variable in kernel_mask.variables[1:]]
+        if kernel_mask is not None
+        else []
+    )
     return [
         [
             _hash(np.packbits(one).tobytes()),
@@ -95,8 +117,14 @@ def _copies(variable: Any) -> list[np.ndarray]:
     value = variable.value
     if keras.backend.backend() == "jax":
         if not value.is_fully_addressable:
-            raise NotImplementedError(f"Masks of several JAX processes cannot be compared. Received: {variable.path} on {value.sharding}")
-        return [np.asarray(shard.data) for shard in value.addressable_shards] if value.is_fully_replicated else [to_numpy(value)]
+            raise NotImplementedError(
+                f"Masks of several JAX processes cannot be compared. Received: {variable.path} on {value.sharding}"
+            )
+        return (
+            [np.asarray(shard.data) for shard in value.addressable_shards]
+            if value.is_fully_replicated
+            else [to_numpy(value)]
+        )
     return [to_numpy(copy) for copy in getattr(value, "values", [value])]
 
 
@@ -107,7 +135,9 @@ def _hash(data: bytes) -> int:
 
 def _of_all_workers(optimizer: MaskedOptimizer, rows: np.ndarray) -> np.ndarray:
     """One row for each copy in this process, int64 -> shape (workers, copies in each, ...), on every worker."""
-    strategy = strategy_of(optimizer.masked_variables) if keras.backend.backend() == "tensorflow" else None
+    strategy = (
+        strategy_of(optimizer.masked_variables) if keras.backend.backend() == "tensorflow" else None
+    )
     if strategy is None or strategy.num_replicas_in_sync == len(rows):
         return rows[None]
 
@@ -116,7 +146,9 @@ def _of_all_workers(optimizer: MaskedOptimizer, rows: np.ndarray) -> np.ndarray:
         table[context.replica_id_in_sync_group] = rows[context.replica_id_in_sync_group % len(rows)]
         return keras.ops.convert_to_tensor(table)
 
-    summed = _all_reduce(strategy)(strategy.experimental_distribute_values_from_function(row_in_its_place))
+    summed = _all_reduce(strategy)(
+        strategy.experimental_distribute_values_from_function(row_in_its_place)
+    )
     return to_numpy(strategy.experimental_local_results(summed)[0]).reshape(-1, *rows.shape)
 
 
@@ -126,7 +158,9 @@ def _all_reduce(strategy: Any) -> Any:
     import tensorflow as tf
 
     def all_reduce(table: Any) -> Any:
-        return tf.distribute.get_replica_context().all_reduce("SUM", tf.identity(table))  # of a tensor that has a device
+        return tf.distribute.get_replica_context().all_reduce(
+            "SUM", tf.identity(table)
+        )  # of a tensor that has a device
 
     return tf.function(lambda table: strategy.run(all_reduce, args=(table,)), autograph=False)
 
@@ -142,7 +176,16 @@ def _differences(names: list[str], states: np.ndarray) -> list[str]:
             for place, value in zip(places, of_copies[:, layer, column], strict=True):
                 groups.setdefault(int(value), []).append(place)
             if len(groups) > 1:
-                found.append(f"{name!r}: {what} differ between {' | '.join(map(', '.join, groups.values()))}")
-        for column, what in ((OTHER_IN_LAYER, "bits of the layer's mask are not the optimizer's"), (NOT_ZERO, "missing weights are not 0")):
-            found += [f"{name!r}: {count} {what} on {place}" for place, count in zip(places, of_copies[:, layer, column], strict=True) if count]
+                found.append(
+                    f"{name!r}: {what} differ between {' | '.join(map(', '.join, groups.values()))}"
+                )
+        for column, what in (
+            (OTHER_IN_LAYER, "bits of the layer's mask are not the optimizer's"),
+            (NOT_ZERO, "missing weights are not 0"),
+        ):
+            found += [
+                f"{name!r}: {count} {what} on {place}"
+                for place, count in zip(places, of_copies[:, layer, column], strict=True)
+                if count
+            ]
     return found

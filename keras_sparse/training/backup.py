@@ -168,7 +168,9 @@ def _load_random_states(model: Any, weights: str) -> None:
         for state, value in zip(states, saved, strict=False):
             state.assign(value)
     else:
-        raise ValueError(f"The backup must be of a model with as many random generators. Received: {len(saved)} in {weights}, {len(states)} in the model")
+        raise ValueError(
+            f"The backup must be of a model with as many random generators. Received: {len(saved)} in {weights}, {len(states)} in the model"
+        )
 
 
 def _progress(weights: str, metadata: str, flaws: list[str]) -> dict[str, int] | None:

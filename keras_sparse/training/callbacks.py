@@ -82,8 +82,15 @@ class UpdateMasks(keras.callbacks.Callback):
         **settings: Unpack[AllSettings],
     ) -> None:
         super().__init__()
-        check_names("UpdateMasks", settings, AllSettings, own=("every", "optimizer", "log_layers", "check_agreement"))
-        self.every = every if every in ("auto", "epoch") else check_positive(every, "every") or "auto"
+        check_names(
+            "UpdateMasks",
+            settings,
+            AllSettings,
+            own=("every", "optimizer", "log_layers", "check_agreement"),
+        )
+        self.every = (
+            every if every in ("auto", "epoch") else check_positive(every, "every") or "auto"
+        )
         self.log_layers = log_layers
         self.check_agreement = check_agreement
         self.settings = settings
@@ -96,7 +103,9 @@ class UpdateMasks(keras.callbacks.Callback):
         self._of = ""  # in the names of what is logged, where there are several callbacks
         self._warned_of: set[str] = set()  # metrics
         if settings:
-            SparseMomentum(keras.optimizers.SGD(momentum=0.9), **settings)  # bad settings fail here, not in `fit`
+            SparseMomentum(
+                keras.optimizers.SGD(momentum=0.9), **settings
+            )  # bad settings fail here, not in `fit`
 
     def __repr__(self) -> str:
         settings = "".join(f", {name}={value!r}" for name, value in self.settings.items())
@@ -115,7 +124,10 @@ class UpdateMasks(keras.callbacks.Callback):
             optimizer.updates_are_planned = True
             with strategy_scope(model):
                 optimizer.attach(model)
-        self._trainings = [MaskTraining(optimizer, self.every, optimizer in compiled, self._check_agreement) for optimizer in optimizers]
+        self._trainings = [
+            MaskTraining(optimizer, self.every, optimizer in compiled, self._check_agreement)
+            for optimizer in optimizers
+        ]
         self._compiled = bool(compiled)
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -126,15 +138,26 @@ class UpdateMasks(keras.callbacks.Callback):
         self._join_the_list()
         for training in self._trainings:
             training.begin(self.params, max(1, model.steps_per_execution))
-        if self._compiled and not model.optimizer.built and model.built and model.trainable_variables:
+        if (
+            self._compiled
+            and not model.optimizer.built
+            and model.built
+            and model.trainable_variables
+        ):
             # else Keras builds the model in its first step, and the optimizer with it
             with strategy_scope(model):
                 model.optimizer.build(model.trainable_variables)
         self._make_awaited_masks()
         for training in self._trainings:
             optimizer = training.optimizer
-            is_new = optimizer.built and optimizer.step() == 0 and optimizer.initial_masks == "random"
-            if is_new and not optimizer.masks_were_loaded and looks_trained(model, optimizer.masked_variables):  # after step 0, `build` says so
+            is_new = (
+                optimizer.built and optimizer.step() == 0 and optimizer.initial_masks == "random"
+            )
+            if (
+                is_new
+                and not optimizer.masks_were_loaded
+                and looks_trained(model, optimizer.masked_variables)
+            ):  # after step 0, `build` says so
                 warnings.warn(RANDOM_OVER_TRAINED, stacklevel=2)
 
     def _make_awaited_masks(self) -> None:
@@ -151,10 +174,14 @@ class UpdateMasks(keras.callbacks.Callback):
     def _join_the_list(self) -> None:
         """Logs before all other callbacks, and has the last word at the end."""
         running = running_callbacks()
-        if running is None or any(isinstance(c, _First) and c.of is self for c in running.callbacks):
+        if running is None or any(
+            isinstance(c, _First) and c.of is self for c in running.callbacks
+        ):
             return
         names = "+".join(training.optimizer.name for training in self._trainings)
-        is_one_of_several = any(isinstance(c, UpdateMasks) and c is not self for c in running.callbacks)
+        is_one_of_several = any(
+            isinstance(c, UpdateMasks) and c is not self for c in running.callbacks
+        )
         self._of = f"/{names}" if is_one_of_several else ""
         running.callbacks = [_First(self), *running.callbacks, _Last(self)]
 
@@ -187,7 +214,9 @@ class UpdateMasks(keras.callbacks.Callback):
 
     def log(self, epoch: int, logs: Any) -> None:
         """Adds the density to the logs of an epoch, once."""
-        if self._logged_epoch == epoch or not all(training.optimizer.built for training in self._trainings):
+        if self._logged_epoch == epoch or not all(
+            training.optimizer.built for training in self._trainings
+        ):
             return
         self._logged_epoch = epoch
         _ = self.model
@@ -250,19 +279,31 @@ class _Last(keras.callbacks.Callback):
 
 def _checked(optimizer: Any, settings: Any) -> list[SparseMomentum]:
     """The optimizers that were given, as a list."""
-    given = [] if optimizer is None else list(optimizer) if isinstance(optimizer, Sequence) else [optimizer]
+    given = (
+        []
+        if optimizer is None
+        else list(optimizer)
+        if isinstance(optimizer, Sequence)
+        else [optimizer]
+    )
     if wrong := [one for one in given if not isinstance(one, SparseMomentum)]:
         names = ", ".join(type(one).__name__ for one in wrong)
-        raise ValueError(f"`optimizer` must be a SparseMomentum or a list of them. Received: {names}")
+        raise ValueError(
+            f"`optimizer` must be a SparseMomentum or a list of them. Received: {names}"
+        )
     if given and settings:
-        raise ValueError(f"Give `optimizer` or settings of a new one, not both. Received: {sorted(settings)}")
+        raise ValueError(
+            f"Give `optimizer` or settings of a new one, not both. Received: {sorted(settings)}"
+        )
     return given
 
 
 def _density_of_each(optimizers: Sequence[SparseMomentum]) -> dict[str, float]:
     """{path of the weight: its density}; where there are several optimizers, after the optimizer's name."""
     return {
-        path if len(optimizers) == 1 else f"{optimizer.name}/{path}": float(mask.mean()) for optimizer in optimizers for path, mask in optimizer.masks.items()
+        path if len(optimizers) == 1 else f"{optimizer.name}/{path}": float(mask.mean())
+        for optimizer in optimizers
+        for path, mask in optimizer.masks.items()
     }
 
 

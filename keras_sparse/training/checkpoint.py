@@ -51,7 +51,9 @@ class SavedState:
 
     def write(self, store: Any) -> None:
         """Writes all of it to a Keras weight store."""
-        masked = [{"index": one.index, "path": one.path, "shape": one.mask.shape} for one in self.masks]
+        masked = [
+            {"index": one.index, "path": one.path, "shape": one.mask.shape} for one in self.masks
+        ]
         record = json.dumps({"masked": masked, "trainable": self.trainable})
         store[RECORD] = np.frombuffer(record.encode(), np.uint8)
         for one in self.masks:
@@ -67,7 +69,9 @@ class SavedState:
         shapes = [tuple(variable.shape) for variable in variables]
         if self.trainable is not None:
             return shapes == [shape for _, shape in self.trainable]
-        return all(one.index < len(shapes) and one.mask.shape == shapes[one.index] for one in self.masks)
+        return all(
+            one.index < len(shapes) and one.mask.shape == shapes[one.index] for one in self.masks
+        )
 
     def masks_for(self, variables: Sequence[Any], chosen: Sequence[int]) -> dict[int, SavedMask]:
         """{index of a variable: its mask}. The file says which weights are masked.
@@ -107,7 +111,11 @@ class SavedState:
         return tuple(variable.shape) in known and not masked
 
     def _refuse(self, variables: Sequence[Any], i: int, what: str) -> None:
-        saved = [f"{MASK}{one.index} of shape {one.mask.shape}" + (f" for {one.path!r}" if one.path else "") for one in self.masks]
+        saved = [
+            f"{MASK}{one.index} of shape {one.mask.shape}"
+            + (f" for {one.path!r}" if one.path else "")
+            for one in self.masks
+        ]
         raise ValueError(
             f"The checkpoint's masks are of another model: {what} {variables[i].path!r} of shape {tuple(variables[i].shape)}. To start from its "
             'weights alone, load them before you compile, with SparseMomentum(..., initial_masks="nonzero"). '
@@ -121,7 +129,9 @@ def is_same_path(one: str | None, other: str) -> bool:
     >>> is_same_path("net/head/kernel", "head/kernel"), is_same_path("head/kernel", "overhead/kernel")
     (True, False)
     """
-    return one is not None and (one == other or one.endswith(f"/{other}") or other.endswith(f"/{one}"))
+    return one is not None and (
+        one == other or one.endswith(f"/{other}") or other.endswith(f"/{one}")
+    )
 
 
 def read(store: Any, counter_names: Sequence[str]) -> SavedState | None:

@@ -6,8 +6,14 @@ import math
 from keras_sparse.rules import density as densities
 from keras_sparse.training.schedules import OverTraining, Schedule, TfmotDensity, value_at
 
-FINE, COARSE = 1000, 50  # samples of a schedule over a training: of Python's arithmetic, of a backend's
-FAR = (1_000, 1_000_000)  # trainings later: where both values are equal, the schedule ends with them
+FINE, COARSE = (
+    1000,
+    50,
+)  # samples of a schedule over a training: of Python's arithmetic, of a backend's
+FAR = (
+    1_000,
+    1_000_000,
+)  # trainings later: where both values are equal, the schedule ends with them
 LESS = 1e-6  # densities nearer than this are equal
 
 

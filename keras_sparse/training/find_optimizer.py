@@ -36,7 +36,11 @@ def sparse_optimizer(trained: Any) -> SparseMomentum:
     True
     """
     check_keras_3(trained, "trained")
-    found = _inside_of(trained) if isinstance(trained, keras.optimizers.Optimizer) else sparse_momenta_of(trained)
+    found = (
+        _inside_of(trained)
+        if isinstance(trained, keras.optimizers.Optimizer)
+        else sparse_momenta_of(trained)
+    )
     if not found:
         optimizer = getattr(trained, "optimizer", trained)
         raise ValueError(
@@ -44,7 +48,9 @@ def sparse_optimizer(trained: Any) -> SparseMomentum:
             f"the callback UpdateMasks(density=...), which puts one in. Received: optimizer={type(optimizer).__name__}"
         )
     if len(found) > 1:
-        raise ValueError(f"There are several SparseMomentum optimizers: give the one that is meant. Received: {[one.name for one in found]}")
+        raise ValueError(
+            f"There are several SparseMomentum optimizers: give the one that is meant. Received: {[one.name for one in found]}"
+        )
     return found[0]
 
 
@@ -66,8 +72,19 @@ def sparse_momenta_of(model: keras.Model, attributes: bool = True) -> list[Spars
         return found
     own: list[Any] = []
     for value in vars(model).values():
-        own += value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else [value]
-    found = [inside for value in own if isinstance(value, keras.optimizers.Optimizer) for inside in _inside_of(value)]
+        own += (
+            value.values()
+            if isinstance(value, Mapping)
+            else value
+            if isinstance(value, list | tuple)
+            else [value]
+        )
+    found = [
+        inside
+        for value in own
+        if isinstance(value, keras.optimizers.Optimizer)
+        for inside in _inside_of(value)
+    ]
     return list({id(one): one for one in found}.values())
 
 
@@ -75,7 +92,10 @@ def _inside_of(optimizer: Any) -> list[SparseMomentum]:
     """All SparseMomentum in an optimizer of optimizers, itself included."""
     if optimizer is None or isinstance(optimizer, SparseMomentum):
         return [] if optimizer is None else [optimizer]
-    parts = [getattr(optimizer, "inner_optimizer", None), *(getattr(optimizer, "optimizers", None) or ())]
+    parts = [
+        getattr(optimizer, "inner_optimizer", None),
+        *(getattr(optimizer, "optimizers", None) or ()),
+    ]
     found = [inside for part in parts for inside in _inside_of(part)]
     return list({id(one): one for one in found}.values())
 
@@ -83,7 +103,12 @@ def _inside_of(optimizer: Any) -> list[SparseMomentum]:
 def build_parts(model: keras.Model) -> None:
     """Builds a MultiOptimizer, which may know its parts only then: a function chooses one for each weight."""
     optimizer = getattr(model, "optimizer", None)
-    if isinstance(optimizer, MULTI_OPTIMIZER) and not optimizer.built and model.built and model.trainable_variables:
+    if (
+        isinstance(optimizer, MULTI_OPTIMIZER)
+        and not optimizer.built
+        and model.built
+        and model.trainable_variables
+    ):
         optimizer.build(model.trainable_variables)
 
 
@@ -123,7 +148,11 @@ def check_settings(optimizer: SparseMomentum, settings: Mapping[str, Any]) -> No
         return
     asked = SparseMomentum(keras.optimizers.SGD(momentum=0.9), **settings).get_config()
     has = optimizer.get_config()
-    free = {"inner_optimizer", "name", *({"seed"} - set(settings))}  # a seed that nobody gave is drawn
+    free = {
+        "inner_optimizer",
+        "name",
+        *({"seed"} - set(settings)),
+    }  # a seed that nobody gave is drawn
     if any(has[key] != asked[key] for key in has if key not in free):
         raise ValueError(
             f"The model is compiled with a SparseMomentum of other settings than this callback's: give them to one of the two. Received: {sorted(settings)}"
@@ -142,4 +171,8 @@ def looks_trained(model: keras.Model, weights: Sequence[Any]) -> bool:
     layers = layers_of(model)
     masked = [layer for layer in layers if wanted & set(map(id, own_weights(layer)))]
     looked_at = masked if all(constant_starts(layer) for layer in masked) else layers
-    return any((to_float32(variable) != start).any() for layer in looked_at for variable, start in constant_starts(layer))
+    return any(
+        (to_float32(variable) != start).any()
+        for layer in looked_at
+        for variable, start in constant_starts(layer)
+    )

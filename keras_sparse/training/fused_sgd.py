@@ -14,7 +14,9 @@ from keras_sparse.compute.library import available, library
 TakeMask = Callable[[Any], Any]
 
 
-def fuse_momentum(optimizer: keras.optimizers.Optimizer, take_mask: TakeMask = lambda variable: None) -> None:
+def fuse_momentum(
+    optimizer: keras.optimizers.Optimizer, take_mask: TakeMask = lambda variable: None
+) -> None:
     """Has keras.optimizers.SGD with a momentum step by one operation where the backend has it; the values are the same.
 
     Args:
@@ -28,7 +30,12 @@ def fuse_momentum(optimizer: keras.optimizers.Optimizer, take_mask: TakeMask = l
 
 def _can_mask(optimizer: Any, variable: Any) -> bool:
     """Not where anything changes the weight after the step (constraints, averaged weights), under a strategy, nor on a GPU."""
-    if not isinstance(variable, keras.Variable) or optimizer.use_ema or variable.constraint is not None or not available():
+    if (
+        not isinstance(variable, keras.Variable)
+        or optimizer.use_ema
+        or variable.constraint is not None
+        or not available()
+    ):
         return False
     import tensorflow as tf
 
@@ -38,10 +45,16 @@ def _can_mask(optimizer: Any, variable: Any) -> bool:
 
 
 def _is_sgd_with_momentum(optimizer: Any) -> bool:
-    return type(optimizer) is keras.optimizers.SGD and optimizer.momentum != 0 and keras.backend.backend() == "tensorflow"
+    return (
+        type(optimizer) is keras.optimizers.SGD
+        and optimizer.momentum != 0
+        and keras.backend.backend() == "tensorflow"
+    )
 
 
-def _update_step(optimizer: Any, take_mask: TakeMask, gradient: Any, variable: Any, learning_rate: Any) -> None:
+def _update_step(
+    optimizer: Any, take_mask: TakeMask, gradient: Any, variable: Any, learning_rate: Any
+) -> None:
     """momentum <- m * momentum - rate * gradient; weight <- weight + momentum, or + m * momentum - rate * gradient (Nesterov)."""
     import tensorflow as tf
 
@@ -49,13 +62,20 @@ def _update_step(optimizer: Any, take_mask: TakeMask, gradient: Any, variable: A
         keras.optimizers.SGD.update_step(optimizer, gradient, variable, learning_rate)
         return
     index = optimizer._get_variable_index(variable)
-    weight, momentum = (v.value if isinstance(v, keras.Variable) else v for v in (variable, optimizer.momentums[index]))
+    weight, momentum = (
+        v.value if isinstance(v, keras.Variable) else v
+        for v in (variable, optimizer.momentums[index])
+    )
     rates = [tf.cast(rate, weight.dtype) for rate in (learning_rate, optimizer.momentum)]
     gradient = tf.cast(gradient, weight.dtype)
-    mask = take_mask(variable) if _can_mask(optimizer, optimizer._trainable_variables[index]) else None
+    mask = (
+        take_mask(variable) if _can_mask(optimizer, optimizer._trainable_variables[index]) else None
+    )
     if mask is not None:
         mask = keras.ops.convert_to_tensor(mask)
-        library().keras_sparse_apply_masked_momentum(weight.handle, momentum.handle, mask, gradient, *rates, use_nesterov=optimizer.nesterov)
+        library().keras_sparse_apply_masked_momentum(
+            weight.handle, momentum.handle, mask, gradient, *rates, use_nesterov=optimizer.nesterov
+        )
         return
     tf.raw_ops.ResourceApplyKerasMomentum(
         var=weight.handle,

@@ -31,12 +31,23 @@ def check(growth_window: Any) -> Window:
     """Returns ``"auto"``, None or a positive int; raises ValueError for anything else."""
     if growth_window in ("auto", None):
         return growth_window
-    if isinstance(growth_window, bool) or not isinstance(growth_window, int | np.integer) or growth_window <= 0:
-        raise ValueError(f'`growth_window` must be "auto", None or a positive integer. Received: growth_window={growth_window!r}')
+    if (
+        isinstance(growth_window, bool)
+        or not isinstance(growth_window, int | np.integer)
+        or growth_window <= 0
+    ):
+        raise ValueError(
+            f'`growth_window` must be "auto", None or a positive integer. Received: growth_window={growth_window!r}'
+        )
     return int(growth_window)
 
 
-def steps_of(growth_window: Window, reads: Iterable[str], inner_optimizer: keras.optimizers.Optimizer, average_decay: float | None) -> float:
+def steps_of(
+    growth_window: Window,
+    reads: Iterable[str],
+    inner_optimizer: keras.optimizers.Optimizer,
+    average_decay: float | None,
+) -> float:
     """Optimizer steps before an update in which missing weights need a gradient: 0, none; infinity, all.
 
     Args:
@@ -58,7 +69,11 @@ def steps_of(growth_window: Window, reads: Iterable[str], inner_optimizer: keras
         return math.inf
     if not isinstance(growth_window, str):
         return growth_window
-    parts = inner_optimizer.optimizers if isinstance(inner_optimizer, MULTI_OPTIMIZER) else [inner_optimizer]
+    parts = (
+        inner_optimizer.optimizers
+        if isinstance(inner_optimizer, MULTI_OPTIMIZER)
+        else [inner_optimizer]
+    )
     if not all(map(_is_of_each_weight_alone, parts)):
         return math.inf  # active weights would step otherwise than with dense gradients
     if not reads:
@@ -74,12 +89,18 @@ def steps_of(growth_window: Window, reads: Iterable[str], inner_optimizer: keras
 
 def read_of_missing(prune: Any, redistribute: Any, grow: Any) -> frozenset[str]:
     """What the rules read of missing weights. Built-in prune scores and shares look at active ones only; yours may do else."""
-    own = [prune] * (prune not in scores.SCORES.values()) + [redistribute] * (redistribute not in scores.SHARES.values())
+    own = [prune] * (prune not in scores.SCORES.values()) + [redistribute] * (
+        redistribute not in scores.SHARES.values()
+    )
     return scores.needs_of(grow, *own)
 
 
 def _is_of_each_weight_alone(optimizer: Any) -> bool:
-    return isinstance(optimizer, OF_EACH_WEIGHT_ALONE) and optimizer.clipnorm is None and optimizer.global_clipnorm is None
+    return (
+        isinstance(optimizer, OF_EACH_WEIGHT_ALONE)
+        and optimizer.clipnorm is None
+        and optimizer.global_clipnorm is None
+    )
 
 
 def _linear_decay(optimizer: Any) -> float | None:

@@ -36,17 +36,27 @@ class MaskTraining:
         check: called when an epoch begins and after each update.
     """
 
-    def __init__(self, optimizer: SparseMomentum, every: str | int, one_step_a_batch: bool, check: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        optimizer: SparseMomentum,
+        every: str | int,
+        one_step_a_batch: bool,
+        check: Callable[[], None],
+    ) -> None:
         self.optimizer = optimizer
         self._every = every
-        self._steps_per_batch = 1 if one_step_a_batch else None  # None: to be seen after the first batch
+        self._steps_per_batch = (
+            1 if one_step_a_batch else None
+        )  # None: to be seen after the first batch
         self._check = check
         self._params: Mapping[str, Any] = {}
         self._execution = 1
         self._planner: Planner | None = None
         self._final: FinalDensity | None = None
         self._epoch, self._epoch_start, self._batch = 0, 0, 0
-        self._ends_after: int | None = None  # batches of this epoch, the last one; optimizers may skip steps
+        self._ends_after: int | None = (
+            None  # batches of this epoch, the last one; optimizers may skip steps
+        )
         self._has_warned = False
         self._begun_at = 0
         self._wait = math.inf  # batches until there is something to look at
@@ -91,7 +101,9 @@ class MaskTraining:
             self._look(self.optimizer.step(), self._is_end(batch))
 
     def end_batch(self, batch: int) -> None:
-        self._wait -= (batch - self._batch + 1) * (self._steps_per_batch or 0)  # at least the steps made
+        self._wait -= (batch - self._batch + 1) * (
+            self._steps_per_batch or 0
+        )  # at least the steps made
         if self._unopened_epoch is not None and self.optimizer.built:
             epoch, self._unopened_epoch = self._unopened_epoch, None
             self._plan(epoch, 0, self._open(epoch, 0))
@@ -105,14 +117,18 @@ class MaskTraining:
 
     def made_no_step(self) -> bool:
         """Did the model train without this optimizer?"""
-        return self._batch > 0 and (not self.optimizer.built or self.optimizer.step() == self._begun_at)
+        return self._batch > 0 and (
+            not self.optimizer.built or self.optimizer.step() == self._begun_at
+        )
 
     def fit_masks_to_last_weights(self) -> None:
         """At the end of a training: the masks of the weights that the model has now."""
         try:
             self._fit_masks_to_weights()
             self._fit_dense_masks_to_sparse_weights()
-        except ValueError as error:  # the training is done, and its weights are not lost for a message
+        except (
+            ValueError
+        ) as error:  # the training is done, and its weights are not lost for a message
             warnings.warn(str(error), stacklevel=2)
 
     def _fit_masks_to_weights(self) -> None:
@@ -123,7 +139,9 @@ class MaskTraining:
         except ValueError:
             if not callable(optimizer.density):
                 raise
-            optimizer.assign_masks(self._nonzero(), optimizer.trained_positions())  # earlier weights are denser
+            optimizer.assign_masks(
+                self._nonzero(), optimizer.trained_positions()
+            )  # earlier weights are denser
 
     def _fit_dense_masks_to_sparse_weights(self) -> None:
         """A training that is stopped in a dense phase may get back weights of a sparse one."""
@@ -139,18 +157,27 @@ class MaskTraining:
         """The masks of weights that are not 0, of those that are trained."""
         optimizer, rng = self.optimizer, np.random.default_rng(0)  # nothing is drawn
         names, variables = optimizer.masked_names, optimizer.masked_variables
-        return [initial_mask("nonzero", names[i], to_float32(variables[i]), 0, optimizer.block_shape, rng) for i in optimizer.trained_positions()]
+        return [
+            initial_mask(
+                "nonzero", names[i], to_float32(variables[i]), 0, optimizer.block_shape, rng
+            )
+            for i in optimizer.trained_positions()
+        ]
 
     def warn_if_not_reached(self) -> None:
         """After a training: does the model have the density asked for?"""
         optimizer, final = self.optimizer, self._final
-        now, stop = (optimizer.step(), optimizer.counter("training_stop")) if optimizer.built else (0, 0)
+        now, stop = (
+            (optimizer.step(), optimizer.counter("training_stop")) if optimizer.built else (0, 0)
+        )
         if final is None or now < optimizer.announced_stop:
             return
         asked = min(final.value, final.later or 1.0)
         if optimizer.density_is_above(asked) and not (final.later and optimizer.told_of_density):
             optimizer.told_of_density = optimizer.told_of_density or final.later is not None
-            text = final_density.not_reached(optimizer.total_density(), asked, now, stop, final.later is not None)
+            text = final_density.not_reached(
+                optimizer.total_density(), asked, now, stop, final.later is not None
+            )
             warnings.warn(text, stacklevel=2)
 
     # --- when
@@ -170,11 +197,17 @@ class MaskTraining:
     def _open(self, epoch: int, now: int) -> bool:
         """Notes that an epoch begins at this step; True: it had begun before the training was killed and resumed."""
         optimizer, open_epoch = self.optimizer, self.optimizer.counter("epoch")
-        if open_epoch == 0 or epoch + 1 < open_epoch:  # no training is open, or it is not resumed: this one begins
+        if (
+            open_epoch == 0 or epoch + 1 < open_epoch
+        ):  # no training is open, or it is not resumed: this one begins
             self._begin_schedules(epoch, now)
-        elif optimizer.counter("training_stop") < 0 and epoch > 0 and now > 0:  # an epoch's length is known by now
+        elif (
+            optimizer.counter("training_stop") < 0 and epoch > 0 and now > 0
+        ):  # an epoch's length is known by now
             start = optimizer.counter("training_start")
-            optimizer.set_counter("training_stop", start + (now - start) * self._params["epochs"] // epoch)
+            optimizer.set_counter(
+                "training_stop", start + (now - start) * self._params["epochs"] // epoch
+            )
         optimizer.set_counter("epoch", epoch + 1)
         return open_epoch == epoch + 1
 
@@ -182,7 +215,9 @@ class MaskTraining:
         steps = self._steps_per_epoch()
         stop = None if steps is None else now + max(1, steps * (self._params["epochs"] - epoch))
         announced = self.optimizer.announced_stop
-        if not (now < announced and (stop is None or stop <= announced)):  # else the fit is a part of a longer training
+        if not (
+            now < announced and (stop is None or stop <= announced)
+        ):  # else the fit is a part of a longer training
             self.optimizer.set_training(now, stop)
 
     def _plan(self, epoch: int, now: int, begun_before: bool) -> None:
@@ -197,12 +232,19 @@ class MaskTraining:
         times = self._times(now, start, stop, begun_before)
         execution = self._execution * (self._steps_per_batch or 1)
         pruning = math.inf
-        if stop > start and (final := final_density.final_density(optimizer.density, start, stop)) is not None:
+        if (
+            stop > start
+            and (final := final_density.final_density(optimizer.density, start, stop)) is not None
+        ):
             self._final = final
             last_due = self._last_due(times, start, stop, execution)
-            pruning = last_pruning(final.reached_at, last_due, start, stop, self._steps_per_epoch() is not None)
+            pruning = last_pruning(
+                final.reached_at, last_due, start, stop, self._steps_per_epoch() is not None
+            )
         steps = self._steps_per_epoch()
-        is_last = epoch + 1 >= self._params["epochs"] and steps is not None and stop - now < 2 * steps
+        is_last = (
+            epoch + 1 >= self._params["epochs"] and steps is not None and stop - now < 2 * steps
+        )
         self._ends_after = self._params["steps"] if is_last else None
         self._planner = Planner(times, window, pruning, execution)
         if not self._has_warned and self._steps_per_batch is not None:
@@ -214,7 +256,9 @@ class MaskTraining:
         optimizer = self.optimizer
         if self._planner is None:
             return
-        plan = self._planner.at(now, optimizer.counter("last_update"), optimizer.window_opened(), is_end)
+        plan = self._planner.at(
+            now, optimizer.counter("last_update"), optimizer.window_opened(), is_end
+        )
         if plan.update:
             optimizer.update_masks()
         if plan.prune and self._final is not None:
@@ -251,7 +295,9 @@ class MaskTraining:
         batches = self._params.get("steps")
         if not batches or self._steps_per_batch is None:
             return None
-        return max(1, batches * self._steps_per_batch // (self.optimizer.gradient_accumulation_steps or 1))
+        return max(
+            1, batches * self._steps_per_batch // (self.optimizer.gradient_accumulation_steps or 1)
+        )
 
     # --- what is said before
 
@@ -259,7 +305,9 @@ class MaskTraining:
         optimizer, final = self.optimizer, self._final
         one_epoch = self._params["epochs"] - epoch < 2
         if final is None and stop < 0 and one_epoch and isinstance(optimizer.density, OverTraining):
-            warnings.warn(final_density.UNKNOWN_LENGTH.format(density=optimizer.total_density()), stacklevel=2)
+            warnings.warn(
+                final_density.UNKNOWN_LENGTH.format(density=optimizer.total_density()), stacklevel=2
+            )
         elif final is not None and final.later is not None:
             if not optimizer.told_of_density:
                 warnings.warn(final_density.not_within(final, stop), stacklevel=2)

@@ -14,7 +14,9 @@ from keras import ops
 from keras_sparse._keras import to_float32
 
 EPSILON = 1e-8  # of the published code
-MULTI_OPTIMIZER = tuple(filter(None, [getattr(keras.optimizers, "MultiOptimizer", None)]))  # Keras has it from 3.15 on
+MULTI_OPTIMIZER = tuple(
+    filter(None, [getattr(keras.optimizers, "MultiOptimizer", None)])
+)  # Keras has it from 3.15 on
 MOMENTA = {  # Keras' optimizers that have a momentum, and where they keep it
     keras.optimizers.SGD: "momentums",
     keras.optimizers.Muon: "momentums",
@@ -45,7 +47,10 @@ def check_momentum(optimizer: keras.optimizers.Optimizer) -> None:
     if isinstance(optimizer, MULTI_OPTIMIZER):
         for part in optimizer.optimizers:
             check_momentum(part)
-    elif momentum_of.dispatch(type(optimizer)) is momentum_of.dispatch(object) or getattr(optimizer, "momentum", None) == 0:
+    elif (
+        momentum_of.dispatch(type(optimizer)) is momentum_of.dispatch(object)
+        or getattr(optimizer, "momentum", None) == 0
+    ):
         raise ValueError(_refusal(optimizer))
 
 
@@ -130,7 +135,9 @@ class GradientAverage(keras.optimizers.Optimizer):
     def __init__(self, decay: float, name: str = "gradient_average") -> None:
         super().__init__(learning_rate=0.0, name=name)
         if isinstance(decay, bool) or not isinstance(decay, int | float) or not 0.0 <= decay < 1.0:
-            raise ValueError(f"`gradient_momentum` must be in [0, 1). Received: gradient_momentum={decay!r}")
+            raise ValueError(
+                f"`gradient_momentum` must be in [0, 1). Received: gradient_momentum={decay!r}"
+            )
         self.decay = float(decay)
 
     def build(self, variables: list[Any]) -> None:
@@ -143,7 +150,10 @@ class GradientAverage(keras.optimizers.Optimizer):
         average = self.averages[self._get_variable_index(variable)]
         gradient = ops.cast(gradient, variable.dtype)
         # ops and not operators: the gradient of an embedding lists only the rows that were looked up
-        self.assign(average, ops.add(ops.multiply(average, self.decay), ops.multiply(gradient, 1.0 - self.decay)))
+        self.assign(
+            average,
+            ops.add(ops.multiply(average, self.decay), ops.multiply(gradient, 1.0 - self.decay)),
+        )
 
     def get_config(self) -> dict[str, Any]:
         return {"decay": self.decay, "name": self.name}

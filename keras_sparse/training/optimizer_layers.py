@@ -40,14 +40,19 @@ class OptimizerLayers(Sequence[MaskedLayer]):
 
     def __getitem__(self, i: int) -> MaskedLayer:  # type: ignore[override]  # no slices: a layer is read when needed
         position = self._positions[i]
-        variable, mask = self._optimizer.masked_variables[position], self._optimizer.mask_variables[position]
+        variable, mask = (
+            self._optimizer.masked_variables[position],
+            self._optimizer.mask_variables[position],
+        )
         average = None if self._average is None else lambda: momentum_of(self._average, position)
         index = self._optimizer.masked_indices[position]
         return MaskedLayer(
             variable.path,
             weight=lambda: to_float32(variable),
             mask=self._masks[i] if self._masks else lambda: to_numpy(mask),
-            momentum=average if self._average_is_momentum else lambda: momentum_of(self._optimizer.inner_optimizer, index),
+            momentum=average
+            if self._average_is_momentum
+            else lambda: momentum_of(self._optimizer.inner_optimizer, index),
             gradient=None if self._average_is_momentum else average,
             block_shape=self._optimizer.block_shape,
         )

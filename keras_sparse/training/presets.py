@@ -169,7 +169,9 @@ def _falling(density: Any, initial: float | None) -> Any:
     return CubicOverTraining(density, start, end=0.5)
 
 
-def StaticSparsity(inner_optimizer: Any, density: float, **settings: Unpack[CommonSettings]) -> SparseMomentum:
+def StaticSparsity(
+    inner_optimizer: Any, density: float, **settings: Unpack[CommonSettings]
+) -> SparseMomentum:
     """Masks that never change: the baseline, or fine-tuning with ``initial_masks="magnitude"`` or ``"nonzero"``.
 
     Args:
@@ -178,10 +180,14 @@ def StaticSparsity(inner_optimizer: Any, density: float, **settings: Unpack[Comm
         **settings: further arguments of ``SparseMomentum`` but the rules ``prune``, ``redistribute`` and ``grow``.
     """
     check_names("StaticSparsity", settings, CommonSettings)
-    return SparseMomentum(inner_optimizer, density, prune=None, redistribute=None, grow=None, **settings)
+    return SparseMomentum(
+        inner_optimizer, density, prune=None, redistribute=None, grow=None, **settings
+    )
 
 
-def GradualPruning(inner_optimizer: Any, density: Any, **settings: Unpack[Settings]) -> SparseMomentum:
+def GradualPruning(
+    inner_optimizer: Any, density: Any, **settings: Unpack[Settings]
+) -> SparseMomentum:
     """Gradual magnitude pruning (Zhu & Gupta 2017): from dense weights to ``density``, nothing grows back.
 
     Args:

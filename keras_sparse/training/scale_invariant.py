@@ -50,5 +50,7 @@ def is_scale_invariant(layer: keras.layers.Layer) -> bool:
         return False
     found = consumers(layer)
     return bool(found) and all(
-        isinstance(consumer, NORMALIZATIONS) or (isinstance(consumer, HOMOGENEOUS) and is_scale_invariant(consumer)) for consumer in found
+        isinstance(consumer, NORMALIZATIONS)
+        or (isinstance(consumer, HOMOGENEOUS) and is_scale_invariant(consumer))
+        for consumer in found
     )

@@ -25,7 +25,9 @@ class OverTraining:
         self.initial, self.final = float(initial), float(final)
 
     def __call__(self, progress: float) -> float:
-        raise NotImplementedError(f"{type(self).__name__} must say what its value is at a progress in [0, 1].")
+        raise NotImplementedError(
+            f"{type(self).__name__} must say what its value is at a progress in [0, 1]."
+        )
 
     def __repr__(self) -> str:
         values = ", ".join(f"{key}={value!r}" for key, value in self.get_config().items())
@@ -72,10 +74,14 @@ class CubicOverTraining(OverTraining):
     0.2125
     """
 
-    def __init__(self, final: float, initial: float = 1.0, begin: float = 0.0, end: float = 0.75) -> None:
+    def __init__(
+        self, final: float, initial: float = 1.0, begin: float = 0.0, end: float = 0.75
+    ) -> None:
         super().__init__(initial, final)
         if not 0.0 <= begin < end <= 1.0:
-            raise ValueError(f"`begin` and `end` must be in [0, 1], `begin` first. Received: begin={begin}, end={end}")
+            raise ValueError(
+                f"`begin` and `end` must be in [0, 1], `begin` first. Received: begin={begin}, end={end}"
+            )
         self.begin, self.end = begin, end
 
     def __call__(self, progress: float) -> float:
@@ -118,21 +124,29 @@ class TfmotDensity:
         """The first step after this one in which tfmot would prune; infinity if there is none."""
         if step >= self.end_step:
             return math.inf
-        following = self.begin_step if step < self.begin_step else self.last_due(step) + self.frequency
+        following = (
+            self.begin_step if step < self.begin_step else self.last_due(step) + self.frequency
+        )
         if following > self.end_step:
             return self.end_step if self._ends_between() else math.inf
         return following
 
     def final(self) -> float:
         """The density at which the schedule ends."""
-        return self(self.begin_step if math.isinf(self.end_step) else max(int(self.end_step), self.begin_step))
+        return self(
+            self.begin_step
+            if math.isinf(self.end_step)
+            else max(int(self.end_step), self.begin_step)
+        )
 
     def _ends_between(self) -> bool:
         """Is its last step none that tfmot prunes in, and the density still falling?  Then masks change in it, too."""
         if math.isinf(self.end_step) or self.end_step < self.begin_step:
             return False
         skipped = int(self.end_step - self.begin_step) % self.frequency
-        return skipped > 0 and self._asks_for(int(self.end_step)) < self._asks_for(int(self.end_step) - skipped)
+        return skipped > 0 and self._asks_for(int(self.end_step)) < self._asks_for(
+            int(self.end_step) - skipped
+        )
 
     def _asks_for(self, step: int) -> float:
         _, sparsity = self.schedule(step)
@@ -143,7 +157,10 @@ class TfmotDensity:
         return f"{type(self.schedule).__name__}({values})"
 
     def get_config(self) -> dict[str, Any]:
-        return {"name": type(self.schedule).__name__, "config": self.schedule.get_config()["config"]}
+        return {
+            "name": type(self.schedule).__name__,
+            "config": self.schedule.get_config()["config"],
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "TfmotDensity":
@@ -161,9 +178,15 @@ def get(value: Any, argument: str) -> Schedule:
         return TfmotDensity(value)
     if callable(value):
         return value
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and 0.0 <= float(value) <= 1.0:
+    if (
+        isinstance(value, numbers.Real)
+        and not isinstance(value, bool)
+        and 0.0 <= float(value) <= 1.0
+    ):
         return float(value)
-    raise ValueError(f"`{argument}` must be a number in [0, 1] or a schedule. Received: {argument}={value!r}")
+    raise ValueError(
+        f"`{argument}` must be a number in [0, 1] or a schedule. Received: {argument}={value!r}"
+    )
 
 
 def value_at(schedule: Schedule, step: int, start: int, stop: int, argument: str) -> float:

@@ -22,7 +22,9 @@ class Seed:
     def build(self) -> None:
         """Under a strategy of several workers a variable begins everywhere with the value of the first one."""
         if not self._is_given:
-            self._variable = keras.Variable(self._value, dtype="int32", trainable=False, name="seed")
+            self._variable = keras.Variable(
+                self._value, dtype="int32", trainable=False, name="seed"
+            )
 
     @property
     def value(self) -> int:

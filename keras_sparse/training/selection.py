@@ -17,8 +17,12 @@ from keras_sparse.rules.density import matches
 KERNEL_NAMES = ("kernel", "recurrent_kernel", "pointwise_kernel")
 DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
 
-Selector: TypeAlias = str | keras.layers.Layer | type  # a glob on the variable's path, a layer, or a layer type
-Owners: TypeAlias = dict[int, list[keras.layers.Layer]]  # id of a variable -> the layers that hold it, however deep
+Selector: TypeAlias = (
+    str | keras.layers.Layer | type
+)  # a glob on the variable's path, a layer, or a layer type
+Owners: TypeAlias = dict[
+    int, list[keras.layers.Layer]
+]  # id of a variable -> the layers that hold it, however deep
 
 
 class Selection:
@@ -54,11 +58,19 @@ class Selection:
         owners = None if model is None else _owners(model)
         chosen = self._chosen(variables, owners)
         for selectors, argument in ((self.dense, "dense"), (self.sparse, "sparse")):
-            _check_all_match(variables if model is None else model.weights, selectors, owners, argument)
+            _check_all_match(
+                variables if model is None else model.weights, selectors, owners, argument
+            )
         if not chosen and (owners is not None or not self.needs_model):
-            frozen = [] if model is None else self._chosen([v for v in model.weights if not v.trainable], owners)
+            frozen = (
+                []
+                if model is None
+                else self._chosen([v for v in model.weights if not v.trainable], owners)
+            )
             if not frozen:
-                raise ValueError(f"There is nothing to mask: no kernel of two or more axes is left. Received: weights {_paths(variables)}, {self}")
+                raise ValueError(
+                    f"There is nothing to mask: no kernel of two or more axes is left. Received: weights {_paths(variables)}, {self}"
+                )
         return chosen
 
     def select_known(self, variables: Sequence[Any]) -> list[int]:
@@ -68,7 +80,10 @@ class Selection:
     def _chosen(self, variables: Sequence[Any], owners: Owners | None) -> list[int]:
         chosen = {i for i, v in enumerate(variables) if _by_default(v, owners)}
         chosen -= _matching(variables, self.dense, owners)
-        return sorted(chosen | {i for i in _matching(variables, self.sparse, owners) if len(variables[i].shape) >= 2})
+        return sorted(
+            chosen
+            | {i for i in _matching(variables, self.sparse, owners) if len(variables[i].shape) >= 2}
+        )
 
     def __repr__(self) -> str:
         return f"Selection(sparse={self.sparse}, dense={self.dense})"
@@ -80,7 +95,13 @@ class Selection:
     @staticmethod
     def from_config(config: dict[str, Any]) -> dict[str, Any]:
         """The arguments ``sparse`` and ``dense`` again; layer types of your own must be registered with Keras."""
-        return {key: [entry if isinstance(entry, str) else _layer_type(entry["layer_type"]) for entry in config[key]] for key in ("sparse", "dense")}
+        return {
+            key: [
+                entry if isinstance(entry, str) else _layer_type(entry["layer_type"])
+                for entry in config[key]
+            ]
+            for key in ("sparse", "dense")
+        }
 
 
 def kernels(model: keras.Model) -> list[Any]:
@@ -92,11 +113,17 @@ def kernels(model: keras.Model) -> list[Any]:
 def _checked(selectors: Any, argument: str) -> list[Selector]:
     if selectors is None:
         return []
-    single = isinstance(selectors, str | keras.layers.Layer | type) or not isinstance(selectors, Iterable)
+    single = isinstance(selectors, str | keras.layers.Layer | type) or not isinstance(
+        selectors, Iterable
+    )
     many = [selectors] if single else list(selectors)
     for selector in many:
-        if not isinstance(selector, str | keras.layers.Layer) and not (isinstance(selector, type) and issubclass(selector, keras.layers.Layer)):
-            raise TypeError(f"`{argument}` takes globs on a variable's path, layers, or layer types, one or a collection. Received: {argument}={selector!r}")
+        if not isinstance(selector, str | keras.layers.Layer) and not (
+            isinstance(selector, type) and issubclass(selector, keras.layers.Layer)
+        ):
+            raise TypeError(
+                f"`{argument}` takes globs on a variable's path, layers, or layer types, one or a collection. Received: {argument}={selector!r}"
+            )
     return many
 
 
@@ -106,7 +133,11 @@ def _to_config(selectors: Iterable[Selector]) -> list[str | dict[str, str]]:
         if isinstance(selector, keras.layers.Layer):
             config += [variable.path for variable in selector.weights if len(variable.shape) >= 2]
         else:
-            config.append(selector if isinstance(selector, str) else {"layer_type": keras.saving.get_registered_name(selector).split(">")[-1]})
+            config.append(
+                selector
+                if isinstance(selector, str)
+                else {"layer_type": keras.saving.get_registered_name(selector).split(">")[-1]}
+            )
     return config
 
 
@@ -114,7 +145,9 @@ def _layer_type(name: str) -> type:
     own = {key.split(">")[-1]: value for key, value in keras.saving.get_custom_objects().items()}
     found = getattr(keras.layers, name, None) or own.get(name)
     if found is None:
-        raise ValueError(f"Unknown layer type in the saved `dense` or `sparse`; register it with Keras before loading. Received: {name}")
+        raise ValueError(
+            f"Unknown layer type in the saved `dense` or `sparse`; register it with Keras before loading. Received: {name}"
+        )
     return found
 
 
@@ -131,23 +164,37 @@ def _by_default(variable: Any, owners: Owners | None) -> bool:
         return False
     if owners is not None:
         return not any(_is_depthwise(layer, variable) for layer in owners.get(id(variable), []))
-    return "depthwise" not in variable.path and not (len(variable.shape) > 2 and variable.shape[-1] == 1)
+    return "depthwise" not in variable.path and not (
+        len(variable.shape) > 2 and variable.shape[-1] == 1
+    )
 
 
 def _is_depthwise(layer: keras.layers.Layer, kernel: Any) -> bool:
     """Does each output see one input channel?  So does a convolution with as many groups as channels."""
-    return isinstance(layer, DEPTHWISE) or (getattr(layer, "groups", 1) > 1 and kernel.shape[-2] == 1)
+    return isinstance(layer, DEPTHWISE) or (
+        getattr(layer, "groups", 1) > 1 and kernel.shape[-2] == 1
+    )
 
 
-def _matching(variables: Sequence[Any], selectors: Sequence[Selector], owners: Owners | None) -> set[int]:
-    return {i for i, v in enumerate(variables) if any(_selects(selector, v, owners or {}) for selector in selectors)}
+def _matching(
+    variables: Sequence[Any], selectors: Sequence[Selector], owners: Owners | None
+) -> set[int]:
+    return {
+        i
+        for i, v in enumerate(variables)
+        if any(_selects(selector, v, owners or {}) for selector in selectors)
+    }
 
 
-def _check_all_match(variables: Sequence[Any], selectors: Sequence[Selector], owners: Owners | None, argument: str) -> None:
+def _check_all_match(
+    variables: Sequence[Any], selectors: Sequence[Selector], owners: Owners | None, argument: str
+) -> None:
     for selector in selectors:
         unknown = isinstance(selector, type) and owners is None
         if not unknown and not any(_selects(selector, v, owners or {}) for v in variables):
-            raise ValueError(f"`{argument}` selects no trainable weight. Received: {selector!r}; the weights are {_paths(variables)}")
+            raise ValueError(
+                f"`{argument}` selects no trainable weight. Received: {selector!r}; the weights are {_paths(variables)}"
+            )
 
 
 def _selects(selector: Selector, variable: Any, owners: Owners) -> bool:

@@ -36,7 +36,9 @@ class AllSettings(Settings, total=False):
     density: Any
 
 
-def check_names(function: str, settings: Mapping[str, Any], allowed: type, own: Iterable[str] = ()) -> None:
+def check_names(
+    function: str, settings: Mapping[str, Any], allowed: type, own: Iterable[str] = ()
+) -> None:
     """Raises TypeError for names that are no settings, with the function that was called and names like them.
 
     Args:
@@ -56,4 +58,6 @@ def check_names(function: str, settings: Mapping[str, Any], allowed: type, own: 
             )
         close = difflib.get_close_matches(name, names, 1)
         hint = f"Did you mean `{close[0]}`?" if close else f"It takes {sorted(names)}."
-        raise TypeError(f"{function}() has no argument `{name}`. {hint} Received: {name}={settings[name]!r}")
+        raise TypeError(
+            f"{function}() has no argument `{name}`. {hint} Received: {name}={settings[name]!r}"
+        )

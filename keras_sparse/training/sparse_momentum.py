@@ -103,28 +103,49 @@ class SparseMomentum(MasksToDensity):
         seed: int | None = None,
         name: str | None = None,
     ) -> None:
-        rules = (scores.get_score(prune, "prune"), scores.get_share(redistribute, "redistribute"), scores.get_score(grow, "grow"))
+        rules = (
+            scores.get_score(prune, "prune"),
+            scores.get_share(redistribute, "redistribute"),
+            scores.get_score(grow, "grow"),
+        )
         average = _gradient_average(rules, gradient_momentum)
-        super().__init__(inner_optimizer, Selection(sparse, dense), initial_masks, block_shape, average, seed, name, initial_scale)
+        super().__init__(
+            inner_optimizer,
+            Selection(sparse, dense),
+            initial_masks,
+            block_shape,
+            average,
+            seed,
+            name,
+            initial_scale,
+        )
         self.prune, self.redistribute, self.grow = rules
         if not callable(density):
             densities.check_density(density)
         self.density = schedules.get(density, "density")
-        self.prune_rate = schedules.get(schedules.CosineOverTraining() if prune_rate is None else prune_rate, "prune_rate")
+        self.prune_rate = schedules.get(
+            schedules.CosineOverTraining() if prune_rate is None else prune_rate, "prune_rate"
+        )
         self.distribution = densities.check_distribution(distribution)
         self.scope = check_scope(scope)
         self.gradient_momentum = gradient_momentum
         self.growth_window = windows.check(growth_window)
-        self.updates_are_planned = False  # somebody calls `update_masks`: the callback, or a custom loop
+        self.updates_are_planned = (
+            False  # somebody calls `update_masks`: the callback, or a custom loop
+        )
         self._check_rules()
         self._is_complete = True
 
     def _check_rules(self) -> None:
         received = f"Received: prune={self.prune}, grow={self.grow}, density={self.density}"
         if self.prune is None and (self.grow is not None or callable(self.density)):
-            raise ValueError(f"`prune=None` means masks that never change, with `grow=None` and a density that is a number. {received}")
+            raise ValueError(
+                f"`prune=None` means masks that never change, with `grow=None` and a density that is a number. {received}"
+            )
         if self.prune is not None and self.grow is None and not callable(self.density):
-            raise ValueError(f"With `grow=None` and a constant density no mask would change: pass a density schedule, or `prune=None`. {received}")
+            raise ValueError(
+                f"With `grow=None` and a constant density no mask would change: pass a density schedule, or `prune=None`. {received}"
+            )
         self._check_scope()
         if "momentum" in self._needs() and self.gradient_momentum is None:
             check_momentum(self.inner_optimizer)
@@ -144,7 +165,9 @@ class SparseMomentum(MasksToDensity):
 
     def growth_window_steps(self) -> float:
         """Optimizer steps before an update in which missing weights get gradients: 0, none; infinity, all."""
-        reads = windows.read_of_missing(self.prune, self.redistribute if self.grow else None, self.grow)
+        reads = windows.read_of_missing(
+            self.prune, self.redistribute if self.grow else None, self.grow
+        )
         if isinstance(self.density, AlternatingOverTraining):
             reads |= {"second moment"}  # of weights that become active again
         decay = None if self._gradient_average is None else self._gradient_average.decay
@@ -184,7 +207,9 @@ class SparseMomentum(MasksToDensity):
             self.assign_masks(self._next_masks(self.prune, positions, step, rng), positions)
         self.set_counter("last_update", step)
 
-    def _next_masks(self, prune: Score, positions: Sequence[int], step: int, rng: np.random.Generator) -> list[np.ndarray]:
+    def _next_masks(
+        self, prune: Score, positions: Sequence[int], step: int, rng: np.random.Generator
+    ) -> list[np.ndarray]:
         layers = self._layers(positions)
         if callable(self.density):
             counts = self._counts_at(self._density_at(step), positions, rng)
@@ -197,7 +222,10 @@ class SparseMomentum(MasksToDensity):
         return update_masks(layers, rate, prune, self.redistribute, grow, rng)
 
     def __repr__(self) -> str:
-        names = {rule: getattr(rule, "__name__", rule) for rule in (self.prune, self.redistribute, self.grow)}
+        names = {
+            rule: getattr(rule, "__name__", rule)
+            for rule in (self.prune, self.redistribute, self.grow)
+        }
         rules = f"prune={names[self.prune]}, redistribute={names[self.redistribute]}, grow={names[self.grow]}"
         masks = f"{len(self.mask_variables)} masks" if self.built else "not built"
         inner = type(self.inner_optimizer).__name__
@@ -205,8 +233,15 @@ class SparseMomentum(MasksToDensity):
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
-        names = {function: name for table in (scores.SCORES, scores.SHARES, densities.NAMED) for name, function in table.items()}
-        config: dict[str, Any] = {"inner_optimizer": serialize(self.inner_optimizer), **self.selection.get_config()}
+        names = {
+            function: name
+            for table in (scores.SCORES, scores.SHARES, densities.NAMED)
+            for name, function in table.items()
+        }
+        config: dict[str, Any] = {
+            "inner_optimizer": serialize(self.inner_optimizer),
+            **self.selection.get_config(),
+        }
         for key in ("density", "prune_rate", "distribution", "prune", "redistribute", "grow"):
             value = getattr(self, key)
             config[key] = (names.get(value) or serialize(value)) if callable(value) else value
@@ -224,11 +259,15 @@ class SparseMomentum(MasksToDensity):
             config["initial_masks"] = GivenMasks.from_config(config["initial_masks"])
         for key, value in config.items():
             if isinstance(value, Mapping) and "class_name" in value:
-                config[key] = keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)
+                config[key] = keras.saving.deserialize_keras_object(
+                    value, custom_objects=custom_objects
+                )
         return cls(**config)
 
 
-def _gradient_average(rules: Sequence[Any], gradient_momentum: float | None) -> GradientAverage | None:
+def _gradient_average(
+    rules: Sequence[Any], gradient_momentum: float | None
+) -> GradientAverage | None:
     if "gradient" not in scores.needs_of(*rules):
         return None if gradient_momentum is None else GradientAverage(gradient_momentum)
     if gradient_momentum is not None:

@@ -51,20 +51,28 @@ def scale_untrained(
         masks: bool arrays of their shapes.
     """
     owners, is_fresh = owners_of_weights(model), constants_are_untouched(model)
-    factors = [_factors(owners.get(id(v)), v, mask) for v, mask in zip(variables, masks, strict=True)]
+    factors = [
+        _factors(owners.get(id(v)), v, mask) for v, mask in zip(variables, masks, strict=True)
+    ]
     weights = [
-        None if by is None else untrained_weight(v, initializer_of(owners[id(v)], v), mask, is_fresh)
+        None
+        if by is None
+        else untrained_weight(v, initializer_of(owners[id(v)], v), mask, is_fresh)
         for v, mask, by in zip(variables, masks, factors, strict=True)
     ]
     # Workers have the same weights, but each its own seeds: only the first one's draw them again.
     found = of_the_first_worker(np.array([weight is not None for weight in weights], np.int32))
-    for v, mask, by, own, is_untrained in zip(variables, masks, factors, weights, found.tolist(), strict=True):
+    for v, mask, by, own, is_untrained in zip(
+        variables, masks, factors, weights, found.tolist(), strict=True
+    ):
         if is_untrained and by is not None:
             weight = to_float32(v) if own is None else own
             v.assign(np.asarray(weight * by * mask, np.float32))
 
 
-def _factors(layer: keras.layers.Layer | None, variable: Any, mask: np.ndarray) -> np.ndarray | None:
+def _factors(
+    layer: keras.layers.Layer | None, variable: Any, mask: np.ndarray
+) -> np.ndarray | None:
     """By what to multiply a weight if it is untrained; None: by nothing."""
     initializer = None if layer is None else initializer_of(layer, variable)
     if layer is None or not isinstance(initializer, BY_FAN) or is_scale_invariant(layer):
@@ -74,7 +82,9 @@ def _factors(layer: keras.layers.Layer | None, variable: Any, mask: np.ndarray) 
     return None if (factors == 1).all() else factors
 
 
-def untrained_weight(variable: Any, initializer: Any, mask: np.ndarray, is_fresh: bool) -> np.ndarray | None:
+def untrained_weight(
+    variable: Any, initializer: Any, mask: np.ndarray, is_fresh: bool
+) -> np.ndarray | None:
     """The weight, if it is untrained; else None.
 
     Args:
@@ -87,7 +97,9 @@ def untrained_weight(variable: Any, initializer: Any, mask: np.ndarray, is_fresh
     if not has_value(variable):
         return drawn
     weight = to_float32(variable)
-    if drawn is not None and np.allclose(weight[mask], drawn[mask], rtol=RELATIVE_TOLERANCE, atol=0):
+    if drawn is not None and np.allclose(
+        weight[mask], drawn[mask], rtol=RELATIVE_TOLERANCE, atol=0
+    ):
         return weight
     if not is_fresh:
         return None
@@ -109,7 +121,9 @@ def constants_are_untouched(model: keras.Model) -> bool:
     pairs = [pair for layer in layers_of(model) for pair in constant_starts(layer)]
     if not all(has_value(variable) for variable, _ in pairs):
         return False
-    return bool(pairs) and not any((to_float32(variable) != start).any() for variable, start in pairs)
+    return bool(pairs) and not any(
+        (to_float32(variable) != start).any() for variable, start in pairs
+    )
 
 
 def constant_starts(layer: keras.layers.Layer) -> list[tuple[Any, np.ndarray]]:
@@ -120,7 +134,9 @@ def constant_starts(layer: keras.layers.Layer) -> list[tuple[Any, np.ndarray]]:
         if not isinstance(initializer, CONSTANT):
             continue
         start = np.array(keras.ops.convert_to_numpy(initializer(variable.shape)), np.float32)
-        if variable.name == "bias" and getattr(layer, "unit_forget_bias", False):  # of an LSTM: 0, 1, 0, 0
+        if variable.name == "bias" and getattr(
+            layer, "unit_forget_bias", False
+        ):  # of an LSTM: 0, 1, 0, 0
             units = start.shape[-1] // 4
             start[..., units : 2 * units] = 1.0
         found.append((variable, start))

@@ -36,7 +36,10 @@ def watch_for_updates(optimizer: Any) -> bool:
 
 def _runs_only_keras(callbacks: keras.callbacks.CallbackList) -> bool:
     """Is no code of the user's run between steps, which might update the masks?"""
-    of_keras = all(_is_of_keras(type(c)) and not isinstance(c, RUN_CODE_OF_THE_USER) for c in callbacks.callbacks)
+    of_keras = all(
+        _is_of_keras(type(c)) and not isinstance(c, RUN_CODE_OF_THE_USER)
+        for c in callbacks.callbacks
+    )
     return of_keras and not has_own_train_step(callbacks.model)
 
 

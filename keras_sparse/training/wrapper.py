@@ -55,7 +55,9 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
     """
 
     _delegates = False  # not while Keras' code for the wrapper runs
-    _is_complete = False  # True: what is set from now on and only the inner optimizer has is the inner one's
+    _is_complete = (
+        False  # True: what is set from now on and only the inner optimizer has is the inner one's
+    )
 
     def __init__(self, inner_optimizer: Any, name: str | None = None) -> None:
         check_keras_3(inner_optimizer, "inner_optimizer")
@@ -85,7 +87,12 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         return getattr(inner, name)  # `momentum`, `beta_1`, ...
 
     def __setattr__(self, name: str, value: Any) -> None:
-        own = not self._is_complete or name.startswith("_") or name in self.__dict__ or hasattr(type(self), name)
+        own = (
+            not self._is_complete
+            or name.startswith("_")
+            or name in self.__dict__
+            or hasattr(type(self), name)
+        )
         if not own and hasattr(self.inner_optimizer, name):
             setattr(self.inner_optimizer, name, value)
             return
@@ -123,12 +130,16 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
 
     @property
     def _model_variables_moving_average(self) -> Any:
-        return self.inner_optimizer._model_variables_moving_average  # Keras' SwapEMAWeights looks here
+        return (
+            self.inner_optimizer._model_variables_moving_average
+        )  # Keras' SwapEMAWeights looks here
 
     def set_weights(self, weights: Any) -> None:
         """Sets all variables, in the order of ``variables``: this optimizer's and those it delegates to."""
         if len(weights) != len(self.variables):
-            raise ValueError(f"`weights` must be one array for each of the {len(self.variables)} variables. Received: {len(weights)} arrays")
+            raise ValueError(
+                f"`weights` must be one array for each of the {len(self.variables)} variables. Received: {len(weights)} arrays"
+            )
         for variable, value in zip(self.variables, weights, strict=True):
             variable.assign(value)
 

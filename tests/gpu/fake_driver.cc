@@ -1,5 +1,5 @@
-// A CUDA driver that has no GPU and prints what it is asked: for test_block_driver.py. FAKE_CAPABILITY is that of its
-// GPU, FAKE_FAILS the name of a function that fails.
+// A CUDA driver that has no GPU and prints what it is asked: for test_block_driver.py.
+// FAKE_CAPABILITY is that of its GPU, FAKE_FAILS the name of a function that fails.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -60,7 +60,8 @@ int cuModuleGetFunction(void** function, void* module, const char* name) {
 }
 
 int cuFuncSetAttribute(void* function, int attribute, int value) {
-  std::printf("attribute %s %d %d\n", static_cast<Function*>(function)->name.c_str(), attribute, value);
+  std::printf("attribute %s %d %d\n", static_cast<Function*>(function)->name.c_str(), attribute,
+              value);
   return 0;
 }
 
@@ -69,12 +70,13 @@ int cuGetErrorName(int, const char** name) {
   return 0;
 }
 
-// As many parameters as FAKE_PARAMETERS says, "flag_blocks=13 ...": pointers and int32 values in words of 8 bytes.
-int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned, unsigned,
-                   unsigned shared, void* stream, void** parameters, void**) {
+// As many parameters as FAKE_PARAMETERS says, "flag_blocks=13 ...": pointers and int32 values in
+// words of 8 bytes.
+int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned,
+                   unsigned, unsigned shared, void* stream, void** parameters, void**) {
   const Function* f = static_cast<Function*>(function);
-  std::printf("launch %s %s %u %u %u %u %u %ld", f->name.c_str(), f->image.c_str(), x, y, z, threads, shared,
-              static_cast<long>(reinterpret_cast<intptr_t>(stream)));
+  std::printf("launch %s %s %u %u %u %u %u %ld", f->name.c_str(), f->image.c_str(), x, y, z,
+              threads, shared, static_cast<long>(reinterpret_cast<intptr_t>(stream)));
   for (int i = 0; i < ParametersOf(f->name); ++i)
     std::printf(" %ld", static_cast<long>(*static_cast<int64_t*>(parameters[i])));
   std::printf("\n");

@@ -53,19 +53,42 @@ def load_kernels(folder: Path) -> tuple[Any, Any]:
     return block_kernels, compile_block_kernels
 
 
-def plan(library: ctypes.CDLL, call: tuple[Any, ...], pointers: list[int]) -> list[tuple[str, tuple[int, ...], list[int]]]:
+def plan(
+    library: ctypes.CDLL, call: tuple[Any, ...], pointers: list[int]
+) -> list[tuple[str, tuple[int, ...], list[int]]]:
     """[(kernel, grid, arguments)] of a call (product, sizes, type, block)."""
     names, numbers = (ctypes.c_char_p * 4)(), (ctypes.c_int64 * 128)()
     product, sizes, type_, block = call
-    number = library.keras_sparse_plan_blocks(product, (ctypes.c_int64 * 13)(*sizes), type_, block, *map(ctypes.c_void_p, pointers), names, numbers)
+    number = library.keras_sparse_plan_blocks(
+        product,
+        (ctypes.c_int64 * 13)(*sizes),
+        type_,
+        block,
+        *map(ctypes.c_void_p, pointers),
+        names,
+        numbers,
+    )
     rows = np.ctypeslib.as_array(numbers).reshape(4, 32)[:number].tolist()
     return [(names[i].decode(), tuple(row[:3]), row[4 : 4 + row[3]]) for i, row in enumerate(rows)]
 
 
-def run(kernels: Any, compiler: Any, type_: str, block: int, launches: list[tuple[str, tuple[int, ...], list[int]]]) -> None:
+def run(
+    kernels: Any,
+    compiler: Any,
+    type_: str,
+    block: int,
+    launches: list[tuple[str, tuple[int, ...], list[int]]],
+) -> None:
     """Runs the launches in the interpreter."""
     for name, grid, arguments in launches:
         kernel = getattr(kernels, name)
-        kinds = [compiler.pointer_of(argument, type_) for argument in kernel.arg_names if not argument.isupper()]
-        values = [Memory(value, kind[1:]) if kind else value for value, kind in zip(arguments, kinds, strict=True)]
+        kinds = [
+            compiler.pointer_of(argument, type_)
+            for argument in kernel.arg_names
+            if not argument.isupper()
+        ]
+        values = [
+            Memory(value, kind[1:]) if kind else value
+            for value, kind in zip(arguments, kinds, strict=True)
+        ]
         kernel[grid](*values, **compiler.constants(name, type_, block))

@@ -9,7 +9,13 @@ import sys
 from interpreted import plan
 
 SIZES = (2, 9, 7, 64, 3, 3, 64, 1, 1, 1, 1, 9, 7)
-POINTERS = (1 << 40, 2 << 40, 3 << 40, 4 << 40, 5 << 40)  # first, second, mask, result, workspace: nobody reads there
+POINTERS = (
+    1 << 40,
+    2 << 40,
+    3 << 40,
+    4 << 40,
+    5 << 40,
+)  # first, second, mask, result, workspace: nobody reads there
 STREAM = 77
 
 if __name__ == "__main__":
@@ -20,5 +26,7 @@ if __name__ == "__main__":
         print("plan", name, *grid, *arguments)
     sizes = (ctypes.c_int64 * 13)(*SIZES)
     for _ in range(2):
-        problem = library.keras_sparse_run_in_blocks(product, sizes, type_, block, *map(ctypes.c_void_p, (*POINTERS, STREAM)))
+        problem = library.keras_sparse_run_in_blocks(
+            product, sizes, type_, block, *map(ctypes.c_void_p, (*POINTERS, STREAM))
+        )
         print("said", problem.decode() if problem else "nothing", flush=True)

@@ -50,9 +50,27 @@ def run(body, loads=True, timeout=600, **environment):
         timeout: seconds.
         environment: more variables.
     """
-    paths = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3", "XDG_CACHE_HOME": str(CACHE), **environment}
+    paths = [
+        str(ROOT),
+        str(ROOT / "tests"),
+        str(Path(__file__).parent),
+        *os.environ.get("PYTHONPATH", "").split(os.pathsep),
+    ]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "XDG_CACHE_HOME": str(CACHE),
+        **environment,
+    }
     program = PROLOGUE.format(load="tpu_check.load()" if loads else "") + textwrap.dedent(body)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=timeout, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=timeout,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout.splitlines()[-1])

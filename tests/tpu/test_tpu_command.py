@@ -39,12 +39,27 @@ def nothing():
 def command(tmp_path, *arguments):
     """(exit code, what it prints) of the command, without libtpu."""
     (tmp_path / "models.py").write_text(MODULE)
-    (tmp_path / "libtpu.py").write_text("raise ImportError('this libtpu is broken')")  # also where there is one
+    (tmp_path / "libtpu.py").write_text(
+        "raise ImportError('this libtpu is broken')"
+    )  # also where there is one
     paths = os.pathsep.join([str(tmp_path), str(ROOT)])
-    elsewhere = {name: value for name, value in os.environ.items() if name != "TPU_LIBRARY_PATH"}  # jax puts it there where it finds libtpu
-    environment = {**elsewhere, "PYTHONPATH": paths, "XDG_CACHE_HOME": str(CACHE), "TF_CPP_MIN_LOG_LEVEL": "3", "COLUMNS": "150"}
+    elsewhere = {
+        name: value for name, value in os.environ.items() if name != "TPU_LIBRARY_PATH"
+    }  # jax puts it there where it finds libtpu
+    environment = {
+        **elsewhere,
+        "PYTHONPATH": paths,
+        "XDG_CACHE_HOME": str(CACHE),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "COLUMNS": "150",
+    }
     done = subprocess.run(
-        [sys.executable, "-m", "keras_sparse", "tpu-check", *arguments], capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
+        [sys.executable, "-m", "keras_sparse", "tpu-check", *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        check=False,
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -54,7 +69,13 @@ def command(tmp_path, *arguments):
 def test_without_libtpu_the_answer_is_that_it_cannot_run(tmp_path):
     code, said = command(tmp_path, "models:good", "--replicas", "2")
     assert code == 2, said
-    for answer in ("2 x v5e:2x2", "yes, Keras' own step", "in one, none on the host", "bytes of HLO", "cannot run: "):
+    for answer in (
+        "2 x v5e:2x2",
+        "yes, Keras' own step",
+        "in one, none on the host",
+        "bytes of HLO",
+        "cannot run: ",
+    ):
         assert answer in said, said
 
 
@@ -72,16 +93,28 @@ def test_a_step_that_tpus_refuse(tmp_path):
 def test_a_function_that_returns_no_model(tmp_path):
     code, said = command(tmp_path, "models:nothing")
     assert code == 2
-    assert "must return a compiled Keras model, or (model, (inputs, targets)). Received: 'a model'" in said
+    assert (
+        "must return a compiled Keras model, or (model, (inputs, targets)). Received: 'a model'"
+        in said
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "error"),
     [
-        ("train", 'Name a function as "module:function", e.g. "train:make_model". Received: \'train\''),
+        (
+            "train",
+            'Name a function as "module:function", e.g. "train:make_model". Received: \'train\'',
+        ),
         (":f", 'Name a function as "module:function"'),
-        ("no_such_module:f", "The module 'no_such_module' is not found. Start the command where it can be imported. Received: 'no_such_module:f'"),
-        ("json:no_such_function", "The module 'json' has no function 'no_such_function'. Received: 'json:no_such_function'"),
+        (
+            "no_such_module:f",
+            "The module 'no_such_module' is not found. Start the command where it can be imported. Received: 'no_such_module:f'",
+        ),
+        (
+            "json:no_such_function",
+            "The module 'json' has no function 'no_such_function'. Received: 'json:no_such_function'",
+        ),
         ("json:__doc__", "The module 'json' has no function '__doc__'"),
     ],
 )
@@ -112,19 +145,29 @@ def test_targets_are_what_the_loss_takes():
     images = tf.TensorSpec((16, 8, 3))
     assert batch_of(model_of(4), 16) == (images, tf.TensorSpec((16, 8, 4)))
     classes = tf.TensorSpec((16, 8), tf.int32)
-    for loss in ("sparse_categorical_crossentropy", keras.losses.SparseCategoricalCrossentropy(), keras.losses.sparse_categorical_crossentropy):
+    for loss in (
+        "sparse_categorical_crossentropy",
+        keras.losses.SparseCategoricalCrossentropy(),
+        keras.losses.sparse_categorical_crossentropy,
+    ):
         assert batch_of(model_of(4, loss=loss), 16) == (images, classes)
 
 
 def test_what_a_batch_is_cannot_always_be_known():
-    with pytest.raises(ValueError, match=r"The model does not know its input shape. Return `\(model, \(inputs, targets\)\)` instead"):
+    with pytest.raises(
+        ValueError,
+        match=r"The model does not know its input shape. Return `\(model, \(inputs, targets\)\)` instead",
+    ):
         batch_of(model_of(4, shape=(None, 3)), 16)
     with pytest.raises(ValueError, match="models with one output"):
         batch_of(model_of(4, 2), 16)
 
 
 def test_specs_get_the_size_that_is_asked_for():
-    assert resized((tf.TensorSpec((None, 8)), {"a": tf.TensorSpec((3,), tf.int32)}), 16) == (tf.TensorSpec((16, 8)), {"a": tf.TensorSpec((16,), tf.int32)})
+    assert resized((tf.TensorSpec((None, 8)), {"a": tf.TensorSpec((3,), tf.int32)}), 16) == (
+        tf.TensorSpec((16, 8)),
+        {"a": tf.TensorSpec((16,), tf.int32)},
+    )
 
 
 # --- what libtpu's process says
@@ -138,12 +181,20 @@ def test_three_outcomes_of_libtpu():
     figures = {"seconds": 2.0, "flops": 5.0, "all_reduces": 1, "conditionals": 0}
     sizes = {"argument": 10, "output": 7, "alias": 6, "temp": 100, "generated_code": 1000}
     compiled = ended(0, "talk\n" + json.dumps({**figures, "bytes": sizes}))
-    assert (compiled.outcome, compiled.code, compiled.memory, compiled.temporary) == ("compiles", 0, 1111, 100)
+    assert (compiled.outcome, compiled.code, compiled.memory, compiled.temporary) == (
+        "compiles",
+        0,
+        1111,
+        100,
+    )
     assert ended(1, '{"why": "INVALID_ARGUMENT"}').code == 1
     assert ended(2, '{"why": "no such topology"}').code == 2
 
 
-@pytest.mark.parametrize(("code", "output"), [(-6, ""), (-11, "talk"), (0, ""), (0, "not json"), (1, ""), (3, "{}"), (1, "Traceback")])
+@pytest.mark.parametrize(
+    ("code", "output"),
+    [(-6, ""), (-11, "talk"), (0, ""), (0, "not json"), (1, ""), (3, "{}"), (1, "Traceback")],
+)
 def test_a_process_that_says_nothing_is_no_pass(code, output):
     assert ended(code, output, "why").outcome == "cannot run"
 
@@ -154,4 +205,6 @@ def test_a_crash_is_named():
 
 def test_no_hlo_cannot_run_and_neither_can_what_takes_too_long():
     assert compile_for(b"this is no HLO", "v5e:2x2", 1).outcome == "cannot run"
-    assert compile_for(b"", "v5e:2x2", 1, timeout=0.01).why == "libtpu was not done after 0.01 seconds"
+    assert (
+        compile_for(b"", "v5e:2x2", 1, timeout=0.01).why == "libtpu was not done after 0.01 seconds"
+    )

@@ -11,10 +11,23 @@ from keras_sparse.tpu_check.compile import compile_for
 pytestmark = [
     needs_compiler,
     pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed: pip install -e '.[tpu-aot]'"),
+    pytest.mark.skipif(
+        importlib.util.find_spec("libtpu") is None,
+        reason="libtpu is not installed: pip install -e '.[tpu-aot]'",
+    ),
 ]
 
-MACHINES = [("v4:2x2x1", 1), ("v4:2x2x1", 4), ("v4:2x2x2", 8), ("v5e:2x2", 1), ("v5e:2x2", 4), ("v5e:2x4", 8), ("v6e:2x2", 1), ("v6e:2x2", 4), ("v6e:2x4", 8)]
+MACHINES = [
+    ("v4:2x2x1", 1),
+    ("v4:2x2x1", 4),
+    ("v4:2x2x2", 8),
+    ("v5e:2x2", 1),
+    ("v5e:2x2", 4),
+    ("v5e:2x4", 8),
+    ("v6e:2x2", 1),
+    ("v6e:2x2", 4),
+    ("v6e:2x4", 8),
+]
 SPARSE = "sparse layers, SGD"
 OTHERS = [name for name in networks.GOOD if name != SPARSE]
 
@@ -23,7 +36,12 @@ OTHERS = [name for name in networks.GOOD if name != SPARSE]
 def lowered(tmp_path_factory):
     """A function (model, replicas) -> HLO; all models are lowered at once."""
     folder = tmp_path_factory.mktemp("hlo")
-    jobs = [(SPARSE, 1), (SPARSE, 4), (SPARSE, 8), *((name, 4) for name in (*OTHERS, *networks.REFUSED))]
+    jobs = [
+        (SPARSE, 1),
+        (SPARSE, 4),
+        (SPARSE, 8),
+        *((name, 4) for name in (*OTHERS, *networks.REFUSED)),
+    ]
     run(
         f"""
         models = networks.GOOD | {{name: make for name, (make, _) in networks.REFUSED.items()}}
@@ -59,7 +77,10 @@ def test_what_the_tpu_compiler_refuses(lowered, name):
     assert networks.REFUSED[name][1] in answer.why
 
 
-@pytest.mark.parametrize(("topology", "replicas", "why"), [("v5e:2x2", 8, "v5e:2x2 has 4 cores, for 8 replicas"), ("v99:2x2", 1, "v99")])
+@pytest.mark.parametrize(
+    ("topology", "replicas", "why"),
+    [("v5e:2x2", 8, "v5e:2x2 has 4 cores, for 8 replicas"), ("v99:2x2", 1, "v99")],
+)
 def test_tpus_that_do_not_exist_are_no_pass(lowered, topology, replicas, why):
     answer = compile_for(lowered(SPARSE, replicas), topology, replicas)
     assert answer.outcome == "cannot run", answer

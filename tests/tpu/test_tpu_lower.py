@@ -4,7 +4,10 @@ import pytest
 import tpu_networks as networks
 from on_tpu import needs_compiler, run
 
-pytestmark = [needs_compiler, pytest.mark.slow]  # the library that lowers takes half a minute to compile, once
+pytestmark = [
+    needs_compiler,
+    pytest.mark.slow,
+]  # the library that lowers takes half a minute to compile, once
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +34,23 @@ def test_the_step_is_lowered(lowered, name):
     assert size > 10_000
     assert outputs == 2  # loss and accuracy
     ends = {"/".join(one.split("/")[-2:]) for one in updates}
-    assert {"conv/kernel", "head/kernel", "conv/bias", "head/bias", "norm/gamma", "norm/moving_mean", "loss/total", "accuracy/count"} <= ends
+    assert {
+        "conv/kernel",
+        "head/kernel",
+        "conv/bias",
+        "head/bias",
+        "norm/gamma",
+        "norm/moving_mean",
+        "loss/total",
+        "accuracy/count",
+    } <= ends
 
 
 @pytest.mark.parametrize("name", networks.BAD)
 def test_what_tpus_do_not_have_is_not_lowered(lowered, name):
-    assert lowered[name].startswith("TensorFlow cannot lower the step for TPUs: INVALID_ARGUMENT: Detected unsupported operations")
+    assert lowered[name].startswith(
+        "TensorFlow cannot lower the step for TPUs: INVALID_ARGUMENT: Detected unsupported operations"
+    )
     assert networks.BAD[name][1] in lowered[name]
 
 
@@ -52,7 +66,9 @@ def test_a_library_that_comes_too_late_says_so():
         """,
         loads=False,
     )
-    assert said.startswith("TensorFlow has registered its XLA kernels already, without those for TPUs. Load it first in a process")
+    assert said.startswith(
+        "TensorFlow has registered its XLA kernels already, without those for TPUs. Load it first in a process"
+    )
 
 
 def test_without_compiler_nothing_is_lowered(tmp_path):
@@ -62,7 +78,10 @@ def test_without_compiler_nothing_is_lowered(tmp_path):
         CXX="no_such_compiler",
         XDG_CACHE_HOME=str(tmp_path),
     )
-    assert said == "Lowering for TPUs takes a C++ compiler, and there is none (CXX='no_such_compiler', g++, clang++)."
+    assert (
+        said
+        == "Lowering for TPUs takes a C++ compiler, and there is none (CXX='no_such_compiler', g++, clang++)."
+    )
 
 
 NUMBERS = {
@@ -78,7 +97,11 @@ NUMBERS = {
 @pytest.fixture(scope="module")
 def numbers():
     """{model: {replicas: what is compared}}; with normalization replicas would each have statistics of their own."""
-    jobs = [(name, make, n) for name, make in NUMBERS.items() for n in ((1,) if "normalization" in name else (1, 2))]
+    jobs = [
+        (name, make, n)
+        for name, make in NUMBERS.items()
+        for n in ((1,) if "normalization" in name else (1, 2))
+    ]
     return run(
         f"""
         from on_cpu import compare
@@ -95,7 +118,11 @@ def numbers():
 def check_numbers(answer):
     assert answer["forgotten"] == []
     assert len(answer["moved"]) >= 12  # kernels, biases, their momenta, metrics, counters
-    wrong = {name: difference for name, difference in answer["differences"].items() if not difference < 1e-5}
+    wrong = {
+        name: difference
+        for name, difference in answer["differences"].items()
+        if not difference < 1e-5
+    }
     assert wrong == {}
 
 

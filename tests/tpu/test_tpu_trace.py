@@ -104,9 +104,21 @@ def test_so_layers_use_stock_operations_and_say_why():
 
 
 WRONG = {  # (what compile is given, examples of a batch, the error)
-    "jit_compile": ({"jit_compile": True}, 8, "`jit_compile=False`: TPUs compile the step themselves. Received: jit_compile=True"),
-    "run_eagerly": ({"run_eagerly": True}, 8, "`run_eagerly=False`: TPUs compile the step themselves. Received: run_eagerly=True"),
-    "not compiled": (None, 8, "call `model.compile(optimizer, loss)`. Received: Sequential 'sequential"),
+    "jit_compile": (
+        {"jit_compile": True},
+        8,
+        "`jit_compile=False`: TPUs compile the step themselves. Received: jit_compile=True",
+    ),
+    "run_eagerly": (
+        {"run_eagerly": True},
+        8,
+        "`run_eagerly=False`: TPUs compile the step themselves. Received: run_eagerly=True",
+    ),
+    "not compiled": (
+        None,
+        8,
+        "call `model.compile(optimizer, loss)`. Received: Sequential 'sequential",
+    ),
     "batch": ({}, 6, "a multiple of the 4 replicas. Received: shape=(6, 8, 8, 16)"),
 }
 
@@ -141,7 +153,9 @@ def test_wrong_arguments(errors, name):
 
 
 def test_a_model_that_was_made_elsewhere(errors):
-    assert errors["strategy"].endswith("in the scope of `keras_sparse.tpu_check.strategy(replicas)`. Received: strategy=_DefaultDistributionStrategy")
+    assert errors["strategy"].endswith(
+        "in the scope of `keras_sparse.tpu_check.strategy(replicas)`. Received: strategy=_DefaultDistributionStrategy"
+    )
 
 
 def test_less_than_one_replica():

@@ -11,15 +11,31 @@ SHAPE, CLASSES = (8, 8, 16), 4
 
 def network(*more, norm=True):
     """A convolution, batch normalization if asked for, these layers, and a Dense layer."""
-    body = [keras.layers.Conv2D(16, 3, name="conv"), *([keras.layers.BatchNormalization(name="norm")] if norm else []), keras.layers.ReLU()]
-    return keras.Sequential([keras.Input(SHAPE), *body, *more, keras.layers.Flatten(), keras.layers.Dense(CLASSES, name="head")])
+    body = [
+        keras.layers.Conv2D(16, 3, name="conv"),
+        *([keras.layers.BatchNormalization(name="norm")] if norm else []),
+        keras.layers.ReLU(),
+    ]
+    return keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            *body,
+            *more,
+            keras.layers.Flatten(),
+            keras.layers.Dense(CLASSES, name="head"),
+        ]
+    )
 
 
 def compiled(model, optimizer=None, density=0.25):
     """With SparseMomentum, unless the density is None, and two things to report."""
     optimizer = optimizer or keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
     optimizer = optimizer if density is None else ks.SparseMomentum(optimizer, density)
-    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    model.compile(
+        optimizer,
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
     return model
 
 
@@ -57,7 +73,9 @@ def through_python_in_a_branch(x):
 
 
 def through_a_histogram(x):
-    counts = tf.raw_ops.HistogramFixedWidth(values=tf.reshape(x, [-1]), value_range=[0.0, 1.0], nbins=4)
+    counts = tf.raw_ops.HistogramFixedWidth(
+        values=tf.reshape(x, [-1]), value_range=[0.0, 1.0], nbins=4
+    )
     return x + tf.cast(tf.reduce_sum(counts), x.dtype)
 
 
@@ -68,7 +86,15 @@ def printing(x):
 
 def through_a_foreign_call(x):
     total = tf.reduce_sum(x)
-    return x + tf.stop_gradient(xla_custom_call(args=[total], target_name="kernel_for_another_device", backend_config="", dtype=x.dtype, shape=[]))
+    return x + tf.stop_gradient(
+        xla_custom_call(
+            args=[total],
+            target_name="kernel_for_another_device",
+            backend_config="",
+            dtype=x.dtype,
+            shape=[],
+        )
+    )
 
 
 def through_64_gib(x):
@@ -87,19 +113,27 @@ STOCK = {
 SPARSE = {
     "sparse layers, SGD": lambda: compiled(ks.sparsify(network())),
     "sparse layers, Adam": lambda: compiled(ks.sparsify(network()), keras.optimizers.Adam()),
-    "sparse layers, mixed_bfloat16": lambda: with_policy("mixed_bfloat16", lambda: compiled(ks.sparsify(network()))),
+    "sparse layers, mixed_bfloat16": lambda: with_policy(
+        "mixed_bfloat16", lambda: compiled(ks.sparsify(network()))
+    ),
 }
 GOOD = STOCK | SPARSE
 # {name: (model, the op that TPUs do not have)}
 BAD = {
     "py_function": (lambda: compiled(network(Calls(through_python))), "EagerPyFunc"),
-    "py_function in a branch": (lambda: compiled(network(Calls(through_python_in_a_branch))), "EagerPyFunc"),
+    "py_function in a branch": (
+        lambda: compiled(network(Calls(through_python_in_a_branch))),
+        "EagerPyFunc",
+    ),
     "strings": (lambda: compiled(network(Calls(through_strings))), "AsString"),
     "histogram": (lambda: compiled(network(Calls(through_a_histogram))), "HistogramFixedWidth"),
     "print": (lambda: compiled(network(Calls(printing))), "StringFormat"),
 }
 # What only the TPU compiler can refuse.
 REFUSED = {
-    "a foreign call": (lambda: compiled(network(Calls(through_a_foreign_call))), "kernel_for_another_device"),
+    "a foreign call": (
+        lambda: compiled(network(Calls(through_a_foreign_call))),
+        "kernel_for_another_device",
+    ),
     "64 GiB": (lambda: compiled(network(Calls(through_64_gib))), "memory"),
 }

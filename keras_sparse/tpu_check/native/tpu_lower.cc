@@ -1,9 +1,10 @@
-// What does TensorFlow give a TPU to run? A function with variables, as the HLO that tf2xla makes of it for
-// XLA_TPU_JIT.
+// What does TensorFlow give a TPU to run? A function with variables, as the HLO that tf2xla makes
+// of it for XLA_TPU_JIT.
 //
-// Shapes are all it takes: no device, no values. Whoever loads this library gives the process the XLA_TPU_JIT backend
-// that TensorFlow has on TPU hosts, and the lowerings of two collectives which only the builds for TPUs link. It has to
-// be loaded before TensorFlow runs its first function: kernels of the backends there are get registered then, once.
+// Shapes are all it takes: no device, no values. Whoever loads this library gives the process the
+// XLA_TPU_JIT backend that TensorFlow has on TPU hosts, and the lowerings of two collectives which
+// only the builds for TPUs link. It has to be loaded before TensorFlow runs its first function:
+// kernels of the backends there are get registered then, once.
 //
 // keras_sparse/tpu_check/library.py compiles it, in half a minute, and calls it through ctypes.
 #include <sstream>
@@ -33,8 +34,10 @@ constexpr char kTpu[] = "XLA_TPU_JIT";
 
 // TPUs take strings only where nothing computes with them.
 bool TakesTpu(tensorflow::KernelDef* kernel) {
-  if (kernel->op() == "Const") tensorflow::AddDtypeToKernelDefConstraint("dtype", tensorflow::DT_STRING, kernel);
-  if (kernel->op() == "Assert") tensorflow::AddDtypeToKernelDefConstraint("T", tensorflow::DT_STRING, kernel);
+  if (kernel->op() == "Const")
+    tensorflow::AddDtypeToKernelDefConstraint("dtype", tensorflow::DT_STRING, kernel);
+  if (kernel->op() == "Assert")
+    tensorflow::AddDtypeToKernelDefConstraint("T", tensorflow::DT_STRING, kernel);
   return true;
 }
 
@@ -82,10 +85,13 @@ class AllToAll : public XlaOpKernel {
   int64_t concat_, split_, count_;
 };
 
-REGISTER_XLA_OP(Name("CrossReplicaSum").Device(kTpu).CompileTimeConstantInput("group_assignment"), CrossReplicaSum);
-REGISTER_XLA_OP(Name("AllToAll").Device(kTpu).CompileTimeConstantInput("group_assignment"), AllToAll);
+REGISTER_XLA_OP(Name("CrossReplicaSum").Device(kTpu).CompileTimeConstantInput("group_assignment"),
+                CrossReplicaSum);
+REGISTER_XLA_OP(Name("AllToAll").Device(kTpu).CompileTimeConstantInput("group_assignment"),
+                AllToAll);
 
-// One argument a line: "variable <dtype> <sizes...>" or "tensor <dtype> <sizes...>"; dtypes are numbers of DataType.
+// One argument a line: "variable <dtype> <sizes...>" or "tensor <dtype> <sizes...>"; dtypes are
+// numbers of DataType.
 std::vector<XlaCompiler::Argument> Arguments(const std::string& lines) {
   std::vector<XlaCompiler::Argument> arguments;
   std::istringstream stream(lines);
@@ -110,8 +116,8 @@ std::vector<XlaCompiler::Argument> Arguments(const std::string& lines) {
   return arguments;
 }
 
-// tf2xla marks what is written to a variable by a copy. StableHLO, which libtpu is given, has none: a reshape does the
-// same.
+// tf2xla marks what is written to a variable by a copy. StableHLO, which libtpu is given, has none:
+// a reshape does the same.
 void ReplaceCopies(xla::HloModuleProto* module) {
   for (auto& computation : *module->mutable_computations()) {
     for (auto& instruction : *computation.mutable_instructions()) {
@@ -120,8 +126,8 @@ void ReplaceCopies(xla::HloModuleProto* module) {
   }
 }
 
-// "parameters i j ..." the arguments that are read, "outputs n" tensors returned, "updates i j ..." arguments written
-// after them.
+// "parameters i j ..." the arguments that are read, "outputs n" tensors returned, "updates i j ..."
+// arguments written after them.
 std::string Signature(const XlaCompiler::CompilationResult& result) {
   std::ostringstream text;
   text << "parameters";
@@ -131,8 +137,8 @@ std::string Signature(const XlaCompiler::CompilationResult& result) {
   return text.str();
 }
 
-absl::Status Lower(const std::string& serialized, const std::string& function, const std::string& arguments,
-                   std::string* hlo, std::string* signature) {
+absl::Status Lower(const std::string& serialized, const std::string& function,
+                   const std::string& arguments, std::string* hlo, std::string* signature) {
   tensorflow::GraphDef graph;
   if (!graph.ParseFromString(serialized)) return absl::InvalidArgumentError("This is no GraphDef.");
   tensorflow::FunctionLibraryDefinition library(tensorflow::OpRegistry::Global(), graph.library());
@@ -163,10 +169,12 @@ std::string answer, message;  // of the last call
 
 extern "C" {
 
-// 0: keras_sparse_tpu_answer is an HloModuleProto, and the message its signature; else the message says what is wrong.
-int keras_sparse_tpu_lower(const char* graph, size_t size, const char* function, const char* arguments) {
-  const absl::Status status =
-      keras_sparse::Lower(std::string(graph, size), function, arguments, &keras_sparse::answer, &keras_sparse::message);
+// 0: keras_sparse_tpu_answer is an HloModuleProto, and the message its signature; else the message
+// says what is wrong.
+int keras_sparse_tpu_lower(const char* graph, size_t size, const char* function,
+                           const char* arguments) {
+  const absl::Status status = keras_sparse::Lower(std::string(graph, size), function, arguments,
+                                                  &keras_sparse::answer, &keras_sparse::message);
   if (!status.ok()) keras_sparse::message = status.ToString();
   return status.ok() ? 0 : 1;
 }
@@ -179,7 +187,8 @@ const char* keras_sparse_tpu_answer(size_t* size) {
 
 const char* keras_sparse_tpu_message() { return keras_sparse::message.c_str(); }
 
-// Names of all ops that can be lowered for TPUs, one a line. Few or none, where the library was loaded too late.
+// Names of all ops that can be lowered for TPUs, one a line. Few or none, where the library was
+// loaded too late.
 const char* keras_sparse_tpu_ops() {
   keras_sparse::XlaOpRegistry::RegisterCompilationKernels();
   keras_sparse::message.clear();
