@@ -8,11 +8,11 @@
 import sys
 
 from keras_sparse.compute import layers, ops
+from keras_sparse.conversion.sparsify import densify, sparsify
 from keras_sparse.models.density_of import density
 from keras_sparse.models.export import export
 from keras_sparse.models.plots import plot_history
 from keras_sparse.models.prune import prune
-from keras_sparse.models.sparsify import densify, sparsify
 from keras_sparse.models.summary import summary
 from keras_sparse.rules import mask_update, scores
 from keras_sparse.rules.scores import MaskedLayer

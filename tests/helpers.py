@@ -82,7 +82,7 @@ def active(optimizer):
 
 def assert_sparse(model, count=None):
     """Weights are 0 where their masks are False, and hardly anywhere else; ``count`` weights are active."""
-    optimizer = ks.compiled.sparse_momentum_of(model)
+    optimizer = ks.training.find_optimizer.sparse_momentum_of(model)
     for variable, mask in zip(optimizer.masked_variables, optimizer.masks.values(), strict=True):
         weight = array(variable)
         np.testing.assert_array_equal(weight[~mask], 0, err_msg=variable.path)
@@ -107,7 +107,7 @@ class Recorder(keras.callbacks.Callback):
         self.seen = []  # (where, epoch or batch, optimizer step, all masks in one array)
 
     def note(self, where, index):
-        optimizer = ks.compiled.sparse_momentum_of(self.model)
+        optimizer = ks.training.find_optimizer.sparse_momentum_of(self.model)
         if optimizer.built:
             masks = np.concatenate([mask.reshape(-1) for mask in optimizer.masks.values()])
             self.seen.append(

@@ -10,7 +10,7 @@ from model_kinds import KINDS, ROWS, Block, L, OwnStep, sequence_of
 
 import keras_sparse as ks
 from keras_sparse._keras import layers_of
-from keras_sparse.models.copy_model import copy_model
+from keras_sparse.conversion.copy_model import copy_model
 
 ON_TENSORFLOW = {
     "vocabularies",

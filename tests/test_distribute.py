@@ -136,7 +136,7 @@ def test_a_loop_of_your_own_on_replicas(policy, network):
         with mirrored.scope():
             model = compiled(ks.SparseMomentum(sgd(), 0.25, growth_window=2, seed=0), {network}, jit_compile=False)
             outer = model.optimizer
-            optimizer = ks.compiled.sparse_momentum_of(model)
+            optimizer = ks.training.find_optimizer.sparse_momentum_of(model)
             optimizer.build(model)
             outer.build(model.trainable_variables)
         x, y = toy_data()

@@ -72,7 +72,7 @@ def test_dtypes(policy, name, average):
     policy(name)
     model = compiled(ks.SparseMomentum(sgd(), 0.25, gradient_momentum=average))
     fit(model, ks.UpdateMasks())
-    optimizer = ks.compiled.sparse_momentum_of(model)
+    optimizer = ks.training.find_optimizer.sparse_momentum_of(model)
     assert active(optimizer) == 48
     for variable, mask in zip(optimizer.masked_variables, optimizer.masks.values(), strict=True):
         assert mask.dtype == bool
@@ -86,7 +86,7 @@ def test_a_step_skipped_for_infinite_gradients_does_not_count(policy):
     policy("mixed_float16")
     model, (x, y) = compiled(), toy_data()
     fit(model, ks.UpdateMasks())
-    before, optimizer = model.get_weights(), ks.compiled.sparse_momentum_of(model)
+    before, optimizer = model.get_weights(), ks.training.find_optimizer.sparse_momentum_of(model)
     steps = optimizer.step()
     model.train_on_batch(x, y + np.inf)
     assert optimizer.step() == steps

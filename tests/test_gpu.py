@@ -229,7 +229,7 @@ def test_xla_lowers_all_types_for_every_device(dtype):
     def lowered(inputs, kernel):
         with tf.GradientTape() as tape:
             tape.watch([inputs, kernel])
-            outputs = ks._gradients.custom_ops().keras_sparse_conv2d(
+            outputs = ks.compute.gradients.custom_ops().keras_sparse_conv2d(
                 inputs, kernel, mask, False, strides=[1, 1], padding="SAME", block=16
             )
         return outputs, *tape.gradient(outputs, [inputs, kernel])

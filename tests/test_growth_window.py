@@ -29,7 +29,7 @@ class Flags(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         flags = {bool(array(layer.dense_weight_gradient)) for layer in self.model.layers}
-        optimizer = ks.compiled.sparse_momentum_of(self.model)
+        optimizer = ks.training.find_optimizer.sparse_momentum_of(self.model)
         assert (
             flags
             == {bool(array(optimizer.growth_window_open))}

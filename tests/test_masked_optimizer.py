@@ -270,7 +270,7 @@ def test_a_schedule_of_the_density_ends_at_the_nearest_block():
     fit(model, ks.UpdateMasks(), data=toy_data((12, 12, 16), 16))
     assert active(model.optimizer) == 2368
     for path, mask in model.optimizer.masks.items():
-        ks.blocks.check_whole(path, mask, (4, 8))
+        ks.rules.blocks.check_whole(path, mask, (4, 8))
 
 
 def test_fewer_weights_than_blocks_are_an_error():
@@ -320,7 +320,7 @@ def test_weights_of_an_earlier_epoch_bring_whole_blocks():
     fit(model, ks.UpdateMasks(), stop, epochs=4)
     assert active(model.optimizer) == 48
     for path, mask in model.optimizer.masks.items():
-        ks.blocks.check_whole(path, mask, (4, 4))
+        ks.rules.blocks.check_whole(path, mask, (4, 4))
     assert_sparse(model)
 
 

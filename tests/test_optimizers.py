@@ -129,7 +129,7 @@ def test_a_distribution_of_unknown_layers():
     ],
 )
 def test_prune_rate(monkeypatch, prune_rate, expected):
-    rates, update = [], ks.optimizers.update_masks
+    rates, update = [], ks.training.sparse_momentum.update_masks
     monkeypatch.setattr(
         ks.optimizers,
         "update_masks",

@@ -21,7 +21,7 @@ def test_a_plot_of_a_training(tmp_path):
 
 def test_each_weight_is_a_line(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
-    figure, axes = ks.plots._figure()
+    figure, axes = ks.models.plots._figure()
     monkeypatch.setattr(ks.plots, "_figure", lambda: (figure, axes))
     ks.plot_history(HISTORY, str(tmp_path / "density.png"))
     drawn = [
@@ -33,7 +33,7 @@ def test_each_weight_is_a_line(tmp_path, monkeypatch):
 def drawn_by(history, monkeypatch):
     """{name: (where, densities)} of the lines."""
     pytest.importorskip("matplotlib")
-    figure, axes = ks.plots._figure()
+    figure, axes = ks.models.plots._figure()
     monkeypatch.setattr(ks.plots, "_figure", lambda: (figure, axes))
     ks.plot_history(history, "/dev/null")
     return {

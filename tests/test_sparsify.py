@@ -7,7 +7,7 @@ from helpers import array, arrays, assert_same, compiled, fit, sgd, sparse, toy_
 
 import keras_sparse as ks
 from keras_sparse._keras import layers_of
-from keras_sparse.models.convertible import why_dense
+from keras_sparse.conversion.convertible import why_dense
 
 backend = pytest.mark.backend
 SparseConv2D, SparseDense = ks.layers.SparseConv2D, ks.layers.SparseDense

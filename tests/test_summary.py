@@ -118,7 +118,8 @@ def test_after_training(wrap, policy):
     described = ks.summary(model, "dict")
     assert described["total"]["active"] == 48
     assert [layer["active"] for layer in described["layers"]] == [
-        int(mask.sum()) for mask in ks.compiled.sparse_momentum_of(model).masks.values()
+        int(mask.sum())
+        for mask in ks.training.find_optimizer.sparse_momentum_of(model).masks.values()
     ]
 
 

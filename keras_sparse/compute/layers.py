@@ -18,11 +18,11 @@ from keras_sparse._keras import (
 )
 from keras_sparse.compute import ops as sparse_ops
 from keras_sparse.compute.choice import Choice, Product, choose
+from keras_sparse.compute.mask_owner import mask_owners_inside, mask_owners_of
 from keras_sparse.compute.mask_state import KernelMask
 from keras_sparse.compute.masked_gradient import with_masked_gradient
 from keras_sparse.compute.normalization import FusedBatchNormalization
 from keras_sparse.rules.blocks import BlockShape, check_block_shape
-from keras_sparse.training.find_optimizer import sparse_momenta_of
 
 __all__ = ["FusedBatchNormalization", "SparseConv2D", "SparseDense", "SparseLayer"]
 
@@ -212,14 +212,14 @@ class SparseLayer(keras.layers.Layer):
         """
         model = model_in_train_step()
         if model is not None:
-            optimizers = sparse_momenta_of(model, attributes=False)
+            optimizers = mask_owners_inside(model.optimizer)
             if any(
                 variable is self.kernel
                 for optimizer in optimizers
                 for variable in optimizer.masked_variables
             ):
                 return True
-            if self.kernel_mask.was_managed() and not sparse_momenta_of(model):
+            if self.kernel_mask.was_managed() and not mask_owners_of(model):
                 return False
         return self.dense_weight_gradient
 

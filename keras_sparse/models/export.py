@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_sparse._keras import check_keras_3, write_saved_model
-from keras_sparse.models.sparsify import densify, has_layers_to_densify
+from keras_sparse.conversion.sparsify import densify, has_layers_to_densify
 
 
 def export(

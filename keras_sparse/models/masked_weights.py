@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_sparse._keras import to_float32
 from keras_sparse.compute.mask_state import kernel_mask_of
-from keras_sparse.models.sparsify import mask_of
+from keras_sparse.conversion.sparsify import mask_of
 from keras_sparse.training.find_optimizer import sparse_momentum_of
 from keras_sparse.training.selection import kernels
 

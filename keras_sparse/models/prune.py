@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_sparse._keras import check_keras_3, to_float32
 from keras_sparse.compute.mask_state import kernel_mask_of
-from keras_sparse.models.sparsify import mask_of
+from keras_sparse.conversion.sparsify import mask_of
 from keras_sparse.rules import scores
 from keras_sparse.rules.all_layers import check_no_distribution, check_scope, global_counts
 from keras_sparse.rules.blocks import BlockShape, check_block_shape, check_divisible, whole_blocks

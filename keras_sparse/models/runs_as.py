@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from keras_sparse.compute.layers import SparseLayer
-from keras_sparse.models.convertible import why_dense
+from keras_sparse.conversion.convertible import why_dense
 
 LARGEST_BATCH = 2**16  # a custom op that is not worth it at this batch is never
 Shape = tuple[int | None, ...]

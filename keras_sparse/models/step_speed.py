@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import tree
 
-from keras_sparse.models.sparsify import densify, sparsify
+from keras_sparse.conversion.sparsify import densify, sparsify
 from keras_sparse.training.find_optimizer import sparse_momentum_of, sparse_optimizer
 from keras_sparse.training.presets import StaticSparsity
 from keras_sparse.training.selection import Selection

@@ -21,10 +21,10 @@ from keras_sparse.compute.kernel_axes import (
     output_axes,
     owners_of_weights,
 )
+from keras_sparse.conversion.sparsify import has_sparse_layers
 from keras_sparse.models.masked_weights import exploration_rates, masked_weights
 from keras_sparse.models.multiply_adds import MultiplyAdds, count_multiply_adds, symbolic_inputs
 from keras_sparse.models.runs_as import runs_as
-from keras_sparse.models.sparsify import has_sparse_layers
 from keras_sparse.models.step_speed import step_speed
 
 COLUMNS = {

@@ -17,6 +17,7 @@ from keras_sparse.training.asked_density import check_positive
 from keras_sparse.training.find_optimizer import (
     build_parts,
     check_settings,
+    compiled_sparse_momenta,
     looks_trained,
     put_sparse_momentum,
     sparse_momenta_of,
@@ -118,7 +119,7 @@ class UpdateMasks(keras.callbacks.Callback):
             build_parts(model)
         of_model = [] if self._given else sparse_momenta_of(model)
         optimizers = self._given or of_model or [put_sparse_momentum(model, self.settings)]
-        compiled = sparse_momenta_of(model, attributes=False)
+        compiled = compiled_sparse_momenta(model)
         for optimizer in optimizers:
             check_settings(optimizer, self.settings)
             optimizer.updates_are_planned = True

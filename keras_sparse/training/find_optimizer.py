@@ -13,6 +13,7 @@ from keras_sparse._keras import (
     strategy_scope,
     to_float32,
 )
+from keras_sparse.compute.mask_owner import mask_owners_inside, mask_owners_of
 from keras_sparse.training.momentum import MULTI_OPTIMIZER
 from keras_sparse.training.sparse_momentum import SparseMomentum
 from keras_sparse.training.untrained import constant_starts
@@ -37,7 +38,7 @@ def sparse_optimizer(trained: Any) -> SparseMomentum:
     """
     check_keras_3(trained, "trained")
     found = (
-        _inside_of(trained)
+        _inside(trained)
         if isinstance(trained, keras.optimizers.Optimizer)
         else sparse_momenta_of(trained)
     )
@@ -55,49 +56,24 @@ def sparse_optimizer(trained: Any) -> SparseMomentum:
 
 
 def sparse_momentum_of(model: keras.Model) -> SparseMomentum | None:
-    """The first SparseMomentum inside of the optimizer that a model is compiled with; None if there is none."""
-    return next(iter(sparse_momenta_of(model, attributes=False)), None)
+    """The first SparseMomentum inside the optimizer that a model is compiled with, or None."""
+    return next(iter(_inside(getattr(model, "optimizer", None))), None)
 
 
-def sparse_momenta_of(model: keras.Model, attributes: bool = True) -> list[SparseMomentum]:
-    """All SparseMomentum of a model: those inside of its compiled optimizer, whatever wraps them.
-
-    Args:
-        model: a Keras model.
-        attributes: True: where it is compiled with none, those that are its attributes, or in lists and
-            dictionaries there.
-    """
-    found = _inside_of(getattr(model, "optimizer", None))
-    if found or not attributes:
-        return found
-    own: list[Any] = []
-    for value in vars(model).values():
-        own += (
-            value.values()
-            if isinstance(value, Mapping)
-            else value
-            if isinstance(value, list | tuple)
-            else [value]
-        )
-    found = [
-        inside
-        for value in own
-        if isinstance(value, keras.optimizers.Optimizer)
-        for inside in _inside_of(value)
-    ]
-    return list({id(one): one for one in found}.values())
+def sparse_momenta_of(model: keras.Model) -> list[SparseMomentum]:
+    """Those inside the compiled optimizer; without one, those that are attributes of the model."""
+    return [owner for owner in mask_owners_of(model) if isinstance(owner, SparseMomentum)]
 
 
-def _inside_of(optimizer: Any) -> list[SparseMomentum]:
+def compiled_sparse_momenta(model: keras.Model) -> list[SparseMomentum]:
+    """Those inside the optimizer that a model is compiled with."""
+    return _inside(getattr(model, "optimizer", None))
+
+
+def _inside(optimizer: Any) -> list[SparseMomentum]:
     """All SparseMomentum in an optimizer of optimizers, itself included."""
-    if optimizer is None or isinstance(optimizer, SparseMomentum):
-        return [] if optimizer is None else [optimizer]
-    parts = [
-        getattr(optimizer, "inner_optimizer", None),
-        *(getattr(optimizer, "optimizers", None) or ()),
-    ]
-    found = [inside for part in parts for inside in _inside_of(part)]
-    return list({id(one): one for one in found}.values())
+    owners = mask_owners_inside(optimizer)
+    return [owner for owner in owners if isinstance(owner, SparseMomentum)]
 
 
 def build_parts(model: keras.Model) -> None:

@@ -14,6 +14,7 @@ from keras_sparse._keras import (
     steps_see_only_their_own_state,
     to_numpy,
 )
+from keras_sparse.compute.mask_owner import MaskOwner
 from keras_sparse.compute.mask_state import KernelMask, kernel_mask_of
 from keras_sparse.rules import blocks
 from keras_sparse.rules.given_masks import unique_names
@@ -23,7 +24,7 @@ from keras_sparse.training.wrapper import OptimizerWrapper
 Masks = Sequence[np.ndarray]
 
 
-class MaskHolder(OptimizerWrapper):
+class MaskHolder(MaskOwner, OptimizerWrapper):
     """Masks that can be seen and replaced; the mask of a sparse layer's kernel is the layer's own.
 
     Args:

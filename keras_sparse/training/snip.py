@@ -17,7 +17,7 @@ from keras_sparse._keras import (
     to_float32,
     train_on_batch,
 )
-from keras_sparse.models.sparsify import densify
+from keras_sparse.conversion.sparsify import densify
 from keras_sparse.rules.blocks import BlockShape, check_block_shape, check_divisible
 from keras_sparse.rules.density import active_counts, check_density
 from keras_sparse.rules.given_masks import unique_names

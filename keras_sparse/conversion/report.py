@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_sparse.compute.layers import SparseLayer
-from keras_sparse.models.convertible import Converted
+from keras_sparse.conversion.convertible import Converted
 
 WIDTH_OF_A_LOG = 120  # columns of text where there is no terminal to ask
 

@@ -5,13 +5,13 @@ import numpy as np
 
 from keras_sparse._keras import check_keras_3, layers_of, strategy_scope, to_numpy
 from keras_sparse.compute.layers import SparseLayer
+from keras_sparse.compute.mask_owner import mask_owner_of
 from keras_sparse.compute.mask_state import kernel_mask_of, nonzero_mask
 from keras_sparse.compute.normalization import FusedBatchNormalization
-from keras_sparse.models.conversion_report import is_sparse, report, warn_if_nothing_was_converted
-from keras_sparse.models.convertible import conversions, keras_type, sparse_type
-from keras_sparse.models.copy_model import copy_model
+from keras_sparse.conversion.convertible import conversions, keras_type, sparse_type
+from keras_sparse.conversion.copy_model import copy_model
+from keras_sparse.conversion.report import is_sparse, report, warn_if_nothing_was_converted
 from keras_sparse.rules.blocks import BlockShape, check_block_shape, whole_blocks
-from keras_sparse.training.find_optimizer import sparse_momentum_of
 
 
 def sparsify(
@@ -56,7 +56,7 @@ def sparsify(
     _check(model)
     if verbose not in (True, False, "auto"):
         raise ValueError(f'`verbose` must be True, False or "auto". Received: verbose={verbose!r}')
-    optimizer = sparse_momentum_of(model)
+    optimizer = mask_owner_of(model)
     if block_shape is None and optimizer is not None:
         block_shape = optimizer.block_shape
     block_shape = check_block_shape(block_shape)
@@ -141,7 +141,7 @@ def _configure(
 
 def _give_masks(model: keras.Model, copies: dict[int, object]) -> None:
     """Gives kernels of sparse copies the masks that the original weights have."""
-    optimizer = sparse_momentum_of(model)
+    optimizer = mask_owner_of(model)
     masks = {}
     if optimizer is not None and optimizer.built:
         ids = map(id, optimizer.masked_variables)

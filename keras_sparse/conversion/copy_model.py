@@ -20,8 +20,8 @@ import keras
 from keras_sparse._keras import eager_scope, layers_of, strategy_scope
 from keras_sparse.compute.layers import SparseLayer
 from keras_sparse.compute.mask_state import plain_class
-from keras_sparse.models import keras_copy as _keras_copy
-from keras_sparse.models.keras_copy import HAS_STATE, TRACKED, TRACKER, attributes_to_copy
+from keras_sparse.conversion import keras_copy
+from keras_sparse.conversion.keras_copy import HAS_STATE, TRACKED, TRACKER, attributes_to_copy
 
 MADE_BY_NEW = ("build", "quantize")  # Layer.__new__ makes these for each layer
 SHARED = (
@@ -122,10 +122,8 @@ class _Copier:
             filled.append(self._to_fill.popleft())
             self._fill(*filled[-1])
         for old, new in filled:
-            _keras_copy.add_the_rest(old, new, self.copies)
-        _keras_copy.wire_graph(
-            [(old, self.copies[id(old)]) for old in self._originals], self.copies
-        )
+            keras_copy.add_the_rest(old, new, self.copies)
+        keras_copy.wire_graph([(old, self.copies[id(old)]) for old in self._originals], self.copies)
 
     def _keep(self, value: Any, copied: Any) -> Any:
         if id(value) not in self.copies:
@@ -140,7 +138,7 @@ class _Copier:
             return type(value).from_config(value.get_config())
         if isinstance(value, TRACKER):
             return self._tracker(value)
-        if _keras_copy.is_shell_of_attributes(value):
+        if keras_copy.is_shell_of_attributes(value):
             return self._shell(value)
         if type(value) in (*BUILT_IN, *TRACKED):
             return self._container(value)
@@ -162,7 +160,7 @@ class _Copier:
             attributes.pop(name, None)
         vars(copied).update(self._items(attributes))
         # a copy: JAX would share the array, and a training of one model deletes it
-        _keras_copy.give_value(copied, keras.ops.copy(variable.value))
+        keras_copy.give_value(copied, keras.ops.copy(variable.value))
         self._keep(variable.value, copied.value)
         return copied
 
@@ -170,7 +168,7 @@ class _Copier:
         """What tracks a layer's attributes; needed at once, where TensorFlow wraps a list of layers."""
         copied = self._keep(tracker, object.__new__(type(tracker)))
         vars(copied).update(self._items(vars(tracker)))
-        _keras_copy.track_copies(copied)
+        keras_copy.track_copies(copied)
         return copied
 
     def _shell(self, value: Any) -> Any:
@@ -227,7 +225,7 @@ class _Copier:
 
     def _object(self, value: Any) -> Any:
         if type(value).__module__.partition(".")[0] in BACKENDS:
-            return _keras_copy.copy_of_backend_object(value, self.copy)
+            return keras_copy.copy_of_backend_object(value, self.copy)
         if _is_plain(type(value)):
             return self._shell(value)
         try:

@@ -1,0 +1,1 @@
+"""Models converted between Keras' layers and sparse ones: what can be, copies, and the report."""
