@@ -12,8 +12,12 @@ from helpers import active, assert_same, assert_sparse, fit
 import keras_sparse as ks
 
 FIXTURES = Path(__file__).parent / "fixtures"
-OLD = FIXTURES / "0.1.0"
 KINDS = ["keras", "sparse"]  # of layers
+
+
+@pytest.fixture(params=["0.1.0", "0.1.0.post1"])
+def old(request):
+    return FIXTURES / request.param
 
 
 def maker():
@@ -36,9 +40,9 @@ def new(kind, build=True):
     return model
 
 
-def check(kind, model):
+def check(old, kind, model):
     """The state of a loaded model is that of the file, and a training goes on with it."""
-    with np.load(OLD / f"{kind}.npz") as expected:
+    with np.load(old / f"{kind}.npz") as expected:
         state = {
             name.replace("mask:toy/", "mask:"): value for name, value in make.state(model).items()
         }
@@ -51,30 +55,30 @@ def check(kind, model):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_models(kind):
-    check(kind, keras.models.load_model(OLD / f"{kind}.keras"))
+def test_models(old, kind):
+    check(old, kind, keras.models.load_model(old / f"{kind}.keras"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_weight_files(kind):
+def test_weight_files(old, kind):
     model = new(kind)
-    model.load_weights(OLD / f"{kind}.weights.h5")
-    check(kind, model)
+    model.load_weights(old / f"{kind}.weights.h5")
+    check(old, kind, model)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_tensorflow_checkpoints(kind):
+def test_tensorflow_checkpoints(old, kind):
     import tensorflow as tf
 
     model = new(kind)
     checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
-    checkpoint.read(str(OLD / f"{kind}_checkpoint")).assert_existing_objects_matched()
-    check(kind, model)
+    checkpoint.read(str(old / f"{kind}_checkpoint")).assert_existing_objects_matched()
+    check(old, kind, model)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_backups(kind, tmp_path):
-    shutil.copytree(OLD / f"{kind}_backup", tmp_path / "backup")
+def test_backups(old, kind, tmp_path):
+    shutil.copytree(old / f"{kind}_backup", tmp_path / "backup")
     model = new(kind, build=False)
     callbacks = [ks.UpdateMasks(), keras.callbacks.BackupAndRestore(tmp_path / "backup")]
     history = fit(model, *callbacks, epochs=3, data=make.data())
@@ -84,11 +88,11 @@ def test_backups(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_models_that_were_frozen_in_part(kind):
+def test_models_that_were_frozen_in_part(old, kind):
     """Of these, version 0.1.0 wrote files that it could not load."""
     with pytest.warns(UserWarning, match="Skipping variable loading"):  # Keras' own
-        model = keras.models.load_model(OLD / f"{kind}_frozen.keras")
-    with np.load(OLD / f"{kind}.npz") as expected:
+        model = keras.models.load_model(old / f"{kind}_frozen.keras")
+    with np.load(old / f"{kind}.npz") as expected:
         assert_same(model.get_weights(), [expected[f"weight:{i}"] for i in range(4)])
         assert_same(list(model.optimizer.masks.values()), [expected["mask:toy/head/kernel"]])
     before = model.get_weights()[0]
