@@ -99,7 +99,9 @@ def _square(batch: int, *rows: tuple[int, int]) -> tuple[Layer, ...]:
 
 # The first three are measured first: time may run out.
 GROUPS = {
-    "goals": _square(128, (256, 8), (256, 16), (256, 28), (512, 8), (512, 16), (512, 14)),
+    "3x3 convolutions": _square(
+        128, (256, 8), (256, 16), (256, 28), (512, 8), (512, 16), (512, 14)
+    ),
     "WRN-28-10": (
         *_square(128, (160, 32), (320, 16), (640, 8)),
         Layer(3, 160, 320, 32, 128, 2),
@@ -121,17 +123,17 @@ _WRN, _SMALL, _LARGE = GROUPS["WRN-28-10"], GROUPS["VGG16, 32x32"], GROUPS["VGG1
 NETWORKS = {
     "WRN-28-10, batch 128": dict(zip(_WRN, (7, 7, 7, 1, 1), strict=True)),
     "VGG16 on 32x32, batch 128": dict(
-        zip((*_SMALL, GROUPS["goals"][0]), (1, 1, 2, 3, 1, 1, 1, 2), strict=True)
+        zip((*_SMALL, GROUPS["3x3 convolutions"][0]), (1, 1, 2, 3, 1, 1, 1, 2), strict=True)
     ),
     "VGG16 on 224x224, batch 32": dict(zip(_LARGE, (1, 1, 2, 2, 3, 1, 1, 1), strict=True)),
 }
 
 TINY = {
-    "goals": (Layer(3, 32, 32, 4, 1), Layer(3, 64, 64, 3, 1)),
+    "3x3 convolutions": (Layer(3, 32, 32, 4, 1), Layer(3, 64, 64, 3, 1)),
     "WRN-28-10": (Layer(3, 32, 32, 4, 1, 2),),
     "matrix products": (Layer(1, 32, 64, 3, 2), Layer(1, 64, 64, 0, 9)),
 }
-TINY_NETWORKS = {"rehearsed network": dict.fromkeys(TINY["goals"], 2)}
+TINY_NETWORKS = {"rehearsed network": dict.fromkeys(TINY["3x3 convolutions"], 2)}
 
 
 def all_layers(rehearse: bool) -> tuple[Layer, ...]:

@@ -2,8 +2,6 @@
 
     # eight minutes, on a machine with a GPU
     python benchmarks/gpu/run.py --library libkeras_sparse_gpu.so --output results
-    # other tiles, warps and stages, by Triton's JIT
-    python benchmarks/gpu/run.py --tune --seconds 300
     # without a GPU: everything runs, and no number means anything
     python benchmarks/gpu/run.py --rehearse --seconds 120
 
@@ -160,9 +158,6 @@ def main() -> int:
             "It cannot run here, see above: a GPU, PyTorch with CUDA and a library that loads are needed. --rehearse runs without a GPU."
         )
     print(*(f"{key}: {value}" for key, value in run.results().facts.items()), sep="\n", flush=True)
-    if arguments.tune:
-        run.stage("tune", 1.0)
-        return int(bool(run.failures or run.results().problems()))
     for stage, until in STAGES.items():
         run.stage(stage, until)
     if not arguments.rehearse:
@@ -232,9 +227,6 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--rehearse", action="store_true", help="on a CPU, tiny shapes, Triton's interpreter"
-    )
-    parser.add_argument(
-        "--tune", action="store_true", help="only try other tiles, warps and stages"
     )
     return parser.parse_args()
 

@@ -3,8 +3,6 @@
 from typing import Any
 
 import report
-from goals import COLUMNS as GOAL_COLUMNS
-from goals import rows as goal_rows
 from layers import DENSITIES, NETWORKS, PRODUCTS, TINY_NETWORKS, Layer
 from library import ARITHMETIC
 from results import Block, Results, blocks_of
@@ -144,7 +142,6 @@ def summary(results: Results, remarks: list[str]) -> str:
         ),
         network_table(results),
         share_table(results),
-        report.table(GOAL_COLUMNS, goal_rows(results)),
         f"{len(problems)} problems\n" + problem_list(problems),
     ]
     return "\n".join(parts)

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-STAGES = ("facts", "checks", "tools", "ceilings", "timings", "shares", "tune")
+STAGES = ("facts", "checks", "tools", "ceilings", "timings", "shares")
 
 
 def main() -> None:
