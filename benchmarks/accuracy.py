@@ -1,9 +1,9 @@
 """Measures test errors by network, method, density and seed, beside the paper's figures.
 
-    python benchmarks/accuracy.py --network lenet-300-100 --data mnist.npz
-    python benchmarks/accuracy.py --network lenet-5 --methods RigL GraNet --densities 0.05 0.02 \
+    python -m benchmarks.accuracy --network lenet-300-100 --data mnist.npz
+    python -m benchmarks.accuracy --network lenet-5 --methods RigL GraNet --densities 0.05 0.02 \
         --seeds 3 --epochs 100 --workers 2 --data mnist.npz
-    python benchmarks/accuracy.py --tables  # of the finished runs
+    python -m benchmarks.accuracy --tables  # of the finished runs
 
 Recipes and the column "paper" are from Dettmers & Zettlemoyer 2019. Each finished run is a line of
 the records and is not repeated: a stopped benchmark continues where it was.
@@ -17,16 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import accuracy_methods as methods
-import accuracy_networks as networks
-import accuracy_tables
-import records
-import report
-from accuracy_run import Run, check, run_of, train
-
+from benchmarks import accuracy_methods as methods
+from benchmarks import accuracy_networks as networks
+from benchmarks import accuracy_tables, records, report
+from benchmarks.accuracy_run import Run, check, run_of, train
 from examples.recipes import NETWORKS
 
-COMMAND = "python benchmarks/accuracy.py --network lenet-300-100 --data mnist.npz"
+COMMAND = "python -m benchmarks.accuracy --network lenet-300-100 --data mnist.npz"
 RECORDS = report.RESULTS / "accuracy.jsonl"
 SHOWN = ("method", "density", "epochs", "seed", "growth_window", "test_error", "seconds")
 
@@ -98,7 +95,7 @@ def execute(runs: Sequence[Run], data: Path, path: Path, workers: int) -> None:
 
 def train_if_missing(run: Run, data: Path, path: Path) -> dict[str, Any] | None:
     """Trains on one thread and adds the record; None if another program has done it meanwhile."""
-    import turns
+    from benchmarks import turns
 
     if not missing([run], path):
         return None

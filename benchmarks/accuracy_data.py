@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import report  # noqa: F401  puts the repository on the path
-from accuracy_networks import Network
 
+from benchmarks.accuracy_networks import Network
 from examples.batches import Batches
 from examples.data import load_cifar10
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from accuracy_panels import network_title, panels
-from accuracy_tables import Record, Row, name_of, of_setting, order, row_of, settings_of
 from matplotlib.figure import Figure
+
+from benchmarks.accuracy_panels import network_title, panels
+from benchmarks.accuracy_tables import Record, Row, name_of, of_setting, order, row_of, settings_of
 
 BINS = np.linspace(0.09, 0.51, 29)  # of class specialisation; the last one holds all above, too
 MOST_LABELS = 12

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable
 
 import keras
-import report  # noqa: F401  puts the repository on the path
 
 from examples import training
 from examples.recipes import recipe
@@ -70,7 +69,7 @@ def _mnist_rate(first: float, steps: int) -> Rate:
 
 def _conv8() -> keras.Model:
     """Seven convolutions with batch normalization and a dense layer, without a penalty."""
-    from block_accuracy import cifar_model
+    from benchmarks.block_accuracy import cifar_model
 
     return cifar_model()
 

@@ -3,8 +3,9 @@
 import re
 from typing import Any
 
-from accuracy_tables import Setting
 from matplotlib.figure import Figure
+
+from benchmarks.accuracy_tables import Setting
 
 COLUMNS = 3
 NAMES = {"lenet": "LeNet", "wrn": "WRN", "vgg": "VGG"}

@@ -1,6 +1,6 @@
 """Plots of the accuracy benchmark's records: test errors by density and by operations.
 
-    python benchmarks/accuracy_plots.py  # after accuracy.py; needs matplotlib
+    python -m benchmarks.accuracy_plots  # after accuracy.py; needs matplotlib
 
 Writes up to four plots a network into ``results/accuracy/``, and docs/accuracy.png. Those of layers
 are drawn by ``accuracy_layer_plots.py``.
@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import records
-import report
-from accuracy_layer_plots import class_histograms, layers_over_time
-from accuracy_panels import panels, title_of
-from accuracy_paper import PAPER
-from accuracy_tables import (
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from benchmarks import records, report
+from benchmarks.accuracy_layer_plots import class_histograms, layers_over_time
+from benchmarks.accuracy_panels import panels, title_of
+from benchmarks.accuracy_paper import PAPER
+from benchmarks.accuracy_tables import (
     CHANCE,
     PUBLISHED,
     Record,
@@ -30,8 +32,6 @@ from accuracy_tables import (
     setting_of,
     settings_of,
 )
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 OURS, THEIRS = "tab:blue", "tab:orange"
 IN_DOCS = ("lenet-300-100", "lenet-5")

@@ -32,7 +32,7 @@ def run_of(record: dict[str, Any]) -> Run:
 
 def check(run: Run) -> None:
     """Raises ValueError for a growth window that would have no effect."""
-    from accuracy_methods import DENSE, published_window
+    from benchmarks.accuracy_methods import DENSE, published_window
 
     if run.method == DENSE or run.sparse_kernels:
         return
@@ -46,9 +46,9 @@ def check(run: Run) -> None:
 
 def train(run: Run, data: Path) -> dict[str, Any]:
     """Trains; returns the run's settings, its errors in %, densities, operations and seconds."""
-    import accuracy_data
-    import accuracy_networks
     import keras
+
+    from benchmarks import accuracy_data, accuracy_networks
 
     check(run)
     network = accuracy_networks.network(run.network)
@@ -106,10 +106,9 @@ def compiled(run: Run, network: Any, steps: int) -> tuple[Any, dict[str, int]]:
 
 def mask_callbacks(run: Run, model: Any, paths: list[str]) -> list[Any]:
     """None for a dense training; else those that update the masks, and that log densities."""
-    import accuracy_methods as methods
-    from density_log import DensityLog
-
     import keras_sparse as ks
+    from benchmarks import accuracy_methods as methods
+    from benchmarks.density_log import DensityLog
 
     if run.method == methods.DENSE:
         return []
@@ -119,9 +118,8 @@ def mask_callbacks(run: Run, model: Any, paths: list[str]) -> list[Any]:
 
 def _sparse(run: Run, model: Any, inner: Any) -> tuple[Any, Any]:
     """The model with the layers of the run, and the optimizer of its method."""
-    import accuracy_methods as methods
-
     import keras_sparse as ks
+    from benchmarks import accuracy_methods as methods
 
     if run.sparse_kernels:
         # Stock operations have no growth window: one that is not the method's needs custom ops.
@@ -150,7 +148,7 @@ def operations(
     batch: int,
 ) -> dict[str, float]:
     """Operations of this training, and of the dense one."""
-    from training_flops import dense_flops, open_shares, training_flops
+    from benchmarks.training_flops import dense_flops, open_shares, training_flops
 
     dense = dense_flops(costs, run.epochs, steps * batch)
     if run.method == "dense":
@@ -165,7 +163,7 @@ def _error(model: Any, part: Any) -> float:
 
 
 def _specialisation(model: Any, test: Any) -> dict[str, list[float]]:
-    from class_specialisation import activities, specialisation_of
+    from benchmarks.class_specialisation import activities, specialisation_of
 
     found = {name: specialisation_of(sums) for name, sums in activities(model, *test).items()}
     return {name: [round(float(value), 3) for value in values] for name, values in found.items()}

@@ -4,8 +4,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import report
-from accuracy_paper import reported
+from benchmarks import report
+from benchmarks.accuracy_paper import reported
 
 NOTE = """Test and validation error after the last epoch: mean ± standard error over seeds. No run
 is left out. The 95 % interval is that of the mean, by Student's t.
@@ -116,7 +116,7 @@ def figures(row: Row, records: Sequence[Record]) -> tuple[object, ...]:
 
 def name_of(row: Row) -> str:
     """The method, and what differs from it as published."""
-    from accuracy_methods import published_window
+    from benchmarks.accuracy_methods import published_window
 
     words = [row.method]
     if row.growth_window != published_window(row.method):
@@ -137,7 +137,7 @@ def flops_share(records: Sequence[Record]) -> float | None:
 
 def order(row: Row) -> tuple[Any, ...]:
     """Sorts rows: the dense first, then by density, by method, and by what differs from it."""
-    from accuracy_methods import NAMES
+    from benchmarks.accuracy_methods import NAMES
 
     position = NAMES.index(row.method) if row.method in NAMES else len(NAMES)
     window = row.growth_window

@@ -1,7 +1,7 @@
 """How much accuracy do masks made of blocks cost, at equal density?
 
-    python benchmarks/block_accuracy.py --network mnist --data mnist.npz      # 1024-512-512-10, 11 runs a seed
-    python benchmarks/block_accuracy.py --network cifar --data cifar10.npz    # six 3x3 convolutions, 64 to 256 channels, 13 runs a seed
+    python -m benchmarks.block_accuracy --network mnist --data mnist.npz      # 1024-512-512-10, 11 runs a seed
+    python -m benchmarks.block_accuracy --network cifar --data cifar10.npz    # six 3x3 convolutions, 64 to 256 channels, 13 runs a seed
 
 All masks of a network start with the same number of active weights in each layer: whole blocks of 64x64 channels, as many as come
 nearest to the density. First convolution and classifier stay dense. Each finished run is a line of a ``.jsonl`` file beside the table,
@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-import report
-from accuracy_networks import BATCH, DECAY_EVERY, TRAINING_EXAMPLES, WEIGHT_DECAY
-from records import add, read
 
 import keras_sparse as ks
+from benchmarks import report
+from benchmarks.accuracy_networks import BATCH, DECAY_EVERY, TRAINING_EXAMPLES, WEIGHT_DECAY
+from benchmarks.records import add, read
 from examples.batches import Batches
 from examples.data import load, load_cifar10
 from keras_sparse.rules.blocks import BlockShape
@@ -53,7 +53,7 @@ CONVOLUTIONS = (
     (256, 2),
     (256, 1),
 )  # channels and stride of those with masks
-COMMAND = "python benchmarks/block_accuracy.py --network mnist --data mnist.npz; python benchmarks/block_accuracy.py --network cifar --data cifar10.npz"
+COMMAND = "python -m benchmarks.block_accuracy --network mnist --data mnist.npz; python -m benchmarks.block_accuracy --network cifar --data cifar10.npz"
 NOTE = (
     'Mean ± standard error of the test error after the last epoch. "more" is what a mask adds to the error of single weights with as many\n'
     'active weights, seed by seed; "new" the share of active weights at the end that were missing at the start; "dead" the share of the\n'

@@ -1,6 +1,6 @@
 """Up to which density is a custom op faster than the dense operation?  One layer at a time, batch 1 to 128.
 
-    python benchmarks/break_even.py          # goes on where it was stopped; 30 minutes
+    python -m benchmarks.break_even          # goes on where it was stopped; 30 minutes
 
 `keras_sparse/compute/break_even.py` holds a formula that was fitted to this table. The contenders are those of ``conv_ops.py``: the product
 alone, and with both gradients. The time of an empty `tf.function` is taken off. What is left of a function with one operation
@@ -13,10 +13,9 @@ import os
 import statistics
 from pathlib import Path
 
-import report
-import turns
+from benchmarks import report, turns
 
-COMMAND = "python benchmarks/break_even.py"
+COMMAND = "python -m benchmarks.break_even"
 DENSITIES = (0.5, 0.35, 0.2, 0.1, 0.05, 0.02)
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 MOST_POSITIONS = 4096
@@ -51,7 +50,8 @@ def microseconds(
 ) -> dict[str, float]:
     """Of an empty function, the dense operation, and the sparse one at each density."""
     import tensorflow as tf
-    from op_contenders import Layer, Operands, dense, random_mask, sparse
+
+    from benchmarks.op_contenders import Layer, Operands, dense, random_mask, sparse
 
     layer = Layer(size, channels_in, channels_out, pixels, batch)
     operands, constant = Operands(layer), tf.constant(1.0)

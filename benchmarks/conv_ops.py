@@ -1,11 +1,11 @@
 """Times sparse operations against TensorFlow's dense ones, layer by layer.
 
-    python benchmarks/conv_ops.py                       # all layers, one and two threads
-    python benchmarks/conv_ops.py --quick               # few turns: a first impression
+    python -m benchmarks.conv_ops                       # all layers, one and two threads
+    python -m benchmarks.conv_ops --quick               # few turns: a first impression
     # also masks of a training, beside evenly spread ones
-    python benchmarks/conv_ops.py --masks benchmarks/data/wrn_16_4_masks.npz
+    python -m benchmarks.conv_ops --masks benchmarks/data/wrn_16_4_masks.npz
     # the other library for sparse training on CPUs, in the same run
-    python benchmarks/conv_ops.py --peer sparseprop
+    python -m benchmarks.conv_ops --peer sparseprop
 
 A step is the product, its input gradient and its kernel gradient, as TensorFlow operations in a
 ``tf.function``. The sparse kernel gradient covers active weights only, the dense one all weights.
@@ -23,11 +23,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import report
-import turns
-from op_contenders import GROUPS, Layer, Operands, dense, masks_of_training, random_mask, sparse
 
-COMMAND = "python benchmarks/conv_ops.py"
+from benchmarks import report, turns
+from benchmarks.op_contenders import (
+    GROUPS,
+    Layer,
+    Operands,
+    dense,
+    masks_of_training,
+    random_mask,
+    sparse,
+)
+
+COMMAND = "python -m benchmarks.conv_ops"
 INFERENCE_BATCHES = (1, 8)
 MASKS_BATCH = 64
 HOPELESS = 1.5  # XLA that takes so many times as long at first sight is not measured further
@@ -64,7 +72,7 @@ def main() -> None:
         for threads in arguments.threads
     ]
     if arguments.peer:
-        import sparseprop_peer
+        from benchmarks import sparseprop_peer
 
         sparseprop_peer.check_available()
     context = multiprocessing.get_context(
@@ -163,7 +171,7 @@ def compare(
     for i, mask in enumerate(masks):
         contenders[f"{i} sparse"] = sparse(operands, mask, forward_only)
         if work.peer:
-            import sparseprop_peer
+            from benchmarks import sparseprop_peer
 
             contenders |= {
                 f"{i} peer {name}": step

@@ -1,7 +1,7 @@
 """One network of each family of keras.applications: is it converted right, how much of it, and what is gained?
 
-    python benchmarks/coverage.py                      # all families; a network that is in the records is not run again
-    python benchmarks/coverage.py --networks VGG16     # one of them
+    python -m benchmarks.coverage                      # all families; a network that is in the records is not run again
+    python -m benchmarks.coverage --networks VGG16     # one of them
 
 Each network has random weights and ten classes. It is converted by ``sparsify``, trained for two epochs on
 scikit-learn's digits (enlarged, in colour), timed beside the dense network in one process, exported and read back.
@@ -17,10 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import report
-import turns
+from benchmarks import report, turns
 
-COMMAND = "python benchmarks/coverage.py"
+COMMAND = "python -m benchmarks.coverage"
 NETWORKS = (
     "ConvNeXtTiny",
     "DenseNet121",

@@ -1,6 +1,6 @@
 """Test errors with the initial scale of active connections, and without it.
 
-    python benchmarks/initial_scale.py --data mnist.npz --cifar cifar10.npz
+    python -m benchmarks.initial_scale --data mnist.npz --cifar cifar10.npz
 
 Four networks, four densities, ``initial_scale="auto"`` and ``None``, three seeds; static masks and
 RigL at one density. The trainings are short: errors are far from what the networks can reach, and
@@ -19,13 +19,13 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-import report
-from accuracy_networks import WEIGHT_DECAY
-from block_accuracy import cifar_model
-from records import add, read
-from turns import limit_threads
 
 import keras_sparse as ks
+from benchmarks import report
+from benchmarks.accuracy_networks import WEIGHT_DECAY
+from benchmarks.block_accuracy import cifar_model
+from benchmarks.records import add, read
+from benchmarks.turns import limit_threads
 from examples.data import load, load_cifar10
 from examples.models import build
 
@@ -38,7 +38,7 @@ METHODS: dict[str, Callable[..., ks.SparseMomentum]] = {
     "RigL": ks.RigL,
 }
 TEST_EXAMPLES = 5_000
-COMMAND = "python benchmarks/initial_scale.py --data mnist.npz --cifar cifar10.npz"
+COMMAND = "python -m benchmarks.initial_scale --data mnist.npz --cifar cifar10.npz"
 NOTE = (
     "Mean ± standard error of the test error in % after the last epoch, on the first 5,000 test images.\n"
     'The column "difference" is the mean over seeds of the error with the initial scale less the error\n'

@@ -21,7 +21,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import report  # noqa: F401  # puts the repository on the path
 import tensorflow as tf
 
 import keras_sparse as ks

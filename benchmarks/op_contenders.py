@@ -6,7 +6,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import report  # noqa: F401  # puts the repository on the path
 import tensorflow as tf
 
 Contender = Callable[[], object]

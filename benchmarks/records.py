@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import report
+from benchmarks import report
 
 
 def read(path: Path) -> list[dict[str, Any]]:

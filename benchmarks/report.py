@@ -1,7 +1,4 @@
-"""Describes the machine and the versions of a measurement, and writes Markdown tables.
-
-Importing this module puts the repository on the path, because the benchmarks use ``examples/``.
-"""
+"""Describes the machine and the versions of a measurement, and writes Markdown tables."""
 
 import datetime
 import importlib.metadata
@@ -9,16 +6,12 @@ import os
 import platform
 import re
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = ("tensorflow", "keras", "numpy")
-
-if str(ROOT) not in sys.path:
-    sys.path.insert(1, str(ROOT))
 
 
 def machine() -> str:

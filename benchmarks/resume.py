@@ -1,6 +1,6 @@
 """A training that was killed and resumed is the training that was not.
 
-    python benchmarks/resume.py --output benchmarks/results/resume.md
+    python -m benchmarks.resume --output benchmarks/results/resume.md
 
 Processes train a small network with BackupAndRestore. Each is killed, most of them while they
 write a backup, and another one resumes in the same folder, up to eight times in a row.
@@ -23,10 +23,11 @@ os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", TF_NUM_INTRAOP_THREADS="1", TF_NUM_I
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # it makes a process start twice as slowly
 
 import numpy as np
-import report
-from interrupted_training import BATCHES, Kill, Setting, train
 
-COMMAND = "python benchmarks/resume.py --output benchmarks/results/resume.md"
+from benchmarks import report
+from benchmarks.interrupted_training import BATCHES, Kill, Setting, train
+
+COMMAND = "python -m benchmarks.resume --output benchmarks/results/resume.md"
 IN_A_ROW = 8  # kills of one training
 LINES = 90  # that back up, over one backup or two
 NOTE = """A training of six epochs of two steps is killed up to eight times, and resumed each time by a new

@@ -1,8 +1,8 @@
 """Times sparse models against dense ones: predictions and training steps, batches of 1 to 128.
 
-    python benchmarks/small_batch.py                        # all models; goes on where it was stopped
-    python benchmarks/small_batch.py --models "MLP 2048" --batches 1 8
-    python benchmarks/small_batch.py --again 0.95           # measures again the cells below 0.95, then writes the table
+    python -m benchmarks.small_batch                        # all models; goes on where it was stopped
+    python -m benchmarks.small_batch --models "MLP 2048" --batches 1 8
+    python -m benchmarks.small_batch --again 0.95           # measures again the cells below 0.95, then writes the table
 
 Dense and sparse models take turns in one process, a process a model. CPU time of one thread: other programs on the
 machine disturb it least. Each cell keeps the median of its turns, and of all its measurements.
@@ -19,10 +19,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import report
-import turns
+from benchmarks import report, turns
 
-COMMAND = "python benchmarks/small_batch.py"
+COMMAND = "python -m benchmarks.small_batch"
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 DENSITIES = (0.1, 0.02)
 WAYS = ("call", "predict", "train")
@@ -59,7 +58,7 @@ def main() -> None:
         if cells:
             command = [
                 sys.executable,
-                __file__,
+                *("-m", "benchmarks.small_batch"),
                 "--measure",
                 model,
                 "--cells",
@@ -164,7 +163,7 @@ def contender(model: Any, batch: int, way: str) -> Callable[[], object]:
 
 def network(name: str) -> Any:
     """The dense model of this name."""
-    from networks import resnet_20
+    from benchmarks.networks import resnet_20
 
     if name.startswith("MLP"):
         return mlp(784, 300, 100, 10) if name == "MLP 300" else mlp(2048, 2048, 2048, 10)

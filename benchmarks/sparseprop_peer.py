@@ -3,7 +3,8 @@
 import importlib.util
 
 import numpy as np
-from op_contenders import Contender, Operands
+
+from benchmarks.op_contenders import Contender, Operands
 
 HOW_TO_GET = (
     "SparseProp cannot be imported. Install it into this environment: `pip install torch --index-url https://download.pytorch.org/whl/cpu`, then "

@@ -1,14 +1,15 @@
 """Draws docs/speed.png: speed-up by density, of operations and of whole training steps.
 
-python benchmarks/speed_plot.py  # after conv_ops.py --peer sparseprop and train_step.py
+python -m benchmarks.speed_plot  # after conv_ops.py --peer sparseprop and train_step.py
 """
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-import report
 from matplotlib.figure import Figure
+
+from benchmarks import report
 
 KINDS = {
     "3x3 convolutions": "tab:blue",

@@ -11,11 +11,10 @@ from typing import Any
 
 import keras
 import numpy as np
-import report
 import tensorflow as tf
-import turns
 
 import keras_sparse as ks
+from benchmarks import report, turns
 from examples.models import vgg16_d, wide_resnet
 
 MODELS: dict[str, Callable[[], keras.Model]] = {

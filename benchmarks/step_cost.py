@@ -7,11 +7,10 @@ from typing import Any
 
 import keras
 import numpy as np
-import report  # noqa: F401  # puts the repository on the path
 import tensorflow as tf
-from networks import resnet_20
 
 import keras_sparse as ks
+from benchmarks.networks import resnet_20
 from examples.models import build
 
 DENSITY = 0.1

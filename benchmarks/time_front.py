@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import report
+from benchmarks import report
 
 Point = tuple[float, float]  # mean seconds, mean test error in %
 Group = tuple[str, int, int, str]  # network, training images, threads, machine

@@ -1,8 +1,8 @@
 """Measures test error against training time on CIFAR-10, for dense and sparse trainings.
 
-    python benchmarks/time_to_accuracy.py --data cifar10.npz               # every contender, seed 0
-    python benchmarks/time_to_accuracy.py --data cifar10.npz --seeds 0 1 2 --contenders dense erk-5
-    python benchmarks/time_to_accuracy.py --tables  # of the finished runs
+    python -m benchmarks.time_to_accuracy --data cifar10.npz               # every contender, seed 0
+    python -m benchmarks.time_to_accuracy --data cifar10.npz --seeds 0 1 2 --contenders dense erk-5
+    python -m benchmarks.time_to_accuracy --tables  # of the finished runs
 
 Each run is a complete training: its learning rate falls to 0 over its own number of epochs. Its time
 counts everything from the first batch to the end of the evaluation, data and tracing included. A run
@@ -18,11 +18,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import records
-import report
-import time_front
+from benchmarks import records, report, time_front
 
-COMMAND = "python benchmarks/time_to_accuracy.py --data cifar10.npz"
+COMMAND = "python -m benchmarks.time_to_accuracy --data cifar10.npz"
 BATCH, LEARNING_RATE = 128, 0.1
 WARM_UP = 0.1  # of the steps
 NETWORKS = ("vgg11", "conv8", "wrn-10-4", "wrn-16-4", "vgg16-d")
@@ -118,8 +116,8 @@ def train(run: Run, data: Path | None) -> dict[str, Any]:
     """Trains and evaluates; the run's settings with its error in % and its seconds."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
-    import turns
 
+    from benchmarks import turns
     from examples.batches import Batches
     from examples.data import load_cifar10
 
@@ -170,9 +168,8 @@ def compiled(run: Run, steps: int) -> tuple[Any, list[Any]]:
 
 
 def _network(name: str) -> Any:
-    from block_accuracy import cifar_model
-    from networks import vgg11
-
+    from benchmarks.block_accuracy import cifar_model
+    from benchmarks.networks import vgg11
     from examples.models import build
 
     own = {"conv8": cifar_model, "vgg11": vgg11}

@@ -1,8 +1,8 @@
 """Checks without a TPU whether our train steps compile for TPUs.
 
-    python benchmarks/tpu_check.py --output benchmarks/results/tpu_check.md
+    python -m benchmarks.tpu_check --output benchmarks/results/tpu_check.md
     # the other models keep their earlier results
-    python benchmarks/tpu_check.py --models LeNet-5
+    python -m benchmarks.tpu_check --models LeNet-5
 
 For each model, kind of layer and TPU, Keras' own train step is traced under a TPUStrategy, lowered
 by TensorFlow and compiled by libtpu. Models that TPUs refuse follow, to prove that it can fail.
@@ -14,13 +14,13 @@ import dataclasses
 import importlib.metadata
 import json
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import report
+from benchmarks import report
+from benchmarks.load_file import load_file
 
-COMMAND = "python benchmarks/tpu_check.py --output benchmarks/results/tpu_check.md"
+COMMAND = "python -m benchmarks.tpu_check --output benchmarks/results/tpu_check.md"
 PACKAGES = ("jaxlib", "libtpu")
 SMALL = (
     ("v4:2x2x1", 1),
@@ -188,14 +188,14 @@ def answer(ask: Callable[[], object]) -> str:
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.path.insert(1, str(report.ROOT / "tests" / "tpu"))
     import keras
 
     import keras_sparse as ks
     from keras_sparse import tpu_check
 
     tpu_check.load()  # before anything else
-    from tpu_networks import BAD, REFUSED
+    networks = load_file(report.ROOT / "tests" / "tpu" / "tpu_networks.py")
+    BAD, REFUSED = networks.BAD, networks.REFUSED
 
     from examples.models import build, wide_resnet
     from keras_sparse.tpu_check.cluster import check_ops, cluster

@@ -1,11 +1,11 @@
 """Times a whole sparse training step against dense Keras, and measures its memory.
 
     # WRN-16-8 and VGG16-D, batch 64 and 128, density 0.05
-    python benchmarks/train_step.py
+    python -m benchmarks.train_step
     # also with the densities that a training gives the layers
-    python benchmarks/train_step.py --trained
+    python -m benchmarks.train_step --trained
     # VGG16-D at batch 64, few turns, without XLA
-    python benchmarks/train_step.py --quick
+    python -m benchmarks.train_step --quick
 
 Each case has its own process, where contenders take turns: the dense step, with and without XLA;
 the sparse step with the growth window open (dense weight gradients) and closed; a mask update. The
@@ -23,13 +23,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import report
-import step_contenders
-import turns
-from step_contenders import MODELS, Case, Training
-from step_parts import parts_of
+from benchmarks import report, step_contenders, turns
+from benchmarks.step_contenders import MODELS, Case, Training
+from benchmarks.step_parts import parts_of
 
-COMMAND = "python benchmarks/train_step.py"
+COMMAND = "python -m benchmarks.train_step"
 STEPS_AN_UPDATE = 390  # 50,000 images in batches of 128
 WINDOW = 100  # steps before an update with dense weight gradients
 UPDATES = 3

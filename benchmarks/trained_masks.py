@@ -1,9 +1,9 @@
 """Trains a network with sparse momentum for a while and writes its masks, or its densities.
 
     # benchmarks/data/wrn_16_4_masks.npz, 5 minutes
-    python benchmarks/trained_masks.py --data cifar-10-python.tar.gz
+    python -m benchmarks.trained_masks --data cifar-10-python.tar.gz
     # densities of WRN-16-8 and VGG16-D, 10 minutes
-    python benchmarks/trained_masks.py --data cifar-10-python.tar.gz --densities
+    python -m benchmarks.trained_masks --data cifar-10-python.tar.gz --densities
 
 A training moves weights between layers, and prefers some channels of a layer. The .npz file holds
 the mask of each 3x3 convolution between equal numbers of channels, as bits, under the name
@@ -17,9 +17,9 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import report
 
 import keras_sparse as ks
+from benchmarks import report
 from examples.data import load_cifar10
 from examples.models import vgg16_d, wide_resnet
 

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import report  # noqa: F401  # puts the repository on the path
-from networks import Shape, resnet_50_kernels
 
 import keras_sparse as ks
+from benchmarks.networks import Shape, resnet_50_kernels
 
 DENSITY, PRUNE_RATE = 0.1, 0.5  # the paper's first update prunes most
 REPEATS = 5

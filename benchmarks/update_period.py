@@ -1,6 +1,6 @@
 """Measures the test error of short trainings by the number of their mask updates.
 
-    python benchmarks/update_period.py --data mnist.npz
+    python -m benchmarks.update_period --data mnist.npz
 
 LeNet-300-100 at 5 % density, with batch normalization and without, on the first 6,000 images of
 MNIST and on scikit-learn's digits: sparse momentum from scratch, sparse momentum over the largest
@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-import report
-from records import add, read
 from sklearn.datasets import load_digits
 
 import keras_sparse as ks
+from benchmarks import report
+from benchmarks.records import add, read
 
 DENSITY = 0.05
 BATCH = {"mnist": 100, "digits": 50, "mnist, not normalised": 100}
@@ -36,7 +36,7 @@ PERIODS = (
     10,
 )  # before each epoch, or so many parts of the training with an update between
 DATA_SETS = ("mnist", "digits", "mnist, not normalised")
-COMMAND = "python benchmarks/update_period.py --data mnist.npz"
+COMMAND = "python -m benchmarks.update_period --data mnist.npz"
 NOTE = (
     "Mean ± standard error of the test error in % after the last epoch. n parts: the masks change n - 1 times, at\n"
     "equal distances. Gradual pruning also prunes to its final density where its schedule ends. The last columns\n"

@@ -1,6 +1,6 @@
 """Measures the cost of masks, in every step and when they change.
 
-    python benchmarks/upkeep.py --output benchmarks/results/upkeep.md
+    python -m benchmarks.upkeep --output benchmarks/results/upkeep.md
 
 1. A masked step against the dense step of the same model, in turns, in one process and thread.
 2. One mask update of ResNet-50's 25.5 M weights: seconds, and peak memory.
@@ -14,11 +14,11 @@ import os
 import statistics
 from pathlib import Path
 
-import report
-from step_cost import CASES, compare_steps
-from update_cost import cost_per_weight, numpy_update, optimizer_update
+from benchmarks import report
+from benchmarks.step_cost import CASES, compare_steps
+from benchmarks.update_cost import cost_per_weight, numpy_update, optimizer_update
 
-COMMAND = "python benchmarks/upkeep.py --output benchmarks/results/upkeep.md"
+COMMAND = "python -m benchmarks.upkeep --output benchmarks/results/upkeep.md"
 STEP_NOTE = (
     "CPU milliseconds of one step, medians. The ratio is the median, over all turns, of a masked step against the dense step beside it;\n"
     "in brackets its quartiles. Density 0.1, SGD with Nesterov momentum, random data, one thread.\n"

@@ -2,24 +2,23 @@
 
 import dataclasses
 import json
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import accuracy
-import accuracy_methods as methods
-import accuracy_networks as networks
-import accuracy_run
-import accuracy_tables
-import class_specialisation
-import density_log
-import records
-import report
-import training_flops
+from benchmarks import (
+    accuracy,
+    accuracy_run,
+    accuracy_tables,
+    class_specialisation,
+    density_log,
+    records,
+    report,
+    training_flops,
+)
+from benchmarks import accuracy_methods as methods
+from benchmarks import accuracy_networks as networks
 
 SPARSE = accuracy_run.Run("lenet-300-100", "sparse momentum", 0.05, epochs=2, seed=0, images=400)
 
@@ -276,8 +275,7 @@ def test_runs_at_chance_count_and_are_told_apart(known):
 
 def test_plots_are_drawn_of_what_there_are_records_for(known):
     pytest.importorskip("matplotlib")
-    import accuracy_layer_plots
-    import accuracy_plots
+    from benchmarks import accuracy_layer_plots, accuracy_plots
 
     (axes,) = accuracy_plots.by_density(known).axes
     drawn = {text.get_text() for text in axes.get_legend().get_texts()}

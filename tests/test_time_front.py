@@ -1,10 +1,6 @@
 """The tables of error against time say what the records say."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import time_front
+from benchmarks import time_front
 
 
 def record(contender, epochs, seconds, error, seed=0):

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from journal import Journal
-from layers import Sizes
-from library import Kernel, Library, Pointers
-from machine import Machine
 from torch import Tensor
+
+from benchmarks.gpu.journal import Journal
+from benchmarks.gpu.layers import Sizes
+from benchmarks.gpu.library import Kernel, Library, Pointers
+from benchmarks.gpu.machine import Machine
 
 MOST_PRINTED = 20  # of each status; the rest is in the journal
 Outcome = tuple[str, dict[str, Any]]  # a status, and facts

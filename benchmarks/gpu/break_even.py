@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from layers import DENSITIES, Layer
-from library import ARITHMETIC
-from results import Block, Results, blocks_of
+from benchmarks.gpu.layers import DENSITIES, Layer
+from benchmarks.gpu.library import ARITHMETIC
+from benchmarks.gpu.results import Block, Results, blocks_of
 
 FEWEST_LAYERS = 2  # that a row needs, where more than one of its kind is measured
 

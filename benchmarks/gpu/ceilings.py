@@ -1,9 +1,10 @@
 """Measures the peak rates of this GPU: a copy, and matrix products of random numbers."""
 
 import torch
-from attempts import Outcome, Work
-from machine import multiply_float32_in, take_turns
-from operands import type_of
+
+from benchmarks.gpu.attempts import Outcome, Work
+from benchmarks.gpu.machine import multiply_float32_in, take_turns
+from benchmarks.gpu.operands import type_of
 
 COPY_BYTES = 4 << 30
 SIDE = 8192

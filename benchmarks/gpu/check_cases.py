@@ -3,7 +3,7 @@
 import dataclasses
 import random
 
-from layers import Sizes
+from benchmarks.gpu.layers import Sizes
 
 SAME, VALID = "same", "valid"
 RANDOM_CASES = 12

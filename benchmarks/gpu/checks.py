@@ -4,11 +4,13 @@ import contextlib
 from collections.abc import Iterator
 
 import torch
-from attempts import Outcome, Work, culprit_of, prepared
-from check_cases import FOR_TOOLS, Case, all_cases
-from layers import PRODUCTS
-from library import ALL_KERNELS, ARITHMETIC, Kernel, KernelError
-from operands import (
+from torch import Tensor
+
+from benchmarks.gpu.attempts import Outcome, Work, culprit_of, prepared
+from benchmarks.gpu.check_cases import FOR_TOOLS, Case, all_cases
+from benchmarks.gpu.layers import PRODUCTS
+from benchmarks.gpu.library import ALL_KERNELS, ARITHMETIC, Kernel, KernelError
+from benchmarks.gpu.operands import (
     Expected,
     Operands,
     error_of,
@@ -18,7 +20,6 @@ from operands import (
     tolerance,
     type_of,
 )
-from torch import Tensor
 
 GUARD, GUARD_BYTE = 512, 0xA5
 NAN_BYTE = 0xFF  # all ones are NaN in every type, and -1 where a number is expected

@@ -2,10 +2,11 @@
 
 import torch
 import torch.nn.functional as functional
-from layers import FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT, Layer
-from machine import Contender
-from operands import Operands
 from torch import Tensor
+
+from benchmarks.gpu.layers import FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT, Layer
+from benchmarks.gpu.machine import Contender
+from benchmarks.gpu.operands import Operands
 
 
 def contenders(layer: Layer, operands: Operands, product: str) -> dict[str, Contender]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from layers import PRODUCTS, Sizes
+from benchmarks.gpu.layers import PRODUCTS, Sizes
 
 # How numbers are multiplied -> (their type, the library's number of it). On tensor cores float32 is TF32, on CUDA cores it is IEEE.
 ARITHMETIC = {

@@ -4,9 +4,10 @@ import dataclasses
 
 import torch
 import torch.nn.functional as functional
-from layers import FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT, Sizes
-from library import ARITHMETIC, Kernel
 from torch import Tensor
+
+from benchmarks.gpu.layers import FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT, Sizes
+from benchmarks.gpu.library import ARITHMETIC, Kernel
 
 # ||result - right|| / ||right|| of random numbers, where rounding alone leaves a half of it or less.
 TOLERANCES = {"bfloat16": 4e-3, "float16": 1e-3, "tensorfloat32": 2e-3, "float32": 1e-4}

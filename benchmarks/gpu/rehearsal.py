@@ -4,16 +4,15 @@ Import it before torch and Triton: Triton decides at import what it interprets.
 """
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[1:1] = [str(ROOT / "tests" / "gpu")]
+from benchmarks.gpu.layers import Sizes
+from benchmarks.gpu.library import BLOCKS, Kernel, Library, Pointers
+from benchmarks.load_file import load_file
 
-import interpreted  # noqa: E402  # on the path by now
-from layers import Sizes  # noqa: E402
-from library import BLOCKS, Kernel, Library, Pointers  # noqa: E402
+ROOT = Path(__file__).resolve().parents[2]
+interpreted = load_file(ROOT / "tests" / "gpu" / "interpreted.py")
 
 TYPES = {
     "tensorfloat32": "fp32",

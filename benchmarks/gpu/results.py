@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from journal import Journal
-from layers import PRODUCTS, Layer, all_layers
-from library import ALL_KERNELS
+from benchmarks.gpu.journal import Journal
+from benchmarks.gpu.layers import PRODUCTS, Layer, all_layers
+from benchmarks.gpu.library import ALL_KERNELS
 
 Block = int | str
 BYTES_OF_TYPE = {"bfloat16": 2, "float16": 2, "float32": 4, "tensorfloat32": 4}

@@ -1,9 +1,9 @@
 """Checks and times all GPU kernels against cuDNN, in one call.
 
     # eight minutes, on a machine with a GPU
-    python benchmarks/gpu/run.py --library libkeras_sparse_gpu.so --output results
+    python -m benchmarks.gpu.run --library libkeras_sparse_gpu.so --output results
     # without a GPU: everything runs, and no number means anything
-    python benchmarks/gpu/run.py --rehearse --seconds 120
+    python -m benchmarks.gpu.run --rehearse --seconds 120
 
 Needs PyTorch with CUDA; without --library also g++, nvcc and Triton. README.md beside this file
 says what is measured, and how.
@@ -18,15 +18,10 @@ import sys
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[1:1] = [str(HERE.parent)]
-
-import break_even  # noqa: E402  # it needs report.py, on the path by now
-import report  # noqa: E402
-import tables  # noqa: E402
-import tools  # noqa: E402
-from journal import Journal, supervise  # noqa: E402
-from results import Results  # noqa: E402
+from benchmarks import report
+from benchmarks.gpu import break_even, tables, tools
+from benchmarks.gpu.journal import Journal, supervise
+from benchmarks.gpu.results import Results
 
 # Until what share of the time each stage may run; what one leaves goes to the next.
 STAGES = {"checks": 0.25, "ceilings": 0.3, "timings": 0.82, "shares": 0.88}
@@ -57,8 +52,7 @@ class Run:
             str(deadline),
         ]
         return [
-            str(HERE / "worker.py"),
-            stage,
+            *("-m", "benchmarks.gpu.worker", stage),
             *options,
             *(["--rehearse"] if self.arguments.rehearse else []),
         ]
@@ -113,7 +107,7 @@ class Run:
         facts = {"date": self.date, **results.facts}
         head = report.header(
             "Products on a GPU against cuDNN",
-            " ".join(["python benchmarks/gpu/run.py", *sys.argv[1:]]),
+            " ".join(["python -m benchmarks.gpu.run", *sys.argv[1:]]),
             facts,
         )
         summary = f"{marked}{tables.summary(results, remarks)}{marked}"
@@ -185,7 +179,7 @@ def _library(arguments: argparse.Namespace) -> Path:
         return arguments.library.resolve()
     folder = arguments.output / "library"
     if arguments.rehearse:
-        import rehearsal
+        from benchmarks.gpu import rehearsal
 
         return rehearsal.build(folder).resolve()
     print("building the library: minutes; --library takes one that was built elsewhere", flush=True)

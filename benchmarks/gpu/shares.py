@@ -1,11 +1,12 @@
 """Measures the share of a call that builds the structure of the mask, by PyTorch's profiler."""
 
 import torch
-from attempts import Outcome, Work, culprit_of, prepared
-from layers import PRODUCTS, Layer, all_layers
-from library import ALL_KERNELS, Kernel
-from operands import mask_like, random_operands
 from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.gpu.attempts import Outcome, Work, culprit_of, prepared
+from benchmarks.gpu.layers import PRODUCTS, Layer, all_layers
+from benchmarks.gpu.library import ALL_KERNELS, Kernel
+from benchmarks.gpu.operands import mask_like, random_operands
 
 # Flags also pack the weights side by side: what a kernel reads is made in these.
 STRUCTURE = ("flag_blocks", "list_blocks", "BuildWeightLists", "BuildPairLists")

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import report
-from layers import DENSITIES, NETWORKS, PRODUCTS, TINY_NETWORKS, Layer
-from library import ARITHMETIC
-from results import Block, Results, blocks_of
+from benchmarks import report
+from benchmarks.gpu.layers import DENSITIES, NETWORKS, PRODUCTS, TINY_NETWORKS, Layer
+from benchmarks.gpu.library import ARITHMETIC
+from benchmarks.gpu.results import Block, Results, blocks_of
 
 MOST_PROBLEMS = 12
 MEANING = (

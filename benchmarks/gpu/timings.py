@@ -8,14 +8,15 @@ PyTorch's in IEEE float32.
 import time
 from collections.abc import Callable, Iterator
 
-import dense
 import torch
-from attempts import Outcome, Work, culprit_of, prepared
-from layers import DENSITIES, KERNEL_GRADIENT, PRODUCTS, Layer, all_layers
-from library import ALL_KERNELS, ARITHMETIC, Kernel
-from machine import Contender, multiply_float32_in, take_turns
-from operands import Operands, error_of, mask_like, random_operands, tolerance
 from torch import Tensor
+
+from benchmarks.gpu import dense
+from benchmarks.gpu.attempts import Outcome, Work, culprit_of, prepared
+from benchmarks.gpu.layers import DENSITIES, KERNEL_GRADIENT, PRODUCTS, Layer, all_layers
+from benchmarks.gpu.library import ALL_KERNELS, ARITHMETIC, Kernel
+from benchmarks.gpu.machine import Contender, multiply_float32_in, take_turns
+from benchmarks.gpu.operands import Operands, error_of, mask_like, random_operands, tolerance
 
 MOST_TURNS, FEWEST_TURNS = 25, 5
 WARM_UP = 3

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from journal import Journal
+from benchmarks.gpu.journal import Journal
 
 TOOLS = ("memcheck", "racecheck")
 FOUND = 9  # the exit status that we ask for

@@ -12,13 +12,12 @@ STAGES = ("facts", "checks", "tools", "ceilings", "timings", "shares")
 def main() -> None:
     """Does what is not done yet."""
     arguments = _arguments()
-    sys.path[1:1] = [str(Path(__file__).resolve().parents[1])]  # of report.py
     if arguments.rehearse:
-        import rehearsal  # before torch
-    from attempts import Work
-    from journal import Journal
-    from library import Library
-    from machine import Card, Rehearsal
+        from benchmarks.gpu import rehearsal
+    from benchmarks.gpu.attempts import Work
+    from benchmarks.gpu.journal import Journal
+    from benchmarks.gpu.library import Library
+    from benchmarks.gpu.machine import Card, Rehearsal
 
     library = (
         rehearsal.InterpretedLibrary(arguments.library)
@@ -32,11 +31,11 @@ def main() -> None:
     if arguments.stage == "facts":
         work.journal.note("facts", "right", **machine.facts())
     elif arguments.stage == "tools":
-        importlib.import_module("checks").run(work, for_tools=True)
+        importlib.import_module("benchmarks.gpu.checks").run(work, for_tools=True)
         work.machine.synchronize()
         os._exit(0)  # tools look at what the card did, not at how Python ends
     else:
-        importlib.import_module(arguments.stage).run(work)
+        importlib.import_module(f"benchmarks.gpu.{arguments.stage}").run(work)
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,0 +1,1 @@
+"""Measures speed, accuracy and coverage: ``python -m benchmarks.NAME``, in the repository's root."""
