@@ -1,6 +1,4 @@
-"""SparseConv2D and SparseDense: Keras' layers, and what they do with a mask."""
-
-import copy
+"""Special cases of sparse layers; what all of them promise is in test_layer_conformance.py."""
 
 import keras
 import numpy as np
@@ -8,7 +6,6 @@ import pytest
 from helpers import array, arrays, assert_same
 
 import keras_sparse as ks
-from keras_sparse.compute.mask_state import kernel_mask_of
 
 backend = pytest.mark.backend
 available = pytest.mark.skipif(
@@ -62,86 +59,11 @@ def train(model, optimizer, steps=1):
 
 
 @backend
-def test_a_new_layer_computes_what_keras_computes():
-    dense, sparse = twins()
-    np.testing.assert_allclose(predict(sparse), predict(dense), rtol=1e-5, atol=1e-6)
-
-
-@backend
-def test_weights_and_their_names_are_those_of_the_keras_layer():
-    dense, sparse = network(keras.layers.Conv2D, keras.layers.Dense), network()
-    assert [variable.path for variable in sparse.weights] == [
-        variable.path for variable in dense.weights
-    ]
-    assert [variable.path for variable in sparse.trainable_variables] == [
-        variable.path for variable in dense.trainable_variables
-    ]
-    assert sparse.count_params() == dense.count_params()
-    assert sparse.non_trainable_weights == []
+def test_a_new_layer_has_the_name_of_the_keras_layer():
     keras.utils.clear_session()
     name = keras.layers.Conv2D(4, 3).name
     keras.utils.clear_session()
     assert ks.layers.SparseConv2D(4, 3).name == name
-
-
-@backend
-def test_masks_are_state_but_no_weights():
-    model = network()
-    masks = [variable for variable in model.variables if variable.name == "mask"]
-    assert [variable.path for variable in masks] == ["net/conv/mask", "net/dense/mask"]
-    assert all(
-        any(mask is variable for variable in model.non_trainable_variables) for mask in masks
-    )
-    assert all(array(mask).all() for mask in masks)
-
-
-@backend
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: ks.layers.SparseConv2D(
-            8,
-            (3, 2),
-            strides=2,
-            padding="same",
-            activation="relu",
-            use_bias=False,
-            implementation="stock",
-            name="a",
-        ),
-        lambda: ks.layers.SparseDense(8, activation="relu", kernel_regularizer="l2", name="b"),
-    ],
-)
-def test_configs_come_back(make):
-    layer = make()
-    again = type(layer).from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
-    assert again.implementation == layer.implementation
-    assert type(
-        keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
-    ) is type(layer)
-
-
-@backend
-def test_clones_have_fresh_masks():
-    model = network()
-    with_random_masks(model)
-    clone = keras.models.clone_model(model)
-    assert type(clone.get_layer("conv")) is ks.layers.SparseConv2D
-    assert array(clone.get_layer("conv").mask).all()
-
-
-@backend
-def test_deep_copies_have_the_masks():
-    model = network()
-    layers = with_random_masks(model)
-    twin = copy.deepcopy(model)
-    assert_same(
-        arrays([twin.get_layer(layer.name).mask for layer in layers]),
-        arrays([layer.mask for layer in layers]),
-    )
-    assert kernel_mask_of(twin.get_layer("conv").kernel) is twin.get_layer("conv").kernel_mask
-    np.testing.assert_allclose(predict(twin), predict(model), rtol=1e-6)
 
 
 @backend
@@ -167,61 +89,7 @@ def test_what_a_sparse_layer_cannot_be_is_an_error(make, message):
         make()
 
 
-@backend
-def test_lora_and_quantization_ask_for_a_dense_layer():
-    model = network()
-    with pytest.raises(NotImplementedError, match=r"Call `keras_sparse.densify\(model\)` first"):
-        model.get_layer("dense").enable_lora(2)
-    with pytest.raises(
-        NotImplementedError, match="cannot be quantized"
-    ):  # `model.quantize` makes a warning of it
-        model.get_layer("dense").quantize("int8")
-
-
-@backend
-def test_a_mask_of_another_shape_is_refused():
-    with pytest.raises(
-        ValueError,
-        match=r"`mask` must be bool, of the kernel's shape \(192, 16\). Received: mask of dtype float64",
-    ):
-        network().get_layer("dense").set_mask(np.ones((192, 16)))
-
-
 # --- values and gradients
-
-
-@backend
-@pytest.mark.parametrize("density", [0.1, 0.8])
-def test_missing_weights_count_for_nothing_whatever_they_hold(density):
-    dense, sparse = twins()
-    for layer in with_random_masks(sparse, density):
-        kernel = dense.get_layer(layer.name).kernel
-        kernel.assign(array(kernel) * array(layer.mask))
-    np.testing.assert_allclose(predict(sparse), predict(dense), rtol=1e-4, atol=1e-5)
-
-
-@backend
-@pytest.mark.parametrize("wanted", [True, False])
-def test_missing_weights_get_a_gradient_where_it_is_wanted(wanted):
-    dense, sparse = twins()
-    layers = with_random_masks(sparse)
-    for layer in layers:
-        layer.dense_weight_gradient.assign(wanted)
-        for kernel in (layer.kernel, dense.get_layer(layer.name).kernel):
-            kernel.assign(array(kernel) * array(layer.mask))
-    for model in (dense, sparse):
-        train(model, keras.optimizers.SGD(1.0))
-    for layer in layers:
-        kernel, oracle, mask = (
-            array(layer.kernel),
-            array(dense.get_layer(layer.name).kernel),
-            array(layer.mask),
-        )
-        np.testing.assert_allclose(kernel[mask], oracle[mask], rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(
-            kernel[~mask], oracle[~mask] if wanted else 0, rtol=1e-4, atol=1e-5
-        )
-        assert wanted == bool(kernel[~mask].any())
 
 
 @backend
@@ -311,18 +179,6 @@ def test_the_switches_need_no_retracing():
     layer.dense_weight_gradient.assign(True)
     assert gradient().numpy()[~mask].any()
     assert len(traces) == 1
-
-
-@backend
-@pytest.mark.parametrize("name", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_runs_the_stock_operation(policy, name):
-    policy(name)
-    dense, sparse = twins()
-    np.testing.assert_allclose(
-        predict(sparse).astype("float32"), predict(dense).astype("float32"), rtol=0.05, atol=0.05
-    )
-    assert sparse.get_layer("conv").implementation_used == "stock"
-    train(sparse, keras.optimizers.SGD(0.1))
 
 
 def dense_pair(**settings):
@@ -427,30 +283,6 @@ def test_why_stock_says_what_is_too_dense_and_what_too_small():
 
 
 @available
-@pytest.mark.parametrize("batch_is_known", [True, False])
-@pytest.mark.parametrize(
-    "make", [lambda: ks.layers.SparseConv2D(16, 3, strides=2), lambda: ks.layers.SparseDense(256)]
-)
-def test_the_graph_runs_what_the_layer_says_of_a_batch(make, batch_is_known, monkeypatch):
-    import tensorflow as tf
-
-    sizes, layer = (2, 2, 64) if isinstance(make(), ks.layers.SparseDense) else (5, 5, 64), make()
-    layer.build((None, *sizes))
-    layer.set_mask(random_mask(layer.mask.shape, 0.1))
-    monkeypatch.setattr(
-        layer, "_stock", lambda inputs, kernel, stock=layer._stock: stock(inputs, kernel) + 1e6
-    )
-    function, ran = tf.function(layer, autograph=False), []
-    if not batch_is_known:
-        function = function.get_concrete_function(tf.TensorSpec((None, *sizes)))
-    for batch in (1, 8, 128):
-        is_stock = array(function(tf.zeros((batch, *sizes)))).max() > 1e5
-        ran.append(layer.runs_as((batch, *sizes)))
-        assert ran[-1].startswith("stock: ") == is_stock
-    assert ran[-1] == "custom op" != ran[0]
-
-
-@available
 def test_a_frozen_dense_layer_runs_the_stock_operation_without_a_choice_in_the_graph():
     import tensorflow as tf
 
@@ -479,19 +311,6 @@ def test_few_channels_are_not_worth_the_custom_op():
 
 
 @backend
-def test_stock_on_request():
-    layer = ks.layers.SparseDense(16, implementation="stock")
-    layer.build((None, 32))
-    assert layer.why_stock() == 'implementation="stock"'
-    assert layer.supports_jit
-
-
-@available
-def test_the_custom_op_keeps_keras_from_compiling_it_away():
-    assert not ks.layers.SparseConv2D(16, 3).supports_jit
-
-
-@backend
 def test_the_custom_op_on_request_says_why_it_cannot():
     with pytest.raises(ValueError, match='cannot run the custom op: .* Pass implementation="auto"'):
         ks.layers.SparseConv2D(16, 3, groups=2, implementation="custom_op")
@@ -511,21 +330,6 @@ def masks_of(model):
     return arrays([model.get_layer(name).mask for name in ("conv", "dense")])
 
 
-@backend
-@pytest.mark.parametrize("name", ["m.weights.h5", "m.keras"])
-@pytest.mark.parametrize("density", [1, 0.1])
-def test_masks_are_the_nonzero_weights_of_a_file_without_masks(tmp_path, name, density):
-    dense = with_zeros(network(keras.layers.Conv2D, keras.layers.Dense), density)
-    sparse = network()
-    with_random_masks(sparse)
-    (dense.save if name.endswith(".keras") else dense.save_weights)(tmp_path / name)
-    sparse.load_weights(tmp_path / name)
-    assert_same(sparse.get_weights(), dense.get_weights())
-    kernels = [dense.get_layer(name).kernel for name in ("conv", "dense")]
-    assert_same(masks_of(sparse), [array(kernel) != 0 for kernel in kernels])
-    np.testing.assert_allclose(predict(sparse), predict(dense), rtol=1e-4, atol=1e-5)
-
-
 def test_masks_follow_set_weights_and_checkpoints_of_dense_layers(tmp_path):
     import tensorflow as tf
 
@@ -539,18 +343,6 @@ def test_masks_follow_set_weights_and_checkpoints_of_dense_layers(tmp_path):
         assert_same(masks_of(sparse), expected)
         assert ks.summary(sparse, "dict")["total"]["active"] == sum(mask.sum() for mask in expected)
         np.testing.assert_allclose(predict(sparse), predict(dense), rtol=1e-4, atol=1e-5)
-
-
-@backend
-def test_a_missing_weight_is_0_in_the_kernel(tmp_path):
-    model = network()
-    layer = with_random_masks(model)[0]
-    assert not array(layer.kernel)[~array(layer.mask)].any()
-    kept = array(layer.kernel)
-    model.save_weights(tmp_path / "m.weights.h5")
-    other = network()
-    other.load_weights(tmp_path / "m.weights.h5")
-    assert_same([array(other.get_layer("conv").kernel)], [kept])
 
 
 def test_active_weights_that_are_0_stay_active():
@@ -569,43 +361,6 @@ def test_masks_that_an_optimizer_holds_do_not_follow_weights():
     masks = masks_of(model)
     model.set_weights(network().get_weights())
     assert_same(masks_of(model), masks)
-
-
-@backend
-def test_weights_of_a_sparse_model_fit_a_dense_one(tmp_path):
-    dense, sparse = network(keras.layers.Conv2D, keras.layers.Dense), network()
-    sparse.save_weights(tmp_path / "m.weights.h5")
-    dense.load_weights(tmp_path / "m.weights.h5")
-    assert_same(dense.get_weights(), sparse.get_weights())
-
-
-@backend
-def test_masks_come_back_from_files(tmp_path):
-    model = network()
-    masks = arrays([layer.mask for layer in with_random_masks(model)])
-    model.save(tmp_path / "m.keras")
-    model.save_weights(tmp_path / "m.weights.h5")
-    loaded, other = keras.models.load_model(tmp_path / "m.keras"), network()
-    other.load_weights(tmp_path / "m.weights.h5")
-    for one in (loaded, other):
-        layers = [one.get_layer("conv"), one.get_layer("dense")]
-        assert_same(arrays([layer.mask for layer in layers]), masks)
-        assert [layer.why_stock() for layer in layers] == [
-            model.get_layer(layer.name).why_stock() for layer in layers
-        ]
-        assert_same([predict(one)], [predict(model)])
-
-
-def test_tensorflow_checkpoints_carry_the_masks(tmp_path):
-    import tensorflow as tf
-
-    model, other = network(), network()
-    layers = with_random_masks(model)
-    path = tf.train.Checkpoint(model=model).save(str(tmp_path / "checkpoint"))
-    tf.train.Checkpoint(model=other).restore(path).assert_existing_objects_matched()
-    for layer in layers:
-        twin = other.get_layer(layer.name)
-        assert_same(arrays(twin.kernel_mask.variables), arrays(layer.kernel_mask.variables))
 
 
 # --- with an optimizer

@@ -1,0 +1,444 @@
+"""Every sparse layer keeps every promise. A new layer needs a row in layer_kinds.py and no test of its own."""
+
+import copy
+import inspect
+
+import keras
+import numpy as np
+import pytest
+from helpers import array, arrays, assert_same
+from layer_kinds import KINDS
+
+import keras_sparse as ks
+from keras_sparse._keras import layers_of
+from keras_sparse.compute.mask_state import kernel_mask_of
+
+backend = pytest.mark.backend
+custom_ops = keras.backend.backend() == "tensorflow" and bool(ks.ops.available())
+available = pytest.mark.skipif(not custom_ops, reason="no custom ops here")
+each_kind = pytest.mark.parametrize("name", KINDS)
+each_implementation = pytest.mark.parametrize(
+    "implementation", ["stock"] + ["custom_op"] * custom_ops
+)
+FILES = ["m.keras", "m.weights.h5"]
+DENSITY = 0.1
+MIXED = ["mixed_bfloat16", "mixed_float16"]
+
+
+def examples(name, batch=4):
+    return np.random.default_rng(0).normal(size=(batch, *KINDS[name].shape)).astype("float32")
+
+
+def model_of(layer, name):
+    return keras.Sequential([keras.Input(KINDS[name].shape), layer], name="net")
+
+
+def kernels_of(layer):
+    """The masked weights, each with its KernelMask."""
+    return [variable for variable in layer.weights if kernel_mask_of(variable) is not None]
+
+
+def masks_of(layer):
+    return arrays([kernel_mask_of(kernel).mask for kernel in kernels_of(layer)])
+
+
+def path_of_mask(kernel):
+    """``conv/kernel``: ``conv/mask``; ``lstm/lstm_cell/recurrent_kernel``: ``.../recurrent_mask``."""
+    folder, _, name = kernel.path.rpartition("/")
+    return f"{folder}/{name.replace('pointwise_', '').replace('kernel', 'mask')}"
+
+
+def random_mask(shape, density=DENSITY):
+    return np.random.default_rng(2).random(shape) < density
+
+
+def with_masks(layer, density=DENSITY):
+    """The layer, with a random mask on every kernel."""
+    for kernel in kernels_of(layer):
+        kernel_mask_of(kernel).assign(random_mask(kernel.shape, density))
+        kernel_mask_of(kernel).mask_kernel()
+    return layer
+
+
+def twins(name, density=DENSITY, **settings):
+    """A sparse layer with random masks, and the Keras layer of the same weights, which are 0 outside of the masks."""
+    layers = [KINDS[name].dense(name="it"), KINDS[name].sparse(name="it", **settings)]
+    dense, sparse = (model_of(layer, name) for layer in layers)
+    rng = np.random.default_rng(1)
+    sparse.set_weights([0.3 * rng.normal(size=weight.shape) for weight in dense.get_weights()])
+    with_masks(layers[1], density)
+    dense.set_weights(sparse.get_weights())
+    return dense, sparse
+
+
+def close(one, other, tolerance=1e-4):
+    np.testing.assert_allclose(array(one), array(other), rtol=tolerance, atol=tolerance)
+
+
+def assert_masked(layer):
+    """Weights are 0 wherever the masks are False."""
+    for kernel, mask in zip(kernels_of(layer), masks_of(layer), strict=True):
+        assert not array(kernel)[~mask].any()
+
+
+def test_every_sparse_layer_has_a_row():
+    public = {getattr(ks.layers, name) for name in ks.layers.__all__}
+    layers = {c for c in public if inspect.isclass(c) and issubclass(c, keras.layers.Layer)}
+    without = {ks.layers.SparseLayer, ks.layers.FusedBatchNormalization}
+    assert layers - without == {type(kind.sparse()) for kind in KINDS.values()}
+
+
+# --- values and gradients
+
+
+def outputs_and_gradients(model, inputs, variables):
+    """Of the sum of squares: by the inputs, and by the variables."""
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = model(inputs, training=True)
+        loss = tf.reduce_sum(tf.cast(outputs, "float32") ** 2)
+    return outputs, tape.gradient(loss, [inputs, *(variable.value for variable in variables)])
+
+
+@each_kind
+@each_implementation
+@pytest.mark.parametrize("wanted", [False, True])
+def test_outputs_and_gradients_are_those_of_the_keras_layer(name, implementation, wanted):
+    import tensorflow as tf
+
+    dense, sparse = twins(name, implementation=implementation)
+    kernels = {kernel.path: kernel_mask_of(kernel) for kernel in kernels_of(sparse.layers[0])}
+    for kernel_mask in kernels.values():
+        kernel_mask.want_dense_weight_gradient(wanted)
+    inputs = tf.constant(examples(name))
+    expected, (by_inputs, *by_weights) = outputs_and_gradients(
+        dense, inputs, dense.trainable_variables
+    )
+    anything = tf.TensorSpec((None, *KINDS[name].shape))
+
+    def run(x):
+        return outputs_and_gradients(sparse, x, sparse.trainable_variables)
+
+    for function in (run, tf.function(run, input_signature=[anything])):
+        outputs, gradients = function(inputs)
+        close(outputs, expected)
+        close(gradients[0], by_inputs)
+        for variable, got, dense_one in zip(
+            sparse.trainable_variables, gradients[1:], by_weights, strict=True
+        ):
+            kernel_mask = kernels.get(variable.path)
+            active = True if kernel_mask is None or wanted else array(kernel_mask.mask)
+            close(got, array(dense_one) * active)
+
+
+@backend
+@each_kind
+@each_implementation
+def test_predictions_are_those_of_the_keras_layer(name, implementation):
+    dense, sparse = twins(name, implementation=implementation)
+    inputs = examples(name)
+    close(sparse.predict(inputs, verbose=0), dense.predict(inputs, verbose=0))
+    assert sparse.compute_output_shape(inputs.shape) == dense.compute_output_shape(inputs.shape)
+
+
+@backend
+@each_kind
+@pytest.mark.parametrize("policy", [*MIXED, "float64"])
+def test_other_dtype_policies_run_the_stock_operation(name, policy):
+    layers = [KINDS[name].dense(dtype=policy), KINDS[name].sparse(dtype=policy)]
+    dense, sparse = (model_of(layer, name) for layer in layers)
+    dense.set_weights(sparse.get_weights())
+    with_masks(layers[1])
+    dense.set_weights(sparse.get_weights())
+    one, other = sparse(examples(name)), dense(examples(name))
+    assert one.dtype == other.dtype
+    close(keras.ops.cast(one, "float32"), keras.ops.cast(other, "float32"), 2e-2)
+    assert layers[1].runs_as((1024, *KINDS[name].shape)).startswith("stock: ")
+
+
+@available
+@each_kind
+def test_xla_compiles_the_layer(name):
+    import tensorflow as tf
+
+    dense, sparse = twins(name, implementation="custom_op")
+    inputs = tf.constant(examples(name))
+    compiled = tf.function(lambda x: sparse(x), jit_compile=True)
+    close(compiled(inputs), dense(inputs))
+
+
+@each_kind
+def test_a_layer_that_is_called_twice_has_the_gradients_of_both_calls(name):
+    import tensorflow as tf
+
+    dense, sparse = twins(name)
+    inputs = tf.constant(examples(name))
+    found = [
+        outputs_and_gradients(both_calls, inputs, model.trainable_variables)[1]
+        for model in (dense, sparse)
+        for both_calls in [lambda x, training, model=model: model(x) + model(2 * x)]
+    ]
+    masks = [kernel_mask_of(variable) for variable in sparse.trainable_variables]
+    for by_dense, by_sparse, mask in zip(*found, [None, *masks], strict=True):
+        close(by_sparse, array(by_dense) * (True if mask is None else array(mask.mask)))
+
+
+# --- who computes
+
+
+@available
+@each_kind
+@pytest.mark.parametrize("batch_is_known", [True, False])
+def test_the_graph_runs_what_the_layer_and_the_summary_say(name, batch_is_known):
+    """The custom op never reads missing weights; the stock operation does, and here they are not 0."""
+    import tensorflow as tf
+
+    _, model = twins(name)
+    layer, shape = model.layers[0], KINDS[name].shape
+    expected = {batch: array(model(tf.ones((batch, *shape)))) for batch in (1, 8, 128)}
+    for kernel in kernels_of(layer)[:1]:
+        kernel.value.assign(tf.where(kernel_mask_of(kernel).mask.value, kernel.value, 1e3))
+    function, said = tf.function(lambda x: layer(x), autograph=False), []
+    if not batch_is_known:
+        function = function.get_concrete_function(tf.TensorSpec((None, *shape)))
+    for batch, outputs in expected.items():
+        is_custom_op = np.allclose(function(tf.ones((batch, *shape))), outputs, 1e-3, 1e-3)
+        rows = ks.summary(model, "dict", batch=batch)["layers"]
+        said.append(rows[0]["runs_as"])
+        assert (said[-1] == "custom op") == is_custom_op
+    assert said[0].startswith("stock: ")
+    assert said[-1] == "custom op"
+
+
+@available
+@each_kind
+def test_the_custom_op_on_request_is_what_runs(name):
+    layer = KINDS[name].sparse(implementation="custom_op")
+    layer.build((None, *KINDS[name].shape))
+    assert layer.runs_as((1, *KINDS[name].shape)) == "custom op"
+    assert layer.implementation_used == "custom_op"
+    assert not layer.supports_jit
+
+
+@backend
+@each_kind
+def test_the_stock_operation_on_request_is_what_runs(name):
+    layer = KINDS[name].sparse(implementation="stock")
+    layer.build((None, *KINDS[name].shape))
+    assert layer.runs_as() == 'stock: implementation="stock"'
+    assert layer.supports_jit
+
+
+@backend
+@each_kind
+def test_the_summary_has_a_row_for_every_kernel(name):
+    _, model = twins(name, implementation="stock")
+    rows = ks.summary(model, "dict")["layers"]
+    kernels = kernels_of(model.layers[0])
+    assert [row["weight"] for row in rows] == [kernel.path for kernel in kernels]
+    assert [row["active"] for row in rows] == [mask.sum() for mask in masks_of(model.layers[0])]
+    assert {row["runs_as"] for row in rows} == {'stock: implementation="stock"'}
+
+
+# --- masks
+
+
+@backend
+@each_kind
+def test_masks_are_true_at_first_state_and_no_weights(name):
+    dense, sparse = KINDS[name].dense(name="it"), KINDS[name].sparse(name="it")
+    models = [model_of(layer, name) for layer in (dense, sparse)]
+    assert [v.path for v in sparse.weights] == [v.path for v in dense.weights]
+    assert models[1].count_params() == models[0].count_params()
+    kernels = kernels_of(sparse)
+    assert tuple(kernel.name for kernel in kernels) == KINDS[name].kernels
+    for kernel in kernels:
+        kernel_mask = kernel_mask_of(kernel)
+        assert array(kernel_mask.mask).all()
+        for state in kernel_mask.variables:
+            assert any(state is variable for variable in models[1].variables)
+            assert any(state is variable for variable in models[1].non_trainable_variables)
+    paths = [kernel_mask_of(kernel).mask.path for kernel in kernels]
+    assert paths == [path_of_mask(kernel) for kernel in kernels]
+
+
+@each_kind
+def test_masks_follow_weights_that_come_without_one(name):
+    _, one = twins(name)
+    other = model_of(KINDS[name].sparse(name="it"), name)
+    other.set_weights(one.get_weights())
+    assert_same(masks_of(other.layers[0]), masks_of(one.layers[0]))
+
+
+@backend
+@each_kind
+def test_set_mask_masks_the_kernel_and_refuses_another_shape(name):
+    layer = KINDS[name].sparse()
+    layer.build((None, *KINDS[name].shape))
+    kernel = kernels_of(layer)[0]
+    mask = random_mask(kernel.shape)
+    layer.set_mask(mask)
+    assert_same([array(layer.mask)], [mask])
+    assert array(kernel)[mask].all()
+    assert not array(kernel)[~mask].any()
+    with pytest.raises(ValueError, match="`mask` must be bool, of the kernel's shape"):
+        layer.set_mask(mask[0])
+
+
+# --- files, configs and copies
+
+
+@backend
+@each_kind
+def test_configs_come_back(name):
+    layer = KINDS[name].sparse(implementation="stock", name="a", dtype="mixed_float16")
+    data = keras.saving.serialize_keras_object(layer)
+    for again in (type(layer).from_config(layer.get_config()),
+                  keras.saving.deserialize_keras_object(data)):  # fmt: skip
+        assert type(again) is type(layer)
+        assert again.get_config() == layer.get_config()
+        assert again.implementation == "stock"
+    assert data["registered_name"] == f"keras_sparse>Sparse{name.split()[0]}"
+
+
+@backend
+@each_kind
+@pytest.mark.parametrize("file", FILES)
+def test_masks_come_back_from_files(name, file, tmp_path):
+    _, model = twins(name)
+    (model.save if file == "m.keras" else model.save_weights)(tmp_path / file)
+    if file == "m.keras":
+        loaded = keras.models.load_model(tmp_path / file)
+    else:
+        loaded = model_of(KINDS[name].sparse(name="it"), name)
+        loaded.load_weights(tmp_path / file)
+    assert type(loaded.layers[0]) is type(model.layers[0])
+    assert_same(masks_of(loaded.layers[0]), masks_of(model.layers[0]))
+    assert_same(loaded.get_weights(), model.get_weights())
+
+
+@backend
+@each_kind
+@pytest.mark.parametrize("file", FILES)
+def test_weight_files_fit_the_keras_layer_and_back(name, file, tmp_path):
+    dense, sparse = twins(name)
+    fresh = [model_of(make(name="it"), name) for make in (KINDS[name].dense, KINDS[name].sparse)]
+    for one, other in ((sparse, fresh[0]), (dense, fresh[1])):
+        (one.save if file == "m.keras" else one.save_weights)(tmp_path / file)
+        other.load_weights(tmp_path / file)
+        assert_same(other.get_weights(), one.get_weights())
+    assert_same(masks_of(fresh[1].layers[0]), masks_of(sparse.layers[0]))
+
+
+@each_kind
+def test_tensorflow_checkpoints_carry_the_masks(name, tmp_path):
+    import tensorflow as tf
+
+    _, model = twins(name)
+    other = model_of(KINDS[name].sparse(name="it"), name)
+    path = tf.train.Checkpoint(model=model).save(str(tmp_path / "checkpoint"))
+    tf.train.Checkpoint(model=other).restore(path).assert_existing_objects_matched()
+    assert_same(masks_of(other.layers[0]), masks_of(model.layers[0]))
+    assert_same(other.get_weights(), model.get_weights())
+
+
+@backend
+@each_kind
+def test_copies_have_the_masks_and_clones_have_fresh_ones(name):
+    _, model = twins(name)
+    copied, clone = copy.deepcopy(model), keras.models.clone_model(model)
+    assert_same(masks_of(copied.layers[0]), masks_of(model.layers[0]))
+    for kernel, original in zip(*(kernels_of(m.layers[0]) for m in (copied, model)), strict=True):
+        assert kernel_mask_of(kernel) is not kernel_mask_of(original)
+        assert kernel_mask_of(kernel).mask is not kernel_mask_of(original).mask
+    assert type(clone.layers[0]) is type(model.layers[0])
+    assert all(mask.all() for mask in masks_of(clone.layers[0]))
+    close(copied(examples(name)), model(examples(name)))
+
+
+@backend
+@each_kind
+def test_sparsify_and_densify_lead_there_and_back(name):
+    dense, sparse = twins(name)
+    converted = ks.sparsify(dense, verbose=False)
+    assert [type(layer) for layer in layers_of(converted)] == [type(x) for x in layers_of(sparse)]
+    assert_same(masks_of(converted.layers[0]), masks_of(sparse.layers[0]))
+    again = ks.densify(converted)
+    assert [type(layer) for layer in layers_of(again)] == [type(x) for x in layers_of(dense)]
+    assert again.layers[0].get_config() == dense.layers[0].get_config()
+    assert_same(again.get_weights(), dense.get_weights())
+    for model in (converted, again):
+        close(model(examples(name)), dense(examples(name)))
+
+
+@each_kind
+def test_an_exported_model_is_made_of_stock_operations(name, tmp_path):
+    import tensorflow as tf
+
+    _, model = twins(name, implementation="custom_op" if custom_ops else "auto")
+    ks.export(model, tmp_path / "served", verbose=False)
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    graph = served.signatures["serving_default"].graph.as_graph_def()
+    nodes = [*graph.node, *(n for function in graph.library.function for n in function.node_def)]
+    assert not any("KerasSparse" in node.op for node in nodes)
+    close(served.serve(tf.constant(examples(name))), model(examples(name)))
+
+
+@backend
+@each_kind
+def test_lora_and_quantization_ask_for_a_dense_layer(name):
+    layer = KINDS[name].sparse()
+    layer.build((None, *KINDS[name].shape))
+    with pytest.raises(NotImplementedError, match=r"Call `keras_sparse.densify\(model\)` first"):
+        layer.enable_lora(2)
+    with pytest.raises(NotImplementedError, match="cannot be quantized"):
+        layer.quantize("int8")
+    with pytest.raises(ValueError, match="`implementation` must be one of.*Received: .*'fast'"):
+        KINDS[name].sparse(implementation="fast")
+
+
+# --- training
+
+
+class WeightsAtEveryBatch(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        assert_masked(self.model.layers[0])
+
+
+@backend
+@each_kind
+def test_a_sparse_optimizer_takes_the_masks_of_the_layer(name):
+    layer = KINDS[name].sparse()
+    model = model_of(layer, name)
+    model.compile(ks.SparseMomentum(keras.optimizers.SGD(0.01, momentum=0.9), 0.25), "mse")
+    inputs = examples(name, 8)
+    data = inputs, 1 + array(model(inputs))
+    callbacks = [ks.UpdateMasks(every=2), WeightsAtEveryBatch()]
+    model.optimizer.build(model)
+    before = masks_of(layer)
+    model.fit(*data, batch_size=2, verbose=0, callbacks=callbacks)
+    assert_same(masks_of(layer), list(model.optimizer.masks.values()))
+    assert any((one != other).any() for one, other in zip(before, masks_of(layer), strict=True))
+    weights = sum(mask.size for mask in before)
+    assert sum(mask.sum() for mask in masks_of(layer)) == round(0.25 * weights)
+    # a plain optimizer, afterwards, leaves missing weights
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    model.fit(*data, batch_size=4, verbose=0, callbacks=[WeightsAtEveryBatch()])
+
+
+@backend
+@each_kind
+def test_a_frozen_layer_stays_as_it_is(name):
+    _, model = twins(name)
+    layer = model.layers[0]
+    layer.trainable = False
+    model.add(keras.layers.Flatten())
+    model.add(keras.layers.Dense(2, name="head"))
+    kept, masks = arrays(layer.weights), masks_of(layer)
+    model.compile(ks.StaticSparsity(keras.optimizers.SGD(0.01, momentum=0.9), 0.5), "mse")
+    model.fit(examples(name), np.ones((4, 2)), verbose=0)
+    assert_same(arrays(layer.weights), kept)
+    assert_same(masks_of(layer), masks)
+    assert [path.split("/")[-2] for path in model.optimizer.masks] == ["head"]
