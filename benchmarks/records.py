@@ -5,14 +5,23 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import report
+from benchmarks.machine import same_names
+
+Record = dict[str, Any]
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """All finished runs; none where there is no file yet."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+def read(path: Path) -> list[Record]:
+    """All finished runs; none where there is no file yet. One machine has one name in all of them."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    records = [json.loads(line) for line in lines]
+    measured = [record["measured"] for record in records if "measured" in record]
+    names = same_names(facts["machine"] for facts in measured)
+    for facts in measured:
+        facts["machine"] = names[facts["machine"]]
+    return records
 
 
-def add(path: Path, result: dict[str, Any]) -> None:
+def add(path: Path, result: Record) -> None:
     """Adds a line, with date, machine and versions. Several programs may add at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps({**result, "measured": report.circumstances()}) + "\n"

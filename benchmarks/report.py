@@ -2,26 +2,16 @@
 
 import datetime
 import importlib.metadata
-import os
 import platform
-import re
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.machine import machine
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = ("tensorflow", "keras", "numpy")
-
-
-def machine() -> str:
-    """The processor, how many of its cores we may use, and the system."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists() and (found := re.search(r"model name\s*:\s*(.+)", info.read_text())):
-        model = found[1].strip()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{model}, {cores} cores, {platform.system()}"
 
 
 def versions() -> str:

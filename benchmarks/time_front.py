@@ -8,38 +8,44 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import report
+from benchmarks.records import Record
 
 Point = tuple[float, float]  # mean seconds, mean test error in %
 Group = tuple[str, int, int, str]  # network, training images, threads, machine
 
-LABELS = {  # of the contenders in the plot
+DENSE_LABELS = {
     "dense": "dense, float32",
     "dense-fused": "dense, float32, fused normalization",
     "dense-bfloat16": "dense, mixed_bfloat16",
     "dense-bfloat16-fused": "dense, mixed_bfloat16, fused normalization",
-    "sparse-5": "5 %, sparse momentum, window 10",
-    "erk-5": "5 %, ERK, grown by momentum, window 10",
-    "erk-10": "10 %, ERK, grown by momentum, window 10",
-    "rigl-5": "5 %, RigL",
-    "static-erk-5": "5 %, ERK, static masks",
+}
+SPARSE_LABELS = {  # of the contender's name before the density
+    "sparse": "sparse momentum, window 10",
+    "erk": "ERK, grown by momentum, window 10",
+    "static-erk": "ERK, static masks",
+    "rigl": "RigL",
+    "granet": "GraNet",
 }
 POINTS = (
     *("contender", "epochs", "test error %", "seeds", "seconds", "CPU seconds"),
     *("speed-up", "dense error %"),
 )
-NOTE = """Each point is a complete training: its learning rate rises and falls over its own epochs. Seconds
-count everything from the first batch to the end of the evaluation, data and tracing included.
+NOTE = """Each point is a complete training: its learning rate rises and falls over its own epochs.
+Seconds count everything from the first batch to the end of the evaluation, data and tracing
+included.
 
-*Speed-up*: the seconds in which the best dense training has the same test error, over these seconds.
-*Dense error*: that of the best dense training in the same seconds. The best dense training of an
-error is the quickest of all dense contenders'. Between measured points its front is interpolated,
-linearly in the logarithm of the seconds; `-` lies outside of what was measured.
+*Speed-up*: the seconds in which the best dense training has the same test error, over these
+seconds. *Dense error*: that of the best dense training in the same seconds. The best dense training
+of an error is the quickest of all dense contenders'. Between measured points its front is
+interpolated, linearly in the logarithm of the seconds. `-` lies outside of what was measured. With
+`≤`, the shortest dense training has a smaller error already: dense needs at most its time.
 
-A row comes from `--workers 1 --contenders NAME --epochs N --seeds ...`, the process bound to a core.
+A row comes from `--workers 1 --contenders NAME --epochs N --seeds ...`, the process bound to a
+core.
 """
 
 
-def sections(known: Sequence[dict[str, Any]]) -> str:
+def sections(known: Sequence[Record]) -> str:
     """The table of each network, number of images, number of threads and machine."""
     text = NOTE
     for group in sorted({group_of(record) for record in known}):
@@ -50,21 +56,29 @@ def sections(known: Sequence[dict[str, Any]]) -> str:
     return text
 
 
-def group_of(record: dict[str, Any]) -> Group:
+def group_of(record: Record) -> Group:
     """Only runs of one group are compared."""
     machine = record["measured"]["machine"]
     return record["network"], record["images"], record["threads"], machine
 
 
-def front(records: Sequence[dict[str, Any]], contender: str) -> list[Point]:
-    """Mean seconds and mean error for each number of epochs, the quickest first."""
-    epochs = sorted({record["epochs"] for record in records if record["contender"] == contender})
-    points = []
-    for n in epochs:
-        runs = [r for r in records if r["contender"] == contender and r["epochs"] == n]
-        means = [statistics.mean(run[key] for run in runs) for key in ("seconds", "test_error")]
-        points.append((means[0], means[1]))
-    return sorted(points)
+def points_of(records: Sequence[Record], contender: str) -> dict[int, Point]:
+    """{number of epochs: mean seconds and mean error of the trainings}."""
+    own = [record for record in records if record["contender"] == contender]
+    points = {}
+    for epochs in sorted({record["epochs"] for record in own}):
+        runs = [record for record in own if record["epochs"] == epochs]
+        points[epochs] = (_mean(runs, "seconds"), _mean(runs, "test_error"))
+    return points
+
+
+def front(records: Sequence[Record], contender: str) -> list[Point]:
+    """The contender's points, the quickest first."""
+    return sorted(points_of(records, contender).values())
+
+
+def _mean(runs: Sequence[Record], key: str) -> float:
+    return statistics.mean(run[key] for run in runs)
 
 
 def seconds_to(points: Sequence[Point], error: float) -> float | None:
@@ -93,67 +107,94 @@ def error_at(points: Sequence[Point], seconds: float) -> float | None:
     return None
 
 
-def best_dense(records: Sequence[dict[str, Any]]) -> list[Point]:
-    """The points of the dense contenders than which no dense contender is quicker and better."""
+def best_dense(records: Sequence[Record]) -> list[Point]:
+    """The points of dense contenders than which none of them is quicker at the same error."""
     names = sorted({r["contender"] for r in records if _is_dense(r["contender"])})
-    fronts = {name: front(records, name) for name in names}
-    best = []
-    for name, points in fronts.items():
-        for seconds, error in points:
-            others = [seconds_to(fronts[other], error) for other in names if other != name]
-            if all(other is None or seconds <= other for other in others):
-                best.append((seconds, error))
-    return sorted(best)
+    fronts = [front(records, name) for name in names]
+    points = sorted(point for each in fronts for point in each)
+    return [point for point in points if not any(_is_behind(point, each) for each in fronts)]
+
+
+def _is_behind(point: Point, other: Sequence[Point]) -> bool:
+    """Whether this front reaches the point's error sooner, between its points or at one."""
+    seconds, error = point
+    if any(t < seconds and e <= error for t, e in other):
+        return True
+    between = seconds_to(other, error)
+    return point not in other and between is not None and between < seconds
 
 
 def _is_dense(contender: str) -> bool:
     return contender.startswith("dense")
 
 
-def _points(records: Sequence[dict[str, Any]]) -> list[tuple[object, ...]]:
-    keys = dict.fromkeys((record["contender"], record["epochs"]) for record in records)
+def _points(records: Sequence[Record]) -> list[tuple[object, ...]]:
     dense = best_dense(records)
     rows: list[tuple[object, ...]] = []
-    for contender, epochs in sorted(keys):
-        runs = [r for r in records if (r["contender"], r["epochs"]) == (contender, epochs)]
-        seconds, error = (
-            statistics.mean(r[key] for r in runs) for key in ("seconds", "test_error")
-        )
-        cells = (
-            report.mean_and_error([run["test_error"] for run in runs]),
-            len(runs),
-            report.mean_and_error([run["seconds"] for run in runs], 0),
-            report.mean_and_error([run["cpu_seconds"] for run in runs], 0),
-        )
-        needed, reached = seconds_to(dense, error), error_at(dense, seconds)
-        speed_up = "-" if needed is None else f"{needed / seconds:.2f}"
-        dense_error = "-" if reached is None else f"{reached:.2f}"
-        rows.append((contender, epochs, *cells, speed_up, dense_error))
+    for contender in sorted({record["contender"] for record in records}):
+        for epochs, (seconds, error) in points_of(records, contender).items():
+            runs = [r for r in records if (r["contender"], r["epochs"]) == (contender, epochs)]
+            cells = (
+                report.mean_and_error([run["test_error"] for run in runs]),
+                len(runs),
+                report.mean_and_error([run["seconds"] for run in runs], 0),
+                report.mean_and_error([run["cpu_seconds"] for run in runs], 0),
+            )
+            reached = error_at(dense, seconds)
+            dense_error = "-" if reached is None else f"{reached:.2f}"
+            rows.append((contender, epochs, *cells, speed_up(dense, seconds, error), dense_error))
     return rows
 
 
-def plot(known: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draws the fronts of the largest group; each point says its epochs."""
+def speed_up(dense: Sequence[Point], seconds: float, error: float) -> str:
+    """The cell of a training with this time and error, beside the best dense points.
+
+    >>> [speed_up([(80.0, 40.0), (400.0, 20.0)], 50.0, error) for error in (20.0, 45.0, 19.0)]
+    ['8.00', '≤ 1.60', '-']
+    """
+    needed = seconds_to(dense, error)
+    if needed is not None:
+        return f"{needed / seconds:.2f}"
+    return f"≤ {dense[0][0] / seconds:.2f}" if dense and error > dense[0][1] else "-"
+
+
+def plot(known: Sequence[Record], path: Path) -> None:
+    """Draws a panel for each group; each point has its number of epochs beside it."""
     from matplotlib.figure import Figure
 
-    groups = [group_of(record) for record in known]
-    group = max(set(groups), key=groups.count)
-    records = [record for record in known if group_of(record) == group]
-    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
-    axes = figure.subplots()
+    groups = sorted({group_of(record) for record in known})
+    figure = Figure(figsize=(7.5, 4.5 * len(groups)), layout="constrained")
+    axes = figure.subplots(len(groups), squeeze=False)[:, 0]
+    for each, group in zip(axes, groups, strict=True):
+        _draw(each, group, [record for record in known if group_of(record) == group])
+    figure.savefig(path, dpi=150)
+
+
+def label_of(contender: str) -> str:
+    """What the plot calls a contender.
+
+    >>> label_of("erk-20"), label_of("dense-bfloat16")
+    ('20 %, ERK, grown by momentum, window 10', 'dense, mixed_bfloat16')
+    """
+    if _is_dense(contender):
+        return DENSE_LABELS.get(contender, contender)
+    kind, _, density = contender.rpartition("-")
+    return f"{density} %, {SPARSE_LABELS[kind]}" if kind in SPARSE_LABELS else contender
+
+
+def _draw(axes: Any, group: Group, records: Sequence[Record]) -> None:
+    network, images, threads, _ = group
     for contender in sorted({record["contender"] for record in records}):
-        points = front(records, contender)
+        points = points_of(records, contender)
         style = "--" if _is_dense(contender) else "-"
-        label = LABELS.get(contender, contender)
-        axes.plot(*zip(*points, strict=True), style, marker="o", markersize=4, label=label)
-        epochs = sorted({r["epochs"] for r in records if r["contender"] == contender})
-        for n, point in zip(epochs, points, strict=True):
+        options = {"marker": "o", "markersize": 4, "label": label_of(contender)}
+        axes.plot(*zip(*sorted(points.values()), strict=True), style, **options)
+        for epochs, point in points.items():
             shift = {"xytext": (5, 3), "textcoords": "offset points", "fontsize": "small"}
-            axes.annotate(f"{n} epochs", point, **shift)
+            axes.annotate(f"{epochs} epochs", point, **shift)
     axes.set(xlabel="seconds, evaluation and data included", ylabel="test error %")
     axes.set_xlim(0, 1.1 * max(record["seconds"] for record in records))
-    title = f"{group[0].upper()} on {group[1]:,} images of CIFAR-10, threads: {group[2]}"
+    title = f"{network.upper()} on {images:,} images of CIFAR-10, threads: {threads}"
     axes.set_title(title, fontsize="medium")
     axes.grid(True, alpha=0.3)
     axes.legend(frameon=False, fontsize="small")
-    figure.savefig(path, dpi=150)

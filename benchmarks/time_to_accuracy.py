@@ -52,11 +52,13 @@ CONTENDERS = {
     "sparse-20": Contender(0.2, settings=WINDOW),
     "sparse-10": Contender(0.1, settings=WINDOW),
     "sparse-5": Contender(0.05, settings=WINDOW),
+    "erk-20": Contender(0.2, settings=ERK),
     "erk-10": Contender(0.1, settings=ERK),
     "erk-5": Contender(0.05, settings=ERK),
     "static-erk-5": Contender(0.05, "StaticSparsity", {"distribution": "erk"}),
-    "rigl-5": Contender(0.05, "RigL"),
+    "rigl-20": Contender(0.2, "RigL"),
     "rigl-10": Contender(0.1, "RigL"),
+    "rigl-5": Contender(0.05, "RigL"),
     "granet-10": Contender(0.1, "GraNet"),
 }
 

@@ -1,5 +1,7 @@
 """The tables of error against time say what the records say."""
 
+import pytest
+
 from benchmarks import time_front
 
 
@@ -46,4 +48,33 @@ def test_a_point_is_compared_at_its_error_and_at_its_time():
 
 
 def test_what_lies_outside_of_the_dense_front_is_not_guessed():
-    assert cells_of(KNOWN, "sparse-5", 2)[6:] == ["-", "-"]
+    # 50 % after 50 s: the shortest dense training has 40 % after 80 s
+    assert cells_of(KNOWN, "sparse-5", 2)[6:] == ["≤ 1.60", "-"]
+    assert cells_of([*KNOWN, record("sparse-5", 9, 300.0, 10.0)], "sparse-5", 9)[6] == "-"
+
+
+def test_a_dense_training_that_is_slower_and_worse_is_not_in_the_front():
+    worse = record("dense-fused", 1, 90.0, 41.0)
+    assert time_front.best_dense([*KNOWN, worse]) == time_front.best_dense(KNOWN)
+
+
+def test_each_network_has_a_table_with_its_own_dense_trainings():
+    other = [
+        {**record("dense-fused", 1, 10.0, 40.0), "network": "other"},
+        {**record("dense-fused", 4, 40.0, 20.0), "network": "other"},
+        {**record("rigl-5", 2, 10.0, 20.0), "network": "other"},
+    ]
+    tables = time_front.sections([*KNOWN, *other]).split("## ")[1:]
+    assert [table.split(",")[0] for table in tables] == ["net", "other"]
+    assert "| rigl-5 " not in tables[0]
+    assert cells_of(other, "rigl-5", 2)[6:] == ["4.00", "40.00"]
+
+
+def test_the_plot_has_a_panel_for_each_network(tmp_path):
+    pytest.importorskip("matplotlib")
+    other = [{**record("rigl-5", 2, 10.0, 20.0), "network": "other"}]
+    time_front.plot([*KNOWN, *other], tmp_path / "plot.png")
+    from matplotlib.image import imread
+
+    height, width, _ = imread(tmp_path / "plot.png").shape
+    assert height > width  # two panels, one below the other
