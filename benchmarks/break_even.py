@@ -2,7 +2,7 @@
 
     python -m benchmarks.break_even          # goes on where it was stopped; 30 minutes
 
-`keras_sparse/compute/break_even.py` holds a formula that was fitted to this table. The contenders are those of ``conv_ops.py``: the product
+`keras_sparse/compute/cpu_kernels.py` holds a formula that was fitted to this table. The contenders are those of ``conv_ops.py``: the product
 alone, and with both gradients. The time of an empty `tf.function` is taken off. What is left of a function with one operation
 still holds more of TensorFlow's own time than the operation within a model does, most for products of a few microseconds.
 """

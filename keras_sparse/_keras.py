@@ -182,6 +182,15 @@ def is_eager() -> bool:
     return bool(tf.executing_eagerly())
 
 
+def static_value(tensor: Any) -> np.ndarray | None:
+    """The values of a tensor that are known now: eagerly, or of a constant in a graph; or None."""
+    if keras.backend.backend() != "tensorflow":
+        return to_numpy(tensor)
+    from keras.src.utils.module_utils import tensorflow as tf
+
+    return tf.get_static_value(tensor)
+
+
 def in_control_flow() -> bool:
     """Is TensorFlow tracing a branch of ``cond``, or a loop?"""
     if keras.backend.backend() != "tensorflow":

@@ -6,7 +6,9 @@ import pytest
 from oracle import needs_ops
 
 import keras_sparse as ks
-from keras_sparse.compute import choice, gpu, ops
+from keras_sparse.compute import gpu_kernels, library, ops
+from keras_sparse.compute.choice import choose
+from keras_sparse.compute.product import Product
 
 pytestmark = [needs_ops]
 MEASURED = [
@@ -56,15 +58,26 @@ MEASURED = [
 @pytest.fixture
 def h200(monkeypatch):
     """A GPU whose kernels have been built, and measured as MEASURED says."""
-    for module in (gpu, ops, choice):
-        monkeypatch.setattr(module, "has_gpu", lambda: True)
-    monkeypatch.setattr(gpu, "_compute_capability", lambda: "9.0")
-    monkeypatch.setattr(gpu, "_measured", lambda: MEASURED)
-    monkeypatch.setattr(gpu, "available", lambda: ks.ops.Availability(None))
+    monkeypatch.setattr(gpu_kernels, "has_gpu", lambda: True)
+    monkeypatch.setattr(gpu_kernels, "_compute_capability", lambda: "9.0")
+    monkeypatch.setattr(gpu_kernels, "_measured", lambda: MEASURED)
+    without(monkeypatch)
 
 
 def without(monkeypatch, **parts):
-    monkeypatch.setattr(gpu, "available", lambda: ks.ops.Availability(None, without=parts))
+    """The library was built without these parts."""
+    for module in (gpu_kernels, library):
+        monkeypatch.setattr(module, "available", lambda: ks.ops.Availability(None, without=parts))
+
+
+def product(shape, dtype, block_shape):
+    return Product("matmul" if len(shape) == 2 else "conv2d", shape, dtype, structure=block_shape)
+
+
+def break_even(shape, dtype, block_shape):
+    """The density up to which the kernel on GPUs runs; 0 where none does."""
+    choice = choose(product(shape, dtype, block_shape))
+    return 0 if choice.is_stock else choice.break_even
 
 
 @pytest.mark.parametrize(
@@ -81,15 +94,14 @@ def without(monkeypatch, **parts):
     ],
 )
 def test_the_largest_square_block_that_fits(block_shape, block):
-    assert gpu.block_of(block_shape) == block
+    assert gpu_kernels.block_of(block_shape) == block
 
 
 def test_nothing_measured_is_nothing_claimed(h200, monkeypatch):
-    monkeypatch.setattr(gpu, "_compute_capability", lambda: "12.0")
-    assert gpu.largest_density_on_gpu((3, 3, 256, 256), "bfloat16", (32, 32)) == 0
-    assert "12.0 nobody has measured it to be faster" in gpu.why_not_faster(
-        (3, 3, 256, 256), "bfloat16", (32, 32)
-    )
+    monkeypatch.setattr(gpu_kernels, "_compute_capability", lambda: "12.0")
+    choice = choose(product((3, 3, 256, 256), "bfloat16", (32, 32)))
+    assert choice.is_stock
+    assert "12.0 nobody has measured it to be faster" in choice.why
 
 
 @pytest.mark.parametrize(
@@ -106,13 +118,13 @@ def test_nothing_measured_is_nothing_claimed(h200, monkeypatch):
     ],
 )
 def test_the_density_is_that_of_the_measured_row(h200, shape, dtype, block_shape, density):
-    assert gpu.largest_density_on_gpu(shape, dtype, block_shape) == density
+    assert break_even(shape, dtype, block_shape) == density
 
 
 def test_exact_float32_is_compared_with_exact_float32(h200, monkeypatch):
-    monkeypatch.setattr(gpu, "_allows_tf32", lambda: False)
-    assert gpu.largest_density_on_gpu((3, 3, 64, 64), "float32", None) == 0.1
-    assert gpu.largest_density_on_gpu((128, 64), "float32", (1, 1)) == 0.2
+    monkeypatch.setattr(gpu_kernels, "_allows_tf32", lambda: False)
+    assert break_even((3, 3, 64, 64), "float32", None) == 0.1
+    assert break_even((128, 64), "float32", (1, 1)) == 0.2
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,9 @@ DEPENDENCIES = {
 OPTIONAL = {"jax", "matplotlib", "tensorflow_model_optimization"}  # only inside of functions
 MAY_IMPORT_TENSORFLOW = {  # the rest is the same on every backend
     "compute/library",
-    "compute/gpu",
+    "compute/gpu_kernels",
     "compute/gradients",
-    "compute/ops",
+    "compute/op_call",
     "compute/normalization",
     "training/fused_sgd",
     "training/agreement",

@@ -210,7 +210,8 @@ def test_layers_without_weights_yet_are_converted_too():
 def test_one_line_says_what_stays_dense(capsys):
     ks.sparsify(branches())
     assert capsys.readouterr().out == (
-        "sparsify: 4 layers converted, 2 stay dense: 1 Conv2D (groups=2), 1 Conv2D (dilation_rate=(2, 2)). verbose=True lists them.\n"
+        "sparsify: 4 layers converted, 2 stay dense: 1 Conv2D (groups is 2, not 1), "
+        "1 Conv2D (dilation_rate is (2, 2), not 1). verbose=True lists them.\n"
     )
 
 
@@ -227,7 +228,7 @@ def test_a_table_lists_the_layers(capsys):
     out = capsys.readouterr().out
     for words in (
         ["stem", "Conv2D", "SparseConv2D"],
-        ["grouped", "Conv2D", "groups=2"],
+        ["grouped", "Conv2D", "groups is 2, not 1"],
         ["norm", "FusedBatchNormalization"],
     ):
         assert any(all(word in line for word in words) for line in out.splitlines()), (words, out)
@@ -260,12 +261,12 @@ L = keras.layers
 @pytest.mark.parametrize(
     ("layer", "shape", "why"),
     [
-        (lambda: L.Conv2D(4, 3, groups=2), (4, 4, 2), "groups=2"),
-        (lambda: L.Conv2D(4, 2, dilation_rate=2), (4, 4, 2), "dilation_rate=(2, 2)"),
+        (lambda: L.Conv2D(4, 3, groups=2), (4, 4, 2), "groups is 2, not 1"),
+        (lambda: L.Conv2D(4, 2, dilation_rate=2), (4, 4, 2), "dilation_rate is (2, 2), not 1"),
         (
             lambda: L.Conv2D(4, 3, data_format="channels_first"),
             (2, 4, 4),
-            'data_format="channels_first"',
+            "data_format is channels_first, not channels_last",
         ),
         (lambda: type("Mine", (L.Dense,), {})(4), (8,), "subclass of Dense"),
         (lambda: L.Dense(4, lora_rank=2), (8,), "LoRA"),
@@ -301,7 +302,7 @@ def test_the_summary_says_which_kernel_runs():
     model = ks.sparsify(branches(), implementation="stock")
     kernels = {layer["weight"]: layer["runs_as"] for layer in ks.summary(model, "dict")["layers"]}
     assert kernels["stem/kernel"] == 'stock: implementation="stock"'
-    assert kernels["grouped/kernel"] == "stock: not a sparse layer (groups=2)"
+    assert kernels["grouped/kernel"] == "stock: not a sparse layer (groups is 2, not 1)"
     assert all("runs_as" not in layer for layer in ks.summary(toy_model(), "dict")["layers"])
 
 

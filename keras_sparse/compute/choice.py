@@ -1,80 +1,170 @@
-"""Who computes a product with a mask: the custom op up to a density that depends on its sizes, else the stock operation.
+"""``choose`` says who computes a product: the one place that chooses.
 
-Layers trace what ``choose`` says, and ``why_stock``, ``runs_as`` and the summary report it.
+Operations and layers trace the choice; ``why_stock``, ``runs_as``, ``sparsify`` and the summary
+report it. ``"auto"`` means the same everywhere: the custom op where it can run and the mask is not
+denser than the density up to which it was measured to be faster.
 """
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 from keras import ops
 
-from keras_sparse.compute.break_even import fewest_positions, largest_density, why_too_small
-from keras_sparse.compute.gpu import has_gpu, largest_density_on_gpu, why_not_faster
-from keras_sparse.rules.blocks import BlockShape
+from keras_sparse._keras import host_scope
+from keras_sparse.compute.cpu_kernels import CpuKernels
+from keras_sparse.compute.gpu_kernels import GpuBlocks, GpuCores
+from keras_sparse.compute.product import Product
+
+WANTED = ("auto", "custom_op", "stock")
 
 
-@dataclasses.dataclass(frozen=True)
-class Product:
-    """A convolution or matrix product, as far as it is known when traced.
+class Implementation(Protocol):
+    """Something that computes products with masked kernels."""
 
-    Attributes:
-        kernel_shape: (in, out) or (height, width, in, out).
-        dtype: of inputs and kernel.
-        block_shape: (in, out) channels of the mask's blocks, None for single weights.
-        positions: outputs of one channel in a batch (batch * height * width, or rows): a number, a tensor, or infinity.
-    """
+    name: str
 
-    kernel_shape: tuple[int, ...]
-    dtype: str
-    block_shape: BlockShape
-    positions: Any
+    def is_for(self, product: Product) -> bool:
+        """Is it made for this device and this structure of masks?"""
+
+    def why_not(self, product: Product) -> str | None:
+        """Why it cannot compute the product, or None."""
+
+    def why_slower(self, product: Product) -> str | None:
+        """Why it is never faster than stock, whatever the density and the batch; or None."""
+
+    def break_even(self, product: Product) -> Any:
+        """The density up to which it is faster than stock: a number, or a tensor."""
+
+
+class Stock:
+    """The operation of Keras, which computes everything."""
+
+    name = "stock"
+
+    def is_for(self, product: Product) -> bool:
+        return True
+
+    def why_not(self, product: Product) -> str | None:
+        return None
+
+    def why_slower(self, product: Product) -> str | None:
+        return None
+
+    def break_even(self, product: Product) -> Any:
+        return math.inf
+
+
+STOCK = Stock()
+# The first that is made for a device and a structure is asked; stock computes what it does not.
+IMPLEMENTATIONS: tuple[Implementation, ...] = (GpuBlocks(), GpuCores(), CpuKernels(), STOCK)
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """The custom op computes densities up to ``break_even``, a number or a tensor; where ``never`` says why, none."""
+    """Who computes a product.
 
-    break_even: Any
-    never: str | None = None
-    positions: Any = None  # that the break-even density depends on
+    Attributes:
+        implementation: that computes masks up to the density ``break_even``; denser ones are stock.
+        why: why it is the stock operation; None for the others.
+        break_even: a number or a tensor.
+        positions: output positions that ``break_even`` depends on.
+    """
 
-    def why_stock(self, density: float) -> str | None:
-        """Why the stock operation computes a mask of this density, or None where the custom op does."""
-        if self.never is not None or np.float32(density) <= np.float32(
-            self.break_even
-        ):  # as in a graph
-            return self.never
+    implementation: Implementation
+    why: str | None = None
+    break_even: Any = math.inf
+    positions: Any = math.inf
+
+    @property
+    def is_stock(self) -> bool:
+        """Does the stock operation compute masks of any density?"""
+        return self.implementation is STOCK
+
+    def at(self, density: float) -> "Choice":
+        """The choice for masks of this density."""
+        if self.is_stock or _is_at_most(density, self.break_even):
+            return self
+        return Choice(STOCK, self._why_stock(density))
+
+    def run(
+        self, density: Callable[[], Any], custom_op: Callable[[], Any], stock: Callable[[], Any]
+    ) -> Any:
+        """Computes by one of two functions; in a graph the mask's density decides at run time.
+
+        Args:
+            density: returns the mask's density: a number, variable or tensor. Called if needed.
+            custom_op: computes the product by ``implementation``.
+            stock: computes it by the stock operation.
+        """
+        is_static = not ops.is_tensor(self.break_even)
+        if self.is_stock or (is_static and self.break_even <= 0):
+            return stock()
+        if is_static and self.break_even >= 1:
+            return custom_op()
+        with host_scope():
+            share = density()
+            if is_static and isinstance(share, float):
+                return custom_op() if _is_at_most(share, self.break_even) else stock()
+            is_worth_it = ops.less_equal(share, self.break_even)
+        return ops.cond(is_worth_it, custom_op, stock)
+
+    def _why_stock(self, density: float) -> str:
         if self.break_even <= 0:
             return f"{self.positions} output positions are too few"
-        return f"density {density:.2f} is above {self.break_even:.2g}{self._at()}"
+        where = "" if math.isinf(self.positions) else f" for {self.positions} output positions"
+        return f"density {density:.2f} is above {self.break_even:.2g}{where}"
 
-    def _at(self) -> str:
-        return (
-            "" if self.positions in (None, math.inf) else f" for {self.positions} output positions"
+
+def choose(product: Product, wanted: str = "auto", density: float | None = None) -> Choice:
+    """Who computes this product.
+
+    Args:
+        product: what is to be computed.
+        wanted: ``"auto"``; ``"custom_op"``: whatever can, be it slower; ``"stock"``.
+        density: of the mask. None: the choice holds up to a density, its ``break_even``.
+
+    Raises:
+        ValueError: another ``wanted``.
+
+    >>> choose(Product("matmul", (512, 512)), wanted="stock").why
+    'implementation="stock"'
+    """
+    check_implementation(wanted)
+    if wanted == "stock":
+        return Choice(STOCK, 'implementation="stock"')
+    kernels = next(one for one in IMPLEMENTATIONS if one.is_for(product))
+    if (why := kernels.why_not(product)) is not None:
+        return Choice(STOCK, why)
+    if wanted == "custom_op":
+        return Choice(kernels)
+    if (why := kernels.why_slower(product)) is not None:
+        return Choice(STOCK, why)
+    choice = Choice(kernels, None, kernels.break_even(product), product.positions)
+    return choice if density is None else choice.at(density)
+
+
+def choose_or_raise(product: Product, wanted: str) -> Choice:
+    """The same; ValueError where the custom op is asked for and cannot run, with the reason."""
+    choice = choose(product, wanted)
+    if wanted == "custom_op" and choice.why is not None:
+        raise ValueError(
+            f'`implementation` must be "auto" or "stock" here: {choice.why}. '
+            f"Received: implementation={wanted!r}"
+        )
+    return choice
+
+
+def check_implementation(implementation: Any) -> None:
+    """Raises ValueError unless this is "auto", "custom_op" or "stock"."""
+    if implementation not in WANTED:
+        raise ValueError(
+            f"`implementation` must be one of {WANTED}. Received: implementation={implementation!r}"
         )
 
 
-def choose(product: Product) -> Choice:
-    """Who computes this product.
-
-    >>> choose(Product((3, 3, 64, 64), "float32", None, positions=16)).never is None
-    True
-    """
-    shape = product.kernel_shape
-    if has_gpu():
-        limit = largest_density_on_gpu(shape, product.dtype, product.block_shape)
-        return Choice(limit, why_not_faster(shape, product.dtype, product.block_shape))
-    if (small := why_too_small(shape)) is not None:
-        return Choice(0.0, small)
-    limit, positions, fewest = (
-        largest_density(shape, product.positions),
-        product.positions,
-        fewest_positions(shape),
-    )
-    if ops.is_tensor(positions):
-        limit = ops.where(positions >= fewest, limit, 0.0)
-    elif positions < fewest:
-        limit = 0.0
-    return Choice(limit, positions=positions)
+def _is_at_most(density: float, break_even: float) -> bool:
+    """In float32, as a graph compares them."""
+    return bool(np.float32(density) <= np.float32(break_even))

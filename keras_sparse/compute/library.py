@@ -57,6 +57,22 @@ def available() -> Availability:
     return _loaded()[1]
 
 
+def why_no_custom_ops() -> str | None:
+    """Why compiled ops compute nothing here, whatever the product, or None."""
+    if not (now := available()):
+        return f"the compiled ops are {now}"
+    if _under_tpu_strategy():
+        return "the model is under a TPUStrategy, and the compiled ops are for CPUs and GPUs"
+    return None
+
+
+def _under_tpu_strategy() -> bool:
+    """Then TensorFlow would run unknown ops on the host, in the middle of the TPUs' step."""
+    import tensorflow as tf
+
+    return isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
+
+
 def library() -> Any:
     """The ops as Python functions; RuntimeError, with the reason, where they cannot be had."""
     if not (now := available()):

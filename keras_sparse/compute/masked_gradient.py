@@ -59,3 +59,19 @@ def _on_jax(kernel: Any, mask: Any, is_dense: Any) -> Any:
         return ops.where(passes, dense, ops.zeros_like(dense))
 
     return ops.custom_gradient(lambda same: (same, gradient))(kernel)
+
+
+def masked_kernel(kernel: Any, mask: Any, dense_weight_gradient: Any) -> Any:
+    """kernel * mask, for kernels that may hold what the mask leaves out.
+
+    Args:
+        kernel: float tensor.
+        mask: bool tensor of its shape.
+        dense_weight_gradient: bool, bool tensor or variable: is the gradient by the kernel dense?
+    """
+    mask = ops.cast(mask, kernel.dtype)
+    if dense_weight_gradient is False:
+        return kernel * mask
+    wanted = ops.cast(ops.convert_to_tensor(dense_weight_gradient, "bool"), kernel.dtype)
+    passes = kernel * ops.maximum(mask, wanted)
+    return passes + ops.stop_gradient(kernel * mask - passes)

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import keras
 
 from keras_sparse._keras import layers_of
+from keras_sparse.compute.cpu_kernels import unsupported_form
 from keras_sparse.compute.layers import SparseConv2D, SparseDense, SparseLayer
 from keras_sparse.compute.normalization import FusedBatchNormalization
 
-SPARSE_TYPES: dict[type, type] = {
+SPARSE_TYPES: dict[type, type[SparseLayer]] = {
     keras.layers.Conv2D: SparseConv2D,
     keras.layers.Dense: SparseDense,
 }
@@ -50,12 +51,12 @@ def why_dense(layer: keras.layers.Layer) -> str | None:
     """Why ``sparsify`` leaves a layer dense; None if it does not, or if there is no kernel.
 
     >>> why_dense(keras.layers.Conv2D(8, 3, groups=2))
-    'groups=2'
+    'groups is 2, not 1'
     """
     if isinstance(layer, SparseLayer):
         return None
     if type(layer) in SPARSE_TYPES:
-        return _unsupported(layer)
+        return _unsupported_reason(layer)
     if not any(len(variable.shape) >= 2 for variable in layer._trainable_variables):
         return None
     base = next((base for base in SPARSE_TYPES if isinstance(layer, base)), None)
@@ -75,16 +76,10 @@ def conversions(model: keras.Model) -> list[Converted]:
     return found
 
 
-def _unsupported(layer: keras.layers.Layer) -> str | None:
+def _unsupported_reason(layer: keras.layers.Layer) -> str | None:
     """The setting of a Conv2D or Dense layer that sparse layers do not have, or None."""
     if getattr(layer, "quantization_mode", None) is not None:
         return f"quantized ({layer.quantization_mode})"
     if getattr(layer, "lora_enabled", False):
         return "LoRA"
-    if isinstance(layer, keras.layers.Dense):
-        return None
-    if layer.groups != 1:
-        return f"groups={layer.groups}"
-    if tuple(layer.dilation_rate) != (1, 1):
-        return f"dilation_rate={tuple(layer.dilation_rate)}"
-    return None if layer.data_format == "channels_last" else f'data_format="{layer.data_format}"'
+    return unsupported_form(SPARSE_TYPES[type(layer)].product_of(layer))

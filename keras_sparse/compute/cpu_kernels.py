@@ -1,0 +1,100 @@
+"""The kernels for CPUs: what they compute, and the density up to which they are faster than stock.
+
+A call and each weight cost the same for few output positions as for many, and save less: so the
+density falls with the positions. The formula was fitted to ``benchmarks/break_even.py`` on an AMD
+Zen 5 with AVX-512, one thread, 2026-11-25: 20 layers, batch 1 to 128, density 0.5 to 0.02, the
+product alone and with both gradients. These two differ little but for the smallest products, whose
+cost of a call was read off whole models: the formula follows the lower one.
+"""
+
+import math
+from typing import Any
+
+from keras import ops
+
+from keras_sparse.compute.library import why_no_custom_ops
+from keras_sparse.compute.product import Product
+
+BREAK_EVEN_DENSITY = {"convolution": 0.55, "1x1 convolution": 0.45, "matmul": 0.5}  # at infinity
+HALF_BREAK_EVEN_POSITIONS = {"convolution": 40, "1x1 convolution": 50, "matmul": 180}
+CALL_MULTIPLY_ADDS = 2e6  # dense ones in the time that a call costs
+MIN_MULTIPLY_ADDS = 4e6  # with fewer dense ones the choice itself, in a graph, costs what is gained
+MIN_CHANNELS = 16  # with fewer input or output channels the stock operation wins at any density
+
+
+class CpuKernels:
+    """Float32 products on CPUs, of masks of any structure."""
+
+    name = "cpu_kernels"
+
+    def is_for(self, product: Product) -> bool:
+        return True
+
+    def why_not(self, product: Product) -> str | None:
+        """Why there is no kernel for this product, or None."""
+        if (why := why_no_custom_ops()) is not None:
+            return why
+        if product.dtype != "float32":
+            return f"dtype is {product.dtype}, not float32"
+        return unsupported_form(product)
+
+    def why_slower(self, product: Product) -> str | None:
+        """Why the stock operation wins at any density and batch, or None.
+
+        >>> CpuKernels().why_slower(Product("conv2d", (3, 3, 3, 64)))
+        'fewer than 16 channels'
+        """
+        if min(product.known_channels, default=MIN_CHANNELS) < MIN_CHANNELS:
+            return f"fewer than {MIN_CHANNELS} channels"
+        return None if product.is_known else "the shape of the kernel is not known when traced"
+
+    def break_even(self, product: Product) -> Any:
+        """The density up to which the custom op wins, 0 or less where it never does.
+
+        >>> round(CpuKernels().break_even(Product("conv2d", (3, 3, 64, 64), positions=256)), 3)
+        0.375
+        >>> round(CpuKernels().break_even(Product("matmul", (1024, 1024), positions=128)), 3)
+        0.205
+        """
+        positions, kind = product.positions, kind_of(product)
+        if not ops.is_tensor(positions):
+            if math.isinf(positions):
+                return BREAK_EVEN_DENSITY[kind]
+            return 0.0 if positions < min_positions(product) else _density(product, positions)
+        return ops.where(positions >= min_positions(product), _density(product, positions), 0.0)
+
+
+def unsupported_form(product: Product) -> str | None:
+    """Why no compiled kernel computes a convolution of this form, on any device; or None.
+
+    >>> unsupported_form(Product("conv2d", (3, 3, 16, 16), groups=2))
+    'groups is 2, not 1'
+    """
+    if product.data_format != "channels_last":
+        return f"data_format is {product.data_format}, not channels_last"
+    if product.dilation != (1, 1):
+        return f"dilation_rate is {product.dilation}, not 1"
+    return None if product.groups == 1 else f"groups is {product.groups}, not 1"
+
+
+def kind_of(product: Product) -> str:
+    """The row of a table of densities: ``"convolution"``, ``"1x1 convolution"`` or ``"matmul"``."""
+    if product.kind == "matmul":
+        return "matmul"
+    return "1x1 convolution" if product.taps == 1 else "convolution"
+
+
+def min_positions(product: Product) -> float:
+    """The output positions from which on a product of this kernel may be worth the custom op.
+
+    >>> min_positions(Product("matmul", (1000, 1000)))
+    4.0
+    """
+    return MIN_MULTIPLY_ADDS / max(1, product.weights)
+
+
+def _density(product: Product, positions: Any) -> Any:
+    kind = kind_of(product)
+    of_a_call = max(1, CALL_MULTIPLY_ADDS / max(1, product.weights))  # in positions
+    share = (positions - of_a_call) / (positions + HALF_BREAK_EVEN_POSITIONS[kind])
+    return BREAK_EVEN_DENSITY[kind] * share

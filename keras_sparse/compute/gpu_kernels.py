@@ -1,0 +1,151 @@
+"""The kernels for GPUs: what they compute, and where they were measured to be faster than stock."""
+
+import functools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_sparse.compute.cpu_kernels import kind_of, unsupported_form
+from keras_sparse.compute.library import available, why_no_custom_ops
+from keras_sparse.compute.product import Product
+from keras_sparse.rules.blocks import BlockShape
+
+BLOCKS = (64, 32, 16)  # channels of a block, for which there are kernels
+TENSOR_CORE_TYPES = ("float32", "bfloat16", "float16")
+# Tables that benchmarks/gpu/run.py wrote, one for each compute capability.
+MEASURED = Path(__file__).parent / "gpu_break_even.json"
+
+
+class _GpuKernels:
+    """What kernels for GPUs have in common: one part of the build, and one table of densities."""
+
+    name = ""
+    part = ""  # of the build, as ``Availability.without`` names it
+
+    def why_not(self, product: Product) -> str | None:
+        """Why there is no kernel for this product, or None."""
+        if (why := why_no_custom_ops()) is not None:
+            return why
+        if (missing := available().without.get(self.part)) is not None:
+            return f"the compiled ops were built without these kernels for GPUs: {missing}"
+        return self._unsupported_reason(product) or unsupported_form(product)
+
+    def _unsupported_reason(self, product: Product) -> str | None:
+        raise NotImplementedError(f"{type(self).__name__} must say what its kernels do not do.")
+
+    def why_slower(self, product: Product) -> str | None:
+        """Why the stock operation is taken at any density, or None."""
+        if self.break_even(product) > 0:
+            return None
+        return (
+            f"on GPUs of compute capability {_compute_capability()} nobody has measured it to be "
+            'faster: implementation="custom_op" runs it'
+        )
+
+    def break_even(self, product: Product) -> float:
+        """The density up to which the kernel was faster than cuDNN, forward and backward together.
+
+        0.0 where nobody measured.
+        """
+        block = block_of(product.structure)
+        structure = {0: "weights", 1: "channel_pairs"}.get(block, block)
+        dtype = product.dtype
+        if dtype == "float32" and _allows_tf32():  # that dense operations are computed in
+            dtype = "tensorfloat32"
+        tables = [t for t in _measured() if t["compute_capability"] == _compute_capability()]
+        wanted = (kind_of(product), dtype, structure)
+        densities = [
+            row["density"]
+            for table in tables
+            for row in table["rows"]
+            if (row["kind"], row["dtype"], row["block"]) == wanted
+            and row["smallest_channels"] <= min(product.known_channels, default=0)
+        ]
+        return max(densities, default=0.0)
+
+
+class GpuBlocks(_GpuKernels):
+    """Masks of blocks of 16, 32 or 64 channels, on tensor cores."""
+
+    name, part = "gpu_blocks", "blocks"
+
+    def is_for(self, product: Product) -> bool:
+        return block_of(product.structure) > 1 and has_gpu()
+
+    def _unsupported_reason(self, product: Product) -> str | None:
+        if product.dtype not in TENSOR_CORE_TYPES:
+            return f"dtype is {product.dtype}, not one of {', '.join(TENSOR_CORE_TYPES)}"
+        if product.dtype == "float32" and not _allows_tf32():
+            return (
+                "blocks in float32 are computed in TensorFloat-32, which TensorFlow is told not "
+                "to use"
+            )
+        return _ragged_reason(product)
+
+
+class GpuCores(_GpuKernels):
+    """Masks of single weights and of pairs of channels, in float32 on CUDA cores."""
+
+    name, part = "gpu_cores", "cuda_cores"
+
+    def is_for(self, product: Product) -> bool:
+        return block_of(product.structure) <= 1 and has_gpu()
+
+    def _unsupported_reason(self, product: Product) -> str | None:
+        if product.dtype == "float32":
+            return None
+        kind = "single weights" if product.structure is None else "pairs of channels"
+        return (
+            f"dtype is {product.dtype}, and masks of {kind} run in float32 on GPUs: blocks of 16, "
+            "32 or 64 channels run in all"
+        )
+
+
+def block_of(structure: BlockShape) -> int:
+    """The largest square block that fits a mask's structure; 1: pairs of channels, 0: weights.
+
+    >>> block_of(None), block_of((32, 32)), block_of((64, 16)), block_of((1, 8))
+    (0, 32, 16, 1)
+    """
+    if structure is None:
+        return 0
+    return next((block for block in BLOCKS if math.gcd(*structure) % block == 0), 1)
+
+
+def has_gpu() -> bool:
+    """Does TensorFlow see a GPU?  False on other backends."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return bool(tf.config.get_visible_devices("GPU"))
+
+
+def _ragged_reason(product: Product) -> str | None:
+    block = block_of(product.structure)
+    if not any(n % block for n in product.known_channels):
+        return None
+    shape = product.kernel_shape
+    return f"the channels of a kernel of shape {shape} are not whole blocks of {block}"
+
+
+@functools.cache
+def _measured() -> list[dict[str, Any]]:
+    return json.loads(MEASURED.read_text())
+
+
+def _compute_capability() -> str:
+    """The compute capability of the first GPU, "9.0"."""
+    import tensorflow as tf
+
+    details = tf.config.experimental.get_device_details(tf.config.get_visible_devices("GPU")[0])
+    return ".".join(map(str, details["compute_capability"]))
+
+
+def _allows_tf32() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.config.experimental.tensor_float_32_execution_enabled())

@@ -1,0 +1,65 @@
+"""The compiled ops compute a ``Product``: the one place that calls them."""
+
+from typing import Any
+
+from keras import ops
+from keras.backend import standardize_dtype
+
+from keras_sparse.compute.gpu_kernels import block_of
+from keras_sparse.compute.gradients import custom_ops
+from keras_sparse.compute.product import Product, static_shape
+
+
+def call_custom_op(
+    product: Product, inputs: Any, kernel: Any, mask: Any, dense_weight_gradient: Any, layer: str
+) -> Any:
+    """The product, at the cost of the active weights alone.
+
+    Args:
+        product: of a form that has a compiled kernel.
+        inputs: tensor, as ``keras.ops.conv`` or ``keras.ops.matmul`` takes it.
+        kernel: float tensor of ``product.kernel_shape``.
+        mask: bool tensor of the same shape.
+        dense_weight_gradient: bool or bool scalar tensor: do missing weights get a gradient?
+        layer: a name, by which the op keeps what it computed of the mask.
+
+    Returns:
+        Float tensor of the outputs.
+    """
+    inputs, kernel = _in_dtype(product.dtype, inputs), _in_dtype(product.dtype, kernel)
+    wanted = ops.convert_to_tensor(dense_weight_gradient, "bool")
+    attributes = {"layer": layer, "block": block_of(product.structure)}
+    if product.kind == "conv2d":
+        attributes |= {"strides": product.strides, "padding": product.padding.upper()}
+        return custom_ops().keras_sparse_conv2d(inputs, kernel, mask, wanted, **attributes)
+
+    def product_of_rows(rows: Any) -> Any:
+        return custom_ops().keras_sparse_mat_mul(rows, kernel, mask, wanted, **attributes)
+
+    shape = static_shape(inputs)
+    if shape is None:
+        return _in_rows_of_any_rank(inputs, kernel, product_of_rows)
+    return product_of_rows(inputs) if len(shape) == 2 else _in_rows(inputs, kernel, product_of_rows)
+
+
+def _in_dtype(dtype: str, tensor: Any) -> Any:
+    """The tensor in the dtype of the product, to which keras.ops.matmul promotes it, too."""
+    return tensor if standardize_dtype(tensor.dtype) == dtype else ops.cast(tensor, dtype)
+
+
+def _in_rows(inputs: Any, kernel: Any, product: Any) -> Any:
+    """The product of (..., in) as that of (rows, in). -1 is ambiguous where there is nothing."""
+    *sizes, channels = ops.shape(inputs)
+    rows = 1
+    for size in sizes:
+        rows = rows * size
+    outputs = product(ops.reshape(inputs, (rows, channels)))
+    return ops.reshape(outputs, (*sizes, ops.shape(kernel)[1]))
+
+
+def _in_rows_of_any_rank(inputs: Any, kernel: Any, product: Any) -> Any:
+    import tensorflow as tf
+
+    sizes, channels = tf.shape(inputs)[:-1], tf.shape(inputs)[-1]
+    outputs = product(tf.reshape(inputs, tf.stack([tf.reduce_prod(sizes), channels])))
+    return tf.reshape(outputs, tf.concat([sizes, tf.shape(kernel)[1:]], 0))

@@ -1,0 +1,152 @@
+"""A ``Product`` is a convolution or matrix product with a masked kernel, as known when traced.
+
+Sizes are ints, None where they are not known, or float32 scalar tensors that the run knows.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from keras import ops
+
+from keras_sparse.rules.blocks import BlockShape
+
+Shape = tuple[int | None, ...]
+RANKS = {"matmul": 2, "conv2d": 4}  # axes of the kernel, by the kind of product
+
+
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """What is to be computed: ``choose`` says by whom.
+
+    Attributes:
+        kind: ``"matmul"`` or ``"conv2d"``.
+        kernel_shape: (in, out), or (height, width, in // groups, out); None for unknown sizes.
+        dtype: of inputs and kernel, e.g. "float32".
+        strides: one each for height and width, as ``dilation``.
+        padding: ``"valid"`` or ``"same"``.
+        data_format: ``"channels_last"`` or ``"channels_first"``.
+        dilation: the distance of neighbouring taps, 1 for whole windows.
+        groups: in how many groups the channels are convolved.
+        structure: (in, out) channels of the mask's blocks, None for single weights.
+        positions: outputs of one channel in a batch (batch * height * width, or rows); infinity
+            where they are not known.
+
+    >>> product = Product("conv2d", (3, 3, 16, 32), strides=(2, 2)).on((8, 9, 9, 16))
+    >>> product.positions
+    128
+    """
+
+    kind: str
+    kernel_shape: Shape
+    dtype: str = "float32"
+    strides: tuple[int, int] = (1, 1)
+    padding: str = "valid"
+    data_format: str = "channels_last"
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    structure: BlockShape = None
+    positions: Any = math.inf
+
+    def __post_init__(self) -> None:
+        if len(self.kernel_shape) != RANKS[self.kind]:
+            raise ValueError(
+                f"`kernel_shape` of a {self.kind} must have {RANKS[self.kind]} axes. "
+                f"Received: kernel_shape={self.kernel_shape}"
+            )
+
+    @property
+    def taps(self) -> int | None:
+        """Places of the kernel: height * width, or 1; None where they are not known."""
+        sizes = self.kernel_shape[:-2]
+        return None if None in sizes else math.prod(n for n in sizes if n is not None)
+
+    @property
+    def known_channels(self) -> list[int]:
+        """Input and output channels of the kernel, without those that are not known."""
+        return [n for n in self.kernel_shape[-2:] if n is not None]
+
+    @property
+    def is_known(self) -> bool:
+        """Are all sizes of the kernel known?"""
+        return None not in self.kernel_shape
+
+    @property
+    def weights(self) -> int:
+        """Weights of the kernel, active or not; its sizes must be known."""
+        return math.prod(n or 0 for n in self.kernel_shape)
+
+    def on(self, input_shape: Sequence[Any] | None) -> "Product":
+        """The same product, of inputs of this shape; None: of very many.
+
+        Args:
+            input_shape: sizes of the inputs, the batch included.
+        """
+        if input_shape is None:
+            return dataclasses.replace(self, positions=math.inf)
+        return dataclasses.replace(self, positions=positions(self.output_sizes(input_shape)))
+
+    def output_sizes(self, input_shape: Sequence[Any]) -> list[Any]:
+        """Batch and other sizes of the outputs, without their channels."""
+        if self.kind == "matmul":
+            return list(input_shape[:-1])
+        is_last = self.data_format == "channels_last"
+        batch, *sizes = input_shape[:-1] if is_last else (input_shape[0], *input_shape[2:])
+        windows = zip(sizes, self.kernel_shape, self.strides, self.dilation, strict=False)
+        return [batch, *(_output_size(*window, self.padding) for window in windows)]
+
+
+def positions(sizes: Sequence[Any]) -> Any:
+    """The product of sizes, infinity where one is not known.
+
+    >>> positions([2, 3]), positions([2, None])
+    (6, inf)
+    """
+    if any(isinstance(size, int) and size == 0 for size in sizes):
+        return 0
+    return math.prod(math.inf if size is None else size for size in sizes)
+
+
+def static_shape(tensor: Any) -> Shape | None:
+    """The shape of a tensor, None for unknown sizes; None if not even the rank is known."""
+    return None if getattr(tensor.shape, "rank", 0) is None else tuple(tensor.shape)
+
+
+def sizes_of(inputs: Any) -> list[Any] | None:
+    """The sizes of a tensor: ints, or float32 tensors where only the run knows them.
+
+    None if not even the rank is known.
+    """
+    shape = static_shape(inputs)
+    if shape is None or None not in shape:
+        return None if shape is None else list(shape)
+    return [ops.cast(n, "float32") if ops.is_tensor(n) else n for n in ops.shape(inputs)]
+
+
+def pair(argument: str, value: int | Sequence[int]) -> tuple[int, int]:
+    """A setting of height and width.
+
+    Args:
+        argument: its name, for the error.
+        value: an int, or one each for height and width.
+
+    Raises:
+        ValueError: anything else, or ints below 1.
+
+    >>> pair("strides", 2)
+    (2, 2)
+    """
+    both = (value, value) if isinstance(value, int) else tuple(value)
+    if len(both) != 2 or not all(isinstance(number, int) and number >= 1 for number in both):
+        raise ValueError(
+            f"`{argument}` must be one or two ints of at least 1. Received: {argument}={value}"
+        )
+    return both[0], both[1]
+
+
+def _output_size(size: Any, taps: int | None, stride: int, dilation: int, padding: str) -> Any:
+    if size is None or taps is None:
+        return None
+    lost = 0 if padding == "same" else (taps - 1) * dilation
+    return (size - lost + stride - 1) // stride

@@ -1,0 +1,60 @@
+"""SparseConv2D: Keras' Conv2D that skips its missing weights."""
+
+from typing import Any
+
+import keras
+
+from keras_sparse._keras import NamedInFiles
+from keras_sparse.compute.product import Product
+from keras_sparse.compute.sparse_layer import SparseLayer
+
+
+@keras.saving.register_keras_serializable("keras_sparse", name="SparseConv2D")
+class SparseConv2D(
+    SparseLayer, keras.layers.Conv2D, metaclass=NamedInFiles, name_in_files="Conv2D"
+):
+    """keras.layers.Conv2D that skips its missing weights.
+
+    Arguments, weights, names and weight files are those of the Keras layer. A SparseMomentum
+    optimizer takes the layer's mask for its own. Without one the mask is True everywhere until it
+    is loaded or set; weights with zeros that come without a mask bring the mask of their nonzeros.
+    Missing weights are 0 in the kernel and get no gradient.
+
+    Args:
+        *args: those of keras.layers.Conv2D.
+        implementation: ``"auto"``: the custom op where it is faster at the mask's density, else the
+            stock operation; ``"custom_op"``; ``"stock"``.
+        block_shape: (in, out) channels of the blocks that the mask is made of; None: single
+            weights, or what the optimizer says. It chooses the kernel on GPUs.
+        **kwargs: those of keras.layers.Conv2D.
+
+    Raises:
+        ValueError: ``implementation="custom_op"`` where it cannot run (says why); LoRA.
+
+    >>> layer = SparseConv2D(16, 3, padding="same")
+    >>> layer(np.ones((2, 8, 8, 16), "float32")).shape == (2, 8, 8, 16)
+    True
+    >>> layer.mask.shape == (3, 3, 16, 16), len(layer.weights)
+    (True, 2)
+    """
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        return self._compute(inputs, kernel)
+
+    def _stock(self, inputs: Any, kernel: Any) -> Any:
+        return super().convolution_op(inputs, kernel)
+
+    @staticmethod
+    def product_of(layer: keras.layers.Layer) -> Product:
+        unbuilt = (*layer.kernel_size, None, layer.filters)
+        return Product(
+            "conv2d",
+            tuple(layer.kernel.shape) if layer.built else unbuilt,
+            layer.compute_dtype,
+            strides=layer.strides,
+            padding=layer.padding,
+            data_format=layer.data_format,
+            dilation=layer.dilation_rate,
+            groups=layer.groups,
+            structure=getattr(layer, "block_shape", None),
+        )

@@ -1,0 +1,38 @@
+"""SparseDense: Keras' Dense that skips its missing weights."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_sparse._keras import NamedInFiles
+from keras_sparse.compute.product import Product
+from keras_sparse.compute.sparse_layer import SparseLayer
+
+
+@keras.saving.register_keras_serializable("keras_sparse", name="SparseDense")
+class SparseDense(SparseLayer, keras.layers.Dense, metaclass=NamedInFiles, name_in_files="Dense"):
+    """keras.layers.Dense that skips its missing weights: see SparseConv2D.
+
+    >>> layer = SparseDense(16, activation="relu")
+    >>> layer(np.ones((2, 32), "float32")).shape == (2, 16), layer.mask.shape == (32, 16)
+    (True, True)
+    """
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        outputs = self._compute(ops.convert_to_tensor(inputs), self.kernel)
+        if self.bias is not None:
+            outputs = ops.add(outputs, self.bias)
+        return outputs if self.activation is None else self.activation(outputs)
+
+    def _stock(self, inputs: Any, kernel: Any) -> Any:
+        return ops.matmul(inputs, kernel)
+
+    @staticmethod
+    def product_of(layer: keras.layers.Layer) -> Product:
+        return Product(
+            "matmul",
+            tuple(layer.kernel.shape) if layer.built else (None, layer.units),
+            layer.compute_dtype,
+            structure=getattr(layer, "block_shape", None),
+        )

@@ -1,0 +1,266 @@
+"""SparseLayer: what all sparse layers have in common, the mask and the choice of who computes."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_sparse._keras import (
+    eager_scope,
+    host_scope,
+    is_sparse,
+    model_in_train_step,
+    to_numpy,
+)
+from keras_sparse.compute.choice import STOCK, Choice, check_implementation, choose, choose_or_raise
+from keras_sparse.compute.mask_owner import mask_owners_inside, mask_owners_of
+from keras_sparse.compute.mask_state import KernelMask
+from keras_sparse.compute.masked_gradient import with_masked_gradient
+from keras_sparse.compute.op_call import call_custom_op
+from keras_sparse.compute.product import Product, sizes_of
+from keras_sparse.rules.blocks import BlockShape, check_block_shape
+
+DENSIFY = "Call `keras_sparse.densify(model)` first."
+
+
+class SparseLayer(keras.layers.Layer):
+    """A Keras layer with a mask on its kernel, whose product may skip the missing weights.
+
+    A subclass says which ``Product`` a layer of its kind computes (``product_of``), and how the
+    Keras layer computes it (``_stock``).
+
+    Args:
+        *args: the Keras layer's.
+        implementation: ``"auto"``: the custom op where it is faster, else the stock operation;
+            ``"custom_op"`` or ``"stock"``.
+        block_shape: (in, out) channels of the blocks that the mask is made of; None: single
+            weights, or what the optimizer says.
+        **kwargs: the Keras layer's.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        implementation: str = "auto",
+        block_shape: BlockShape = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.configure(implementation, block_shape)
+
+    def configure(self, implementation: str, block_shape: BlockShape) -> None:
+        """Sets what a sparse layer has beside a Keras layer.
+
+        ``sparsify`` calls it on copies of Keras layers, built or not.
+        """
+        check_implementation(implementation)
+        self.implementation = implementation
+        self._refuse("lora_rank")
+        self._refuse("quantization_mode")
+        self._block_shape = check_block_shape(block_shape)
+        if self.built:
+            self.kernel_mask = KernelMask(self.kernel, self._block_shape)
+        reason = self._static_reason()
+        if implementation == "custom_op" and reason is not None:
+            raise ValueError(
+                f'This layer cannot run the custom op: {reason}. Pass implementation="auto". '
+                f"Received: implementation={implementation!r}"
+            )
+        # XLA would put the stock operation in the custom op's place.
+        self.supports_jit = reason is not None
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        self.kernel_mask = KernelMask(self.kernel, self._block_shape)
+        self.supports_jit = self._static_reason() is not None
+
+    @property
+    def block_shape(self) -> BlockShape:
+        """(in, out) channels of the blocks that the mask is made of; None: single weights.
+
+        They are the optimizer's where one masks the kernel.
+        """
+        return self.kernel_mask.block_shape if self.built else self._block_shape
+
+    @property
+    def variables(self) -> list[Any]:
+        """The weights, and after them the mask and its switches, which are no weights."""
+        return super().variables + (self.kernel_mask.variables if self.built else [])
+
+    # --- the mask
+
+    @property
+    def mask(self) -> Any:
+        """Bool variable of the kernel's shape, True = active; replaced by ``set_mask`` or an optimizer."""
+        return self.kernel_mask.mask
+
+    @property
+    def dense_weight_gradient(self) -> Any:
+        """Bool scalar variable: do missing weights get a gradient?
+
+        Without a SparseMomentum they get none and stay 0.
+        """
+        return self.kernel_mask.dense_weight_gradient
+
+    def set_mask(self, mask: np.ndarray) -> None:
+        """Replaces the mask by a bool array of the kernel's shape, and sets missing weights to 0.
+
+        Where an optimizer masks the kernel use its ``set_masks``.
+        """
+        self.kernel_mask.assign(mask)
+        self.kernel_mask.mask_kernel()
+
+    # --- who computes
+
+    def why_stock(self, input_shape: Sequence[int | None] | None = None) -> str | None:
+        """Why the stock operation computes this layer at the mask's density; None: it does not.
+
+        Args:
+            input_shape: shape of the inputs, batch included: small ones are not worth the custom
+                op. None, for the shape or a size in it: very many.
+        """
+        choice = choose(self.product(input_shape), self.implementation)
+        return choice.why if choice.is_stock else choice.at(self._density_now()).why
+
+    def runs_as(self, input_shape: Sequence[int | None] | None = None) -> str:
+        """What computes inputs of this shape now: ``"custom op"``, or ``"stock: "`` and the reason.
+
+        Args:
+            input_shape: as for ``why_stock``.
+
+        >>> layer = SparseDense(16, implementation="stock")
+        >>> layer.build((None, 32))
+        >>> layer.runs_as((128, 32))
+        'stock: implementation="stock"'
+        """
+        why = self.why_stock(input_shape)
+        return "custom op" if why is None else f"stock: {why}"
+
+    @property
+    def implementation_used(self) -> str:
+        """``"custom_op"`` or ``"stock"``, for large batches and at the mask's present density."""
+        return "custom_op" if self.why_stock() is None else "stock"
+
+    @staticmethod
+    def product_of(layer: keras.layers.Layer) -> Product:
+        """The product of very many inputs with the kernel, of a sparse layer or of its Keras layer.
+
+        Args:
+            layer: built or not.
+        """
+        raise NotImplementedError("A sparse layer must say which product it computes.")
+
+    def product(self, input_shape: Sequence[Any] | None = None) -> Product:
+        """The product of inputs of this shape with the kernel.
+
+        Args:
+            input_shape: sizes, batch included; None, for it or a size in it: very many.
+        """
+        return self.product_of(self).on(input_shape)
+
+    def _static_reason(self) -> str | None:
+        """Why the stock operation computes this layer whatever the density and batch, or None."""
+        asked = self.implementation
+        if asked == "auto" and not self.built:  # the size of its kernel is not known yet
+            asked = "custom_op"
+        return choose(self.product(), asked).why
+
+    def _density_now(self) -> float:
+        with eager_scope():
+            return float(to_numpy(self.kernel_mask.mask_density))
+
+    def _compute(self, inputs: Any, kernel: Any) -> Any:
+        """The product of inputs and kernel, by the implementation that is right now."""
+        kernel = ops.copy(kernel)  # a tensor, read once
+        product = dataclasses.replace(self.product(), dtype=_dtype(inputs, kernel))
+
+        def stock() -> Any:
+            is_dense = self._has_dense_gradient()
+            if is_dense is not True:
+                return self._stock(inputs, with_masked_gradient(kernel, self.mask, is_dense))
+            return self._stock(inputs, kernel)
+
+        def custom_op() -> Any:
+            return self._custom_op(product, inputs, kernel)
+
+        choice = self._choice(product, inputs)
+        return choice.run(lambda: self.kernel_mask.mask_density, custom_op, stock)
+
+    def _choice(self, product: Product, inputs: Any) -> Choice:
+        """Who computes the product of these inputs."""
+        if self.implementation == "auto" and is_sparse(inputs):
+            return Choice(STOCK, "the inputs are sparse tensors")
+        choice = choose_or_raise(product, self.implementation)
+        if choice.is_stock or self.implementation == "custom_op":
+            return choice
+        if not self.trainable:  # no optimizer makes the mask sparser
+            frozen = choice.at(self._density_now())
+            if frozen.is_stock:
+                return frozen
+        return choose(product.on(sizes_of(inputs)), self.implementation)
+
+    def _has_dense_gradient(self) -> Any:
+        """Do missing weights get a gradient?
+
+        True where the step that is traced now ends in the optimizer that masks them. False in the
+        step of a model that is trained without a SparseMomentum, after one. Else the switch, a
+        variable.
+        """
+        model = model_in_train_step()
+        if model is not None:
+            optimizers = mask_owners_inside(model.optimizer)
+            if any(
+                variable is self.kernel
+                for optimizer in optimizers
+                for variable in optimizer.masked_variables
+            ):
+                return True
+            if self.kernel_mask.was_managed() and not mask_owners_of(model):
+                return False
+        return self.dense_weight_gradient
+
+    def _stock(self, inputs: Any, kernel: Any) -> Any:
+        """The product as the Keras layer computes it."""
+        raise NotImplementedError(f"{type(self).__name__} must say what the Keras layer computes.")
+
+    def _custom_op(self, product: Product, inputs: Any, kernel: Any) -> Any:
+        with host_scope():
+            is_dense = self._has_dense_gradient()
+            wanted = False if is_dense is False else ops.copy(self.dense_weight_gradient)
+        inputs = ops.convert_to_tensor(inputs, sparse=False)
+        return call_custom_op(product, inputs, kernel, ops.copy(self.mask), wanted, self.name)
+
+    # --- as a Keras layer
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "implementation": self.implementation,
+            "block_shape": self.block_shape,
+        }
+
+    def enable_lora(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError(
+            f"LoRA would train what the mask leaves out. {DENSIFY} Received: layer {self.name}"
+        )
+
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError(
+            f"A sparse layer cannot be quantized. {DENSIFY} Received: layer {self.name}"
+        )
+
+    def _refuse(self, argument: str) -> None:
+        value = getattr(self, argument, None)
+        if value:
+            raise ValueError(
+                f"`{argument}` must be None: a sparse layer has neither LoRA nor quantized "
+                f"weights. Received: {argument}={value}"
+            )
+
+
+def _dtype(inputs: Any, kernel: Any) -> str:
+    """The dtype that the product of inputs and kernel is computed in."""
+    return keras.backend.result_type(inputs.dtype, kernel.dtype)
