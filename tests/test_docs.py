@@ -49,6 +49,7 @@ def test_the_examples_of_the_guide_run(page, small_data):
 
 
 def test_the_examples_of_the_readme_run_and_those_that_continue_it(small_data):
+    pytest.importorskip("tensorflow_model_optimization")
     names = {}
     run(examples_of("README.md"), names)
     run(examples_of("docs/choosing.md"), names)
