@@ -220,9 +220,37 @@ def host_scope() -> contextlib.AbstractContextManager[Any]:
     return scope
 
 
-def steps_see_only_their_own_state() -> bool:
+def optimizer_steps_are_stateless() -> bool:
     """True on JAX: an optimizer's step reads the optimizer's variables and no others."""
     return keras.backend.backend() == "jax"
+
+
+def variables_of(optimizer: keras.optimizers.Optimizer) -> list[Any]:
+    """The trainable variables that an optimizer was built with, in order; none before."""
+    return optimizer._trainable_variables  # type: ignore[no-any-return]
+
+
+def index_of(optimizer: keras.optimizers.Optimizer, variable: Any) -> int | None:
+    """The place of a variable among those; None if the optimizer does not know it."""
+    index: int | None = optimizer._trainable_variables_indices.get(optimizer._var_key(variable))
+    return index
+
+
+def track_list(optimizer: keras.optimizers.Optimizer, name: str, variables: Sequence[Any]) -> None:
+    """Files and checkpoints hold these variables as a list that is an attribute of this name."""
+    for variable in variables:
+        if not optimizer._tracker.is_in_store("variables", variable):
+            optimizer._track_variable(variable)
+    if keras.backend.backend() == "tensorflow":
+        from keras.src.utils.module_utils import tensorflow as tf
+
+        tracked = tf.__internal__.tracking.wrap(list(variables))
+        optimizer._track_trackable(tracked, name=name, overwrite=True)
+
+
+def untrack(optimizer: keras.optimizers.Optimizer, variable: Any) -> None:
+    """An optimizer's variable is no longer its own; one of another owner stays as it is."""
+    optimizer._untrack_variable(variable)
 
 
 def multiply_in_place(variables: Sequence[Any], masks: Sequence[Any]) -> None:

@@ -407,12 +407,8 @@ def same_growth(window, implementation, epochs=2):
 def copy_active(source, target):
     """Weights, and momenta of active weights: gradients that skip missing weights are summed in another order, and training amplifies it."""
     target.set_weights(source.get_weights())
-    masks = [
-        source.optimizer.mask_variables[source.optimizer.masked_indices.index(i)]
-        if i in source.optimizer.masked_indices
-        else None
-        for i in range(8)
-    ]
+    mask_of = {one.index: one.mask_variable for one in source.optimizer.masked_weights}
+    masks = [mask_of.get(i) for i in range(8)]
     for mask, ours, theirs in zip(
         masks,
         target.optimizer.inner_optimizer.momentums,

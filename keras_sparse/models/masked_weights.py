@@ -43,9 +43,10 @@ def exploration_rates(model: keras.Model) -> ExplorationRates | None:
     optimizer = sparse_momentum_of(model)
     if optimizer is None or not optimizer.built:
         return None
-    explored = zip(optimizer.masked_variables, optimizer.explored.values(), strict=True)
-    rates = {id(variable): float(array.mean()) for variable, array in explored}
-    return ExplorationRates(rates, optimizer.exploration_rate())
+    counts = [(one, one.counts()[1]) for one in optimizer.masked_weights]
+    rates = {id(one.variable): ever / one.size for one, ever in counts}
+    total = sum(one.size for one, _ in counts)
+    return ExplorationRates(rates, sum(ever for _, ever in counts) / total if total else 1.0)
 
 
 def _mask_of(variable: Any) -> np.ndarray:

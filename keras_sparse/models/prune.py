@@ -162,10 +162,7 @@ def _apply(
     optimizer = _optimizer(model)
     names: Mapping[int, str] = {}
     if optimizer is not None:
-        names = {
-            id(v): name
-            for v, name in zip(optimizer.masked_variables, optimizer.masked_names, strict=True)
-        }
+        names = {id(one.variable): one.name for one in optimizer.masked_weights}
         optimizer.set_masks(
             {names[id(v)]: mask for v, mask in zip(variables, masks, strict=True) if id(v) in names}
         )

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_sparse._keras import strategy_of, to_numpy
-from keras_sparse.compute.mask_state import kernel_mask_of
+from keras_sparse.compute.mask_state import KernelMask
 from keras_sparse.training.find_optimizer import sparse_momentum_of
 from keras_sparse.training.masked_optimizer import MaskedOptimizer
 
@@ -51,12 +51,12 @@ def check_agreement(trained: Any) -> Agreement:
     1
     """
     optimizer = trained if isinstance(trained, MaskedOptimizer) else sparse_momentum_of(trained)
-    if optimizer is None or not optimizer.mask_variables:
+    if optimizer is None or not optimizer.masked_weights:
         raise ValueError(
             f"`trained` must be a SparseMomentum, or a model compiled with one, that is built. Received: trained={trained}"
         )
     states = _states(optimizer)
-    shapes = _hash(str([tuple(mask.shape) for mask in optimizer.mask_variables]).encode())
+    shapes = _hash(str([one.shape for one in optimizer.masked_weights]).encode())
     workers = _of_all_workers(
         optimizer,
         np.array(
@@ -66,10 +66,10 @@ def check_agreement(trained: Any) -> Agreement:
     rows = workers.reshape(-1, 3)
     if len(set(rows[:, 0])) > 1:
         raise RuntimeError(
-            f"The workers train different models. Received: this worker's masked weights are {optimizer.masked_names}"
+            f"The workers train different models. Received: this worker's masked weights are {list(optimizer.masks)}"
         )
     if len(set(rows[:, 1])) > 1 or rows[:, 2].any():
-        differences = _differences(optimizer.masked_names, _of_all_workers(optimizer, states))
+        differences = _differences(list(optimizer.masks), _of_all_workers(optimizer, states))
         raise RuntimeError(
             "The masks are not the same everywhere. Change them between steps and on every worker alike, by `update_masks` or `set_masks`; "
             f"to go on, load the last checkpoint on every worker. Received: {'; '.join(differences)}"
@@ -80,14 +80,13 @@ def check_agreement(trained: Any) -> Agreement:
 def _states(optimizer: MaskedOptimizer) -> np.ndarray:
     """What this process knows: int64, shape (copies, layers, 4)."""
     layers = [
-        _states_of_layer(weight, mask)
-        for weight, mask in zip(optimizer.masked_variables, optimizer.mask_variables, strict=True)
+        _states_of_layer(one.variable, one.mask_variable, one.kernel_mask)
+        for one in optimizer.masked_weights
     ]
     return np.array(layers, np.int64).transpose(1, 0, 2)
 
 
-def _states_of_layer(weight: Any, mask: Any) -> list[list[int]]:
-    kernel_mask = kernel_mask_of(weight)
+def _states_of_layer(weight: Any, mask: Any, kernel_mask: KernelMask | None) -> list[list[int]]:
     masks, weights = _copies(mask), _copies(weight)
     if (
         len(weights) == 1

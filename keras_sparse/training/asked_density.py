@@ -13,8 +13,8 @@ from keras_sparse.rules.mask_update import prune_to
 from keras_sparse.rules.scores import Score
 from keras_sparse.training import schedules
 from keras_sparse.training.masked_optimizer import MaskedOptimizer
+from keras_sparse.training.masked_weight import MaskedWeight, Views
 from keras_sparse.training.momentum import reset_momentum
-from keras_sparse.training.optimizer_layers import OptimizerLayers
 from keras_sparse.training.phases import AlternatingOverTraining
 
 
@@ -28,7 +28,6 @@ class MasksToDensity(MaskedOptimizer):
     distribution: Any
     prune: Score | None
     grow: Score | None
-    gradient_momentum: float | None
     told_of_density = False  # a schedule of steps goes on after the training: say it once
     announced_stop = -1  # of the training that `start_training` began; set by the user
     _is_watched = False  # `fit` will say so if nobody updates the masks
@@ -86,13 +85,13 @@ class MasksToDensity(MaskedOptimizer):
         if self.prune is None:
             message = "`prune=None` means masks that never change"
             raise ValueError(f"{message}. Received: density={density!r}")
-        positions = self.trained_positions()
+        weights = self.trained_weights()
         rng = np.random.default_rng([self.seed, self.step()])
-        counts = self._counts_at(density, positions, rng)
-        active = [np.count_nonzero(layer.mask) for layer in self._layers(positions)]
+        counts = self._counts_at(density, weights, rng)
+        active = [np.count_nonzero(one.mask) for one in weights]
         if all(n <= most for n, most in zip(active, counts, strict=True)):
             return
-        self.assign_masks(prune_to(self._layers(positions), counts, self.prune, rng), positions)
+        self.assign_masks(prune_to(Views(weights), counts, self.prune, rng), weights)
 
     def density_is_above(
         self,
@@ -105,57 +104,45 @@ class MasksToDensity(MaskedOptimizer):
             density: active / all masked weights that are trained, in (0, 1].
             masks: of the weights that are trained, in place of the optimizer's.
         """
-        positions = self.trained_positions()
-        layers = self._layers(positions, masks)
-        sizes = [block_size(layer.mask.shape, self.block_shape) for layer in layers]
-        largest = max(sizes, default=1)
-        active = sum(int(np.count_nonzero(layer.mask)) for layer in layers)
-        return active > sum(self._wanted_at(density, positions)) + largest // 2
+        weights = self.trained_weights()
+        sizes = [block_size(one.shape, self.block_shape) for one in weights]
+        shown = (one.mask for one in weights) if masks is None else masks
+        active = sum(int(np.count_nonzero(mask)) for mask in shown)
+        return active > sum(self._wanted_at(density, weights)) + max(sizes, default=1) // 2
 
     def _is_dense_phase(self, step: int) -> bool:
         is_alternating = isinstance(self.density, AlternatingOverTraining)
         return is_alternating and self._density_at(step) == 1.0
 
-    def _make_dense(self, positions: Sequence[int]) -> None:
+    def _make_dense(self, weights: Sequence[MaskedWeight]) -> None:
         """All weights become active; momenta are from before the sparse phase, and are reset."""
-        masks = [layer.mask for layer in self._layers(positions)]
-        if not all(mask.all() for mask in masks):
-            self.assign_masks([np.ones_like(mask) for mask in masks], positions)
+        if not all(one.mask.all() for one in weights):
+            self.assign_masks([np.ones(one.shape, bool) for one in weights], weights)
             reset_momentum(self.inner_optimizer)
 
-    def _layers(
-        self,
-        positions: Sequence[int] | None = None,
-        masks: Sequence[np.ndarray] | None = None,
-    ) -> OptimizerLayers:
-        positions = self.trained_positions() if positions is None else positions
-        is_momentum = self.gradient_momentum is not None
-        return OptimizerLayers(self, positions, masks, self._gradient_average, is_momentum)
-
-    def _wanted_at(self, density: float, positions: Sequence[int]) -> list[int]:
-        """Active weights that this density gives the layers at these positions."""
+    def _wanted_at(self, density: float, weights: Sequence[MaskedWeight]) -> list[int]:
+        """Active weights that this density gives these ones, of all that share it."""
         names = [variable.path for variable in self.masked_variables]
-        shapes = [tuple(variable.shape) for variable in self.masked_variables]
+        shapes = [one.shape for one in self.masked_weights]
         counts = densities.active_counts(names, shapes, density, self.distribution)
-        return [counts[i] for i in positions]
+        return [counts[one.position] for one in weights]
 
     def _counts_at(
         self,
         density: float,
-        positions: Sequence[int],
+        weights: Sequence[MaskedWeight],
         rng: np.random.Generator,
     ) -> list[int]:
         """Active weights, in whole blocks, that this density leaves before anything is grown."""
-        wanted = np.array(self._wanted_at(density, positions))
-        layers = self._layers(positions)
-        if self.scope == "global" and positions:
+        wanted = np.array(self._wanted_at(density, weights))
+        if self.scope == "global" and weights:
             prune = cast(Score, self.prune)  # None has a constant density
-            return global_counts(layers, int(wanted.sum()), prune, rng)
-        active = np.array([np.count_nonzero(layer.mask) for layer in layers])
+            return global_counts(Views(weights), int(wanted.sum()), prune, rng)
+        active = np.array([np.count_nonzero(one.mask) for one in weights])
         if self.grow is not None and len(active):  # keep where growth has put them
             total = min(int(wanted.sum()), int(active.sum()))
             wanted = densities.largest_remainder(active * (total / active.sum()), total, active)
-        shapes = [layer.mask.shape for layer in layers]
+        shapes = [one.shape for one in weights]
         only_up = self.grow is None
         return to_whole_blocks(wanted, shapes, self.block_shape, active, only_up)
 

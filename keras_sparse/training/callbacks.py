@@ -24,6 +24,7 @@ from keras_sparse.training.find_optimizer import (
 )
 from keras_sparse.training.first_masks import RANDOM_OVER_TRAINED
 from keras_sparse.training.mask_training import MaskTraining
+from keras_sparse.training.masked_weight import MaskedWeight
 from keras_sparse.training.settings import AllSettings, check_names
 from keras_sparse.training.snip import sensitivities
 from keras_sparse.training.sparse_momentum import SparseMomentum
@@ -222,17 +223,23 @@ class UpdateMasks(keras.callbacks.Callback):
         self._logged_epoch = epoch
         _ = self.model
         optimizers = [training.optimizer for training in self._trainings]
-        layers = _density_of_each(optimizers)
+        counts = [
+            (_name(one, optimizer, optimizers), one.size, *one.counts())
+            for optimizer in optimizers
+            for one in optimizer.masked_weights
+        ]
+        layers = {name: active / size for name, size, active, _ in counts}
+        total = sum(size for _, size, _, _ in counts)
+        density = sum(active for _, _, active, _ in counts) / total if total else 1.0
+        rate = sum(ever for *_, ever in counts) / total if total else 1.0
         self.history.setdefault("step", []).append(optimizers[0].step())
-        for path, density in layers.items():
-            self.history.setdefault(path, []).append(density)
-        rate = _total_exploration_rate(optimizers)
-        self.history.setdefault(EXPLORATION_RATE, []).append(rate)
+        for path, of_layer in {**layers, EXPLORATION_RATE: rate}.items():
+            self.history.setdefault(path, []).append(of_layer)
         if logs is not None:
-            logs[self._key(DENSITY, logs)] = _total_density(optimizers)
+            logs[self._key(DENSITY, logs)] = density
             logs[self._key(EXPLORATION_RATE, logs)] = rate
             if self.log_layers:
-                logs.update({f"density/{path}": density for path, density in layers.items()})
+                logs.update({f"density/{path}": of_layer for path, of_layer in layers.items()})
 
     def _key(self, name: str, logs: Any) -> str:
         key = f"{name}{self._of}"
@@ -299,24 +306,8 @@ def _checked(optimizer: Any, settings: Any) -> list[SparseMomentum]:
     return given
 
 
-def _density_of_each(optimizers: Sequence[SparseMomentum]) -> dict[str, float]:
-    """{path of the weight: its density}; where there are several optimizers, after the optimizer's name."""
-    return {
-        path if len(optimizers) == 1 else f"{optimizer.name}/{path}": float(mask.mean())
-        for optimizer in optimizers
-        for path, mask in optimizer.masks.items()
-    }
-
-
-def _total_density(optimizers: Sequence[SparseMomentum]) -> float:
-    if len(optimizers) == 1:
-        return optimizers[0].total_density()
-    masks = [mask for optimizer in optimizers for mask in optimizer.masks.values()]
-    return float(sum(mask.sum() for mask in masks) / sum(mask.size for mask in masks))
-
-
-def _total_exploration_rate(optimizers: Sequence[SparseMomentum]) -> float:
-    if len(optimizers) == 1:
-        return optimizers[0].exploration_rate()
-    explored = [array for optimizer in optimizers for array in optimizer.explored.values()]
-    return float(sum(array.sum() for array in explored) / sum(array.size for array in explored))
+def _name(
+    one: MaskedWeight, optimizer: SparseMomentum, optimizers: Sequence[SparseMomentum]
+) -> str:
+    """The path of a weight; where there are several optimizers, after the optimizer's name."""
+    return one.name if len(optimizers) == 1 else f"{optimizer.name}/{one.name}"

@@ -3,39 +3,66 @@
 A weight with a mask has an operation of its own, which masks it in the same pass.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 
+from keras_sparse._keras import index_of, variables_of
 from keras_sparse.compute.library import available, library
+from keras_sparse.training.masked_weight import MaskedWeight
 
-TakeMask = Callable[[Any], Any]
+WeightOf = Callable[[Any], MaskedWeight | None]
 
 
-def fuse_momentum(
-    optimizer: keras.optimizers.Optimizer, take_mask: TakeMask = lambda variable: None
-) -> None:
-    """Has keras.optimizers.SGD with a momentum step by one operation where the backend has it; the values are the same.
+@contextlib.contextmanager
+def fused_steps(
+    optimizer: keras.optimizers.Optimizer, masked_weight_of: WeightOf = lambda variable: None
+) -> Iterator[list[MaskedWeight]]:
+    """While the body runs, keras.optimizers.SGD with a momentum steps by one operation.
+
+    The values are those of Keras' steps. Other optimizers, and other backends, step as ever.
 
     Args:
-        optimizer: any; what is not exactly SGD with a momentum stays as it is.
-        take_mask: called for a variable that is about to be stepped and can be masked by the same operation. Gives its mask,
-            bool and of its shape, which is applied; or None.
+        optimizer: any optimizer; it is left as it was.
+        masked_weight_of: called with a variable that the same operation can mask. Gives its
+            MaskedWeight; None: it is not to be masked.
+
+    Yields:
+        The weights that the steps have masked; filled while the body runs.
     """
-    if _is_sgd_with_momentum(optimizer):
-        optimizer.update_step = functools.partial(_update_step, optimizer, take_mask)
+    masked: list[MaskedWeight] = []
+    if not _is_sgd_with_momentum(optimizer):
+        yield masked
+        return
+    # Keras looks up the method at the optimizer in each step. In the replicas of a strategy the
+    # first one sets it, and the steps of all are made before any of them leaves.
+    own = vars(optimizer)
+    own["update_step"] = functools.partial(_update_step, optimizer, masked_weight_of, masked)
+    try:
+        yield masked
+    finally:
+        own.pop("update_step", None)
+
+
+def _is_sgd_with_momentum(optimizer: Any) -> bool:
+    return (
+        type(optimizer) is keras.optimizers.SGD
+        and optimizer.momentum != 0
+        and "update_step" not in vars(optimizer)
+        and keras.backend.backend() == "tensorflow"
+    )
 
 
 def _can_mask(optimizer: Any, variable: Any) -> bool:
-    """Not where anything changes the weight after the step (constraints, averaged weights), under a strategy, nor on a GPU."""
-    if (
-        not isinstance(variable, keras.Variable)
-        or optimizer.use_ema
-        or variable.constraint is not None
-        or not available()
-    ):
+    """Is the step the last that changes the weight, and on a CPU, under no strategy?
+
+    Constraints and averages of weights change it after the step.
+    """
+    is_last = isinstance(variable, keras.Variable) and variable.constraint is None
+    if not is_last or optimizer.use_ema or not available():
         return False
     import tensorflow as tf
 
@@ -44,37 +71,38 @@ def _can_mask(optimizer: Any, variable: Any) -> bool:
     return not under_strategy and weight.dtype == tf.float32 and "CPU" in (weight.device or "")
 
 
-def _is_sgd_with_momentum(optimizer: Any) -> bool:
-    return (
-        type(optimizer) is keras.optimizers.SGD
-        and optimizer.momentum != 0
-        and keras.backend.backend() == "tensorflow"
-    )
-
-
 def _update_step(
-    optimizer: Any, take_mask: TakeMask, gradient: Any, variable: Any, learning_rate: Any
+    optimizer: Any,
+    masked_weight_of: WeightOf,
+    masked: list[MaskedWeight],
+    gradient: Any,
+    variable: Any,
+    learning_rate: Any,
 ) -> None:
-    """momentum <- m * momentum - rate * gradient; weight <- weight + momentum, or + m * momentum - rate * gradient (Nesterov)."""
+    """momentum <- m * momentum - rate * gradient; weight <- weight + momentum.
+
+    With Nesterov: weight <- weight + m * momentum - rate * gradient.
+    """
     import tensorflow as tf
 
     if isinstance(gradient, tf.IndexedSlices):  # of an embedding: Keras' own way
         keras.optimizers.SGD.update_step(optimizer, gradient, variable, learning_rate)
         return
-    index = optimizer._get_variable_index(variable)
-    weight, momentum = (
-        v.value if isinstance(v, keras.Variable) else v
-        for v in (variable, optimizer.momentums[index])
-    )
+    index = index_of(optimizer, variable)
+    known = variables_of(optimizer)[index]
+    weight, momentum = _value(variable), _value(optimizer.momentums[index])
     rates = [tf.cast(rate, weight.dtype) for rate in (learning_rate, optimizer.momentum)]
     gradient = tf.cast(gradient, weight.dtype)
-    mask = (
-        take_mask(variable) if _can_mask(optimizer, optimizer._trainable_variables[index]) else None
-    )
-    if mask is not None:
-        mask = keras.ops.convert_to_tensor(mask)
+    masked_weight = masked_weight_of(known) if _can_mask(optimizer, known) else None
+    if masked_weight is not None:
+        masked.append(masked_weight)
         library().keras_sparse_apply_masked_momentum(
-            weight.handle, momentum.handle, mask, gradient, *rates, use_nesterov=optimizer.nesterov
+            weight.handle,
+            momentum.handle,
+            keras.ops.convert_to_tensor(masked_weight.mask_variable),
+            gradient,
+            *rates,
+            use_nesterov=optimizer.nesterov,
         )
         return
     tf.raw_ops.ResourceApplyKerasMomentum(
@@ -86,3 +114,8 @@ def _update_step(
         use_locking=False,
         use_nesterov=optimizer.nesterov,
     )
+
+
+def _value(variable: Any) -> Any:
+    """The tf.Variable of a Keras variable; a tf.Variable is its own."""
+    return variable.value if isinstance(variable, keras.Variable) else variable

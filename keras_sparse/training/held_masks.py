@@ -10,18 +10,23 @@ import numpy as np
 
 from keras_sparse._keras import (
     has_value,
-    multiply_in_place,
-    steps_see_only_their_own_state,
+    optimizer_steps_are_stateless,
     to_numpy,
+    track_list,
+    untrack,
+    variables_of,
 )
 from keras_sparse.compute.mask_owner import MaskOwner
 from keras_sparse.compute.mask_state import KernelMask, kernel_mask_of
 from keras_sparse.rules import blocks
 from keras_sparse.rules.given_masks import unique_names
+from keras_sparse.training import masked_weight
+from keras_sparse.training.masked_weight import MaskedWeight, Signals
 from keras_sparse.training.momentum import GradientAverage
 from keras_sparse.training.wrapper import OptimizerWrapper
 
 Masks = Sequence[np.ndarray]
+Weights = Sequence[MaskedWeight]
 
 
 class MaskHolder(MaskOwner, OptimizerWrapper):
@@ -31,8 +36,14 @@ class MaskHolder(MaskOwner, OptimizerWrapper):
         inner_optimizer: a Keras 3 optimizer or its name.
         block_shape: (in, out) channels of a block, or None.
         gradient_average: keeps what momentum the inner optimizer does not, or None.
-        name: of this optimizer.
+        name: name of this optimizer.
+
+    Attributes:
+        masked_weights: a MaskedWeight for each weight that has a mask, once the masks are made.
+        awaiting: indices of weights whose first masks need a batch of data.
     """
+
+    gradient_momentum: float | None = None  # not None: the average stands for the momentum
 
     def __init__(
         self,
@@ -44,58 +55,64 @@ class MaskHolder(MaskOwner, OptimizerWrapper):
         super().__init__(inner_optimizer, name=name)
         self.block_shape = blocks.check_block_shape(block_shape)
         self._gradient_average = gradient_average
-        self.masked_indices: list[int] = []
-        self.mask_variables: list[Any] = []
-        self.awaiting: list[int] = []  # indices of weights whose first masks need a batch of data
+        self.masked_weights: list[MaskedWeight] = []
+        self.awaiting: list[int] = []
+        track_list(self, "mask_variables", [])
 
     # --- their variables
 
-    def make_mask_variables(self, indices: Sequence[int]) -> None:
-        """Replaces the mask variables by empty ones for these trainable variables.
+    def hold_masks_of(self, indices: Sequence[int]) -> None:
+        """Replaces the masked weights by these of the trained variables, with empty masks.
 
         A sparse layer's mask is taken as it is.
         """
-        for mask in self._own_masks():
-            self._untrack_variable(mask)
-        variables = [self._trainable_variables[i] for i in indices]
+        for mask in self.mask_variables:
+            untrack(self, mask)
+        variables = [variables_of(self)[i] for i in indices]
         for variable in variables:
             if (kernel_mask := kernel_mask_of(variable)) is not None:
                 kernel_mask.take_block_shape(variable.path, self.block_shape)
                 kernel_mask.belongs_to(self)
-        self.mask_variables = [self._mask_variable(variable) for variable in variables]
-        self.masked_indices, self.awaiting = list(indices), []
+        masks = [self._mask_variable(variable) for variable in variables]
+        track_list(self, "mask_variables", masks)
         self._build_average(variables)
+        is_momentum = self.gradient_momentum is not None
+        signals = Signals(self.inner_optimizer, self._gradient_average, is_momentum)
+        names = unique_names([variable.path for variable in variables])
+        self.masked_weights = [
+            MaskedWeight(index, position, variable, name, mask, self.block_shape, signals)
+            for position, (index, variable, name, mask) in enumerate(
+                zip(indices, variables, names, masks, strict=True)
+            )
+        ]
+        self.awaiting = []
 
     def _mask_variable(self, variable: Any) -> Any:
         kernel_mask = kernel_mask_of(variable)
-        if kernel_mask is not None and not steps_see_only_their_own_state():
+        if kernel_mask is not None and not optimizer_steps_are_stateless():
             return kernel_mask.mask  # one mask, which the layer owns
         name = f"{variable.path.replace('/', '_')}_mask"
         return self.add_variable(variable.shape, dtype="bool", name=name)
 
     def _build_average(self, variables: list[Any]) -> None:
-        """Of the gradients of these weights; a new one, where it is that of others."""
+        """Builds the average for these weights; a new one, where it is that of others."""
         average, ids = self._gradient_average, list(map(id, variables))
         if average is None:
             return
-        if average.built and list(map(id, average._trainable_variables)) != ids:
+        if average.built and list(map(id, variables_of(average))) != ids:
             average = self._gradient_average = GradientAverage(average.decay)
         if variables:
             average.build(variables)
 
-    def _own_masks(self) -> list[Any]:
-        own = set(map(id, self._variables))
-        return [mask for mask in self.mask_variables if id(mask) in own]
-
     def _kernel_masks(self) -> list[KernelMask]:
         """Those of the masked weights that are kernels of sparse layers."""
-        found = map(kernel_mask_of, self.masked_variables)
+        found = (one.kernel_mask for one in self.masked_weights)
         return [kernel_mask for kernel_mask in found if kernel_mask is not None]
 
     def _fill_dense_layers(self) -> None:
         """Makes sparse layers dense that are trained without a mask of this optimizer."""
-        masked = set(self.masked_indices)
-        for i, variable in enumerate(self._trainable_variables):
+        masked = {one.index for one in self.masked_weights}
+        for i, variable in enumerate(variables_of(self)):
             kernel_mask = kernel_mask_of(variable)
             if kernel_mask is not None and i not in masked and variable.trainable:
                 kernel_mask.belongs_to(self)
@@ -103,45 +120,45 @@ class MaskHolder(MaskOwner, OptimizerWrapper):
                     kernel_mask.assign(np.ones(kernel_mask.shape, bool))
 
     @property
+    def mask_variables(self) -> list[Any]:
+        """The bool variable of each masked weight, in the order of ``masks``."""
+        return [one.mask_variable for one in self.masked_weights]
+
+    @property
+    def masked_indices(self) -> list[int]:
+        """The place of each masked weight among the variables the optimizer was built with."""
+        return [one.index for one in self.masked_weights]
+
+    @property
     def variables(self) -> list[Any]:
-        own = set(map(id, self._variables))
-        of_layers = [mask for mask in self.mask_variables if id(mask) not in own]
-        extra = [] if self._gradient_average is None else self._gradient_average.variables
-        return super().variables + of_layers + extra
+        average = self._gradient_average
+        return super().variables + ([] if average is None else average.variables)
 
     # --- to see
 
     @property
     def masked_variables(self) -> list[Any]:
         """The weights that have a mask, in the order of ``masks``."""
-        return [self._trainable_variables[i] for i in self.masked_indices]
+        return [one.variable for one in self.masked_weights]
 
     @property
     def masked_names(self) -> list[str]:
-        """Paths of these weights.
-
-        Where Keras gives several weights one path, the second is ``path#2``, and so on.
-        """
-        return unique_names([variable.path for variable in self.masked_variables])
+        """Paths of these weights; the second weight of the same path is ``path#2``."""
+        return [one.name for one in self.masked_weights]
 
     @property
     def masks(self) -> dict[str, np.ndarray]:
-        """{path of the weight: bool array of its shape}, copies; see ``masked_names`` for paths."""
-        values = map(to_numpy, self.mask_variables)
-        return dict(zip(self.masked_names, values, strict=True))
+        """{path of the weight: bool array of its shape}, copies; see ``masked_names``."""
+        return {one.name: one.mask for one in self.masked_weights}
 
-    def trained_positions(self) -> list[int]:
-        """Places, in ``masks``, of the weights that are trainable now.
-
-        Mask updates leave the others, which are frozen.
-        """
-        return [i for i, variable in enumerate(self.masked_variables) if variable.trainable]
+    def trained_weights(self) -> list[MaskedWeight]:
+        """The masked weights that are trainable now: mask updates leave the frozen ones."""
+        return [one for one in self.masked_weights if one.is_trained]
 
     def total_density(self) -> float:
         """Active / all masked weights, frozen ones included; 1.0 where no weight is masked."""
-        masks = [to_numpy(mask) for mask in self.mask_variables]
-        active = sum(int(np.count_nonzero(mask)) for mask in masks)
-        return active / sum(mask.size for mask in masks) if masks else 1.0
+        active = sum(int(np.count_nonzero(one.mask)) for one in self.masked_weights)
+        return active / sum(one.size for one in self.masked_weights) if self.masked_weights else 1.0
 
     # --- to replace
 
@@ -155,60 +172,59 @@ class MaskHolder(MaskOwner, OptimizerWrapper):
             ValueError: unknown path, other shape or dtype, no active weight, blocks that are not
                 whole. Nothing is changed then.
         """
-        current = self.masks
         masks = {path: np.asarray(mask) for path, mask in masks.items()}
         for path in masks:
-            if path not in current:
-                received = f"{path!r}; masked are {list(current)}"
+            if path not in self.masked_names:
+                received = f"{path!r}; masked are {self.masked_names}"
                 raise ValueError(f"`masks` names a weight that has no mask. Received: {received}")
-        self._check_masks(masks)
-        positions = [position for position, path in enumerate(current) if path in masks]
-        self.put_masks([masks[path] for path in current if path in masks], positions)
-        self._multiply({self.masked_indices[position] for position in positions})
+        weights = [one for one in self.masked_weights if one.name in masks]
+        self._check_masks(weights, [masks[one.name] for one in weights])
+        self.put_masks([masks[one.name] for one in weights], weights)
+        masked_weight.apply_masks(weights)
 
-    def _check_masks(self, masks: Mapping[str, np.ndarray]) -> None:
+    def _check_masks(self, weights: Weights, masks: Masks) -> None:
         """Raises ValueError for another shape or dtype, no active weight, or a part of a block."""
-        shapes = [tuple(variable.shape) for variable in self.masked_variables]
-        shape_of = dict(zip(self.masked_names, shapes, strict=True))
-        for path, mask in masks.items():
-            if mask.dtype != bool or mask.shape != shape_of[path] or not mask.any():
+        for one, mask in zip(weights, masks, strict=True):
+            if mask.dtype != bool or mask.shape != one.shape or not mask.any():
                 raise ValueError(
-                    f"A mask must be bool, of the weight's shape {shape_of[path]}, with an active "
-                    f"weight. Received: {path!r} of dtype {mask.dtype}, shape {mask.shape}, "
+                    f"A mask must be bool, of the weight's shape {one.shape}, with an active "
+                    f"weight. Received: {one.name!r} of dtype {mask.dtype}, shape {mask.shape}, "
                     f"{np.count_nonzero(mask)} active"
                 )
-            blocks.check_whole(path, mask, self.block_shape)
+            blocks.check_whole(one.name, mask, self.block_shape)
 
-    def assign_masks(self, masks: Masks, positions: Sequence[int] | None = None) -> None:
+    def assign_masks(self, masks: Masks, weights: Weights | None = None) -> None:
         """Replaces masks at once, and masks the weights that are trainable.
 
         Args:
             masks: bool arrays.
-            positions: their places in ``masks``; None: all, in order.
+            weights: the masked weights they belong to; None: all, in order.
         """
-        self.put_masks(masks, positions)
+        self.put_masks(masks, weights)
         if all(map(has_value, self.masked_variables)):  # else the step that makes them masks them
             self.apply_masks()
 
-    def put_masks(self, masks: Masks, positions: Sequence[int] | None = None) -> None:
-        """Replaces masks at once, the optimizer's and the layers', and leaves the weights.
+    def put_masks(self, masks: Masks, weights: Weights | None = None) -> None:
+        """Replaces masks, the optimizer's and the layers', and leaves the weights.
 
         See ``assign_masks``.
         """
-        positions = range(len(self.mask_variables)) if positions is None else positions
-        weights = self.masked_variables
-        for position, mask in zip(positions, masks, strict=True):
-            variable, kernel_mask = self.mask_variables[position], kernel_mask_of(weights[position])
-            if kernel_mask is None or kernel_mask.mask is not variable:
-                variable.assign(mask)
-            if kernel_mask is not None:
-                kernel_mask.assign(mask)
+        weights = self.masked_weights if weights is None else weights
+        keep_explored = self.has_trained()
+        for one, mask in zip(weights, masks, strict=True):
+            one.assign(mask, keep_explored)
+
+    def has_trained(self) -> bool:
+        """Was a step made?  What is active before any step does not count as explored."""
+        return self.step() > 0
+
+    def step(self) -> int:
+        """Optimizer steps made so far.
+
+        Micro-batches of an accumulated gradient and skipped steps do not count.
+        """
+        return int(to_numpy(self.iterations))
 
     def apply_masks(self) -> None:
         """weight <- weight * mask, for every masked weight that is trainable, on every replica."""
-        self._multiply({self.masked_indices[position] for position in self.trained_positions()})
-
-    def _multiply(self, indices: set[int]) -> None:
-        held = zip(self.masked_indices, self.mask_variables, strict=True)
-        pairs = [(self._trainable_variables[i], mask) for i, mask in held if i in indices]
-        multiply_in_place([weight for weight, _ in pairs], [mask for _, mask in pairs])
+        masked_weight.apply_masks(self.trained_weights())

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from keras_sparse._keras import to_float32
 from keras_sparse.rules.initial_masks import initial_mask
 from keras_sparse.rules.update_times import (
     AtEpochs,
@@ -139,9 +138,8 @@ class MaskTraining:
         except ValueError:
             if not callable(optimizer.density):
                 raise
-            optimizer.assign_masks(
-                self._nonzero(), optimizer.trained_positions()
-            )  # earlier weights are denser
+            weights = optimizer.trained_weights()  # earlier weights are denser
+            optimizer.assign_masks(self._nonzero(), weights)
 
     def _fit_dense_masks_to_sparse_weights(self) -> None:
         """A training that is stopped in a dense phase may get back weights of a sparse one."""
@@ -151,17 +149,14 @@ class MaskTraining:
         if optimizer.density_is_above(density.final):
             masks = self._nonzero()
             if not optimizer.density_is_above(density.final, masks):
-                optimizer.assign_masks(masks, optimizer.trained_positions())
+                optimizer.assign_masks(masks, optimizer.trained_weights())
 
     def _nonzero(self) -> list[np.ndarray]:
         """The masks of weights that are not 0, of those that are trained."""
-        optimizer, rng = self.optimizer, np.random.default_rng(0)  # nothing is drawn
-        names, variables = optimizer.masked_names, optimizer.masked_variables
+        blocks, rng = self.optimizer.block_shape, np.random.default_rng(0)  # nothing is drawn
         return [
-            initial_mask(
-                "nonzero", names[i], to_float32(variables[i]), 0, optimizer.block_shape, rng
-            )
-            for i in optimizer.trained_positions()
+            initial_mask("nonzero", one.name, one.value, 0, blocks, rng)
+            for one in self.optimizer.trained_weights()
         ]
 
     def warn_if_not_reached(self) -> None:

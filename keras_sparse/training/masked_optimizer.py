@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sparse._keras import calling_model, eager_scope
+from keras_sparse._keras import calling_model, eager_scope, variables_of
 from keras_sparse.rules import blocks
 from keras_sparse.rules.given_masks import GivenMasks, check_given, unique_names
 from keras_sparse.rules.initial_masks import Kind, check_kind
@@ -88,16 +88,16 @@ class MaskedOptimizer(StateInFiles):
             return
         if self._scale_is_due:
             self._scale_weights(list(self.masks.values()))
-        known = self.selection.select(self._trainable_variables, model)
+        known = self.selection.select(variables_of(self), model)
         self._doubt = None
-        if not self.mask_variables:
+        if not self.masked_weights:
             self._make_masks(known)
         elif known != self.masked_indices and self.step() == 0 and not self.masks_were_loaded:
             wrong = set(known) ^ set(self.masked_indices)
             raise ValueError(
                 "The optimizer was built without its model and took some weights for others than "
                 "they are: call `optimizer.build(model)` before `fit`. "
-                f"Received: {[self._trainable_variables[i].path for i in wrong]}"
+                f"Received: {[variables_of(self)[i].path for i in wrong]}"
             )
         self._fill_dense_layers()
 
@@ -161,26 +161,27 @@ class MaskedOptimizer(StateInFiles):
     def _make_masks(self, indices: Sequence[int]) -> None:
         """Those of a file or checkpoint that was read before, else ``initial_masks``."""
         for i in indices:
-            variable = self._trainable_variables[i]
+            variable = variables_of(self)[i]
             blocks.check_divisible(variable.path, tuple(variable.shape), self.block_shape)
         loaded, self._loaded = self._loaded, None
         if isinstance(loaded, checkpoint.SavedState):
             self._put_back(loaded, indices, goes_on=False)
         elif loaded is not None:
-            self.make_mask_variables(indices)
+            self.hold_masks_of(indices)
             self.set_weights(loaded)
             self.masks_were_loaded = True
         elif self._was_restored():
-            self.make_mask_variables(indices)
-            self._check_masks(self.masks)
-            self.put_masks(list(self.masks.values()))
+            self.hold_masks_of(indices)
+            masks = list(self.masks.values())
+            self._check_masks(self.masked_weights, masks)
+            self.put_masks(masks)
             self.use_restored_explored()
         elif self.initial_masks == "snip" and indices:
             self.awaiting = list(indices)  # until `begin_with_batch`
             return
         else:
             masks = self._first_masks(indices)
-            self.make_mask_variables(indices)
+            self.hold_masks_of(indices)
             self._begin_with(masks)
         self._fill_dense_layers()
 
@@ -197,13 +198,13 @@ class MaskedOptimizer(StateInFiles):
         if self._was_restored():
             self._make_masks(indices)
             return
-        weights = [self._trainable_variables[i] for i in indices]
+        weights = [variables_of(self)[i] for i in indices]
         check_readable(self.initial_masks, weights)
         names = unique_names([weight.path for weight in weights])
         scores = dict(zip(names, sensitivities(weights), strict=True))
         wanted = sum(self._first_counts(weights))
         masks = of_one_worker(sensitivity_masks(scores, wanted, self.block_shape))
-        self.make_mask_variables(indices)
+        self.hold_masks_of(indices)
         self._begin_with(masks)
         self._fill_dense_layers()
 
@@ -222,7 +223,7 @@ class MaskedOptimizer(StateInFiles):
         step, kind = self.step(), self.initial_masks
         if step and kind == "random":
             warnings.warn(RANDOM_OVER_TRAINED, stacklevel=2)
-        weights = [self._trainable_variables[i] for i in indices]
+        weights = [variables_of(self)[i] for i in indices]
         if not weights:
             return []
         counts = self._first_counts(weights)
@@ -257,7 +258,7 @@ class MaskedOptimizer(StateInFiles):
 
     def _scale_weights(self, masks: Sequence[np.ndarray]) -> None:
         """Gives untrained weights their initial scale; later, if nobody knows the model by now."""
-        model = self._model() or calling_model(self._trainable_variables)
+        model = self._model() or calling_model(variables_of(self))
         self._scale_is_due = model is None
         if model is not None:
             scale_untrained(model, self.masked_variables, masks)

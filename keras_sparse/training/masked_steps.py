@@ -7,9 +7,16 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from keras_sparse._keras import eager_scope, steps_see_only_their_own_state, to_numpy
+from keras_sparse._keras import (
+    eager_scope,
+    index_of,
+    optimizer_steps_are_stateless,
+    to_numpy,
+    variables_of,
+)
 from keras_sparse.training.explored_masks import ExploredMasks
-from keras_sparse.training.fused_sgd import fuse_momentum
+from keras_sparse.training.fused_sgd import fused_steps
+from keras_sparse.training.masked_weight import MaskedWeight, apply_masks
 from keras_sparse.training.momentum import GradientAverage
 from keras_sparse.training.selection import Selection
 
@@ -28,12 +35,9 @@ class MaskedSteps(ExploredMasks):
         name: str | None = None,
     ) -> None:
         super().__init__(inner_optimizer, block_shape, gradient_average, name)
-        fuse_momentum(self.inner_optimizer, self._take_mask)
         self.selection = selection
         self._model: Any = lambda: None
         self.counters: dict[str, Any] = {}
-        # while a step is made: indices of the weights that the inner optimizer masks
-        self._taken_masks: set[int] | None = None
         # for the first step to say; a file that is loaded before may settle it
         self._notice: str | None = None
         self._doubt: Exception | None = None  # about the selection, as long as no model is known
@@ -54,24 +58,30 @@ class MaskedSteps(ExploredMasks):
             self.inner_optimizer.apply(grads, trainable_variables)
             return
         self._check_ready()
-        variables = self._trainable_variables
+        variables = variables_of(self)
         if trainable_variables is not None:
             variables = list(trainable_variables)
         self._check_known(variables)
-        taken = self._apply_inner(grads, trainable_variables)
-        index_of = self._get_variable_index
+        with fused_steps(self.inner_optimizer, self._mask_for_fused_step) as masked_by_inner:
+            self.inner_optimizer.apply(grads, trainable_variables)
+        gradient_of = {index_of(self, v): g for v, g in zip(variables, grads, strict=True)}
+        stepped = [one for one in self.masked_weights if one.index in gradient_of]
         if self._gradient_average is not None:
-            all_pairs = zip(grads, variables, strict=True)
-            pairs = [(g, v) for g, v in all_pairs if index_of(v) in self.masked_indices]
-            self._gradient_average.apply([g for g, _ in pairs], [v for _, v in pairs])
-        changed = {index_of(variable) for variable in variables}
-        if _keeps_averages_of_weights(self.inner_optimizer):  # and may write them into any weight
-            changed |= set(self.masked_indices)
-        self._multiply(set(self.masked_indices) & changed - taken)
+            gradients = [gradient_of[one.index] for one in stepped]
+            self._gradient_average.apply(gradients, [one.variable for one in stepped])
+        # averages of weights may be written into any weight
+        averages = _keeps_averages_of_weights(self.inner_optimizer)
+        changed = self.masked_weights if averages else stepped
+        apply_masks([one for one in changed if one not in masked_by_inner])
+
+    def _mask_for_fused_step(self, variable: Any) -> MaskedWeight | None:
+        """The masked weight of a variable, for a step that masks it; None if it has no mask."""
+        index = index_of(self, variable)
+        return next((one for one in self.masked_weights if one.index == index), None)
 
     def _check_ready(self) -> None:
         """Says, in the first step, what is missing or will be otherwise than asked for."""
-        if not self.mask_variables and self.selection.needs_model and self._model() is None:
+        if not self.masked_weights and self.selection.needs_model and self._model() is None:
             raise ValueError(
                 "`dense` or `sparse` name layer types and the model is not known. Call "
                 "`optimizer.build(model)` first, or train with the UpdateMasks callback. "
@@ -90,12 +100,11 @@ class MaskedSteps(ExploredMasks):
     def _warn_of_scale(self) -> None:
         self._scale_is_due = False  # say it once
         with eager_scope():
-            if steps_see_only_their_own_state() or self.step() == 0:
+            if optimizer_steps_are_stateless() or self.step() == 0:
                 warnings.warn(SCALE_OF_UNKNOWN_MODEL, stacklevel=3)
 
     def _check_known(self, variables: Sequence[Any]) -> None:
-        known = self._trainable_variables_indices
-        unknown = [v.path for v in variables if self._var_key(v) not in known]
+        unknown = [v.path for v in variables if index_of(self, v) is None]
         if unknown:
             raise ValueError(
                 "The model has trainable weights that it had not when the optimizer was built: "
@@ -105,33 +114,12 @@ class MaskedSteps(ExploredMasks):
                 f"Received: unknown variables {unknown}"
             )
 
-    def _apply_inner(self, grads: list[Any], trainable_variables: Any) -> set[int]:
-        """A step of the inner optimizer; the indices of the weights that it masked."""
-        self._taken_masks = set()
-        try:
-            self.inner_optimizer.apply(grads, trainable_variables)
-            # None where another replica was first: under a strategy none are taken
-            return set(self._taken_masks or ())
-        finally:
-            self._taken_masks = None
-
-    def _take_mask(self, variable: Any) -> Any:
-        """The mask of a weight, for a step that applies it.
-
-        None if it has none, or the inner optimizer runs on its own.
-        """
-        index = self._get_variable_index(variable)
-        if self._taken_masks is None or index not in self.masked_indices:
-            return None
-        self._taken_masks.add(index)
-        return self.mask_variables[self.masked_indices.index(index)]
-
     def finalize_variable_values(self, var_list: Any) -> None:
-        frozen = [variable for variable in self._trainable_variables if not variable.trainable]
+        frozen = [variable for variable in variables_of(self) if not variable.trainable]
         if frozen and _keeps_averages_of_weights(self.inner_optimizer):
             values = [to_numpy(variable) for variable in frozen]
             # the averages are those of all, in order
-            super().finalize_variable_values(self._trainable_variables)
+            super().finalize_variable_values(variables_of(self))
             for variable, value in zip(frozen, values, strict=True):
                 variable.assign(value)
         else:
@@ -139,13 +127,6 @@ class MaskedSteps(ExploredMasks):
         self.apply_masks()  # averaged weights (use_ema) are dense
 
     # --- counters
-
-    def step(self) -> int:
-        """Optimizer steps made so far.
-
-        Micro-batches of an accumulated gradient and skipped steps do not count.
-        """
-        return int(to_numpy(self.iterations))
 
     def counter(self, name: str) -> int:
         """A saved counter, one of COUNTERS."""

@@ -15,6 +15,7 @@ from keras_sparse.rules.scores import Score
 from keras_sparse.training import growth_window as windows
 from keras_sparse.training import schedules
 from keras_sparse.training.asked_density import MasksToDensity
+from keras_sparse.training.masked_weight import MaskedWeight, Views
 from keras_sparse.training.momentum import GradientAverage, check_momentum
 from keras_sparse.training.phases import AlternatingOverTraining
 from keras_sparse.training.selection import Selection
@@ -199,24 +200,24 @@ class SparseMomentum(MasksToDensity):
                 f"{self.growth_window_steps()} steps before an update. Received: an update at step {self.step()}"
             )
         step = self.step()
-        positions = self.trained_positions()
-        if positions and self._is_dense_phase(step):
-            self._make_dense(positions)
-        elif positions:
+        weights = self.trained_weights()
+        if weights and self._is_dense_phase(step):
+            self._make_dense(weights)
+        elif weights:
             rng = np.random.default_rng([self.seed, step])
-            self.assign_masks(self._next_masks(self.prune, positions, step, rng), positions)
+            self.assign_masks(self._next_masks(self.prune, weights, step, rng), weights)
         self.set_counter("last_update", step)
 
     def _next_masks(
-        self, prune: Score, positions: Sequence[int], step: int, rng: np.random.Generator
+        self, prune: Score, weights: Sequence[MaskedWeight], step: int, rng: np.random.Generator
     ) -> list[np.ndarray]:
-        layers = self._layers(positions)
+        layers = Views(weights)
         if callable(self.density):
-            counts = self._counts_at(self._density_at(step), positions, rng)
+            counts = self._counts_at(self._density_at(step), weights, rng)
             masks = prune_to(layers, counts, prune, rng)
             if self.grow is None:
                 return masks
-            layers = self._layers(positions, masks)
+            layers = Views(weights, masks)
         rate = schedules.value_at(self.prune_rate, step, *self._training_span(), "prune_rate")
         grow = cast(Score, self.grow)  # None needs a density schedule: `_check_rules`
         return update_masks(layers, rate, prune, self.redistribute, grow, rng)
@@ -227,7 +228,7 @@ class SparseMomentum(MasksToDensity):
             for rule in (self.prune, self.redistribute, self.grow)
         }
         rules = f"prune={names[self.prune]}, redistribute={names[self.redistribute]}, grow={names[self.grow]}"
-        masks = f"{len(self.mask_variables)} masks" if self.built else "not built"
+        masks = f"{len(self.masked_weights)} masks" if self.built else "not built"
         inner = type(self.inner_optimizer).__name__
         return f"<SparseMomentum around {inner}: density={self.density}, {rules}, {masks}>"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_sparse._keras import to_float32, to_numpy
+from keras_sparse._keras import variables_of
 from keras_sparse.rules import blocks
 from keras_sparse.rules.initial_masks import reconcile
 from keras_sparse.training import checkpoint
@@ -54,14 +54,11 @@ class StateInFiles(MaskedSteps):
     # --- to a file
 
     def _state(self) -> checkpoint.SavedState:
-        variables = self._trainable_variables
-        masks = [to_numpy(mask) for mask in self.mask_variables]
-        explored = [self._bits(position) for position in range(len(masks))]
-        held = zip(self.masked_indices, masks, explored, strict=True)
-        masked = [checkpoint.SavedMask(i, variables[i].path, *both) for i, *both in held]
         counters = {name: self.counter(name) for name in self.counters} | {SEED: self.seed}
-        trainable = [(variable.path, tuple(variable.shape)) for variable in variables]
-        return checkpoint.SavedState(masked, counters, trainable)
+        trainable = [(variable.path, tuple(variable.shape)) for variable in variables_of(self)]
+        return checkpoint.SavedState(
+            [one.saved() for one in self.masked_weights], counters, trainable
+        )
 
     def save_own_variables(self, store: Any) -> None:
         """Masks and counters, to a Keras weight store.
@@ -110,7 +107,7 @@ class StateInFiles(MaskedSteps):
                 'SparseMomentum(..., initial_masks="nonzero") if they are sparse, "magnitude" '
                 f"if they are dense. Received: optimizer state {sorted(store.keys())}"
             )
-        goes_on = loaded.is_list_of(self._trainable_variables)
+        goes_on = loaded.is_list_of(variables_of(self))
         self._put_back(loaded, self.awaiting or self.masked_indices, goes_on)
 
     def set_weights(self, weights: Any) -> None:
@@ -139,14 +136,14 @@ class StateInFiles(MaskedSteps):
                 that was not built, or built for other weights; then the run begins anew, with the
                 masks of the file.
         """
-        variables = self._trainable_variables
+        variables = variables_of(self)
         saved = loaded.masks_for(variables, chosen)
         for i, one in saved.items():
             blocks.check_whole(variables[i].path, one.mask, self.block_shape)
-        if sorted(saved) != self.masked_indices or len(saved) != len(self.mask_variables):
-            self.make_mask_variables(sorted(saved))
-        self.put_masks([saved[i].mask for i in self.masked_indices])
-        self.put_explored({i: one.explored for i, one in saved.items()})
+        if sorted(saved) != self.masked_indices:
+            self.hold_masks_of(sorted(saved))
+        for weight in self.masked_weights:
+            weight.load(saved[weight.index])
         self._reset_counters()
         if goes_on:
             for name, value in loaded.counters.items():
@@ -183,14 +180,13 @@ class StateInFiles(MaskedSteps):
         See ``reconcile``. Frozen ones as they are.
         """
         masks = list(self.masks.values() if masks is None else masks)
-        positions = self.trained_positions()
-        names, variables = self.masked_names, self.masked_variables
+        trained = self.trained_weights()
         fitting = reconcile(
-            [names[i] for i in positions],
-            [to_float32(variables[i]) for i in positions],
-            [masks[i] for i in positions],
+            [one.name for one in trained],
+            [one.value for one in trained],
+            [masks[one.position] for one in trained],
             self.block_shape,
         )
-        for i, mask in zip(positions, fitting, strict=True):
-            masks[i] = mask
+        for one, mask in zip(trained, fitting, strict=True):
+            masks[one.position] = mask
         return masks

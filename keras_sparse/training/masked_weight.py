@@ -1,0 +1,193 @@
+"""One masked weight of an optimizer: its variable, its mask, its momentum, what was ever active."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_sparse._keras import multiply_in_place, to_float32, to_numpy
+from keras_sparse.compute.mask_state import KernelMask, kernel_mask_of
+from keras_sparse.rules import mask_bits
+from keras_sparse.rules.blocks import BlockShape
+from keras_sparse.rules.scores import MaskedLayer
+from keras_sparse.training.checkpoint import SavedMask
+from keras_sparse.training.momentum import GradientAverage, momentum_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Signals:
+    """What is kept of the gradients of the masked weights.
+
+    Args:
+        inner_optimizer: keeps the momentum, unless an average stands for it.
+        average: of the gradients of the masked weights, or None.
+        average_is_momentum: True: the average stands for the momentum; False: it is the gradient
+            of the last step.
+    """
+
+    inner_optimizer: keras.optimizers.Optimizer
+    average: GradientAverage | None
+    average_is_momentum: bool
+
+
+class MaskedWeight:
+    """A weight that an optimizer masks, and all that belongs to it.
+
+    Args:
+        index: its place among the variables that the optimizer was built with.
+        position: its place among the masked weights.
+        variable: the weight.
+        name: its path; the second weight of the same path is ``path#2``.
+        mask_variable: bool variable of the weight's shape: the optimizer's, or the sparse layer's.
+        block_shape: (in, out) channels of the blocks that the mask is made of, or None.
+        signals: what is kept of its gradients.
+
+    Attributes:
+        explored_variable: int32 variable with one bit a weight: was it ever active?
+    """
+
+    def __init__(
+        self,
+        index: int,
+        position: int,
+        variable: Any,
+        name: str,
+        mask_variable: Any,
+        block_shape: BlockShape,
+        signals: Signals,
+    ) -> None:
+        self.index, self.position, self.name = index, position, name
+        self.variable, self.mask_variable = variable, mask_variable
+        self.shape = tuple(variable.shape)
+        self.block_shape = block_shape
+        self._signals = signals
+        words = (-(-mask_bits.number_of_bytes(self.shape) // 4),)
+        self.explored_variable = keras.Variable(
+            "zeros", words, "int32", trainable=False, name=f"explored_{index}"
+        )
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def kernel_mask(self) -> KernelMask | None:
+        """The mask state of the sparse layer whose kernel this weight is; None for other layers."""
+        return kernel_mask_of(self.variable)
+
+    @property
+    def is_trained(self) -> bool:
+        """Is the weight trainable?  A frozen one keeps its mask, and is left as it is."""
+        return bool(self.variable.trainable)
+
+    # --- to see
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Bool array of the weight's shape, a copy."""
+        return to_numpy(self.mask_variable)
+
+    @property
+    def value(self) -> np.ndarray:
+        """Float32 array of the weight's shape."""
+        return to_float32(self.variable)
+
+    def view(self, mask: np.ndarray | None = None) -> MaskedLayer:
+        """The weight as scores and shares see it; its arrays are read when they ask.
+
+        Args:
+            mask: bool array to show in place of the weight's own mask.
+        """
+        average, is_momentum = self._signals.average, self._signals.average_is_momentum
+        read_average = None if average is None else lambda: momentum_of(average, self.position)
+        return MaskedLayer(
+            self.variable.path,
+            weight=lambda: self.value,
+            mask=(lambda: self.mask) if mask is None else mask,
+            momentum=read_average
+            if is_momentum
+            else lambda: momentum_of(self._signals.inner_optimizer, self.index),
+            gradient=None if is_momentum else read_average,
+            block_shape=self.block_shape,
+        )
+
+    # --- to replace
+
+    def assign(self, mask: np.ndarray, keep_explored: bool) -> None:
+        """Replaces the mask, also the sparse layer's, and leaves the weight.
+
+        Args:
+            mask: bool array of the weight's shape.
+            keep_explored: True: what was active before stays explored.
+        """
+        bits = mask_bits.pack(mask)
+        if keep_explored and to_numpy(self.explored_variable).any():
+            bits |= self.explored_bits()
+        self.assign_explored(bits)
+        kernel_mask = self.kernel_mask
+        if kernel_mask is None or kernel_mask.mask is not self.mask_variable:
+            self.mask_variable.assign(mask)
+        if kernel_mask is not None:
+            kernel_mask.assign(mask)
+
+    # --- what was ever active
+
+    def explored_bits(self) -> np.ndarray:
+        """One bit a weight; those of the mask where a checkpoint brought masks without them."""
+        mask = mask_bits.pack(self.mask)
+        bits = mask_bits.from_words(to_numpy(self.explored_variable), len(mask))
+        return mask if (mask & ~bits).any() else bits
+
+    def assign_explored(self, bits: np.ndarray) -> None:
+        self.explored_variable.assign(mask_bits.to_words(bits))
+
+    def counts(self) -> tuple[int, int]:
+        """(weights that are active, weights that were ever active); the mask is read once."""
+        mask = self.mask
+        active = int(np.count_nonzero(mask))
+        bits = mask_bits.from_words(to_numpy(self.explored_variable), -(-mask.size // 8))
+        own = mask_bits.pack(mask)
+        ever = active if (own & ~bits).any() else int(np.unpackbits(bits).sum(dtype=np.int64))
+        return active, ever
+
+    # --- in files
+
+    def saved(self) -> SavedMask:
+        """What a file holds of it."""
+        return SavedMask(self.index, self.variable.path, self.mask, self.explored_bits())
+
+    def load(self, saved: SavedMask) -> None:
+        """Takes the mask of a file and leaves the weight."""
+        self.assign(saved.mask, keep_explored=False)
+        bits = mask_bits.pack(saved.mask)
+        self.assign_explored(bits if saved.explored is None else bits | saved.explored)
+
+
+class Views(Sequence[MaskedLayer]):
+    """The views of masked weights, each made anew when asked: few arrays are in memory at once.
+
+    Args:
+        weights: the masked weights.
+        masks: masks to show in place of theirs, or None.
+    """
+
+    def __init__(
+        self, weights: Sequence[MaskedWeight], masks: Sequence[np.ndarray] | None = None
+    ) -> None:
+        self._weights, self._masks = weights, masks
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+    def __iter__(self) -> Iterator[MaskedLayer]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, i: int) -> MaskedLayer:  # type: ignore[override]  # no slices
+        return self._weights[i].view(None if self._masks is None else self._masks[i])
+
+
+def apply_masks(weights: Sequence[MaskedWeight]) -> None:
+    """weight <- weight * mask, for all of them at once, on every replica."""
+    multiply_in_place([one.variable for one in weights], [one.mask_variable for one in weights])
