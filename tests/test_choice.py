@@ -1,7 +1,9 @@
 """Who computes a product: what `choose` says is what runs, in operations and in layers."""
 
+import collections
 import types
 
+import keras
 import numpy as np
 import pytest
 from oracle import needs_ops
@@ -148,3 +150,79 @@ def test_a_kernel_of_unknown_shape_runs_the_stock_operation(ran):
     eye = np.eye(64, dtype="f")
     np.testing.assert_array_equal(function(np.ones((512, 64), "f"), eye, eye > 0), 1)
     assert not ran
+
+
+# --- the summary, the layer and the graph say the same
+
+CONV = {"filters": 64, "kernel_size": 3, "padding": "same"}
+LAYERS = {  # settings of the layer, shape of an input, what may run at some batch and density
+    "3x3": (CONV, (4, 4, 64), True),
+    "3x3 few channels": ({**CONV, "filters": 8}, (4, 4, 64), False),
+    "3x3 tiny": ({**CONV, "filters": 16}, (2, 2, 16), False),
+    "3x3 strided": ({**CONV, "strides": (2, 1), "padding": "valid"}, (9, 6, 64), True),
+    "1x1": ({**CONV, "kernel_size": 1, "filters": 128}, (8, 8, 128), True),
+    "dilated": ({**CONV, "dilation_rate": (1, 2)}, (8, 8, 64), False),
+    "grouped": ({**CONV, "groups": 2}, (8, 8, 64), False),
+    "bfloat16": ({**CONV, "dtype": "mixed_bfloat16"}, (8, 8, 64), False),
+    "dense": ({"units": 512}, (512,), True),
+    "dense, more axes": ({"units": 256}, (4, 256), True),
+    "dense bfloat16": ({"units": 512, "dtype": "mixed_bfloat16"}, (512,), False),
+    "dense float64": ({"units": 512, "dtype": "float64"}, (512,), False),
+}
+
+
+def layer_of(settings, library, **more):
+    is_dense = "units" in settings
+    name = ("Sparse" if library is ks.layers else "") + ("Dense" if is_dense else "Conv2D")
+    return getattr(library, name)(**settings, **more)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_summary_the_layer_and_the_graph_agree_on_who_computes(name, ran):
+    import tensorflow as tf
+
+    settings, shape, can_run = LAYERS[name]
+    layer = layer_of(settings, ks.layers)
+    model = keras.Sequential([keras.Input(shape), layer])
+    any_batch = tf.function(lambda x: model(x), input_signature=[tf.TensorSpec((None, *shape))])
+    this_batch, found = tf.function(layer, autograph=False), {}
+    for density in (0.05, 0.3, 0.9):
+        layer.set_mask(mask_of(layer.mask.shape, density))
+        for batch in (1, 8, 128):
+            said = layer.runs_as((batch, *shape))
+            (row,) = ks.summary(model, "dict", batch=batch)["layers"]
+            assert row["runs_as"] == said
+            for run in (any_batch, this_batch, layer):
+                run(tf.ones((batch, *shape)))
+                assert bool(ran) == (said == "custom op"), (density, batch, said)
+                ran.clear()
+            found[density, batch] = said
+    assert ("custom op" in found.values()) == can_run == (found[0.05, 128] == "custom op")
+    assert found[0.9, 1].startswith("stock: ")
+
+
+@pytest.mark.parametrize("name", ["dilated", "grouped", "bfloat16", "channels first", "dense"])
+def test_where_stock_always_computes_the_graph_is_that_of_the_keras_layer(name):
+    """Inference: operations that compute something, with those of functions that are called."""
+    first = {**CONV, "data_format": "channels_first"}
+    settings, shape, _ = {**LAYERS, "channels first": (first, (64, 8, 8), False)}[name]
+    more = {"implementation": "stock"} if name == "dense" else {}
+    counts = []
+    for layer in (layer_of(settings, keras.layers), layer_of(settings, ks.layers, **more)):
+        layer.build((None, *shape))
+        counts.append(computing_operations(layer, shape))
+    assert counts[0] == counts[1]
+    assert counts[0]["Conv2D"] + counts[0]["MatMul"] == 1
+
+
+def computing_operations(layer, shape):
+    """How many of each type a graph has, without those that pass a tensor on."""
+    import tensorflow as tf
+
+    spec = tf.TensorSpec((None, *shape))
+    graph = tf.function(lambda x: layer(x), autograph=False).get_concrete_function(spec).graph
+    definition = graph.as_graph_def()
+    nodes = [node.op for node in definition.node]
+    nodes += [node.op for function in definition.library.function for node in function.node_def]
+    passing = {"Identity", "IdentityN", "ReadVariableOp", "StatefulPartitionedCall", "NoOp"}
+    return collections.Counter(op for op in nodes if op not in {*passing, "PartitionedCall"})
