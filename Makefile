@@ -8,7 +8,7 @@
 PYTHON ?= python3
 JOBS ?= 2
 BIN := .venv/bin
-BUILD_OPS = $(BIN)/python custom_ops/build_ops.py
+BUILD_OPS = $(BIN)/python custom_ops/build/build_ops.py
 CPP = $(shell find custom_ops keras_sparse/tpu_check tests/gpu -name '*.h' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh')
 
 .PHONY: demo test lint ops sanitize clean
@@ -31,7 +31,7 @@ ops: .venv/installed-test
 	$(BUILD_OPS)
 
 sanitize: .venv/installed-test
-	$(BIN)/python custom_ops/sanitize.py
+	$(BIN)/python custom_ops/build/sanitize.py
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv

@@ -1,4 +1,4 @@
-"""Builds the package. What it is stands in pyproject.toml; the compiled ops come in here, from custom_ops/build_ops.py."""
+"""Builds the package. What it is stands in pyproject.toml; the compiled ops come in here, from custom_ops/build/build_ops.py."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
-sys.path.insert(0, str(ROOT / "custom_ops"))
+sys.path.insert(0, str(ROOT / "custom_ops" / "build"))
 from build_ops import LIBRARY, RECORD, build_or_say_why_not  # noqa: E402
 
 

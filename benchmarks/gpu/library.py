@@ -1,4 +1,4 @@
-"""Calls the library through the C functions of block_c_api.cc and cuda_cores_c_api.cu."""
+"""Calls the library through the C functions of blocks_c_api.cc and cores_c_api.cu."""
 
 import ctypes
 import dataclasses

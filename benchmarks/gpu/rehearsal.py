@@ -18,7 +18,7 @@ TYPES = {
     "tensorfloat32": "fp32",
     "float16": "fp16",
 }  # as Triton calls them; in bfloat16 its interpreter multiplies wrongly
-TABLE = """#include "custom_ops/block_conv2d/block_variants.h"
+TABLE = """#include "custom_ops/triton/block_variants.h"
 namespace keras_sparse {{
 const BlockVariant kBlockVariants[] = {{{{}}}};
 const int kBlockVariants_size = 0;
@@ -32,12 +32,12 @@ const char* const kWhyNoBlockVariants = nullptr;
 def build(folder: Path) -> Path:
     """A library that plans products by blocks, and computes the others on the CPU."""
     folder.mkdir(parents=True, exist_ok=True)
-    _, compiler = interpreted.load_kernels(ROOT / "custom_ops" / "block_conv2d")
+    _, compiler = interpreted.load_kernels(ROOT / "custom_ops" / "triton")
     tiles = compiler.tile_rows()
     table, library = folder / "block_table.cc", folder / "rehearsal.so"
     table.write_text(TABLE.format(tiles="".join(tiles), number=len(tiles)))
-    blocks = sorted((ROOT / "custom_ops" / "block_conv2d").glob("*.cc"))
-    cuda = sorted((ROOT / "custom_ops" / "sparse_conv2d").glob("*.cu"))
+    blocks = sorted((ROOT / "custom_ops" / "triton").glob("*.cc"))
+    cuda = sorted((ROOT / "custom_ops" / "cuda").glob("*.cu"))
     options = ["-shared", "-fPIC", "-std=c++17", "-O2", "-w", f"-I{ROOT}"]
     subprocess.run(["g++", *options, "-o", library, *blocks, table, "-x", "c++", *cuda], check=True)
     return library
@@ -48,7 +48,7 @@ class InterpretedLibrary(Library):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.kernels, self.compiler = interpreted.load_kernels(ROOT / "custom_ops" / "block_conv2d")
+        self.kernels, self.compiler = interpreted.load_kernels(ROOT / "custom_ops" / "triton")
 
     def why_not(self, kernel: Kernel, product: str, sizes: Sizes) -> str | None:
         if kernel.block in BLOCKS and kernel.arithmetic not in TYPES:

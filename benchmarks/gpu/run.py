@@ -185,7 +185,7 @@ def _library(arguments: argparse.Namespace) -> Path:
     print("building the library: minutes; --library takes one that was built elsewhere", flush=True)
     command = [
         sys.executable,
-        str(report.ROOT / "custom_ops" / "build_ops.py"),
+        str(report.ROOT / "custom_ops" / "build" / "build_ops.py"),
         "--gpu",
         str(folder),
     ]
@@ -205,7 +205,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--library",
         type=Path,
-        help="libkeras_sparse_gpu.so, made by `python custom_ops/build_ops.py --gpu FOLDER`; else it is built",
+        help="libkeras_sparse_gpu.so, made by `python custom_ops/build/build_ops.py --gpu FOLDER`; else it is built",
     )
     parser.add_argument(
         "--output",

@@ -13,7 +13,7 @@ import keras
 
 FOLDER = (
     Path(__file__).parents[1] / "_ops"
-)  # custom_ops/build_ops.py writes into it; KERAS_SPARSE_OPS names another one
+)  # custom_ops/build/build_ops.py writes into it; KERAS_SPARSE_OPS names another one
 LIBRARY, RECORD = "libkeras_sparse_ops.so", "build.json"
 REINSTALL = "Reinstall it where g++ or clang++ is: pip install --force-reinstall --no-deps --no-cache-dir keras-sparse"
 

@@ -12,7 +12,7 @@ import pytest
 from interpreted import load_kernels, plan, run
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "custom_ops"))
+sys.path.insert(0, str(ROOT / "custom_ops" / "build"))
 from build_gpu import build_gpu  # noqa: E402
 from build_ops import COMMON  # noqa: E402
 
@@ -38,7 +38,7 @@ SHAPES = {
 
 @pytest.fixture(scope="module")
 def triton():
-    return load_kernels(ROOT / "custom_ops" / "block_conv2d")
+    return load_kernels(ROOT / "custom_ops" / "triton")
 
 
 @pytest.fixture(scope="module")

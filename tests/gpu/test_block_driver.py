@@ -25,7 +25,12 @@ def built(tmp_path_factory):
     """A folder with the library, and one with the driver."""
     library, driver = tmp_path_factory.mktemp("library"), tmp_path_factory.mktemp("driver")
     subprocess.run(
-        [sys.executable, str(ROOT / "custom_ops" / "build_ops.py"), "--gpu", str(library)],
+        [
+            sys.executable,
+            str(ROOT / "custom_ops" / "build" / "build_ops.py"),
+            "--gpu",
+            str(library),
+        ],
         check=True,
         capture_output=True,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-COMPILE = ROOT / "custom_ops" / "block_conv2d" / "compile_block_kernels.py"
+COMPILE = ROOT / "custom_ops" / "triton" / "compile_block_kernels.py"
 
 pytestmark = [
     pytest.mark.skipif(

@@ -1,0 +1,241 @@
+"""How are the ops compiled?  With g++ or clang++, against the TensorFlow that they will run in.
+
+    python custom_ops/build/build_ops.py                # into keras_sparse/_ops, only what has changed
+    python custom_ops/build/build_ops.py --must         # fails where it cannot, instead of saying so and leaving the ops out
+
+The environment: CXX names the compiler; KERAS_SPARSE_BUILD_OPS=0 leaves the ops out, =1 is like --must. build_gpu.py has those for GPUs.
+setup.py calls `build`. Needs nothing but Python, the compiler and TensorFlow; for GPUs nvcc and Triton, and no GPU.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from build_gpu import (
+    block_table,
+    build_gpu,
+    cuda_objects,
+    empty_block_table,
+    gpu_record,
+    say_what_is_missing,
+)
+from compile_files import (
+    CODE,
+    ROOT,
+    CannotBuildError,
+    compiled,
+    compiler,
+    environments,
+    is_older_than,
+    link,
+    only_one,
+    python_says,
+)
+
+LIBRARY, RECORD = (
+    "libkeras_sparse_ops.so",
+    "build.json",
+)  # keras_sparse/compute/library.py knows these names
+JOBS = 2  # an XLA lowering takes a GB
+COMMON = ["-std=c++17", "-O3", "-fPIC", "-Wall", "-Wextra", f"-I{ROOT}"]
+INSTRUCTIONS = {
+    "avx2": ["-mavx2", "-mfma"],
+    "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"],
+}
+
+# Prints where TensorFlow is and how to compile against it. The import takes seconds, so the answer is kept (`tensorflow`).
+WHICH = "import importlib.util as u, importlib.metadata as m; s = u.find_spec('tensorflow'); print(m.version('tensorflow'), s.origin)"
+ASK = """
+import json, tensorflow as tf
+print("\\n" + json.dumps({"version": tf.__version__, "compile": tf.sysconfig.get_compile_flags(), "link": tf.sysconfig.get_link_flags()}))
+"""
+
+
+def wish() -> str:
+    """What the environment asks for: "0" without ops, "1" not without them, "" as it comes."""
+    return os.environ.get("KERAS_SPARSE_BUILD_OPS", "")
+
+
+def own_tensorflow() -> str | None:
+    """The version of TensorFlow that this interpreter has outside of a build; None if it has none."""
+    found = python_says(WHICH, next(environments()))
+    return found and found.split()[0]
+
+
+def tensorflow(scratch: Path) -> dict[str, str | list[str]]:
+    """Version, compile flags and link flags of TensorFlow."""
+    for environment in environments():
+        which = python_says(WHICH, environment)
+        if which is None:
+            continue
+        kept = scratch / "tensorflow.json"
+        if kept.exists() and (answer := json.loads(kept.read_text()))["which"] == which:
+            return answer
+        printed = python_says(ASK, environment)
+        if printed is None:
+            raise CannotBuildError(f"TensorFlow ({which}) cannot be imported")
+        answer = {"which": which, **json.loads(printed.splitlines()[-1])}
+        kept.write_text(json.dumps(answer))
+        return answer
+    raise CannotBuildError("TensorFlow is not installed")
+
+
+def x86() -> bool:
+    """Are the kernels for AVX2 and AVX-512 of use?"""
+    return platform.machine().lower() in ("x86_64", "amd64")
+
+
+def sources() -> list[Path]:
+    """All files of the library."""
+    files = [file for file in sorted(CODE.glob("*/*.cc")) if file.parent.name != "tests"]
+    return files if x86() else [file for file in files if file.stem not in INSTRUCTIONS]
+
+
+def flags(source: Path) -> list[str]:
+    """What a file is compiled with, TensorFlow's flags aside."""
+    special = INSTRUCTIONS.get(source.stem, [])
+    return [*COMMON, *special, *([] if x86() else ["-DKERAS_SPARSE_ONLY_PORTABLE"])]
+
+
+def tensorflow_flags(compile_flags: Sequence[str]) -> list[str]:
+    """For the files in tensorflow/. Its headers warn, so they are system headers."""
+    include = next(flag[2:] for flag in compile_flags if flag.startswith("-I"))
+    others = [flag for flag in compile_flags if not flag.startswith(("-I", "--std", "-std"))]
+    paths = [
+        include,
+        f"{include}/external/farmhash_archive/src",
+        str(CODE / "tensorflow" / "shims"),
+    ]
+    return [
+        *others,
+        "-O1",
+        *(part for path in paths for part in ("-isystem", path)),
+    ]  # -O1: nothing here takes time when it runs
+
+
+def objects(scratch: Path, more: Sequence[str], tf: dict | None, table: Path) -> list[Path]:
+    """The object files of the library; without TensorFlow those that need none. ``table``: of the kernels for blocks."""
+
+    def one(source: Path) -> Path | None:
+        if source.parent.name != "tensorflow":
+            return compiled(source, [*cxx, *flags(source), *more], scratch)
+        last = ["-fno-sanitize=undefined"] if more else []  # with it g++ refuses Abseil's headers
+        return tf and compiled(
+            source,
+            [*cxx, *flags(source), *tensorflow_flags(tf["compile"]), *more, *last],
+            scratch,
+            stamp=tf["version"],
+        )
+
+    cxx = compiler()
+    slowest_first = sorted(
+        [*sources(), table],
+        key=lambda source: (
+            not source.stem.endswith("_xla_op"),
+            source.parent.name != "tensorflow",
+        ),
+    )
+    with ThreadPoolExecutor(JOBS) as pool:
+        return [file for file in pool.map(one, slowest_first) if file]
+
+
+def build(
+    output: Path, scratch: Path = ROOT / "build" / "custom_ops", more: Sequence[str] = ()
+) -> None:
+    """Compiles what has changed; ``more``: flags for all files and the linker, such as those of a sanitizer."""
+    if platform.system() != "Linux":
+        raise CannotBuildError(f"the ops are for Linux, and this is {platform.system()}")
+    with only_one(scratch):
+        tf, cxx = tensorflow(scratch), compiler()
+        table, why_no_blocks = block_table(scratch)
+        cuda, libraries, why_no_cuda = cuda_objects(scratch)
+        files = [*objects(scratch, more, tf, table), *cuda]
+        gpu = gpu_record(why_no_blocks, why_no_cuda)
+        output.mkdir(parents=True, exist_ok=True)
+        flags = [flag for flag in tf["compile"] if not flag.startswith("-I")]
+        versions = {
+            "tensorflow": tf["version"],
+            "flags": flags,
+            "files": [file.stem for file in files],
+            "compiler": shlex.join(cxx),
+        }
+        record = json.dumps({**versions, "gpu": gpu}, indent=1)
+        library = output / LIBRARY
+        if (
+            is_older_than(library, files)
+            or not (output / RECORD).exists()
+            or (output / RECORD).read_text() != record
+        ):
+            link(
+                library,
+                [
+                    *cxx,
+                    "-shared",
+                    *more,
+                    *map(str, files),
+                    *tf["link"],
+                    "-l:libtensorflow_cc.so.2",
+                    *libraries,
+                    "-ldl",
+                ],
+            )
+            (output / RECORD).write_text(record)
+            say_what_is_missing(gpu)
+
+
+def build_tests(
+    scratch: Path = ROOT / "build" / "custom_ops", more: Sequence[str] = ()
+) -> list[Path]:
+    """The programs custom_ops/tests/*_test.cc, each linked with all files that need no TensorFlow."""
+    with only_one(scratch):
+        table, _ = empty_block_table(scratch / "blocks", "these are tests")
+        files, cxx, programs = objects(scratch, more, None, table), compiler(), []
+        for source in sorted((CODE / "tests").glob("*_test.cc")):
+            test = compiled(source, [*cxx, *flags(source), *more], scratch)
+            programs.append(scratch / source.stem)
+            link(programs[-1], [*cxx, *more, "-pthread", str(test), *map(str, files)])
+        return programs
+
+
+def build_or_say_why_not(output: Path, must: bool = False) -> None:
+    """Builds, or leaves a record of the reason and one notice: then the package uses the stock ops."""
+    try:
+        if wish() == "0":
+            raise CannotBuildError("KERAS_SPARSE_BUILD_OPS=0 was set")
+        build(output)
+    except CannotBuildError as why:
+        if must or wish() == "1":
+            raise
+        output.mkdir(parents=True, exist_ok=True)
+        (output / LIBRARY).unlink(missing_ok=True)
+        (output / RECORD).write_text(json.dumps({"why_not": str(why)}, indent=1) + "\n")
+        sys.stderr.write(
+            f"NOTICE: keras-sparse is installed without its compiled ops, and uses the stock ones: {why}.\n"
+        )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--must", action="store_true", help="fail where the ops cannot be built")
+    parser.add_argument(
+        "--gpu",
+        type=Path,
+        metavar="FOLDER",
+        help="build the GPU's part alone, without TensorFlow, into this folder",
+    )
+    arguments = parser.parse_args()
+    try:
+        if arguments.gpu:
+            print(build_gpu(arguments.gpu, ROOT / "build" / "custom_ops", COMMON))
+        else:
+            build_or_say_why_not(ROOT / "keras_sparse" / "_ops", arguments.must)
+    except CannotBuildError as why:
+        sys.exit(f"The ops cannot be built: {why}")

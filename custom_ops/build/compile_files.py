@@ -1,0 +1,118 @@
+"""How is one file compiled, and many linked?  Only what has changed, by one process at a time; what fails says so in one sentence."""
+
+import contextlib
+import fcntl
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = ROOT / "custom_ops"
+
+
+class CannotBuildError(Exception):
+    """What is missing, in one sentence."""
+
+
+def compiler() -> list[str]:
+    """The command that compiles C++."""
+    command = shlex.split(os.environ.get("CXX", "")) or next(
+        ([name] for name in ("g++", "clang++", "c++") if shutil.which(name)), None
+    )
+    if command is None or not shutil.which(command[0]):
+        raise CannotBuildError(
+            f"no C++ compiler was found (CXX={os.environ.get('CXX', '')!r}, g++, clang++)"
+        )
+    return command
+
+
+def environments() -> Iterator[dict[str, str]]:
+    """This interpreter's own packages, which pip hides from a build by PYTHONPATH; then those of the build."""
+    quiet = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3", "TRITON_INTERPRET": "0"}
+    yield {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | quiet
+    yield dict(os.environ) | quiet
+
+
+def python_says(code: str, environment: dict[str, str]) -> str | None:
+    """What the code prints, in an environment; None if it fails."""
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
+def is_new(target: Path, command: Sequence[str]) -> bool:
+    """Was the target made by this very command, after the last change of all that it is made of?"""
+    record, dependencies = target.with_suffix(".command"), target.with_suffix(".d")
+    if not (
+        target.exists()
+        and record.exists()
+        and dependencies.exists()
+        and record.read_text() == shlex.join(command)
+    ):
+        return False
+    files = dependencies.read_text().replace("\\\n", " ").split(":", 1)[1].split()
+    return all(
+        os.path.exists(file) and os.path.getmtime(file) < target.stat().st_mtime for file in files
+    )
+
+
+def compiled(source: Path, command: Sequence[str], scratch: Path, stamp: str = "") -> Path:
+    """The object file of a source file; ``stamp``: of what the command does not show."""
+    target = scratch / f"{source.parent.name}.{source.stem}.o"
+    command = [
+        *command,
+        "-MMD",
+        "-MF",
+        str(target.with_suffix(".d")),
+        "-c",
+        str(source),
+        "-o",
+        str(target),
+    ]
+    if not is_new(target, [*command, stamp]):
+        begin = time.time()
+        run(command)
+        os.utime(target, (begin, begin))  # what changes while the compiler runs is newer
+        target.with_suffix(".command").write_text(shlex.join([*command, stamp]))
+    return target
+
+
+def run(command: Sequence[str]) -> None:
+    """Runs a compiler; CannotBuildError with what it says, if it fails."""
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise CannotBuildError(f"`{shlex.join(command)}` failed:\n{result.stderr[:4000]}")
+
+
+@contextlib.contextmanager
+def only_one(scratch: Path) -> Iterator[None]:
+    """One build at a time writes into a folder."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    with (scratch / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def is_older_than(target: Path, files: Sequence[Path]) -> bool:
+    """Or not there at all."""
+    return not target.exists() or any(
+        file.stat().st_mtime >= target.stat().st_mtime for file in files
+    )
+
+
+def link(target: Path, command: Sequence[str]) -> None:
+    """Puts the target in its place at once: a process that has the old one open keeps it."""
+    new = target.with_suffix(".new")
+    run([*command, "-o", str(new)])
+    new.replace(target)

@@ -1,0 +1,88 @@
+"""Do the kernels and the ops touch memory that is not theirs, or race?  Builds them with sanitizers and runs their tests.
+
+    python custom_ops/build/sanitize.py                 # all three, about ten minutes
+    python custom_ops/build/sanitize.py address         # C++ tests with AddressSanitizer and UndefinedBehaviorSanitizer
+    python custom_ops/build/sanitize.py thread          # C++ tests, on threads, with ThreadSanitizer
+    python custom_ops/build/sanitize.py ops             # KERAS_SPARSE_FUZZ (10000) random shapes through the ops in TensorFlow
+
+TensorFlow itself is not instrumented: of what it does, only calls of memory functions are seen. Files that include it are
+built with AddressSanitizer alone. Needs g++.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from build_ops import ROOT, build, build_tests, compiler
+
+BUILD = ROOT / "build" / "sanitized"
+ADDRESS = [
+    "-O1",
+    "-g",
+    "-fno-omit-frame-pointer",
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=undefined",
+]
+THREAD = ["-O1", "-g", "-fsanitize=thread"]
+
+
+def run_tests(kind: str, flags: list[str]) -> None:
+    """The C++ tests, with every set of instructions."""
+    for program in build_tests(BUILD / kind, flags):
+        for instructions in ("AVX-512", "AVX2", "portable"):
+            print(f"{kind}: {program.name}, {instructions}", flush=True)
+            subprocess.run(
+                [program], env={**os.environ, "KERAS_SPARSE_INSTRUCTIONS": instructions}, check=True
+            )
+
+
+def address() -> None:
+    """Memory and undefined behaviour in the kernels."""
+    run_tests("address", ADDRESS)
+
+
+def thread() -> None:
+    """Races in the kernels."""
+    run_tests("thread", THREAD)
+
+
+def ops() -> None:
+    """Memory and undefined behaviour in the ops: their tests, and many random shapes."""
+    folder = BUILD / "ops"
+    build(folder, BUILD / "address", ADDRESS)
+    names = (
+        "libasan.so",
+        "libstdc++.so",
+    )  # AddressSanitizer looks for the exceptions of C++ when the program begins
+    libraries = [
+        subprocess.run(
+            [*compiler(), f"-print-file-name={name}"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for name in names
+    ]
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": " ".join(str(Path(library).resolve()) for library in libraries),
+        "ASAN_OPTIONS": "detect_leaks=0,detect_odr_violation=0",
+        "KERAS_SPARSE_OPS": str(folder),
+        "KERAS_SPARSE_FUZZ": os.environ.get("KERAS_SPARSE_FUZZ", "10000"),
+    }
+    chosen = "test_any_shape or masked_dense or refuse or nothing or threads"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-s",
+        "-k",
+        chosen,
+        *(f"tests/test_ops{name}.py" for name in ("", "_arguments", "_threads")),
+    ]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+
+
+if __name__ == "__main__":
+    for kind in sys.argv[1:] or ("address", "thread", "ops"):
+        {"address": address, "thread": thread, "ops": ops}[kind]()

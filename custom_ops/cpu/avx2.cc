@@ -1,0 +1,17 @@
+// The loops for processors with AVX2. Built with -mavx2 -mfma.
+#include "custom_ops/cpu/loops.h"
+
+#ifndef __AVX2__
+#error "This file is built with AVX2."
+#endif
+
+namespace keras_sparse {
+
+const Kernels* Avx2Kernels() {
+  static const Kernels kernels = {
+      "AVX2",           avx2::kLanes, avx2::kMaxSums, avx2::ScratchFloats, avx2::MultiplyAny,
+      avx2::GradientAny};
+  return &kernels;
+}
+
+}  // namespace keras_sparse

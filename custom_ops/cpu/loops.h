@@ -1,0 +1,197 @@
+// The loops over groups of tiles and blocks of channels, compiled once for each set of
+// instructions; kernels.h says what they do.
+#pragma once
+
+#include "custom_ops/cpu/kernels.h"
+#include "custom_ops/cpu/lanes.h"
+#include "custom_ops/cpu/piece_memory.h"
+#include "custom_ops/cpu/places.h"
+#include "custom_ops/cpu/segments.h"
+#include "custom_ops/cpu/vector.h"
+
+namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS {
+
+KS_INLINE void Pack(const PassTables& t, const Scratch& scratch, int32_t block) {
+  const int64_t first = static_cast<int64_t>(block) * t.block_channels,
+                left = t.in_channels - first;
+  const int64_t channels = left < t.block_channels ? left : t.block_channels;
+  // Tiles follow each other in memory, so the next group's pixels lie as far behind this one's.
+  // Where they do not (at the end of a row that tiles do not fill), nothing is lost but the
+  // prefetch.
+  const uint32_t height = t.tile_h * t.in_step_y, width = t.tile_w * t.in_step_x;
+  const int64_t next_group = int64_t{kLanes} * height * width * t.in_channels + first;
+  for (int32_t i = 0; i < t.pixels; ++i) {
+    const float* const* pixels = scratch.inputs + i * kLanes;
+    if (static_cast<uint32_t>(t.dy[i]) < height && static_cast<uint32_t>(t.dx[i]) < width)
+      PrefetchPixels(pixels, next_group, channels);
+    ToLanes(pixels, first, channels, scratch.packed + t.slot[i] * kLanes,
+            static_cast<int64_t>(t.slots) * kLanes);
+  }
+}
+
+// --- one piece of work
+
+// An output that no cache holds until it is read again need not be fetched before it is written.
+constexpr int64_t kStreamFloats = 1 << 19;
+
+KS_INLINE bool Streams(const PassTables& t, const float* outputs) {
+  const int64_t floats = t.tiles * t.tile_h * t.tile_w * t.out_channels;
+  return floats >= kStreamFloats && t.out_channels % kLanes == 0 &&
+         reinterpret_cast<uintptr_t>(outputs) % kVectorBytes == 0;
+}
+
+KS_INLINE Block BlockOf(const PassTables& t, const Scratch& scratch, int64_t list,
+                        int64_t floats_before_part) {
+  return {t.segments + t.first_segment[list],
+          t.segments + t.first_segment[list + 1],
+          scratch.packed,
+          int64_t{t.row_stride} * kVectorBytes,
+          t.offsets + t.first_active[list],
+          scratch.sums - floats_before_part};
+}
+
+template <int H, int W>
+void Multiply(const PassTables& t, const float* inputs, const float* weights, float* outputs,
+              Work work) {
+  const Scratch scratch(t, work.part, work.scratch);
+  for (int64_t i = 0; i < t.in_channels; ++i) scratch.zeros[i] = 0;
+  const int64_t first_output = t.part_outputs[work.part];
+  constexpr int64_t kTile = H * W * kLanes;
+  const bool stream = Streams(t, outputs);
+  Places places;
+  for (int64_t group = work.first_group; group < work.end_group; ++group) {
+    FindPlaces(t, group, places);
+    FindInputs(t, places, inputs, scratch.zeros, scratch.inputs);
+    for (int32_t block = 0; block < t.blocks; ++block) {
+      const int64_t list = int64_t{work.part} * t.blocks + block;
+      if (t.first_active[list] < t.first_active[list + 1]) Pack(t, scratch, block);
+      const Block segments = BlockOf(t, scratch, list, first_output * kTile);
+      if (block == 0) {
+        MultiplyBlock<H, W, true>(segments, weights + t.first_active[list]);
+      } else {
+        MultiplyBlock<H, W, false>(segments, weights + t.first_active[list]);
+      }
+    }
+    FindOutputs(t, places, outputs, scratch.outside, scratch.outputs);
+    const int64_t channels = t.part_outputs[work.part + 1] - first_output;
+    for (int i = 0; i < H * W; ++i) {
+      const float* sums = scratch.sums + i * kLanes;
+      if (stream) {
+        FromLanes<true>(sums, kTile, first_output, channels, scratch.outputs + i * kLanes);
+      } else {
+        FromLanes<false>(sums, kTile, first_output, channels, scratch.outputs + i * kLanes);
+      }
+    }
+  }
+  if (stream) EndOfStream();
+}
+
+// Moves whole vectors' worth of products into sums, and what is left over to the front. Returns how
+// many are left.
+KS_INLINE int32_t SumProducts(float* products, int32_t count, float** sums) {
+  int32_t done = 0;
+  for (; done + kLanes <= count; done += kLanes, *sums += kLanes)
+    StoreUnaligned(*sums, LoadUnaligned(*sums) + SumOfEach(products + done * kLanes));
+  for (int32_t i = 0; i < count - done; ++i)
+    Store(products + i * kLanes, Load(products + (done + i) * kLanes));
+  return count - done;
+}
+
+// All segments of a block, a few at a time: as many as have kProducts products, which are then
+// summed over the lanes.
+template <int H, int W>
+KS_INLINE void GradientSums(Block block, float* products, float* sums) {
+  int32_t waiting = 0;
+  const Segment* const end = block.end;
+  while (block.segments != end) {
+    int32_t count = 0;
+    block.end = block.segments;
+    while (block.end != end && waiting + count < kProducts) count += block.end++->count;
+    block.offsets = GradientBlock<H, W, false>(block, products + waiting * kLanes);
+    block.segments = block.end;
+    waiting = SumProducts(products, waiting + count, &sums);
+  }
+  if (waiting == 0) return;
+  for (int32_t i = waiting; i < kLanes; ++i) Store(products + i * kLanes, Vector{});
+  const Vector last = SumOfEach(products);
+  for (int32_t i = 0; i < waiting; ++i) sums[i] += last[i];
+}
+
+template <int H, int W>
+void Gradient(const PassTables& t, const float* inputs, const float* output_gradient, float* sums,
+              float* lane_sums, Work work) {
+  const Scratch scratch(t, work.part, work.scratch);
+  const int64_t zeros = t.in_channels > t.out_channels ? t.in_channels : t.out_channels;
+  for (int64_t i = 0; i < zeros; ++i) scratch.zeros[i] = 0;
+  const int64_t first_output = t.part_outputs[work.part],
+                channels = t.part_outputs[work.part + 1] - first_output;
+  const int64_t first_of_part = t.first_active[int64_t{work.part} * t.blocks];
+  constexpr int64_t kTile = H * W * kLanes;
+  Places places;
+  for (int64_t group = work.first_group; group < work.end_group; ++group) {
+    FindPlaces(t, group, places);
+    FindInputs(t, places, inputs, scratch.zeros, scratch.inputs);
+    const float** gradients = const_cast<const float**>(scratch.outputs);
+    FindOutputs<const float>(t, places, output_gradient, scratch.zeros, gradients);
+    for (int i = 0; i < H * W; ++i) {
+      PrefetchPixels(gradients + i * kLanes, kTile * t.out_channels + first_output, channels);
+      ToLanes(gradients + i * kLanes, first_output, channels, scratch.sums + i * kLanes, kTile);
+    }
+    for (int32_t block = 0; block < t.blocks; ++block) {
+      const int64_t list = int64_t{work.part} * t.blocks + block;
+      if (t.first_active[list] == t.first_active[list + 1]) continue;
+      Pack(t, scratch, block);
+      const Block segments = BlockOf(t, scratch, list, first_output * kTile);
+      const int64_t first = t.first_active[list];
+      if (lane_sums != nullptr) {
+        GradientBlock<H, W, true>(segments, lane_sums + (first - first_of_part) * kLanes);
+      } else {
+        GradientSums<H, W>(segments, scratch.products, sums + first);
+      }
+    }
+  }
+  if (lane_sums == nullptr) return;
+  const int64_t begin = first_of_part;
+  const int64_t end = t.first_active[int64_t{work.part + 1} * t.blocks];
+  for (int64_t i = begin; i < end; i += kLanes) {
+    const float* rows = lane_sums + (i - begin) * kLanes;
+    if (i + kLanes <= end) {
+      StoreUnaligned(sums + i, SumOfEach(rows));
+    } else {
+      for (int64_t k = i; k < end; ++k, rows += kLanes) {
+        sums[k] = 0;
+        for (int lane = 0; lane < kLanes; ++lane) sums[k] += rows[lane];
+      }
+    }
+  }
+}
+
+// --- which loop is for a tile
+
+constexpr int kMaxSums = kLanes == 16 ? 16 : 12;
+
+inline void MultiplyAny(const PassTables& t, const float* inputs, const float* weights,
+                        float* outputs, Work work) {
+  switch (t.tile_h * 100 + t.tile_w) {
+#define KS_CASE(H, W) \
+  case H * 100 + W:   \
+    return Multiply<H, W>(t, inputs, weights, outputs, work);
+    KS_FOR_TILES(KS_CASE)
+#undef KS_CASE
+  }
+  __builtin_trap();  // a plan chooses from the same list
+}
+
+inline void GradientAny(const PassTables& t, const float* inputs, const float* output_gradient,
+                        float* sums, float* lane_sums, Work work) {
+  switch (t.tile_h * 100 + t.tile_w) {
+#define KS_CASE(H, W) \
+  case H * 100 + W:   \
+    return Gradient<H, W>(t, inputs, output_gradient, sums, lane_sums, work);
+    KS_FOR_TILES(KS_CASE)
+#undef KS_CASE
+  }
+  __builtin_trap();
+}
+
+}  // namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS

@@ -1,0 +1,74 @@
+// What are the sparse convolution and its gradients in TensorFlow? Three ops and their CPU kernels.
+//
+// Inputs [batch, height, width, channels], kernel and mask [height, width, channels, output
+// channels]. The gradient by the kernel is 0 where the mask is false. `dense_weight_gradient` is
+// not read here: the gradients in keras_sparse/compute/gradients.py choose by it. Of `inputs`,
+// Conv2DInputGradient needs the shape alone.
+//
+// keras_sparse/compute/ops.py is the interface for people; custom_ops/README.md says how this is
+// built and tested.
+#include "custom_ops/tensorflow/conv_rules.h"
+#include "custom_ops/tensorflow/cpu_kernel.h"
+#include "custom_ops/tensorflow/product_shape.h"
+#include "tensorflow/core/framework/op.h"
+
+namespace keras_sparse {
+namespace {
+
+using tensorflow::DEVICE_CPU;
+
+REGISTER_OP("KerasSparse>Conv2D")
+    .Input("inputs: T")
+    .Input("kernel: T")
+    .Input("mask: bool")
+    .Input("dense_weight_gradient: bool")
+    .Output("outputs: T")
+    .Attr("strides: list(int)")
+    .Attr("padding: {'SAME', 'VALID'}")
+    .Attr("layer: string = ''")  // nodes of different layers must not share the plan that a kernel
+                                 // keeps
+    .Attr("T: {float, bfloat16, half} = DT_FLOAT")
+    .Attr("block: int = 0")
+    .SetShapeFn(ForwardShape<ConvRules>);
+
+REGISTER_OP("KerasSparse>Conv2DInputGradient")
+    .Input("inputs: T")
+    .Input("kernel: T")
+    .Input("mask: bool")
+    .Input("output_gradient: T")
+    .Input("dense_weight_gradient: bool")
+    .Output("input_gradient: T")
+    .Attr("strides: list(int)")
+    .Attr("padding: {'SAME', 'VALID'}")
+    .Attr("layer: string = ''")
+    .Attr("T: {float, bfloat16, half} = DT_FLOAT")
+    .Attr("block: int = 0")
+    .SetShapeFn(InputGradientShape<ConvRules>);
+
+REGISTER_OP("KerasSparse>Conv2DKernelGradient")
+    .Input("inputs: T")
+    .Input("mask: bool")
+    .Input("output_gradient: T")
+    .Output("kernel_gradient: T")
+    .Attr("strides: list(int)")
+    .Attr("padding: {'SAME', 'VALID'}")
+    .Attr("layer: string = ''")
+    .Attr("T: {float, bfloat16, half} = DT_FLOAT")
+    .Attr("block: int = 0")
+    .SetShapeFn(KernelGradientShape<ConvRules>);
+
+REGISTER_KERNEL_BUILDER(Name("KerasSparse>Conv2D").Device(DEVICE_CPU).TypeConstraint<float>("T"),
+                        ForwardKernel<ConvRules>);
+REGISTER_KERNEL_BUILDER(
+    Name("KerasSparse>Conv2DInputGradient").Device(DEVICE_CPU).TypeConstraint<float>("T"),
+    InputGradientKernel<ConvRules>);
+REGISTER_KERNEL_BUILDER(
+    Name("KerasSparse>Conv2DKernelGradient").Device(DEVICE_CPU).TypeConstraint<float>("T"),
+    KernelGradientKernel<ConvRules>);
+
+}  // namespace
+}  // namespace keras_sparse
+
+// Which instructions do the kernels use on this machine? For keras_sparse/compute/library.py,
+// through ctypes.
+extern "C" const char* keras_sparse_instructions() { return keras_sparse::Instructions(); }
