@@ -26,8 +26,8 @@ from benchmarks.accuracy_networks import BATCH, DECAY_EVERY, TRAINING_EXAMPLES, 
 from benchmarks.records import add, read
 from examples.batches import Batches
 from examples.data import load, load_cifar10
-from keras_sparse.rules.blocks import BlockShape
 from keras_sparse.rules.density import Shape, largest_remainder
+from keras_sparse.rules.structure import BlockShape
 
 UNIT = 64  # channels on a side of the largest block
 SHAPES: dict[str, BlockShape] = {

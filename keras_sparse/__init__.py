@@ -14,8 +14,9 @@ from keras_sparse.models.export import export
 from keras_sparse.models.plots import plot_history
 from keras_sparse.models.prune import prune
 from keras_sparse.models.summary import summary
-from keras_sparse.rules import mask_update, scores
+from keras_sparse.rules import mask_update, scores, structure
 from keras_sparse.rules.scores import MaskedLayer
+from keras_sparse.rules.structure import Blocks
 from keras_sparse.training import schedules
 from keras_sparse.training.agreement import Agreement, check_agreement
 from keras_sparse.training.backup import BackupAndRestore
@@ -28,7 +29,7 @@ from keras_sparse.training.schedules import CosineOverTraining, CubicOverTrainin
 from keras_sparse.training.snip import snip_masks, snip_scores
 from keras_sparse.training.sparse_momentum import SparseMomentum
 
-_MODULES = ("density", "layers", "mask_update", "ops", "schedules", "scores")
+_MODULES = ("density", "layers", "mask_update", "ops", "schedules", "scores", "structure")
 __version__ = "0.1.0"
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Agreement",
     "AlternatingOverTraining",
     "BackupAndRestore",
+    "Blocks",
     "CosineOverTraining",
     "CubicOverTraining",
     "GraNet",
@@ -62,6 +64,7 @@ __all__ = [
     "snip_scores",
     "sparse_optimizer",
     "sparsify",
+    "structure",
     "summary",
 ]
 

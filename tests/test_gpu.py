@@ -9,6 +9,7 @@ import keras_sparse as ks
 from keras_sparse.compute import gpu_kernels, library, ops
 from keras_sparse.compute.choice import choose
 from keras_sparse.compute.product import Product
+from keras_sparse.rules.structure import as_structure
 
 pytestmark = [needs_ops]
 MEASURED = [
@@ -71,7 +72,9 @@ def without(monkeypatch, **parts):
 
 
 def product(shape, dtype, block_shape):
-    return Product("matmul" if len(shape) == 2 else "conv2d", shape, dtype, structure=block_shape)
+    return Product(
+        "matmul" if len(shape) == 2 else "conv2d", shape, dtype, structure=as_structure(block_shape)
+    )
 
 
 def break_even(shape, dtype, block_shape):
@@ -94,7 +97,7 @@ def break_even(shape, dtype, block_shape):
     ],
 )
 def test_the_largest_square_block_that_fits(block_shape, block):
-    assert gpu_kernels.block_of(block_shape) == block
+    assert gpu_kernels.block_of(as_structure(block_shape)) == block
 
 
 def test_nothing_measured_is_nothing_claimed(h200, monkeypatch):
@@ -306,7 +309,7 @@ def test_another_one_of_the_optimizer_is_refused():
     model.compile(optimizer, "sparse_categorical_crossentropy")
     with pytest.raises(
         ValueError,
-        match=r"block_shape=None, and \(32, 32\) of the layer with the kernel .*second/kernel",
+        match=r"block_shape=None, and block_shape=\(32, 32\) of the layer with the kernel .*second/kernel",
     ):
         optimizer.build(model.trainable_variables)
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from keras_sparse.rules.initial_masks import check_kind, initial_mask, reconcile
+from keras_sparse.rules.structure import Blocks, Weights, as_structure
 
 WEIGHT = np.array([[0.1, -5.0, 0.0], [2.0, -0.3, 0.0]])
 
 
 def first(kind, active=2, block_shape=None, weight=WEIGHT, seed=0):
-    return initial_mask(
-        kind, "net/kernel", weight, active, block_shape, np.random.default_rng(seed)
-    )
+    structure, rng = as_structure(block_shape), np.random.default_rng(seed)
+    return initial_mask(kind, "net/kernel", weight, active, structure, rng)
 
 
 def test_magnitude_keeps_the_largest():
@@ -67,13 +67,13 @@ def test_an_unknown_kind_raises():
 
 def test_masks_that_fit_stay_the_same_objects():
     masks = [np.array([True, True, False])]
-    assert reconcile(["a"], [np.array([1.0, 0.0, 0.0])], masks)[0] is masks[0]
+    assert reconcile(["a"], [np.array([1.0, 0.0, 0.0])], masks, Weights())[0] is masks[0]
 
 
 def test_masks_follow_weights_of_an_earlier_epoch():
     weights = [np.array([0.0, 2.0, 3.0, 0.0]), np.array([1.0, 0.0, 0.0, 0.0])]
     masks = [np.array([True, True, False, False]), np.array([True, True, False, False])]
-    fitting = reconcile(["a", "b"], weights, masks)
+    fitting = reconcile(["a", "b"], weights, masks, Weights())
     # Three nonzeros of four active: the fourth is the first zero that was active, in the first layer.
     np.testing.assert_array_equal(fitting[0], [True, True, True, False])
     np.testing.assert_array_equal(fitting[1], [True, False, False, False])
@@ -84,4 +84,22 @@ def test_weights_of_a_dense_model_raise():
         ValueError,
         match='not those of this sparse run: 4 of them.*2 active.*initial_masks="magnitude"',
     ):
-        reconcile(["a"], [np.ones(4)], [np.array([True, True, False, False])])
+        reconcile(["a"], [np.ones(4)], [np.array([True, True, False, False])], Weights())
+
+
+def test_blocks_per_tap_follow_weights_of_an_earlier_epoch():
+    structure = Blocks(2, 1, per_tap=True)  # kernels of two taps, four inputs, one output: 4 blocks
+    mask = np.array([[1, 1, 1, 1], [0, 0, 1, 1]], bool)[..., None]
+    weight = np.array([[0, 0, 0, 0], [0, 5, 0, 0]], float)[..., None]
+    (fitting,) = reconcile(["a"], [weight], [mask], structure)
+    # The block of the nonzero; then, of the active ones, the first two.
+    by_hand = np.array([[1, 1, 1, 1], [1, 1, 0, 0]], bool)[..., None]
+    np.testing.assert_array_equal(fitting, by_hand)
+
+
+def test_too_many_nonzero_blocks_per_tap_raise():
+    mask = np.array([[1, 1, 0, 0]], bool)[..., None]
+    with pytest.raises(
+        ValueError, match=r"4 of them, in whole blocks \(structure=Blocks\(2, 1, per"
+    ):
+        reconcile(["a"], [np.ones((1, 4, 1))], [mask], Blocks(2, 1, per_tap=True))

@@ -1,5 +1,7 @@
 """What holds for every mask update: 10,000 random ones."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -8,32 +10,40 @@ from hypothesis import strategies as st
 from keras_sparse.rules import scores
 from keras_sparse.rules.mask_update import prune_to, update_masks
 from keras_sparse.rules.scores import MaskedLayer
+from keras_sparse.rules.structure import Blocks, ChannelPairs, Weights
 
-BLOCKS = st.sampled_from([None, None, (1, 1), (2, 1), (2, 2)])
+STRUCTURES = st.sampled_from(
+    [
+        Weights(),
+        Weights(),
+        ChannelPairs(),
+        Blocks(2, 1),
+        Blocks(2, 2),
+        Blocks(1, 1, per_tap=True),
+        Blocks(2, 2, per_tap=True),
+    ]
+)
 
 
 @st.composite
-def random_layer(draw, block_shape, index):
+def random_layer(draw, structure, index):
     taps = draw(st.sampled_from([(), (3,), (2, 2), (3, 3)]))
     channels = (2 * draw(st.integers(1, 5)), 2 * draw(st.integers(1, 5)))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shape = taps + channels
     density = draw(st.sampled_from([0.02, 0.1, 0.5, 0.9, 1.0]))
-    if block_shape is None:
-        mask = rng.random(shape) < density
-    else:
-        grid = rng.random((channels[0] // block_shape[0], channels[1] // block_shape[1])) < density
-        mask = np.broadcast_to(np.kron(grid, np.ones(block_shape)).astype(bool), shape).copy()
+    mask = structure.from_groups(rng.random(structure.grid(shape)) < density, shape)
     ties = draw(st.sampled_from([0, 1, 4]))  # decimals kept: few distinct values, all zero at times
     momentum = np.round(rng.normal(size=shape) * draw(st.sampled_from([0.0, 0.1, 1.0])), ties)
     weight = np.round(rng.normal(size=shape), ties) * mask
-    return MaskedLayer(f"layer_{index}", weight, mask, momentum, np.roll(momentum, 1), block_shape)
+    gradient = np.roll(momentum, 1)
+    return MaskedLayer(f"layer_{index}", weight, mask, momentum, gradient, structure=structure)
 
 
 @st.composite
 def random_layers(draw):
-    block_shape = draw(BLOCKS)
-    return [draw(random_layer(block_shape, index)) for index in range(draw(st.integers(1, 4)))]
+    structure = draw(STRUCTURES)
+    return [draw(random_layer(structure, index)) for index in range(draw(st.integers(1, 4)))]
 
 
 RULES = st.tuples(
@@ -60,6 +70,7 @@ def test_every_update_keeps_the_total_and_grows_missing_weights(layers, rules, s
         assert mask.dtype == bool
         assert mask.shape == old.shape
         assert mask.any() or not old.any()  # no layer loses its last weight
+        layer.structure.check_whole(layer.name, mask)
         np.testing.assert_array_equal(layer.mask, old)  # nothing of the caller's is changed
         assert survivors is None or not (survivors & ~mask).any()  # what was not pruned stays
 
@@ -67,7 +78,7 @@ def test_every_update_keeps_the_total_and_grows_missing_weights(layers, rules, s
 def _kept(layer, prune, rate, seed):
     """Active weights that no ceiling prunes, where scores do not tie: the largest n - ceil(p n)."""
     n = int(layer.mask.sum())
-    if prune != "magnitude" or layer.block_shape is not None or n == 0:
+    if prune != "magnitude" or layer.structure != Weights() or n == 0:
         return None
     magnitudes = np.sort(np.abs(layer.weight[layer.mask]))
     pruned = min(int(np.ceil(rate * n - 1e-9)), n - 1)
@@ -81,9 +92,6 @@ def test_pruning_to_a_density_only_removes(layers, density):
     new = prune_to(layers, wanted, scores.magnitude, np.random.default_rng(0))
     for layer, mask, n in zip(layers, new, wanted, strict=True):
         assert not (mask & ~layer.mask).any()
-        size = (
-            1
-            if layer.block_shape is None
-            else layer.mask.size // (np.prod(layer.mask.shape[-2:]) // np.prod(layer.block_shape))
-        )
+        layer.structure.check_whole(layer.name, mask)
+        size = layer.mask.size // math.prod(layer.structure.grid(layer.mask.shape))
         assert mask.sum() == min(layer.mask.sum(), max(1, round(n / size)) * size)

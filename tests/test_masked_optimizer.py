@@ -270,13 +270,14 @@ def test_a_schedule_of_the_density_ends_at_the_nearest_block():
     fit(model, ks.UpdateMasks(), data=toy_data((12, 12, 16), 16))
     assert active(model.optimizer) == 2368
     for path, mask in model.optimizer.masks.items():
-        ks.rules.blocks.check_whole(path, mask, (4, 8))
+        ks.Blocks(4, 8).check_whole(path, mask)
 
 
 def test_fewer_weights_than_blocks_are_an_error():
     with pytest.raises(
         ValueError,
-        match=r"fewer active weights \(95\) than one block of \(4, 8\) in each of the 3 masked layers has \(608\)",
+        match=r"fewer active weights \(95\) than one block in each of the 3 masked layers has \(608\), "
+        r"with block_shape=\(4, 8\)",
     ):
         compiled(sparse(density=0.01, block_shape=(4, 8)), convolutions()).optimizer.build(
             convolutions()
@@ -304,12 +305,13 @@ def test_weights_of_single_masks_are_refused_by_blocks(tmp_path):
     model.set_weights(singles.get_weights())
     with pytest.raises(
         ValueError,
-        match=r"not those of this sparse run: \d+ of them, in whole blocks of \(4, 4\), are not zero",
+        match=r"not those of this sparse run: \d+ of them, in whole blocks \(block_shape=\(4, 4\)\), are not zero",
     ):
         fit(model, ks.UpdateMasks())
     model = compiled(sparse(block_shape=(4, 4), initial_masks="nonzero"), singles)
     with pytest.warns(
-        UserWarning, match=r'initial_masks="nonzero" keeps .* of them in whole blocks of \(4, 4\)'
+        UserWarning,
+        match=r'initial_masks="nonzero" keeps .* of them in whole blocks \(block_shape=\(4, 4\)\)',
     ):
         fit(model, ks.UpdateMasks())
 
@@ -320,7 +322,7 @@ def test_weights_of_an_earlier_epoch_bring_whole_blocks():
     fit(model, ks.UpdateMasks(), stop, epochs=4)
     assert active(model.optimizer) == 48
     for path, mask in model.optimizer.masks.items():
-        ks.rules.blocks.check_whole(path, mask, (4, 4))
+        ks.Blocks(4, 4).check_whole(path, mask)
     assert_sparse(model)
 
 

@@ -118,7 +118,7 @@ def test_frozen_layers_do_not_compete():
 def test_blocks_compete_as_a_whole():
     model, _ = recorded(MAKE["global"](block_shape=(4, 4)), every=1)
     for mask in model.optimizer.masks.values():
-        ks.rules.blocks.check_whole("mask", mask, (4, 4))
+        ks.Blocks(4, 4).check_whole("mask", mask)
     assert_sparse(model, count=48)
 
 
@@ -205,7 +205,7 @@ def test_blocks_in_sparse_layers_and_long_executions(name):
     model, _ = recorded(optimizer, model=ks.sparsify(toy_model()), epochs=6, steps_per_execution=2)
     assert_sparse(model, count=48)
     for mask in optimizer.masks.values():
-        ks.rules.blocks.check_whole("mask", mask, (4, 4))
+        ks.Blocks(4, 4).check_whole("mask", mask)
 
 
 # --- AC/DC

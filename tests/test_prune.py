@@ -50,7 +50,7 @@ def test_a_distribution():
 def test_blocks_are_kept_as_a_whole(scope):
     masks = ks.prune(numbered(), 0.25, block_shape=(4, 4), scope=scope)
     for mask in masks.values():
-        ks.rules.blocks.check_whole("mask", mask, (4, 4))
+        ks.Blocks(4, 4).check_whole("mask", mask)
     assert sum(int(mask.sum()) for mask in masks.values()) == 48
     assert masks[HEAD].any()
     assert masks[HIDDEN].any()

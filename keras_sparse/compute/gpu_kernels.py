@@ -11,7 +11,7 @@ import keras
 from keras_sparse.compute.cpu_kernels import kind_of, unsupported_form
 from keras_sparse.compute.library import available, why_no_custom_ops
 from keras_sparse.compute.product import Product
-from keras_sparse.rules.blocks import BlockShape
+from keras_sparse.rules.structure import Blocks, Structure
 
 BLOCKS = (64, 32, 16)  # channels of a block, for which there are kernels
 TENSOR_CORE_TYPES = ("float32", "bfloat16", "float16")
@@ -97,22 +97,28 @@ class GpuCores(_GpuKernels):
     def _unsupported_reason(self, product: Product) -> str | None:
         if product.dtype == "float32":
             return None
-        kind = "single weights" if product.structure is None else "pairs of channels"
+        is_pairs = block_of(product.structure) == 1
+        kind = "pairs of channels" if is_pairs else "single weights"
         return (
             f"dtype is {product.dtype}, and masks of {kind} run in float32 on GPUs: blocks of 16, "
             "32 or 64 channels run in all"
         )
 
 
-def block_of(structure: BlockShape) -> int:
+def block_of(structure: Structure) -> int:
     """The largest square block that fits a mask's structure; 1: pairs of channels, 0: weights.
 
-    >>> block_of(None), block_of((32, 32)), block_of((64, 16)), block_of((1, 8))
-    (0, 32, 16, 1)
+    Blocks that do not span all taps are computed as single weights.
+
+    >>> block_of(Weights()), block_of(Blocks(64, 16)), block_of(Blocks(1, 8))
+    (0, 16, 1)
+    >>> block_of(Blocks(64, 16, per_tap=True))
+    0
     """
-    if structure is None:
+    if not isinstance(structure, Blocks) or structure.per_tap:
         return 0
-    return next((block for block in BLOCKS if math.gcd(*structure) % block == 0), 1)
+    side = math.gcd(structure.in_, structure.out)
+    return next((block for block in BLOCKS if side % block == 0), 1)
 
 
 def has_gpu() -> bool:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from keras_sparse.rules.structure import Structure
+
 
 class MaskOwner:
     """An optimizer that masks kernels, as layers and copies of models see it.
@@ -13,12 +15,12 @@ class MaskOwner:
     Attributes:
         masked_variables: the weights that it masks, once it is built.
         masks: {name of a masked weight: its mask as a bool array, True = active}, in the same order.
-        block_shape: (in, out) channels of the blocks that masks are made of, None for single weights.
+        structure: what masks are made of.
     """
 
     if TYPE_CHECKING:
         built: bool
-        block_shape: tuple[int, int] | None
+        structure: Structure
 
         @property
         def masked_variables(self) -> Sequence[Any]: ...

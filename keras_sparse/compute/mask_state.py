@@ -20,7 +20,7 @@ from keras_sparse._keras import (
     to_numpy,
 )
 from keras_sparse.rules import mask_bits
-from keras_sparse.rules.blocks import BlockShape, check_divisible, whole_blocks
+from keras_sparse.rules.structure import Structure, Weights
 
 
 class KernelMask(Saveable):
@@ -31,7 +31,7 @@ class KernelMask(Saveable):
 
     Args:
         kernel: the variable, of any shape (..., in, out).
-        block_shape: (in, out) channels of the blocks that the mask is made of, None for single weights.
+        structure: what the mask is made of.
 
     Attributes:
         mask: bool variable of the kernel's shape, True = active; at first True everywhere.
@@ -39,12 +39,12 @@ class KernelMask(Saveable):
         mask_density: float32 scalar variable: active / all weights of the mask.
     """
 
-    def __init__(self, kernel: Any, block_shape: BlockShape = None) -> None:
+    def __init__(self, kernel: Any, structure: Structure) -> None:
         self.shape = tuple(int(n) for n in kernel.shape)
         self._kernel: Any = weakref.ref(kernel)
         self._optimizer: Any = lambda: None
-        self.block_shape = block_shape
-        check_divisible(kernel.path, self.shape, block_shape)
+        self.structure = structure
+        structure.check(kernel.path, self.shape)
         with eager_scope():
             self.mask = keras.Variable(
                 "ones", shape=self.shape, dtype="bool", trainable=False, name="mask"
@@ -116,19 +116,24 @@ class KernelMask(Saveable):
             return
         mask, nonzero = (
             to_numpy(self.mask),
-            whole_blocks(nonzero_mask(self._kernel()), self.block_shape),
+            self.structure.whole(nonzero_mask(self._kernel())),
         )
         if always or mask.all() or (nonzero & ~mask).any():
             self.assign(nonzero)
 
-    def take_block_shape(self, name: str, block_shape: BlockShape) -> None:
-        """Takes the block shape of the optimizer that masks the kernel of this name; ValueError if it is made of other blocks."""
-        if self.block_shape not in (None, block_shape):
+    def take_structure(self, name: str, structure: Structure) -> None:
+        """Takes the structure of the optimizer that masks the kernel of this name.
+
+        Raises:
+            ValueError: the mask has another structure than single weights or this one.
+        """
+        if self.structure not in (Weights(), structure):
             raise ValueError(
-                f"`block_shape` of the optimizer must be that of the sparse layers. Received: block_shape={block_shape}, and {self.block_shape} of "
-                f"the layer with the kernel {name!r}"
+                "`block_shape` of the optimizer, or `structure`, must be that of the sparse "
+                f"layers. Received: {structure}, and {self.structure} of the layer with the "
+                f"kernel {name!r}"
             )
-        self.block_shape = block_shape
+        self.structure = structure
 
     def density(self) -> float:
         """Active / all weights of the kernel."""

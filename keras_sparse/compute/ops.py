@@ -15,7 +15,7 @@ from keras_sparse.compute.masked_gradient import masked_kernel
 from keras_sparse.compute.op_arguments import check_conv2d, check_matmul
 from keras_sparse.compute.op_call import call_custom_op
 from keras_sparse.compute.product import Product, pair, sizes_of, static_shape
-from keras_sparse.rules.blocks import BlockShape, check_block_shape
+from keras_sparse.rules.structure import BlockShape, as_structure
 
 __all__ = [
     "Availability",
@@ -89,7 +89,7 @@ def sparse_conv2d(
         data_format=data_format,
         dilation=dilation,
         groups=_groups(inputs, kernel, data_format),
-        structure=check_block_shape(block_shape),
+        structure=as_structure(block_shape),
     )
 
     def stock(masked: Any) -> Any:
@@ -136,7 +136,7 @@ def sparse_matmul(
     inputs, kernel, mask = (ops.convert_to_tensor(tensor) for tensor in (inputs, kernel, mask))
     check_matmul(inputs, kernel, mask)
     dtype = keras.backend.result_type(inputs.dtype, kernel.dtype)
-    structure = check_block_shape(block_shape)
+    structure = as_structure(block_shape)
     product = Product("matmul", _known_sizes(kernel, 2), dtype, structure=structure)
 
     def stock(masked: Any) -> Any:
@@ -173,7 +173,7 @@ def why_stock_conv2d(
         data_format=data_format,
         dilation=pair("dilation_rate", dilation_rate),
         groups=groups,
-        structure=block_shape,
+        structure=as_structure(block_shape),
     )
     return choose(product, "custom_op").why
 
@@ -184,7 +184,9 @@ def why_stock_matmul(dtype: str, block_shape: BlockShape = None) -> str | None:
     >>> ks.ops.why_stock_matmul("float16") is None
     False
     """
-    return choose(Product("matmul", (None, None), dtype, structure=block_shape), "custom_op").why
+    return choose(
+        Product("matmul", (None, None), dtype, structure=as_structure(block_shape)), "custom_op"
+    ).why
 
 
 def _compute(

@@ -10,7 +10,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_sparse.rules.blocks import BlockShape
+from keras_sparse.rules.structure import Structure, Weights
 
 Shape = tuple[int | None, ...]
 RANKS = {"matmul": 2, "conv2d": 4}  # axes of the kernel, by the kind of product
@@ -29,7 +29,7 @@ class Product:
         data_format: ``"channels_last"`` or ``"channels_first"``.
         dilation: the distance of neighbouring taps, 1 for whole windows.
         groups: in how many groups the channels are convolved.
-        structure: (in, out) channels of the mask's blocks, None for single weights.
+        structure: what the mask is made of.
         positions: outputs of one channel in a batch (batch * height * width, or rows); infinity
             where they are not known.
 
@@ -46,7 +46,7 @@ class Product:
     data_format: str = "channels_last"
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
-    structure: BlockShape = None
+    structure: Structure = dataclasses.field(default_factory=Weights)
     positions: Any = math.inf
 
     def __post_init__(self) -> None:

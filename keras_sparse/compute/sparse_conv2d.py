@@ -7,6 +7,7 @@ import keras
 from keras_sparse._keras import NamedInFiles
 from keras_sparse.compute.product import Product
 from keras_sparse.compute.sparse_layer import SparseLayer
+from keras_sparse.rules.structure import Weights
 
 
 @keras.saving.register_keras_serializable("keras_sparse", name="SparseConv2D")
@@ -24,8 +25,10 @@ class SparseConv2D(
         *args: those of keras.layers.Conv2D.
         implementation: ``"auto"``: the custom op where it is faster at the mask's density, else the
             stock operation; ``"custom_op"``; ``"stock"``.
-        block_shape: (in, out) channels of the blocks that the mask is made of; None: single
-            weights, or what the optimizer says. It chooses the kernel on GPUs.
+        block_shape: (in, out) channels of the blocks that the mask is made of, over all taps; None:
+            single weights, or the optimizer's structure. It chooses the kernel on GPUs.
+        structure: what the mask is made of, in place of ``block_shape``:
+            ``keras_sparse.Blocks(4, 4, per_tap=True)``.
         **kwargs: those of keras.layers.Conv2D.
 
     Raises:
@@ -56,5 +59,5 @@ class SparseConv2D(
             data_format=layer.data_format,
             dilation=layer.dilation_rate,
             groups=layer.groups,
-            structure=getattr(layer, "block_shape", None),
+            structure=getattr(layer, "structure", Weights()),
         )

@@ -8,6 +8,7 @@ from keras import ops
 from keras_sparse._keras import NamedInFiles
 from keras_sparse.compute.product import Product
 from keras_sparse.compute.sparse_layer import SparseLayer
+from keras_sparse.rules.structure import Weights
 
 
 @keras.saving.register_keras_serializable("keras_sparse", name="SparseDense")
@@ -34,5 +35,5 @@ class SparseDense(SparseLayer, keras.layers.Dense, metaclass=NamedInFiles, name_
             "matmul",
             tuple(layer.kernel.shape) if layer.built else (None, layer.units),
             layer.compute_dtype,
-            structure=getattr(layer, "block_shape", None),
+            structure=getattr(layer, "structure", Weights()),
         )

@@ -21,7 +21,7 @@ from keras_sparse.compute.mask_state import KernelMask
 from keras_sparse.compute.masked_gradient import with_masked_gradient
 from keras_sparse.compute.op_call import call_custom_op
 from keras_sparse.compute.product import Product, sizes_of
-from keras_sparse.rules.blocks import BlockShape, check_block_shape
+from keras_sparse.rules.structure import BlockShape, Structure, as_structure
 
 DENSIFY = "Call `keras_sparse.densify(model)` first."
 
@@ -36,8 +36,10 @@ class SparseLayer(keras.layers.Layer):
         *args: the Keras layer's.
         implementation: ``"auto"``: the custom op where it is faster, else the stock operation;
             ``"custom_op"`` or ``"stock"``.
-        block_shape: (in, out) channels of the blocks that the mask is made of; None: single
-            weights, or what the optimizer says.
+        block_shape: (in, out) channels of the blocks that the mask is made of, over all taps; None:
+            single weights, or the optimizer's structure.
+        structure: what the mask is made of, in place of ``block_shape``:
+            ``keras_sparse.Blocks(4, 4, per_tap=True)``.
         **kwargs: the Keras layer's.
     """
 
@@ -46,12 +48,13 @@ class SparseLayer(keras.layers.Layer):
         *args: Any,
         implementation: str = "auto",
         block_shape: BlockShape = None,
+        structure: Structure | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.configure(implementation, block_shape)
+        self.configure(implementation, as_structure(block_shape, structure))
 
-    def configure(self, implementation: str, block_shape: BlockShape) -> None:
+    def configure(self, implementation: str, structure: Structure) -> None:
         """Sets what a sparse layer has beside a Keras layer.
 
         ``sparsify`` calls it on copies of Keras layers, built or not.
@@ -60,9 +63,9 @@ class SparseLayer(keras.layers.Layer):
         self.implementation = implementation
         self._refuse("lora_rank")
         self._refuse("quantization_mode")
-        self._block_shape = check_block_shape(block_shape)
+        self._structure = structure
         if self.built:
-            self.kernel_mask = KernelMask(self.kernel, self._block_shape)
+            self.kernel_mask = KernelMask(self.kernel, self._structure)
         reason = self._static_reason()
         if implementation == "custom_op" and reason is not None:
             raise ValueError(
@@ -74,16 +77,18 @@ class SparseLayer(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
-        self.kernel_mask = KernelMask(self.kernel, self._block_shape)
+        self.kernel_mask = KernelMask(self.kernel, self._structure)
         self.supports_jit = self._static_reason() is not None
 
     @property
-    def block_shape(self) -> BlockShape:
-        """(in, out) channels of the blocks that the mask is made of; None: single weights.
+    def structure(self) -> Structure:
+        """What the mask is made of: the optimizer's structure where one masks the kernel."""
+        return self.kernel_mask.structure if self.built else self._structure
 
-        They are the optimizer's where one masks the kernel.
-        """
-        return self.kernel_mask.block_shape if self.built else self._block_shape
+    @property
+    def block_shape(self) -> BlockShape:
+        """(in, out) channels of the mask's blocks over all taps; None: any other ``structure``."""
+        return self.structure.block_shape
 
     @property
     def variables(self) -> list[Any]:
@@ -239,7 +244,7 @@ class SparseLayer(keras.layers.Layer):
         return {
             **super().get_config(),
             "implementation": self.implementation,
-            "block_shape": self.block_shape,
+            **self.structure.as_arguments(),
         }
 
     def enable_lora(self, *args: Any, **kwargs: Any) -> None:

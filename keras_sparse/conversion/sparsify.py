@@ -11,7 +11,7 @@ from keras_sparse.compute.normalization import FusedBatchNormalization
 from keras_sparse.conversion.convertible import conversions, keras_type, sparse_type
 from keras_sparse.conversion.copy_model import copy_model
 from keras_sparse.conversion.report import is_sparse, report, warn_if_nothing_was_converted
-from keras_sparse.rules.blocks import BlockShape, check_block_shape, whole_blocks
+from keras_sparse.rules.structure import BlockShape, Structure, Weights, as_structure
 
 
 def sparsify(
@@ -19,6 +19,7 @@ def sparsify(
     implementation: str = "auto",
     block_shape: BlockShape = None,
     verbose: bool | str = "auto",
+    structure: Structure | None = None,
 ) -> keras.Model:
     """A new model with the same weights and state, of SparseConv2D and SparseDense layers.
 
@@ -41,10 +42,11 @@ def sparsify(
         implementation: of the sparse layers, see ``keras_sparse.layers.SparseConv2D``.
         block_shape: of the sparse layers whose channels are whole blocks. None: that of the
             SparseMomentum optimizer the model was trained with, or of the one that it is compiled
-            with. On GPUs in float16 and bfloat16 only blocks are
-            fast: give it with ``implementation="custom_op"``.
+            with. On GPUs in float16 and bfloat16 only blocks are fast: give it with
+            ``implementation="custom_op"``.
         verbose: ``"auto"``: prints one line if a layer with a kernel stays dense; True: prints a
             table of the layers, with reasons; False: prints nothing.
+        structure: of these layers, in place of ``block_shape``: ``Blocks(4, 4, per_tap=True)``.
 
     Raises:
         ValueError: a model without weights yet, or a bad argument.
@@ -57,14 +59,14 @@ def sparsify(
     if verbose not in (True, False, "auto"):
         raise ValueError(f'`verbose` must be True, False or "auto". Received: verbose={verbose!r}')
     optimizer = mask_owner_of(model)
-    if block_shape is None and optimizer is not None:
-        block_shape = optimizer.block_shape
-    block_shape = check_block_shape(block_shape)
+    if optimizer is not None and block_shape is None and structure is None:
+        structure = optimizer.structure
+    wanted = as_structure(block_shape, structure)
     found = conversions(model)
     sparse, copies = copy_model(model, sparse_type)
     with strategy_scope(model):
         for layer in layers_of(model):
-            _configure(layer, copies[id(layer)], implementation, block_shape)
+            _configure(layer, copies[id(layer)], implementation, wanted)
     _give_masks(model, copies)
     report(model.name, found, verbose)
     if not any(map(is_sparse, found)) and not has_sparse_layers(model):
@@ -92,7 +94,7 @@ def densify(model: keras.Model) -> keras.Model:
     for old in layers_of(model):
         new = copies[id(old)]
         if isinstance(old, SparseLayer) and not isinstance(new, SparseLayer):
-            for name in ("implementation", "_block_shape"):
+            for name in ("implementation", "_structure"):
                 delattr(new, name)
             new.supports_jit = True
         if isinstance(old, SparseLayer) and old.built:
@@ -129,14 +131,14 @@ def _check(model: keras.Model) -> None:
 
 
 def _configure(
-    old: keras.layers.Layer, new: keras.layers.Layer, implementation: str, block_shape: BlockShape
+    old: keras.layers.Layer, new: keras.layers.Layer, implementation: str, structure: Structure
 ) -> None:
     """Makes a sparse layer of a copy that has only the attributes of a Keras layer."""
     if isinstance(old, SparseLayer):
-        new.configure(old.implementation, old.block_shape)
+        new.configure(old.implementation, old.structure)
     elif isinstance(new, SparseLayer):
-        whole = _if_whole(old, block_shape)
-        new.configure(implementation if whole == block_shape else "auto", whole)
+        whole = _if_whole(old, structure)
+        new.configure(implementation if whole == structure else "auto", whole)
 
 
 def _give_masks(model: keras.Model, copies: dict[int, object]) -> None:
@@ -150,14 +152,12 @@ def _give_masks(model: keras.Model, copies: dict[int, object]) -> None:
         kernel_mask = kernel_mask_of(copies[id(old)])
         if kernel_mask is not None:
             mask = masks[id(old)] if id(old) in masks else mask_of(old)
-            kernel_mask.assign(whole_blocks(mask, kernel_mask.block_shape))
+            kernel_mask.assign(kernel_mask.structure.whole(mask))
             kernel_mask.mask_kernel()
 
 
-def _if_whole(layer: keras.layers.Layer, block_shape: BlockShape) -> BlockShape:
-    """The block shape, for a layer whose channels are whole blocks; else None."""
+def _if_whole(layer: keras.layers.Layer, structure: Structure) -> Structure:
+    """The structure, for a layer whose kernel is made of it; else single weights."""
     kernel = getattr(layer, "kernel", None)
-    if kernel is None or block_shape is None:
-        return None
-    channels = zip(kernel.shape[-2:], block_shape, strict=True)
-    return None if any(n % size for n, size in channels) else block_shape
+    is_whole = kernel is not None and structure.why_not(tuple(kernel.shape)) is None
+    return structure if is_whole else Weights()

@@ -12,11 +12,11 @@ from keras_sparse.compute.mask_state import kernel_mask_of
 from keras_sparse.conversion.sparsify import mask_of
 from keras_sparse.rules import scores
 from keras_sparse.rules.all_layers import check_no_distribution, check_scope, global_counts
-from keras_sparse.rules.blocks import BlockShape, check_block_shape, check_divisible, whole_blocks
-from keras_sparse.rules.budget import to_whole_blocks
+from keras_sparse.rules.budget import to_whole_groups
 from keras_sparse.rules.density import active_counts, check_density
 from keras_sparse.rules.mask_update import prune_to
 from keras_sparse.rules.scores import MaskedLayer, Score
+from keras_sparse.rules.structure import BlockShape, Structure, Weights, as_structure
 from keras_sparse.training.find_optimizer import sparse_momentum_of
 from keras_sparse.training.masked_optimizer import MaskedOptimizer
 from keras_sparse.training.seed import Seed
@@ -33,6 +33,7 @@ def prune(
     sparse: Any = None,
     dense: Any = None,
     block_shape: BlockShape = None,
+    structure: Structure | None = None,
     seed: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Sets the least weights of a trained model to 0, in place, and returns the masks.
@@ -51,8 +52,11 @@ def prune(
         score: which weights stay: ``"magnitude"``, ``"random"``, or a function ``(layer, rng) -> array``; the largest do.
         sparse: weights to prune in addition, as for ``SparseMomentum``.
         dense: weights to leave dense, likewise.
-        block_shape: (in, out) channels of the blocks that are kept or pruned as a whole, by the mean of their scores; None:
-            single weights, or the blocks of the optimizer or the sparse layers.
+        block_shape: (in, out) channels of the blocks that are kept or pruned as a whole, by the
+            mean of their scores; None: single weights, or the structure of the optimizer or of the
+            sparse layers.
+        structure: what masks are made of, such as ``keras_sparse.Blocks(4, 4, per_tap=True)``, in
+            place of ``block_shape``.
         seed: of random scores; None: follows ``keras.utils.set_random_seed``.
 
     Returns:
@@ -71,9 +75,9 @@ def prune(
     rule = _checked_score(score)
     check_no_distribution(check_scope(scope), distribution)
     variables = _selected(model, Selection(sparse, dense))
-    blocks = _block_shape(model, variables, check_block_shape(block_shape))
+    groups = _structure(model, variables, as_structure(block_shape, structure))
     rng = np.random.default_rng(Seed(seed).value)
-    layers = [_layer(variable, blocks) for variable in variables]
+    layers = [_layer(variable, groups) for variable in variables]
     if scope == "global":
         wanted = round(density * sum(layer.mask.size for layer in layers))
         counts = global_counts(layers, wanted, rule, rng)
@@ -81,7 +85,7 @@ def prune(
         counts = _counts(layers, density, distribution)
     masks = prune_to(layers, counts, rule, rng)
     _warn_if_sparser(masks, density, sum(counts))
-    _apply(model, variables, masks, blocks)
+    _apply(model, variables, masks, groups)
     return {variable.path: mask for variable, mask in zip(variables, masks, strict=True)}
 
 
@@ -103,25 +107,26 @@ def _selected(model: keras.Model, selection: Selection) -> list[Any]:
     return [variables[i] for i in selection.select(variables, model)]
 
 
-def _block_shape(model: keras.Model, variables: Sequence[Any], given: BlockShape) -> BlockShape:
-    """The blocks that were asked for; else those that the optimizer, or all sparse layers, have."""
+def _structure(model: keras.Model, variables: Sequence[Any], given: Structure) -> Structure:
+    """The given structure; for single weights that of the optimizer, or of all sparse layers."""
     optimizer = _optimizer(model)
     if optimizer is not None:
-        if given not in (None, optimizer.block_shape):
+        if given not in (Weights(), optimizer.structure):
             raise ValueError(
-                "`block_shape` must be that of the model's SparseMomentum, or left out. "
-                f"Received: block_shape={given}, and {optimizer.block_shape} of the optimizer"
+                "`block_shape` must be that of the model's SparseMomentum, or left out, and so "
+                f"must `structure`. Received: {given}, and {optimizer.structure} of the optimizer"
             )
-        given = optimizer.block_shape
-    held = {mask.block_shape for v in variables if (mask := kernel_mask_of(v)) is not None}
-    if given is None and len(held) == 1:
+        given = optimizer.structure
+    held = {mask.structure for v in variables if (mask := kernel_mask_of(v)) is not None}
+    if given == Weights() and len(held) == 1:
         (given,) = held
-    if held - {None, given}:
+    if others := held - {Weights(), given}:
         raise ValueError(
-            f"`block_shape` must be that of the sparse layers. Received: block_shape={given}, and {held - {None, given}} of layers"
+            "`block_shape` must be that of the sparse layers, and so must `structure`. "
+            f"Received: {given}, and {', '.join(map(str, others))} of layers"
         )
     for variable in variables:
-        check_divisible(variable.path, tuple(variable.shape), given)
+        given.check(variable.path, tuple(variable.shape))
     return given
 
 
@@ -130,16 +135,16 @@ def _optimizer(model: keras.Model) -> MaskedOptimizer | None:
     return optimizer if optimizer is not None and optimizer.built else None
 
 
-def _layer(variable: Any, block_shape: BlockShape) -> MaskedLayer:
-    mask = whole_blocks(mask_of(variable), block_shape)
-    return MaskedLayer(variable.path, to_float32(variable), mask, block_shape=block_shape)
+def _layer(variable: Any, structure: Structure) -> MaskedLayer:
+    mask = structure.whole(mask_of(variable))
+    return MaskedLayer(variable.path, to_float32(variable), mask, structure=structure)
 
 
 def _counts(layers: Sequence[MaskedLayer], density: float, distribution: Any) -> list[int]:
-    """Active weights of each layer, in whole blocks, by a distribution."""
+    """Active weights of each layer, in whole groups, by a distribution."""
     names, shapes = [layer.name for layer in layers], [layer.mask.shape for layer in layers]
     wanted = active_counts(names, shapes, density, distribution)
-    return to_whole_blocks(wanted, shapes, layers[0].block_shape)
+    return to_whole_groups(wanted, shapes, layers[0].structure)
 
 
 def _warn_if_sparser(masks: Sequence[np.ndarray], density: float, wanted: int) -> None:
@@ -156,7 +161,7 @@ def _apply(
     model: keras.Model,
     variables: Sequence[Any],
     masks: Sequence[np.ndarray],
-    block_shape: BlockShape,
+    structure: Structure,
 ) -> None:
     """The masks to whom they belong: the optimizer, sparse layers, and the weights."""
     optimizer = _optimizer(model)
@@ -171,6 +176,6 @@ def _apply(
             continue
         kernel_mask = kernel_mask_of(variable)
         if kernel_mask is not None:
-            kernel_mask.take_block_shape(variable.path, block_shape)
+            kernel_mask.take_structure(variable.path, structure)
             kernel_mask.assign(mask)
         variable.assign(to_float32(variable) * mask)

@@ -1,11 +1,10 @@
-"""How many weights each layer keeps where the layers of a model compete (NumPy only)."""
+"""One threshold on the scores of all layers gives the weights that each keeps (NumPy only)."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from keras_sparse.rules.blocks import block_size, to_blocks
 from keras_sparse.rules.scores import MaskedLayer, Score
 
 SCOPES = ("layer", "global")
@@ -19,7 +18,7 @@ def check_scope(scope: Any) -> str:
 
 
 def check_no_distribution(scope: str, distribution: Any) -> None:
-    """Raises ValueError where scores and a distribution would say what each layer keeps."""
+    """Raises ValueError where both scores and a distribution give each layer's weights."""
     if scope == "global" and distribution != "uniform":
         message = 'With `scope="global"` the scores decide what each layer keeps'
         raise ValueError(
@@ -35,13 +34,13 @@ def global_counts(
 ) -> list[int]:
     """Active weights that each layer keeps, by one threshold on the scores of all layers.
 
-    Each layer keeps one weight, or block, at least. Ties go to the earlier layer.
+    Each layer keeps at least one weight, or group of weights. Ties go to the earlier layer.
 
     Args:
         layers: the masked layers; missing weights do not compete.
-        wanted: weights to keep in all layers together; blocks are rounded to the nearest. All are
+        wanted: weights to keep in all layers together; groups are rounded to the nearest. All are
             kept where fewer are active.
-        score: the largest stay. Blocks compete by the mean score of a weight.
+        score: the largest stay. Groups compete by the mean score of a weight.
         rng: source of randomness for the score; it is left as it was.
 
     Raises:
@@ -58,7 +57,7 @@ def global_counts(
     if sum(active) <= wanted:
         return active
     state = rng.bit_generator.state
-    sizes = np.array([block_size(layer.mask.shape, layer.block_shape) for layer in layers])
+    sizes = np.array([layer.structure.group_size(layer.mask.shape) for layer in layers])
     means = [_means(layer, size, score, rng) for layer, size in zip(layers, sizes, strict=True)]
     rng.bit_generator.state = state  # the same scores again, when the masks are made
     if bad := [x.name for x, m in zip(layers, means, strict=True) if np.isnan(m).any()]:
@@ -67,14 +66,14 @@ def global_counts(
             f"that was too high, or bad data. Nothing was changed. Received: NaN in {bad}"
         )
     if len(set(sizes)) == 1:
-        blocks = _by_threshold(means, int(np.floor(wanted / sizes[0] + 0.5)))
+        groups = _by_threshold(means, int(np.floor(wanted / sizes[0] + 0.5)))
     else:
-        blocks = _by_rank(means, sizes, wanted)
-    return [int(count) for count in blocks * sizes]
+        groups = _by_rank(means, sizes, wanted)
+    return [int(count) for count in groups * sizes]
 
 
 def _by_threshold(means: Sequence[np.ndarray], k: int) -> np.ndarray:
-    """Blocks of each layer among the k largest; no sorting, as there may be many millions."""
+    """Groups of each layer among the k largest; no sorting, as there may be many millions."""
     total = sum(mean.size for mean in means)
     k = min(max(k, 1), total)
     kth = np.partition(np.concatenate(means), total - k)[total - k] if total else 0.0
@@ -85,18 +84,18 @@ def _by_threshold(means: Sequence[np.ndarray], k: int) -> np.ndarray:
 
 
 def _by_rank(means: Sequence[np.ndarray], sizes: np.ndarray, wanted: int) -> np.ndarray:
-    """Blocks of each layer, whose sizes differ, until there are as many weights as wanted."""
+    """Groups of each layer, whose sizes differ, by descending mean up to the wanted weights."""
     owners = np.repeat(np.arange(len(means)), [mean.size for mean in means])
     owners = owners[np.argsort(-np.concatenate(means), kind="stable")]
     size = sizes[owners]
-    kept = owners[np.cumsum(size) <= wanted + size / 2]  # to the nearest block
+    kept = owners[np.cumsum(size) <= wanted + size / 2]  # to the nearest group
     return np.bincount(kept, minlength=len(means))
 
 
 def _means(layer: MaskedLayer, size: int, score: Score, rng: np.random.Generator) -> np.ndarray:
-    """Mean scores of the active blocks; the largest is infinite, so no layer is left without."""
-    active = to_blocks(layer.mask, layer.block_shape) > 0
-    means = to_blocks(np.asarray(score(layer, rng)), layer.block_shape)[active] / size
+    """Mean scores of the active groups; the largest is infinite: each layer keeps a group."""
+    active = layer.structure.active_groups(layer.mask)
+    means = layer.structure.to_groups(np.asarray(score(layer, rng)))[active] / size
     if means.size and not np.isnan(means).any():
         means[np.argmax(means)] = np.inf
     return means

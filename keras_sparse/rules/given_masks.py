@@ -1,4 +1,4 @@
-"""Masks that the user gives as the first ones, held as bits (NumPy only)."""
+"""GivenMasks holds the first masks that a user gives, as bits (NumPy only)."""
 
 import base64
 import zlib
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from keras_sparse.rules import mask_bits
-from keras_sparse.rules.blocks import BlockShape, block_size, check_whole
+from keras_sparse.rules.density import Shape
+from keras_sparse.rules.structure import Structure
 
-Shape = tuple[int, ...]
-TOLERANCE = 0.01  # of the active weights: counts that were rounded in each layer are meant to fit
+TOLERANCE = 0.01  # of the active weights: counts that were rounded in each layer must fit
 
 
 class GivenMasks(Mapping[str, np.ndarray]):
@@ -58,7 +58,7 @@ class GivenMasks(Mapping[str, np.ndarray]):
         total = sum(mask.size for mask in self.values())
         return f"<{len(self)} masks, density {active / total:.4g}>"
 
-    # --- for the weights they are of
+    # --- the masks of given weights
 
     def of(self, names: Sequence[str], shapes: Sequence[Shape]) -> list[np.ndarray]:
         """The masks of these weights, in order.
@@ -68,7 +68,7 @@ class GivenMasks(Mapping[str, np.ndarray]):
 
         Args:
             names: paths of the weights that get a mask.
-            shapes: of these weights.
+            shapes: shapes of these weights.
 
         Raises:
             ValueError: a weight without a mask, a mask without a weight, or of another shape.
@@ -118,20 +118,20 @@ def check_given(
     names: Sequence[str],
     masks: Sequence[np.ndarray],
     wanted: int,
-    block_shape: BlockShape,
+    structure: Structure,
 ) -> None:
-    """Raises ValueError for blocks that are not whole, and for another density than that asked for.
+    """Raises ValueError for a group active in part, and for another density than the given one.
 
     Args:
-        names: of the weights, for errors.
+        names: names of the weights, for errors.
         masks: bool arrays.
         wanted: active weights in all masks together.
-        block_shape: (in, out) channels of a block, or None.
+        structure: what the masks are made of.
     """
     for name, mask in zip(names, masks, strict=True):
-        check_whole(name, mask, block_shape)
+        structure.check_whole(name, mask)
     active, total = (sum(int(n) for n in counts) for counts in _counts(masks))
-    largest = max(block_size(mask.shape, block_shape) for mask in masks)
+    largest = max(structure.group_size(mask.shape) for mask in masks)
     if abs(active - wanted) > max(TOLERANCE * wanted, largest - 1, len(masks)):
         raise ValueError(
             f"`density` must be that of `initial_masks`, {active / total:.6g} at the first step: "

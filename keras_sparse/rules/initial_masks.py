@@ -1,14 +1,14 @@
-"""The masks that training starts with, and masks for weights that were put back (NumPy only)."""
+"""Masks for the start of a training, and for weights that were put back (NumPy only)."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from keras_sparse.rules.blocks import BlockShape, block_size, from_blocks, to_blocks, whole_blocks
 from keras_sparse.rules.given_masks import GivenMasks
 from keras_sparse.rules.mask_update import top_k_mask
+from keras_sparse.rules.structure import Structure, Weights
 
 KINDS = ("random", "magnitude", "nonzero", "snip")
 
@@ -30,53 +30,80 @@ def initial_mask(
     name: str,
     weight: np.ndarray,
     active: int,
-    block_shape: BlockShape,
+    structure: Structure,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """The first mask of one layer.
 
     Args:
-        kind: ``"random"``; ``"magnitude"``, the largest weights of a trained model; ``"nonzero"``, what a sparse
-            checkpoint's weights say (then ``active`` is not used).
-        name: of the weight, for errors.
+        kind: ``"random"``; ``"magnitude"``, the largest weights of a trained model; ``"nonzero"``,
+            the nonzero weights of a sparse checkpoint (then ``active`` is not used).
+        name: name of the weight, for errors.
         weight: float array, kernel shape.
-        active: number of active weights (rounded to blocks, at least one).
-        block_shape: (in, out) channels of a block or None.
+        active: number of active weights (rounded to groups, at least one).
+        structure: what the mask is made of.
         rng: source of randomness.
     """
     if kind == "nonzero":
-        mask = from_blocks(to_blocks(weight != 0, block_shape) > 0, weight.shape, block_shape)
+        mask = structure.whole(weight != 0)
         if not mask.any():
             raise ValueError(
-                f'`initial_masks="nonzero"` found no nonzero weight in {name!r}. Load the sparse weights before training starts. Received: {weight.size} zeros'
+                f'`initial_masks="nonzero"` found no nonzero weight in {name!r}. Load the sparse '
+                f"weights before training starts. Received: {weight.size} zeros"
             )
         return mask
-    number = max(1, round(active / block_size(weight.shape, block_shape)))
-    if kind == "random" and block_shape is not None:
-        rows, columns = weight.shape[-2] // block_shape[0], weight.shape[-1] // block_shape[1]
-        return from_blocks(_evenly_spread(rows, columns, number, rng), weight.shape, block_shape)
-    score = np.abs(weight) if kind == "magnitude" else rng.random(weight.shape, dtype=np.float32)
-    return from_blocks(top_k_mask(to_blocks(score, block_shape), number), weight.shape, block_shape)
+    number = max(1, round(active / structure.group_size(weight.shape)))
+    if kind == "random" and structure != Weights():
+        groups = _evenly_spread(structure.grid(weight.shape), number, rng)
+    else:
+        is_magnitude = kind == "magnitude"
+        score = np.abs(weight) if is_magnitude else rng.random(weight.shape, dtype=np.float32)
+        groups = top_k_mask(structure.to_groups(score), number)
+    return structure.from_groups(groups, weight.shape)
 
 
-def _evenly_spread(rows: int, columns: int, number: int, rng: np.random.Generator) -> np.ndarray:
-    """A random mask of so many blocks, with the first one, whose rows differ by one at most, and whose columns do, too.
+def _evenly_spread(grid: tuple[int, ...], number: int, rng: np.random.Generator) -> np.ndarray:
+    """Random groups, over which the rows (last axis but one) and the columns are spread evenly.
 
-    Blocks are few. Drawn one by one they leave out many channels altogether, which then get no gradient and do not come back; and in
-    a network without shortcuts it is likely that nothing reaches the outputs. The first block of every layer is a way through.
+    The numbers of groups in any two rows differ by at most one, and so do those in two columns.
+    Large groups are few. Drawn one by one they leave out many channels, which then get no gradient
+    and do not come back. In a network without shortcuts it is then likely that nothing reaches the
+    outputs. The first row and column, at the middle tap, is active in every layer: a way through.
+
+    Args:
+        grid: shape of the array of groups, (taps..., rows, columns).
+        number: active groups.
+        rng: source of randomness.
     """
+    *taps, rows, columns = grid
     i = np.arange(number)
-    down, right = (
-        i % rows,
-        (i + i // math.lcm(rows, columns)) % columns,
-    )  # along diagonals: every place once before any twice
-    mask = np.zeros((rows, columns), bool)
-    mask[_permutation(rows, rng)[down], _permutation(columns, rng)[right]] = True
-    return mask
+    down, right = i % rows, (i + i // math.lcm(rows, columns)) % columns  # along diagonals:
+    turn = i // (rows * columns)  # every place once before any twice
+    row, column = _permutation(rows, rng)[down], _permutation(columns, rng)[right]
+    mask = np.zeros((math.prod(taps), rows, columns), bool)
+    mask[_order_of_taps(mask.shape, rng)[turn, row, column], row, column] = True
+    return mask.reshape(grid)
+
+
+def _order_of_taps(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Taps in random order for each row and column; at the first the middle tap comes first.
+
+    Args:
+        shape: (taps, rows, columns).
+        rng: source of randomness; nothing is drawn for one tap.
+    """
+    taps = shape[0]
+    order = np.broadcast_to(np.arange(taps)[:, np.newaxis, np.newaxis], shape)
+    if taps == 1:
+        return order
+    order = rng.permuted(order, axis=0)
+    middle = order[:, 0, 0] == taps // 2
+    order[middle, 0, 0], order[0, 0, 0] = order[0, 0, 0], taps // 2
+    return order
 
 
 def _permutation(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Of 0 ... n - 1, where 0 stays."""
+    """The numbers 0 ... n - 1 in random order, with 0 in its place."""
     return np.concatenate([[0], 1 + rng.permutation(n - 1)])
 
 
@@ -84,44 +111,50 @@ def reconcile(
     names: Sequence[str],
     weights: Sequence[np.ndarray],
     masks: Sequence[np.ndarray],
-    block_shape: BlockShape = None,
+    structure: Structure,
 ) -> list[np.ndarray]:
-    """Masks that fit the weights: the given ones, or those of an earlier epoch if such weights were put back.
+    """Masks that fit the weights: the given ones, or those of an earlier epoch.
 
-    ``EarlyStopping(restore_best_weights=True)`` puts back weights but not the masks they were trained with. Their
-    nonzeros are active, in whole blocks; a layer's active blocks that are exactly 0 are taken from the given mask, lowest
-    index first, while the total allows.
+    ``EarlyStopping(restore_best_weights=True)`` puts back weights but not the masks they were
+    trained with. Their nonzeros are active, in whole groups. A layer's active groups that are
+    exactly 0 are taken from the given mask, lowest index first, while the total allows.
 
     Args:
-        names: of the weights, for errors.
+        names: names of the weights, for errors.
         weights: float arrays.
-        masks: bool arrays of their shapes, of whole blocks.
-        block_shape: (in, out) channels of a block, or None.
+        masks: bool arrays of their shapes, of whole groups.
+        structure: what the masks are made of.
 
     Raises:
-        ValueError: more nonzero weights than active ones: these are not the weights of this sparse run.
+        ValueError: more nonzero weights than active ones: the weights are not of this sparse run.
     """
     fit = all(not weight[~mask].any() for weight, mask in zip(weights, masks, strict=True))
-    if fit or any(
-        np.isnan(weight).any() for weight in weights
-    ):  # NaN spreads over masks; the next update names the layer
+    # NaN spreads over masks; the next update names the layer
+    if fit or any(np.isnan(weight).any() for weight in weights):
         return list(masks)
-    found = [whole_blocks(weight != 0, block_shape) for weight in weights]
+    found = [structure.whole(weight != 0) for weight in weights]
     total = sum(map(np.count_nonzero, masks))
     left = total - sum(map(np.count_nonzero, found))
     if left < 0:
-        in_blocks = "" if block_shape is None else f", in whole blocks of {block_shape},"
-        raise ValueError(
-            f"The model's weights are not those of this sparse run: {total - left} of them{in_blocks} are not zero and the masks have {total} "
-            'active weights. To start sparse training from these weights, compile with a new SparseMomentum(..., initial_masks="magnitude") '
-            f'("nonzero" if they are sparse). Received: weights of {list(names)}'
-        )
+        _raise_too_many(names, total - left, total, structure)
     fitting = []
     for mask, own in zip(masks, found, strict=True):
-        size = block_size(mask.shape, block_shape)
-        active = to_blocks(own, block_shape) > 0
-        spare = np.flatnonzero((to_blocks(mask, block_shape) > 0) & ~active)[: left // size]
+        active = structure.active_groups(own).copy()
+        size = structure.group_size(mask.shape)
+        spare = np.flatnonzero(structure.active_groups(mask) & ~active)[: left // size]
         active.reshape(-1)[spare] = True
         left -= len(spare) * size
-        fitting.append(from_blocks(active, mask.shape, block_shape))
+        fitting.append(structure.from_groups(active, mask.shape))
     return fitting
+
+
+def _raise_too_many(
+    names: Sequence[str], nonzero: int, active: int, structure: Structure
+) -> NoReturn:
+    in_groups = "" if structure == Weights() else f", in whole blocks ({structure}),"
+    raise ValueError(
+        f"The model's weights are not those of this sparse run: {nonzero} of them{in_groups} are "
+        f"not zero and the masks have {active} active weights. To start sparse training from these "
+        'weights, compile with a new SparseMomentum(..., initial_masks="magnitude") ("nonzero" if '
+        f"they are sparse). Received: weights of {list(names)}"
+    )

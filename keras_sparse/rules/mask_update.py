@@ -1,7 +1,8 @@
 """One mask update: prune, redistribute, grow (NumPy only).
 
-The method is sparse momentum (Dettmers & Zettlemoyer 2019, arXiv 1907.04840, algorithm 1) with exact integer budgets:
-the number of active weights is the same before and after every update.
+The method is sparse momentum (Dettmers & Zettlemoyer 2019, arXiv 1907.04840, algorithm 1) with
+exact integer budgets: the number of active weights is the same before and after every update.
+It prunes and grows whole groups of weights, see ``keras_sparse.rules.structure``.
 """
 
 import math
@@ -9,9 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_sparse.rules.blocks import block_size, check_whole, from_blocks, to_blocks
 from keras_sparse.rules.budget import Counts, grow_counts, prune_counts
 from keras_sparse.rules.scores import MaskedLayer, Score, Share
+
+LOOK_FOR = "Look for a learning rate that is too high, or bad data"
 
 
 def top_k_mask(score: np.ndarray, k: int, among: np.ndarray | None = None) -> np.ndarray:
@@ -19,7 +21,7 @@ def top_k_mask(score: np.ndarray, k: int, among: np.ndarray | None = None) -> np
 
     Args:
         score: float array without NaN.
-        k: how many, at most the number of candidates.
+        k: number of scores to choose, at most the number of candidates.
         among: bool array, True at the candidates; None: all.
 
     >>> top_k_mask(np.array([3.0, 1.0, 3.0, 3.0]), 2)
@@ -65,11 +67,12 @@ def update_masks(
         rng: source of randomness for scores.
 
     Returns:
-        New masks, bool, of the weights' shapes. The given arrays are not changed. The number of active weights stays
-        the same, and no layer that had one is left without.
+        New masks, bool, of the weights' shapes. The given arrays are not changed. The number of
+        active weights stays the same, and no layer loses its last one.
 
     Raises:
-        ValueError: prune rate outside [0, 1]; a score with NaN, a share that is not finite (with the layer's name).
+        ValueError: prune rate outside [0, 1]; a score with NaN, or a share that is not finite
+            (names the layer).
     """
     if not 0.0 <= prune_rate <= 1.0:
         raise ValueError(f"`prune_rate` must be in [0, 1]. Received: prune_rate={prune_rate}")
@@ -81,36 +84,38 @@ def update_masks(
     ]
     grown = pruned if redistribute is None else grow_counts(counts, pruned)
     masks = []
-    for layer, blocks, n in zip(layers, kept, grown, strict=True):
-        blocks |= top_k_mask(_block_score(layer, grow, rng), int(n), ~blocks)
-        masks.append(from_blocks(blocks, layer.mask.shape, layer.block_shape))
+    for layer, groups, n in zip(layers, kept, grown, strict=True):
+        groups |= top_k_mask(_group_score(layer, grow, rng), int(n), ~groups)
+        masks.append(layer.structure.from_groups(groups, layer.mask.shape))
     return masks
 
 
 def prune_to(
     layers: Sequence[MaskedLayer], active: Sequence[int], prune: Score, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """Masks with at most ``active[i]`` weights in layer i (rounded to blocks): the smallest scores become missing."""
+    """Masks with at most ``active[i]`` weights in layer i: the smallest scores become missing.
+
+    Weights are rounded to whole groups, and each layer keeps one.
+    """
     masks = []
     for layer, n in zip(layers, active, strict=True):
-        size = block_size(layer.mask.shape, layer.block_shape)
-        blocks = min(_active_blocks(layer), max(1, round(n / size)))
-        masks.append(
-            from_blocks(_keep(layer, blocks, prune, rng), layer.mask.shape, layer.block_shape)
-        )
+        size = layer.structure.group_size(layer.mask.shape)
+        count = min(_count_active_groups(layer), max(1, round(n / size)))
+        kept = _keep(layer, count, prune, rng)
+        masks.append(layer.structure.from_groups(kept, layer.mask.shape))
     return masks
 
 
 def count_layers(layers: Sequence[MaskedLayer], redistribute: Share | None) -> Counts:
-    """Active and missing blocks and the normalised share of every layer."""
+    """Active and missing groups and the normalised share of every layer."""
     active, total, sizes, shares = [], [], [], []
     for layer in layers:
-        active.append(_active_blocks(layer))
-        sizes.append(block_size(layer.mask.shape, layer.block_shape))
+        active.append(_count_active_groups(layer))
+        sizes.append(layer.structure.group_size(layer.mask.shape))
         total.append(layer.mask.size // sizes[-1])
         shares.append(_share(layer, redistribute) if active[-1] and redistribute else 0.0)
     weight = np.array(shares, float)
-    if not weight.any():  # no momentum yet, or nobody asked
+    if not weight.any():  # no momentum yet, or no redistribution
         weight = np.ones(len(shares))
     n = np.array(active, np.int64)
     return Counts(
@@ -119,41 +124,46 @@ def count_layers(layers: Sequence[MaskedLayer], redistribute: Share | None) -> C
 
 
 def _keep(layer: MaskedLayer, n: int, prune: Score, rng: np.random.Generator) -> np.ndarray:
-    active = _block_mask(layer)
+    active = _active_groups(layer)
     if n == np.count_nonzero(active):
         return active.copy()
-    return top_k_mask(_block_score(layer, prune, rng), n, active)
+    return top_k_mask(_group_score(layer, prune, rng), n, active)
 
 
-def _block_score(layer: MaskedLayer, rule: Score, rng: np.random.Generator) -> np.ndarray:
+def _group_score(layer: MaskedLayer, rule: Score, rng: np.random.Generator) -> np.ndarray:
+    """The scores of a rule, summed over each group; ValueError for NaN."""
     score = np.asarray(rule(layer, rng))
     if score.shape != layer.mask.shape:
         raise ValueError(
-            f"A score must have the weight's shape. Received: shape {score.shape} for {layer.name!r} of shape {layer.mask.shape}"
+            "A score must have the weight's shape. "
+            f"Received: shape {score.shape} for {layer.name!r} of shape {layer.mask.shape}"
         )
-    blocks = to_blocks(score, layer.block_shape)
-    if blocks.size and math.isnan(blocks.max()):  # max propagates NaN and costs no temporary
+    groups = layer.structure.to_groups(score)
+    if groups.size and math.isnan(groups.max()):  # max propagates NaN and costs no temporary
+        count = np.count_nonzero(np.isnan(groups))
         raise ValueError(
-            f"NaN in the scores of layer {layer.name!r}: its weights, momentum or gradient are NaN. The masks were not changed. "
-            f"Look for a learning rate that is too high, or bad data. Received: {np.count_nonzero(np.isnan(blocks))} NaN in {blocks.size} scores"
+            f"NaN in the scores of layer {layer.name!r}: its weights, momentum or gradient are "
+            f"NaN. The masks were not changed. {LOOK_FOR}. "
+            f"Received: {count} NaN in {groups.size} scores"
         )
-    return blocks
+    return groups
 
 
 def _share(layer: MaskedLayer, redistribute: Share) -> float:
     share = float(redistribute(layer))
     if not math.isfinite(share) or share < 0:
         raise ValueError(
-            f"The share of layer {layer.name!r} must be finite and not negative. Received: share={share}. The masks were not changed. "
-            "NaN or infinity here means that its weights or momentum are: look for a learning rate that is too high, or bad data."
+            f"The share of layer {layer.name!r} must be finite and not negative. "
+            f"Received: share={share}. The masks were not changed. NaN or infinity here means "
+            f"that its weights or momentum are. {LOOK_FOR}."
         )
     return share
 
 
-def _block_mask(layer: MaskedLayer) -> np.ndarray:
-    check_whole(layer.name, layer.mask, layer.block_shape)
-    return layer.mask if layer.block_shape is None else to_blocks(layer.mask, layer.block_shape) > 0
+def _active_groups(layer: MaskedLayer) -> np.ndarray:
+    layer.structure.check_whole(layer.name, layer.mask)
+    return layer.structure.active_groups(layer.mask)
 
 
-def _active_blocks(layer: MaskedLayer) -> int:
-    return int(np.count_nonzero(_block_mask(layer)))
+def _count_active_groups(layer: MaskedLayer) -> int:
+    return int(np.count_nonzero(_active_groups(layer)))

@@ -1,8 +1,8 @@
 """Scores rank weights, shares rank layers (NumPy only).
 
-A prune or grow rule is a score: ``(layer, rng) -> array of the weight's shape``, larger = keep, or grow. A
-redistribution rule is a share: ``(layer) -> one number``, larger = regrow more weights here. Neither counts anything:
-``mask_update`` does, so that no rule can break the budget.
+A prune or grow rule is a score: ``(layer, rng) -> array of the weight's shape``, larger = keep, or
+grow. A redistribution rule is a share: ``(layer) -> one number``, larger = regrow more weights
+here. Rules count nothing: ``mask_update`` does, so that no rule can break the budget.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from keras_sparse.rules.blocks import BlockShape
+from keras_sparse.rules.structure import BlockShape, Structure, as_structure
 
 Read = np.ndarray | Callable[[], np.ndarray]
 Score = Callable[["MaskedLayer", np.random.Generator], np.ndarray]
@@ -18,17 +18,25 @@ Share = Callable[["MaskedLayer"], float]
 
 
 class MaskedLayer:
-    """One masked weight, as scores and shares see it. Arrays that cost a copy are read when first asked for.
+    """One masked weight, as scores and shares see it.
+
+    An array that costs a copy is read when a rule first asks for it.
 
     Args:
         name: path of the weight, e.g. ``"lenet/conv2d/kernel"``.
         weight: float array, kernel shape, e.g. (h, w, in, out).
         mask: bool array of that shape, True = active.
         momentum: float array of that shape, dense: filled where the mask is False, too.
-        gradient: the dense gradient of the last step, same shape; only rules that ask for it cause it to be kept.
-        block_shape: (in, out) channels of one block, or None for single weights.
+        gradient: the dense gradient of the last step, same shape; it is kept only for rules that
+            need it.
+        block_shape: (in, out) channels of one block over all taps, or None for single weights; the
+            short form of ``structure``.
+        structure: a structure such as ``keras_sparse.Blocks``, or None: what ``block_shape`` says.
 
     Each array may also be a function without arguments that reads it.
+
+    Attributes:
+        structure: what the mask is made of, a Structure.
     """
 
     def __init__(
@@ -39,10 +47,16 @@ class MaskedLayer:
         momentum: Read | None = None,
         gradient: Read | None = None,
         block_shape: BlockShape = None,
+        structure: Structure | None = None,
     ) -> None:
         self.name = name
-        self.block_shape = block_shape
+        self.structure = as_structure(block_shape, structure)
         self._sources = {"weight": weight, "mask": mask, "momentum": momentum, "gradient": gradient}
+
+    @property
+    def block_shape(self) -> BlockShape:
+        """(in, out) channels of a block over all taps; None for any other structure."""
+        return self.structure.block_shape
 
     @cached_property
     def weight(self) -> np.ndarray:
@@ -62,19 +76,23 @@ class MaskedLayer:
 
     def __repr__(self) -> str:
         kept = [what for what, source in self._sources.items() if source is not None]
-        return f"MaskedLayer({self.name!r}, block_shape={self.block_shape}, of {', '.join(kept)})"
+        return f"MaskedLayer({self.name!r}, {self.structure}, of {', '.join(kept)})"
 
     def _read(self, what: str) -> np.ndarray:
         source = self._sources[what]
         if source is None:
             raise ValueError(
-                f"A rule asks for the {what} of {self.name!r}, which is not kept. Mark the rule with `@keras_sparse.scores.needs({what!r})`."
+                f"A rule asks for the {what} of {self.name!r}, which is not kept. "
+                f"Mark the rule with `@keras_sparse.scores.needs({what!r})`."
             )
         return source() if callable(source) else source
 
 
 def needs(*what: str) -> Callable[[Callable], Callable]:  # type: ignore[type-arg]
-    """Marks a rule as one that reads ``"momentum"`` or ``"gradient"``, so that the optimizer keeps it or says it can't."""
+    """Marks a rule as one that reads ``"momentum"`` or ``"gradient"``.
+
+    The optimizer then keeps it, or raises where it cannot.
+    """
 
     def mark(rule: Callable) -> Callable:  # type: ignore[type-arg]
         rule.needs = frozenset(what)  # type: ignore[attr-defined]
@@ -84,7 +102,7 @@ def needs(*what: str) -> Callable[[Callable], Callable]:  # type: ignore[type-ar
 
 
 def needs_of(*rules: object) -> frozenset[str]:
-    """All that these rules read."""
+    """What these rules read, of all that ``needs`` names."""
     return frozenset().union(*(getattr(rule, "needs", frozenset()) for rule in rules))
 
 
@@ -155,7 +173,8 @@ def _get(rule: object, named: dict[str, Callable], argument: str) -> Callable | 
     if isinstance(rule, str) and rule in named:
         return named[rule]
     raise ValueError(
-        f"`{argument}` must be one of {sorted(named)}, a function, or None. Received: {argument}={rule!r}"
+        f"`{argument}` must be one of {sorted(named)}, a function, or None. "
+        f"Received: {argument}={rule!r}"
     )
 
 

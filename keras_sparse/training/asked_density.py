@@ -7,8 +7,7 @@ import numpy as np
 
 from keras_sparse.rules import density as densities
 from keras_sparse.rules.all_layers import global_counts
-from keras_sparse.rules.blocks import block_size
-from keras_sparse.rules.budget import to_whole_blocks
+from keras_sparse.rules.budget import to_whole_groups
 from keras_sparse.rules.mask_update import prune_to
 from keras_sparse.rules.scores import Score
 from keras_sparse.training import schedules
@@ -98,14 +97,14 @@ class MasksToDensity(MaskedOptimizer):
         density: float,
         masks: Sequence[np.ndarray] | None = None,
     ) -> bool:
-        """Are more of the trained weights active than this density asks for?  To a half block.
+        """Are more of the trained weights active than this density asks for?  To a half group.
 
         Args:
             density: active / all masked weights that are trained, in (0, 1].
             masks: of the weights that are trained, in place of the optimizer's.
         """
         weights = self.trained_weights()
-        sizes = [block_size(one.shape, self.block_shape) for one in weights]
+        sizes = [self.structure.group_size(one.shape) for one in weights]
         shown = (one.mask for one in weights) if masks is None else masks
         active = sum(int(np.count_nonzero(mask)) for mask in shown)
         return active > sum(self._wanted_at(density, weights)) + max(sizes, default=1) // 2
@@ -133,7 +132,7 @@ class MasksToDensity(MaskedOptimizer):
         weights: Sequence[MaskedWeight],
         rng: np.random.Generator,
     ) -> list[int]:
-        """Active weights, in whole blocks, that this density leaves before anything is grown."""
+        """Active weights, in whole groups, that this density leaves before anything is grown."""
         wanted = np.array(self._wanted_at(density, weights))
         if self.scope == "global" and weights:
             prune = cast(Score, self.prune)  # None has a constant density
@@ -144,7 +143,7 @@ class MasksToDensity(MaskedOptimizer):
             wanted = densities.largest_remainder(active * (total / active.sum()), total, active)
         shapes = [one.shape for one in weights]
         only_up = self.grow is None
-        return to_whole_blocks(wanted, shapes, self.block_shape, active, only_up)
+        return to_whole_groups(wanted, shapes, self.structure, active, only_up)
 
     def _density_at(self, step: int) -> float:
         density = schedules.value_at(self.density, step, *self._training_span(), "density")

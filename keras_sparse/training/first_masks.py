@@ -8,13 +8,13 @@ import numpy as np
 
 from keras_sparse._keras import has_value, of_the_first_worker, to_float32
 from keras_sparse.compute.mask_state import kernel_mask_of
-from keras_sparse.rules import blocks, mask_bits
+from keras_sparse.rules import mask_bits
 from keras_sparse.rules.all_layers import global_counts
-from keras_sparse.rules.blocks import BlockShape
-from keras_sparse.rules.budget import to_whole_blocks
+from keras_sparse.rules.budget import to_whole_groups
 from keras_sparse.rules.initial_masks import Kind, initial_mask
 from keras_sparse.rules.mask_update import prune_to
 from keras_sparse.rules.scores import MaskedLayer, magnitude
+from keras_sparse.rules.structure import Structure, Weights
 
 RANDOM_OVER_TRAINED = (
     "A random mask over trained weights throws away most of what they have learnt. "
@@ -36,7 +36,7 @@ def first_masks(
     kind: str,
     variables: Sequence[Any],
     counts: Sequence[int],
-    block_shape: BlockShape,
+    structure: Structure,
     rng: np.random.Generator,
 ) -> list[np.ndarray]:
     """Bool arrays of the weights' shapes.
@@ -44,15 +44,15 @@ def first_masks(
     Args:
         kind: ``"random"``, ``"magnitude"`` or ``"nonzero"``, see ``initial_mask``.
         variables: the weights.
-        counts: active weights of each, in whole blocks; ``"nonzero"`` does not use them.
-        block_shape: (in, out) channels of a block, or None.
+        counts: active weights of each, in whole groups; ``"nonzero"`` does not use them.
+        structure: what the masks are made of.
         rng: source of randomness.
     """
     readable = all(map(has_value, variables))
     masks = []
     for variable, active in zip(variables, counts, strict=True):
         weight = _looked_at(kind, variable) if readable else np.zeros(variable.shape, np.float32)
-        masks.append(initial_mask(kind, variable.path, weight, active, block_shape, rng))
+        masks.append(initial_mask(kind, variable.path, weight, active, structure, rng))
     return masks
 
 
@@ -67,23 +67,23 @@ def _looked_at(kind: str, variable: Any) -> np.ndarray:
     return to_float32(variable)
 
 
-def counts_in_blocks(
+def counts_in_groups(
     wanted: Sequence[int],
     variables: Sequence[Any],
-    block_shape: BlockShape,
+    structure: Structure,
 ) -> list[int]:
-    """Active weights per layer in whole blocks, one at least, and their sum as it was.
+    """Active weights per layer in whole groups, one at least, and their sum as it was.
 
     Raises:
-        ValueError: one block in each layer is more than was asked for.
+        ValueError: one group in each layer is more than was asked for.
     """
     shapes = [tuple(variable.shape) for variable in variables]
-    counts = to_whole_blocks(wanted, shapes, block_shape)
-    largest = max(blocks.block_size(shape, block_shape) for shape in shapes)
+    counts = to_whole_groups(wanted, shapes, structure)
+    largest = max(structure.group_size(shape) for shape in shapes)
     if sum(counts) >= sum(wanted) + largest:
         raise ValueError(
-            f"`density` leaves fewer active weights ({sum(wanted)}) than one block of "
-            f"{block_shape} in each of the {len(shapes)} masked layers has ({sum(counts)}). "
+            f"`density` leaves fewer active weights ({sum(wanted)}) than one block in "
+            f"each of the {len(shapes)} masked layers has ({sum(counts)}), with {structure}. "
             "Choose smaller blocks, a higher density, or name layers in `dense`. "
             f"Received: {[variable.path for variable in variables]}"
         )
@@ -93,27 +93,27 @@ def counts_in_blocks(
 def competing_counts(
     variables: Sequence[Any],
     wanted: int,
-    block_shape: BlockShape,
+    structure: Structure,
 ) -> list[int]:
     """Active weights per layer where the magnitudes of all layers compete."""
     layers = []
     for variable in variables:
         weight, mask = to_float32(variable), np.ones(variable.shape, bool)
-        layers.append(MaskedLayer(variable.path, weight, mask, block_shape=block_shape))
+        layers.append(MaskedLayer(variable.path, weight, mask, structure=structure))
     return global_counts(layers, wanted, magnitude, np.random.default_rng(0))  # draws nothing
 
 
 def sensitivity_masks(
     scores: Mapping[str, np.ndarray],
     wanted: int,
-    block_shape: BlockShape,
+    structure: Structure,
 ) -> list[np.ndarray]:
     """Masks of the weights of largest connection sensitivity; all layers compete.
 
     Args:
         scores: {path of the weight: float array of its shape, not negative}.
         wanted: active weights in all layers together.
-        block_shape: (in, out) channels of a block, or None.
+        structure: what the masks are made of.
 
     Raises:
         ValueError: NaN (names the layers), or scores that are all 0.
@@ -121,7 +121,7 @@ def sensitivity_masks(
     layers = []
     for name, score in scores.items():
         everywhere = np.ones(score.shape, bool)
-        layers.append(MaskedLayer(name, score, everywhere, block_shape=block_shape))
+        layers.append(MaskedLayer(name, score, everywhere, structure=structure))
     rng = np.random.default_rng(0)  # draws nothing
     counts = global_counts(layers, wanted, magnitude, rng)
     _check_informative(scores, wanted)
@@ -159,7 +159,7 @@ def notice_of_density(
     kind: str,
     masks: Sequence[np.ndarray],
     wanted: int,
-    block_shape: BlockShape,
+    structure: Structure,
 ) -> str | None:
     """What to warn of, where ``"nonzero"`` finds more active weights than wanted; else None.
 
@@ -168,10 +168,10 @@ def notice_of_density(
     found, total = sum(map(np.count_nonzero, masks)), sum(mask.size for mask in masks)
     if kind != "nonzero" or found <= wanted + 0.01 * total:
         return None
-    in_blocks = "" if block_shape is None else f" in whole blocks of {block_shape}"
+    in_groups = "" if structure == Weights() else f" in whole blocks ({structure})"
     return (
         'The density will not be the one asked for: initial_masks="nonzero" keeps all weights '
-        f"that are not 0, {found / total:.3f} of them{in_blocks}. "
+        f"that are not 0, {found / total:.3f} of them{in_groups}. "
         'Pass initial_masks="magnitude" to prune to the density. '
         f"Received: a density of {wanted / total:.3f}"
     )

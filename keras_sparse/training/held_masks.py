@@ -18,8 +18,8 @@ from keras_sparse._keras import (
 )
 from keras_sparse.compute.mask_owner import MaskOwner
 from keras_sparse.compute.mask_state import KernelMask, kernel_mask_of
-from keras_sparse.rules import blocks
 from keras_sparse.rules.given_masks import unique_names
+from keras_sparse.rules.structure import BlockShape, Structure
 from keras_sparse.training import masked_weight
 from keras_sparse.training.masked_weight import MaskedWeight, Signals
 from keras_sparse.training.momentum import GradientAverage
@@ -34,7 +34,7 @@ class MaskHolder(MaskOwner, OptimizerWrapper):
 
     Args:
         inner_optimizer: a Keras 3 optimizer or its name.
-        block_shape: (in, out) channels of a block, or None.
+        structure: what masks are made of.
         gradient_average: keeps what momentum the inner optimizer does not, or None.
         name: name of this optimizer.
 
@@ -48,12 +48,12 @@ class MaskHolder(MaskOwner, OptimizerWrapper):
     def __init__(
         self,
         inner_optimizer: Any,
-        block_shape: Any,
+        structure: Structure,
         gradient_average: GradientAverage | None,
         name: str | None = None,
     ) -> None:
         super().__init__(inner_optimizer, name=name)
-        self.block_shape = blocks.check_block_shape(block_shape)
+        self.structure = structure
         self._gradient_average = gradient_average
         self.masked_weights: list[MaskedWeight] = []
         self.awaiting: list[int] = []
@@ -71,7 +71,7 @@ class MaskHolder(MaskOwner, OptimizerWrapper):
         variables = [variables_of(self)[i] for i in indices]
         for variable in variables:
             if (kernel_mask := kernel_mask_of(variable)) is not None:
-                kernel_mask.take_block_shape(variable.path, self.block_shape)
+                kernel_mask.take_structure(variable.path, self.structure)
                 kernel_mask.belongs_to(self)
         masks = [self._mask_variable(variable) for variable in variables]
         track_list(self, "mask_variables", masks)
@@ -80,7 +80,7 @@ class MaskHolder(MaskOwner, OptimizerWrapper):
         signals = Signals(self.inner_optimizer, self._gradient_average, is_momentum)
         names = unique_names([variable.path for variable in variables])
         self.masked_weights = [
-            MaskedWeight(index, position, variable, name, mask, self.block_shape, signals)
+            MaskedWeight(index, position, variable, name, mask, self.structure, signals)
             for position, (index, variable, name, mask) in enumerate(
                 zip(indices, variables, names, masks, strict=True)
             )
@@ -137,6 +137,11 @@ class MaskHolder(MaskOwner, OptimizerWrapper):
     # --- to see
 
     @property
+    def block_shape(self) -> BlockShape:
+        """(in, out) channels of the masks' blocks over all taps; None: any other ``structure``."""
+        return self.structure.block_shape
+
+    @property
     def masked_variables(self) -> list[Any]:
         """The weights that have a mask, in the order of ``masks``."""
         return [one.variable for one in self.masked_weights]
@@ -191,7 +196,7 @@ class MaskHolder(MaskOwner, OptimizerWrapper):
                     f"weight. Received: {one.name!r} of dtype {mask.dtype}, shape {mask.shape}, "
                     f"{np.count_nonzero(mask)} active"
                 )
-            blocks.check_whole(one.name, mask, self.block_shape)
+            self.structure.check_whole(one.name, mask)
 
     def assign_masks(self, masks: Masks, weights: Weights | None = None) -> None:
         """Replaces masks at once, and masks the weights that are trainable.

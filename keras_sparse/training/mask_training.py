@@ -153,9 +153,9 @@ class MaskTraining:
 
     def _nonzero(self) -> list[np.ndarray]:
         """The masks of weights that are not 0, of those that are trained."""
-        blocks, rng = self.optimizer.block_shape, np.random.default_rng(0)  # nothing is drawn
+        structure, rng = self.optimizer.structure, np.random.default_rng(0)  # nothing is drawn
         return [
-            initial_mask("nonzero", one.name, one.value, 0, blocks, rng)
+            initial_mask("nonzero", one.name, one.value, 0, structure, rng)
             for one in self.optimizer.trained_weights()
         ]
 

@@ -12,16 +12,16 @@ import keras
 import numpy as np
 
 from keras_sparse._keras import calling_model, eager_scope, variables_of
-from keras_sparse.rules import blocks
 from keras_sparse.rules.given_masks import GivenMasks, check_given, unique_names
 from keras_sparse.rules.initial_masks import Kind, check_kind
 from keras_sparse.rules.initial_scale import check_initial_scale
+from keras_sparse.rules.structure import Structure
 from keras_sparse.training import checkpoint
 from keras_sparse.training.first_masks import (
     RANDOM_OVER_TRAINED,
     check_readable,
     competing_counts,
-    counts_in_blocks,
+    counts_in_groups,
     first_masks,
     notice_of_density,
     of_one_worker,
@@ -42,7 +42,7 @@ class MaskedOptimizer(StateInFiles):
         inner_optimizer: a Keras 3 optimizer or its name.
         selection: which weights get a mask.
         initial_masks: ``"random"``, ``"magnitude"``, ``"nonzero"``, ``"snip"``, or masks by path.
-        block_shape: (in, out) channels of a block, or None.
+        structure: what masks are made of.
         gradient_average: keeps what momentum the inner optimizer does not, or None.
         seed: of the initial masks; None: drawn as Keras draws seeds, and saved.
         name: of this optimizer.
@@ -54,13 +54,13 @@ class MaskedOptimizer(StateInFiles):
         inner_optimizer: Any,
         selection: Selection,
         initial_masks: Kind,
-        block_shape: Any,
+        structure: Structure,
         gradient_average: GradientAverage | None,
         seed: int | None,
         name: str | None = None,
         initial_scale: str | None = None,
     ) -> None:
-        super().__init__(inner_optimizer, selection, block_shape, gradient_average, seed, name)
+        super().__init__(inner_optimizer, selection, structure, gradient_average, seed, name)
         self.initial_masks = check_kind(initial_masks)
         self.initial_scale = check_initial_scale(initial_scale)
 
@@ -162,7 +162,7 @@ class MaskedOptimizer(StateInFiles):
         """Those of a file or checkpoint that was read before, else ``initial_masks``."""
         for i in indices:
             variable = variables_of(self)[i]
-            blocks.check_divisible(variable.path, tuple(variable.shape), self.block_shape)
+            self.structure.check(variable.path, tuple(variable.shape))
         loaded, self._loaded = self._loaded, None
         if isinstance(loaded, checkpoint.SavedState):
             self._put_back(loaded, indices, goes_on=False)
@@ -203,16 +203,16 @@ class MaskedOptimizer(StateInFiles):
         names = unique_names([weight.path for weight in weights])
         scores = dict(zip(names, sensitivities(weights), strict=True))
         wanted = sum(self._first_counts(weights))
-        masks = of_one_worker(sensitivity_masks(scores, wanted, self.block_shape))
+        masks = of_one_worker(sensitivity_masks(scores, wanted, self.structure))
         self.hold_masks_of(indices)
         self._begin_with(masks)
         self._fill_dense_layers()
 
     def _first_counts(self, weights: Sequence[Any]) -> list[int]:
-        """Active weights of each when training starts, in whole blocks."""
+        """Active weights of each when training starts, in whole groups."""
         shapes = [tuple(weight.shape) for weight in weights]
         wanted = self.initial_counts([weight.path for weight in weights], shapes, self.step())
-        return counts_in_blocks(wanted, weights, self.block_shape)
+        return counts_in_groups(wanted, weights, self.structure)
 
     def _was_restored(self) -> bool:
         """Has TensorFlow put back a checkpoint, which was read before there were variables?"""
@@ -231,10 +231,10 @@ class MaskedOptimizer(StateInFiles):
             return self._given_masks(kind, weights, sum(counts))
         check_readable(kind, weights)
         if kind == "magnitude" and self.scope == "global":
-            counts = competing_counts(weights, sum(counts), self.block_shape)
+            counts = competing_counts(weights, sum(counts), self.structure)
         rng = np.random.default_rng([self.seed, step])
-        masks = first_masks(kind, weights, counts, self.block_shape, rng)
-        self._notice = notice_of_density(kind, masks, sum(counts), self.block_shape)
+        masks = first_masks(kind, weights, counts, self.structure, rng)
+        self._notice = notice_of_density(kind, masks, sum(counts), self.structure)
         return masks
 
     def _given_masks(
@@ -245,7 +245,7 @@ class MaskedOptimizer(StateInFiles):
     ) -> list[np.ndarray]:
         names = unique_names([weight.path for weight in weights])
         masks = given.of(names, [tuple(weight.shape) for weight in weights])
-        check_given(names, masks, wanted, self.block_shape)
+        check_given(names, masks, wanted, self.structure)
         return of_one_worker(masks)
 
     def _begin_with(self, masks: Sequence[np.ndarray]) -> None:

@@ -14,6 +14,7 @@ from keras_sparse._keras import (
     to_numpy,
     variables_of,
 )
+from keras_sparse.rules.structure import Structure
 from keras_sparse.training.explored_masks import ExploredMasks
 from keras_sparse.training.fused_sgd import fused_steps
 from keras_sparse.training.masked_weight import MaskedWeight, apply_masks
@@ -30,11 +31,11 @@ class MaskedSteps(ExploredMasks):
         self,
         inner_optimizer: Any,
         selection: Selection,
-        block_shape: Any,
+        structure: Structure,
         gradient_average: GradientAverage | None,
         name: str | None = None,
     ) -> None:
-        super().__init__(inner_optimizer, block_shape, gradient_average, name)
+        super().__init__(inner_optimizer, structure, gradient_average, name)
         self.selection = selection
         self._model: Any = lambda: None
         self.counters: dict[str, Any] = {}

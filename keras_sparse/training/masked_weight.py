@@ -10,8 +10,8 @@ import numpy as np
 from keras_sparse._keras import multiply_in_place, to_float32, to_numpy
 from keras_sparse.compute.mask_state import KernelMask, kernel_mask_of
 from keras_sparse.rules import mask_bits
-from keras_sparse.rules.blocks import BlockShape
 from keras_sparse.rules.scores import MaskedLayer
+from keras_sparse.rules.structure import Structure
 from keras_sparse.training.checkpoint import SavedMask
 from keras_sparse.training.momentum import GradientAverage, momentum_of
 
@@ -41,7 +41,7 @@ class MaskedWeight:
         variable: the weight.
         name: its path; the second weight of the same path is ``path#2``.
         mask_variable: bool variable of the weight's shape: the optimizer's, or the sparse layer's.
-        block_shape: (in, out) channels of the blocks that the mask is made of, or None.
+        structure: what the mask is made of.
         signals: what is kept of its gradients.
 
     Attributes:
@@ -55,13 +55,13 @@ class MaskedWeight:
         variable: Any,
         name: str,
         mask_variable: Any,
-        block_shape: BlockShape,
+        structure: Structure,
         signals: Signals,
     ) -> None:
         self.index, self.position, self.name = index, position, name
         self.variable, self.mask_variable = variable, mask_variable
         self.shape = tuple(variable.shape)
-        self.block_shape = block_shape
+        self.structure = structure
         self._signals = signals
         words = (-(-mask_bits.number_of_bytes(self.shape) // 4),)
         self.explored_variable = keras.Variable(
@@ -110,7 +110,7 @@ class MaskedWeight:
             if is_momentum
             else lambda: momentum_of(self._signals.inner_optimizer, self.index),
             gradient=None if is_momentum else read_average,
-            block_shape=self.block_shape,
+            structure=self.structure,
         )
 
     # --- to replace

@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
+from keras_sparse.rules.structure import BlockShape, Structure
+
 
 class CommonSettings(TypedDict, total=False):
     """Arguments of ``SparseMomentum`` but the optimizer, the density and the rules; described and given defaults there."""
@@ -14,7 +16,8 @@ class CommonSettings(TypedDict, total=False):
     sparse: Any
     dense: Any
     initial_masks: Any
-    block_shape: tuple[int, int] | None
+    block_shape: BlockShape
+    structure: Structure | None
     gradient_momentum: float | None
     growth_window: int | str | None
     initial_scale: str | None

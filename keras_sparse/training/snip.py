@@ -18,10 +18,10 @@ from keras_sparse._keras import (
     train_on_batch,
 )
 from keras_sparse.conversion.sparsify import densify
-from keras_sparse.rules.blocks import BlockShape, check_block_shape, check_divisible
 from keras_sparse.rules.density import active_counts, check_density
 from keras_sparse.rules.given_masks import unique_names
-from keras_sparse.training.first_masks import counts_in_blocks, sensitivity_masks
+from keras_sparse.rules.structure import BlockShape, Structure, as_structure
+from keras_sparse.training.first_masks import counts_in_groups, sensitivity_masks
 from keras_sparse.training.momentum import GradientAverage, momentum_of
 from keras_sparse.training.selection import Selection
 
@@ -40,6 +40,7 @@ def snip_masks(
     sparse: Any = None,
     dense: Any = None,
     block_shape: BlockShape = None,
+    structure: Structure | None = None,
 ) -> dict[str, np.ndarray]:
     """The masks of SNIP: the weights of largest |weight * gradient| in one batch stay.
 
@@ -61,6 +62,8 @@ def snip_masks(
         dense: weights to leave dense, likewise.
         block_shape: (in, out) channels of the blocks that masks are made of. Scores are summed over
             a block; blocks of different sizes compete by the mean score of a weight.
+        structure: what masks are made of, such as ``keras_sparse.Blocks(4, 4, per_tap=True)``, in
+            place of ``block_shape``.
 
     Returns:
         {path of each masked weight: bool array of its shape, True = active}.
@@ -78,16 +81,16 @@ def snip_masks(
     >>> model.compile(ks.StaticSparsity("sgd", 0.25, initial_masks=masks), "mse")
     """
     check_density(density)
-    blocks = check_block_shape(block_shape)
+    groups = as_structure(block_shape, structure)
     check_keras_3(model, "model")
     variables = _selected(model, Selection(sparse, dense))
     for variable in variables:
-        check_divisible(variable.path, tuple(variable.shape), blocks)
+        groups.check(variable.path, tuple(variable.shape))
     names = unique_names([variable.path for variable in variables])
     shapes = [tuple(variable.shape) for variable in variables]
-    wanted = sum(counts_in_blocks(active_counts(names, shapes, density), variables, blocks))
+    wanted = sum(counts_in_groups(active_counts(names, shapes, density), variables, groups))
     scores = sensitivities(model, (x, y, sample_weight), variables, loss)
-    masks = sensitivity_masks(dict(zip(names, scores, strict=True)), wanted, blocks)
+    masks = sensitivity_masks(dict(zip(names, scores, strict=True)), wanted, groups)
     return dict(zip(names, masks, strict=True))
 
 

@@ -12,6 +12,7 @@ from keras_sparse.rules.all_layers import check_no_distribution, check_scope
 from keras_sparse.rules.given_masks import GivenMasks
 from keras_sparse.rules.mask_update import prune_to, update_masks
 from keras_sparse.rules.scores import Score
+from keras_sparse.rules.structure import BlockShape, Structure, as_structure
 from keras_sparse.training import growth_window as windows
 from keras_sparse.training import schedules
 from keras_sparse.training.asked_density import MasksToDensity
@@ -56,7 +57,11 @@ class SparseMomentum(MasksToDensity):
             of largest |weight * gradient| in one batch of ``fit``, all layers competing (needs
             UpdateMasks; see ``keras_sparse.snip_masks``); or masks of this density,
             ``{path of each masked weight: bool array}``.
-        block_shape: (in, out) channels of the blocks that masks are made of, over all taps; None: single weights.
+        block_shape: (in, out) channels of the blocks that masks are made of, over all taps; None:
+            single weights. The short form of ``structure``.
+        structure: what masks are made of, in place of ``block_shape``:
+            ``keras_sparse.Blocks(4, 4, per_tap=True)`` gives each tap of a convolution its own
+            blocks. The compiled kernels skip these as they skip single weights.
         gradient_momentum: decay in [0, 1) of an average of the gradients to use as momentum, for optimizers without one.
         growth_window: optimizer steps before an update in which missing weights get gradients; sparse layers save them
             outside. None: all steps, the published method. ``"auto"``: as many as the momentum needs to forget all
@@ -97,7 +102,8 @@ class SparseMomentum(MasksToDensity):
         sparse: Any = None,
         dense: Any = None,
         initial_masks: Any = "random",
-        block_shape: tuple[int, int] | None = None,
+        block_shape: BlockShape = None,
+        structure: Structure | None = None,
         gradient_momentum: float | None = None,
         growth_window: int | str | None = "auto",
         initial_scale: str | None = "auto",
@@ -114,7 +120,7 @@ class SparseMomentum(MasksToDensity):
             inner_optimizer,
             Selection(sparse, dense),
             initial_masks,
-            block_shape,
+            as_structure(block_shape, structure),
             average,
             seed,
             name,
@@ -246,9 +252,10 @@ class SparseMomentum(MasksToDensity):
         for key in ("density", "prune_rate", "distribution", "prune", "redistribute", "grow"):
             value = getattr(self, key)
             config[key] = (names.get(value) or serialize(value)) if callable(value) else value
-        names_of_values = ("initial_masks", "block_shape", "gradient_momentum", "growth_window")
+        names_of_values = ("initial_masks", "gradient_momentum", "growth_window")
         for key in ("scope", *names_of_values, "initial_scale", "seed", "name"):
             config[key] = getattr(self, key)
+        config.update(self.structure.as_arguments())
         if isinstance(self.initial_masks, GivenMasks):
             config["initial_masks"] = self.initial_masks.get_config()
         return config

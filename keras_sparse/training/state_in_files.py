@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from keras_sparse._keras import variables_of
-from keras_sparse.rules import blocks
 from keras_sparse.rules.initial_masks import reconcile
+from keras_sparse.rules.structure import Structure
 from keras_sparse.training import checkpoint
 from keras_sparse.training.masked_steps import MaskedSteps
 from keras_sparse.training.momentum import GradientAverage
@@ -32,12 +32,12 @@ class StateInFiles(MaskedSteps):
         self,
         inner_optimizer: Any,
         selection: Selection,
-        block_shape: Any,
+        structure: Structure,
         gradient_average: GradientAverage | None,
         seed: int | None,
         name: str | None = None,
     ) -> None:
-        super().__init__(inner_optimizer, selection, block_shape, gradient_average, name)
+        super().__init__(inner_optimizer, selection, structure, gradient_average, name)
         self._seed = Seed(seed)
         self.masks_were_loaded = False  # from a file: it says which weights are masked
         # a SavedState, or all values of a .h5 file, that wait for the optimizer to be built
@@ -139,7 +139,7 @@ class StateInFiles(MaskedSteps):
         variables = variables_of(self)
         saved = loaded.masks_for(variables, chosen)
         for i, one in saved.items():
-            blocks.check_whole(variables[i].path, one.mask, self.block_shape)
+            self.structure.check_whole(variables[i].path, one.mask)
         if sorted(saved) != self.masked_indices:
             self.hold_masks_of(sorted(saved))
         for weight in self.masked_weights:
@@ -185,7 +185,7 @@ class StateInFiles(MaskedSteps):
             [one.name for one in trained],
             [one.value for one in trained],
             [masks[one.position] for one in trained],
-            self.block_shape,
+            self.structure,
         )
         for one, mask in zip(trained, fitting, strict=True):
             masks[one.position] = mask

@@ -1,0 +1,298 @@
+"""A structure says which weights of a mask are active or missing together (NumPy only).
+
+It divides a kernel (taps..., in, out) into groups of equal size. Rules count, prune and grow whole
+groups. ``block_shape`` is the short form of the structures that had it before there were others.
+"""
+
+import abc
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from keras_sparse.rules.density import Shape
+
+BlockShape = tuple[int, int] | None
+
+
+class Structure(abc.ABC):
+    """What a mask is made of: groups of weights. Structures of equal config are equal.
+
+    A kernel's groups have an array of their own, the grid, with one value for each group.
+    """
+
+    kind: ClassVar[str]  # its name in a config
+
+    @abc.abstractmethod
+    def grid(self, shape: Shape) -> Shape:
+        """The shape of the array of groups of a kernel of this shape."""
+
+    @abc.abstractmethod
+    def group_size(self, shape: Shape) -> int:
+        """Weights in one group of a kernel of this shape."""
+
+    @abc.abstractmethod
+    def to_groups(self, values: np.ndarray) -> np.ndarray:
+        """Sums of values over each group.
+
+        Args:
+            values: array of a kernel's shape.
+
+        Returns:
+            Array of the shape ``grid(values.shape)``.
+        """
+
+    @abc.abstractmethod
+    def from_groups(self, groups: np.ndarray, shape: Shape) -> np.ndarray:
+        """The mask whose groups are active where ``groups`` is True.
+
+        Args:
+            groups: bool array of the shape ``grid(shape)``.
+            shape: kernel shape.
+
+        Returns:
+            Bool array of the kernel's shape.
+        """
+
+    @abc.abstractmethod
+    def why_not(self, shape: Shape) -> str | None:
+        """Why a kernel of this shape has no such groups, or None where it has."""
+
+    def active_groups(self, mask: np.ndarray) -> np.ndarray:
+        """Bool array of groups: True where at least one weight is active."""
+        return self.to_groups(mask) > 0
+
+    def whole(self, mask: np.ndarray) -> np.ndarray:
+        """The smallest mask of whole groups that holds this one."""
+        return self.from_groups(self.active_groups(mask), mask.shape)
+
+    def check(self, name: str, shape: Shape) -> None:
+        """Raises ValueError unless the kernel of this name is made of whole groups."""
+        if (why := self.why_not(shape)) is not None:
+            argument = str(self).partition("=")[0]
+            raise ValueError(
+                f"`{argument}` must divide the last two axes of every masked weight: {why}. "
+                f"Received: {self} for {name!r} of shape {shape}; "
+                f"keep that layer dense with `dense=[{name!r}]`, or choose another structure"
+            )
+
+    def check_whole(self, name: str, mask: np.ndarray) -> None:
+        """Raises ValueError where a group of this mask is active in part."""
+        active = self.to_groups(mask)
+        size = self.group_size(mask.shape)
+        partly = int(np.count_nonzero((active > 0) & (active < size)))
+        if partly:
+            raise ValueError(
+                f"The mask of {name!r} is not made of whole blocks, by {self}. "
+                f"Received: {partly} of {active.size} blocks are active in part"
+            )
+
+    # --- as arguments, in configs and in messages
+
+    @property
+    def block_shape(self) -> BlockShape:
+        """The short form: (in, out) channels of blocks over all taps; None for all others."""
+        return None
+
+    def get_config(self) -> dict[str, Any]:
+        """{"kind": its name, argument: value}, for JSON; ``as_structure`` reads it."""
+        return {"kind": self.kind}
+
+    def as_arguments(self) -> dict[str, Any]:
+        """``{"block_shape": short form}``; where it has none, its config as ``"structure"``."""
+        if as_structure(self.block_shape) == self:
+            return {"block_shape": self.block_shape}
+        return {"block_shape": None, "structure": self.get_config()}
+
+    def __str__(self) -> str:
+        """As it is given: ``block_shape=(4, 4)`` or ``structure=Blocks(4, 4, per_tap=True)``."""
+        is_short = as_structure(self.block_shape) == self
+        return f"block_shape={self.block_shape}" if is_short else f"structure={self!r}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Structure) and self.get_config() == other.get_config()
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.get_config().items()))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Weights(Structure):
+    """Each weight for itself.
+
+    >>> Weights().group_size((3, 3, 8, 8)), str(Weights())
+    (1, 'block_shape=None')
+    """
+
+    kind = "weights"
+
+    def grid(self, shape: Shape) -> Shape:
+        return shape
+
+    def group_size(self, shape: Shape) -> int:
+        return 1
+
+    def to_groups(self, values: np.ndarray) -> np.ndarray:
+        """The values themselves, not a copy."""
+        return values
+
+    def from_groups(self, groups: np.ndarray, shape: Shape) -> np.ndarray:
+        """The groups themselves, not a copy."""
+        return groups
+
+    def why_not(self, shape: Shape) -> str | None:
+        return None
+
+    def active_groups(self, mask: np.ndarray) -> np.ndarray:
+        """The mask itself, not a copy."""
+        return mask
+
+    def whole(self, mask: np.ndarray) -> np.ndarray:
+        """The mask itself, not a copy."""
+        return mask
+
+    def check_whole(self, name: str, mask: np.ndarray) -> None:
+        """A weight has no parts."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Blocks(Structure):
+    """Blocks of ``in_`` input channels x ``out`` output channels: the last two axes of a kernel.
+
+    Args:
+        in_: channels of the last axis but one that a block spans.
+        out: channels of the last axis.
+        per_tap: True: each tap of a convolution has blocks of its own. False: a block spans all
+            taps, as ``block_shape=(in_, out)`` does.
+
+    Raises:
+        ValueError: channels that are not positive integers, or ``per_tap`` not a bool.
+
+    >>> Blocks(2, 4).to_groups(np.ones((3, 3, 4, 4)))
+    array([[72.],
+           [72.]])
+    >>> Blocks(2, 4, per_tap=True).grid((3, 3, 4, 4))
+    (3, 3, 2, 1)
+    """
+
+    in_: int
+    out: int
+    per_tap: bool = False
+
+    kind = "blocks"
+
+    def __post_init__(self) -> None:
+        if not (_is_positive(self.in_) and _is_positive(self.out)):
+            raise ValueError(
+                "`in_` and `out` must be positive integers, the channels of a block. "
+                f"Received: in_={self.in_!r}, out={self.out!r}"
+            )
+        if not isinstance(self.per_tap, bool):
+            raise ValueError(f"`per_tap` must be a bool. Received: per_tap={self.per_tap!r}")
+
+    def grid(self, shape: Shape) -> Shape:
+        taps = shape[:-2] if self.per_tap else ()
+        return (*taps, shape[-2] // self.in_, shape[-1] // self.out)
+
+    def group_size(self, shape: Shape) -> int:
+        taps = 1 if self.per_tap else math.prod(shape[:-2])
+        return taps * self.in_ * self.out
+
+    def to_groups(self, values: np.ndarray) -> np.ndarray:
+        grid, taps = self.grid(values.shape), math.prod(values.shape[:-2])
+        blocks = values.reshape(taps, grid[-2], self.in_, grid[-1], self.out)
+        sums = blocks.sum(axis=(2, 4) if self.per_tap else (0, 2, 4))
+        return np.asarray(sums.reshape(grid))
+
+    def from_groups(self, groups: np.ndarray, shape: Shape) -> np.ndarray:
+        mask = groups.repeat(self.in_, axis=-2).repeat(self.out, axis=-1)
+        return mask if self.per_tap else np.broadcast_to(mask, shape).copy()
+
+    def why_not(self, shape: Shape) -> str | None:
+        if len(shape) < 2:
+            return f"it has {len(shape)} axes, fewer than two"
+        if shape[-2] % self.in_ or shape[-1] % self.out:
+            channels = f"{shape[-2]} x {shape[-1]} channels"
+            return f"{channels} are not whole blocks of {self.in_} x {self.out}"
+        return None
+
+    @property
+    def block_shape(self) -> BlockShape:
+        return None if self.per_tap else (self.in_, self.out)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"kind": self.kind, "in_": self.in_, "out": self.out, "per_tap": self.per_tap}
+
+    def __repr__(self) -> str:
+        per_tap = ", per_tap=True" if self.per_tap else ""
+        return f"Blocks({self.in_}, {self.out}{per_tap})"
+
+
+class ChannelPairs(Blocks):
+    """All taps of one (input channel, output channel) pair; equal to ``Blocks(1, 1)``.
+
+    >>> ChannelPairs().group_size((3, 3, 8, 8)), ChannelPairs() == Blocks(1, 1)
+    (9, True)
+    """
+
+    def __init__(self) -> None:
+        super().__init__(1, 1)
+
+    def __repr__(self) -> str:
+        return "ChannelPairs()"
+
+
+KINDS: dict[str, type[Structure]] = {cls.kind: cls for cls in (Weights, Blocks)}
+
+
+def as_structure(block_shape: Any = None, structure: Any = None) -> Structure:
+    """The structure that these two arguments ask for.
+
+    Args:
+        block_shape: its short form: (in, out) channels of blocks over all taps, or None.
+        structure: a Structure, the config of one, or None: what ``block_shape`` says.
+
+    Returns:
+        ``Weights()`` where both are None.
+
+    Raises:
+        ValueError: both are given, or one that is not valid.
+
+    >>> as_structure(), as_structure((1, 1)), as_structure((4, 8))
+    (Weights(), ChannelPairs(), Blocks(4, 8))
+    >>> as_structure(structure=Blocks(4, 4, per_tap=True).get_config())
+    Blocks(4, 4, per_tap=True)
+    """
+    if structure is None:
+        return _of_block_shape(block_shape)
+    if block_shape is not None:
+        raise ValueError(
+            "`block_shape` is a short form of `structure`: pass one of the two. "
+            f"Received: block_shape={block_shape!r}, structure={structure!r}"
+        )
+    if isinstance(structure, Mapping) and structure.get("kind") in KINDS:
+        arguments = dict(structure)
+        return KINDS[arguments.pop("kind")](**arguments)
+    if not isinstance(structure, Structure):
+        rule = "None or a structure, such as keras_sparse.Blocks(4, 4, per_tap=True)"
+        raise ValueError(f"`structure` must be {rule}. Received: structure={structure!r}")
+    return structure
+
+
+def _of_block_shape(block_shape: Any) -> Structure:
+    if block_shape is None:
+        return Weights()
+    is_pair = isinstance(block_shape, tuple | list) and len(block_shape) == 2
+    if not is_pair or not all(map(_is_positive, block_shape)):
+        raise ValueError(
+            "`block_shape` must be None or two positive integers (in, out); other structures are "
+            f"given as `structure`. Received: block_shape={block_shape!r}"
+        )
+    in_, out = block_shape
+    return ChannelPairs() if in_ == out == 1 else Blocks(in_, out)
+
+
+def _is_positive(n: Any) -> bool:
+    return isinstance(n, int) and not isinstance(n, bool) and n > 0

@@ -1,0 +1,344 @@
+"""Structures divide a kernel into groups of weights, and masks come back from them."""
+
+import copy
+import itertools
+import math
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_sparse.rules.budget import to_whole_groups
+from keras_sparse.rules.initial_masks import initial_mask
+from keras_sparse.rules.structure import Blocks, ChannelPairs, Structure, Weights, as_structure
+
+STRUCTURES = [
+    Weights(),
+    ChannelPairs(),
+    Blocks(2, 1),
+    Blocks(2, 2),
+    Blocks(1, 1, per_tap=True),
+    Blocks(2, 2, per_tap=True),
+]
+
+
+def id_of(structure):
+    return repr(structure)
+
+
+@st.composite
+def shapes(draw):
+    """Of kernels that all STRUCTURES divide."""
+    taps = draw(st.sampled_from([(), (3,), (2, 2), (3, 3)]))
+    return (*taps, 2 * draw(st.integers(1, 4)), 2 * draw(st.integers(1, 4)))
+
+
+def labels(structure, shape):
+    """For each weight the number of its group."""
+    grid = structure.grid(shape)
+    numbers = np.arange(math.prod(grid)).reshape(grid)
+    found = np.zeros(shape, int)
+    for number in numbers.reshape(-1):
+        found += number * structure.from_groups(numbers == number, shape)
+    return found
+
+
+# --- groups, and back
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(STRUCTURES), shapes())
+def test_groups_are_a_partition_of_the_weights_into_equal_parts(structure, shape):
+    covered = sum(
+        structure.from_groups(one.reshape(structure.grid(shape)), shape).astype(int)
+        for one in np.eye(math.prod(structure.grid(shape)), dtype=bool)
+    )
+    assert (covered == 1).all()
+    sizes = np.bincount(labels(structure, shape).reshape(-1))
+    assert set(sizes) == {structure.group_size(shape)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(STRUCTURES), shapes(), st.integers(0, 1000))
+def test_a_mask_made_of_groups_gives_the_groups_back(structure, shape, seed):
+    groups = np.random.default_rng(seed).random(structure.grid(shape)) < 0.5
+    mask = structure.from_groups(groups, shape)
+    assert (mask.shape, mask.dtype) == (shape, bool)
+    assert mask.flags.writeable
+    np.testing.assert_array_equal(structure.active_groups(mask), groups)
+    sums = structure.to_groups(mask)
+    np.testing.assert_array_equal(sums, groups * structure.group_size(shape))
+    structure.check_whole("kernel", mask)
+    np.testing.assert_array_equal(structure.whole(mask), mask)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(STRUCTURES), shapes(), st.integers(0, 1000))
+def test_group_values_are_the_sums_over_their_weights(structure, shape, seed):
+    values = np.random.default_rng(seed).integers(-9, 10, shape)
+    by_hand = np.bincount(labels(structure, shape).reshape(-1), values.reshape(-1))
+    np.testing.assert_array_equal(structure.to_groups(values).reshape(-1), by_hand)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(STRUCTURES), shapes(), st.integers(0, 1000))
+def test_the_smallest_whole_mask_holds_the_groups_that_a_mask_touches(structure, shape, seed):
+    mask = np.random.default_rng(seed).random(shape) < 0.1
+    number = labels(structure, shape)
+    by_hand = np.isin(number, np.unique(number[mask]))
+    np.testing.assert_array_equal(structure.whole(mask), by_hand)
+
+
+def test_sums_cover_all_taps_of_a_channel_block():
+    kernel = np.arange(2 * 4 * 4, dtype=np.float64).reshape(2, 1, 4, 4)
+    by_hand = np.array([[kernel[:, :, i : i + 2, o : o + 4].sum() for o in (0,)] for i in (0, 2)])
+    np.testing.assert_array_equal(Blocks(2, 4).to_groups(kernel), by_hand)
+
+
+def test_sums_per_tap_cover_one_tap_of_a_channel_block():
+    kernel = np.arange(2 * 4 * 4, dtype=np.float64).reshape(2, 1, 4, 4)
+    by_hand = np.array(
+        [[[[kernel[tap, 0, i : i + 2].sum()] for i in (0, 2)]] for tap in range(2)],
+    )
+    np.testing.assert_array_equal(Blocks(2, 4, per_tap=True).to_groups(kernel), by_hand)
+
+
+def test_a_mask_comes_back_as_whole_blocks():
+    groups = np.array([[True, False], [False, True]])
+    mask = Blocks(2, 2).from_groups(groups, (3, 4, 4))
+    np.testing.assert_array_equal(mask[1], np.kron(np.eye(2), np.ones((2, 2))).astype(bool))
+    assert mask.flags.writeable
+    np.testing.assert_array_equal(Blocks(2, 2).to_groups(mask), [[12, 0], [0, 12]])
+
+
+def test_single_weights_are_not_copied():
+    kernel = np.ones((3, 4))
+    assert Weights().to_groups(kernel) is kernel
+    mask = kernel > 0
+    assert Weights().whole(mask) is mask
+
+
+def test_group_sizes():
+    assert Weights().group_size((3, 3, 4, 4)) == 1
+    assert ChannelPairs().group_size((3, 3, 4, 4)) == 9
+    assert Blocks(2, 4).group_size((3, 3, 4, 4)) == 72
+    assert Blocks(2, 4, per_tap=True).group_size((3, 3, 4, 4)) == 8
+
+
+def test_blocks_per_tap_of_a_matrix_are_its_blocks():
+    values = np.arange(32).reshape(4, 8)
+    per_tap = Blocks(2, 4, per_tap=True).to_groups(values)
+    np.testing.assert_array_equal(per_tap, Blocks(2, 4).to_groups(values))
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize("block_shape", [(0, 1), (2,), 4, (2, 2, 2), (1.5, 2), (True, 1)])
+def test_a_block_shape_that_cannot_be_raises(block_shape):
+    with pytest.raises(ValueError, match="`block_shape` must be None or two positive integers"):
+        as_structure(block_shape)
+
+
+@pytest.mark.parametrize("channels", [(0, 1), (-1, 2), (1.5, 2), (True, 1), ("2", 2)])
+def test_blocks_of_channels_that_cannot_be_raise(channels):
+    with pytest.raises(ValueError, match="`in_` and `out` must be positive integers"):
+        Blocks(*channels)
+
+
+def test_per_tap_must_be_a_bool():
+    with pytest.raises(ValueError, match="`per_tap` must be a bool. Received: per_tap=2"):
+        Blocks(2, 2, 2)
+
+
+@pytest.mark.parametrize("structure", ["blocks", (4, 4), {"kind": "stripes"}, {"in_": 4}, Blocks])
+def test_what_is_no_structure_raises(structure):
+    with pytest.raises(ValueError, match="`structure` must be None or a structure.*Received: str"):
+        as_structure(structure=structure)
+
+
+def test_both_a_structure_and_its_short_form_raise():
+    with pytest.raises(ValueError, match=r"pass one of the two. Received: block_shape=\(4, 4\)"):
+        as_structure((4, 4), Blocks(4, 4))
+
+
+def test_channels_that_are_not_whole_blocks_raise():
+    message = r"must divide.*block_shape=\(2, 4\) for 'head/kernel' of shape \(8, 10\).*dense="
+    with pytest.raises(ValueError, match=message):
+        Blocks(2, 4).check("head/kernel", (8, 10))
+    with pytest.raises(ValueError, match=r"`structure` must.*structure=Blocks\(2, 4, per_tap=True"):
+        Blocks(2, 4, per_tap=True).check("head/kernel", (8, 10))
+    assert Blocks(2, 4).why_not((8, 12)) is None
+    assert Blocks(2, 4).why_not((8,)) == "it has 1 axes, fewer than two"
+    assert Weights().why_not((8,)) is None
+
+
+def test_a_block_that_is_active_in_part_raises():
+    mask = np.zeros((2, 4, 4), bool)
+    mask[1, 0, 3] = True
+    whole = Blocks(2, 2).whole(mask)
+    np.testing.assert_array_equal(whole[0], np.kron([[0, 1], [0, 0]], np.ones((2, 2))).astype(bool))
+    Blocks(2, 2).check_whole("kernel", whole)
+    message = (
+        r"'kernel' is not made of whole blocks.*\(2, 2\).*"
+        "Received: 1 of 4 blocks are active in part"
+    )
+    with pytest.raises(ValueError, match=message):
+        Blocks(2, 2).check_whole("kernel", mask)
+    with pytest.raises(ValueError, match="Received: 1 of 8 blocks"):
+        Blocks(2, 2, per_tap=True).check_whole("kernel", mask)
+
+
+# --- values, configs, messages
+
+
+@pytest.mark.parametrize("structure", STRUCTURES, ids=id_of)
+def test_a_structure_comes_back_from_config_arguments_copies_and_pickles(structure):
+    again = [
+        as_structure(structure=structure.get_config()),
+        as_structure(**structure.as_arguments()),
+        as_structure(structure=structure),
+        copy.deepcopy(structure),
+        pickle.loads(pickle.dumps(structure)),
+        eval(repr(structure)),  # our own text
+    ]
+    assert all(one == structure and hash(one) == hash(structure) for one in again)
+
+
+def test_different_structures_are_not_equal():
+    assert len(set(STRUCTURES)) == len(STRUCTURES)
+    assert Blocks(1, 1) == ChannelPairs()
+    assert Blocks(2, 2) != (2, 2)
+    assert isinstance(ChannelPairs(), Structure)
+
+
+def test_a_structure_cannot_be_changed():
+    for structure in (Blocks(2, 2), ChannelPairs(), Weights()):
+        with pytest.raises(AttributeError):
+            structure.in_ = 4
+
+
+def test_arguments_are_those_of_before_where_they_can_be():
+    assert Weights().as_arguments() == {"block_shape": None}
+    assert ChannelPairs().as_arguments() == {"block_shape": (1, 1)}
+    assert Blocks(4, 8).as_arguments() == {"block_shape": (4, 8)}
+    config = {"kind": "blocks", "in_": 4, "out": 8, "per_tap": True}
+    assert Blocks(4, 8, per_tap=True).as_arguments() == {"block_shape": None, "structure": config}
+    assert as_structure([4, 8]) == Blocks(4, 8)  # as JSON gives it
+    assert as_structure(None) == Weights()
+    assert isinstance(as_structure((1, 1)), ChannelPairs)
+
+
+def test_messages_name_a_structure_as_it_is_given():
+    assert str(Weights()) == "block_shape=None"
+    assert str(ChannelPairs()) == "block_shape=(1, 1)"
+    assert str(Blocks(4, 8)) == "block_shape=(4, 8)"
+    assert str(Blocks(4, 8, per_tap=True)) == "structure=Blocks(4, 8, per_tap=True)"
+
+
+# --- random blocks per tap
+
+
+@pytest.mark.parametrize("taps", [(3,), (2, 2), (3, 3)])
+@pytest.mark.parametrize("grid", [(2, 4), (4, 3), (1, 5)])
+def test_random_blocks_per_tap_leave_out_as_few_channels_as_can_be(taps, grid):
+    shape = (*taps, 2 * grid[0], 2 * grid[1])
+    every, structure = math.prod(taps) * math.prod(grid), Blocks(2, 2, per_tap=True)
+    for number in range(1, every + 1):
+        rng = np.random.default_rng(number)
+        mask = initial_mask("random", "kernel", np.ones(shape), 4 * number, structure, rng)
+        groups = structure.active_groups(mask).reshape(-1, *grid)
+        assert groups.sum() == number
+        assert groups[math.prod(taps) // 2, 0, 0]  # in every layer: a way through
+        assert np.ptp(groups.sum((0, 2))) <= 1
+        assert np.ptp(groups.sum((0, 1))) <= 1
+        assert np.ptp(groups.sum(0)) <= 1  # over pairs of channels, too
+
+
+def test_random_blocks_per_tap_are_seeded_and_use_every_tap():
+    structure, weight = Blocks(2, 2, per_tap=True), np.ones((3, 3, 32, 32))
+    masks = [
+        initial_mask("random", "kernel", weight, 1024, structure, np.random.default_rng(seed))
+        for seed in (1, 1, 2)
+    ]
+    np.testing.assert_array_equal(masks[0], masks[1])
+    assert (masks[0] != masks[2]).any()
+    counts = masks[0].sum((2, 3)) // 4  # 256 blocks, 28 in a tap on average
+    assert counts.min() > 10
+    assert counts.max() < 50
+
+
+# --- counts in whole groups
+
+
+@pytest.mark.parametrize(
+    ("wanted", "shapes", "block_shape", "expected"),
+    [
+        ([22, 20], [(8, 8), (8, 8)], (4, 4), [32, 16]),  # 42 weights: 2.6 blocks of 16
+        (
+            [1152, 1152, 64],
+            [(3, 3, 16, 32), (3, 3, 32, 16), (16, 16)],
+            (4, 8),
+            [1152, 1152, 64],
+        ),
+        ([50, 50], [(3, 3, 8, 8), (5, 5, 8, 8)], (4, 4), [144, 400]),  # each layer has a block
+        (
+            [400, 32],
+            [(3, 3, 16, 32), (16, 16)],
+            (4, 8),
+            [288, 128],
+        ),  # 1.39 and 1 blocks: 13.5 of the small ones
+    ],
+)
+def test_the_total_is_the_nearest_that_blocks_can_have(wanted, shapes, block_shape, expected):
+    assert to_whole_groups(wanted, shapes, as_structure(block_shape)) == expected
+
+
+def test_the_total_is_the_nearest_of_all():
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        kernels = [
+            () if k == 0 else (int(k), int(k))
+            for k in rng.choice([0, 1, 3, 5], size=rng.integers(1, 4))
+        ]
+        shapes = [(*kernel, *(int(n) for n in 4 * rng.integers(1, 4, 2))) for kernel in kernels]
+        most = [math.prod(shape) for shape in shapes]
+        wanted = [max(1, round(rng.uniform(0.05, 1) * n)) for n in most]
+        counts = to_whole_groups(wanted, shapes, Blocks(4, 4))
+        sizes = [Blocks(4, 4).group_size(shape) for shape in shapes]
+        assert all(
+            count % size == 0 and size <= count <= n
+            for count, size, n in zip(counts, sizes, most, strict=True)
+        )
+        reachable = itertools.product(
+            *(range(size, n + 1, size) for size, n in zip(sizes, most, strict=True))
+        )
+        assert abs(sum(counts) - sum(wanted)) == min(
+            abs(sum(one) - sum(wanted)) for one in reachable
+        )
+
+
+def test_layers_take_no_more_than_they_may():
+    assert to_whole_groups([40, 40], [(8, 8), (8, 8)], Blocks(4, 4), at_most=[16, 64]) == [16, 64]
+    assert to_whole_groups([7, 9], [(8, 8), (8, 8)], Weights()) == [7, 9]
+    # 320 weights: 288 and one of 32; nothing is taken from the other layer where it cannot come back
+    assert to_whole_groups([250, 70], [(3, 3, 16, 32), (16, 16)], Blocks(4, 8), only_up=True) == [
+        288,
+        64,
+    ]
+    assert to_whole_groups([250, 70], [(3, 3, 16, 32), (16, 16)], Blocks(4, 8)) == [288, 32]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(STRUCTURES), st.lists(shapes(), min_size=1, max_size=4), st.data())
+def test_counts_are_whole_groups_within_their_layers_near_the_total(structure, kernels, data):
+    most = [math.prod(shape) for shape in kernels]
+    wanted = [data.draw(st.integers(1, n)) for n in most]
+    counts = to_whole_groups(wanted, kernels, structure)
+    sizes = [structure.group_size(shape) for shape in kernels]
+    bounds = zip(counts, sizes, most, strict=True)
+    assert all(count % size == 0 and size <= count <= n for count, size, n in bounds)
+    if sum(wanted) >= sum(sizes):  # else one group in each layer is more
+        assert abs(sum(counts) - sum(wanted)) <= max(sizes) / 2
