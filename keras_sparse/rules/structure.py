@@ -85,7 +85,7 @@ class Structure(abc.ABC):
         partly = int(np.count_nonzero((active > 0) & (active < size)))
         if partly:
             raise ValueError(
-                f"The mask of {name!r} is not made of whole blocks, by {self}. "
+                f"The mask of {name!r} is not made of whole blocks of {self}. "
                 f"Received: {partly} of {active.size} blocks are active in part"
             )
 
