@@ -110,7 +110,7 @@ def block_of(structure: Structure) -> int:
 
     Blocks that do not span all taps are computed as single weights.
 
-    >>> block_of(Weights()), block_of(Blocks(64, 16)), block_of(Blocks(1, 8))
+    >>> block_of(ks.structure.Weights()), block_of(Blocks(64, 16)), block_of(Blocks(1, 8))
     (0, 16, 1)
     >>> block_of(Blocks(64, 16, per_tap=True))
     0

@@ -136,7 +136,7 @@ class SparseLayer(keras.layers.Layer):
         Args:
             input_shape: as for ``why_stock``.
 
-        >>> layer = SparseDense(16, implementation="stock")
+        >>> layer = ks.layers.SparseDense(16, implementation="stock")
         >>> layer.build((None, 32))
         >>> layer.runs_as((128, 32))
         'stock: implementation="stock"'
