@@ -1,4 +1,4 @@
-"""What do many tests of training share?  Small models, small data, and what is true of every sparse model."""
+"""Shared by tests of training: small models, small data, and checks that hold at every batch."""
 
 import itertools
 
@@ -62,9 +62,27 @@ def compiled(optimizer=None, model=None, loss="mse", **arguments):
 
 
 def fit(model, *callbacks, epochs=3, data=None, **arguments):
-    """Trains quietly and in order; returns Keras' History."""
+    """Trains quietly and in order; returns Keras' History.
+
+    With an UpdateMasks among the callbacks, weights are checked to be masked at every batch.
+    """
     arguments = {"batch_size": 8, "shuffle": False, "verbose": 0, **arguments}
-    return model.fit(*(data or toy_data()), epochs=epochs, callbacks=list(callbacks), **arguments)
+    checks = [MasksHold()] if any(isinstance(one, ks.UpdateMasks) for one in callbacks) else []
+    return model.fit(
+        *(data or toy_data()), epochs=epochs, callbacks=[*callbacks, *checks], **arguments
+    )
+
+
+def after_two_steps(optimizer, gradients=(2.0, -1.0)):
+    """momentum_of a 1 x 2 kernel whose second weight gets minus the gradients of the first."""
+    bias, kernel = keras.Variable([0.0], name="bias"), keras.Variable([[1.0, 1.0]], name="kernel")
+    optimizer.build([bias, kernel])
+    for gradient in gradients:
+        pair = [[0.0], [[gradient, -gradient]]]
+        optimizer.apply(list(map(keras.ops.convert_to_tensor, pair)), [bias, kernel])
+    momentum = ks.momentum_of(optimizer, 1)
+    assert momentum.dtype == np.float32
+    return momentum
 
 
 def array(variable):
@@ -80,15 +98,46 @@ def active(optimizer):
     return sum(int(mask.sum()) for mask in optimizer.masks.values())
 
 
+def assert_masks_hold(optimizer):
+    """Weights of this SparseMomentum are 0 where their masks are False; frozen ones are theirs."""
+    for variable, mask in zip(optimizer.masked_variables, optimizer.masks.values(), strict=True):
+        if variable.trainable:
+            outside = np.count_nonzero(array(variable)[~mask])
+            assert outside == 0, f"{outside} missing weights of {variable.path} are not 0"
+
+
+class MasksHold(keras.callbacks.Callback):
+    """Fails in the first batch that begins or ends with a missing weight other than 0.
+
+    Masks are put on the weights again at the end of a training, so a check there sees no step.
+    List it after UpdateMasks. ``ends`` counts the ends of batches that were checked.
+    """
+
+    def on_train_begin(self, logs=None):
+        self.ends = 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._check()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.ends += self._check()
+
+    def _check(self):
+        optimizers = ks.training.find_optimizer.sparse_momenta_of(self.model)
+        built = [optimizer for optimizer in optimizers if optimizer.built]
+        for optimizer in built:
+            assert_masks_hold(optimizer)
+        return len(built) > 0
+
+
 def assert_sparse(model, count=None):
-    """Weights are 0 where their masks are False, and hardly anywhere else; ``count`` weights are active."""
+    """Missing weights are 0, and hardly any other; ``count`` weights are active."""
     optimizer = ks.training.find_optimizer.sparse_momentum_of(model)
     for variable, mask in zip(optimizer.masked_variables, optimizer.masks.values(), strict=True):
         weight = array(variable)
         np.testing.assert_array_equal(weight[~mask], 0, err_msg=variable.path)
-        assert np.count_nonzero(weight) > 0.5 * np.count_nonzero(
-            mask
-        )  # what has just grown may still be 0
+        # what has just grown may still be 0
+        assert np.count_nonzero(weight) > 0.5 * np.count_nonzero(mask)
     if count is not None:
         assert active(optimizer) == count
 
@@ -101,7 +150,7 @@ def assert_same(these, those):
 
 
 class Recorder(keras.callbacks.Callback):
-    """Notes, at every beginning and end, the masks and the steps; list it after UpdateMasks."""
+    """Notes masks and steps at every beginning and end; list it after UpdateMasks."""
 
     def on_train_begin(self, logs=None):
         self.seen = []  # (where, epoch or batch, optimizer step, all masks in one array)
@@ -135,7 +184,7 @@ class Recorder(keras.callbacks.Callback):
         ]
 
     def open_steps(self):
-        """Optimizer steps whose gradients were dense: {first step of each execution with the growth window open}."""
+        """Optimizer steps with an open growth window: the first of each execution."""
         return [
             step for where, _, step, _, is_open in self.seen if where == "batch begin" and is_open
         ]

@@ -1,4 +1,4 @@
-"""Is SGD in one operation Keras' SGD?"""
+"""SGD in one operation is Keras' SGD, and masks weights in every step."""
 
 import contextlib
 import functools
@@ -6,6 +6,7 @@ import functools
 import keras
 import numpy as np
 import pytest
+from helpers import MasksHold
 
 import keras_sparse as ks
 from keras_sparse._keras import to_numpy
@@ -163,7 +164,7 @@ def test_wrong_arguments_are_errors(how):
 
 
 def trained(monkeypatch, fused, inner, constraint=None, layers=True, **arguments):
-    """Weights, momenta and masks after four steps with an open growth window, six with a closed one, and a mask update."""
+    """All variables after four steps with an open growth window, six with a closed, an update."""
     if not fused:
         monkeypatch.setattr(
             "keras_sparse.training.fused_sgd._can_mask", lambda optimizer, variable: False
@@ -182,11 +183,12 @@ def trained(monkeypatch, fused, inner, constraint=None, layers=True, **arguments
     optimizer.build(model)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(320, 20)).astype("float32"), rng.normal(size=(320, 4)).astype("float32")
+    options = {"batch_size": 32, "verbose": 0, "shuffle": False}
     for steps, window in ((4, True), (6, False), (2, True)):
         optimizer.open_growth_window(window)
-        model.fit(x[: 32 * steps], y[: 32 * steps], batch_size=32, verbose=0, shuffle=False)
+        model.fit(x[: 32 * steps], y[: 32 * steps], callbacks=[MasksHold()], **options)
     optimizer.update_masks()
-    model.fit(x[:64], y[:64], batch_size=32, verbose=0, shuffle=False)
+    model.fit(x[:64], y[:64], callbacks=[MasksHold()], **options)
     monkeypatch.undo()
     for weight, mask in zip(optimizer.masked_variables, optimizer.mask_variables, strict=True):
         assert not to_numpy(weight)[~to_numpy(mask)].any()
@@ -197,7 +199,7 @@ MOMENTUM = {"learning_rate": 0.05, "momentum": 0.9}
 
 
 @compiled_ops
-@pytest.mark.filterwarnings("ignore:`fit` has no UpdateMasks")
+@pytest.mark.filterwarnings("ignore:The masks of .* did not change")
 @pytest.mark.parametrize(
     ("inner", "arguments"),
     [
