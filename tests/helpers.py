@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 import keras_sparse as ks
+from keras_sparse._keras import to_numpy
 
 STEPS = 4  # an epoch: 32 examples in batches of 8
 
@@ -102,7 +103,7 @@ def assert_masks_hold(optimizer):
     """Weights of this SparseMomentum are 0 where their masks are False; frozen ones are theirs."""
     for variable, mask in zip(optimizer.masked_variables, optimizer.masks.values(), strict=True):
         if variable.trainable:
-            outside = np.count_nonzero(array(variable)[~mask])
+            outside = np.count_nonzero(to_numpy(variable)[~mask])
             assert outside == 0, f"{outside} missing weights of {variable.path} are not 0"
 
 

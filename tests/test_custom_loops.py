@@ -91,6 +91,7 @@ def in_a_multi_optimizer():
 def test_weights_are_masked_after_every_step_of_a_loop(make, layers, how):
     model = compiled(make(), layers())
     optimizer = ks.sparse_optimizer(model)
+    optimizer.attach(model)
     model.optimizer.build(model.trainable_variables)
     optimizer.open_growth_window(False)
     custom_loop(model, STEPS, how)
