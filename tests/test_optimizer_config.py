@@ -49,6 +49,7 @@ def own_score(layer, rng):
             dense=["head", keras.layers.EinsumDense],
         ),
         lambda: ks.RigL("sgd", 0.1, sparse=keras.layers.Embedding),
+        lambda: ks.SET("sgd", 0.1, structure=ks.Blocks(2, 2, per_tap=True)),
         lambda: ks.SET("sgd", 0.1),
         lambda: ks.StaticSparsity("sgd", 0.1, initial_masks="nonzero"),
         lambda: ks.GradualPruning("sgd", 0.1),
