@@ -61,7 +61,7 @@ class SparseMomentum(MasksToDensity):
             single weights. The short form of ``structure``.
         structure: what masks are made of, in place of ``block_shape``:
             ``keras_sparse.Blocks(4, 4, per_tap=True)`` gives each tap of a convolution its own
-            blocks. The compiled kernels skip these as they skip single weights.
+            blocks. The compiled ops skip these as single weights.
         gradient_momentum: decay in [0, 1) of an average of the gradients to use as momentum, for optimizers without one.
         growth_window: optimizer steps before an update in which missing weights get gradients; sparse layers save them
             outside. None: all steps, the published method. ``"auto"``: as many as the momentum needs to forget all
