@@ -9,7 +9,7 @@ import keras_sparse as ks
 from keras_sparse.compute import gpu_kernels, library, ops
 from keras_sparse.compute.choice import choose
 from keras_sparse.compute.product import Product
-from keras_sparse.rules.structure import as_structure
+from keras_sparse.rules.structure_arguments import as_structure
 
 pytestmark = [needs_ops]
 MEASURED = [

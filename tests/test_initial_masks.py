@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from keras_sparse.rules.initial_masks import check_kind, initial_mask, reconcile
-from keras_sparse.rules.structure import Blocks, Weights, as_structure
+from keras_sparse.rules.structure import Blocks, Weights
+from keras_sparse.rules.structure_arguments import as_structure
 
 WEIGHT = np.array([[0.1, -5.0, 0.0], [2.0, -0.3, 0.0]])
 

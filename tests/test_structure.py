@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from keras_sparse.rules.budget import to_whole_groups
 from keras_sparse.rules.initial_masks import initial_mask
-from keras_sparse.rules.structure import Blocks, ChannelPairs, Structure, Weights, as_structure
+from keras_sparse.rules.structure import Blocks, ChannelPairs, Structure, Weights
+from keras_sparse.rules.structure_arguments import as_structure
 
 STRUCTURES = [
     Weights(),

@@ -15,7 +15,8 @@ from keras_sparse.compute.masked_gradient import masked_kernel
 from keras_sparse.compute.op_arguments import check_conv2d, check_matmul
 from keras_sparse.compute.op_call import call_custom_op
 from keras_sparse.compute.product import Product, pair, sizes_of, static_shape
-from keras_sparse.rules.structure import BlockShape, as_structure
+from keras_sparse.rules.structure import BlockShape
+from keras_sparse.rules.structure_arguments import as_structure
 
 __all__ = [
     "Availability",

@@ -21,7 +21,8 @@ from keras_sparse.compute.mask_state import KernelMask
 from keras_sparse.compute.masked_gradient import with_masked_gradient
 from keras_sparse.compute.op_call import call_custom_op
 from keras_sparse.compute.product import Product, sizes_of
-from keras_sparse.rules.structure import BlockShape, Structure, as_structure
+from keras_sparse.rules.structure import BlockShape, Structure
+from keras_sparse.rules.structure_arguments import as_structure
 
 DENSIFY = "Call `keras_sparse.densify(model)` first."
 

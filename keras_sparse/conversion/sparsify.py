@@ -11,7 +11,8 @@ from keras_sparse.compute.normalization import FusedBatchNormalization
 from keras_sparse.conversion.convertible import conversions, keras_type, sparse_type
 from keras_sparse.conversion.copy_model import copy_model
 from keras_sparse.conversion.report import is_sparse, report, warn_if_nothing_was_converted
-from keras_sparse.rules.structure import BlockShape, Structure, Weights, as_structure
+from keras_sparse.rules.structure import BlockShape, Structure, Weights
+from keras_sparse.rules.structure_arguments import as_structure
 
 
 def sparsify(

@@ -10,7 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
-from keras_sparse.rules.structure import BlockShape, Structure, as_structure
+from keras_sparse.rules.structure import BlockShape, Structure
+from keras_sparse.rules.structure_arguments import as_structure
 
 Read = np.ndarray | Callable[[], np.ndarray]
 Score = Callable[["MaskedLayer", np.random.Generator], np.ndarray]

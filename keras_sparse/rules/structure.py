@@ -1,13 +1,12 @@
 """A structure says which weights of a mask are active or missing together (NumPy only).
 
 It divides a kernel (taps..., in, out) into groups of equal size. Rules count, prune and grow whole
-groups. ``block_shape`` is the short form of the structures that had it before there were others.
+groups. Arguments give a structure as ``structure``, or by its short form ``block_shape``.
 """
 
 import abc
 import dataclasses
 import math
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -102,13 +101,11 @@ class Structure(abc.ABC):
 
     def as_arguments(self) -> dict[str, Any]:
         """``{"block_shape": short form}``; where it has none, its config as ``"structure"``."""
-        if as_structure(self.block_shape) == self:
-            return {"block_shape": self.block_shape}
         return {"block_shape": None, "structure": self.get_config()}
 
     def __str__(self) -> str:
         """As it is given: ``block_shape=(4, 4)`` or ``structure=Blocks(4, 4, per_tap=True)``."""
-        is_short = as_structure(self.block_shape) == self
+        is_short = "structure" not in self.as_arguments()
         return f"block_shape={self.block_shape}" if is_short else f"structure={self!r}"
 
     def __eq__(self, other: object) -> bool:
@@ -156,6 +153,9 @@ class Weights(Structure):
     def check_whole(self, name: str, mask: np.ndarray) -> None:
         """A weight has no parts."""
 
+    def as_arguments(self) -> dict[str, Any]:
+        return {"block_shape": None}
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Blocks(Structure):
@@ -184,7 +184,7 @@ class Blocks(Structure):
     kind = "blocks"
 
     def __post_init__(self) -> None:
-        if not (_is_positive(self.in_) and _is_positive(self.out)):
+        if not (is_positive(self.in_) and is_positive(self.out)):
             raise ValueError(
                 "`in_` and `out` must be positive integers, the channels of a block. "
                 f"Received: in_={self.in_!r}, out={self.out!r}"
@@ -222,6 +222,9 @@ class Blocks(Structure):
     def block_shape(self) -> BlockShape:
         return None if self.per_tap else (self.in_, self.out)
 
+    def as_arguments(self) -> dict[str, Any]:
+        return super().as_arguments() if self.per_tap else {"block_shape": self.block_shape}
+
     def get_config(self) -> dict[str, Any]:
         return {"kind": self.kind, "in_": self.in_, "out": self.out, "per_tap": self.per_tap}
 
@@ -244,55 +247,6 @@ class ChannelPairs(Blocks):
         return "ChannelPairs()"
 
 
-KINDS: dict[str, type[Structure]] = {cls.kind: cls for cls in (Weights, Blocks)}
-
-
-def as_structure(block_shape: Any = None, structure: Any = None) -> Structure:
-    """The structure that these two arguments ask for.
-
-    Args:
-        block_shape: its short form: (in, out) channels of blocks over all taps, or None.
-        structure: a Structure, the config of one, or None: what ``block_shape`` says.
-
-    Returns:
-        ``Weights()`` where both are None.
-
-    Raises:
-        ValueError: both are given, or one that is not valid.
-
-    >>> as_structure(), as_structure((1, 1)), as_structure((4, 8))
-    (Weights(), ChannelPairs(), Blocks(4, 8))
-    >>> as_structure(structure=Blocks(4, 4, per_tap=True).get_config())
-    Blocks(4, 4, per_tap=True)
-    """
-    if structure is None:
-        return _of_block_shape(block_shape)
-    if block_shape is not None:
-        raise ValueError(
-            "`block_shape` is a short form of `structure`: pass one of the two. "
-            f"Received: block_shape={block_shape!r}, structure={structure!r}"
-        )
-    if isinstance(structure, Mapping) and structure.get("kind") in KINDS:
-        arguments = dict(structure)
-        return KINDS[arguments.pop("kind")](**arguments)
-    if not isinstance(structure, Structure):
-        rule = "None or a structure, such as keras_sparse.Blocks(4, 4, per_tap=True)"
-        raise ValueError(f"`structure` must be {rule}. Received: structure={structure!r}")
-    return structure
-
-
-def _of_block_shape(block_shape: Any) -> Structure:
-    if block_shape is None:
-        return Weights()
-    is_pair = isinstance(block_shape, tuple | list) and len(block_shape) == 2
-    if not is_pair or not all(map(_is_positive, block_shape)):
-        raise ValueError(
-            "`block_shape` must be None or two positive integers (in, out); other structures are "
-            f"given as `structure`. Received: block_shape={block_shape!r}"
-        )
-    in_, out = block_shape
-    return ChannelPairs() if in_ == out == 1 else Blocks(in_, out)
-
-
-def _is_positive(n: Any) -> bool:
+def is_positive(n: Any) -> bool:
+    """Is this a number of channels: an integer above 0?"""
     return isinstance(n, int) and not isinstance(n, bool) and n > 0

@@ -20,7 +20,8 @@ from keras_sparse._keras import (
 from keras_sparse.conversion.sparsify import densify
 from keras_sparse.rules.density import active_counts, check_density
 from keras_sparse.rules.given_masks import unique_names
-from keras_sparse.rules.structure import BlockShape, Structure, as_structure
+from keras_sparse.rules.structure import BlockShape, Structure
+from keras_sparse.rules.structure_arguments import as_structure
 from keras_sparse.training.first_masks import counts_in_groups, sensitivity_masks
 from keras_sparse.training.momentum import GradientAverage, momentum_of
 from keras_sparse.training.selection import Selection

@@ -12,7 +12,8 @@ from keras_sparse.rules.all_layers import check_no_distribution, check_scope
 from keras_sparse.rules.given_masks import GivenMasks
 from keras_sparse.rules.mask_update import prune_to, update_masks
 from keras_sparse.rules.scores import Score
-from keras_sparse.rules.structure import BlockShape, Structure, as_structure
+from keras_sparse.rules.structure import BlockShape, Structure
+from keras_sparse.rules.structure_arguments import as_structure
 from keras_sparse.training import growth_window as windows
 from keras_sparse.training import schedules
 from keras_sparse.training.asked_density import MasksToDensity
