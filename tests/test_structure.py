@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_sparse.rules.budget import to_whole_groups
 from keras_sparse.rules.initial_masks import initial_mask
 from keras_sparse.rules.structure import Blocks, ChannelPairs, Structure, Weights
 from keras_sparse.rules.structure_arguments import as_structure
+from keras_sparse.rules.whole_groups import to_whole_groups
 
 STRUCTURES = [
     Weights(),

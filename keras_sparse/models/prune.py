@@ -12,12 +12,12 @@ from keras_sparse.compute.mask_state import kernel_mask_of
 from keras_sparse.conversion.sparsify import mask_of
 from keras_sparse.rules import scores
 from keras_sparse.rules.all_layers import check_no_distribution, check_scope, global_counts
-from keras_sparse.rules.budget import to_whole_groups
 from keras_sparse.rules.density import active_counts, check_density
 from keras_sparse.rules.mask_update import prune_to
 from keras_sparse.rules.scores import MaskedLayer, Score
 from keras_sparse.rules.structure import BlockShape, Structure, Weights
 from keras_sparse.rules.structure_arguments import as_structure
+from keras_sparse.rules.whole_groups import to_whole_groups
 from keras_sparse.training.find_optimizer import sparse_momentum_of
 from keras_sparse.training.masked_optimizer import MaskedOptimizer
 from keras_sparse.training.seed import Seed

@@ -7,9 +7,9 @@ import numpy as np
 
 from keras_sparse.rules import density as densities
 from keras_sparse.rules.all_layers import global_counts
-from keras_sparse.rules.budget import to_whole_groups
 from keras_sparse.rules.mask_update import prune_to
 from keras_sparse.rules.scores import Score
+from keras_sparse.rules.whole_groups import to_whole_groups
 from keras_sparse.training import schedules
 from keras_sparse.training.masked_optimizer import MaskedOptimizer
 from keras_sparse.training.masked_weight import MaskedWeight, Views

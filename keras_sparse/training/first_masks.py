@@ -10,11 +10,11 @@ from keras_sparse._keras import has_value, of_the_first_worker, to_float32
 from keras_sparse.compute.mask_state import kernel_mask_of
 from keras_sparse.rules import mask_bits
 from keras_sparse.rules.all_layers import global_counts
-from keras_sparse.rules.budget import to_whole_groups
 from keras_sparse.rules.initial_masks import Kind, initial_mask
 from keras_sparse.rules.mask_update import prune_to
 from keras_sparse.rules.scores import MaskedLayer, magnitude
 from keras_sparse.rules.structure import Structure, Weights
+from keras_sparse.rules.whole_groups import to_whole_groups
 
 RANDOM_OVER_TRAINED = (
     "A random mask over trained weights throws away most of what they have learnt. "
