@@ -1,7 +1,8 @@
 """Train neural networks in Keras 3 that are sparse from the first step to the last.
 
 >>> import keras_sparse as ks
->>> optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True), density=0.1)
+>>> sgd = keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
+>>> optimizer = ks.SparseMomentum(sgd, density=0.1)
 >>> callback = ks.UpdateMasks()
 """
 
@@ -69,10 +70,10 @@ __all__ = [
 ]
 
 
-# The public modules can be imported by their public names: from keras_sparse.layers import SparseDense.
+# Public modules have public names: from keras_sparse.layers import SparseDense.
 sys.modules.update({f"{__name__}.{name}": globals()[name] for name in _MODULES})
 
 
 def __dir__() -> list[str]:
-    """The public names, without the modules that they are defined in."""
+    """The public names, without the modules that define them."""
     return [*__all__, "__version__"]

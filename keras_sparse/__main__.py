@@ -6,7 +6,7 @@ import sys
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command; its exit code."""
+    """Runs a command and returns its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m keras_sparse",
         description="Train neural networks in Keras 3 that are sparse from the first step.",
@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     tpu_check = commands.add_parser(
         "tpu-check",
-        help="would a model's train step run on TPUs? Asked without one",
+        help="check without a TPU whether a model's training step compiles for TPUs",
         description=command.__doc__,
     )
     command.add_arguments(tpu_check)

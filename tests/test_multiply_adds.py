@@ -203,9 +203,7 @@ def test_a_batch_that_is_fixed():
         [keras.Input(batch_shape=(4, 5, 8)), layers.LSTM(3, stateful=True), layers.Dense(2)]
     )
     assert uses(model) == [5, 5, 1]
-    with pytest.raises(
-        ValueError, match="cannot be called on inputs of shape .*Received: .*batch=3"
-    ):
+    with pytest.raises(ValueError, match="Its call on inputs of shape .*Received: .*batch=3"):
         count_multiply_adds(model, batch=3)
 
 

@@ -22,7 +22,7 @@ def test_a_plot_of_a_training(tmp_path):
 def test_each_weight_is_a_line(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     figure, axes = ks.models.plots._figure()
-    monkeypatch.setattr(ks.plots, "_figure", lambda: (figure, axes))
+    monkeypatch.setattr(ks.models.plots, "_figure", lambda: (figure, axes))
     ks.plot_history(HISTORY, str(tmp_path / "density.png"))
     drawn = [
         (line.get_label(), list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines
@@ -34,7 +34,7 @@ def drawn_by(history, monkeypatch):
     """{name: (where, densities)} of the lines."""
     pytest.importorskip("matplotlib")
     figure, axes = ks.models.plots._figure()
-    monkeypatch.setattr(ks.plots, "_figure", lambda: (figure, axes))
+    monkeypatch.setattr(ks.models.plots, "_figure", lambda: (figure, axes))
     ks.plot_history(history, "/dev/null")
     return {
         line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines
@@ -62,13 +62,13 @@ def test_what_fit_returns_has_each_layer_if_that_was_logged(monkeypatch):
 @pytest.mark.parametrize("history", [{}, {"step": []}, {"loss": [1.0]}, ks.UpdateMasks()])
 def test_nothing_to_draw(history):
     with pytest.raises(
-        ValueError, match="`history` has no density: train with the UpdateMasks callback"
+        ValueError, match="`history` must hold a density: train with the UpdateMasks callback"
     ):
         ks.plot_history(history)
 
 
 def test_a_training_without_the_callback_has_nothing_to_draw():
-    with pytest.raises(ValueError, match="`history` has no density.*with .'loss'."):
+    with pytest.raises(ValueError, match="`history` must hold a density.*with .'loss'."):
         ks.plot_history(fit(compiled(sgd()), epochs=1))
 
 

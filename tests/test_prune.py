@@ -83,7 +83,9 @@ def test_frozen_layers_stay():
     assert list(ks.prune(model, 0.25)) == [HEAD]
     assert array(model.get_layer("hidden").kernel).all()
     model.trainable = False
-    with pytest.raises(ValueError, match="`model` has no trainable weights: build it, or unfreeze"):
+    with pytest.raises(
+        ValueError, match="`model` must have trainable weights: build it, or unfreeze"
+    ):
         ks.prune(model, 0.25)
 
 
@@ -143,7 +145,7 @@ def test_a_random_score_follows_the_seed():
             {"scope": "global", "distribution": "erk"},
             'With `scope="global"`.*leave out `distribution`',
         ),
-        ({"score": "momentum"}, "`score` must rank weights by what the model holds"),
+        ({"score": "momentum"}, "`score` must rank weights by their values"),
         ({"score": None}, "`score` must rank"),
         ({"dense": "nothing"}, "`dense` selects no"),
         ({"block_shape": (3, 3)}, "`block_shape` must divide"),

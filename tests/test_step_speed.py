@@ -39,7 +39,7 @@ def test_steps_train_copies_with_the_masks_and_leave_the_model(monkeypatch):
     original_step = step_speed._step
     monkeypatch.setattr(step_speed, "_step", step)
     monkeypatch.setattr(step_speed, "TURNS", 1)
-    monkeypatch.setattr(step_speed, "SECONDS_OF_A_TURN", 0.0)
+    monkeypatch.setattr(step_speed, "MIN_SECONDS_OF_TURN", 0.0)
     model = ks.sparsify(built())
     model.compile(ks.SparseMomentum(sgd(), 0.25, initial_masks="nonzero"), "mse")
     model.optimizer.build(model)
@@ -83,11 +83,11 @@ def test_what_cannot_be_timed_is_refused():
     own = Own(inputs, layers.Dense(4)(inputs))
     with pytest.raises(ValueError, match="has its own.*Received: Own"):
         timed(own)
-    with pytest.raises(ValueError, match="needs the `batch`"):
+    with pytest.raises(ValueError, match="`batch` must be set"):
         ks.summary(toy_model(), "dict", time_step=True)
     texts = keras.Input((1,), dtype="string")
     lookup = layers.StringLookup(vocabulary=["a"], output_mode="one_hot")
-    with pytest.raises(ValueError, match="none of texts.*Received: input"):
+    with pytest.raises(ValueError, match="no strings.*Received: input"):
         timed(keras.Model(texts, layers.Dense(4)(lookup(texts))))
 
 

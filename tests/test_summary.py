@@ -131,7 +131,7 @@ def test_multiply_adds_that_are_not_known(capsys):
         None,
         32,
     )
-    assert total["why_unknown"] == "the input shape is known in part only: pass `input_shape`"
+    assert total["why_unknown"] == "part of the input shape is unknown: pass `input_shape`"
     assert (
         ks.summary(model, "dict", input_shape=(None, 10, 8))["total"]["multiply_adds_dense"] == 320
     )
@@ -270,7 +270,7 @@ def test_every_kind_of_layer_has_numbers():
 
 def test_a_model_without_weights():
     with pytest.raises(
-        ValueError, match="`model` has no weights yet: build it.*Received: model=bare"
+        ValueError, match="`model` must have weights: build it.*Received: model=bare"
     ):
         ks.summary(keras.Sequential([layers.Dense(2)], name="bare"))
 

@@ -39,7 +39,7 @@ def test_density_is_still_a_module():
 def test_density_of_no_model():
     with pytest.raises(TypeError, match="`model` must be a Keras model. Received: model=0.1"):
         ks.density(0.1)
-    with pytest.raises(ValueError, match="`model` has no kernel: build it"):
+    with pytest.raises(ValueError, match="`model` must have a kernel: build it"):
         ks.density(keras.Sequential([layers.Dense(2)]))
 
 

@@ -1,4 +1,4 @@
-"""``keras_sparse.density``: the distributions of a density over layers, and called with a model, its density."""
+"""``keras_sparse.density``: distributions of a density, and the density of a model."""
 
 import types
 from typing import cast
@@ -18,14 +18,15 @@ class DensityModule(types.ModuleType):
     erdos_renyi_kernel = staticmethod(distributions.erdos_renyi_kernel)
 
     def __call__(self, model: keras.Model) -> float:
-        """Active / all masked weights of a model, in [0, 1]: the density in the total of ``summary``.
+        """Active / all masked weights of a model, in [0, 1]: the total density of ``summary``.
 
         Args:
-            model: a built model. Its masks are those of its SparseMomentum; without one, those of its sparse layers; in all
-                other kernels what is not 0 is active.
+            model: a built model. The masks of its SparseMomentum count; without one, the masks of
+                its sparse layers and the nonzero weights of all other kernels.
 
         Raises:
-            ValueError: a model without kernels; weights that are not those of its sparse run.
+            TypeError: ``model`` is not a Keras model.
+            ValueError: the model has no kernel, or its weights do not fit its masks.
 
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
         >>> ks.density(model)
@@ -36,7 +37,8 @@ class DensityModule(types.ModuleType):
         masks = [mask for _, mask in masked_weights(model)]
         if not masks:
             raise ValueError(
-                f"`model` has no kernel: build it, or call it on a batch of data. Received: model={model.name}"
+                "`model` must have a kernel: build it, or call it on a batch of data. "
+                f"Received: model={model.name}"
             )
         return sum(int(np.count_nonzero(mask)) for mask in masks) / sum(mask.size for mask in masks)
 

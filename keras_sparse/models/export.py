@@ -1,4 +1,4 @@
-"""``export`` writes a model as stock operations, for programs without this library."""
+"""``export`` writes a model of stock operations, for programs without this library."""
 
 from pathlib import Path
 from typing import Any
@@ -15,23 +15,21 @@ def export(
     format: str = "tf_saved_model",  # noqa: A002  # Keras' name for it
     **settings: Any,
 ) -> None:
-    """``model.export`` without a trace of this library: of Keras' own layers and kernel * mask.
+    """Writes what ``model.export`` writes for ``keras_sparse.densify(model)``.
 
-    ``model.export`` of a model with sparse layers can only be loaded where keras_sparse has been
-    imported; an ONNX or TFLite file of it cannot be run at all. This writes what Keras writes for
-    ``keras_sparse.densify(model)``.
+    A SavedModel of sparse layers loads only where keras_sparse is imported, and ONNX or TFLite
+    files of them do not run. This function writes Keras' own layers and kernel * mask instead.
 
     Args:
-        model: a Keras model that was built and called, of any kind. It is not changed.
-        path: where to write: a folder for a SavedModel; a file for other formats,
-            ``"model.tflite"`` for LiteRT.
+        model: a Keras model of any kind that was built and called. It stays unchanged.
+        path: a folder for a SavedModel; a file for other formats, ``"model.tflite"`` for LiteRT.
         format: ``"tf_saved_model"``, ``"onnx"`` (needs the packages onnx and tf2onnx), ``"litert"``
-            (a TFLite file), ... as in ``keras.Model.export``.
+            (a TFLite file), or another format of ``keras.Model.export``.
         **settings: further arguments of ``keras.Model.export``: ``verbose``, ``input_signature``,
-            and those of the format.
+            and the arguments of the format.
 
     Raises:
-        ValueError: a model without weights yet, or what ``keras.Model.export`` raises.
+        ValueError: the model has no weights yet, or ``keras.Model.export`` raises it.
 
     >>> import tempfile
     >>> model = keras.Sequential([keras.Input((32,)), keras.layers.Dense(16)])

@@ -12,12 +12,14 @@ from keras_sparse.models.products import DATA, UNKNOWN, Graph, Operation, Origin
 def trace(
     call: Callable[[Any], Any], inputs: Any, weights: Sequence[Any]
 ) -> tuple[Graph, list[Origins]]:
-    """The graph of ``call(inputs)`` and where its inputs come from. Nothing is computed, no variable changes.
+    """The graph of ``call(inputs)`` and the origins of its inputs.
+
+    Nothing is computed, and no variable changes.
 
     Args:
-        call: what is traced.
-        inputs: a structure of keras.KerasTensor, of known shapes.
-        weights: the keras.Variables to look for.
+        call: the function to trace.
+        inputs: a structure of keras.KerasTensor, with known shapes.
+        weights: the keras.Variables to find in the graph.
     """
     import jax
 
@@ -43,7 +45,7 @@ def _graph(jaxpr: Any) -> Graph:
 
 
 def _sum_of_products(eqn: Any, made_by: dict[int, Any]) -> Operation | None:
-    """Of element by element, as of additive attention; None for anything else."""
+    """A sum of elementwise products, as in additive attention; None for any other equation."""
     factors = made_by.get(id(eqn.invars[0])) if eqn.primitive.name == "reduce_sum" else None
     if factors is None or factors.primitive.name != "mul" or 1 in map(_size, factors.invars):
         return None
@@ -52,7 +54,7 @@ def _sum_of_products(eqn: Any, made_by: dict[int, Any]) -> Operation | None:
 
 
 def _ids(atoms: Sequence[Any]) -> tuple[int, ...]:
-    """Of variables; literals get one that nothing has."""
+    """The ids of variables; literals get -1, which no variable has."""
     return tuple(-1 if hasattr(atom, "val") else id(atom) for atom in atoms)
 
 
@@ -100,5 +102,5 @@ def _multiply_adds(name: str, eqn: Any) -> float:
         outputs, inputs = (eqn.invars[1].aval.shape[axis] for axis in (out_axis, in_axis))
         forward = _size(eqn.outvars[0]) * taps // outputs
         spread = _size(eqn.invars[0]) * taps // (inputs * eqn.params["feature_group_count"])
-        return min(forward, spread)  # in a transposed one each input is spread by the whole kernel
+        return min(forward, spread)  # a transposed one spreads each input by the whole kernel
     return UNKNOWN if name in ("pure_callback", "io_callback", "pallas_call") else 0

@@ -1,4 +1,4 @@
-"""The masked weights of a model and their masks, whoever holds these: an optimizer, sparse layers, or zeros."""
+"""The masked weights of a model, with masks from its optimizer, its sparse layers or its zeros."""
 
 from typing import Any, NamedTuple
 
@@ -15,11 +15,11 @@ from keras_sparse.training.selection import kernels
 def masked_weights(model: keras.Model) -> list[tuple[Any, np.ndarray]]:
     """Weights with their masks, bool arrays of their shapes, True = active.
 
-    They are those that the model's SparseMomentum masks, and kernels of frozen layers. Without a SparseMomentum they are
-    all kernels, with the masks of sparse layers, else with the places that are not 0.
+    With a SparseMomentum, they are the weights that it masks, and the kernels of frozen layers.
+    Without one, they are all kernels, with the masks of sparse layers or of nonzero weights.
 
     Raises:
-        ValueError: weights that are not those of this sparse run.
+        ValueError: the weights do not fit the masks of the SparseMomentum.
     """
     optimizer = sparse_momentum_of(model)
     if optimizer is None or not optimizer.built:
@@ -32,14 +32,14 @@ def masked_weights(model: keras.Model) -> list[tuple[Any, np.ndarray]]:
 
 
 class ExplorationRates(NamedTuple):
-    """Weights ever active / all weights: of each masked weight, by its id, and of all together."""
+    """Weights ever active / all weights, by the id of each masked weight, and of all of them."""
 
     of_weights: dict[int, float]
     of_all: float
 
 
 def exploration_rates(model: keras.Model) -> ExplorationRates | None:
-    """Those that the model's SparseMomentum knows; None where there is none, or it is not built."""
+    """The rates of the model's SparseMomentum; None if there is none, or if it is not built."""
     optimizer = sparse_momentum_of(model)
     if optimizer is None or not optimizer.built:
         return None

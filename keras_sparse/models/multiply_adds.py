@@ -1,6 +1,7 @@
-"""The multiply-adds of one example, by weight: read from the traced model, of whatever layers it is made.
+"""The multiply-adds of one example, by weight, read from the traced model.
 
-Nothing is computed, and nothing of the model changes. What a trace cannot tell is None, with the reason.
+The model may consist of any layers. Nothing is computed, and the model does not change. A number
+that the trace does not contain is None, with the reason.
 """
 
 import contextlib
@@ -24,13 +25,14 @@ TRACES: dict[str, Trace] = {"tensorflow": tensorflow_graph.trace, "jax": jax_gra
 
 @dataclasses.dataclass(frozen=True)
 class MultiplyAdds:
-    """What one example costs.
+    """The multiply-adds of one example.
 
     Attributes:
-        of_weights: {id of a weight: multiply-adds of one example, None: not known}; of weights in no product 0.
-        other: those of products without weights, as in attention.
-        input_shapes: {id of a layer: shapes of what it was called with}.
-        batch: examples in these shapes.
+        of_weights: ``{id of a weight: multiply-adds, or None if unknown}``; 0 for a weight in no
+            product.
+        other: multiply-adds of products without weights, as in attention.
+        input_shapes: ``{id of a layer: input shapes of its calls}``.
+        batch: number of examples in these shapes.
         why_unknown: why nothing could be counted, or None.
     """
 
@@ -50,26 +52,28 @@ def count_multiply_adds(
 
     Args:
         model: a built model.
-        input_shape: as Keras has it, with or without the batch; a list or dict for several inputs. None: the model's own.
-        batch: examples in the batch that is traced; None: what the model's input shape says, else 1.
+        input_shape: shape of the inputs, with or without the batch; a list or dict for several
+            inputs. None: the model's own.
+        batch: number of examples to trace; None: the batch in the model's input shape, or 1.
 
     Raises:
-        ValueError: an ``input_shape`` or ``batch`` that does not fit the model.
+        ValueError: ``input_shape`` or ``batch`` does not fit the model.
     """
     inputs, why = symbolic_inputs(model, input_shape, batch)
     if keras.backend.backend() not in TRACES:
-        why = f"they are not counted on {keras.backend.backend()}"
+        why = f"no trace on the backend {keras.backend.backend()}"
     if why is not None:
         return _unknown(model, why)
     try:
         return _traced(model, inputs)
-    except Exception as error:  # of the user's layers, which may do anything
+    except Exception as error:  # the user's layers may raise anything
         line = (str(error).strip() or type(error).__name__).splitlines()[0]
         if input_shape is None and batch is None:
             return _unknown(model, f"the model cannot be traced: {line}")
         shapes = [tuple(each.shape) for each in tree.flatten(inputs)]
         raise ValueError(
-            f"The model cannot be called on inputs of shape {shapes}: {line} Received: input_shape={input_shape}, batch={batch}"
+            f"`input_shape` and `batch` must fit the model. Its call on inputs of shape {shapes} "
+            f"raised: {line} Received: input_shape={input_shape}, batch={batch}"
         ) from error
 
 
@@ -95,7 +99,7 @@ def _of_one(number: float, batch: int) -> int | None:
 
 @contextlib.contextmanager
 def _noted(layers: Sequence[keras.layers.Layer], batch: int) -> Iterator[dict[int, list[Shape]]]:
-    """While it lasts, the shapes of what these layers are called with are noted."""
+    """Records the input shapes of all calls of these layers while the context lasts."""
     shapes: dict[int, list[Shape]] = {id(layer): [] for layer in layers}
 
     def noting(layer: keras.layers.Layer, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -121,20 +125,20 @@ def _noted(layers: Sequence[keras.layers.Layer], batch: int) -> Iterator[dict[in
 
 
 def _of_batch(tensor: Any, batch: int) -> Any:
-    """The same tensor; operations on texts have lost its batch."""
+    """The tensor with the batch in its shape, which operations on strings lose."""
     shape = tensor.shape
     if hasattr(tensor, "set_shape") and shape.rank and shape[0] is None:
         tensor.set_shape((batch, *shape[1:]))
     return tensor
 
 
-# --- what the model is called with
+# --- the inputs of the model
 
 
 def symbolic_inputs(
     model: keras.Model, input_shape: Any, batch: int | None
 ) -> tuple[Any, str | None]:
-    """Symbolic inputs of known shapes; or why they are not known."""
+    """Symbolic inputs of known shapes, or why the shapes are unknown."""
     known = _known_inputs(model)
     if known is None and input_shape is None:
         return None, "the model does not know its input shape: pass `input_shape`"
@@ -145,12 +149,12 @@ def symbolic_inputs(
         return None, "the model's `call` takes several arguments"
     inputs = tree.map_structure(lambda tensor: _with_batch(tensor, batch), known)
     if any(None in tensor.shape for tensor in tree.flatten(inputs)):
-        return None, "the input shape is known in part only: pass `input_shape`"
+        return None, "part of the input shape is unknown: pass `input_shape`"
     return inputs, None
 
 
 def _known_inputs(model: keras.Model) -> Any:
-    """Of a Functional or Sequential model, or as any other was first called."""
+    """The inputs of a Functional or Sequential model, or of another model's first call."""
     structure = input_structure(model)
     if structure is not None:
         return structure
@@ -181,20 +185,22 @@ def _with_shapes(known: Any, input_shape: Any, binds: bool) -> Any:
         shapes = [given.get(tensor.name) for tensor in tensors]
     if len(tensors) != len(shapes) or None in shapes:
         raise ValueError(
-            f"`input_shape` must be one shape for each of the {len(tensors)} inputs, as a list or dict. Received: input_shape={input_shape}"
+            f"`input_shape` must have one shape for each of the {len(tensors)} inputs, in a list "
+            f"or dict. Received: input_shape={input_shape}"
         )
     fitted = [_fitted(*pair, binds) for pair in zip(tensors, shapes, strict=True)]
     return tree.pack_sequence_as(known, fitted)
 
 
 def _checked(input_shape: Any) -> Any:
-    """The same; ValueError unless it is a shape, or lists and dicts of shapes."""
+    """Returns ``input_shape`` if it is a shape, or lists and dicts of shapes."""
     if _is_shape(input_shape) and len(input_shape) > 0:
         return input_shape
     parts = list(input_shape.values()) if isinstance(input_shape, dict) else input_shape
     if not isinstance(parts, list | tuple) or not parts:
         raise ValueError(
-            f"`input_shape` must be a shape, e.g. (None, 32, 32, 3), or a list or dict of shapes. Received: input_shape={input_shape!r}"
+            "`input_shape` must be a shape, e.g. (None, 32, 32, 3), or a list or dict of shapes. "
+            f"Received: input_shape={input_shape!r}"
         )
     for part in parts:
         _checked(part)
@@ -202,7 +208,7 @@ def _checked(input_shape: Any) -> Any:
 
 
 def _fitted(known: Any, given: Any, binds: bool) -> Any:
-    """The input with the shape that is given for it, with or without the batch."""
+    """The input with the given shape, which may lack the batch."""
     shape, own = tuple(given.shape), tuple(known.shape)
     if len(shape) == len(own) - 1:
         shape = (own[0], *shape)
@@ -227,7 +233,7 @@ def _with_batch(tensor: Any, batch: int | None) -> Any:
 
 
 def _arguments(model: keras.Model) -> int:
-    """Of the model's call, those that are inputs."""
+    """The number of arguments of the model's call that are inputs."""
     given = inspect.signature(model.call).parameters.values()
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
     return sum(p.kind in kinds and p.name not in ("training", "mask") for p in given)

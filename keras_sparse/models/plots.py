@@ -9,7 +9,7 @@ import keras
 from keras_sparse.training.callbacks import DENSITY, EXPLORATION_RATE, UpdateMasks
 
 History: TypeAlias = UpdateMasks | keras.callbacks.History | Mapping[str, Sequence[float]]
-LAYER = f"{DENSITY}/"  # before the path of a weight, in what UpdateMasks logs
+LAYER = f"{DENSITY}/"  # UpdateMasks logs it before the path of a weight
 EXPLORED = "ever active, all layers"
 
 
@@ -19,15 +19,16 @@ def plot_history(history: History, to_file: str | Path = "density.png") -> Path:
     Needs matplotlib (``pip install matplotlib``).
 
     Args:
-        history: the UpdateMasks callback after ``fit``; or what ``fit`` returned: its total density, and that of each weight
-            after ``UpdateMasks(log_layers=True)``; or the ``history`` of one of them, a dict of lists.
-        to_file: where to write the PNG.
+        history: the UpdateMasks callback after ``fit``, the result of ``fit``, or the ``history``
+            of one of them, a dict of lists. The result of ``fit`` holds the total density; it holds
+            the density of each weight with ``UpdateMasks(log_layers=True)``.
+        to_file: path of the PNG to write.
 
     Returns:
-        The path written.
+        The path of the file.
 
     Raises:
-        TypeError: anything else.
+        TypeError: ``history`` is none of these.
         ValueError: no density was recorded.
         ImportError: matplotlib is not installed.
     """
@@ -50,11 +51,12 @@ def plot_history(history: History, to_file: str | Path = "density.png") -> Path:
 
 
 def _recorded(history: Any) -> tuple[list[float], str, dict[str, Sequence[float]]]:
-    """Where on the axis, what that is, and {name: densities}."""
+    """The positions on the axis, the label of the axis, and ``{name: densities}``."""
     recorded = getattr(history, "history", history)
     if not isinstance(recorded, Mapping):
         raise TypeError(
-            f"`history` must be the UpdateMasks callback, what `fit` returned, or the `history` of one of them. Received: history={history!r}"
+            "`history` must be the UpdateMasks callback, the result of `fit`, or the `history` of "
+            f"one of them. Received: history={history!r}"
         )
     if "step" in recorded and isinstance(history, UpdateMasks | Mapping):
         steps = list(recorded["step"])
@@ -74,7 +76,8 @@ def _recorded(history: Any) -> tuple[list[float], str, dict[str, Sequence[float]
             steps = list(range(1, 1 + len(next(iter(lines.values())))))
     if not steps:
         raise ValueError(
-            f"`history` has no density: train with the UpdateMasks callback, and pass it after `fit`. Received: history={history!r} with {sorted(recorded)}"
+            "`history` must hold a density: train with the UpdateMasks callback, and pass it after "
+            f"`fit`. Received: history={history!r} with {sorted(recorded)}"
         )
     explored = _logged(EXPLORATION_RATE, recorded)
     return steps, label, lines if explored is None else {**lines, EXPLORED: explored}
@@ -90,7 +93,8 @@ def _figure() -> tuple[Any, Any]:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
-            "`plot_history` needs matplotlib: pip install matplotlib, or '.[plot]' in the folder of keras_sparse"
+            "`plot_history` needs matplotlib: pip install matplotlib, or pip install '.[plot]' in "
+            "the folder of keras_sparse"
         ) from error
     figure = Figure(figsize=(8, 5))
     FigureCanvasAgg(figure)

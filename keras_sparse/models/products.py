@@ -1,7 +1,8 @@
-"""The products in a graph of operations: how many multiply-adds, and whose weights are in them.
+"""The multiply-adds of the products in a graph, and the weight to which each product belongs.
 
-``tensorflow_graph`` and ``jax_graph`` read a traced call into the ``Graph`` of here. A value comes from weights alone, or from
-data too; a product belongs to the weight that one of its operands comes from, or to none (attention).
+``tensorflow_graph`` and ``jax_graph`` read a traced call into a ``Graph``. A value comes from
+weights alone, or also from data. A product belongs to the weight from which one of its operands
+comes, or to none (attention).
 """
 
 import dataclasses
@@ -10,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-UNKNOWN = math.nan  # a number of multiply-adds that is not known; sums with it are not known either
+UNKNOWN = math.nan  # an unknown number of multiply-adds; sums with it are unknown, too
 OTHER = -1  # products of data by data
-DATA = -2  # origin of a value that is no weight
+DATA = -2  # origin of a value that is not a weight
 Origins = frozenset[int]  # indices of weights, and DATA
 Counts = dict[Any, Any]  # {index of a weight, or OTHER: multiply-adds, an int or UNKNOWN}
 
@@ -22,14 +23,14 @@ class Operation:
     """One operation.
 
     Attributes:
-        inputs: the values it reads.
-        outputs: the values it makes.
-        multiply_adds: of a product; 0 for all else; UNKNOWN where nobody can tell.
-        operands: (value, number of elements) of what is multiplied, the weight last.
+        inputs: the values that it reads.
+        outputs: the values that it produces.
+        multiply_adds: the number of a product; 0 for other operations; or UNKNOWN.
+        operands: (value, number of elements) of the factors, the weight last.
         bodies: graphs that it runs; of several, the one with the most multiply-adds counts.
-        body_inputs: the values that they get.
-        times: how often it runs them.
-        fed_back: (output, input) indices of the body, where one run's output is the next run's input.
+        body_inputs: the input values of the bodies.
+        times: the number of runs of the bodies.
+        fed_back: (output, input) indices of a body whose output is the next run's input.
     """
 
     inputs: tuple[Hashable, ...]
@@ -52,11 +53,13 @@ class Graph:
 
 
 def count(graph: Graph, origins: Sequence[Origins], sizes: Sequence[int]) -> Counts:
-    """Multiply-adds of each weight, and OTHER, in one run of the graph; what nothing depends on does not run.
+    """The multiply-adds of each weight, and of OTHER, in one run of the graph.
+
+    Operations on which no output depends do not count.
 
     Args:
         graph: the traced call.
-        origins: of its inputs.
+        origins: the origins of its inputs.
         sizes: the number of elements of each weight.
     """
     return _run(graph, origins, sizes)[0]
@@ -80,7 +83,7 @@ def _run(
 
 
 def _needed(graph: Graph) -> list[Operation]:
-    """The operations that the outputs depend on: a trace also holds trials, as of the shapes of an RNN."""
+    """The operations on which the outputs depend; a trace also holds trials of an RNN's shapes."""
     needed, values = [], set(graph.outputs)
     for operation in reversed(graph.operations):
         if values.intersection(operation.outputs):
@@ -93,7 +96,7 @@ def _run_bodies(
     operation: Operation, known: dict[Hashable, Origins], sizes: Sequence[int]
 ) -> tuple[Counts, list[Origins]]:
     origins = [known.get(value, frozenset()) for value in operation.body_inputs]
-    while True:  # until a loop's origins are those of all its runs: they only grow
+    while True:  # until the origins include those of all runs of a loop; they only grow
         runs = [_run(body, origins, sizes) for body in operation.bodies]
         outputs = [
             frozenset().union(*each) for each in zip(*(made for _, made in runs), strict=True)
@@ -119,7 +122,7 @@ def _add(counts: Counts, more: Counts, times: float = 1) -> None:
 def _attributed(
     operation: Operation, known: dict[Hashable, Origins], sizes: Sequence[int]
 ) -> Counts:
-    """To which weights the multiply-adds of a product belong."""
+    """The multiply-adds of a product, by the weights to which they belong."""
     number: Any = operation.multiply_adds
     for value, elements in reversed(operation.operands):
         origins = known.get(value, frozenset())
@@ -131,7 +134,7 @@ def _attributed(
 
 
 def _shares(number: Any, elements: int, weights: list[int], sizes: Sequence[int]) -> Counts:
-    """Of an operand made of these weights: scaled, normalized, cut or put together."""
+    """The share of each weight in an operand that was scaled, cut or joined from weights."""
     whole = [i for i in weights if sizes[i] == elements]
     if len(whole) == 1 or len(weights) == 1:
         return {(whole or weights)[0]: number}

@@ -1,4 +1,4 @@
-"""``prune(model, density)``: a trained model becomes sparse in one call."""
+"""``prune(model, density)`` makes a trained model sparse in one call."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -37,34 +37,37 @@ def prune(
     structure: Structure | None = None,
     seed: int | None = None,
 ) -> dict[str, np.ndarray]:
-    """Sets the least weights of a trained model to 0, in place, and returns the masks.
+    """Sets the weights of smallest score of a trained model to 0, and returns the masks.
 
-    Sparse layers, and a SparseMomentum that the model is compiled with, take the masks. In other layers the zeros are the
-    mask: to train on without losing them, compile with a SparseMomentum and ``initial_masks="nonzero"``. Weights that are
-    missing already stay so: pruned again, to a lower density, a model has fewer of the same weights.
+    Sparse layers, and a SparseMomentum that the model is compiled with, receive the masks. In other
+    layers, the zeros are the mask. To keep them in further training, compile with a SparseMomentum
+    and ``initial_masks="nonzero"``. Missing weights stay missing: pruning a model again to a lower
+    density keeps some of the same weights.
 
     Args:
-        model: a built model. Frozen layers are left as they are.
-        density: active / all pruned weights afterwards, in (0, 1]; of all weights, not of those that are left.
-        scope: ``"layer"``: each layer keeps its share, by ``distribution``; ``"global"``: all layers compete, and each keeps
-            one weight, or block, at least.
-        distribution: of the density over layers, as for ``SparseMomentum``: ``"uniform"``, ``"erk"``, a map from globs to
-            densities, or a function.
-        score: which weights stay: ``"magnitude"``, ``"random"``, or a function ``(layer, rng) -> array``; the largest do.
-        sparse: weights to prune in addition, as for ``SparseMomentum``.
-        dense: weights to leave dense, likewise.
+        model: a built model. Frozen layers stay unchanged.
+        density: active / all pruned weights afterwards, in (0, 1]. It is relative to all weights,
+            not to the active ones.
+        scope: ``"layer"``: each layer keeps its part, by ``distribution``; ``"global"``: all layers
+            compete, and each keeps at least one weight, or block.
+        distribution: density of each layer, as in ``SparseMomentum``: ``"uniform"``, ``"erk"``, a
+            map from glob patterns to densities, or a function.
+        score: the score by which weights stay, the largest first: ``"magnitude"``, ``"random"``,
+            or a function ``(layer, rng) -> array``.
+        sparse: additional weights to prune, as in ``SparseMomentum``.
+        dense: weights to leave dense, as in ``SparseMomentum``.
         block_shape: (in, out) channels of the blocks that are kept or pruned as a whole, by the
-            mean of their scores; None: single weights, or the structure of the optimizer or of the
-            sparse layers.
-        structure: what masks are made of, such as ``keras_sparse.Blocks(4, 4, per_tap=True)``, in
+            mean of their scores. None: single weights, or the structure of the optimizer or of
+            the sparse layers.
+        structure: what masks consist of, such as ``keras_sparse.Blocks(4, 4, per_tap=True)``, in
             place of ``block_shape``.
-        seed: of random scores; None: follows ``keras.utils.set_random_seed``.
+        seed: seed of random scores; None: follows ``keras.utils.set_random_seed``.
 
     Returns:
-        {path of each pruned weight: bool array of its shape, True = active}.
+        ``{path of each pruned weight: bool array of its shape, True = active}``.
 
     Raises:
-        ValueError: an argument that cannot work; nothing is changed then.
+        ValueError: an argument is wrong; the model is unchanged then.
 
     >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16), keras.layers.Dense(4)])
     >>> masks = ks.prune(model, 0.25)
@@ -94,7 +97,8 @@ def _checked_score(score: Any) -> Score:
     rule = scores.get_score(score, "score")
     if rule is None or scores.needs_of(rule):
         raise ValueError(
-            f"`score` must rank weights by what the model holds: momenta and gradients are the optimizer's. Received: score={score!r}"
+            "`score` must rank weights by their values: a model has no momenta and gradients. "
+            f"Received: score={score!r}"
         )
     return rule
 
@@ -103,13 +107,14 @@ def _selected(model: keras.Model, selection: Selection) -> list[Any]:
     variables = model.trainable_variables
     if not variables:
         raise ValueError(
-            f"`model` has no trainable weights: build it, or unfreeze what is to be pruned. Received: model={model.name}"
+            "`model` must have trainable weights: build it, or unfreeze the layers to prune. "
+            f"Received: model={model.name}"
         )
     return [variables[i] for i in selection.select(variables, model)]
 
 
 def _structure(model: keras.Model, variables: Sequence[Any], given: Structure) -> Structure:
-    """The given structure; for single weights that of the optimizer, or of all sparse layers."""
+    """The given structure; for single weights, that of the optimizer or of all sparse layers."""
     optimizer = _optimizer(model)
     if optimizer is not None:
         if given not in (Weights(), optimizer.structure):
@@ -142,7 +147,7 @@ def _layer(variable: Any, structure: Structure) -> MaskedLayer:
 
 
 def _counts(layers: Sequence[MaskedLayer], density: float, distribution: Any) -> list[int]:
-    """Active weights of each layer, in whole groups, by a distribution."""
+    """The active weights of each layer by a distribution, in whole groups."""
     names, shapes = [layer.name for layer in layers], [layer.mask.shape for layer in layers]
     wanted = active_counts(names, shapes, density, distribution)
     return to_whole_groups(wanted, shapes, layers[0].structure)
@@ -152,8 +157,8 @@ def _warn_if_sparser(masks: Sequence[np.ndarray], density: float, wanted: int) -
     active, total = sum(int(mask.sum()) for mask in masks), sum(mask.size for mask in masks)
     if active < 0.99 * wanted:
         warnings.warn(
-            f"The model was sparser than `density` in some layers, and pruning adds no weights: {active / total:.4f} of "
-            f"its weights are active. Received: density={density}",
+            "Some layers of the model were sparser than `density`, and pruning adds no weights: "
+            f"{active / total:.4f} of its weights are active. Received: density={density}",
             stacklevel=3,
         )
 
@@ -164,7 +169,7 @@ def _apply(
     masks: Sequence[np.ndarray],
     structure: Structure,
 ) -> None:
-    """The masks to whom they belong: the optimizer, sparse layers, and the weights."""
+    """Gives the masks to the optimizer, to sparse layers and to the weights."""
     optimizer = _optimizer(model)
     names: Mapping[int, str] = {}
     if optimizer is not None:

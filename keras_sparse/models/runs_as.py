@@ -1,4 +1,4 @@
-"""What computes a layer at a batch: the custom op, or the stock operation and why; at any batch, with its condition."""
+"""What computes a layer at a batch: the custom op, or the stock operation and the reason."""
 
 from collections.abc import Sequence
 
@@ -7,27 +7,27 @@ import keras
 from keras_sparse.compute.layers import SparseLayer
 from keras_sparse.conversion.convertible import why_dense
 
-LARGEST_BATCH = 2**16  # a custom op that is not worth it at this batch is never
+LARGEST_BATCH = 2**16  # stands for any larger batch
 Shape = tuple[int | None, ...]
 
 
 def runs_as(
     layer: keras.layers.Layer, shapes: Sequence[Shape], traced: int, batch: int | None
 ) -> str:
-    """``"custom op"``, ``"custom op from batch 12"``, or ``"stock: "`` and the reason, at the mask's present density.
+    """``"custom op"``, ``"custom op from batch 12"``, or ``"stock: "`` and the reason.
+
+    The answer holds for the present density of the layer's mask.
 
     Args:
         layer: any layer.
-        shapes: of the inputs of its calls, at the batch that was traced.
-        traced: that batch.
-        batch: the one that is asked for; None: any.
+        shapes: input shapes of its calls, at the traced batch.
+        traced: the traced batch.
+        batch: the batch in question; None: any.
     """
     if not isinstance(layer, SparseLayer):
         why = why_dense(layer)
         return "stock: not a sparse layer" + (f" ({why})" if why else "")
-    calls: list[Shape | None] = [*dict.fromkeys(shapes)] or [
-        None
-    ]  # a layer that is used several times
+    calls: list[Shape | None] = [*dict.fromkeys(shapes)] or [None]
     if batch is None:
         texts = [_at_any_batch(layer, shape, traced) for shape in calls]
     else:
@@ -36,7 +36,7 @@ def runs_as(
 
 
 def _at_any_batch(layer: SparseLayer, shape: Shape | None, traced: int) -> str:
-    """More examples never make the custom op the slower one."""
+    """Finds the smallest batch of the custom op by bisection: its break-even never falls."""
 
     def is_worth_it(batch: int) -> bool:
         return layer.why_stock(_with_batch(shape, traced, batch)) is None
@@ -51,7 +51,7 @@ def _at_any_batch(layer: SparseLayer, shape: Shape | None, traced: int) -> str:
 
 
 def _with_batch(shape: Shape | None, traced: int, batch: int) -> Shape | None:
-    """The shape at another batch; its first size is a multiple of the batch where a wrapper has joined two."""
+    """The shape at another batch; its first size may be batch * steps, joined by a wrapper."""
     if shape is None or shape[0] is None:
         return shape
     return (shape[0] * batch // traced, *shape[1:])

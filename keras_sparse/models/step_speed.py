@@ -1,4 +1,4 @@
-"""The speed of a whole training step beside the dense model's, measured here and now."""
+"""Measures the speed of a training step, sparse against dense, on this machine."""
 
 import dataclasses
 import statistics
@@ -17,18 +17,18 @@ from keras_sparse.training.selection import Selection
 from keras_sparse.training.update_watch import has_own_train_step
 
 TURNS = 5
-SECONDS_OF_A_TURN = 0.05  # at least: shorter steps are repeated
-WARM_UP = 2  # steps, the first of which traces
+MIN_SECONDS_OF_TURN = 0.05  # shorter steps are repeated
+WARM_UP = 2  # steps; the first one traces
 
 
 @dataclasses.dataclass(frozen=True)
 class StepSpeed:
-    """A training step of the model, on copies and random data.
+    """The time of a training step, on copies of the model and random data.
 
     Attributes:
-        dense_seconds: of Keras' own layers; median, wall time.
-        closed: the dense seconds over those of sparse layers, growth window closed.
-        open: the same with the growth window open.
+        dense_seconds: seconds of a step with Keras' own layers; median, wall time.
+        closed: dense seconds / seconds with sparse layers, growth window closed.
+        open: dense seconds / seconds with sparse layers, growth window open.
     """
 
     dense_seconds: float
@@ -37,28 +37,45 @@ class StepSpeed:
 
 
 def step_speed(model: keras.Model, inputs: Any) -> StepSpeed:
-    """Times copies of a model with dense and with sparse layers, which take turns.
+    """Times copies of a model with dense and with sparse layers in turns.
 
-    The step is ``fit``'s: forward pass, gradients, and the model's optimizer, or SGD with a
-    momentum where it has none. Its loss is the mean square of the outputs.
+    The step is the one of ``fit``: forward pass, gradients and optimizer. The optimizer is the
+    model's, or SGD with a momentum. The loss is the mean square of the outputs.
 
     Args:
-        model: a built model; it is not changed. Two copies of it are in memory.
-        inputs: KerasTensors of known shapes, structured as the model's call takes them.
+        model: a built model. It stays unchanged; two copies of it are in memory.
+        inputs: KerasTensors of known shapes, in the structure of the model's call.
 
     Raises:
-        ValueError: a model that trains in a way of its own, inputs of texts, another backend.
+        ValueError: the model has its own training step, an input takes strings or sparse tensors,
+            or the backend is not TensorFlow.
     """
+    _check(model)
+    data = tree.lists_to_tuples(tree.map_structure(_random, inputs))  # for tf.data, as in `fit`
+    seconds = _take_turns(_contenders(model, data))
+    return StepSpeed(
+        statistics.median(seconds["dense"]),
+        _ratio(seconds["dense"], seconds["closed"]),
+        _ratio(seconds["dense"], seconds["open"]),
+    )
+
+
+def _check(model: keras.Model) -> None:
+
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
-            f"`time_step` measures the custom ops, which are for TensorFlow. Received: time_step=True on {keras.backend.backend()}"
+            "`time_step` must be False on this backend: the custom ops are for TensorFlow. "
+            f"Received: time_step=True on {keras.backend.backend()}"
         )
     if has_own_train_step(model):
         raise ValueError(
             "`time_step` measures the training step of Keras, and this model has its own: time an "
             f"epoch of both. Received: {type(model).__name__} {model.name!r}"
         )
-    data = tree.lists_to_tuples(tree.map_structure(_random, inputs))  # for tf.data, as in `fit`
+
+
+def _contenders(model: keras.Model, data: Any) -> dict[str, Callable[[], None]]:
+    """The steps to time: dense layers, and sparse layers with the growth window closed or open."""
     dense, sparse = densify(model), sparsify(model, verbose=False)
     original = sparse_momentum_of(model)
     chosen = {} if original is None else Selection.from_config(original.selection.get_config())
@@ -73,22 +90,17 @@ def step_speed(model: keras.Model, inputs: Any) -> StepSpeed:
 
         return step
 
-    contenders = {"dense": dense_step, "closed": with_window(False), "open": with_window(True)}
-    seconds = _take_turns(contenders)
-    return StepSpeed(
-        statistics.median(seconds["dense"]),
-        _ratio(seconds["dense"], seconds["closed"]),
-        _ratio(seconds["dense"], seconds["open"]),
-    )
+    return {"dense": dense_step, "closed": with_window(False), "open": with_window(True)}
 
 
 def _random(tensor: Any) -> np.ndarray:
-    """Data of this shape and dtype: normal numbers, or zeros of integers and bools."""
+    """Random normal numbers of the tensor's shape; zeros for integers and bools."""
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     if dtype == "string" or tensor.sparse:
-        what = "texts" if dtype == "string" else "sparse tensors"
+        what = "strings" if dtype == "string" else "sparse tensors"
         raise ValueError(
-            f"`time_step` makes random inputs, and none of {what}: time an epoch of both. Received: input {tensor.name!r} of dtype {dtype}"
+            f"`time_step` creates random inputs, but no {what}: time an epoch of both. "
+            f"Received: input {tensor.name!r} of dtype {dtype}"
         )
     if "float" not in dtype:
         return np.zeros(tensor.shape, dtype)
@@ -96,7 +108,7 @@ def _random(tensor: Any) -> np.ndarray:
 
 
 def _optimizer(model: keras.Model) -> Any:
-    """A new optimizer like the one that steps the model's weights."""
+    """A new optimizer with the config of the one that steps the model's weights."""
     sparse = sparse_momentum_of(model)
     own = sparse.inner_optimizer if sparse is not None else getattr(model, "optimizer", None)
     if isinstance(own, keras.optimizers.LossScaleOptimizer):
@@ -107,7 +119,7 @@ def _optimizer(model: keras.Model) -> Any:
 
 
 def _step(model: keras.Model, optimizer: Any, data: Any) -> Callable[[], None]:
-    """One step of ``fit`` at a call; it returns when the step is done."""
+    """A function that runs one step of ``fit`` and returns when it is done."""
     import tensorflow as tf
 
     def mean_square(x: Any, y: Any, y_pred: Any, *_: Any, **__: Any) -> Any:
@@ -128,7 +140,7 @@ def _step(model: keras.Model, optimizer: Any, data: Any) -> Callable[[], None]:
 
 
 def _take_turns(contenders: Mapping[str, Callable[[], None]]) -> dict[str, list[float]]:
-    """Seconds of one step of each contender, turn by turn: a busy moment hits all of them."""
+    """Seconds of one step of each contender, by turn; a busy moment slows all of them."""
     for contender in contenders.values():
         for _ in range(WARM_UP):
             contender()
@@ -136,7 +148,7 @@ def _take_turns(contenders: Mapping[str, Callable[[], None]]) -> dict[str, list[
     for _ in range(TURNS):
         for name, contender in contenders.items():
             begin, number = time.perf_counter(), 0
-            while number == 0 or time.perf_counter() - begin < SECONDS_OF_A_TURN:
+            while number == 0 or time.perf_counter() - begin < MIN_SECONDS_OF_TURN:
                 contender()
                 number += 1
             seconds[name].append((time.perf_counter() - begin) / number)
@@ -144,5 +156,5 @@ def _take_turns(contenders: Mapping[str, Callable[[], None]]) -> dict[str, list[
 
 
 def _ratio(slow: list[float], fast: list[float]) -> float:
-    """The median over turns: the two of one turn saw the same machine."""
+    """The median ratio over turns; both times of one turn saw the same machine."""
     return statistics.median(a / b for a, b in zip(slow, fast, strict=True))

@@ -1,4 +1,4 @@
-"""``summary(model)``: which layers are how sparse, and what it saves, as a table, a dict or JSON."""
+"""``summary(model)``: the sparsity of each layer and what it saves, as a table, dict or JSON."""
 
 import json
 import re
@@ -36,10 +36,10 @@ COLUMNS = {
     "dead\ninputs": "dead_inputs",
     "dead\noutputs": "dead_outputs",
 }
-WIDTH_OF_A_LOG = 150  # columns of text where there is no terminal to ask
-WIDTH_OF_RUNS_AS = 16  # at least
+WIDTH_OF_A_LOG = 150  # columns, if the output is not a terminal
+WIDTH_OF_RUNS_AS = 16  # least columns
 UNLIMITED = 10_000
-MARGIN = 4  # the edges of a table, which its measure leaves out
+MARGIN = 4  # columns of a table's edges, which its measure excludes
 NARROW_COLUMNS = {
     "weights": "weights",
     "density": "density",
@@ -56,47 +56,52 @@ def summary(
     batch: int | None = None,
     time_step: bool = False,
 ) -> Any:
-    """Per masked weight: shape, density, multiply-adds of one example, dead channels; and totals of the model.
+    """Shape, density, multiply-adds and dead channels of each masked weight, and the totals.
 
-    A model without a SparseMomentum optimizer is described by the masks of its sparse layers and the zeros in its kernels.
-    Kernels of frozen layers have rows, too; those that ``dense=`` leaves out have none. Nothing of the model is changed.
+    Without a SparseMomentum, the masks are those of sparse layers and of nonzero weights. Kernels
+    of frozen layers have rows, too; kernels that ``dense=`` excludes have none. The model stays
+    unchanged.
 
     Args:
         model: a built Keras model.
-        output: ``"table"`` prints and returns None; ``"dict"`` returns a dict, ``"json"`` the same as a string.
-        input_shape: as Keras has it, with the batch or without, e.g. (None, 32, 32, 3); a list or dict of them for several
-            inputs. Only for models that do not know theirs, as with sequences of any length.
-        batch: examples in a batch, for ``"runs_as"``. None: what runs at any batch is said with its condition, ``"custom op
-            from batch 12"``.
-        time_step: True: a whole training step is timed at this batch, on copies of the model and
-            random data, against the same model of Keras' own layers. What it prints holds for this
-            machine, this batch and today's masks. It takes seconds to minutes.
+        output: ``"table"`` prints and returns None; ``"dict"`` returns a dict, ``"json"`` the same
+            as a string.
+        input_shape: shape of the inputs, with or without the batch, e.g. (None, 32, 32, 3); a list
+            or dict for several inputs. Only for models that do not know theirs, as for sequences
+            of any length.
+        batch: number of examples, for ``"runs_as"``. None: what runs depends on the batch and
+            includes its condition, ``"custom op from batch 12"``.
+        time_step: True: times a training step at this batch, on copies of the model and random
+            data, against Keras' own layers. The result holds for this machine, this batch and the
+            present masks. It takes seconds to minutes.
 
     Returns:
-        ``{"layers": [{"weight": path, "shape": [...], "weights": int, "active": int, "density": float,
-        "multiply_adds_dense": int | None, "multiply_adds_sparse": int | None, "dead_inputs": int, "dead_outputs": int}, ...],
-        "total": {...}}``. None: not known, and ``"why_unknown"`` of the total says why.
+        ``{"layers": [row, ...], "total": {...}}``. A row is ``{"weight": path, "shape": [...],
+        "weights": int, "active": int, "density": float, "multiply_adds_dense": int | None,
+        "multiply_adds_sparse": int | None, "dead_inputs": int, "dead_outputs": int}``. None means
+        unknown, and the total's ``"why_unknown"`` has the reason.
 
-        The total's ``density`` is active / all weights of the rows, and ``other_weights`` counts the rest. Its
-        multiply-adds are those of the whole model, ``other_multiply_adds`` of weights without a row, and of no
-        weights (attention), included.
+        The total's ``density`` is active / all weights of the rows; ``other_weights`` counts the
+        rest. Its multiply-adds are those of the whole model. They include
+        ``other_multiply_adds``: those of weights without a row, and of no weight (attention).
 
-        With ``time_step`` the total has ``step_seconds_dense``, and ``step_speed_up_closed`` and
-        ``step_speed_up_open``: the dense seconds over those of sparse layers, growth window closed
-        and open.
+        With ``time_step``, the total has ``step_seconds_dense``. ``step_speed_up_closed`` and
+        ``step_speed_up_open`` are the dense seconds over those of sparse layers, with the growth
+        window closed and open.
 
-        If the model has a SparseMomentum, rows and total have ``"exploration_rate"``: weights that
-        were ever active / all weights, of the row or of all that it masks; None for kernels that it
-        does not know. The table shows it where it is above the density.
+        With a SparseMomentum, rows and total have ``"exploration_rate"``: weights that were ever
+        active / all weights. It is None for kernels that the optimizer does not mask. The table
+        shows it if it exceeds the density.
 
-        A row of a frozen layer has ``"frozen": True``. If the model has sparse layers each row has ``"runs_as"``:
-        ``"custom op"``, or ``"stock: "`` and why.
+        A row of a frozen layer has ``"frozen": True``. With sparse layers, each row has
+        ``"runs_as"``: ``"custom op"``, or ``"stock: "`` and the reason.
 
     Raises:
-        ValueError: a model without weights, an unknown output, an ``input_shape`` or ``batch`` that does not fit;
-            ``time_step`` without ``batch``, or where the step cannot be timed (says why).
+        ValueError: the model has no weights, ``output`` is unknown, ``input_shape`` or ``batch``
+            does not fit, or the step cannot be timed (the message has the reason).
 
-    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, kernel_initializer="ones")])
+    >>> dense = keras.layers.Dense(2)
+    >>> model = keras.Sequential([keras.Input((4,)), dense])
     >>> summary(model, "dict")["total"]["multiply_adds_dense"]
     8
     """
@@ -107,10 +112,11 @@ def summary(
         raise ValueError(f"`batch` must be a positive integer. Received: batch={batch!r}")
     if not model.weights:
         raise ValueError(
-            f"`model` has no weights yet: build it, or call it on a batch of data. Received: model={model.name}"
+            "`model` must have weights: build it, or call it on a batch of data. "
+            f"Received: model={model.name}"
         )
     if time_step and batch is None:
-        raise ValueError("`time_step` needs the `batch` to time. Received: batch=None")
+        raise ValueError("`batch` must be set if `time_step` is. Received: batch=None")
     described = _describe(model, input_shape, batch)
     if time_step:
         described["total"] |= _timed(model, input_shape, batch)
@@ -141,7 +147,7 @@ def _timed(model: keras.Model, input_shape: Any, batch: int | None) -> dict[str,
     inputs, why = symbolic_inputs(model, input_shape, batch)
     if why is not None:
         raise ValueError(
-            f"`time_step` needs inputs of known shapes: {why}. Received: {input_shape=}"
+            f"`time_step` needs inputs of known shapes, but {why}. Received: {input_shape=}"
         )
     speed = step_speed(model, inputs)
     return {
@@ -200,7 +206,7 @@ def _sum(numbers: Sequence[int | None]) -> int | None:
 
 
 def _print(name: str, described: dict[str, Any]) -> None:
-    """The whole table; in a terminal without room for it fewer columns and short numbers."""
+    """Prints the table; in a narrow terminal, with fewer columns and short numbers."""
     console, table = Console(), _table(name, described, narrow=False)
     unlimited = console.options.update(width=UNLIMITED)
     least = Measurement.get(console, unlimited, table).minimum + MARGIN
@@ -236,7 +242,7 @@ def _table(name: str, described: dict[str, Any], narrow: bool) -> Table:
 
 
 class _Path:
-    """The path of a weight, folded after a "/" and nowhere else."""
+    """The path of a weight, which folds only after a "/"."""
 
     def __init__(self, row: dict[str, Any], model: str) -> None:
         path = row["weight"].removeprefix(f"{model}/") + (" (frozen)" if row.get("frozen") else "")
@@ -261,18 +267,18 @@ def _caption(total: dict[str, Any], narrow: bool) -> str:
     lines = [f"{total['other_weights']:,} other weights are dense"]
     if total["other_multiply_adds"]:
         lines.append(
-            f"the totals hold {total['other_multiply_adds']:,} multiply-adds of none of these weights"
+            f"the totals include {total['other_multiply_adds']:,} multiply-adds of other weights"
         )
     if "why_unknown" in total:
-        lines.append(f"multiply-adds are not known: {total['why_unknown']}")
+        lines.append(f"multiply-adds are unknown: {total['why_unknown']}")
     if "step_seconds_dense" in total:
         lines.append(
-            f"a training step, timed here: {total['step_seconds_dense']:.3g} s dense; sparse layers "
-            f"{total['step_speed_up_closed']:.2f}x as fast with the growth window closed, "
-            f"{total['step_speed_up_open']:.2f}x open"
+            f"a training step on this machine: {total['step_seconds_dense']:.3g} s dense; sparse "
+            f"layers {total['step_speed_up_closed']:.2f}x as fast with the growth window closed, "
+            f"{total['step_speed_up_open']:.2f}x with it open"
         )
     if narrow:
-        lines.append("shapes and dead channels are in a wider table")
+        lines.append("a wider terminal also shows shapes and dead channels")
     return "; ".join(lines)
 
 
@@ -283,7 +289,7 @@ def _cell(value: float | int | None) -> str:
 
 
 def _short(value: float | int | None) -> str:
-    """With a letter for thousands, millions and more."""
+    """A number with a letter for thousands, millions and more."""
     if value is None or isinstance(value, float) or value < 10_000:
         return _cell(value)
     power = min((len(str(value)) - 1) // 3, 5)

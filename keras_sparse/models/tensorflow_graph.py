@@ -13,12 +13,14 @@ from keras_sparse.models.products import DATA, UNKNOWN, Graph, Operation, Origin
 def trace(
     call: Callable[[Any], Any], inputs: Any, weights: Sequence[Any]
 ) -> tuple[Graph, list[Origins]]:
-    """The graph of ``call(inputs)`` and where its inputs come from. Nothing is computed, no variable changes.
+    """The graph of ``call(inputs)`` and the origins of its inputs.
+
+    Nothing is computed, and no variable changes.
 
     Args:
-        call: what is traced.
-        inputs: a structure of keras.KerasTensor, of known shapes.
-        weights: the keras.Variables to look for.
+        call: the function to trace.
+        inputs: a structure of keras.KerasTensor, with known shapes.
+        weights: the keras.Variables to find in the graph.
     """
     import tensorflow as tf
 
@@ -39,14 +41,15 @@ def _spec(tensor: Any) -> Any:
 
 
 def _handles(weight: Any) -> list[Any]:
-    """What a graph captures of a variable, on one device or several."""
+    """The handles by which a graph captures a variable, one for each device."""
     return [copy.handle for copy in getattr(weight.value, "values", [weight.value])]
 
 
 def _origins(name: Any, captured: dict[str, int | None]) -> Origins:
     if name not in captured:
         return frozenset({DATA})
-    return frozenset() if captured[name] is None else frozenset({captured[name]})  # type: ignore[arg-type]
+    weight = captured[name]
+    return frozenset() if weight is None else frozenset({weight})
 
 
 def _graph(traced: Any) -> Graph:
@@ -61,7 +64,7 @@ def _names(tensors: Sequence[Any]) -> tuple[str, ...]:
 def _operation(op: Any) -> Operation:
     inputs, outputs = _names(op.inputs), _names(op.outputs)
     if op.type in ("Shape", "ShapeN", "Size", "Rank"):
-        return Operation((), outputs)  # a number, whatever the values are
+        return Operation((), outputs)  # a shape does not depend on the values
     if op.type in ("If", "StatelessIf", "Case", "StatelessCase"):
         return Operation(inputs, outputs, bodies=_bodies(op), body_inputs=inputs[1:])
     if op.type in ("PartitionedCall", "StatefulPartitionedCall"):
@@ -86,7 +89,10 @@ def _bodies(op: Any) -> tuple[Graph, ...]:
 
 
 def _constant(tensor: Any) -> Any:
-    """The value of a tensor that is known while tracing, or None; of the largest of one, too, as RNNs have it."""
+    """The value of a tensor that is known while tracing, or None.
+
+    The maximum of a known tensor is known, too: RNNs compute their number of steps as one.
+    """
     import tensorflow as tf
 
     value = tf.get_static_value(tensor)
@@ -99,10 +105,10 @@ def _constant(tensor: Any) -> Any:
 
 
 def _product(op: Any) -> tuple[float, tuple[Any, ...]]:
-    """Multiply-adds of an operation, and what it multiplies."""
+    """The multiply-adds of an operation, and the tensors that it multiplies."""
     if op.type in ("PyFunc", "EagerPyFunc", "PyFuncStateless", "XlaCallModule"):
         return UNKNOWN, ()
-    if op.type == "Sum" and op.inputs[0].op.type == "Mul":  # as of additive attention
+    if op.type == "Sum" and op.inputs[0].op.type == "Mul":  # additive attention
         factors = tuple(op.inputs[0].op.inputs)
         return (0 if 1 in map(_elements, factors) else _elements(op.inputs[0])), factors
     if op.type not in PRODUCTS:
@@ -132,7 +138,7 @@ def _depthwise(op: Any) -> tuple[float, tuple[Any, ...]]:
 
 
 def _outputs(op: Any) -> float:
-    """Outputs of a convolution; of a dilated one those that are left when its padding is cut off."""
+    """The number of outputs of a convolution; of a dilated one, after its padding is cut off."""
     output = op.outputs[0]
     for kind in ("Squeeze", "BatchToSpaceND"):
         followers = output.consumers()
@@ -159,8 +165,8 @@ def _einsum(op: Any) -> tuple[float, tuple[Any, ...]]:
         if "..." in labels:
             for i, size in enumerate(reversed(shape[len(before) : len(shape) - len(after)])):
                 sizes[f"...{i}"] = max(size or 0, sizes.get(f"...{i}") or 0)
-    values = list(sizes.values())
-    return UNKNOWN if None in values else math.prod(values), tuple(op.inputs)  # type: ignore[arg-type]
+    known = [size for size in sizes.values() if size is not None]
+    return UNKNOWN if len(known) < len(sizes) else math.prod(known), tuple(op.inputs)
 
 
 PRODUCTS: dict[str, Callable[[Any], tuple[float, tuple[Any, ...]]]] = {

@@ -1,7 +1,8 @@
-"""Does a model train on TPUs?  Asked without one: TensorFlow traces, clusters and lowers its step, and libtpu compiles it.
+"""Checks without a TPU whether a model's training step compiles for TPUs.
 
-Import it when you need it; ``python -m keras_sparse tpu-check module:function`` does all of it. What it cannot tell is how fast the step
-is on TPUs, and how its numbers differ there.
+TensorFlow traces, clusters and lowers the step, and libtpu compiles it. Import this package when
+you need it; ``python -m keras_sparse tpu-check module:function`` runs the whole check. The check
+measures neither the speed of the step on a TPU nor how its numbers differ there.
 """
 
 from keras_sparse.tpu_check.batch import batch_of

@@ -1,9 +1,10 @@
-"""Does libtpu compile this HLO?  A program for a process of its own: libtpu may end it, and TensorFlow stays out.
+"""A program that compiles HLO with libtpu, in its own process: libtpu may end the process.
 
     python _libtpu.py step.hlo.pb v5e:2x2 4
 
-It prints JSON, in its last line, and exits with 0 where the HLO compiles, 1 where the compiler refuses it, and 2 where nothing can be
-said. jax's private names are used here and nowhere else: its compile-only client is how libtpu is reached without a TPU.
+Its last line is JSON. It exits with 0 if the HLO compiles, 1 if the compiler refuses it, and 2 if
+that could not be determined. Only this file uses private names of jax: its compile-only client
+reaches libtpu without a TPU. The program does not import TensorFlow.
 """
 
 import importlib.util
@@ -16,13 +17,9 @@ from pathlib import Path
 from typing import Any
 
 COMPILES, REJECTED, CANNOT_RUN = 0, 1, 2
-REFUSALS = (
-    "INVALID_ARGUMENT",
-    "UNIMPLEMENTED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-)  # other errors are libtpu's own
-# What libtpu would ask the machine for.
+# The compiler's errors; any other error is one of libtpu itself.
+REFUSALS = ("INVALID_ARGUMENT", "UNIMPLEMENTED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION")
+# Settings that libtpu would otherwise read from the machine.
 NO_TPU_HERE = {
     "JAX_PLATFORMS": "cpu",
     "TPU_SKIP_MDS_QUERY": "1",
@@ -30,12 +27,12 @@ NO_TPU_HERE = {
     "TPU_WORKER_ID": "0",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
     "TPU_MIN_LOG_LEVEL": "3",
-    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # else one process at a time can compile
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # otherwise only one process at a time can compile
 }
 
 
 def main(file: Path, topology: str, replicas: int) -> tuple[int, dict[str, Any]]:
-    """(exit code, what there is to say)."""
+    """The exit code, and what to print as JSON."""
     try:
         client, devices = compiler(topology, replicas)
         module = stablehlo(file.read_bytes())
@@ -55,7 +52,7 @@ def main(file: Path, topology: str, replicas: int) -> tuple[int, dict[str, Any]]
 
 
 def compiler(topology: str, replicas: int) -> tuple[Any, list[Any]]:
-    """The compile-only client, and the devices of this topology that replicas run on."""
+    """The compile-only client, and the devices of the topology, one for each replica."""
     if importlib.util.find_spec("libtpu") is None:
         raise RuntimeError("libtpu is not installed")
     from jax.experimental import topologies
@@ -65,11 +62,13 @@ def compiler(topology: str, replicas: int) -> tuple[Any, list[Any]]:
         topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
     )
     if len(devices) < replicas:
-        raise RuntimeError(f"{topology} has {len(devices)} cores, for {replicas} replicas")
+        raise RuntimeError(
+            f"{topology} has {len(devices)} cores, but needs {replicas}, one for each replica"
+        )
     client = devices[0].client
     if not isinstance(client, _jax.CompileOnlyPyClient):
         raise RuntimeError(
-            f"jax gives a {type(client).__name__} instead of a client that only compiles"
+            f"jax returns a {type(client).__name__} instead of a compile-only client"
         )
     return client, devices[:replicas]
 
@@ -85,7 +84,7 @@ def stablehlo(hlo: bytes) -> Any:
 
 
 def compiled(client: Any, devices: list[Any], module: Any) -> Any:
-    """An executable, for one replica on each device."""
+    """The executable for one replica on each device."""
     import numpy as np
     from jaxlib import _jax, xla_client
 
@@ -101,7 +100,7 @@ def compiled(client: Any, devices: list[Any], module: Any) -> Any:
 
 
 def figures(executable: Any) -> dict[str, Any]:
-    """What the compiler says of its work: of one core, and one step."""
+    """The compiler's figures for one core and one step."""
     costs = executable.cost_analysis()
     memory = executable.get_compiled_memory_stats()
     text = executable.hlo_modules()[0].to_string()
@@ -127,4 +126,4 @@ if __name__ == "__main__":
     code, said = main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
     sys.stdout.write("\n" + json.dumps(said) + "\n")
     sys.stdout.flush()
-    os._exit(code)  # libtpu's threads would keep the process
+    os._exit(code)  # libtpu's threads would keep the process alive

@@ -1,4 +1,4 @@
-"""What do TensorFlow and Keras not offer publicly, of all that a check for TPUs needs?  The one place for it."""
+"""The private names of TensorFlow and Keras that the check for TPUs needs."""
 
 import collections
 import inspect
@@ -16,10 +16,10 @@ HOST = "/job:localhost/replica:0/task:0/device:"
 
 
 class LocalResolver(tf.distribute.cluster_resolver.TPUClusterResolver):
-    """Says that this host has so many TPU cores, to all who ask.
+    """A resolver that reports TPU cores on this host.
 
     Args:
-        cores: how many.
+        cores: the number of cores.
     """
 
     def __init__(self, cores: int) -> None:  # the base class would look for TPUs
@@ -53,18 +53,21 @@ class LocalResolver(tf.distribute.cluster_resolver.TPUClusterResolver):
 
 
 def build(model: keras.Model, batch: Any) -> None:
-    """Makes the variables of model, metrics and optimizer, as ``fit`` does before its first step."""
+    """Creates the variables of model, metrics and optimizer, as ``fit`` does."""
     model._symbolic_build(data_batch=batch)
 
 
 def one_step_on_data(model: keras.Model) -> Any:
-    """The tf.function that ``fit`` calls with every batch."""
+    """The tf.function that ``fit`` calls for each batch."""
     model.make_train_function(force=True)
     return inspect.getclosurevars(model.train_function).nonlocals["one_step_on_data"].__wrapped__
 
 
 def handles(variable: Any) -> list[Any]:
-    """All resources by which functions capture a variable of Keras: one a replica, and the one that stands for all of them."""
+    """The resources by which functions capture a Keras variable.
+
+    There is one for each replica, and one that stands for all of them.
+    """
     value = getattr(variable, "value", variable)
     packed = getattr(value, "_packed_var", None)
     copies = [copy.handle for copy in getattr(value, "values", [value])]
@@ -72,24 +75,24 @@ def handles(variable: Any) -> list[Any]:
 
 
 def content_of(handle: Any) -> tuple[tf.DType, list[int]]:
-    """Dtype and shape of the variable behind a symbolic resource."""
+    """The dtype and shape of the variable behind a symbolic resource."""
     content = get_resource_handle_data(handle).shape_and_type[0]
     return tf.as_dtype(content.dtype), tf.TensorShape(content.shape).as_list()
 
 
 def copy_content(placeholder: Any, handle: Any) -> None:
-    """Tells a placeholder which variable will be behind it."""
+    """Gives a placeholder the dtype and shape of the variable behind a resource."""
     set_handle_data(placeholder, get_resource_handle_data(handle))
 
 
 def functions_called(node: Any) -> Iterator[str]:
-    """Names of functions in the attributes of a node."""
+    """The names of functions in the attributes of a node."""
     for value in node.attr.values():
         yield from (function.name for function in [value.func, *value.list.func] if function.name)
 
 
 def ops_with_kernels(device_types: Sequence[str]) -> set[str]:
-    """Names of ops that have a kernel on one of these devices."""
+    """The names of ops that have a kernel on one of these devices."""
     return {
         kernel.op
         for kernel in kernels.get_all_registered_kernels().kernel

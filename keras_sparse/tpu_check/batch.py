@@ -1,4 +1,4 @@
-"""What does a batch for this model look like?  As the model and its loss say, unless one is given."""
+"""The shapes of a batch for a model, from the model and its loss."""
 
 from typing import Any
 
@@ -13,7 +13,11 @@ SPARSE = "sparse_categorical_crossentropy"
 
 
 def batch_of(model: keras.Model, size: int) -> tuple[Any, Any]:
-    """(inputs, targets) of so many examples, tf.TensorSpecs.
+    """The tf.TensorSpecs (inputs, targets) of a batch.
+
+    Args:
+        model: a compiled model.
+        size: the number of examples.
 
     Raises:
         ValueError: the model does not know its input shape, or it has several outputs.
@@ -21,11 +25,13 @@ def batch_of(model: keras.Model, size: int) -> tuple[Any, Any]:
     inputs = input_structure(model)
     if inputs is None or any(None in tensor.shape[1:] for tensor in tree.flatten(inputs)):
         raise ValueError(
-            f"The model does not know its input shape. {GIVE} Received: {type(model).__name__} {model.name!r}"
+            f"`model` must know its input shape. {GIVE} "
+            f"Received: model={type(model).__name__} {model.name!r}"
         )
     if len(model.outputs) != 1:
         raise ValueError(
-            f"Targets are only known of models with one output. {GIVE} Received: {len(model.outputs)} outputs of {model.name!r}"
+            f"`model` must have one output, to derive the shape of its targets. {GIVE} "
+            f"Received: {len(model.outputs)} outputs of {model.name!r}"
         )
     shape = tuple(model.outputs[0].shape[1:])
     targets = (
@@ -39,13 +45,13 @@ def batch_of(model: keras.Model, size: int) -> tuple[Any, Any]:
 
 
 def resized(batch: Any, size: int) -> Any:
-    """Specs with so many examples: in their first axis."""
+    """The specs with another number of examples in their first axis."""
     return tree.map_structure(
         lambda spec: tf.TensorSpec((size, *spec.shape[1:]), spec.dtype), batch
     )
 
 
 def _takes_classes(loss: Any) -> bool:
-    """Does this loss take the number of the class instead of one value for each?"""
+    """Whether the loss takes class numbers instead of one value for each class."""
     names = (loss, getattr(loss, "name", None), getattr(loss, "__name__", None))
     return isinstance(loss, keras.losses.SparseCategoricalCrossentropy) or SPARSE in names

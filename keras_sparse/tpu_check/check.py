@@ -1,4 +1,4 @@
-"""Would this model train on TPUs?  Four answers, each from the code that would give it there."""
+"""The check of a model's training step, in four stages of the code that runs on TPUs."""
 
 import dataclasses
 from typing import Any
@@ -17,16 +17,17 @@ STAGES = ("traced", "cluster", "lowered", "compiled")
 
 @dataclasses.dataclass
 class Answers:
-    """What has been found out.
+    """The results of the stages.
 
     Args:
-        topology: of the TPUs.
-        replicas: on as many of their cores.
+        topology: name of the TPUs' topology.
+        replicas: number of cores, each with a copy of the model.
         code: 0 compiles, 1 rejected, 2 cannot run.
-        said: {stage: "yes" with figures, or why not}; stages after the first that fails are missing.
-        ops: on TPUs, in one step.
-        lowered: the step as a TPU gets it, if it comes so far.
-        compiled: what libtpu says, if it comes so far.
+        said: ``{stage: "yes" with figures, or the reason}``. Stages after the first failure are
+            missing.
+        ops: number of ops of one step that run on TPUs.
+        lowered: the step in the form that a TPU receives; None before that stage.
+        compiled: libtpu's result; None before that stage.
     """
 
     topology: str
@@ -39,15 +40,15 @@ class Answers:
 
 
 def check(model: keras.Model, batch: Any, topology: str) -> Answers:
-    """Traces, clusters, lowers and compiles the train step of a model that was compiled under ``fake_tpu.strategy(replicas)``.
+    """Traces, clusters, lowers and compiles the training step of a model.
 
     Args:
-        model: a compiled model.
+        model: a model that was compiled under ``fake_tpu.strategy(replicas)``.
         batch: ``(inputs, targets)``, tf.TensorSpecs of a global batch.
-        topology: as libtpu calls it, e.g. "v5e:2x2".
+        topology: libtpu's name of the topology, e.g. ``"v5e:2x2"``.
 
     Raises:
-        ValueError: wrong arguments.
+        ValueError: a model that is not compiled under the strategy, or a batch of unknown shape.
     """
     answers = Answers(topology, model.distribute_strategy.num_replicas_in_sync)
     try:
@@ -68,7 +69,8 @@ def _check(model: keras.Model, batch: Any, answers: Answers) -> None:
     answers.said["cluster"] = f"yes, all {answers.ops} ops in one, none on the host"
     answers.lowered = lower(cut_out(step))
     answers.said["lowered"] = (
-        f"yes, {len(answers.lowered.hlo):,} bytes of HLO, {len(answers.lowered.updates)} variables updated"
+        f"yes, {len(answers.lowered.hlo):,} bytes of HLO, "
+        f"{len(answers.lowered.updates)} variables updated"
     )
     answers.compiled = compile_for(answers.lowered.hlo, answers.topology, answers.replicas)
     answers.code = answers.compiled.code

@@ -1,4 +1,4 @@
-"""Which part of a train step runs on TPUs, and does it hold nothing that TPUs lack?  TensorFlow's own passes cut it out, too."""
+"""The part of a training step that runs on TPUs, and whether TPUs have all of its ops."""
 
 import dataclasses
 import functools
@@ -10,26 +10,26 @@ import tensorflow as tf
 
 from keras_sparse.tpu_check._tensorflow import HOST, functions_called, ops_with_kernels
 
-MARK = "_tpu_replicate"  # the attribute of all nodes that run on every replica
+MARK = "_tpu_replicate"  # attribute of each node that runs on every replica
 METADATA = "TPUReplicateMetadata"
-# What every XLA backend lowers, and the collectives that only TensorFlow's builds for TPUs link.
+# Ops that every XLA backend lowers, and collectives that only TensorFlow's builds for TPUs link.
 LOWERED_EVERYWHERE, LOWERED_FOR_TPU = "XLA_CPU_JIT", "XLA_TPU_JIT"
 COLLECTIVES = {"AllToAll", "CrossReplicaSum"}
 LAST_PASS = "tf-replicated-clustering-bridge-v2"
 
 
 class NotForTpuError(Exception):
-    """What TPUs would refuse, and why."""
+    """Something in a step that TPUs refuse, with the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Clusters:
-    """What TensorFlow's clustering passes make of a step.
+    """The parts into which TensorFlow's clustering passes divide a step.
 
     Args:
-        compiled: parts that are compiled for TPUs, each as a whole.
-        on_host: parts that TPUs have to send to their host, and wait for, in the middle of a step.
-        left: nodes that are marked as replicated and in no part.
+        compiled: number of parts that are compiled for TPUs, each as a whole.
+        on_host: number of parts that run on the host in the middle of a step.
+        left: number of nodes that are marked as replicated but belong to no part.
     """
 
     compiled: int
@@ -47,7 +47,10 @@ def nodes_in_cluster(graph: Any) -> list[Any]:
 
 
 def ops_of_tpus() -> set[str]:
-    """Names of the ops that TensorFlow can lower for TPUs, those of libraries loaded before its first function included."""
+    """The names of the ops that TensorFlow can lower for TPUs.
+
+    They include the ops of libraries that were loaded before TensorFlow's first function.
+    """
     _register_kernels()
     return (
         ops_with_kernels([LOWERED_EVERYWHERE, LOWERED_FOR_TPU])
@@ -58,18 +61,18 @@ def ops_of_tpus() -> set[str]:
 
 @functools.cache
 def _register_kernels() -> None:
-    """XLA's kernels are registered with the first function that it compiles."""
+    """Compiles a function with XLA, which registers its kernels with the first one."""
     tf.function(tf.identity, jit_compile=True)(0.0)
 
 
 def check_ops(graph: Any) -> int:
-    """Looks at every op of the replicated cluster, those of the functions that it calls included.
+    """Checks every op of the replicated cluster and of the functions that it calls.
 
     Returns:
-        How many ops there are.
+        The number of ops.
 
     Raises:
-        NotForTpuError: an op that TPUs do not have, with the names of its nodes; or no cluster.
+        NotForTpuError: ops that TPUs do not have, with the names of their nodes; or no cluster.
     """
     nodes = [operation.node_def for operation in nodes_in_cluster(graph)]
     if not nodes:
@@ -83,7 +86,8 @@ def check_ops(graph: Any) -> int:
             foreign.add(f"{node.op} ({node.name})")
     if foreign:
         raise NotForTpuError(
-            f"TPUs do not have these ops: {', '.join(sorted(foreign))}. Write them with ops that XLA compiles, or run them outside of the step."
+            f"TPUs do not have these ops: {', '.join(sorted(foreign))}. "
+            "Write them with ops that XLA compiles, or run them outside the step."
         )
     return count
 
@@ -95,7 +99,7 @@ def _with_functions(nodes: list[Any], library: Any) -> Iterator[Any]:
     waiting = list(nodes)
     while waiting:
         node = waiting.pop()
-        if node.op not in functions:  # a call by the name of the function is no op
+        if node.op not in functions:  # a function's name as the op is a call, not an op
             yield node
         for name in {node.op, *functions_called(node)} & (functions.keys() - seen):
             seen.add(name)
@@ -103,26 +107,30 @@ def _with_functions(nodes: list[Any], library: Any) -> Iterator[Any]:
 
 
 def cluster(function: Any, replicas: int) -> Clusters:
-    """Runs the passes that cut a step into clusters on a TPU host, on a traced concrete function.
+    """Runs the passes that divide a step into clusters on a TPU host.
+
+    Args:
+        function: a traced concrete function.
+        replicas: number of TPU cores.
 
     Raises:
-        NotForTpuError: the passes fail, or make anything else of it than one part that is compiled as a whole.
+        NotForTpuError: the passes fail, or the result is not one part that is compiled as a whole.
     """
     devices = ", ".join(
         f'"{HOST}{device}"'
         for device in ("CPU:0", *(f"TPU:{i}" for i in range(replicas)), "TPU_SYSTEM:0")
     )
     module = tf.mlir.experimental.convert_function(function)
-    module, told = re.subn(
+    module, count = re.subn(
         r"^module attributes \{",
         f"module attributes {{tf.devices = {{{devices}}}, ",
         module,
         count=1,
         flags=re.MULTILINE,
     )
-    if not told:
+    if not count:
         raise NotForTpuError(
-            "TensorFlow's MLIR does not begin as it did: `module attributes {...}` is missing."
+            "TensorFlow's MLIR must contain `module attributes {...}`; this version's does not."
         )
     try:
         clustered = tf.mlir.experimental.run_pass_pipeline(module, LAST_PASS)
@@ -135,6 +143,7 @@ def cluster(function: Any, replicas: int) -> Clusters:
     )
     if found != Clusters(compiled=1, on_host=0, left=0):
         raise NotForTpuError(
-            f"The step must be compiled as one part, with nothing on the host and nothing left over. Received: {found}"
+            "The step must be one compiled part, with nothing on the host and nothing left over. "
+            f"Received: {found}"
         )
     return found

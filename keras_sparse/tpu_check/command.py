@@ -1,4 +1,4 @@
-"""What does ``python -m keras_sparse tpu-check`` do?  It makes the model that a function returns, asks, and prints a table."""
+"""Checks whether the training step of a function's model compiles for TPUs; prints a table."""
 
 import argparse
 import importlib
@@ -18,26 +18,27 @@ MEGA, GIGA = 2**20, 1e9
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares what the command takes."""
+    """Declares the arguments of the command."""
     parser.add_argument(
         "function",
         metavar="module:function",
-        help="takes nothing; returns a compiled Keras model, or (model, (inputs, targets)) of tf.TensorSpecs",
+        help="a function without arguments; it returns a compiled Keras model, or (model, "
+        "(inputs, targets)) with tf.TensorSpecs",
     )
     parser.add_argument(
         "--topology",
         default="v5e:2x2",
-        help='the TPUs, as libtpu calls them: "v4:2x2x1", "v5e:2x2", "v6e:2x4"',
+        help='libtpu\'s name of the TPUs: "v4:2x2x1", "v5e:2x2", "v6e:2x4"',
     )
-    parser.add_argument("--replicas", type=int, default=4, help="on as many of their cores")
-    parser.add_argument("--batch", type=int, default=128, help="examples of all replicas together")
+    parser.add_argument("--replicas", type=int, default=4, help="number of cores to train on")
+    parser.add_argument("--batch", type=int, default=128, help="examples in all replicas together")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs the command; the exit code: 0 compiles, 1 rejected, 2 cannot run.
+    """Runs the command and returns its exit code: 0 compiles, 1 rejected, 2 cannot run.
 
     Raises:
-        ValueError: arguments that cannot be meant.
+        ValueError: an argument is wrong; see ``function_named`` and ``made``.
     """
     try:
         load()
@@ -60,24 +61,29 @@ def function_named(name: str) -> Callable[[], Any]:
     module, colon, function = name.partition(":")
     if not (module and colon and function):
         raise ValueError(
-            f'Name a function as "module:function", e.g. "train:make_model". Received: {name!r}'
+            '`function` must have the form "module:function", e.g. "train:make_model". '
+            f"Received: function={name!r}"
         )
     try:
         found = getattr(importlib.import_module(module), function, None)
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"The module {error.name!r} is not found. Start the command where it can be imported. Received: {name!r}"
+            f"`function` must name a module that can be imported; {error.name!r} was not found. "
+            f"Start the command in its folder. Received: function={name!r}"
         ) from error
     if not callable(found):
-        raise ValueError(f"The module {module!r} has no function {function!r}. Received: {name!r}")
+        raise ValueError(
+            f"`function` must name a function of {module!r}, which has no {function!r}. "
+            f"Received: function={name!r}"
+        )
     return found
 
 
 def made(make: Callable[[], Any], replicas: int, batch: int) -> tuple[keras.Model, Any]:
-    """(model, batch) of a function, called in the scope of a TPUStrategy.
+    """The model and its batch from a function, called in the scope of a TPUStrategy.
 
     Raises:
-        ValueError: it returns anything else than a compiled model, or a model and two specs.
+        ValueError: the function returns neither a compiled model nor a model and two specs.
     """
     with strategy(replicas).scope():
         returned = make()
@@ -86,13 +92,14 @@ def made(make: Callable[[], Any], replicas: int, batch: int) -> tuple[keras.Mode
     )
     if not isinstance(model, keras.Model) or not model.compiled:
         raise ValueError(
-            f"The function must return a compiled Keras model, or (model, (inputs, targets)). Received: {returned!r}"
+            "It must return a compiled Keras model, or (model, (inputs, targets)). "
+            f"Received: {returned!r}"
         )
     return model, batch_of(model, batch) if specs is None else resized(specs, batch)
 
 
 def table(name: str, answers: Answers) -> Table:
-    """Answers as a table: what is asked, and what is said."""
+    """The table of all stages and their results."""
     rows = Table(
         "",
         f"{answers.replicas} x {answers.topology}",
@@ -106,7 +113,7 @@ def table(name: str, answers: Answers) -> Table:
     if compiled is not None and compiled.code == 0:
         rows.add_row(
             "memory per core",
-            f"{compiled.memory / MEGA:,.1f} MiB, of which {compiled.temporary / MEGA:,.1f} temporary",
+            f"{compiled.memory / MEGA:,.1f} MiB, {compiled.temporary / MEGA:,.1f} of them temporary",
         )
         rows.add_row("FLOPs per core and step", f"{compiled.flops / GIGA:,.3f} G")
         rows.add_row("all-reduces per step", str(compiled.all_reduces))

@@ -1,4 +1,4 @@
-"""Does the TPU compiler take a step?  libtpu compiles it for a topology, on a machine that has no TPU, in a process of its own."""
+"""Compiles a step with libtpu for a topology, in its own process and without a TPU."""
 
 import dataclasses
 import json
@@ -10,27 +10,27 @@ from pathlib import Path
 from typing import Any
 
 PROGRAM = Path(__file__).parent / "_libtpu.py"
-OUTCOMES = (
-    "compiles",
-    "rejected",
-    "cannot run",
-)  # by exit code; what cannot be run has not been compiled
-INSTALL = "Install libtpu and jax beside keras_sparse: pip install jax libtpu, or '.[tpu-aot]' in its folder."
+OUTCOMES = ("compiles", "rejected", "cannot run")  # by exit code; 2 could not be determined
+INSTALL = (
+    "Install libtpu and jax beside keras_sparse: pip install jax libtpu, or '.[tpu-aot]' in its "
+    "folder."
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
-    """What libtpu says.
+    """The result of libtpu.
 
     Args:
-        outcome: "compiles", "rejected" or "cannot run".
-        why: it does not compile, or "".
-        seconds: that it took to compile.
-        flops: of one core, in one step.
-        memory: bytes that one core needs for a step: arguments, results, temporary values and the program.
-        temporary: those of them that hold temporary values.
-        all_reduces: sums over all cores, in one step; the compiler puts many of them together.
-        conditionals: where the program branches.
+        outcome: ``"compiles"``, ``"rejected"`` or ``"cannot run"``.
+        why: the reason, if the step does not compile; otherwise ``""``.
+        seconds: duration of the compilation.
+        flops: floating-point operations of one core in one step.
+        memory: bytes that one core needs for a step: arguments, results, temporary values and the
+            program.
+        temporary: bytes of temporary values.
+        all_reduces: number of sums over all cores in one step, after the compiler combined them.
+        conditionals: number of branches in the program.
     """
 
     outcome: str
@@ -44,7 +44,7 @@ class Compiled:
 
     @property
     def code(self) -> int:
-        """0, 1 or 2, for a program to exit with."""
+        """The exit code of a program with this outcome: 0, 1 or 2."""
         return OUTCOMES.index(self.outcome)
 
 
@@ -53,21 +53,15 @@ def compile_for(hlo: bytes, topology: str, replicas: int, timeout: float = 3600.
 
     Args:
         hlo: the step of one replica.
-        topology: as libtpu calls it: "v4:2x2x1", "v5e:2x2", "v6e:2x4".
-        replicas: on as many of its cores.
-        timeout: seconds; what takes longer cannot be run.
+        topology: libtpu's name, e.g. ``"v4:2x2x1"``, ``"v5e:2x2"``, ``"v6e:2x4"``.
+        replicas: number of its cores to run on.
+        timeout: most seconds that the compilation may take.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "step.hlo.pb"
         file.write_bytes(hlo)
-        command = [
-            sys.executable,
-            "-P",
-            str(PROGRAM),
-            str(file),
-            topology,
-            str(replicas),
-        ]  # -P: the names of our modules stay ours
+        # -P: modules beside PROGRAM must not hide those that it imports
+        command = [sys.executable, "-P", str(PROGRAM), str(file), topology, str(replicas)]
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, check=False, timeout=timeout
@@ -78,26 +72,25 @@ def compile_for(hlo: bytes, topology: str, replicas: int, timeout: float = 3600.
 
 
 def _read(done: Any) -> Compiled:
-    """What the program has said; if it was ended, or has said nothing, it cannot be run."""
+    """The result that the program printed; "cannot run" if it crashed or printed none."""
     try:
         said = json.loads(done.stdout.splitlines()[-1])
         outcome = OUTCOMES[done.returncode]
     except (IndexError, ValueError):
-        what = (
-            signal.Signals(-done.returncode).name
-            if done.returncode < 0
-            else f"exit code {done.returncode}"
-        )
-        return Compiled(
-            "cannot run", f"libtpu's process ended with {what}: {done.stderr[-500:].strip()}"
-        )
-    if outcome != "compiles":
-        hint = (
-            f" {INSTALL}"
-            if "is not installed" in said["why"] or "No module named" in said["why"]
-            else ""
-        )
-        return Compiled(outcome, said["why"] + hint)
+        return Compiled("cannot run", _crash(done))
+    if outcome == "compiles":
+        return _success(said)
+    missing = "is not installed" in said["why"] or "No module named" in said["why"]
+    return Compiled(outcome, f"{said['why']} {INSTALL}" if missing else said["why"])
+
+
+def _crash(done: Any) -> str:
+    code = done.returncode
+    what = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return f"libtpu's process ended with {what}: {done.stderr[-500:].strip()}"
+
+
+def _success(said: dict[str, Any]) -> Compiled:
     sizes = said["bytes"]
     memory = (
         sizes["argument"]
@@ -106,13 +99,5 @@ def _read(done: Any) -> Compiled:
         + sizes["temp"]
         + sizes["generated_code"]
     )
-    return Compiled(
-        outcome,
-        "",
-        said["seconds"],
-        said["flops"],
-        memory,
-        sizes["temp"],
-        said["all_reduces"],
-        said["conditionals"],
-    )
+    figures = {name: said[name] for name in ("seconds", "flops", "all_reduces", "conditionals")}
+    return Compiled("compiles", memory=memory, temporary=sizes["temp"], **figures)

@@ -1,4 +1,4 @@
-"""How does a model come to believe that it trains on TPUs?  Under a real tf.distribute.TPUStrategy that asks us for its devices."""
+"""A real tf.distribute.TPUStrategy on a host without TPUs: its resolver reports TPU cores."""
 
 from typing import Any
 
@@ -9,21 +9,23 @@ from keras_sparse.tpu_check._tensorflow import LocalResolver
 
 
 def strategy(replicas: int) -> Any:
-    """A tf.distribute.TPUStrategy for this many cores of one host that has none.
+    """A tf.distribute.TPUStrategy for cores that this host does not have.
 
-    Models are made and functions traced under it as they are on TPUs; variables are on the CPU. Nothing can be run.
+    Under it, models are created and functions traced as on TPUs. Variables are on the CPU, and no
+    step can run.
 
     Args:
-        replicas: cores, each with a copy of the model.
+        replicas: number of cores, each with a copy of the model.
 
     Raises:
-        ValueError: less than one; Keras runs on another backend.
+        ValueError: ``replicas`` is less than 1, or Keras runs on another backend.
     """
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
-            f"tf.distribute is for Keras on TensorFlow: set KERAS_BACKEND=tensorflow. Received: backend={keras.backend.backend()!r}"
+            "Keras' backend must be TensorFlow for tf.distribute: set KERAS_BACKEND=tensorflow. "
+            f"Received: backend={keras.backend.backend()!r}"
         )
     if replicas < 1:
         raise ValueError(f"`replicas` must be at least 1. Received: replicas={replicas}")
-    tf.config.set_soft_device_placement(True)  # what asks for a TPU gets the CPU
+    tf.config.set_soft_device_placement(True)  # ops placed on a TPU get the CPU
     return tf.distribute.TPUStrategy(LocalResolver(replicas))

@@ -1,4 +1,4 @@
-"""Where is the library that lowers steps for TPUs?  Compiled with g++ on first use, half a minute, and kept for the next time."""
+"""The library that lowers steps for TPUs: compiled on first use, then kept in a cache folder."""
 
 import contextlib
 import ctypes
@@ -17,22 +17,26 @@ from typing import Any
 import tensorflow as tf
 
 SOURCES = Path(__file__).parent / "native"
-LOAD_FIRST = "Load it first in a process: `keras_sparse.tpu_check.load()`, before any layer, model or tf.function is made."
+LOAD_FIRST = (
+    "Call `keras_sparse.tpu_check.load()` first in a process, before you create any layer, model "
+    "or tf.function."
+)
 
 
 class CannotLowerError(Exception):
-    """What is missing to lower a step, in one sentence."""
+    """A step cannot be lowered on this machine, with the reason."""
 
 
 @functools.cache
 def load() -> Any:
-    """Loads the library, compiling it if need be; after that this process can lower functions for TPUs.
+    """Loads the library and compiles it if necessary, so that this process can lower functions.
 
     Raises:
-        CannotLowerError: no compiler, sources that do not compile, or TensorFlow has run functions before.
+        CannotLowerError: there is no compiler, the sources do not compile, or TensorFlow has run
+            functions before.
     """
     file = folder() / f"tpu_lower-{_stamp()}.so"
-    with _only_one(file.parent):
+    with _exclusive(file.parent):
         if not file.exists():
             _compile(file)
     try:
@@ -46,18 +50,19 @@ def load() -> Any:
     )
     if b"Conv2D\n" not in library.keras_sparse_tpu_ops():
         raise CannotLowerError(
-            f"TensorFlow has registered its XLA kernels already, without those for TPUs. {LOAD_FIRST}"
+            "TensorFlow has already registered its XLA kernels, without those for TPUs. "
+            f"{LOAD_FIRST}"
         )
     return library
 
 
 def folder() -> Path:
-    """Where it is kept: keras_sparse in $XDG_CACHE_HOME or ~/.cache."""
+    """The cache folder of the library: keras_sparse in $XDG_CACHE_HOME or ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keras_sparse"
 
 
 def compiler() -> list[str] | None:
-    """The command that compiles C++: $CXX, g++ or clang++; None if there is none."""
+    """The command of the C++ compiler: $CXX, g++ or clang++; None if there is none."""
     command = shlex.split(os.environ.get("CXX", "")) or next(
         ([name] for name in ("g++", "clang++") if shutil.which(name)), []
     )
@@ -65,7 +70,7 @@ def compiler() -> list[str] | None:
 
 
 def _stamp() -> str:
-    """Another one for other sources, and for another TensorFlow."""
+    """A hash of the sources and of TensorFlow's version and flags."""
     texts = [
         tf.__version__,
         *tf.sysconfig.get_compile_flags(),
@@ -75,8 +80,8 @@ def _stamp() -> str:
 
 
 @contextlib.contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """One process at a time looks into the folder; others wait until it has compiled."""
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Locks the folder: other processes wait until this one has compiled."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -87,36 +92,33 @@ def _compile(file: Path) -> None:
     command = compiler()
     if command is None:
         raise CannotLowerError(
-            f"Lowering for TPUs takes a C++ compiler, and there is none (CXX={os.environ.get('CXX', '')!r}, g++, clang++)."
+            "Lowering for TPUs needs a C++ compiler: $CXX, g++ or clang++. "
+            f"Received: CXX={os.environ.get('CXX', '')!r}, and none of them was found"
         )
-    include = tf.sysconfig.get_include()
-    paths = [
-        f"-I{SOURCES}",
-        "-isystem",
-        include,
-        "-isystem",
-        f"{include}/external/farmhash_archive/src",
-    ]
-    others = [flag for flag in tf.sysconfig.get_compile_flags() if not flag.startswith("-I")]
-    with tempfile.TemporaryDirectory(
-        dir=file.parent
-    ) as scratch:  # so that there is never half a library
+    # A folder beside the library: another process never sees half a file.
+    with tempfile.TemporaryDirectory(dir=file.parent) as scratch:
         new = Path(scratch) / file.name
-        libraries = [*tf.sysconfig.get_link_flags(), "-l:libtensorflow_cc.so.2"]
         command = [
             *command,
-            *others,
-            "-O1",
-            "-shared",
-            "-fPIC",
-            "-w",
-            *paths,
+            *_flags(),
             str(SOURCES / "tpu_lower.cc"),
             "-o",
             str(new),
-            *libraries,
+            *_libraries(),
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise CannotLowerError(f"`{shlex.join(command)}` failed:\n{done.stderr[:4000]}")
         new.replace(file)
+
+
+def _flags() -> list[str]:
+    include = tf.sysconfig.get_include()
+    system = (include, f"{include}/external/farmhash_archive/src")
+    others = [flag for flag in tf.sysconfig.get_compile_flags() if not flag.startswith("-I")]
+    paths = [f"-I{SOURCES}", *(each for folder in system for each in ("-isystem", folder))]
+    return [*others, "-O1", "-shared", "-fPIC", "-w", *paths]
+
+
+def _libraries() -> list[str]:
+    return [*tf.sysconfig.get_link_flags(), "-l:libtensorflow_cc.so.2"]

@@ -1,4 +1,4 @@
-"""What does TensorFlow give a TPU to compile?  The HLO that its own tf2xla makes of a replica, for XLA_TPU_JIT."""
+"""Lowers one replica's step to the HLO that TensorFlow's tf2xla gives a TPU to compile."""
 
 import ctypes
 import dataclasses
@@ -10,13 +10,14 @@ from keras_sparse.tpu_check.replica import Input, Replica
 
 @dataclasses.dataclass(frozen=True)
 class Lowered:
-    """A step as a TPU gets it.
+    """A step in the form that a TPU receives.
 
     Args:
-        hlo: a serialized HloModuleProto. It returns ``outputs`` tensors, then the new values of ``updates``.
-        parameters: what it reads, in order.
-        outputs: how many tensors it returns: losses and metrics.
-        updates: variables that it changes, in order.
+        hlo: a serialized HloModuleProto. It returns ``outputs`` tensors, then the new values of
+            ``updates``.
+        parameters: its inputs, in order.
+        outputs: number of tensors that it returns: losses and metrics.
+        updates: the variables that it changes, in order.
     """
 
     hlo: bytes
@@ -26,11 +27,11 @@ class Lowered:
 
 
 def lower(replica: Replica) -> Lowered:
-    """Lowers what one replica computes.
+    """Lowers the computation of one replica.
 
     Raises:
         NotForTpuError: tf2xla refuses it, with the reason.
-        CannotLowerError: no compiler, or TensorFlow has run functions before ``load()``.
+        CannotLowerError: there is no compiler, or TensorFlow has run functions before ``load()``.
     """
     library = load()
     graph, function = replica.function.graph.as_graph_def(), replica.function.function_def
@@ -59,6 +60,6 @@ def lower(replica: Replica) -> Lowered:
 
 
 def _argument(one: Input) -> str:
-    """As tpu_lower.cc reads it."""
+    """An input in the format of tpu_lower.cc."""
     kind = "variable" if one.is_variable else "tensor"
     return " ".join(map(str, (kind, one.dtype.as_datatype_enum, *one.shape)))

@@ -1,7 +1,7 @@
-"""What does one replica compute?  The body of the replicated cluster, as a function of its own."""
+"""The computation of one replica: the body of the replicated cluster, as a function."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from keras_sparse.tpu_check.cluster import MARK, NotForTpuError, nodes_in_cluste
 from keras_sparse.tpu_check.train_step import TrainStep
 
 OUTPUT = "TPUReplicatedOutput"
-# Attributes that say where a node runs.
+# Attributes that place a node on a device.
 PLACES = (
     MARK,
     "_tpu_input_identity",
@@ -25,13 +25,14 @@ PLACES = (
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """What a replica reads.
+    """An input of a replica.
 
     Args:
-        name: the path of a variable, which tensor of the batch ("batch 0" is the first), or "replica": 0, 1, ...
-        dtype: of the variable's value, or the tensor.
-        shape: of the variable's value, or of what one replica gets of the tensor.
-        is_variable: else it is a tensor.
+        name: the path of a variable, "batch 0" for the first tensor of the batch, or "replica" for
+            the number of the replica.
+        dtype: dtype of the variable's value, or of the tensor.
+        shape: shape of the variable's value, or of one replica's part of the tensor.
+        is_variable: True for a variable, False for a tensor.
     """
 
     name: str
@@ -42,11 +43,11 @@ class Input:
 
 @dataclasses.dataclass(frozen=True)
 class Replica:
-    """What one replica computes.
+    """The computation of one replica.
 
     Args:
         function: a concrete function of variables and tensors that captures nothing.
-        inputs: its arguments, in order.
+        inputs: its inputs, in order.
     """
 
     function: Any
@@ -55,44 +56,24 @@ class Replica:
 
 def cut_out(step: TrainStep) -> Replica:
     """The replicated part of a step, without what surrounds it on the host."""
-    graph = step.function.graph
-    nodes = nodes_in_cluster(graph)
-    inside = {operation.name for operation in nodes}
-    outside = {
-        tensor.name: tensor
-        for operation in nodes
-        for tensor in operation.inputs
-        if tensor.op.name not in inside
-    }
+    nodes = nodes_in_cluster(step.function.graph)
+    outside = _outside(nodes)
+    found = {name: _constants(tensor) for name, tensor in outside.items()}
+    constants = {name: values[0] for name, values in found.items() if len(values) == 1}
     names = _Names(step)
-    constants = {
-        name: values[0]
-        for name, tensor in outside.items()
-        if len(values := _constants(tensor)) == 1
-    }
     inputs = {
         name: names.input(_of_first_replica(tensor))
         for name, tensor in outside.items()
         if name not in constants
     }
-    body = _body(graph, nodes, inside, list(outside))
-    returned = [
-        operation.inputs[0].name for operation in graph.get_operations() if operation.type == OUTPUT
-    ]
-    effects = [operation.name for operation in nodes if operation.op_def.is_stateful]
+    run = _runner(step.function.graph, nodes, outside)
 
     def replica(*arguments: Any) -> Any:
         for argument, name in zip(arguments, inputs, strict=True):
             if inputs[name].is_variable:
                 copy_content(argument, _of_first_replica(outside[name]))
-        given = {
-            **dict(zip(inputs, arguments, strict=True)),
-            **{name: tf.constant(value) for name, value in constants.items()},
-        }
-        fed = {_placeholder(i): given[name] for i, name in enumerate(outside)}
-        found = tf.graph_util.import_graph_def(body, fed, returned + effects, name="")
-        with tf.control_dependencies(found[len(returned) :]):
-            return [tf.identity(tensor) for tensor in found[: len(returned)]]
+        values = {name: tf.constant(value) for name, value in constants.items()}
+        return run(values | dict(zip(inputs, arguments, strict=True)))
 
     signature = [
         tf.TensorSpec([], tf.resource) if one.is_variable else tf.TensorSpec(one.shape, one.dtype)
@@ -101,8 +82,36 @@ def cut_out(step: TrainStep) -> Replica:
     return Replica(tf.compat.v1.wrap_function(replica, signature), list(inputs.values()))
 
 
+def _outside(nodes: list[Any]) -> dict[str, Any]:
+    """``{name: tensor}`` of what the nodes read from outside of them."""
+    inside = {operation.name for operation in nodes}
+    return {
+        tensor.name: tensor
+        for operation in nodes
+        for tensor in operation.inputs
+        if tensor.op.name not in inside
+    }
+
+
+def _runner(graph: Any, nodes: list[Any], outside: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """A function of ``{name of an outside tensor: value}`` that runs the nodes."""
+    body = _body(graph, nodes, list(outside))
+    returned = [
+        operation.inputs[0].name for operation in graph.get_operations() if operation.type == OUTPUT
+    ]
+    effects = [operation.name for operation in nodes if operation.op_def.is_stateful]
+
+    def run(values: Mapping[str, Any]) -> Any:
+        fed = {_placeholder(i): values[name] for i, name in enumerate(outside)}
+        found = tf.graph_util.import_graph_def(body, fed, returned + effects, name="")
+        with tf.control_dependencies(found[len(returned) :]):
+            return [tf.identity(tensor) for tensor in found[: len(returned)]]
+
+    return run
+
+
 class _Names:
-    """Which variable, or which tensor of the batch, is a tensor that the cluster reads?"""
+    """The variable, or the tensor of the batch, behind each tensor that the cluster reads."""
 
     def __init__(self, step: TrainStep) -> None:
         owners = {
@@ -133,10 +142,10 @@ class _Names:
 
 
 def _constants(tensor: Any) -> list[Any]:
-    """The different values of a constant on all replicas; [] if it is none.
+    """The value of a constant that is equal on all replicas; [] for other tensors.
 
     Raises:
-        NotForTpuError: they are different, and not the numbers of the replicas.
+        NotForTpuError: the values differ and are not the numbers of the replicas.
     """
     sources = list(tensor.op.inputs) if tensor.op.type == "TPUReplicatedInput" else [tensor]
     values = [tf.get_static_value(source) for source in sources]
@@ -146,7 +155,8 @@ def _constants(tensor: Any) -> list[Any]:
         return values[:1]
     if [value.tolist() for value in values] != list(range(len(values))):
         raise NotForTpuError(
-            f"Replicas get constants of their own, which is not supported. Received: {tensor.name}"
+            "A constant must have the same value on all replicas. "
+            f"Received: {tensor.name} with different values"
         )
     return values
 
@@ -159,12 +169,13 @@ def _placeholder(i: int) -> str:
     return f"from_outside_{i}:0"
 
 
-def _body(graph: Any, nodes: list[Any], inside: set[str], outside: list[str]) -> Any:
-    """A GraphDef of the nodes, which reads placeholders instead of what is outside."""
+def _body(graph: Any, nodes: list[Any], outside: list[str]) -> Any:
+    """A GraphDef of the nodes; placeholders take the place of tensors from outside."""
     body = tf.compat.v1.GraphDef()
     whole = graph.as_graph_def()
     body.versions.CopyFrom(whole.versions)
     body.library.CopyFrom(whole.library)
+    inside = {operation.name for operation in nodes}
     number = {name: i for i, name in enumerate(outside)}
     for operation in nodes:
         node = body.node.add()

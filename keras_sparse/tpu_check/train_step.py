@@ -1,4 +1,4 @@
-"""What does ``model.fit`` run in every step?  Keras' own function, traced for one global batch under a TPUStrategy."""
+"""The step that ``model.fit`` runs: Keras' own function, traced under a TPUStrategy."""
 
 import dataclasses
 from typing import Any
@@ -14,12 +14,12 @@ from keras_sparse.training.find_optimizer import sparse_momentum_of
 
 @dataclasses.dataclass(frozen=True)
 class TrainStep:
-    """A traced train step.
+    """A traced training step.
 
     Args:
         function: the concrete function that ``fit`` calls.
-        model: the model, its variables made.
-        replicas: how many it is for.
+        model: the model, with its variables created.
+        replicas: the number of replicas.
     """
 
     function: Any
@@ -28,7 +28,10 @@ class TrainStep:
 
     @property
     def variables(self) -> dict[str, Any]:
-        """{name: variable} of all that a step may read or write: of layers, metrics and optimizer; second ones of a path are path#2."""
+        """``{name: variable}`` of all layers, metrics and the optimizer.
+
+        A second variable of the same path is named path#2.
+        """
         named: dict[str, Any] = {}
         seen: set[int] = set()
         metrics = [variable for metric in self.model.metrics for variable in metric.variables]
@@ -42,15 +45,15 @@ class TrainStep:
 
 
 def trace(model: keras.Model, batch: Any) -> TrainStep:
-    """Traces the train step of a compiled model that was made under a TPUStrategy.
+    """Traces the training step of a compiled model.
 
     Args:
-        model: compiled without ``jit_compile=True``.
-        batch: ``(inputs, targets)``, tf.TensorSpecs of a global batch; nests of them where the model takes nests.
+        model: a model that was created and compiled under a TPUStrategy, without
+            ``jit_compile=True`` and ``run_eagerly=True``.
+        batch: ``(inputs, targets)``, tf.TensorSpecs of a global batch, or nests of them.
 
     Raises:
-        ValueError: not compiled, compiled with jit_compile=True or run_eagerly=True, not made under a strategy, or a batch
-            that cannot be divided among the replicas.
+        ValueError: another model, or a batch that cannot be divided among the replicas.
     """
     strategy = model.distribute_strategy
     replicas = strategy.num_replicas_in_sync
@@ -76,24 +79,29 @@ def trace(model: keras.Model, batch: Any) -> TrainStep:
 def _check(model: keras.Model, strategy: Any) -> None:
     if not model.compiled:
         raise ValueError(
-            f"The model must be compiled: call `model.compile(optimizer, loss)`. Received: {type(model).__name__} {model.name!r}, not compiled"
+            "`model` must be compiled: call `model.compile(optimizer, loss)`. "
+            f"Received: model={type(model).__name__} {model.name!r}, not compiled"
         )
     if not isinstance(strategy, tf.distribute.TPUStrategy):
         raise ValueError(
-            f"The model must be made, and compiled, in the scope of `keras_sparse.tpu_check.strategy(replicas)`. Received: strategy={type(strategy).__name__}"
+            "`model` must be created and compiled in the scope of "
+            "`keras_sparse.tpu_check.strategy(replicas)`. "
+            f"Received: strategy={type(strategy).__name__}"
         )
     for setting in ("jit_compile", "run_eagerly"):
         if getattr(model, setting):
             raise ValueError(
-                f"Under a TPUStrategy compile with `{setting}=False`: TPUs compile the step themselves. Received: {setting}=True"
+                f"`{setting}` must be False under a TPUStrategy, which compiles the step itself. "
+                f"Received: {setting}=True"
             )
 
 
 def _shard(spec: Any, replicas: int) -> tf.TensorSpec:
-    """What one replica gets of a global batch."""
+    """One replica's part of a global batch."""
     batch, *shape = spec.shape
     if not batch or batch % replicas or None in shape:
         raise ValueError(
-            f"A batch must have a known shape, and be a multiple of the {replicas} replicas. Received: shape={tuple(spec.shape)}"
+            f"`batch` must have a known shape, with a multiple of {replicas} examples: one part for "
+            f"each replica. Received: shape={tuple(spec.shape)}"
         )
     return tf.TensorSpec([batch // replicas, *shape], spec.dtype)

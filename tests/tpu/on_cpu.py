@@ -1,4 +1,4 @@
-"""What does a step that was lowered for TPUs compute?  The same HLO, executed on CPUs by jax, against Keras' own train_on_batch."""
+"""Compares a step that was lowered for TPUs, run on a CPU by jax, with Keras' train_on_batch."""
 
 import jax
 import keras
@@ -58,7 +58,7 @@ def execute(lowered, given):
 
 
 def set_up(make, batch):
-    """A model made outside of any strategy, with some momentum, and {name: variable} of all its state."""
+    """A model outside any strategy, with some momentum, and {name: variable} of its state."""
     model = make()
     if hasattr(model.optimizer, "mask_variables"):
         model.optimizer.build(model)
@@ -68,20 +68,21 @@ def set_up(make, batch):
     for name, variable in named.items():
         if name.endswith("_momentum"):
             variable.assign(rng.normal(0, 0.01, variable.shape))
-        elif name.endswith(
-            "_velocity"
-        ):  # not 0: Adam would make a whole step of rounding errors where gradients vanish
+        # not 0: Adam would turn the rounding error of a vanishing gradient into a full step
+        elif name.endswith("_velocity"):
             variable.assign(rng.uniform(0.01, 0.02, variable.shape))
     return model, named
 
 
 def compare(make, replicas, batch=8):
-    """{variable: largest difference}, after a step, between Keras and what TPUs would compute; and names of what they do not update.
+    """{variable: largest difference} after a step of Keras and of the lowered program.
+
+    It also returns the names of variables that the program does not update.
 
     Args:
-        make: gives a compiled model.
-        replicas: each gets its part of the batch.
-        batch: examples.
+        make: returns a compiled model.
+        replicas: number of replicas; each gets its part of the batch.
+        batch: number of examples.
     """
     rng = np.random.default_rng(0)
     x, y = (
@@ -122,7 +123,7 @@ def compare(make, replicas, batch=8):
 
 
 def combined(after):
-    """One value of each variable: metrics count on every replica for themselves, all else has to be equal."""
+    """One value of each variable: metrics are per replica, all others must be equal."""
     result = {}
     for name, value in after[0].items():
         values = [one[name] for one in after]

@@ -1,4 +1,4 @@
-"""How do tests ask what happens on TPUs?  In a process each: XLA's backends are registered once, before TensorFlow runs anything."""
+"""Runs a test's program in its own process: XLA registers its backends only once."""
 
 import json
 import os

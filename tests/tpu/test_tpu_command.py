@@ -1,4 +1,4 @@
-"""What does ``python -m keras_sparse tpu-check`` say, and is what cannot be run never taken for a pass?"""
+"""``python -m keras_sparse tpu-check``: its table, exit codes and errors."""
 
 import json
 import os
@@ -21,12 +21,16 @@ MODULE = """
 import keras, keras_sparse as ks, tensorflow as tf
 
 def good():
-    model = ks.sparsify(keras.Sequential([keras.Input((32,)), keras.layers.Dense(64), keras.layers.Dense(4)]))
+    layers = [keras.layers.Dense(64), keras.layers.Dense(4)]
+    model = ks.sparsify(keras.Sequential([keras.Input((32,)), *layers]))
     model.compile(ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), 0.1), "mse")
     return model, (tf.TensorSpec((None, 32)), tf.TensorSpec((None, 4)))
 
 def bad():
-    model = keras.Sequential([keras.Input((32,)), keras.layers.Lambda(lambda x: tf.ensure_shape(tf.py_function(lambda y: y, [x], x.dtype), x.shape))])
+    def in_python(x):
+        return tf.ensure_shape(tf.py_function(lambda y: y, [x], x.dtype), x.shape)
+
+    model = keras.Sequential([keras.Input((32,)), keras.layers.Lambda(in_python)])
     model.add(keras.layers.Dense(4))
     model.compile("sgd", "mse")
     return model
@@ -104,18 +108,28 @@ def test_a_function_that_returns_no_model(tmp_path):
     [
         (
             "train",
-            'Name a function as "module:function", e.g. "train:make_model". Received: \'train\'',
+            (
+                '`function` must have the form "module:function", e.g. "train:make_model". '
+                "Received: function='train'"
+            ),
         ),
-        (":f", 'Name a function as "module:function"'),
+        (":f", '`function` must have the form "module:function"'),
         (
             "no_such_module:f",
-            "The module 'no_such_module' is not found. Start the command where it can be imported. Received: 'no_such_module:f'",
+            (
+                "`function` must name a module that can be imported; "
+                "'no_such_module' was not found. "
+                "Start the command in its folder. Received: function='no_such_module:f'"
+            ),
         ),
         (
             "json:no_such_function",
-            "The module 'json' has no function 'no_such_function'. Received: 'json:no_such_function'",
+            (
+                "`function` must name a function of 'json', which has no 'no_such_function'. "
+                "Received: function='json:no_such_function'"
+            ),
         ),
-        ("json:__doc__", "The module 'json' has no function '__doc__'"),
+        ("json:__doc__", "`function` must name a function of 'json', which has no '__doc__'"),
     ],
 )
 def test_names_of_functions(name, error):
@@ -156,10 +170,10 @@ def test_targets_are_what_the_loss_takes():
 def test_what_a_batch_is_cannot_always_be_known():
     with pytest.raises(
         ValueError,
-        match=r"The model does not know its input shape. Return `\(model, \(inputs, targets\)\)` instead",
+        match=r"`model` must know its input shape. Return `\(model, \(inputs, targets\)\)` instead",
     ):
         batch_of(model_of(4, shape=(None, 3)), 16)
-    with pytest.raises(ValueError, match="models with one output"):
+    with pytest.raises(ValueError, match="`model` must have one output"):
         batch_of(model_of(4, 2), 16)
 
 

@@ -1,4 +1,4 @@
-"""Does the TPU compiler take our train steps?  Only libtpu can say; without it nothing is tested here."""
+"""libtpu compiles our training steps; without libtpu these tests are skipped."""
 
 import importlib.util
 

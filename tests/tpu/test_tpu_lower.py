@@ -1,4 +1,4 @@
-"""Does TensorFlow lower the step for TPUs, and does what it lowers compute what Keras computes?"""
+"""TensorFlow lowers the step for TPUs, and the lowered step computes what Keras does."""
 
 import pytest
 import tpu_networks as networks
@@ -12,11 +12,12 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def lowered():
-    """{model: why it is not lowered, or [bytes of HLO, outputs, variables updated]}, for four replicas."""
+    """{model: the error, or [bytes of HLO, outputs, variables updated]}, for four replicas."""
     return run(
         """
         answers = {}
-        for name, make in {**networks.GOOD, **{name: make for name, (make, _) in networks.BAD.items()}}.items():
+        bad = {name: make for name, (make, _) in networks.BAD.items()}
+        for name, make in {**networks.GOOD, **bad}.items():
             step = traced(make, 4)
             try:
                 found = lower.lower(replica.cut_out(step))
@@ -49,7 +50,7 @@ def test_the_step_is_lowered(lowered, name):
 @pytest.mark.parametrize("name", networks.BAD)
 def test_what_tpus_do_not_have_is_not_lowered(lowered, name):
     assert lowered[name].startswith(
-        "TensorFlow cannot lower the step for TPUs: INVALID_ARGUMENT: Detected unsupported operations"
+        "TensorFlow cannot lower the step for TPUs: INVALID_ARGUMENT: Detected unsupported "
     )
     assert networks.BAD[name][1] in lowered[name]
 
@@ -67,36 +68,46 @@ def test_a_library_that_comes_too_late_says_so():
         loads=False,
     )
     assert said.startswith(
-        "TensorFlow has registered its XLA kernels already, without those for TPUs. Load it first in a process"
+        "TensorFlow has already registered its XLA kernels, without those for TPUs. "
+        "Call `keras_sparse.tpu_check.load()` first in a process"
     )
 
 
 def test_without_compiler_nothing_is_lowered(tmp_path):
     said = run(
-        "try:\n    tpu_check.load()\nexcept tpu_check.CannotLowerError as error:\n    tell(str(error))",
+        """
+        try:
+            tpu_check.load()
+        except tpu_check.CannotLowerError as error:
+            tell(str(error))
+        """,
         loads=False,
         CXX="no_such_compiler",
         XDG_CACHE_HOME=str(tmp_path),
     )
-    assert (
-        said
-        == "Lowering for TPUs takes a C++ compiler, and there is none (CXX='no_such_compiler', g++, clang++)."
+    assert said == (
+        "Lowering for TPUs needs a C++ compiler: $CXX, g++ or clang++. "
+        "Received: CXX='no_such_compiler', and none of them was found"
     )
 
 
 NUMBERS = {
     "stock layers": "networks.compiled(networks.network(norm=False))",
     "sparse layers": "networks.compiled(ks.sparsify(networks.network(norm=False)))",
-    "sparse layers, density 0.05": "networks.compiled(ks.sparsify(networks.network(norm=False)), density=0.05)",
+    "sparse layers, density 0.05": (
+        "networks.compiled(ks.sparsify(networks.network(norm=False)), density=0.05)"
+    ),
     "normalization": "networks.compiled(networks.network())",
     "sparse layers, normalization": "networks.compiled(ks.sparsify(networks.network()))",
-    "sparse layers, normalization, Adam": "networks.compiled(ks.sparsify(networks.network()), keras.optimizers.Adam())",
+    "sparse layers, normalization, Adam": (
+        "networks.compiled(ks.sparsify(networks.network()), keras.optimizers.Adam())"
+    ),
 }
 
 
 @pytest.fixture(scope="module")
 def numbers():
-    """{model: {replicas: what is compared}}; with normalization replicas would each have statistics of their own."""
+    """{model: {replicas: comparison}}; one replica with normalization, whose statistics differ."""
     jobs = [
         (name, make, n)
         for name, make in NUMBERS.items()

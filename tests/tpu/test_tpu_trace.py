@@ -1,4 +1,4 @@
-"""Does Keras' own train step become one piece of work for TPUs, with our optimizer and layers in it?  No compiler is needed."""
+"""Keras' own training step becomes one cluster for TPUs, with our optimizer and layers in it."""
 
 import pytest
 import tpu_networks as networks
@@ -12,16 +12,20 @@ REPLICAS = (1, 4)
 
 @pytest.fixture(scope="module")
 def answers():
-    """{model: {replicas: [why its ops are refused, why its clusters are, names of what the step reads, ops]}}."""
+    """{model: {replicas: [error of its ops, error of its clusters, names of its inputs, ops]}}."""
     return run(
         f"""
         answers = {{}}
-        for name, make in {{**networks.GOOD, **{{name: make for name, (make, _) in networks.BAD.items()}}}}.items():
+        bad = {{name: make for name, (make, _) in networks.BAD.items()}}
+        for name, make in {{**networks.GOOD, **bad}}.items():
             for replicas in {REPLICAS}:
                 step = traced(make, replicas)
                 reads = [one.name for one in replica.cut_out(step).inputs]
                 count = len(cluster.nodes_in_cluster(step.function.graph))
-                why = [why_not(lambda: cluster.check_ops(step.function.graph)), why_not(lambda: cluster.cluster(step.function, replicas))]
+                why = [
+                    why_not(lambda: cluster.check_ops(step.function.graph)),
+                    why_not(lambda: cluster.cluster(step.function, replicas)),
+                ]
                 answers.setdefault(name, {{}})[replicas] = [*why, reads, count]
         tell(answers)
         """,
@@ -107,19 +111,23 @@ WRONG = {  # (what compile is given, examples of a batch, the error)
     "jit_compile": (
         {"jit_compile": True},
         8,
-        "`jit_compile=False`: TPUs compile the step themselves. Received: jit_compile=True",
+        "which compiles the step itself. Received: jit_compile=True",
     ),
     "run_eagerly": (
         {"run_eagerly": True},
         8,
-        "`run_eagerly=False`: TPUs compile the step themselves. Received: run_eagerly=True",
+        "which compiles the step itself. Received: run_eagerly=True",
     ),
     "not compiled": (
         None,
         8,
         "call `model.compile(optimizer, loss)`. Received: Sequential 'sequential",
     ),
-    "batch": ({}, 6, "a multiple of the 4 replicas. Received: shape=(6, 8, 8, 16)"),
+    "batch": (
+        {},
+        6,
+        "a multiple of 4 examples: one part for each replica. Received: shape=(6, 8, 8, 16)",
+    ),
 }
 
 
@@ -154,7 +162,8 @@ def test_wrong_arguments(errors, name):
 
 def test_a_model_that_was_made_elsewhere(errors):
     assert errors["strategy"].endswith(
-        "in the scope of `keras_sparse.tpu_check.strategy(replicas)`. Received: strategy=_DefaultDistributionStrategy"
+        "scope of `keras_sparse.tpu_check.strategy(replicas)`. "
+        "Received: strategy=_DefaultDistributionStrategy"
     )
 
 

@@ -1,4 +1,4 @@
-"""Which models, and which layers that TPUs refuse, do the tests of tpu_check look at?"""
+"""The models, and the layers that TPUs refuse, of the tests of tpu_check."""
 
 import keras
 import tensorflow as tf
