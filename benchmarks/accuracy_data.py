@@ -27,7 +27,7 @@ def parts(data: str, file: Path, images: int) -> tuple[Part, Part | None, Part]:
 def batches(network: Network, training: Part, seed: int) -> Any:
     """Shuffled training batches."""
     if network.augmented:
-        return Batches(*training, network.batch, seed)
+        return Batches(*training, network.batch, seed).dataset()
     import tensorflow as tf
 
     # Picked by shuffled numbers: to shuffle images one by one takes longer than the training.

@@ -1,5 +1,6 @@
 """Shuffled training batches, moved and mirrored, that depend on seed and epoch alone (NumPy)."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -14,7 +15,8 @@ class Batches(keras.utils.PyDataset):
     Each epoch shuffles the images. Each image is moved by up to four pixels, and reflections fill
     the margin; about half of the images are mirrored. Everything follows from the seed, the epoch
     and the position in the epoch. With the callback ``follow()`` and ``fit(..., shuffle=False)`` a
-    resumed training sees what it would have seen; else Keras shuffles the batches once more.
+    resumed training sees what it would have seen; else Keras shuffles the batches once more. Give
+    `fit` the ``dataset()``, whose epochs end without a wait.
 
     Args:
         images: (n, height, width, channels).
@@ -51,6 +53,26 @@ class Batches(keras.utils.PyDataset):
     def on_epoch_begin(self) -> None:
         self._shuffle()
         self.next_epoch += 1
+
+    def dataset(self) -> Any:
+        """The batches as a tf.data.Dataset of one epoch, read two batches ahead in another thread.
+
+        tf.data does not tune it. Where it does, as for a PyDataset of one worker, the end of an
+        epoch may wait for the tuning thread while no core works (TensorFlow 2.21).
+        """
+        import tensorflow as tf
+
+        def epoch() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            self.on_epoch_begin()
+            yield from (self[i] for i in range(len(self)))
+
+        arrays = (self.images, self.labels)
+        kinds = tuple(tf.TensorSpec((self.batch, *a.shape[1:]), a.dtype) for a in arrays)
+        batches = tf.data.Dataset.from_generator(epoch, output_signature=kinds)
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        batches = batches.apply(tf.data.experimental.assert_cardinality(len(self)))
+        return batches.prefetch(2).with_options(options)
 
     def follow(self) -> keras.callbacks.Callback:
         """A callback that lets the batches be those of the epoch in which `fit` is."""

@@ -26,7 +26,7 @@ class Feed:
     """What `fit` and `evaluate` read.
 
     Args:
-        batches: to train with; ``Batches`` or a tf.data.Dataset without end.
+        batches: to train with: ``Batches``, or a tf.data.Dataset of one epoch or without end.
         steps: batches of an epoch.
         validation: images and labels, or a tf.data.Dataset; None if the recipe keeps none back.
         test: likewise.
@@ -59,7 +59,10 @@ def feed(recipe: Recipe, images: data.Images, seed: int) -> Feed:
     batches = Batches(x[:n], y[:n], recipe.batch, seed, recipe.augment)
     validation = (x[n:], y[n:]) if n < len(y) else None
     test = images.x_test, images.y_test
-    return Feed(batches, len(batches), validation, test, [batches.follow()])
+    # Other backends read a PyDataset without tf.data.
+    is_tensorflow = keras.backend.backend() == "tensorflow"
+    data = batches.dataset() if is_tensorflow else batches
+    return Feed(data, len(batches), validation, test, [batches.follow()])
 
 
 def imagenet_feed(recipe: Recipe, folder: str, images: int | None = None) -> Feed:

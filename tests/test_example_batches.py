@@ -53,8 +53,22 @@ def test_an_epoch_has_each_image_at_most_once_in_an_order_of_its_own():
     assert len(set(orders)) == 3
 
 
+def test_a_dataset_has_the_batches_of_an_epoch_after_the_other_and_is_not_tuned():
+    batches, same = (Batches(IMAGES, LABELS, 3, seed=0) for _ in range(2))
+    dataset = batches.dataset()
+    for _ in range(2):
+        same.on_epoch_begin()
+        found = list(dataset.as_numpy_iterator())
+        assert len(found) == len(dataset) == 3
+        for pair, other in zip(found, epoch_of(same), strict=True):
+            for array, expected in zip(pair, other, strict=True):
+                np.testing.assert_array_equal(array, expected)
+    assert dataset.options().autotune.enabled is False
+
+
 @pytest.mark.backend
-def test_a_resumed_training_sees_the_same_batches():
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_a_resumed_training_sees_the_same_batches(as_dataset):
     class Seen(keras.callbacks.Callback):
         """What the model computes of the batches, by epoch."""
 
@@ -73,7 +87,8 @@ def test_a_resumed_training_sees_the_same_batches():
         model.compile(keras.optimizers.SGD(0.0), "mse")
         batches, seen = Batches(IMAGES, LABELS, 3, seed=7), Seen()
         options = {"shuffle": False, "verbose": 0, "callbacks": [batches.follow(), seen]}
-        model.fit(batches, epochs=4, initial_epoch=first, **options)
+        data = batches.dataset() if as_dataset else batches
+        model.fit(data, epochs=4, initial_epoch=first, **options)
         return seen.losses
 
     whole, resumed = fit(0), fit(2)
