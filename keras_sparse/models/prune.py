@@ -79,7 +79,9 @@ def prune(
     rule = _checked_score(score)
     check_no_distribution(check_scope(scope), distribution)
     variables = _selected(model, Selection(sparse, dense))
-    groups = _structure(model, variables, as_structure(block_shape, structure))
+    is_given = block_shape is not None or structure is not None
+    asked = as_structure(block_shape, structure) if is_given else None
+    groups = _structure(model, variables, asked)
     rng = np.random.default_rng(Seed(seed).value)
     layers = [_layer(variable, groups) for variable in variables]
     if scope == "global":
@@ -113,19 +115,19 @@ def _selected(model: keras.Model, selection: Selection) -> list[Any]:
     return [variables[i] for i in selection.select(variables, model)]
 
 
-def _structure(model: keras.Model, variables: Sequence[Any], given: Structure) -> Structure:
-    """The given structure; for single weights, that of the optimizer or of all sparse layers."""
+def _structure(model: keras.Model, variables: Sequence[Any], given: Structure | None) -> Structure:
+    """The given structure; for None, that of the optimizer or of all sparse layers."""
     optimizer = _optimizer(model)
     if optimizer is not None:
-        if given not in (Weights(), optimizer.structure):
+        if given not in (None, optimizer.structure):
             raise ValueError(
                 "`block_shape` must be that of the model's SparseMomentum, or left out, and so "
                 f"must `structure`. Received: {given}, and {optimizer.structure} of the optimizer"
             )
         given = optimizer.structure
     held = {mask.structure for v in variables if (mask := kernel_mask_of(v)) is not None}
-    if given == Weights() and len(held) == 1:
-        (given,) = held
+    if given is None:
+        given = held.pop() if len(held) == 1 else Weights()
     if others := held - {Weights(), given}:
         raise ValueError(
             "`block_shape` must be that of the sparse layers, and so must `structure`. "

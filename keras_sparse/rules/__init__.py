@@ -1,1 +1,1 @@
-"""The arithmetic of masks: densities, scores, mask updates, initial masks, structures (NumPy only)."""
+"""The arithmetic of masks: densities, scores, updates, initial masks, structures (NumPy only)."""

@@ -1,7 +1,7 @@
-"""Active weights of each layer: shapes and one density in, integers out (NumPy only).
+"""A distribution turns shapes and one density into active weights of each layer (NumPy only).
 
-Every distribution returns exact integer counts: they add up to ``round(density * all weights)``, none exceeds the size
-of its layer and none is 0 (unless there are fewer active weights than layers, which raises).
+Every distribution returns exact integer counts. They add up to ``round(density * all weights)``.
+None exceeds the size of its layer, and none is 0: fewer active weights than layers raise an error.
 """
 
 import math
@@ -32,7 +32,9 @@ def uniform(shapes: Sequence[Shape], density: float) -> list[int]:
 
 
 def erdos_renyi(shapes: Sequence[Shape], density: float) -> list[int]:
-    """Erdos-Renyi: a layer's density is proportional to ``(in + out) / (in * out)``, capped at 1 (Mocanu et al. 2018).
+    """Erdos-Renyi (Mocanu et al. 2018).
+
+    A layer's density is proportional to ``(in + out) / (in * out)``, capped at 1.
 
     >>> erdos_renyi([(100, 100), (100, 10)], 0.2)
     [1419, 781]
@@ -41,7 +43,9 @@ def erdos_renyi(shapes: Sequence[Shape], density: float) -> list[int]:
 
 
 def erdos_renyi_kernel(shapes: Sequence[Shape], density: float) -> list[int]:
-    """ERK: a layer's density is proportional to ``sum(shape) / prod(shape)``, capped at 1 (Evci et al. 2020).
+    """ERK, Erdos-Renyi by kernel (Evci et al. 2020).
+
+    A layer's density is proportional to ``sum(shape) / prod(shape)``, capped at 1.
 
     >>> erdos_renyi_kernel([(3, 3, 4, 8), (3, 3, 8, 16)], 0.5)
     [270, 450]
@@ -64,17 +68,18 @@ def active_counts(
     density: float,
     distribution: str | Distribution | Mapping[str, float] = "uniform",
 ) -> list[int]:
-    """Active weights per layer, by a named distribution, a function, or a map from layer to density.
+    """Active weights per layer, by a distribution: a name, a function, or a map.
 
     Args:
-        names: one name per layer, for the map and for errors.
+        names: names of the layers, for the map and for errors.
         shapes: kernel shapes.
         density: active / all weights, in (0, 1].
-        distribution: ``"uniform"``, ``"erdos_renyi"``, ``"erk"``; a function of ``(shapes, density)``; or a map
-            ``{glob on the name: density}``, where layers that no glob names get ``density``.
+        distribution: ``"uniform"``, ``"erdos_renyi"``, ``"erk"``; a function of ``(shapes,
+            density)``; or a map ``{glob on the name: density}``, where layers that no glob names
+            get ``density``.
 
     Raises:
-        ValueError: unknown distribution, a map that names no layer, a density outside (0, 1].
+        ValueError: unknown distribution, a glob that names no layer, a density outside (0, 1].
     """
     check_density(density)
     check_distribution(distribution)
@@ -86,16 +91,13 @@ def active_counts(
 
 def check_density(density: float, name: str = "density") -> None:
     """Raises ValueError unless 0 < density <= 1."""
-    if (
-        isinstance(density, bool)
-        or not isinstance(density, int | float | np.number)
-        or not 0.0 < density <= 1.0
-    ):
+    is_number = isinstance(density, int | float | np.number) and not isinstance(density, bool)
+    if not is_number or not 0.0 < density <= 1.0:
         raise ValueError(f"`{name}` must be in (0, 1]. Received: {name}={density!r}")
 
 
 def check_distribution(distribution: Any) -> Any:
-    """Returns the distribution; raises ValueError unless it is a known name, a map of densities or a function."""
+    """Returns the distribution; ValueError unless it is a known name, a map or a function."""
     if isinstance(distribution, Mapping) and distribution:
         for pattern, value in distribution.items():
             check_density(value, f"distribution[{pattern!r}]")
@@ -103,18 +105,22 @@ def check_distribution(distribution: Any) -> Any:
         not isinstance(distribution, str) or distribution not in NAMED
     ):
         raise ValueError(
-            f"`distribution` must be one of {sorted(NAMED)}, a map or a function. Received: distribution={distribution!r}"
+            f"`distribution` must be one of {sorted(NAMED)}, a map or a function. "
+            f"Received: distribution={distribution!r}"
         )
     return distribution
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Does a glob name this path, a folder of it or its end?  ``"stem"`` names ``"model/stem/kernel"``.
+    """Does a glob name this path, a folder of it or its end?
 
-    A full path also names its own end: a Sequential that Keras has loaded from a file has lost its name in the paths.
+    ``"stem"`` names ``"model/stem/kernel"``. A full path also names its own end: a Sequential that
+    Keras has loaded from a file has lost its name in the paths.
 
-    >>> matches("resnet/stem/kernel", "stem"), matches("resnet/stem_2/kernel", "stem"), matches("a/b", "*/b")
-    (True, False, True)
+    >>> [matches(name, "stem") for name in ("resnet/stem/kernel", "resnet/stem_2/kernel")]
+    [True, False]
+    >>> matches("a/b", "*/b")
+    True
     >>> matches("stem/kernel", "resnet/stem/kernel")
     True
     """
@@ -123,7 +129,10 @@ def matches(name: str, pattern: str) -> bool:
 
 
 def largest_remainder(wanted: np.ndarray, total: int, capacity: np.ndarray) -> np.ndarray:
-    """Rounds ``wanted`` to integers that add up to ``total``, none above ``capacity``; ties go to the lower index."""
+    """Rounds ``wanted`` to integers that add up to ``total``, none above ``capacity``.
+
+    Ties go to the lower index.
+    """
     counts = np.minimum(np.floor(wanted + 1e-9).astype(np.int64), capacity)
     while (left := total - int(counts.sum())) > 0:
         room = np.flatnonzero(counts < capacity)
@@ -139,17 +148,22 @@ def largest_remainder(wanted: np.ndarray, total: int, capacity: np.ndarray) -> n
 def _by_map(
     names: Sequence[str], shapes: Sequence[Shape], density: float, wanted: Mapping[str, float]
 ) -> list[int]:
+    """Counts by the first glob that names a layer, else by ``density``."""
     for pattern in wanted:
         if not any(matches(name, pattern) for name in names):
             raise ValueError(
-                f"`distribution` names a layer that has no mask. Received: {pattern!r}; the masked weights are {list(names)}"
+                "`distribution` names a layer that has no mask. "
+                f"Received: {pattern!r}; the masked weights are {list(names)}"
             )
     chosen = [next((v for p, v in wanted.items() if matches(name, p)), density) for name in names]
     return [max(1, round(d * math.prod(shape))) for d, shape in zip(chosen, shapes, strict=True)]
 
 
 def _scaled(raw: Sequence[float], shapes: Sequence[Shape], density: float) -> list[int]:
-    """Densities proportional to ``raw``, capped at 1; what a full layer cannot take goes to the others."""
+    """Counts for densities proportional to ``raw``, capped at 1.
+
+    Weights that a full layer cannot take go to the others.
+    """
     sizes = np.array([math.prod(shape) for shape in shapes], float)
     weights, full = np.asarray(raw, float), np.zeros(len(shapes), bool)
     while not full.all():
@@ -163,12 +177,13 @@ def _scaled(raw: Sequence[float], shapes: Sequence[Shape], density: float) -> li
 
 
 def _exact(wanted: np.ndarray, shapes: Sequence[Shape], density: float) -> list[int]:
+    """Integers near ``wanted`` that add up to the density, at least 1 for each layer."""
     sizes = np.array([math.prod(shape) for shape in shapes], np.int64)
     total = round(density * int(sizes.sum()))
     if total < len(sizes):
         raise ValueError(
-            f"`density` leaves fewer active weights ({total}) than layers ({len(sizes)}), and no layer may be empty. "
-            f"Received: density={density} for {int(sizes.sum())} weights"
+            f"`density` leaves fewer active weights ({total}) than layers ({len(sizes)}), and no "
+            f"layer may be empty. Received: density={density} for {int(sizes.sum())} weights"
         )
     counts = largest_remainder(wanted, total, sizes)
     for empty in np.flatnonzero(counts == 0):

@@ -40,12 +40,17 @@ def to_words(bits: np.ndarray) -> np.ndarray:
 
 
 def from_words(words: np.ndarray, number: int) -> np.ndarray:
-    """The first bytes of what ``to_words`` has made, so many of them."""
+    """The bytes that ``to_words`` was given.
+
+    Args:
+        words: int32 array of ``to_words``.
+        number: number of bytes.
+    """
     return words.astype("<i4", copy=False).view(np.uint8)[:number]
 
 
 def pack_others(bits: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The bits that are outside of a mask, compressed.
+    """The bits at the missing weights of a mask, compressed.
 
     Args:
         bits: uint8 array of ``pack``, of an array that is True where the mask is.
@@ -63,7 +68,7 @@ def pack_others(bits: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def unpack_others(packed: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """What was given to ``pack_others``."""
+    """The bits that were given to ``pack_others``."""
     bits = np.frombuffer(zlib.decompress(packed.tobytes()), np.uint8)
     array = mask.copy()
     array[~mask] = unpack(bits, (int(np.count_nonzero(~mask)),))
@@ -71,14 +76,14 @@ def unpack_others(packed: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def unpack(bits: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """What ``pack`` has packed; a bool array, as version 0.1.0 wrote it, is returned as it is.
+    """The array that ``pack`` has packed; a bool array, as version 0.1.0 wrote it, stays as it is.
 
     Args:
         bits: uint8 array of ``pack``, or a bool array.
-        shape: of the mask.
+        shape: shape of the mask.
 
     Raises:
-        ValueError: not as many bits as a mask of this shape has.
+        ValueError: another number of bits than a mask of this shape has.
 
     >>> unpack(np.array([144], np.uint8), (2, 2))
     array([[ True, False],
@@ -88,25 +93,34 @@ def unpack(bits: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     fits = bits.shape == (shape if bits.dtype == bool else (number_of_bytes(shape),))
     if not fits:
         raise ValueError(
-            f"The file's mask is of another shape. Received: {bits.dtype} of shape {bits.shape} for a weight of shape {shape}"
+            "The file's mask has another shape than the weight. "
+            f"Received: {bits.dtype} of shape {bits.shape} for a weight of shape {shape}"
         )
-    return (
-        bits if bits.dtype == bool else np.unpackbits(bits, count=size).astype(bool).reshape(shape)
-    )
+    if bits.dtype == bool:
+        return bits
+    return np.unpackbits(bits, count=size).astype(bool).reshape(shape)
 
 
 def save_beside(weight: np.ndarray, mask: np.ndarray, store: Any) -> None:
-    """Writes the mask of a weight that is in the same file: where it is not 0, and the places of active zeros."""
+    """Writes the mask of a weight that is in the same file.
+
+    Where the weight's nonzeros tell the mask, the places of active zeros suffice.
+
+    Args:
+        weight: float array.
+        mask: bool array of its shape.
+        store: a Keras weight store.
+    """
     zeros = np.flatnonzero(mask & (weight == 0))
-    told_by_weight = not weight[~mask].any() and 32 * zeros.size <= mask.size
-    if told_by_weight:
+    is_told_by_weight = not weight[~mask].any() and 32 * zeros.size <= mask.size
+    if is_told_by_weight:
         store[ZEROS] = zeros.astype(np.uint32 if mask.size < 2**32 else np.uint64)
     else:
         store[BITS] = pack(mask)
 
 
 def load_beside(weight: np.ndarray, store: Mapping[str, Any]) -> np.ndarray | None:
-    """What ``save_beside`` has written, for the same weight; None where the store holds no mask."""
+    """The mask that ``save_beside`` has written beside this weight; None: the store holds none."""
     names = list(store.keys())
     if BITS in names:
         return unpack(np.asarray(store[BITS]), weight.shape)

@@ -5,8 +5,9 @@ grow. A redistribution rule is a share: ``(layer) -> one number``, larger = regr
 here. Rules count nothing: ``mask_update`` does, so that no rule can break the budget.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from keras_sparse.rules.structure_arguments import as_structure
 Read = np.ndarray | Callable[[], np.ndarray]
 Score = Callable[["MaskedLayer", np.random.Generator], np.ndarray]
 Share = Callable[["MaskedLayer"], float]
+Rule = TypeVar("Rule", bound=Callable[..., Any])
 
 
 class MaskedLayer:
@@ -89,13 +91,13 @@ class MaskedLayer:
         return source() if callable(source) else source
 
 
-def needs(*what: str) -> Callable[[Callable], Callable]:  # type: ignore[type-arg]
+def needs(*what: str) -> Callable[[Rule], Rule]:
     """Marks a rule as one that reads ``"momentum"`` or ``"gradient"``.
 
     The optimizer then keeps it, or raises where it cannot.
     """
 
-    def mark(rule: Callable) -> Callable:  # type: ignore[type-arg]
+    def mark(rule: Rule) -> Rule:
         rule.needs = frozenset(what)  # type: ignore[attr-defined]
         return rule
 
@@ -168,7 +170,7 @@ def get_share(rule: object, argument: str) -> Share | None:
     return _get(rule, SHARES, argument)
 
 
-def _get(rule: object, named: dict[str, Callable], argument: str) -> Callable | None:  # type: ignore[type-arg]
+def _get(rule: Any, named: Mapping[str, Rule], argument: str) -> Rule | None:
     if rule is None or callable(rule):
         return rule
     if isinstance(rule, str) and rule in named:

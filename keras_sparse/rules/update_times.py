@@ -1,19 +1,20 @@
-"""When masks change, and when missing weights need gradients: plain arithmetic on optimizer steps."""
+"""A ``Planner`` says at which steps masks change and missing weights need gradients."""
 
 import dataclasses
 import math
 from collections.abc import Iterable
 from typing import Protocol
 
-FEWEST_PARTS = (
-    10  # of a training, with a mask update between; measured: benchmarks/results/update_period.md
-)
-SHORTEST_PART = 5  # optimizer steps
-LAST_SHARE = 0.05  # of a training follows the pruning to its final density, at least
+MIN_PARTS = 10  # of a training, between updates; measured: benchmarks/results/update_period.md
+MIN_STEPS = 5  # optimizer steps of a part
+LAST_SHARE = 0.05  # at least this share of a training follows the pruning to its final density
 
 
 class UpdateTimes(Protocol):
-    """Steps at which masks change. An update is due when ``last_due(now)`` is later than the last update made."""
+    """Steps at which masks change.
+
+    An update is due when ``last_due(now)`` is later than the last update made.
+    """
 
     def last_due(self, step: int) -> float:
         """The last step, up to this one, at which an update was due; -1 if there was none."""
@@ -23,7 +24,9 @@ class UpdateTimes(Protocol):
 
 
 class EverySteps:
-    """Every ``period`` steps, counted from ``start``. A due step that an execution jumps over is still due after it.
+    """Every ``period`` steps, counted from ``start``.
+
+    A due step that an execution jumps over is still due after it.
 
     >>> EverySteps(5).last_due(12), EverySteps(5).next_due(12)
     (10, 15)
@@ -40,7 +43,7 @@ class EverySteps:
 
 
 class AtSteps:
-    """At these optimizer steps. One that an execution jumps over is still due after it.
+    """At given optimizer steps. One that an execution jumps over is still due after it.
 
     >>> AtSteps([0, 20, 40]).last_due(25), AtSteps([0, 20, 40]).next_due(25)
     (20, 40)
@@ -57,7 +60,9 @@ class AtSteps:
 
 
 class AtEpochs:
-    """At the beginning of epochs, which are no steps known beforehand: ``next_due`` is an estimate.
+    """At the beginning of each epoch.
+
+    Its step is not known beforehand: ``next_due`` is an estimate.
 
     Args:
         epoch_start: step at which the running epoch began.
@@ -77,21 +82,21 @@ class AtEpochs:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is to be done before the next step."""
+    """What to do before the next step."""
 
     update: bool
     prune: bool  # to the density at which the training is to end
     window_open: bool  # True: missing weights get gradients from this step on
-    look_again: float  # batches until there may be something else to do
+    look_again: float  # batches until the next plan is needed
 
 
 @dataclasses.dataclass(frozen=True)
 class Planner:
-    """Decides, at each step it is asked, what is to be done.
+    """Decides what to do before the next step.
 
     Args:
         times: when updates are due.
-        window: steps before an update in which missing weights need gradients: 0, none; infinity, all.
+        window: steps before an update in which missing weights need gradients; infinity: all steps.
         last_pruning: step of an extra pruning to the final density; infinity: none.
         execution: steps that run without a look between them.
 
@@ -121,9 +126,7 @@ class Planner:
         late = due > last_update and not update  # the window was closed when the update was due
         opens_in = 0 if late else self._opens_in(now)
         is_open = self.window > 0 and (math.isinf(self.window) or opens_in <= 0)
-        due_in = (
-            self.times.next_due(now) - now or math.inf
-        )  # 0: when the epoch ends, whenever that is
+        due_in = self.times.next_due(now) - now or math.inf  # 0: the epoch's end, not known when
         prune = now >= self.last_pruning or (is_end and self.last_pruning < math.inf)
         looks = [opens_in if 0 < opens_in < math.inf else due_in]
         if late:
@@ -139,21 +142,24 @@ class Planner:
         )
 
     def _opens_in(self, now: int) -> float:
-        """Steps until the window opens: one that an execution ends in is open from the execution's start."""
+        """Steps until the window opens.
+
+        A window that would open within an execution opens at the execution's start.
+        """
         if self.window in (0, math.inf):
             return math.inf if self.window == 0 else 0
         return self.times.next_due(now) - now - self.window - self.execution + 1
 
 
 def period_of_short_training(steps: int, epochs: int) -> int | None:
-    """Steps between the updates of a training that has too few epochs to update before each; None: it has enough.
+    """Steps between the updates of a training of few epochs; None: an update an epoch is enough.
 
     >>> period_of_short_training(120, epochs=2), period_of_short_training(600, epochs=10)
     (12, None)
     """
-    if epochs >= FEWEST_PARTS:
+    if epochs >= MIN_PARTS:
         return None
-    period = max(SHORTEST_PART, -(-steps // FEWEST_PARTS))
+    period = max(MIN_STEPS, -(-steps // MIN_PARTS))
     return period if period * max(epochs, 1) < steps else None  # no finer than epochs
 
 

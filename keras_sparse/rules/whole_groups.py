@@ -1,4 +1,4 @@
-"""``to_whole_groups`` rounds the weights of layers to whole groups, near their total (NumPy only)."""
+"""``to_whole_groups`` rounds counts of weights to whole groups, near their total (NumPy only)."""
 
 import itertools
 import math
