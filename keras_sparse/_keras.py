@@ -204,8 +204,23 @@ def in_control_flow() -> bool:
 
 
 def is_sparse(tensor: Any) -> bool:
-    """Is this a sparse tensor of TensorFlow or JAX?"""
+    """Is this a sparse tensor of TensorFlow or JAX, or a symbolic one of Keras?"""
+    if isinstance(tensor, keras.KerasTensor):
+        return bool(tensor.sparse)
     return type(tensor).__name__ in ("SparseTensor", "BCOO")
+
+
+def symbolic(tensor: Any, batch: int | None = None) -> keras.KerasTensor:
+    """A KerasTensor like this tensor.
+
+    Args:
+        tensor: of any backend, or a KerasTensor.
+        batch: its first size, if it is to be another.
+    """
+    shape = tuple(tensor.shape)
+    shape = shape if batch is None else (batch, *shape[1:])
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    return keras.KerasTensor(shape, dtype, sparse=is_sparse(tensor))
 
 
 def host_scope() -> contextlib.AbstractContextManager[Any]:

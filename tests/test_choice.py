@@ -201,6 +201,34 @@ def test_the_summary_the_layer_and_the_graph_agree_on_who_computes(name, ran):
     assert found[0.9, 1].startswith("stock: ")
 
 
+@pytest.mark.parametrize(
+    ("inputs", "settings"),
+    [
+        ({"sparse": True}, {}),
+        ({"dtype": "float64"}, {"autocast": False}),
+        ({"dtype": "int32"}, {}),
+        ({"dtype": "bfloat16"}, {"autocast": False}),
+        ({"dtype": "bfloat16"}, {"autocast": False, "dtype": "mixed_bfloat16"}),
+    ],
+    ids=str,
+)
+def test_inputs_that_are_not_dense_float32(inputs, settings, ran):
+    """Integers and bfloat16 are promoted to the kernel's float32; float64 promotes the kernel."""
+    import tensorflow as tf
+
+    layer, example = ks.layers.SparseDense(512, **settings), tf.ones((128, 512))
+    model = keras.Sequential([keras.Input((512,), **inputs), layer])
+    layer.set_mask(mask_of((512, 512), 0.05))
+    (row,) = ks.summary(model, "dict", batch=128)["layers"]
+    if "sparse" in inputs:
+        layer(tf.sparse.from_dense(example))
+    else:
+        layer(tf.cast(example, inputs["dtype"]))
+    assert (row["runs_as"] == "custom op") == bool(ran)
+    is_float32 = inputs.get("dtype") in ("bfloat16", "int32") and "dtype" not in settings
+    assert bool(ran) == is_float32
+
+
 @pytest.mark.parametrize("name", ["dilated", "grouped", "bfloat16", "channels first", "dense"])
 def test_where_stock_always_computes_the_graph_is_that_of_the_keras_layer(name):
     """Inference: operations that compute something, with those of functions that are called."""

@@ -19,6 +19,7 @@ BREAK_EVEN_DENSITY = {"convolution": 0.55, "1x1 convolution": 0.45, "matmul": 0.
 HALF_BREAK_EVEN_POSITIONS = {"convolution": 40, "1x1 convolution": 50, "matmul": 180}
 CALL_MULTIPLY_ADDS = 2e6  # dense ones in the time that a call costs
 MIN_MULTIPLY_ADDS = 4e6  # with fewer dense ones the choice itself, in a graph, costs what is gained
+SPARSE_INPUTS = "the inputs are sparse tensors, which the custom op would make dense"
 MIN_CHANNELS = 16  # with fewer input or output channels the stock operation wins at any density
 
 
@@ -44,6 +45,8 @@ class CpuKernels:
         >>> CpuKernels().why_slower(Product("conv2d", (3, 3, 3, 64)))
         'fewer than 16 channels'
         """
+        if product.has_sparse_inputs:
+            return SPARSE_INPUTS
         if min(product.known_channels, default=MIN_CHANNELS) < MIN_CHANNELS:
             return f"fewer than {MIN_CHANNELS} channels"
         return None if product.is_known else "the shape of the kernel is not known when traced"

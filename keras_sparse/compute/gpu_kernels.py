@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_sparse.compute.cpu_kernels import kind_of, unsupported_form
+from keras_sparse.compute.cpu_kernels import SPARSE_INPUTS, kind_of, unsupported_form
 from keras_sparse.compute.library import available, why_no_custom_ops
 from keras_sparse.compute.product import Product
 from keras_sparse.rules.structure import Blocks, Structure
@@ -38,6 +38,8 @@ class _GpuKernels:
 
     def why_slower(self, product: Product) -> str | None:
         """Why the stock operation is taken at any density, or None."""
+        if product.has_sparse_inputs:
+            return SPARSE_INPUTS
         if self.break_even(product) > 0:
             return None
         return (

@@ -30,6 +30,7 @@ class Product:
         dilation: the distance of neighbouring taps, 1 for whole windows.
         groups: in how many groups the channels are convolved.
         structure: what the mask is made of.
+        has_sparse_inputs: are the inputs sparse tensors?
         positions: outputs of one channel in a batch (batch * height * width, or rows); infinity
             where they are not known.
 
@@ -47,6 +48,7 @@ class Product:
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     structure: Structure = dataclasses.field(default_factory=Weights)
+    has_sparse_inputs: bool = False
     positions: Any = math.inf
 
     def __post_init__(self) -> None:

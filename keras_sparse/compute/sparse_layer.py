@@ -1,7 +1,7 @@
 """SparseLayer: what all sparse layers have in common, the mask and the choice of who computes."""
 
 import dataclasses
-from collections.abc import Sequence
+import math
 from typing import Any
 
 import keras
@@ -15,12 +15,12 @@ from keras_sparse._keras import (
     model_in_train_step,
     to_numpy,
 )
-from keras_sparse.compute.choice import STOCK, Choice, check_implementation, choose, choose_or_raise
+from keras_sparse.compute.choice import Choice, check_implementation, choose, choose_or_raise
 from keras_sparse.compute.mask_owner import mask_owners_inside, mask_owners_of
 from keras_sparse.compute.mask_state import KernelMask
 from keras_sparse.compute.masked_gradient import with_masked_gradient
 from keras_sparse.compute.op_call import call_custom_op
-from keras_sparse.compute.product import Product, sizes_of
+from keras_sparse.compute.product import Product, sizes_of, static_shape
 from keras_sparse.rules.structure import BlockShape, Structure
 from keras_sparse.rules.structure_arguments import as_structure
 
@@ -121,17 +121,18 @@ class SparseLayer(keras.layers.Layer):
 
     # --- who computes
 
-    def why_stock(self, input_shape: Sequence[int | None] | None = None) -> str | None:
+    def why_stock(self, input_shape: Any = None) -> str | None:
         """Why the stock operation computes this layer at the mask's density; None: it does not.
 
         Args:
-            input_shape: shape of the inputs, batch included: small ones are not worth the custom
-                op. None, for the shape or a size in it: very many.
+            input_shape: shape of the inputs, batch included, or a tensor or KerasTensor like
+                them: small ones are not worth the custom op. None, for the shape or a size in it:
+                very many.
         """
         choice = choose(self.product(input_shape), self.implementation)
         return choice.why if choice.is_stock else choice.at(self._density_now()).why
 
-    def runs_as(self, input_shape: Sequence[int | None] | None = None) -> str:
+    def runs_as(self, input_shape: Any = None) -> str:
         """What computes inputs of this shape now: ``"custom op"``, or ``"stock: "`` and the reason.
 
         Args:
@@ -159,13 +160,19 @@ class SparseLayer(keras.layers.Layer):
         """
         raise NotImplementedError("A sparse layer must say which product it computes.")
 
-    def product(self, input_shape: Sequence[Any] | None = None) -> Product:
-        """The product of inputs of this shape with the kernel.
+    def product(self, inputs: Any = None, kernel_dtype: Any = None) -> Product:
+        """The product of these inputs with the kernel, as far as it is known now.
 
         Args:
-            input_shape: sizes, batch included; None, for it or a size in it: very many.
+            inputs: a tensor, a KerasTensor or a shape; None: very many.
+            kernel_dtype: that the call sees its kernel in; None: the layer's compute dtype.
         """
-        return self.product_of(self).on(input_shape)
+        product = self.product_of(self)
+        if inputs is None or not hasattr(inputs, "shape"):
+            return product.on(inputs)
+        dtype = keras.backend.result_type(inputs.dtype, kernel_dtype or product.dtype)
+        typed = dataclasses.replace(product, dtype=dtype, has_sparse_inputs=is_sparse(inputs))
+        return typed.on(static_shape(inputs))
 
     def _static_reason(self) -> str | None:
         """Why the stock operation computes this layer whatever the density and batch, or None."""
@@ -181,7 +188,7 @@ class SparseLayer(keras.layers.Layer):
     def _compute(self, inputs: Any, kernel: Any) -> Any:
         """The product of inputs and kernel, by the implementation that is right now."""
         kernel = ops.copy(kernel)  # a tensor, read once
-        product = dataclasses.replace(self.product(), dtype=_dtype(inputs, kernel))
+        product = self.product(inputs, kernel.dtype)
 
         def stock() -> Any:
             is_dense = self._has_dense_gradient()
@@ -197,8 +204,6 @@ class SparseLayer(keras.layers.Layer):
 
     def _choice(self, product: Product, inputs: Any) -> Choice:
         """Who computes the product of these inputs."""
-        if self.implementation == "auto" and is_sparse(inputs):
-            return Choice(STOCK, "the inputs are sparse tensors")
         choice = choose_or_raise(product, self.implementation)
         if choice.is_stock or self.implementation == "custom_op":
             return choice
@@ -206,6 +211,8 @@ class SparseLayer(keras.layers.Layer):
             frozen = choice.at(self._density_now())
             if frozen.is_stock:
                 return frozen
+        if product.positions != math.inf:
+            return choice
         return choose(product.on(sizes_of(inputs)), self.implementation)
 
     def _has_dense_gradient(self) -> Any:
@@ -265,8 +272,3 @@ class SparseLayer(keras.layers.Layer):
                 f"`{argument}` must be None: a sparse layer has neither LoRA nor quantized "
                 f"weights. Received: {argument}={value}"
             )
-
-
-def _dtype(inputs: Any, kernel: Any) -> str:
-    """The dtype that the product of inputs and kernel is computed in."""
-    return keras.backend.result_type(inputs.dtype, kernel.dtype)

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 from keras import tree
 
-from keras_sparse._keras import input_structure, layers_of, losses_kept
+from keras_sparse._keras import input_structure, layers_of, losses_kept, symbolic
 from keras_sparse.models import jax_graph, products, tensorflow_graph
 
 Shape = tuple[int | None, ...]
@@ -31,14 +31,14 @@ class MultiplyAdds:
         of_weights: ``{id of a weight: multiply-adds, or None if unknown}``; 0 for a weight in no
             product.
         other: multiply-adds of products without weights, as in attention.
-        input_shapes: ``{id of a layer: input shapes of its calls}``.
-        batch: number of examples in these shapes.
+        inputs: ``{id of a layer: inputs of its calls}``.
+        batch: number of examples in these inputs.
         why_unknown: why nothing could be counted, or None.
     """
 
     of_weights: dict[int, int | None]
     other: int | None
-    input_shapes: dict[int, list[Shape]]
+    inputs: dict[int, list[keras.KerasTensor]]
     batch: int = 1
     why_unknown: str | None = None
 
@@ -86,11 +86,11 @@ def _traced(model: keras.Model, inputs: Any) -> MultiplyAdds:
     sizes = [math.prod(weight.shape) for weight in weights]
     batch = next((each.shape[0] for each in tree.flatten(inputs) if each.shape), 1)
     trace = TRACES[keras.backend.backend()]
-    with losses_kept(model), _noted(layers_of(model), batch) as shapes:
+    with losses_kept(model), _noted(layers_of(model), batch) as noted:
         graph, origins = trace(lambda x: model(x, training=False), inputs, weights)
     counts = products.count(graph, origins, sizes)
     of_weights = {id(v): _of_one(counts[i], batch) for i, v in enumerate(weights)}
-    return MultiplyAdds(of_weights, _of_one(counts[products.OTHER], batch), shapes, batch)
+    return MultiplyAdds(of_weights, _of_one(counts[products.OTHER], batch), noted, batch)
 
 
 def _of_one(number: float, batch: int) -> int | None:
@@ -98,9 +98,11 @@ def _of_one(number: float, batch: int) -> int | None:
 
 
 @contextlib.contextmanager
-def _noted(layers: Sequence[keras.layers.Layer], batch: int) -> Iterator[dict[int, list[Shape]]]:
-    """Records the input shapes of all calls of these layers while the context lasts."""
-    shapes: dict[int, list[Shape]] = {id(layer): [] for layer in layers}
+def _noted(
+    layers: Sequence[keras.layers.Layer], batch: int
+) -> Iterator[dict[int, list[keras.KerasTensor]]]:
+    """Records the inputs of all calls of these layers while the context lasts."""
+    noted: dict[int, list[keras.KerasTensor]] = {id(layer): [] for layer in layers}
 
     def noting(layer: keras.layers.Layer, call: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(call)
@@ -108,7 +110,7 @@ def _noted(layers: Sequence[keras.layers.Layer], batch: int) -> Iterator[dict[in
             first = next((x for x in tree.flatten((args, kwargs)) if hasattr(x, "shape")), None)
             outputs = call(*args, **kwargs)
             if first is not None:
-                shapes[id(layer)].append(tuple(first.shape))
+                noted[id(layer)].append(symbolic(first))
                 if keras.backend.standardize_dtype(first.dtype) == "string":
                     outputs = tree.map_structure(lambda x: _of_batch(x, batch), outputs)
             return outputs
@@ -118,7 +120,7 @@ def _noted(layers: Sequence[keras.layers.Layer], batch: int) -> Iterator[dict[in
     for layer in layers:
         layer.__dict__["call"] = noting(layer, layer.call)
     try:
-        yield shapes
+        yield noted
     finally:
         for layer in layers:
             layer.__dict__.pop("call", None)

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import keras
 
+from keras_sparse._keras import symbolic
 from keras_sparse.compute.layers import SparseLayer
 from keras_sparse.conversion.convertible import why_dense
 
 LARGEST_BATCH = 2**16  # stands for any larger batch
-Shape = tuple[int | None, ...]
 
 
 def runs_as(
-    layer: keras.layers.Layer, shapes: Sequence[Shape], traced: int, batch: int | None
+    layer: keras.layers.Layer, calls: Sequence[keras.KerasTensor], traced: int, batch: int | None
 ) -> str:
     """``"custom op"``, ``"custom op from batch 12"``, or ``"stock: "`` and the reason.
 
@@ -20,29 +20,30 @@ def runs_as(
 
     Args:
         layer: any layer.
-        shapes: input shapes of its calls, at the traced batch.
+        calls: inputs of its calls, at the traced batch.
         traced: the traced batch.
         batch: the batch in question; None: any.
     """
     if not isinstance(layer, SparseLayer):
         why = why_dense(layer)
         return "stock: not a sparse layer" + (f" ({why})" if why else "")
-    calls: list[Shape | None] = [*dict.fromkeys(shapes)] or [None]
+    if not calls:
+        return layer.runs_as()
     if batch is None:
-        texts = [_at_any_batch(layer, shape, traced) for shape in calls]
+        texts = [_at_any_batch(layer, inputs, traced) for inputs in calls]
     else:
-        texts = [layer.runs_as(_with_batch(shape, traced, batch)) for shape in calls]
+        texts = [layer.runs_as(_with_batch(inputs, traced, batch)) for inputs in calls]
     return "; ".join(dict.fromkeys(texts))
 
 
-def _at_any_batch(layer: SparseLayer, shape: Shape | None, traced: int) -> str:
+def _at_any_batch(layer: SparseLayer, inputs: keras.KerasTensor, traced: int) -> str:
     """Finds the smallest batch of the custom op by bisection: its break-even never falls."""
 
     def is_worth_it(batch: int) -> bool:
-        return layer.why_stock(_with_batch(shape, traced, batch)) is None
+        return layer.why_stock(_with_batch(inputs, traced, batch)) is None
 
-    if shape is None or not is_worth_it(LARGEST_BATCH):
-        return layer.runs_as(_with_batch(shape, traced, LARGEST_BATCH))
+    if not is_worth_it(LARGEST_BATCH):
+        return layer.runs_as(_with_batch(inputs, traced, LARGEST_BATCH))
     too_few, enough = 0, LARGEST_BATCH
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
@@ -50,8 +51,7 @@ def _at_any_batch(layer: SparseLayer, shape: Shape | None, traced: int) -> str:
     return "custom op" if enough == 1 else f"custom op from batch {enough}"
 
 
-def _with_batch(shape: Shape | None, traced: int, batch: int) -> Shape | None:
-    """The shape at another batch; its first size may be batch * steps, joined by a wrapper."""
-    if shape is None or shape[0] is None:
-        return shape
-    return (shape[0] * batch // traced, *shape[1:])
+def _with_batch(inputs: keras.KerasTensor, traced: int, batch: int) -> keras.KerasTensor:
+    """The inputs at another batch; their first size may be batch * steps, joined by a wrapper."""
+    first = inputs.shape[0]
+    return inputs if first is None else symbolic(inputs, first * batch // traced)

@@ -132,8 +132,8 @@ def _describe(model: keras.Model, input_shape: Any, batch: int | None) -> dict[s
     rows = [_describe_weight(v, mask, owners[id(v)], counted) for v, mask in masked]
     if has_sparse_layers(model):
         for row, (v, _) in zip(rows, masked, strict=True):
-            shapes = counted.input_shapes.get(id(owners[id(v)]), [])
-            row["runs_as"] = runs_as(owners[id(v)], shapes, counted.batch, batch)
+            inputs = counted.inputs.get(id(owners[id(v)]), [])
+            row["runs_as"] = runs_as(owners[id(v)], inputs, counted.batch, batch)
     total = _total(model, masked, rows, counted)
     rates = exploration_rates(model)
     if rates is not None:
