@@ -1,1 +1,1 @@
-"""Models converted between Keras' layers and sparse ones: what can be, copies, and the report."""
+"""Conversion of models between Keras' layers and sparse layers: rules, copies, report."""

@@ -1,8 +1,8 @@
 """A copy of a model with all its state, none of it shared; its layers may be of another class.
 
-Layers are not rebuilt from their configs, which do not hold what a layer has learnt (``adapt``),
-what a user has hung on it, or arguments that ``get_config`` forgets. Attributes are copied one by
-one, and what refers to a layer refers to its copy.
+Layers are not rebuilt from their configs. A config lacks what a layer has learned (``adapt``),
+attributes that a user has added, and arguments that ``get_config`` omits. Attributes are copied one
+by one, and a reference to a layer becomes a reference to its copy.
 """
 
 import collections
@@ -23,7 +23,7 @@ from keras_sparse.compute.mask_state import plain_class
 from keras_sparse.conversion import keras_copy
 from keras_sparse.conversion.keras_copy import HAS_STATE, TRACKED, TRACKER, attributes_to_copy
 
-MADE_BY_NEW = ("build", "quantize")  # Layer.__new__ makes these for each layer
+MADE_BY_NEW = ("build", "quantize")  # Layer.__new__ creates these for each layer
 SHARED = (
     type(None),
     bool,
@@ -48,26 +48,26 @@ ClassOf = Callable[[keras.layers.Layer], type]
 
 
 def copy_model(model: keras.Model, class_of: ClassOf = type) -> tuple[keras.Model, dict[int, Any]]:
-    """The copy, not compiled, and {id of an original: its copy} for all that was copied.
+    """The copy, not compiled, and ``{id of an original: its copy}`` for every copied object.
 
-    Both models are independent: training one leaves the other. Shared are functions, tensors,
-    lookup tables, and what Python cannot copy, such as locks and files. Optimizers in attributes
-    are made anew from their configs. Sparse layers of the copy have no mask yet.
+    Both models are independent: training one leaves the other unchanged. They share functions,
+    tensors, lookup tables, and objects that Python cannot copy, such as locks and files. Optimizers
+    in attributes are created anew from their configs. Sparse layers of the copy have no mask yet.
 
     Args:
         model: a Keras model.
-        class_of: the class of a layer's copy: the layer's own, or one with the same variables and
-            attributes.
+        class_of: a function that returns the class of a layer's copy: the layer's own, or one with
+            the same variables and attributes.
 
     Raises:
-        ValueError: a layer that cannot be copied, by name.
+        ValueError: a layer cannot be copied; the message names it.
     """
     for layer in layers_of(model):
         if isinstance(layer, keras.layers.TFSMLayer):
             raise ValueError(
-                "A SavedModel in a model cannot be copied: its functions keep the variables they were "
-                "saved with. Convert the models around it, each by itself, and call them one after the "
-                f"other. Received: TFSMLayer {layer.name!r}"
+                "`model` must not contain a SavedModel: its functions keep their own variables. "
+                "Convert the models around it separately and call them in turn. "
+                f"Received: TFSMLayer {layer.name!r}"
             )
     copier = _Copier(class_of)
     with eager_scope(), strategy_scope(model):
@@ -87,17 +87,18 @@ def _check(model: keras.Model, copied: keras.Model, copies: Mapping[int, Any]) -
         kept = set(map(id, copied.weights))
         lost = [v.path for v in model.weights if id(copies[id(v)]) not in kept]
         raise ValueError(
-            "A layer of this model cannot be copied with its weights: it holds them in a way of its "
-            "own. Write keras_sparse.layers.SparseConv2D and SparseDense in the model in place of "
-            "keras.layers.Conv2D and Dense; weight files fit both. Received: "
-            f"{type(model).__name__} {model.name!r}, weights {lost or [v.path for v in model.weights]}"
+            "`model` must hold its weights in attributes of its layers, to be copied. Otherwise "
+            "write keras_sparse.layers.SparseConv2D and SparseDense in the model in place of "
+            "keras.layers.Conv2D and Dense; weight files fit both. "
+            f"Received: {type(model).__name__} {model.name!r} with the weights "
+            f"{lost or [v.path for v in model.weights]}"
         )
 
 
 class _Copier:
-    """Copies each object once, so that what was one object is one again.
+    """Copies each object once, so that two references to one object stay references to one.
 
-    Attributes are filled in from a queue, not by recursion: a graph may be a thousand layers deep.
+    A queue fills in the attributes, without recursion: a graph may be a thousand layers deep.
     """
 
     def __init__(self, class_of: ClassOf) -> None:
@@ -107,7 +108,7 @@ class _Copier:
         self._to_fill: collections.deque[tuple[Any, Any]] = collections.deque()
 
     def copy(self, value: Any) -> Any:
-        """The copy of a value; its attributes are there after ``finish``."""
+        """The copy of a value; ``finish`` fills in its attributes."""
         if isinstance(value, SHARED) or value is ...:
             return value
         if id(value) not in self.copies:
@@ -159,20 +160,20 @@ class _Copier:
         for name in ("_value", "kernel_mask"):
             attributes.pop(name, None)
         vars(copied).update(self._items(attributes))
-        # a copy: JAX would share the array, and a training of one model deletes it
+        # a copy: JAX would share the array, and training one model would delete it
         keras_copy.give_value(copied, keras.ops.copy(variable.value))
         self._keep(variable.value, copied.value)
         return copied
 
     def _tracker(self, tracker: Any) -> Any:
-        """What tracks a layer's attributes; needed at once, where TensorFlow wraps a list of layers."""
+        """The copy of a tracker of attributes, at once: TensorFlow wraps layer lists with it."""
         copied = self._keep(tracker, object.__new__(type(tracker)))
         vars(copied).update(self._items(vars(tracker)))
         keras_copy.track_copies(copied)
         return copied
 
     def _shell(self, value: Any) -> Any:
-        """An object without attributes, which come later."""
+        """An object without attributes; ``finish`` adds them."""
         cls: Any = self._class_of(value) if isinstance(value, keras.layers.Layer) else type(value)
         try:
             shell = cls.__new__(cls)
@@ -209,7 +210,7 @@ class _Copier:
         return self._function(value) if _holds_state(value) else value
 
     def _function(self, function: types.FunctionType) -> Any:
-        """A function that closes over the copies of what this one closes over."""
+        """A function whose closure holds the copies of what this one's holds."""
         closure = tuple(types.CellType() for _ in function.__closure__ or ())
         copied = types.FunctionType(
             function.__code__, function.__globals__, function.__name__, closure=closure
@@ -230,7 +231,7 @@ class _Copier:
             return self._shell(value)
         try:
             return copy.deepcopy(value, dict(self.copies))
-        except Exception:  # a lock, a file, a generator: what cannot be copied
+        except Exception:  # a lock, a file, a generator: Python cannot copy it
             return value
 
     def _items(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,7 +261,7 @@ def _as_tuple(names: Any) -> tuple[str, ...]:
 
 
 def _contents(cell: types.CellType) -> Any:
-    """What is in a cell; None if it is empty."""
+    """The contents of a cell; None if it is empty."""
     try:
         return cell.cell_contents
     except ValueError:
@@ -268,7 +269,7 @@ def _contents(cell: types.CellType) -> Any:
 
 
 def _holds_state(value: Any, depth: int = 4) -> bool:
-    """Does this hold a layer, a variable or a metric, or a function that closes over one?"""
+    """Whether a value holds a layer, a variable, a metric, or a function that closes over one."""
     if isinstance(value, HAS_STATE):
         return True
     if depth == 0:
@@ -290,7 +291,7 @@ def _holds_state(value: Any, depth: int = 4) -> bool:
 
 
 def _is_plain(cls: type) -> bool:
-    """Do the objects of this class consist of their ``__dict__`` alone?"""
+    """Whether the objects of this class consist of their ``__dict__`` alone."""
     own_way = any(getattr(cls, name, None) is not getattr(object, name, None) for name in OWN_WAYS)
     slots = any(vars(base).get("__slots__") for base in cls.__mro__)
     return cls.__basicsize__ == _Plain.__basicsize__ and not own_way and not slots
@@ -300,4 +301,4 @@ OWN_WAYS = ("__reduce_ex__", "__reduce__", "__deepcopy__", "__getstate__", "__se
 
 
 class _Plain:
-    """An object that has a ``__dict__`` and no more."""
+    """An object with a ``__dict__`` and nothing else."""

@@ -1,4 +1,4 @@
-"""What the copy of a Keras object needs to know of Keras' and TensorFlow's private attributes."""
+"""The private attributes of Keras and TensorFlow that the copy of a model needs."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ TRACKED = (TrackedList, TrackedDict, TrackedOrderedDict, TrackedSet)
 HAS_STATE = (KerasSaveable, keras.Variable, keras.random.SeedGenerator)
 
 FUNCTIONS = {"train_function", "test_function", "predict_function"}  # compiled, of the original
-GRAPH = {"_inbound_nodes", "_outbound_nodes", "_nodes"}  # made anew by `wire_graph`
+GRAPH = {"_inbound_nodes", "_outbound_nodes", "_nodes"}  # `wire_graph` creates them anew
 MADE_BY_COMPILE = {
     "optimizer",
     "loss",
@@ -42,7 +42,7 @@ Copies = Mapping[int, Any]
 
 
 def attributes_to_copy(old: Any) -> dict[str, Any]:
-    """The attributes whose copies the copy of an object gets."""
+    """The attributes of an object that its copy receives as copies."""
     left_out = {"_jit_compile", *FUNCTIONS} if isinstance(old, keras.Model) else set()
     if isinstance(old, keras.Model) and old.compiled:
         left_out |= MADE_BY_COMPILE
@@ -54,14 +54,14 @@ def attributes_to_copy(old: Any) -> dict[str, Any]:
 
 
 def track_copies(tracker: Tracker) -> None:
-    """Tells the copy of a tracker what it has stored: it knows values by their ids."""
+    """Records the ids of the values that the copy of a tracker has stored."""
     tracker.stored_ids = {
         name: set(map(id, stored)) for name, (_, stored) in tracker.config.items()
     }
 
 
 def add_the_rest(old: Any, new: Any, copies: Copies) -> None:
-    """Adds what is not copied: what a model has before ``compile``, and checkpoint dependencies."""
+    """Adds attributes of a model before ``compile``, and checkpoint dependencies."""
     if isinstance(old, keras.Model):
         blank = Trainer.__new__(Trainer)
         Trainer.__init__(blank)
@@ -72,16 +72,16 @@ def add_the_rest(old: Any, new: Any, copies: Copies) -> None:
         child = copies.get(id(reference.ref))
         made_anew = isinstance(old, keras.Model) and reference.name in MADE_BY_COMPILE
         if child is not None and not made_anew:
-            with DotNotTrackScope():  # it is in Keras' tracker already, which may be locked
+            with DotNotTrackScope():  # Keras' tracker already has it, and may be locked
                 new._track_trackable(child, name=reference.name, overwrite=True)
 
 
 def wire_graph(pairs: Sequence[tuple[Any, Any]], copies: Copies) -> None:
-    """Gives copied operations the copies of their nodes, without nodes of graphs that were not copied.
+    """Gives copied operations the copies of their nodes; nodes without a copy are left out.
 
     Args:
-        pairs: (original, copy) of all objects that were copied.
-        copies: {id of the original: copy}.
+        pairs: (original, copy) of each copied object.
+        copies: ``{id of the original: copy}``.
     """
     for old, new in pairs:
         for name in ("_inbound_nodes", "_outbound_nodes"):
@@ -108,7 +108,7 @@ def _key(node: Node) -> str:
 
 
 def is_shell_of_attributes(value: Any) -> bool:
-    """Is this an object of Keras, or a tf.Module, whose attributes are copied one by one?"""
+    """Whether a value is a Keras object or tf.Module, whose attributes are copied one by one."""
     if keras.backend.backend() == "tensorflow":
         from keras.src.utils.module_utils import tensorflow as tf
 
@@ -118,16 +118,16 @@ def is_shell_of_attributes(value: Any) -> bool:
 
 
 def give_value(variable: keras.Variable, value: Any) -> None:
-    """Gives a variable without a value its first one."""
+    """Gives a variable its first value."""
     variable._initialize(value)
 
 
 def copy_of_backend_object(value: Any, copied: Callable[[Any], Any]) -> Any:
-    """The copy of an object of NumPy or the backend; the object itself where nothing changes it.
+    """The copy of an object of NumPy or the backend; the object itself if nothing changes it.
 
     Args:
-        value: an array, tensor, variable, function or container of the backend's own.
-        copied: copies what is in a container.
+        value: an array, tensor, variable, function or container of NumPy or the backend.
+        copied: a function that copies an element of a container.
     """
     if isinstance(value, np.ndarray | np.random.Generator | np.random.RandomState):
         return copy.deepcopy(value)
