@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import keras
 
+from benchmarks.networks import conv8
 from examples import training
 from examples.recipes import recipe
 
@@ -67,16 +68,9 @@ def _mnist_rate(first: float, steps: int) -> Rate:
     return keras.optimizers.schedules.PiecewiseConstantDecay(falls, rates)
 
 
-def _conv8() -> keras.Model:
-    """Seven convolutions with batch normalization and a dense layer, without a penalty."""
-    from benchmarks.block_accuracy import cifar_model
-
-    return cifar_model()
-
-
 CONV8 = Network(
     "cifar10",
-    _conv8,
+    conv8,
     keras.optimizers.schedules.CosineDecay,
     batch=128,
     images=20_000,

@@ -1,63 +1,58 @@
-"""One network of each family of keras.applications: is it converted right, how much of it, and what is gained?
+"""Converts and trains one network of each family of keras.applications, dense and sparse.
 
-    python -m benchmarks.coverage                      # all families; a network that is in the records is not run again
-    python -m benchmarks.coverage --networks VGG16     # one of them
+    # all families; a network that is in the records is not run again
+    python -m benchmarks.coverage
+    python -m benchmarks.coverage --networks VGG16
 
-Each network has random weights and ten classes. It is converted by ``sparsify``, trained for two epochs on
-scikit-learn's digits (enlarged, in colour), timed beside the dense network in one process, exported and read back.
+Each network has random weights and ten classes. It is converted by ``sparsify``, trained for two
+epochs on scikit-learn's digits (enlarged, in colour), timed beside the dense network in one
+process, exported and read back.
 """
 
 import argparse
-import concurrent.futures
 import json
-import multiprocessing
 import os
+import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import report, turns
+from benchmarks import options, records, report, turns
+from benchmarks.processes import in_process
+from benchmarks.records import Record
 
 COMMAND = "python -m benchmarks.coverage"
 NETWORKS = (
-    "ConvNeXtTiny",
-    "DenseNet121",
-    "EfficientNetB0",
-    "EfficientNetV2B0",
-    "InceptionResNetV2",
-    "InceptionV3",
-    "MobileNet",
-    "MobileNetV2",
-    "MobileNetV3Small",
-    "NASNetMobile",
-    "ResNet50",
-    "ResNet50V2",
-    "VGG16",
-    "Xception",
+    *("ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "InceptionResNetV2"),
+    *("InceptionV3", "MobileNet", "MobileNetV2", "MobileNetV3Small", "NASNetMobile", "ResNet50"),
+    *("ResNet50V2", "VGG16", "Xception"),
 )
 SIDE, BATCH, DENSITY, IMAGES, EPOCHS, EVERY = 96, 32, 0.1, 256, 2, 4
-NOTE = f"""Images of {SIDE}x{SIDE}, batch {BATCH}, density {DENSITY:g}, SGD with momentum 0.9, {IMAGES} images, {EPOCHS} epochs with a mask
-update every {EVERY} steps. `on the op`: the share of the multiply-adds of all masked kernels that the custom op runs at this
-batch, with the uniform densities of the beginning and with those after the training; `all`: that share of the whole
-network's, kernels without a mask included. `closed` and `open`: seconds of the dense network's training step over
-seconds of the sparse one's, with the growth window closed and open; two threads, wall time, medians over turns.
-`outputs` and `export`: the largest difference from the network before the conversion, from the one exported, over the
-largest output.
+NOTE = f"""Images of {SIDE}x{SIDE}, batch {BATCH}, density {DENSITY:g}, SGD with momentum 0.9, {IMAGES} images,
+{EPOCHS} epochs with a mask update every {EVERY} steps.
+
+- `on the op`: the share of the multiply-adds of all masked kernels that the custom op runs at this
+  batch, with the uniform densities of the beginning and with those after the training. `all`: that
+  share of the whole network's, kernels without a mask included.
+- `closed` and `open`: seconds of the dense network's training step over seconds of the sparse
+  one's, with the growth window closed and open; two threads, wall time, medians over turns.
+- `outputs` and `export`: the largest difference from the network before the conversion, from the
+  one exported, over the largest output.
 """
 
 
 def main() -> None:
     """A process for each network that has no record yet; then the table."""
     arguments = _arguments()
-    records = arguments.output.with_suffix(".jsonl")
-    known = {record["network"]: record for record in _read(records)}
+    path = arguments.output.with_suffix(".jsonl")
+    done = {record["network"] for record in records.read(path)}
     for name in arguments.networks:
-        if name not in known:
-            known[name] = _in_process(measure, name, arguments.turns)
-            print(json.dumps(known[name]), flush=True)
-            with records.open("a") as file:
-                file.write(json.dumps(known[name]) + "\n")
+        if name not in done:
+            result = in_process(measure, name, arguments.turns)
+            records.add(path, result)
+            print(json.dumps(result), flush=True)
+    known = {record["network"]: record for record in records.finished(path)}
     rows = [known[name] for name in NETWORKS if name in known]
     text = report.header("Coverage of keras.applications", COMMAND, rows[-1]["measured"])
     remark = f"{arguments.remark}\n" if arguments.remark else ""
@@ -66,24 +61,22 @@ def main() -> None:
     report.write(arguments.output, text)
 
 
-def measure(name: str, count: int) -> dict[str, Any]:
+def measure(name: str, count: int) -> Record:
     """All figures of one network; to be called in a fresh process."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    turns.limit_threads(2)
     import keras
 
     import keras_sparse as ks
 
-    turns.limit_threads(2)
     keras.utils.set_random_seed(0)
     images, labels = _digits()
-    shape = (SIDE, SIDE, 3)
-    dense = getattr(keras.applications, name)(weights=None, input_shape=shape, classes=10)
+    settings = {"weights": None, "input_shape": (SIDE, SIDE, 3), "classes": 10}
+    dense = getattr(keras.applications, name)(**settings)
     sparse = ks.sparsify(dense)
-    outputs = _difference(
-        dense.predict(images[:8], verbose=0), sparse.predict(images[:8], verbose=0)
-    )
-    steps = {"dense": _compiled_step(dense, False, images, labels)}
-    steps["sparse"] = _compiled_step(sparse, True, images, labels)
+    outputs = [model.predict(images[:8], verbose=0) for model in (dense, sparse)]
+    steps = {"dense": _step(dense, False, images, labels)}
+    steps["sparse"] = _step(sparse, True, images, labels)
     before = on_the_op(sparse)
     optimizer = ks.sparse_optimizer(sparse)
     timed = _timed(steps, optimizer, count)
@@ -91,7 +84,7 @@ def measure(name: str, count: int) -> dict[str, Any]:
     sparse.fit(images, labels, batch_size=BATCH, epochs=EPOCHS, verbose=0, callbacks=callbacks)
     return {
         "network": name,
-        "outputs": outputs,
+        "outputs": _difference(*outputs),
         "before": before,
         "after": on_the_op(sparse),
         "dense_seconds": timed["dense"],
@@ -99,12 +92,14 @@ def measure(name: str, count: int) -> dict[str, Any]:
         "open": timed["dense"] / timed["open"],
         "density": optimizer.total_density(),
         "export": _export_difference(sparse, images[:8]),
-        "measured": report.circumstances(),
     }
 
 
 def on_the_op(sparse: Any) -> dict[str, float]:
-    """Shares of dense multiply-adds, {"masked": of the masked kernels, "all": of the network} that the op runs."""
+    """Shares of dense multiply-adds that the op runs.
+
+    {"masked": of those of the masked kernels, "all": of those of the network}.
+    """
     import keras_sparse as ks
 
     described = ks.summary(sparse, "dict", batch=BATCH)
@@ -115,26 +110,17 @@ def on_the_op(sparse: Any) -> dict[str, float]:
     return {"masked": on_op / masked, "all": on_op / everything}
 
 
-def _compiled_step(model: Any, is_sparse: bool, images: Any, labels: Any) -> Callable[[], None]:
+def _step(model: Any, is_sparse: bool, images: Any, labels: Any) -> Callable[[], None]:
     import keras
-    import tensorflow as tf
 
     import keras_sparse as ks
+    from benchmarks import classifier
 
     optimizer: Any = keras.optimizers.SGD(0.01, momentum=0.9)
     if is_sparse:
         optimizer = ks.SparseMomentum(optimizer, density=DENSITY)
     model.compile(optimizer, "sparse_categorical_crossentropy")
-    optimizer.build(model if is_sparse else model.trainable_variables)
-    function = model.make_train_function() or model.train_function
-    batch = tf.data.Dataset.from_tensors((images[:BATCH], labels[:BATCH])).cache().repeat()
-    batches = iter(batch)
-
-    def step() -> None:
-        for value in function(batches).values():
-            float(value)
-
-    return step
+    return classifier.stepper(model, images[:BATCH], labels[:BATCH])
 
 
 def _timed(steps: dict[str, Callable[[], None]], optimizer: Any, count: int) -> dict[str, float]:
@@ -151,7 +137,7 @@ def _timed(steps: dict[str, Callable[[], None]], optimizer: Any, count: int) -> 
     for contender in contenders.values():
         contender()
     seconds = turns.take_turns(contenders, count, turns.clock_for(2))
-    return {name: sorted(values)[len(values) // 2] for name, values in seconds.items()}
+    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def _export_difference(sparse: Any, images: Any) -> float:
@@ -181,49 +167,31 @@ def _digits() -> tuple[Any, Any]:
     return np.repeat(large, 3, axis=-1), labels[:IMAGES].astype("int32")
 
 
-def results_table(rows: list[dict[str, Any]]) -> str:
+def results_table(rows: list[Record]) -> str:
     """A row for each network."""
     shares = ("on the op, before", "after", "all, after")
     columns = ("network", "outputs", *shares, "dense s", "closed", "open", "density", "export")
     return report.table(columns, [_cells(row) for row in rows])
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+def _cells(row: Record) -> tuple[str, ...]:
     shares = (row["before"]["masked"], row["after"]["masked"], row["after"]["all"])
-    speed = (f"{row['dense_seconds']:.3f}", f"{row['closed']:.2f}", f"{row['open']:.2f}")
-    percents = [f"{share:.0%}" for share in shares]
-    exact = f"{row['density']:.4f}"
     return (
         row["network"],
         f"{row['outputs']:.0e}",
-        *percents,
-        *speed,
-        exact,
-        f"{row['export']:.0e}",
+        *(f"{share:.0%}" for share in shares),
+        *(f"{row['dense_seconds']:.3f}", f"{row['closed']:.2f}", f"{row['open']:.2f}"),
+        *(f"{row['density']:.4f}", f"{row['export']:.0e}"),
     )
-
-
-def _read(records: Path) -> list[dict[str, Any]]:
-    return (
-        [json.loads(line) for line in records.read_text().splitlines()] if records.exists() else []
-    )
-
-
-def _in_process(function: Callable[..., Any], *arguments: object) -> Any:
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def _arguments() -> argparse.Namespace:
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    parser.add_argument("--networks", choices=NETWORKS, nargs="+", default=NETWORKS)
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument(
-        "--remark", default="", help="a sentence on the circumstances, for the reader"
-    )
-    parser.add_argument("--output", type=Path, default=report.RESULTS / "coverage.md")
+    parser = options.parser(__doc__)
+    add = parser.add_argument
+    add("--networks", choices=NETWORKS, nargs="+", default=NETWORKS)
+    add("--turns", type=int, default=5)
+    add("--remark", default="", help="a sentence on the circumstances, for the reader")
+    add("--output", type=Path, default=report.RESULTS / "coverage.md")
     return parser.parse_args()
 
 

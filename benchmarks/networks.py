@@ -1,15 +1,36 @@
 """Networks of the benchmarks that the examples do not have."""
 
+from typing import Any
+
 import keras
 from keras import layers
 
 Shape = tuple[int, ...]
 
 
+CONV8 = ((64, 2), (128, 2), (128, 1), (256, 2), (256, 1), (256, 2), (256, 1))  # channels, stride
+
+
+def conv8() -> keras.Model:
+    """Seven convolutions with batch normalization for CIFAR-10, and a dense layer.
+
+    The first convolution and the classifier are dense in all benchmarks. The six others have 2, 4,
+    8, 16, 16 and 16 blocks of 64x64 channels.
+    """
+    body: list[layers.Layer] = []
+    for i, (channels, stride) in enumerate(CONV8):
+        options = {"use_bias": False, "kernel_initializer": "he_normal"}
+        name = f"convolution_{i}" if i else "first"
+        body.append(layers.Conv2D(channels, 3, stride, "same", name=name, **options))
+        body += [layers.BatchNormalization(momentum=0.9), layers.ReLU()]
+    head = [layers.GlobalAveragePooling2D(), layers.Dense(10, name="classifier")]
+    return keras.Sequential([keras.Input((32, 32, 3)), *body, *head])
+
+
 def vgg11() -> keras.Model:
     """VGG11 with batch normalization for CIFAR-10 (Simonyan & Zisserman 2015, A): 9.2 M weights.
 
-    The mean of the last maps feeds the head: maxima are so large that 0.1 is no stable learning rate.
+    The mean of the last maps feeds the head. With maxima, 0.1 is no stable learning rate.
     """
     body: list[layers.Layer] = []
     for channels in (64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512):
@@ -24,7 +45,10 @@ def vgg11() -> keras.Model:
 
 
 def resnet_20() -> keras.Model:
-    """ResNet-20 for CIFAR-10 (He et al. 2016): three stages of three basic blocks; strided shortcuts are 1x1 convolutions."""
+    """ResNet-20 for CIFAR-10 (He et al. 2016): three stages of three basic blocks.
+
+    Strided shortcuts are 1x1 convolutions.
+    """
     inputs = keras.Input((32, 32, 3))
     x = _conv_norm(inputs, 16, 3, 1, relu=True)
     for stage, width in enumerate((16, 32, 64)):
@@ -38,12 +62,9 @@ def resnet_20() -> keras.Model:
     return keras.Model(inputs, outputs, name="resnet_20")
 
 
-def _conv_norm(
-    x: keras.KerasTensor, width: int, size: int, stride: int, relu: bool
-) -> keras.KerasTensor:
-    x = layers.Conv2D(
-        width, size, stride, padding="same", use_bias=False, kernel_initializer="he_normal"
-    )(x)
+def _conv_norm(x: Any, width: int, size: int, stride: int, relu: bool) -> Any:
+    options = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal"}
+    x = layers.Conv2D(width, size, stride, **options)(x)
     x = layers.BatchNormalization()(x)
     return layers.ReLU()(x) if relu else x
 

@@ -1,6 +1,8 @@
 """A benchmark's records: one JSON line for each finished run, which is then not repeated."""
 
+import dataclasses
 import json
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ Record = dict[str, Any]
 
 
 def read(path: Path) -> list[Record]:
-    """All finished runs; none where there is no file yet. One machine has one name in all of them."""
+    """All finished runs, in which a machine has one name; none where there is no file yet."""
     lines = path.read_text().splitlines() if path.exists() else []
     records = [json.loads(line) for line in lines]
     measured = [record["measured"] for record in records if "measured" in record]
@@ -21,9 +23,43 @@ def read(path: Path) -> list[Record]:
     return records
 
 
+def finished(path: Path) -> list[Record]:
+    """All finished runs; ends the program if there are none."""
+    records = read(path)
+    if not records:
+        raise SystemExit(f"There are no finished runs in {path}.")
+    return records
+
+
 def add(path: Path, result: Record) -> None:
     """Adds a line, with date, machine and versions. Several programs may add at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps({**result, "measured": report.circumstances()}) + "\n"
     with path.open("ab", buffering=0) as file:  # one write: lines of two programs do not mix
         file.write(line.encode())
+
+
+def run_of(kind: type[Any], record: Record) -> Any:
+    """The run that a record is of; ``kind`` is its dataclass."""
+    return kind(**{field.name: record[field.name] for field in dataclasses.fields(kind)})
+
+
+def missing(runs: Sequence[Any], path: Path) -> list[Any]:
+    """Those of the runs that have no record."""
+    done = {run_of(type(runs[0]), record) for record in read(path)} if runs else set()
+    return [run for run in runs if run not in done]
+
+
+def complete(path: Path, runs: Iterable[Any], train: Callable[[Any], Record]) -> list[Record]:
+    """Makes the runs that have no record, one after the other; all records.
+
+    Args:
+        path: of the records.
+        runs: dataclasses, whose fields are in the record.
+        train: makes a run; what it returns is added to the record and printed.
+    """
+    for run in missing(list(runs), path):
+        result = train(run)
+        add(path, {**dataclasses.asdict(run), **result})
+        print(run, {key: value for key, value in result.items() if key != "densities"}, flush=True)
+    return finished(path)

@@ -50,21 +50,14 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     cells = [list(map(str, row)) for row in (columns, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
     # The first column names things, all others are figures.
-    lines = [
-        "| "
-        + " | ".join(f"{cell:{'<' if i == 0 else '>'}{widths[i]}}" for i, cell in enumerate(row))
-        + " |"
-        for row in cells
-    ]
-    rule = (
-        "|"
-        + "|".join(
-            "-" * (width + 2) if i == 0 else "-" * (width + 1) + ":"
-            for i, width in enumerate(widths)
-        )
-        + "|"
-    )
-    return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
+    sides = ["<", *[">"] * (len(columns) - 1)]
+    lines = []
+    for row in cells:
+        padded = [f"{cell:{side}{n}}" for cell, side, n in zip(row, sides, widths, strict=True)]
+        lines.append(f"| {' | '.join(padded)} |")
+    ends = {"<": "-", ">": ":"}
+    rules = ["-" * (n + 1) + ends[side] for side, n in zip(sides, widths, strict=True)]
+    return "\n".join([lines[0], f"|{'|'.join(rules)}|", *lines[1:]]) + "\n"
 
 
 def standard_error(values: Sequence[float]) -> float:
@@ -81,7 +74,9 @@ T_95 = (
 
 
 def confidence_interval(values: Sequence[float]) -> tuple[float, float]:
-    """The 95 % confidence interval of the mean of two values or more; of more than 31 a little too wide.
+    """The 95 % confidence interval of the mean of two values or more.
+
+    Of more than 31 values it is a little too wide.
 
     >>> [round(bound, 2) for bound in confidence_interval([1.0, 2.0, 3.0])]
     [-0.48, 4.48]

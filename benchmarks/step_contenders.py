@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 
 import keras_sparse as ks
-from benchmarks import report, turns
+from benchmarks import classifier, report, turns
 from examples.models import vgg16_d, wide_resnet
 
 MODELS: dict[str, Callable[[], keras.Model]] = {
@@ -53,38 +51,22 @@ class Training:
         keras.utils.set_random_seed(0)
         model = MODELS[case.model]()
         if fused_normalization:
-            model = keras.models.clone_model(model, clone_function=_with_fused_normalization)
-        optimizer = keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
+            model = classifier.with_fused_normalization(model)
+        optimizer: Any = keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
         if sparse:
             model = ks.sparsify(model)
             gc.collect()  # the dense model, which nobody holds any more
-            distribution = (
-                json.loads(TRAINED.read_text())[case.model] if case.trained else "uniform"
-            )
-            optimizer = ks.SparseMomentum(
-                optimizer,
-                case.density,
-                distribution=distribution,
-                redistribute=None,
-                prune_rate=0.3,
-            )
-            optimizer.updates_are_planned = True  # by `update` below
-        model.compile(
-            optimizer,
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            jit_compile=jit_compile,
-        )
-        optimizer.build(model if sparse else model.trainable_variables)
-        self.model, self.optimizer, self.sparse = model, optimizer, sparse
-        self._function = model.make_train_function() or model.train_function
-        self._batches = _batches(case.batch)
+            optimizer = _sparse_optimizer(case, optimizer)
+        # Without a metric: only the loss is read.
+        classifier.compiled(model, optimizer, metrics=None, jit_compile=jit_compile)
+        self.optimizer = optimizer
+        self._step = classifier.stepper(model, *classifier.noise((32, 32, 3), case.batch))
         for _ in range(WARM_UP):
             self.step()
 
     def step(self) -> None:
         """One optimizer step; reading the loss waits for it."""
-        for value in self._function(self._batches).values():
-            float(value)
+        self._step()
 
     def open_window(self, is_open: bool) -> None:
         """Says whether the steps to come compute dense weight gradients."""
@@ -98,17 +80,21 @@ class Training:
         return clock() - begin - step_seconds
 
 
-def _with_fused_normalization(layer: keras.layers.Layer) -> keras.layers.Layer:
-    kind = (
-        ks.layers.FusedBatchNormalization
-        if type(layer) is keras.layers.BatchNormalization
-        else type(layer)
-    )
-    return kind.from_config(layer.get_config())
+def _sparse_optimizer(case: Case, inner: Any) -> ks.SparseMomentum:
+    distribution: Any = "uniform"
+    if case.trained:
+        distribution = json.loads(TRAINED.read_text())[case.model]
+    settings: Any = {"distribution": distribution, "redistribute": None, "prune_rate": 0.3}
+    optimizer = ks.SparseMomentum(inner, case.density, **settings)
+    optimizer.updates_are_planned = True  # by `update` above
+    return optimizer
 
 
 def peak_memory(case: Case, sparse: bool) -> float:
-    """Most memory in GB that a process which trains for a few steps ever held; to be called in a fresh one."""
+    """Most memory in GB that a process which trains for a few steps ever held.
+
+    To be called in a fresh process.
+    """
     turns.limit_threads(case.threads)
     training = Training(case, sparse)
     if sparse:
@@ -118,10 +104,3 @@ def peak_memory(case: Case, sparse: bool) -> float:
         training.step()
     status = Path(f"/proc/{os.getpid()}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1e6
-
-
-def _batches(size: int) -> Any:
-    rng = np.random.default_rng(0)
-    images = rng.standard_normal((size, 32, 32, 3), dtype=np.float32)
-    labels = rng.integers(0, 10, size).astype("int32")
-    return iter(tf.data.Dataset.from_tensors((images, labels)).cache().repeat())

@@ -11,7 +11,7 @@ LEAST_TURN = 0.02  # seconds; what is quicker is repeated within a turn
 
 
 def clock_for(threads: int) -> Clock:
-    """CPU time for one thread; wall time for more, since threads that wait spin, which is CPU time spent on nothing."""
+    """CPU time for one thread; wall time for more, because threads that wait for work spin."""
     return time.process_time if threads == 1 else time.perf_counter
 
 
@@ -24,7 +24,10 @@ def limit_threads(threads: int) -> None:
 
 
 def take_turns(contenders: Mapping[str, Callable[[], object]], turns: int, clock: Clock) -> Seconds:
-    """Seconds of one call of each contender, turn by turn; every other turn in reverse order. Warm them up first."""
+    """Seconds of one call of each contender, turn by turn; every other turn in reverse order.
+
+    Warm them up first.
+    """
     repeats = {name: _repeats(contender, clock) for name, contender in contenders.items()}
     seconds: Seconds = {name: [] for name in contenders}
     for turn in range(turns):
@@ -34,7 +37,10 @@ def take_turns(contenders: Mapping[str, Callable[[], object]], turns: int, clock
 
 
 def ratio(slow: list[float], fast: list[float]) -> float:
-    """How many times as long the first takes: the median over turns, since the two of one turn saw the same machine."""
+    """How many times as long the first takes: the median over turns.
+
+    The two of one turn saw the same machine.
+    """
     return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
 
 

@@ -26,18 +26,14 @@ def optimizer_update() -> tuple[int, float, int]:
     import keras
 
     rng = np.random.default_rng(0)
-    optimizer = ks.SparseMomentum(
-        keras.optimizers.SGD(0.1, momentum=0.9), DENSITY, prune_rate=PRUNE_RATE
-    )
     shapes = resnet_50_kernels()
-    variables = [
-        keras.Variable(rng.standard_normal(shape, dtype=np.float32), name="kernel")
-        for shape in shapes
-    ]
-    optimizer.build(variables)
+    sgd = keras.optimizers.SGD(0.1, momentum=0.9)
+    optimizer = ks.SparseMomentum(sgd, DENSITY, prune_rate=PRUNE_RATE)
+    noise = [rng.standard_normal(shape, dtype=np.float32) for shape in shapes]
+    optimizer.build([keras.Variable(values, name="kernel") for values in noise])
     for momentum, shape in zip(optimizer.inner_optimizer.momentums, shapes, strict=True):
         momentum.assign(rng.standard_normal(shape, dtype=np.float32))
-    return sum(int(np.prod(shape)) for shape in shapes), *_measure(optimizer.update_masks)
+    return sum(values.size for values in noise), *_measure(optimizer.update_masks)
 
 
 def cost_per_weight(weights: int) -> float:
@@ -52,11 +48,8 @@ def random_layers(shapes: Sequence[Shape]) -> list[ks.MaskedLayer]:
     layers = []
     for i, shape in enumerate(shapes):
         mask = rng.random(shape, dtype=np.float32) < DENSITY
-        weight = rng.standard_normal(shape, dtype=np.float32)
-        weight *= mask
-        layers.append(
-            ks.MaskedLayer(f"layer_{i}", weight, mask, rng.standard_normal(shape, dtype=np.float32))
-        )
+        weight, momentum = (rng.standard_normal(shape, dtype=np.float32) for _ in range(2))
+        layers.append(ks.MaskedLayer(f"layer_{i}", weight * mask, mask, momentum))
     return layers
 
 
@@ -81,7 +74,7 @@ def _seconds(update: Callable[[], Any]) -> float:
 
 
 def _peak_bytes(update: Callable[[], Any]) -> int:
-    """Most memory that Python and NumPy hold at any moment of the update, less what they held before."""
+    """Most bytes that Python and NumPy hold in the update, less what they held before."""
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     update()

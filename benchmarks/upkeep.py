@@ -9,44 +9,37 @@
 Times are CPU times of the process, so other work on the machine changes them little.
 """
 
-import argparse
 import os
 import statistics
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import options, report
 from benchmarks.step_cost import CASES, compare_steps
 from benchmarks.update_cost import cost_per_weight, numpy_update, optimizer_update
 
 COMMAND = "python -m benchmarks.upkeep --output benchmarks/results/upkeep.md"
-STEP_NOTE = (
-    "CPU milliseconds of one step, medians. The ratio is the median, over all turns, of a masked step against the dense step beside it;\n"
-    "in brackets its quartiles. Density 0.1, SGD with Nesterov momentum, random data, one thread.\n"
-)
-UPDATE_NOTE = (
-    "Bytes are the most memory allocated at any moment of the update, less what was there before, divided by the number of weights. They\n"
-    "hold everything NumPy allocates: the new masks (one byte a weight), all scores, and the optimizer's copies of weight and momentum,\n"
-    "which are made and dropped layer by layer.\n"
-)
+STEP_NOTE = """CPU milliseconds of one step, medians. The ratio is the median, over all turns, of a masked step
+against the dense step beside it; in brackets its quartiles. Density 0.1, SGD with Nesterov
+momentum, random data, one thread.
+"""
+UPDATE_NOTE = """Bytes are the most memory allocated at any moment of the update, less what was there before, divided
+by the number of weights. They hold everything NumPy allocates: the new masks (one byte a weight),
+all scores, and the optimizer's copies of weight and momentum, which are made and dropped layer by
+layer.
+"""
 SCALE_NOTE = "The same update of ten equal layers, NumPy arrays.\n"
+STEP_COLUMNS = ("model", "batch", "XLA", "dense ms", "masked ms", "ratio")
+UPDATE_COLUMNS = ("one mask update", "weights", "CPU seconds", "bytes a weight")
+MILLIONS = [1, 5, 25, 100, 200]
 
 
 def main() -> None:
     """Measures, prints, and writes if asked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--output", type=Path, help="a Markdown file to write")
-    parser.add_argument(
-        "--turns", type=int, default=30, help="how often dense and masked steps take turns"
-    )
-    parser.add_argument(
-        "--millions",
-        type=int,
-        nargs="+",
-        default=[1, 5, 25, 100, 200],
-        help="of weights, for the cost per weight",
-    )
+    parser = options.parser(__doc__)
+    add = parser.add_argument
+    add("--output", type=Path, help="a Markdown file to write")
+    add("--turns", type=int, default=30, help="how often dense and masked steps take turns")
+    add("--millions", type=int, nargs="+", default=MILLIONS, help="of weights, in the last table")
     arguments = parser.parse_args()
     text = report.header("The upkeep of masks", COMMAND)
     text += f"## A step\n\n{STEP_NOTE}\n{steps_table(arguments.turns)}\n"
@@ -63,20 +56,12 @@ def steps_table(turns: int) -> str:
     for case in CASES:
         for jit_compile in (False, True):
             dense, masked = compare_steps(case, jit_compile, turns)
-            low, middle, high = statistics.quantiles(
-                [m / d for m, d in zip(masked, dense, strict=True)], n=4
-            )
+            ratios = [m / d for m, d in zip(masked, dense, strict=True)]
+            low, middle, high = statistics.quantiles(ratios, n=4)
             times = [f"{1000 * statistics.median(times):.2f}" for times in (dense, masked)]
-            rows.append(
-                (
-                    case.name,
-                    case.batch,
-                    "yes" if jit_compile else "no",
-                    *times,
-                    f"{middle:.3f} ({low:.3f} to {high:.3f})",
-                )
-            )
-    return report.table(("model", "batch", "XLA", "dense ms", "masked ms", "ratio"), rows)
+            ratio = f"{middle:.3f} ({low:.3f} to {high:.3f})"
+            rows.append((case.name, case.batch, "yes" if jit_compile else "no", *times, ratio))
+    return report.table(STEP_COLUMNS, rows)
 
 
 def updates_table() -> str:
@@ -87,15 +72,8 @@ def updates_table() -> str:
         ("SparseMomentum.update_masks on TensorFlow variables", optimizer_update),
     ):
         weights, seconds, extra = measure()
-        rows.append(
-            (
-                name,
-                f"{weights:,}",
-                f"{seconds:.2f}",
-                f"{extra / weights:.2f}",
-            )
-        )
-    return report.table(("one mask update", "weights", "CPU seconds", "bytes a weight"), rows)
+        rows.append((name, f"{weights:,}", f"{seconds:.2f}", f"{extra / weights:.2f}"))
+    return report.table(UPDATE_COLUMNS, rows)
 
 
 def scale_table(millions: list[int]) -> str:

@@ -1,0 +1,79 @@
+"""The tables of the benchmark of masks of blocks, from its records."""
+
+from collections.abc import Sequence
+from statistics import mean
+
+from benchmarks import report
+from benchmarks.records import Record
+
+COMMAND = "; ".join(
+    f"python -m benchmarks.block_accuracy --network {network} --data {data}"
+    for network, data in (("mnist", "mnist.npz"), ("cifar", "cifar10.npz"))
+)
+SHAPES: dict[str, tuple[int, int] | None] = {
+    "single weights": None,
+    "all taps, 1x1": (1, 1),
+    "vectors, 1x8": (1, 8),
+    "blocks, 16x16": (16, 16),
+    "blocks, 32x32": (32, 32),
+    "blocks, 64x64": (64, 64),
+}
+DENSITIES = (0.25, 0.1, 0.05)
+TITLES = {
+    "mnist": "MNIST, 1024-512-512-10",
+    "cifar": "CIFAR-10, convolutions 64-128-128-256-256-256-256",
+}
+COLUMNS = (
+    *("mask", "active %", "test error %", "training error %", "seeds", "new %", "dead %"),
+    *("seconds a run", "more"),
+)
+NOTE = """Mean ± standard error of the test error after the last epoch. "more": what a mask adds to the
+error of single weights with the same number of active weights, seed by seed. "new": the share of
+active weights at the end that were missing at the start. "dead": the share of the channels of
+masked layers without an active weight in, or out. Seconds are of one core that also had other work.
+
+The convolutions are grids of 2, 4, 8, 16, 16 and 16 blocks of 64x64. At 9.7 % one of each is
+active, and stays: a small dense network. One seed says nothing about differences within a point.
+"""
+
+
+def text_of(known: Sequence[Record]) -> str:
+    """The file of results."""
+    head = report.header("Test error by the shape of masks", COMMAND, known[-1]["measured"])
+    return head + NOTE + "".join(section(network, known) for network in TITLES)
+
+
+def section(network: str, known: Sequence[Record]) -> str:
+    """The table of one network, for its longest training."""
+    own = [record for record in known if record["network"] == network]
+    if not own:
+        return ""
+    epochs = max(record["epochs"] for record in own)
+
+    def of(mask: str, density: float) -> dict[int, Record]:
+        key = (mask, density, epochs)
+        return {r["seed"]: r for r in own if (r["mask"], r["density"], r["epochs"]) == key}
+
+    rows = []
+    for mask, density in [("dense", 1.0), *((m, d) for d in DENSITIES for m in SHAPES)]:
+        if found := of(mask, density):
+            more = _more(found, of("single weights", density))
+            rows.append((mask, *_figures(list(found.values())), more))
+    return f"\n## {TITLES[network]}, {epochs} epochs\n\n{report.table(COLUMNS, rows)}"
+
+
+def _figures(found: Sequence[Record]) -> tuple[object, ...]:
+    kinds = ("test_error", "training_error")
+    errors = [report.mean_and_error([record[kind] for record in found]) for kind in kinds]
+    active, new, dead = (
+        f"{100 * mean(record[key] for record in found):.1f}" for key in ("active", "new", "dead")
+    )
+    seconds = f"{mean(record['seconds'] for record in found):.0f}"
+    return active, *errors, len(found), new, dead, seconds
+
+
+def _more(found: dict[int, Record], single: dict[int, Record]) -> str:
+    """What these masks add to the error of single weights, seed by seed."""
+    seeds = [seed for seed in found if seed in single]
+    differences = [found[seed]["test_error"] - single[seed]["test_error"] for seed in seeds]
+    return report.mean_and_error(differences) if differences and found != single else ""
