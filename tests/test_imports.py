@@ -1,6 +1,7 @@
 """Which module may import what?"""
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,15 @@ PACKAGE = Path(__file__).resolve().parents[1] / "keras_sparse"
 
 # A folder imports only from folders to its left. Imports for types alone (`if TYPE_CHECKING`) do not count.
 ROOMS = ["rules", "compute", "conversion", "training", "models"]
-TOP = ["_keras", "__init__", "__main__"]  # the only modules outside of the folders
-MODULES = [
-    f"{room}/{path.stem}" for room in ROOMS for path in sorted((PACKAGE / room).glob("*.py"))
-]
+TOP = ["__init__", "__main__"]  # the only modules outside of the folders
+
+
+def modules_in(folder: str) -> list[str]:
+    return [f"{folder}/{path.stem}" for path in sorted((PACKAGE / folder).glob("*.py"))]
+
+
+MODULES = [module for room in ROOMS for module in modules_in(room)]
+KERAS = modules_in("_keras")  # private names of Keras; all rooms but "rules" may import them
 # The same within tpu_check, which only __main__ and users import; of the package it may import what is left of "__init__".
 TPU_CHECK = [
     "_libtpu",
@@ -95,7 +101,7 @@ def packages(names: set[str]) -> set[str]:
 def test_every_module_is_in_a_room():
     assert sorted(TOP) == sorted(path.stem for path in PACKAGE.glob("*.py"))
     folders = {path.parent.name for path in PACKAGE.glob("*/*.py")}
-    assert folders == {*ROOMS, "tpu_check"}
+    assert folders == {*ROOMS, "_keras", "tpu_check"}
 
 
 def own(module: str) -> set[str]:
@@ -114,7 +120,7 @@ def test_rooms_import_only_from_the_left(module):
 
 
 def test_no_circle_of_imports():
-    modules = [*MODULES, "_keras"]
+    modules = [*MODULES, *KERAS]
     waiting = {module: imports_of_modules(module, modules) for module in modules}
     while waiting:
         ready = [module for module, needed in waiting.items() if not needed & set(waiting)]
@@ -128,7 +134,9 @@ def imports_of_modules(module: str, modules: list[str]) -> set[str]:
     names = {
         name.removeprefix("keras_sparse.").replace(".", "/") for name in imported_anywhere(module)
     }
-    found = {name if name in modules else name.rpartition("/")[0] for name in names}
+    found = set()
+    for name in names:
+        found |= {name, name.rpartition("/")[0], f"{name.rpartition('/')[0]}/__init__"}
     return (found & set(modules)) - {module}
 
 
@@ -165,7 +173,7 @@ def test_the_arithmetic_needs_only_numpy(module):
     assert packages(imported_anywhere(module)) <= {"numpy"}
 
 
-@pytest.mark.parametrize("module", [*MODULES, *TOP])
+@pytest.mark.parametrize("module", [*MODULES, *KERAS, *TOP])
 def test_the_top_of_a_module_imports_only_what_the_package_depends_on(module):
     assert packages(imported_at_the_top(module)) <= DEPENDENCIES
 
@@ -176,9 +184,55 @@ def test_tensorflow_is_imported_nowhere(module):
 
 
 @pytest.mark.parametrize("module", [*MODULES, *TOP])
-def test_private_modules_of_keras_stay_in_two_files(module):
+def test_private_modules_of_keras_stay_in_their_folder(module):
     private = {name for name in imported_anywhere(module) if name.startswith("keras.src")}
-    assert not private or module in ("_keras", "conversion/keras_copy")
+    assert not private or module == "conversion/keras_copy"
+
+
+# Private attributes of other objects, outside of _keras: none of them is Keras'.
+NOT_OF_KERAS = {
+    "conversion/copy_model": {"_make"},  # of a named tuple
+    "models/tensorflow_graph": {"_get_function"},  # of a TensorFlow graph
+}
+COPIES_KERAS_OBJECTS = "conversion/keras_copy"  # attribute by attribute
+
+
+def private_attributes(tree: ast.AST) -> set[str]:
+    """Private names that are read or set as attributes: ``layer._losses`` gives _losses."""
+    names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return {name for name in names if name.startswith("_") and not name.startswith("__")}
+
+
+def own_names(tree: ast.AST) -> set[str]:
+    """Names of functions and classes, of variables, and of attributes that ``self`` gets."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            of_self = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            found |= {node.attr} if of_self else set()
+    return found
+
+
+@functools.cache
+def all_own_names() -> set[str]:
+    return set().union(*(own_names(read(module)) for module in [*MODULES, *TOP]))
+
+
+@pytest.mark.parametrize("module", sorted({*MODULES, *TOP} - {COPIES_KERAS_OBJECTS}))
+def test_private_attributes_of_keras_stay_in_their_folder(module):
+    not_of_keras = all_own_names() | NOT_OF_KERAS.get(module, set())
+    assert private_attributes(read(module)) - not_of_keras == set()
+
+
+def test_this_test_sees_private_attributes():
+    source = "self._own = model._losses\nmodel._loss_ids = 1\ndef _f(): return self._f().__name__"
+    tree = ast.parse(source)
+    assert private_attributes(tree) == {"_own", "_losses", "_loss_ids", "_f"}
+    assert private_attributes(tree) - own_names(tree) == {"_losses", "_loss_ids"}
 
 
 @pytest.mark.parametrize(

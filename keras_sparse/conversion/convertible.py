@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import keras
 
-from keras_sparse._keras import layers_of
+from keras_sparse._keras import layers_of, own_trainable
 from keras_sparse.compute.cpu_kernels import unsupported_form
 from keras_sparse.compute.layers import SparseConv2D, SparseDense, SparseLayer
 from keras_sparse.compute.normalization import FusedBatchNormalization
@@ -57,7 +57,7 @@ def why_dense(layer: keras.layers.Layer) -> str | None:
         return None
     if type(layer) in SPARSE_TYPES:
         return _unsupported_reason(layer)
-    if not any(len(variable.shape) >= 2 for variable in layer._trainable_variables):
+    if not any(len(variable.shape) >= 2 for variable in own_trainable(layer)):
         return None
     base = next((base for base in SPARSE_TYPES if isinstance(layer, base)), None)
     if base is not None and not isinstance(layer, keras.layers.DepthwiseConv2D):

@@ -1,24 +1,29 @@
 """Backs up and resumes a training; a kill at any moment leaves a whole backup."""
 
-import errno
 import json
 import os
 import shutil
-import warnings
 from pathlib import Path
 from typing import Any
 
 import h5py
-import keras
 
-from keras_sparse._keras import to_numpy
+from keras_sparse._keras import KerasBackup, to_numpy
+from keras_sparse.training.backup_files import (
+    STAMP,
+    find_flaw,
+    flush_folder,
+    read_metadata,
+    read_progress,
+    replace_by_temporary,
+    temporary,
+    warn_of_flaws,
+)
 
-STAMP = "training_metadata"  # attribute of a weight file
-RANDOM_STATES = "random_states"  # likewise
-BROKEN = (OSError, RuntimeError, KeyError, ValueError)  # h5py raises them on a part of a file
+RANDOM_STATES = "random_states"  # attribute of a weight file
 
 
-class BackupAndRestore(keras.callbacks.BackupAndRestore):
+class BackupAndRestore(KerasBackup):
     """Keras' BackupAndRestore, with its arguments and files, safe from a kill while it writes.
 
     Each file is written under a temporary name, flushed to the disk, and renamed. The weight file
@@ -59,9 +64,7 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
                 f"Received: backup_dir={backup_dir}"
             )
         super().__init__(backup_dir, save_freq, double_checkpoint, delete_checkpoint)
-        latest = self._weights_path, self._training_metadata_path
-        previous = self._prev_weights_path, self._prev_training_metadata_path
-        self._pairs = latest, previous
+        self._pairs = self.latest, self.previous
 
     # --- resume
 
@@ -72,82 +75,84 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
             return
         flaws: list[str] = []
         for weights, metadata in self._pairs:
-            progress = _progress(weights, metadata, flaws)
+            progress = read_progress(weights, metadata, flaws)
             if progress is not None:
                 self._make_latest(weights, progress)
                 super().on_train_begin(logs)
-                _load_random_states(self.model, self._weights_path)
-                _warn(f"Resumed from {weights} at epoch {progress['epoch']}", flaws)
+                _load_random_states(self.model, self.latest[0])
+                warn_of_flaws(f"Resumed from {weights} at epoch {progress['epoch']}", flaws)
                 return
         for weights, metadata in self._pairs:
-            if os.path.exists(weights) and _flaw(weights) is None:
+            if os.path.exists(weights) and find_flaw(weights) is None:
                 epoch = self._resume_weights(weights, metadata)
-                _warn(f"Resumed from {weights} at epoch {epoch}, counted in its steps", flaws)
+                warn_of_flaws(
+                    f"Resumed from {weights} at epoch {epoch}, counted in its steps", flaws
+                )
                 return
-        _warn("No backup is whole, so the training begins anew", flaws)
+        warn_of_flaws("No backup is whole, so the training begins anew", flaws)
 
     def _make_latest(self, weights: str, progress: dict[str, int]) -> None:
-        if weights != self._weights_path:
-            shutil.copyfile(weights, _temporary(self._weights_path))
+        if weights != self.latest[0]:
+            shutil.copyfile(weights, temporary(self.latest[0]))
             self._commit(progress)
-        elif _read(self._training_metadata_path) != progress:
+        elif read_metadata(self.latest[1]) != progress:
             self._write_metadata(progress)
 
     def _resume_weights(self, weights: str, metadata: str) -> int:
         """Resumes from whole weights of unknown epoch, as a kill of Keras' callback leaves them."""
-        epoch = (_read(metadata) or {"epoch": 0})["epoch"]
-        if weights != self._weights_path:
-            shutil.copyfile(weights, _temporary(self._weights_path))
-            _replace(self._weights_path)
-        Path(self._training_metadata_path).unlink(missing_ok=True)
+        epoch = (read_metadata(metadata) or {"epoch": 0})["epoch"]
+        if weights != self.latest[0]:
+            shutil.copyfile(weights, temporary(self.latest[0]))
+            replace_by_temporary(self.latest[0])
+        Path(self.latest[1]).unlink(missing_ok=True)
         optimizer = self.model.optimizer
         while hasattr(optimizer, "inner_optimizer"):
             optimizer = optimizer.inner_optimizer
         before = 0 if optimizer is None else int(to_numpy(optimizer.iterations))
         super().on_train_begin()
-        _load_random_states(self.model, self._weights_path)
+        _load_random_states(self.model, self.latest[0])
         if optimizer is not None and self.params.get("steps"):
             batches = int(to_numpy(optimizer.iterations)) - before
             batches *= optimizer.gradient_accumulation_steps or 1
             epoch = batches // self.params["steps"]
-        self.model._initial_epoch = epoch
+        self.begin_fit_at(epoch)
         return epoch
 
     # --- back up
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Notes the epoch; Keras would back up epoch 0 within the first epoch after a resume."""
-        self._current_epoch = epoch
+        self.begin_epoch(epoch)
 
-    def _save_model(self) -> None:
+    def write_backup(self) -> None:
         if not os.path.exists(self.backup_dir):
             os.makedirs(self.backup_dir)
-            _flush_folder(os.path.dirname(os.path.abspath(self.backup_dir)))
+            flush_folder(os.path.dirname(os.path.abspath(self.backup_dir)))
         if self.double_checkpoint:
             for path, copy in zip(*self._pairs, strict=True):
                 if os.path.exists(path):
-                    shutil.copyfile(path, _temporary(copy))
-                    _replace(copy)
-        self.model.save_weights(_temporary(self._weights_path))
-        with h5py.File(_temporary(self._weights_path), "r+") as file:
+                    shutil.copyfile(path, temporary(copy))
+                    replace_by_temporary(copy)
+        self.model.save_weights(temporary(self.latest[0]))
+        with h5py.File(temporary(self.latest[0]), "r+") as file:
             file.attrs[RANDOM_STATES] = [to_numpy(state) for state in _random_states(self.model)]
-        self._commit({"epoch": self._current_epoch, "batch": self._last_batch_seen})
+        self._commit(self.progress)
 
     def _commit(self, progress: dict[str, int]) -> None:
         """Weights and epoch become the latest backup by one rename; the JSON file is a copy."""
-        with h5py.File(_temporary(self._weights_path), "r+") as file:
+        with h5py.File(temporary(self.latest[0]), "r+") as file:
             file.attrs[STAMP] = json.dumps(progress)
-        _replace(self._weights_path)
+        replace_by_temporary(self.latest[0])
         self._write_metadata(progress)
 
     def _write_metadata(self, progress: dict[str, int]) -> None:
-        with open(_temporary(self._training_metadata_path), "w", encoding="utf-8") as file:
+        with open(temporary(self.latest[1]), "w", encoding="utf-8") as file:
             json.dump(progress, file)
-        _replace(self._training_metadata_path)
+        replace_by_temporary(self.latest[1])
 
     def on_train_end(self, logs: Any = None) -> None:
         """Deletes the older backup first: what a kill leaves is the newest one or none."""
-        self.model._initial_epoch = None  # Keras keeps it, and a further `fit` would skip epochs
+        self.begin_fit_at(None)  # Keras keeps it, and a further `fit` would skip epochs
         if self.delete_checkpoint:
             for path in (path for pair in reversed(self._pairs) for path in pair):
                 Path(path).unlink(missing_ok=True)
@@ -169,87 +174,6 @@ def _load_random_states(model: Any, weights: str) -> None:
             state.assign(value)
     else:
         raise ValueError(
-            f"The backup must be of a model with as many random generators. Received: {len(saved)} in {weights}, {len(states)} in the model"
+            "The backup must be that of a model with the same number of random generators. "
+            f"Received: {len(saved)} in {weights}, {len(states)} in the model"
         )
-
-
-def _progress(weights: str, metadata: str, flaws: list[str]) -> dict[str, int] | None:
-    """Epoch and batch of a whole backup, else None; adds what is wrong to ``flaws``."""
-    flaw = _flaw(weights)
-    if flaw is not None:
-        flaws.append(flaw)
-        return None
-    with h5py.File(weights) as file:
-        stamp = file.attrs.get(STAMP)
-    written = _read(metadata)
-    if written is None and (stamp is None or os.path.exists(metadata)):
-        flaws.append(f"{metadata} is not whole")
-    if stamp is not None:
-        return dict(json.loads(stamp))
-    if written is not None and os.stat(metadata).st_mtime_ns < os.stat(weights).st_mtime_ns:
-        flaws.append(f"{metadata} is older than {weights}")  # Keras writes it after the weights
-        return None
-    return written
-
-
-def _flaw(weights: str) -> str | None:
-    """Why this weight file is not whole, or None; reads all of it."""
-
-    def read(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            item[()]
-
-    if not os.path.exists(weights):
-        return f"{weights} is missing"
-    try:
-        with h5py.File(weights) as file:
-            file.visititems(read)
-    except (PermissionError, BlockingIOError):
-        raise  # it may be whole
-    except BROKEN as error:
-        return f"{weights} is not whole ({error})"
-    return None
-
-
-def _read(metadata: str) -> dict[str, int] | None:
-    """Epoch and batch, or None where the file is missing or broken."""
-    try:
-        with open(metadata, encoding="utf-8") as file:
-            written = json.load(file)
-        return {"epoch": int(written["epoch"]), "batch": int(written.get("batch", 0))}
-    except PermissionError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _warn(what: str, flaws: list[str]) -> None:
-    if flaws:
-        warnings.warn(f"{what}: {'; '.join(flaws)}.", stacklevel=3)
-
-
-def _temporary(path: str) -> str:
-    """Where a file is written before it gets its name; Keras wants the ending of weight files."""
-    return os.path.join(os.path.dirname(path), f"new.{os.path.basename(path)}")
-
-
-def _replace(path: str) -> None:
-    """The temporary file, flushed to the disk, replaces this one in one step."""
-    with open(_temporary(path), "r+b") as file:
-        os.fsync(file.fileno())
-    os.replace(_temporary(path), path)
-    _flush_folder(os.path.dirname(path))
-
-
-def _flush_folder(folder: str) -> None:
-    """Makes renames last, where the system can flush a folder: not on Windows."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # some network file systems cannot either
-            raise
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,7 @@ A weight with a mask has an operation of its own, which masks it in the same pas
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import keras
 
@@ -88,7 +88,7 @@ def _update_step(
     if isinstance(gradient, tf.IndexedSlices):  # of an embedding: Keras' own way
         keras.optimizers.SGD.update_step(optimizer, gradient, variable, learning_rate)
         return
-    index = index_of(optimizer, variable)
+    index = cast(int, index_of(optimizer, variable))  # Keras has checked that it is known
     known = variables_of(optimizer)[index]
     weight, momentum = _value(variable), _value(optimizer.momentums[index])
     rates = [tf.cast(rate, weight.dtype) for rate in (learning_rate, optimizer.momentum)]

@@ -16,6 +16,7 @@ from keras_sparse._keras import (
     strategy_scope,
     to_float32,
     train_on_batch,
+    variables_of,
 )
 from keras_sparse.conversion.sparsify import densify
 from keras_sparse.rules.density import active_counts, check_density
@@ -174,7 +175,7 @@ def _gradients(model: keras.Model, batch: tuple[Any, ...], loss: Any) -> Mapping
                 break
         else:
             raise ValueError(NO_STEP.format(kind=type(model).__name__, name=model.name))
-    places = {id(v): i for i, v in enumerate(kept._trainable_variables)}
+    places = {id(v): i for i, v in enumerate(variables_of(kept))}
     pairs = zip(model.trainable_variables, copied.trainable_variables, strict=True)
     return {id(v): momentum_of(kept, places[id(own)]) for v, own in pairs}
 

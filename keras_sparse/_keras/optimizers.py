@@ -1,0 +1,77 @@
+"""The variables of Keras optimizers: which they train, hold and save."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_sparse._keras.scopes import strategy_of
+
+
+def variables_of(optimizer: keras.optimizers.Optimizer) -> list[Any]:
+    """The trainable variables that an optimizer was built with, in order; none before."""
+    return optimizer._trainable_variables
+
+
+def index_of(optimizer: keras.optimizers.Optimizer, variable: Any) -> int | None:
+    """The place of a variable among those; None if the optimizer does not know it."""
+    index: int | None = optimizer._trainable_variables_indices.get(optimizer._var_key(variable))
+    return index
+
+
+def part_of(optimizer: Any, variable: Any) -> Any:
+    """The optimizer of a keras.optimizers.MultiOptimizer that steps this variable."""
+    return optimizer.optimizers[optimizer._var_to_optimizer_idx[optimizer._var_key(variable)]]
+
+
+def track_list(optimizer: keras.optimizers.Optimizer, name: str, variables: Sequence[Any]) -> None:
+    """Files and checkpoints hold these variables as a list that is an attribute of this name."""
+    for variable in variables:
+        if not optimizer._tracker.is_in_store("variables", variable):
+            optimizer._track_variable(variable)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tracked = tf.__internal__.tracking.wrap(list(variables))
+        optimizer._track_trackable(tracked, name=name, overwrite=True)
+
+
+def untrack(optimizer: keras.optimizers.Optimizer, variable: Any) -> None:
+    """An optimizer's variable is no longer its own; one of another owner stays as it is."""
+    optimizer._untrack_variable(variable)
+
+
+def optimizer_steps_are_stateless() -> bool:
+    """True on JAX: an optimizer's step reads the optimizer's variables and no others."""
+    return keras.backend.backend() == "jax"
+
+
+def multiply_in_place(variables: Sequence[Any], masks: Sequence[Any]) -> None:
+    """variable <- variable * mask, on each replica by itself.
+
+    Assigning in a replica would cost a collective per weight.
+    """
+    if keras.backend.backend() != "tensorflow":
+        for variable, mask in zip(variables, masks, strict=True):
+            variable.assign(variable * ops.cast(mask, variable.dtype))
+        return
+    import tensorflow as tf
+
+    def multiply(variable: Any, mask: Any) -> None:
+        variable.assign(variable * tf.cast(mask, variable.dtype))
+
+    def on_all_replicas(strategy: Any, pairs: Iterable[tuple[Any, Any]]) -> None:
+        for variable, mask in pairs:
+            strategy.extended.update(variable, multiply, args=(mask,), group=False)
+
+    pairs = [(variable.value, mask.value) for variable, mask in zip(variables, masks, strict=True)]
+    if (
+        tf.distribute.has_strategy() and not tf.distribute.in_cross_replica_context()
+    ):  # inside of `strategy.run`
+        tf.__internal__.distribute.interim.maybe_merge_call(
+            on_all_replicas, tf.distribute.get_strategy(), pairs
+        )
+        return
+    with strategy_of(variables).scope():
+        on_all_replicas(tf.distribute.get_strategy(), pairs)

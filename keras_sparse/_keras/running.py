@@ -1,0 +1,107 @@
+"""The fit, callback or train step that makes the present call: found on the stack."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+
+def running_fit() -> keras.callbacks.CallbackList | None:
+    """The callbacks of the ``fit`` that makes the present call, or None.
+
+    Walks the stack: only for code that runs once.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        found = frame.f_locals
+        if frame.f_code.co_name == "fit" and isinstance(found.get("self"), keras.Model):
+            callbacks = found.get("callbacks")
+            if isinstance(callbacks, keras.callbacks.CallbackList):
+                return callbacks
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def batch_of_running_fit() -> tuple[Any, Any, Any]:
+    """Inputs, targets and sample weights of a batch of the ``fit`` that makes the present call.
+
+    The data are read from their beginning, and ``fit`` still gets all of them: a generator has been
+    looked into by Keras, which keeps what it saw. Random numbers of NumPy stay as they were.
+
+    Raises:
+        ValueError: no ``fit`` is running, or its data cannot be read twice.
+    """
+    frame: Any = sys._getframe(1)
+    while frame is not None and not hasattr(frame.f_locals.get("epoch_iterator"), "data_adapter"):
+        frame = frame.f_back
+    if frame is None:
+        raise ValueError(f"{NO_BATCH} Received: a callback that no `fit` of Keras calls")
+    adapter = frame.f_locals["epoch_iterator"].data_adapter
+    state = np.random.get_state()  # noqa: NPY002  # Keras shuffles arrays with it
+    try:
+        batch = _first_batch(adapter)
+    except Exception as error:  # what an adapter, or the user's own data, may raise
+        raise ValueError(f"{NO_BATCH} Received: {type(adapter).__name__}: {error}") from error
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+    return x, y, sample_weight
+
+
+NO_BATCH = (
+    '`initial_masks="snip"` takes a batch of the data of `fit`, and there is none: make the masks '
+    "yourself, `initial_masks=keras_sparse.snip_masks(model, x, y, density)`."
+)
+
+
+def _first_batch(adapter: Any) -> Any:
+    if hasattr(adapter, "_first_batches"):  # of a generator
+        return adapter._first_batches[0]
+    if hasattr(adapter, "py_dataset"):  # without its threads
+        return adapter._standardize_batch(adapter.py_dataset[0])
+    return next(iter(adapter.get_numpy_iterator()))
+
+
+def calling_model(variables: Sequence[Any]) -> keras.Model | None:
+    """The innermost model with these variables whose method makes the present call, or None.
+
+    Walks the stack: only for code that runs once.
+    """
+    wanted, frame = set(map(id, variables)), sys._getframe(1)
+    while frame is not None:
+        model = frame.f_locals.get("self")
+        if isinstance(model, keras.Model) and wanted <= set(map(id, model.trainable_variables)):
+            return model
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def running_callbacks() -> keras.callbacks.CallbackList | None:
+    """The list that is calling a callback now, or None.
+
+    Walks the stack: only for code that runs once.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        if isinstance(frame.f_locals.get("self"), keras.callbacks.CallbackList):
+            return frame.f_locals["self"]
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def model_in_train_step() -> keras.Model | None:
+    """The model whose ``train_step`` makes the present call, or None.
+
+    None, too, within a tf.function that the step calls: what is traced there may serve other steps.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        name, file = frame.f_code.co_name, frame.f_code.co_filename
+        if name == "train_step" and isinstance(model := frame.f_locals.get("self"), keras.Model):
+            return model
+        if name == "__call__" and file.endswith("polymorphic_function.py"):
+            return None
+        frame = frame.f_back  # type: ignore[assignment]
+    return None

@@ -1,0 +1,75 @@
+"""Where and when TensorFlow runs code: eagerly, on the CPU, in a strategy; nothing elsewhere."""
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+
+def strategy_scope(model: keras.Model) -> contextlib.AbstractContextManager[Any]:
+    """The scope in which variables of this model's optimizer are made."""
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    scope: contextlib.AbstractContextManager[Any] = model.distribute_strategy.scope()
+    return scope
+
+
+def strategy_of(variables: Sequence[Any]) -> Any:
+    """The tf.distribute strategy under which these variables were made."""
+    import tensorflow as tf
+
+    made_under = getattr(variables[0].value, "distribute_strategy", None) if variables else None
+    return made_under or tf.distribute.get_strategy()
+
+
+def eager_scope() -> contextlib.AbstractContextManager[Any]:
+    """Runs its body now, even while TensorFlow traces a step.
+
+    A model without an input shape is built in its first trace.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    scope: contextlib.AbstractContextManager[Any] = tf.init_scope()
+    return scope
+
+
+def is_eager() -> bool:
+    """Are variables read and written now?
+
+    False while TensorFlow traces, and on JAX and torch, whose steps end in assignments.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return bool(tf.executing_eagerly())
+
+
+def in_control_flow() -> bool:
+    """Is TensorFlow tracing a branch of ``cond``, or a loop?"""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return (
+        not tf.executing_eagerly()
+        and type(tf.compat.v1.get_default_graph()).__name__ != "FuncGraph"
+    )
+
+
+def host_scope() -> contextlib.AbstractContextManager[Any]:
+    """Variables and operations of its body are on the CPU.
+
+    Where TensorFlow has no GPU, or a strategy places them, it does nothing.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    if tf.distribute.has_strategy() or not tf.config.get_visible_devices("GPU"):
+        return contextlib.nullcontext()
+    scope: contextlib.AbstractContextManager[Any] = tf.device("CPU:0")
+    return scope
