@@ -27,7 +27,7 @@ class MasksToDensity(MaskedOptimizer):
     distribution: Any
     prune: Score | None
     grow: Score | None
-    told_of_density = False  # a schedule of steps goes on after the training: say it once
+    warned_of_density = False  # a schedule of steps goes on after the training: say it once
     announced_stop = -1  # of the training that `start_training` began; set by the user
     _is_watched = False  # `fit` will say so if nobody updates the masks
 
@@ -58,7 +58,9 @@ class MasksToDensity(MaskedOptimizer):
         check_positive(steps, "steps")
         start = self.step() if begun_at is None else begun_at
         self.set_training(start, None if steps is None else start + steps)
-        self.told_of_density = False  # a schedule of steps goes on after the training: say it once
+        self.warned_of_density = (
+            False  # a schedule of steps goes on after the training: say it once
+        )
         self._is_watched = False  # `fit` will say so if nobody updates the masks
         self.announced_stop = -1 if steps is None else start + steps
 

@@ -259,8 +259,7 @@ class UpdateMasks(keras.callbacks.Callback):
     def end_after_the_others(self) -> None:
         """EarlyStopping, when it ends, puts back weights of other masks, and sparse layers compute with their masks."""
         for training in self._trainings:
-            training.fit_masks_to_last_weights()
-            training.warn_if_not_reached()
+            training.end_after_other_callbacks()
 
 
 class _First(keras.callbacks.Callback):

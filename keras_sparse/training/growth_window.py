@@ -8,22 +8,11 @@ import keras
 import numpy as np
 
 from keras_sparse.rules import scores
-from keras_sparse.training.momentum import MULTI_OPTIMIZER
+from keras_sparse.training.momentum import MULTI_OPTIMIZER, kept_by, linear_decay
 
 # What a momentum still holds of the gradients before the window: 0.5 %. A longer memory gained
 # nothing, a shorter one cost accuracy: benchmarks/results/accuracy.md.
 TAIL = 0.9**50
-OF_EACH_WEIGHT_ALONE = (  # the step of a weight depends on no other weight's gradient
-    keras.optimizers.SGD,
-    keras.optimizers.Lion,
-    keras.optimizers.Adam,
-    keras.optimizers.Nadam,
-    keras.optimizers.Adamax,
-    keras.optimizers.RMSprop,
-    keras.optimizers.Adagrad,
-    keras.optimizers.Adadelta,
-    keras.optimizers.Ftrl,
-)
 Window = int | str | None
 
 
@@ -37,7 +26,8 @@ def check(growth_window: Any) -> Window:
         or growth_window <= 0
     ):
         raise ValueError(
-            f'`growth_window` must be "auto", None or a positive integer. Received: growth_window={growth_window!r}'
+            '`growth_window` must be "auto", None or a positive integer. '
+            f"Received: growth_window={growth_window!r}"
         )
     return int(growth_window)
 
@@ -48,14 +38,18 @@ def steps_of(
     inner_optimizer: keras.optimizers.Optimizer,
     average_decay: float | None,
 ) -> float:
-    """Optimizer steps before an update in which missing weights need a gradient: 0, none; infinity, all.
+    """Optimizer steps before an update in which missing weights need a gradient.
+
+    0: none; infinity: all.
 
     Args:
-        growth_window: a number of steps; None: all; ``"auto"``: until the momentum holds ``TAIL`` of the gradients before.
+        growth_window: a number of steps; None: all; ``"auto"``: until the momentum holds ``TAIL``
+            of the gradients before.
         reads: what is read of missing weights, ``"momentum"`` or ``"gradient"`` by the rules;
             ``"second moment"`` by the inner optimizer, where it steps all of them again.
         inner_optimizer: whose momentum it is.
-        average_decay: of the gradient average that stands for the momentum or the last gradient, or None.
+        average_decay: decay of the gradient average that stands for the momentum or the last
+            gradient, or None.
 
     >>> steps_of("auto", ["momentum"], keras.optimizers.SGD(momentum=0.9), None)
     50
@@ -74,13 +68,15 @@ def steps_of(
         if isinstance(inner_optimizer, MULTI_OPTIMIZER)
         else [inner_optimizer]
     )
-    if not all(map(_is_of_each_weight_alone, parts)):
+    if not all(map(_is_elementwise, parts)):
         return math.inf  # active weights would step otherwise than with dense gradients
     if not reads:
         return 0
-    decays = [decay for part in parts if (decay := _linear_decay(part)) is not None]
+    decays = [decay for part in parts if (decay := linear_decay(part)) is not None]
     if len(decays) < len(parts):
-        return math.inf  # a second moment would be next to nothing when its weight grows, and its first steps far too large
+        # a second moment would be next to nothing when its weight grows, and its first steps far
+        # too large
+        return math.inf
     if reads == {"second moment"}:
         return 0
     decay = max(decays) if average_decay is None else average_decay
@@ -88,23 +84,16 @@ def steps_of(
 
 
 def read_of_missing(prune: Any, redistribute: Any, grow: Any) -> frozenset[str]:
-    """What the rules read of missing weights. Built-in prune scores and shares look at active ones only; yours may do else."""
-    own = [prune] * (prune not in scores.SCORES.values()) + [redistribute] * (
-        redistribute not in scores.SHARES.values()
-    )
+    """What the rules read of missing weights.
+
+    Built-in prune scores and shares look at active ones only; yours may do else.
+    """
+    own = [prune] if prune not in scores.SCORES.values() else []
+    own += [redistribute] if redistribute not in scores.SHARES.values() else []
     return scores.needs_of(grow, *own)
 
 
-def _is_of_each_weight_alone(optimizer: Any) -> bool:
-    return (
-        isinstance(optimizer, OF_EACH_WEIGHT_ALONE)
-        and optimizer.clipnorm is None
-        and optimizer.global_clipnorm is None
-    )
-
-
-def _linear_decay(optimizer: Any) -> float | None:
-    """Decay of a momentum that is a plain weighted sum of gradients, without a second moment; else None."""
-    if isinstance(optimizer, keras.optimizers.SGD):
-        return float(optimizer.momentum)
-    return float(optimizer.beta_2) if isinstance(optimizer, keras.optimizers.Lion) else None
+def _is_elementwise(optimizer: Any) -> bool:
+    """Does the step of a weight depend on no other weight's gradient?"""
+    clips_norms = optimizer.clipnorm is not None or optimizer.global_clipnorm is not None
+    return kept_by(optimizer).is_elementwise and not clips_norms

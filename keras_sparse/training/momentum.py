@@ -1,32 +1,83 @@
-"""The momentum of a weight: one small function for each Keras optimizer class.
+"""The momentum of a weight, and what else is known of each Keras optimizer class: one table.
 
-By class and never by attribute name: ScheduleFreeAdamW keeps weights in ``_momentums``. Optimizers that have none can
-be trained with ``SparseMomentum(..., gradient_momentum=0.9)``, which keeps an average of its own.
+By class and never by attribute name: ScheduleFreeAdamW keeps weights in ``_momentums``. Optimizers
+without a momentum can be trained with ``SparseMomentum(..., gradient_momentum=0.9)``, which keeps
+an average of its own. To add an optimizer, add a row to ``KEPT``.
 """
 
+import dataclasses
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_sparse._keras import to_float32
+from keras_sparse._keras import index_of, part_of, to_float32, variables_of
 
 EPSILON = 1e-8  # of the published code
 MULTI_OPTIMIZER = tuple(
     filter(None, [getattr(keras.optimizers, "MultiOptimizer", None)])
 )  # Keras has it from 3.15 on
-MOMENTA = {  # Keras' optimizers that have a momentum, and where they keep it
-    keras.optimizers.SGD: "momentums",
-    keras.optimizers.Muon: "momentums",
-    keras.optimizers.RMSprop: "_momentums",
-    keras.optimizers.Lion: "_momentums",
-    keras.optimizers.Adam: "_momentums",
-    keras.optimizers.Nadam: "_momentums",
-    keras.optimizers.Lamb: "_momentums",
-    keras.optimizers.Adamax: "_m",
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """What an optimizer keeps of the gradients of a weight.
+
+    Args:
+        momenta: attribute with the list of the momenta; None: it has none.
+        scales: attribute with the list of what its steps divide them by; None: nothing. A variable
+            of the list may be None, too.
+        scale: makes the divisor of the value of such a variable.
+        is_elementwise: True: the step of a weight depends on no other weight's gradient.
+        linear_decay: attribute with the decay of a momentum that is a plain weighted sum of the
+            gradients, where the step reads nothing else of them; None: it is none.
+    """
+
+    momenta: str | None = None
+    scales: str | None = None
+    scale: Callable[[np.ndarray], np.ndarray] = np.sqrt
+    is_elementwise: bool = True
+    linear_decay: str | None = None
+
+
+KEPT: dict[type, Kept] = {
+    keras.optimizers.SGD: Kept("momentums", linear_decay="momentum"),
+    keras.optimizers.Lion: Kept("_momentums", linear_decay="beta_2"),
+    keras.optimizers.RMSprop: Kept("_momentums"),
+    keras.optimizers.Adam: Kept("_momentums", "_velocities"),  # AdamW is an Adam
+    keras.optimizers.Nadam: Kept("_momentums", "_velocities"),
+    keras.optimizers.Adamax: Kept("_m", "_u", scale=np.asarray),
+    keras.optimizers.Lamb: Kept("_momentums", "_velocities", is_elementwise=False),
+    keras.optimizers.Muon: Kept("momentums", "adam_velocities", is_elementwise=False),
+    keras.optimizers.Adagrad: Kept(),
+    keras.optimizers.Adadelta: Kept(),
+    keras.optimizers.Ftrl: Kept(),
 }
+
+
+def kept_by(optimizer: keras.optimizers.Optimizer) -> Kept:
+    """The row of an optimizer's class, or of the class that it is made from.
+
+    One that is not in the table keeps no momentum, and its steps may look at all gradients.
+
+    >>> kept_by(keras.optimizers.AdamW()).momenta
+    '_momentums'
+    """
+    found = (KEPT[cls] for cls in type(optimizer).__mro__ if cls in KEPT)
+    return next(found, Kept(is_elementwise=False))
+
+
+def linear_decay(optimizer: keras.optimizers.Optimizer) -> float | None:
+    """Decay of a momentum that is a plain weighted sum of gradients; None where it is none.
+
+    >>> linear_decay(keras.optimizers.SGD(momentum=0.9)), linear_decay(keras.optimizers.Adam())
+    (0.9, None)
+    """
+    attribute = kept_by(optimizer).linear_decay
+    return None if attribute is None else float(getattr(optimizer, attribute))
 
 
 @functools.singledispatch
@@ -61,75 +112,57 @@ def reset_momentum(optimizer: keras.optimizers.Optimizer) -> None:
         optimizer: a built Keras optimizer. One without a momentum, or of your own, stays as it is.
     """
     for part in getattr(optimizer, "optimizers", [optimizer]):
-        for cls, attribute in MOMENTA.items():
-            if isinstance(part, cls):
-                for momentum in getattr(part, attribute):
-                    momentum.assign(ops.zeros(momentum.shape, momentum.dtype))
+        attribute = kept_by(part).momenta
+        for momentum in [] if attribute is None else getattr(part, attribute):
+            momentum.assign(ops.zeros(momentum.shape, momentum.dtype))
 
 
 def _refusal(optimizer: keras.optimizers.Optimizer) -> str:
+    momentum = getattr(optimizer, "momentum", None)
     return (
-        "The rules of this mask update need a momentum and this optimizer keeps none. Give it one (SGD(momentum=0.9)), or pass "
-        "`gradient_momentum=0.9` so that SparseMomentum keeps an average of the gradients itself. "
-        f"Received: inner_optimizer={type(optimizer).__name__}, momentum={getattr(optimizer, 'momentum', None)}"
+        "The rules of this mask update need a momentum and this optimizer keeps none. Give it one "
+        "(SGD(momentum=0.9)), or pass `gradient_momentum=0.9` so that SparseMomentum keeps an "
+        "average of the gradients itself. "
+        f"Received: inner_optimizer={type(optimizer).__name__}, momentum={momentum}"
     )
 
 
-@momentum_of.register(keras.optimizers.SGD)
-def _(optimizer: Any, index: int) -> np.ndarray:
-    return to_float32(optimizer.momentums[index])
+def _of_table(optimizer: Any, index: int) -> np.ndarray:
+    """The momentum as the optimizer steps by it: Adam's direction is m / (sqrt(v) + epsilon)."""
+    kept = kept_by(optimizer)
+    momentum = to_float32(getattr(optimizer, str(kept.momenta))[index])
+    second = None if kept.scales is None else getattr(optimizer, kept.scales)[index]
+    if second is None:
+        return momentum
+    scale = kept.scale(to_float32(second)) + np.float32(EPSILON)
+    return np.divide(momentum, scale, out=scale)
 
 
-@momentum_of.register(keras.optimizers.RMSprop)
-@momentum_of.register(keras.optimizers.Lion)
-def _(optimizer: Any, index: int) -> np.ndarray:
-    return to_float32(optimizer._momentums[index])
-
-
-@momentum_of.register(keras.optimizers.Adam)  # AdamW is an Adam
-@momentum_of.register(keras.optimizers.Nadam)
-@momentum_of.register(keras.optimizers.Lamb)
-def _(optimizer: Any, index: int) -> np.ndarray:
-    return _normalised(optimizer._momentums[index], optimizer._velocities[index])
-
-
-@momentum_of.register(keras.optimizers.Adamax)
-def _(optimizer: Any, index: int) -> np.ndarray:
-    return to_float32(optimizer._m[index]) / (to_float32(optimizer._u[index]) + EPSILON)
-
-
-@momentum_of.register(keras.optimizers.Muon)
-def _(optimizer: Any, index: int) -> np.ndarray:
-    if optimizer.adam_velocities[index] is None:
-        return to_float32(optimizer.momentums[index])
-    return _normalised(optimizer.momentums[index], optimizer.adam_velocities[index])
+for cls, kept in KEPT.items():
+    if kept.momenta is not None:
+        momentum_of.register(cls, _of_table)
 
 
 def _of_part(optimizer: Any, index: int) -> np.ndarray:
-    variable = optimizer._trainable_variables[index]
-    part = optimizer.optimizers[optimizer._var_to_optimizer_idx[optimizer._var_key(variable)]]
-    return momentum_of(part, part._get_variable_index(variable))
+    variable = variables_of(optimizer)[index]
+    part = part_of(optimizer, variable)
+    return momentum_of(part, cast(int, index_of(part, variable)))  # it steps this variable
 
 
 for multi_optimizer in MULTI_OPTIMIZER:
     momentum_of.register(multi_optimizer, _of_part)
 
 
-def _normalised(momentum: Any, velocity: Any) -> np.ndarray:
-    """Adam's direction, m / (sqrt(v) + epsilon)."""
-    scale = np.sqrt(to_float32(velocity))
-    scale += EPSILON
-    return np.divide(to_float32(momentum), scale, out=scale)
-
-
 @keras.saving.register_keras_serializable("keras_sparse")
 class GradientAverage(keras.optimizers.Optimizer):
     """An optimizer that changes no weight and only keeps a running average of the dense gradients.
 
-    Being an optimizer, it gets gradients summed over replicas, and saves and restores its state, on every backend.
+    Being an optimizer, it gets gradients summed over replicas, and saves and restores its state, on
+    every backend.
 
     Args:
-        decay: weight of the past, in [0, 1); 0 keeps the last gradient alone, which is what RigL grows by.
+        decay: weight of the past, in [0, 1); 0 keeps the last gradient alone, which RigL grows by.
+        name: name of this optimizer.
     """
 
     def __init__(self, decay: float, name: str = "gradient_average") -> None:
@@ -147,13 +180,11 @@ class GradientAverage(keras.optimizers.Optimizer):
         self.averages = self.add_optimizer_variables(variables, "gradient_average")
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        average = self.averages[self._get_variable_index(variable)]
+        average = self.averages[cast(int, index_of(self, variable))]
         gradient = ops.cast(gradient, variable.dtype)
-        # ops and not operators: the gradient of an embedding lists only the rows that were looked up
-        self.assign(
-            average,
-            ops.add(ops.multiply(average, self.decay), ops.multiply(gradient, 1.0 - self.decay)),
-        )
+        # not by operators: the gradient of an embedding lists only the rows that were looked up
+        past, new = ops.multiply(average, self.decay), ops.multiply(gradient, 1.0 - self.decay)
+        self.assign(average, ops.add(past, new))
 
     def get_config(self) -> dict[str, Any]:
         return {"decay": self.decay, "name": self.name}

@@ -1,0 +1,76 @@
+"""Is an epoch planned by ``every``, the density schedule, and what is known of the fit?"""
+
+import math
+
+import pytest
+
+from keras_sparse.rules.update_times import AtEpochs, AtSteps, EverySteps
+from keras_sparse.training.epoch_plan import Epoch, FitLength, never_updates, plan_epoch
+from keras_sparse.training.phases import AlternatingOverTraining
+from keras_sparse.training.schedules import CubicOverTraining
+
+TEN_EPOCHS = FitLength(epochs=10, batches=10)
+FIRST = Epoch(number=0, now=0, start=0, stop=100)
+
+
+def plan(every="epoch", density=0.1, window=0, fit=TEN_EPOCHS, epoch=FIRST):
+    return plan_epoch(every, density, window, fit, epoch)
+
+
+def test_a_fit_ends_after_the_steps_of_its_epochs():
+    fit = FitLength(epochs=3, batches=10, accumulation=2)
+    assert fit.steps_per_epoch == 5
+    assert [fit.stop(0, 0), fit.stop(2, 10)] == [15, 15]
+
+
+@pytest.mark.parametrize("unknown", [{"batches": None}, {"steps_per_batch": None}])
+def test_the_end_of_a_fit_may_not_be_known(unknown):
+    fit = FitLength(**{"epochs": 3, "batches": 10, **unknown})
+    assert fit.steps_per_epoch is None
+    assert fit.stop(0, 0) is None
+    assert plan(fit=fit).ends_after is None
+
+
+def test_updates_are_due_at_epochs_at_steps_or_at_phases():
+    assert isinstance(plan("epoch").planner.times, AtEpochs)
+    every = plan(7).planner.times
+    assert isinstance(every, EverySteps)
+    assert (every.period, every.start) == (7, 0)
+    phases = plan("auto", AlternatingOverTraining(0.1, borders=(0.2, 0.4, 0.6))).planner.times
+    assert isinstance(phases, AtSteps)
+    assert phases.steps == [0, 20, 40, 60]
+
+
+def test_short_first_trainings_update_more_often_than_before_each_epoch():
+    fit = FitLength(epochs=2, batches=50)
+    assert plan("auto", fit=fit).planner.times.period == 10
+    later = Epoch(number=0, now=100, start=100, stop=200)
+    assert isinstance(plan("auto", fit=fit, epoch=later).planner.times, AtEpochs)
+
+
+def test_an_interrupted_epoch_makes_no_second_update():
+    resumed = Epoch(number=1, now=13, start=0, stop=100, begun_before=True)
+    planner = plan(epoch=resumed).planner
+    assert not planner.at(13, last_update=10, window_opened=0).update
+
+
+def test_the_last_epoch_ends_with_its_batches():
+    assert plan().ends_after is None
+    assert plan(epoch=Epoch(number=9, now=90, start=0, stop=100)).ends_after == 10
+
+
+def test_a_schedule_that_ends_after_the_last_update_is_brought_to_its_end():
+    late = plan(density=CubicOverTraining(0.1, end=1.0))
+    assert late.final.value == 0.1
+    assert late.planner.last_pruning == 95
+    assert plan(density=0.1).final is None
+    assert plan(density=0.1).planner.last_pruning == math.inf
+
+
+def test_a_training_that_ends_before_an_update_is_due_never_updates():
+    one_epoch = FitLength(epochs=1, batches=10)
+    short = Epoch(number=0, now=0, start=0, stop=10)
+    assert never_updates(EverySteps(10), 0, one_epoch, short)
+    assert not never_updates(EverySteps(9), 0, one_epoch, short)
+    assert never_updates(AtEpochs(0, 10), 0, one_epoch, short)
+    assert not never_updates(AtEpochs(0, 10), 0, FitLength(epochs=2, batches=10), short)
