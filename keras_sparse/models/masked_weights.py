@@ -22,7 +22,7 @@ def masked_weights(model: keras.Model) -> list[tuple[Any, np.ndarray]]:
         ValueError: the weights do not fit the masks of the SparseMomentum.
     """
     optimizer = sparse_momentum_of(model)
-    if optimizer is None or not optimizer.built:
+    if optimizer is None or not optimizer.built or optimizer.begins_anew:
         return [(variable, _mask_of(variable)) for variable in kernels(model)]
     variables = optimizer.masked_variables
     fitting = optimizer.fitting_masks()

@@ -140,7 +140,9 @@ def _structure(model: keras.Model, variables: Sequence[Any], given: Structure | 
 
 def _optimizer(model: keras.Model) -> MaskedOptimizer | None:
     optimizer = sparse_momentum_of(model)
-    return optimizer if optimizer is not None and optimizer.built else None
+    if optimizer is None or not optimizer.built or optimizer.begins_anew:
+        return None
+    return optimizer
 
 
 def _layer(variable: Any, structure: Structure) -> MaskedLayer:

@@ -86,6 +86,8 @@ class MasksToDensity(MaskedOptimizer):
         if self.prune is None:
             message = "`prune=None` means masks that never change"
             raise ValueError(f"{message}. Received: density={density!r}")
+        if self.begins_anew:
+            self.begin_anew()
         weights = self.trained_weights()
         rng = np.random.default_rng([self.seed, self.step()])
         counts = self._counts_at(density, weights, rng)

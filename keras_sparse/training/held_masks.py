@@ -41,6 +41,8 @@ class MaskHolder(MaskOwner, OptimizerWrapper):
     Attributes:
         masked_weights: a MaskedWeight for each weight that has a mask, once the masks are made.
         awaiting: indices of weights whose first masks need a batch of data.
+        begins_anew: True: a file of a run that had not begun was loaded, and no masks since: the
+            first masks are those of its weights.
     """
 
     gradient_momentum: float | None = None  # not None: the average stands for the momentum
@@ -57,6 +59,7 @@ class MaskHolder(MaskOwner, OptimizerWrapper):
         self._gradient_average = gradient_average
         self.masked_weights: list[MaskedWeight] = []
         self.awaiting: list[int] = []
+        self.begins_anew = False
         track_list(self, "mask_variables", [])
 
     # --- their variables
@@ -177,6 +180,8 @@ class MaskHolder(MaskOwner, OptimizerWrapper):
             ValueError: unknown path, other shape or dtype, no active weight, blocks that are not
                 whole. Nothing is changed then.
         """
+        if self.begins_anew:
+            self.begin_anew()
         masks = {path: np.asarray(mask) for path, mask in masks.items()}
         for path in masks:
             if path not in self.masked_names:
@@ -214,10 +219,15 @@ class MaskHolder(MaskOwner, OptimizerWrapper):
 
         See ``assign_masks``.
         """
+        self.begins_anew = False
         weights = self.masked_weights if weights is None else weights
         keep_explored = self.has_trained()
         for one, mask in zip(weights, masks, strict=True):
             one.assign(mask, keep_explored)
+
+    def begin_anew(self) -> None:
+        """Makes the first masks again, see ``begins_anew``."""
+        raise NotImplementedError
 
     def has_trained(self) -> bool:
         """Was a step made?  What is active before any step does not count as explored."""

@@ -82,6 +82,9 @@ class MaskedSteps(ExploredMasks):
 
     def _check_ready(self) -> None:
         """Says, in the first step, what is missing or will be otherwise than asked for."""
+        if self.begins_anew and not optimizer_steps_are_stateless():
+            with eager_scope():
+                self.begin_anew()
         if not self.masked_weights and self.selection.needs_model and self._model() is None:
             raise ValueError(
                 "`dense` or `sparse` name layer types and the model is not known. Call "

@@ -199,6 +199,8 @@ class SparseMomentum(MasksToDensity):
                 before then.
         """
         self.updates_are_planned = True
+        if self.begins_anew:
+            self.begin_anew()
         if self.prune is None:
             return
         if not self.can_grow():

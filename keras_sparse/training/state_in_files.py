@@ -3,12 +3,12 @@
 A file may be read before the optimizer is built: its values wait until then.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from keras_sparse._keras import variables_of
+from keras_sparse._keras import optimizer_steps_are_stateless, variables_of
 from keras_sparse.rules.initial_masks import reconcile
 from keras_sparse.rules.structure import Structure
 from keras_sparse.training import checkpoint
@@ -23,6 +23,7 @@ COUNTERS = ("last_update", "training_start", "training_stop", "epoch", "window_o
 SEED = "seed"  # saved with them; files of version 0.1.0 may have none
 # and a number: a variable of a .h5 file that was loaded, and saved before it was used
 OF_H5_FILE = "value_"
+NOT_BEGUN = "not_begun"  # the optimizer had no masks yet: they are made of the weights of the file
 
 
 class StateInFiles(MaskedSteps):
@@ -42,6 +43,8 @@ class StateInFiles(MaskedSteps):
         self.masks_were_loaded = False  # from a file: it says which weights are masked
         # a SavedState, or all values of a .h5 file, that wait for the optimizer to be built
         self._loaded: Any = None
+        # gives the variables that it has before it is built; not tracked, as some are not its own
+        self._variables_before: Callable[[], list[Any]] = list
 
     @property
     def seed(self) -> int:
@@ -65,14 +68,15 @@ class StateInFiles(MaskedSteps):
 
         What was loaded and has not been used is saved again.
         """
-        if self.awaiting:
-            return  # the run has not begun: `initial_masks` is in the config
-        if self.built:
+        has_begun = not (self.awaiting or self.begins_anew)
+        if self.built and has_begun:
             self._state().write(store)
+        elif self._loaded is None or not has_begun:
+            store[NOT_BEGUN] = np.asarray(True)  # `initial_masks` is in the config
         elif isinstance(self._loaded, checkpoint.SavedState):
             self._loaded.write(store)
         else:
-            for i, value in enumerate(self._loaded or ()):
+            for i, value in enumerate(self._loaded):
                 store[f"{OF_H5_FILE}{i}"] = value
 
     # --- from a file
@@ -86,6 +90,12 @@ class StateInFiles(MaskedSteps):
             ValueError: no masks in the store, and the optimizer has some; masks of another model,
                 or not made of whole blocks.
         """
+        if NOT_BEGUN in list(store.keys()):
+            self._loaded, self.masks_were_loaded = None, False
+            if self.built and not self.awaiting and optimizer_steps_are_stateless():
+                self.begin_anew()  # its first step cannot
+            self.begins_anew = self.built  # layers may be loaded after the optimizer
+            return
         loaded = checkpoint.read(store, (*COUNTERS, SEED))
         waiting = [key for key in list(store.keys()) if key.startswith(OF_H5_FILE)]
         values = [store[f"{OF_H5_FILE}{i}"] for i in range(len(waiting))]
@@ -109,6 +119,15 @@ class StateInFiles(MaskedSteps):
             )
         goes_on = loaded.is_list_of(variables_of(self))
         self._put_back(loaded, self.awaiting or self.masked_indices, goes_on)
+
+    def _take_loaded(self) -> Any:
+        """What waits for the masks; values that were saved before there were masks are set now."""
+        loaded, before = self._loaded, self._variables_before()
+        if not isinstance(loaded, list) or len(loaded) != len(before):
+            return loaded
+        for variable, value in zip(before, loaded, strict=True):
+            variable.assign(value)
+        return None
 
     def set_weights(self, weights: Any) -> None:
         """Sets all variables, in the order of ``variables``.
