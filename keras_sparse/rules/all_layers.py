@@ -62,7 +62,7 @@ def global_counts(
     rng.bit_generator.state = state  # the same scores again, when the masks are made
     if bad := [x.name for x, m in zip(layers, means, strict=True) if np.isnan(m).any()]:
         raise ValueError(
-            "The scores must not be NaN, and so neither the weights: look for a learning rate "
+            "The scores, and so the weights, must not be NaN: look for a learning rate "
             f"that was too high, or bad data. Nothing was changed. Received: NaN in {bad}"
         )
     if len(set(sizes)) == 1:

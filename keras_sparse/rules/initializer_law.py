@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-FEWEST = 64  # of fewer values the law says nothing
+MIN_VALUES = 64  # fewer values say nothing about the law
 Z = 5.0  # standard errors that a moment may be off
 LOG_ODDS = 20.0  # a true draw whose largest value is too small has the probability exp(-20)
 ZEROS = 1e-4  # share of exact zeros that a draw may have: more are missing weights
@@ -48,7 +48,7 @@ def follows_law(values: np.ndarray, variance: float, distribution: str) -> bool:
     [True, False, False]
     """
     n, law = values.size, LAWS[distribution]
-    if n < FEWEST or np.count_nonzero(values == 0) > ZEROS * n:
+    if n < MIN_VALUES or np.count_nonzero(values == 0) > ZEROS * n:
         return False
     standard = np.asarray(values, np.float64) / variance**0.5
     largest = float(np.abs(standard).max())
@@ -68,4 +68,6 @@ def is_orthogonal(weight: np.ndarray, gain: float) -> bool:
     matrix = np.asarray(weight, np.float64).reshape(-1, weight.shape[-1])
     matrix = matrix.T if matrix.shape[0] < matrix.shape[1] else matrix
     squares = gain**2 * np.eye(matrix.shape[1])
-    return weight.size >= FEWEST and np.allclose(matrix.T @ matrix, squares, atol=1e-4 * gain**2)
+    return weight.size >= MIN_VALUES and np.allclose(
+        matrix.T @ matrix, squares, atol=1e-4 * gain**2
+    )
