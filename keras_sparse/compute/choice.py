@@ -99,7 +99,7 @@ class Choice:
             custom_op: computes the product by ``implementation``.
             stock: computes it by the stock operation.
         """
-        is_static = not ops.is_tensor(self.break_even)
+        is_static = isinstance(self.break_even, int | float)
         if self.is_stock or (is_static and self.break_even <= 0):
             return stock()
         if is_static and self.break_even >= 1:

@@ -59,12 +59,12 @@ class CpuKernels:
         >>> round(CpuKernels().break_even(Product("matmul", (1024, 1024), positions=128)), 3)
         0.205
         """
-        positions, kind = product.positions, kind_of(product)
-        if not ops.is_tensor(positions):
-            if math.isinf(positions):
-                return BREAK_EVEN_DENSITY[kind]
-            return 0.0 if positions < min_positions(product) else _density(product, positions)
-        return ops.where(positions >= min_positions(product), _density(product, positions), 0.0)
+        positions, least = product.positions, min_positions(product)
+        if not isinstance(positions, int | float):
+            return ops.where(positions >= least, _density(product, positions), 0.0)
+        if math.isinf(positions):
+            return BREAK_EVEN_DENSITY[kind_of(product)]
+        return 0.0 if positions < least else _density(product, positions)
 
 
 def unsupported_form(product: Product) -> str | None:

@@ -27,7 +27,9 @@ def call_custom_op(
         Float tensor of the outputs.
     """
     inputs, kernel = _in_dtype(product.dtype, inputs), _in_dtype(product.dtype, kernel)
-    wanted = ops.convert_to_tensor(dense_weight_gradient, "bool")
+    wanted = dense_weight_gradient
+    if not isinstance(wanted, bool):
+        wanted = ops.convert_to_tensor(wanted, "bool")
     attributes = {"layer": layer, "block": block_of(product.structure)}
     if product.kind == "conv2d":
         attributes |= {"strides": product.strides, "padding": product.padding.upper()}

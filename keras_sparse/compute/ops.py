@@ -1,5 +1,6 @@
 """A convolution and a matrix product with a sparse kernel: a compiled op, or Keras' operation."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from keras_sparse.compute.library import Availability, available
 from keras_sparse.compute.masked_gradient import masked_kernel
 from keras_sparse.compute.op_arguments import check_conv2d, check_matmul
 from keras_sparse.compute.op_call import call_custom_op
-from keras_sparse.compute.product import Product, pair, sizes_of, static_shape
+from keras_sparse.compute.product import Product, pair, promoted, sizes_of, static_shape
 from keras_sparse.rules.structure import BlockShape
 from keras_sparse.rules.structure_arguments import as_structure
 
@@ -136,7 +137,7 @@ def sparse_matmul(
     """
     inputs, kernel, mask = (ops.convert_to_tensor(tensor) for tensor in (inputs, kernel, mask))
     check_matmul(inputs, kernel, mask)
-    dtype = keras.backend.result_type(inputs.dtype, kernel.dtype)
+    dtype = promoted(inputs.dtype, kernel.dtype)
     structure = as_structure(block_shape)
     product = Product("matmul", _known_sizes(kernel, 2), dtype, structure=structure)
 
@@ -201,8 +202,9 @@ def _compute(
     stock: Callable[[Any], Any],
 ) -> Any:
     """The product by whom ``choose`` says: ``stock`` takes kernel * mask."""
+    product = product.on(static_shape(inputs))
     choice = choose_or_raise(product, implementation)
-    if implementation == "auto" and not choice.is_stock:
+    if implementation == "auto" and not choice.is_stock and product.positions == math.inf:
         choice = choose(product.on(sizes_of(inputs)), implementation)
 
     def by_custom_op() -> Any:

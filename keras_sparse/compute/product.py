@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_sparse.rules.structure import Structure, Weights
@@ -124,6 +125,17 @@ def sizes_of(inputs: Any) -> list[Any] | None:
     if shape is None or None not in shape:
         return None if shape is None else list(shape)
     return [ops.cast(n, "float32") if ops.is_tensor(n) else n for n in ops.shape(inputs)]
+
+
+def promoted(one: Any, other: Any) -> str:
+    """The dtype in which Keras computes a product of tensors of these two dtypes.
+
+    >>> promoted("int32", "float32"), promoted("bfloat16", "float32")
+    ('float32', 'float32')
+    """
+    if one == other:
+        return keras.backend.standardize_dtype(one)
+    return keras.backend.result_type(one, other)
 
 
 def pair(argument: str, value: int | Sequence[int]) -> tuple[int, int]:

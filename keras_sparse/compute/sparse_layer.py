@@ -20,7 +20,7 @@ from keras_sparse.compute.mask_owner import mask_owners_inside, mask_owners_of
 from keras_sparse.compute.mask_state import KernelMask
 from keras_sparse.compute.masked_gradient import with_masked_gradient
 from keras_sparse.compute.op_call import call_custom_op
-from keras_sparse.compute.product import Product, sizes_of, static_shape
+from keras_sparse.compute.product import Product, promoted, sizes_of, static_shape
 from keras_sparse.rules.structure import BlockShape, Structure
 from keras_sparse.rules.structure_arguments import as_structure
 
@@ -170,7 +170,7 @@ class SparseLayer(keras.layers.Layer):
         product = self.product_of(self)
         if inputs is None or not hasattr(inputs, "shape"):
             return product.on(inputs)
-        dtype = keras.backend.result_type(inputs.dtype, kernel_dtype or product.dtype)
+        dtype = promoted(inputs.dtype, kernel_dtype or product.dtype)
         typed = dataclasses.replace(product, dtype=dtype, has_sparse_inputs=is_sparse(inputs))
         return typed.on(static_shape(inputs))
 
