@@ -1,15 +1,18 @@
-# make demo   trains a network dense, sparse, and sparse with kernels, and compares them; under three minutes
+# make demo   trains a network dense, sparse, and sparse with kernels, and compares them
 # make test   all tests
 # make lint   style and types
-# make ops    compiles the ops, what has changed of them; demo and test do that, too
-# make sanitize   the tests of kernels and ops under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
-# Each makes .venv on its first run. Needs Python 3.11 or later with venv, and make (Debian: python3 python3-venv make g++).
+# make ops    compiles the ops that have changed; demo and test do that, too
+# make sanitize   tests of kernels and ops under AddressSanitizer, UndefinedBehaviorSanitizer and
+#                 ThreadSanitizer
+# Each creates .venv on its first run. They need Python 3.11 or later with venv, and make
+# (Debian: python3 python3-venv make g++).
 
 PYTHON ?= python3
 JOBS ?= 2
 BIN := .venv/bin
 BUILD_OPS = $(BIN)/python custom_ops/build/build_ops.py
-CPP = $(shell find custom_ops keras_sparse/tpu_check tests/gpu -name '*.h' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh')
+CPP = $(shell find custom_ops keras_sparse/tpu_check tests/gpu \
+    -name '*.h' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh')
 
 .PHONY: demo test lint ops sanitize clean
 

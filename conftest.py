@@ -1,4 +1,4 @@
-"""What do all tests share?  A quiet, small TensorFlow, names for the doctests, and a seed."""
+"""All tests share a quiet, small TensorFlow, names for the doctests, and a seed."""
 
 import os
 

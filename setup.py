@@ -1,4 +1,4 @@
-"""Builds the package. What it is stands in pyproject.toml; the compiled ops come in here, from custom_ops/build/build_ops.py."""
+"""Builds the package that pyproject.toml describes, with ops from custom_ops/build/build_ops.py."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What do tests of training look at?"""
+"""The callback by which every training in the tests checks its masks."""
 
 import keras
 import pytest

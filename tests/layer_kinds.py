@@ -1,4 +1,4 @@
-"""The sparse layers, one row each: tests/test_layer_conformance.py holds every row to the same promises."""
+"""The sparse layers, one row each; tests/test_layer_conformance.py checks every row."""
 
 import dataclasses
 from collections.abc import Callable
@@ -18,7 +18,7 @@ class Kind:
     Attributes:
         dense: makes the Keras layer; takes keyword arguments such as ``name``.
         sparse: makes the sparse layer with the same arguments.
-        shape: of one input, so small that batch 1 runs the stock operation and batch 128 the custom op.
+        shape: shape of one input; batch 1 runs the stock operation, batch 128 the custom op.
         kernels: names of the masked weights, in the order of ``layer.weights``.
     """
 

@@ -114,7 +114,7 @@ def custom_block():
 
 
 class Subclassed(keras.Model):
-    """A subclassed model: blocks in a list, a model in a model, an untracked object that holds a layer, tied weights."""
+    """A subclassed model with a list of blocks, a nested model, an untracked layer, tied weights."""
 
     def __init__(self):
         super().__init__()
@@ -239,7 +239,7 @@ def augmented():
 
 
 class Incomplete(L.Layer):
-    """Its config lacks an argument, which is in a slot; it has a weight, and a variable that is none."""
+    """A layer whose config lacks an argument in a slot, with a weight and another variable."""
 
     __slots__ = ("scale",)
 

@@ -1,4 +1,4 @@
-"""What should the ops compute?  Cases, the stock operations on kernel * mask, and NumPy's sums in double precision."""
+"""Cases for the ops, with results of kernel * mask from stock operations and NumPy's doubles."""
 
 import shutil
 from typing import Any, NamedTuple
@@ -46,7 +46,7 @@ class Case(NamedTuple):
         return len(self.kernel.shape) == 2
 
     def by_numpy(self):
-        """[outputs, gradient by inputs, gradient by kernel], not dense, as ``results`` gives; batch before all."""
+        """[outputs, gradient by inputs, gradient by kernel], as ``results`` gives; batch first."""
         kernel = np.where(self.mask, self.kernel, 0).astype("float64")
         if self.is_matmul:
             outputs = self.inputs.astype("float64") @ kernel

@@ -1,4 +1,4 @@
-"""What do tests on several devices share?  Programs with several CPUs: these must be made before TensorFlow starts, so each is a process.
+"""Programs with several CPUs, which TensorFlow creates at its start: each is a process.
 
 And a process has one MirroredStrategy: its collectives refuse groups of another size.
 """
@@ -17,7 +17,8 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_visible_devices([], "GPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
 import keras, numpy as np, keras_sparse as ks
-from helpers import active, array, assert_same, assert_sparse, compiled, fit, sgd, toy_data, toy_model
+from helpers import active, array, assert_same, assert_sparse, compiled
+from helpers import fit, sgd, toy_data, toy_model
 
 def replicas(variable):  # its values, one a replica
     return [copy.numpy() for copy in getattr(variable.value, "values", [variable.value])]
@@ -28,7 +29,9 @@ def check(model, count, copies):  # masks, weights, momenta, counters: equal to 
         values = replicas(variable)
         assert_same(values, values[:1] * len(values))
     optimizer = model.optimizer
-    assert {len(replicas(v)) for v in [*model.weights, *optimizer.mask_variables, *optimizer.inner_optimizer.variables[2:]]} == {copies}
+    inner = optimizer.inner_optimizer.variables[2:]
+    variables = [*model.weights, *optimizer.mask_variables, *inner]
+    assert {len(replicas(v)) for v in variables} == {copies}
     assert ks.check_agreement(model).copies == copies
 
 one_device = tf.distribute.OneDeviceStrategy("CPU:0")
@@ -37,7 +40,7 @@ mirrored = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(devices)])
 
 
 def run(body, devices=2):
-    """Runs a program that finds this many CPUs, and a strategy for all of them; the words that it prints."""
+    """Runs a program with this many CPUs and a strategy for all of them; the words it prints."""
     paths = os.pathsep.join(["", os.getcwd(), os.path.dirname(__file__)])
     environment = {
         **os.environ,

@@ -1,4 +1,4 @@
-"""Is a mask that differs anywhere found, and named?"""
+"""A mask that differs anywhere is found and named."""
 
 import keras
 import pytest
@@ -29,7 +29,8 @@ def test_missing_weights_must_be_zero():
     model.set_weights(ones)
     with pytest.raises(
         RuntimeError,
-        match=f"'{HIDDEN}': 96 missing weights are not 0 on worker 0 replica 0; '{HEAD}': 48 missing",
+        match=f"'{HIDDEN}': 96 missing weights are not 0 on worker 0 replica 0; "
+        f"'{HEAD}': 48 missing",
     ):
         ks.check_agreement(model)
 
@@ -43,7 +44,8 @@ def test_a_layer_must_have_the_optimizers_mask():
     model.get_layer("hidden").kernel_mask.mask = layers_own
     with pytest.raises(
         RuntimeError,
-        match=f"'{HIDDEN}': 128 bits of the layer's mask are not the optimizer's on worker 0 replica 0$",
+        match=f"'{HIDDEN}': 128 bits of the layer's mask are not the optimizer's "
+        "on worker 0 replica 0$",
     ):
         ks.check_agreement(model)
 
@@ -87,11 +89,13 @@ def head(model):
 
 found = spoiled(lambda model: flip(model.optimizer.mask_variables[1].value.values[2]))
 missing = "; 'toy/head/kernel': 16 missing weights are not 0 on worker 0 replica 2"
-assert found == "'toy/head/kernel': masks differ between worker 0 replica 0, worker 0 replica 1 | worker 0 replica 2" + missing, found
+where = "worker 0 replica 0, worker 0 replica 1 | worker 0 replica 2"
+assert found == f"'toy/head/kernel': masks differ between {where}{missing}", found
 found = spoiled(lambda model: head(model).kernel.value.values[1].assign(tf.ones((16, 4))))
 assert found == "'toy/head/kernel': 48 missing weights are not 0 on worker 0 replica 1", found
 found = spoiled(lambda model: flip(head(model).dense_weight_gradient.value.values[0]))
-switches = "the layer's growth window or density differ between worker 0 replica 0 | worker 0 replica 1, worker 0 replica 2"
+where = "worker 0 replica 0 | worker 0 replica 1, worker 0 replica 2"
+switches = f"the layer's growth window or density differ between {where}"
 assert found == f"'toy/head/kernel': {switches}", found
 assert spoiled(lambda model: None) is None
 
@@ -103,7 +107,8 @@ for callbacks, word in ([], "agree"), ([Flip()], "differ"):
     with mirrored.scope():
         model = compiled(jit_compile=False)
     try:
-        fit(model, ks.UpdateMasks(check_agreement=True), *callbacks, epochs=2, batch_size=6, data=toy_data(examples=30))
+        checked = ks.UpdateMasks(check_agreement=True)
+        fit(model, checked, *callbacks, epochs=2, batch_size=6, data=toy_data(examples=30))
         assert word == "agree"
     except RuntimeError as error:
         assert "'toy/hidden/kernel': masks differ" in str(error) and word == "differ", error

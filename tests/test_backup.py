@@ -62,7 +62,7 @@ def resume(model, folder, **arguments):
 
 
 def killed_before(line, source, action):
-    """Runs the action; raises in it before this line, as counted, of a source file. False: it ended."""
+    """Runs the action and raises in it before this line of a source file. False: it ended."""
     left, path = line, inspect.getsourcefile(source)
 
     def trace(frame, event, _):
@@ -92,12 +92,13 @@ def tear(folder):
 
 
 def kills(model, folder, double, kind, action):
-    """Kills the action before each of its lines: yields the folder, backed up at epochs 1 and 2 before."""
+    """Kills the action before each of its lines; yields the folder with backups of two epochs."""
     for epoch in (1, 2):
         back_up(model, folder / "before", epoch, kind, double_checkpoint=double)
     for line in itertools.count():
         shutil.copytree(folder / "before", folder / str(line))
-        killed = killed_before(line, inspect.getmodule(kind), lambda: action(folder / str(line)))  # noqa: B023
+        module, here = inspect.getmodule(kind), folder / str(line)
+        killed = killed_before(line, module, lambda: action(here))  # noqa: B023
         tear(folder / str(line))
         yield folder / str(line)
         if not killed:

@@ -117,7 +117,8 @@ def test_masks_of_another_model_are_refused():
     other.optimizer.build(other)
     with pytest.raises(
         ValueError,
-        match=r"masks are of another model: no mask fits 'toy/head/kernel' of shape \(16, 5\).*mask_2 of shape \(16, 4\)",
+        match=r"masks are of another model: no mask fits 'toy/head/kernel' of shape \(16, 5\).*"
+        r"mask_2 of shape \(16, 4\)",
     ):
         other.optimizer.load_own_variables(store)
 
@@ -166,14 +167,15 @@ def test_set_weights_sets_what_is_delegated_too():
     assert_same(arrays(other.optimizer.variables), values)
     with pytest.raises(
         ValueError,
-        match=rf"one array for each of the {len(values)} variables. Received: {len(values) - 1} arrays",
+        match=rf"one array for each of the {len(values)} variables. "
+        rf"Received: {len(values) - 1} arrays",
     ):
         other.optimizer.set_weights(values[1:])
 
 
 @backend
 def test_weights_of_one_path_keep_masks_of_their_own(tmp_path):
-    """Loading drops the names of nested Sequentials: a/d/kernel and b/d/kernel are both d/kernel then."""
+    """Loading drops names of nested Sequentials: a/d/kernel and b/d/kernel become d/kernel."""
 
     def part(name):
         return keras.Sequential([keras.Input((8,)), keras.layers.Dense(8, name="d")], name=name)

@@ -1,4 +1,4 @@
-"""sparsify, densify and export of every kind of model: same outputs, same everything, nothing shared."""
+"""sparsify, densify and export of every kind of model: same outputs and state, nothing shared."""
 
 import warnings
 
@@ -42,7 +42,7 @@ def sparsified(model):
 
 
 def assert_twins(new, old, inputs):
-    """The same model, in outputs, names, classes and what is trainable, without an object in common."""
+    """The same outputs, names, classes and trainable weights, without an object in common."""
     for one, other in zip(outputs(new, inputs), outputs(old, inputs), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
     assert type(new) is type(old)

@@ -1,4 +1,4 @@
-"""Do the C++ tests of the kernels pass, with every set of instructions that this machine has?"""
+"""The C++ tests of the kernels pass with every instruction set of this machine."""
 
 import os
 import shutil

@@ -34,7 +34,8 @@ def test_erk_by_hand():
 
 
 def test_erdos_renyi_of_a_convolution_ignores_the_taps():
-    # (in + out) / (in * out): 12 / 32 and 24 / 128; times size 288 and 1152: 108 and 216; 720 active: 240 and 480.
+    # (in + out) / (in * out): 12 / 32 and 24 / 128; times size 288 and 1152: 108 and 216.
+    # 720 active: 240 and 480.
     assert densities.erdos_renyi([(3, 3, 4, 8), (3, 3, 8, 16)], 0.5) == [240, 480]
 
 

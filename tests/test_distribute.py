@@ -9,7 +9,8 @@ import keras_sparse as ks
 
 NETWORK = """
 def network(kind):
-    layers = [keras.Input((6, 6, 16)), keras.layers.Conv2D(16, 3, activation="tanh"), keras.layers.Flatten(), keras.layers.Dense(16), keras.layers.Dense(4)]
+    layers = [keras.Input((6, 6, 16)), keras.layers.Conv2D(16, 3, activation="tanh")]
+    layers += [keras.layers.Flatten(), keras.layers.Dense(16), keras.layers.Dense(4)]
     model = keras.Sequential(layers)
     return ks.sparsify(model) if kind == "sparse" else model
 """
@@ -18,19 +19,21 @@ def network(kind):
 @pytest.mark.parametrize("devices", [2, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["stock", "sparse"])
 def test_replicas_agree_and_train_as_one_device(kind, devices):
-    """On the same batches. Gradients are summed in another order, so weights agree to rounding; no mask is decided by that."""
+    """Gradients are summed in another order: weights agree to rounding, and masks are equal."""
     out = run(
         f"""{NETWORK}
 models = []
 for strategy, copies in ((one_device, 1), (mirrored, {devices})):
     keras.utils.set_random_seed(0)
     with strategy.scope():
-        model = compiled(ks.SparseMomentum(sgd(), 0.1, growth_window=2, seed=0), network("{kind}"), jit_compile=False)
+        optimizer = ks.SparseMomentum(sgd(), 0.1, growth_window=2, seed=0)
+        model = compiled(optimizer, network("{kind}"), jit_compile=False)
     fit(model, ks.UpdateMasks(check_agreement=True), epochs=3, data=toy_data((6, 6, 16)))
     check(model, 646, copies)
     models.append(model)
 assert_same(*[list(model.optimizer.masks.values()) for model in models])
-for one, other in zip(*[[*model.weights, *model.optimizer.inner_optimizer.variables] for model in models]):
+states = [[*model.weights, *model.optimizer.inner_optimizer.variables] for model in models]
+for one, other in zip(*states):
     np.testing.assert_allclose(array(one), array(other), rtol=1e-5, atol=1e-6)
 kernel_masks = [layer.kernel_mask for layer in models[1].layers if hasattr(layer, "kernel_mask")]
 for kernel_mask in kernel_masks:
@@ -88,9 +91,11 @@ def test_one_device_strategy_changes_nothing(arguments):
 def test_fit_on_replicas():
     steps = run("""
         for strategy, copies in ((mirrored, 2), (one_device, 1)):
-            for settings in ({}, {"gradient_momentum": 0.9}, {"grow": "gradient", "redistribute": None}):
+            by_gradient = {"grow": "gradient", "redistribute": None}
+            for settings in ({}, {"gradient_momentum": 0.9}, by_gradient):
                 with strategy.scope():
-                    model = compiled(ks.SparseMomentum(sgd(), 0.25, seed=0, **settings), jit_compile=False)
+                    optimizer = ks.SparseMomentum(sgd(), 0.25, seed=0, **settings)
+                    model = compiled(optimizer, jit_compile=False)
                 fit(model, ks.UpdateMasks(), epochs=3)
                 check(model, 48, copies)
                 print(model.optimizer.step())
@@ -107,7 +112,8 @@ def test_the_callback_alone_wraps_under_a_strategy():
         callback.set_model(model)
         with mirrored.scope():
             model.optimizer.build(model)
-        kernels = [replica[replica != 0] / drawn[replica != 0] for replica in replicas(model.layers[0].kernel)]
+        held = replicas(model.layers[0].kernel)
+        kernels = [replica[replica != 0] / drawn[replica != 0] for replica in held]
         assert_same(kernels[:1], kernels[1:])
         fit(model, callback, epochs=3)
         check(model, 48, 2)
@@ -134,17 +140,20 @@ def test_a_loop_of_your_own_on_replicas(policy, network):
     run(f"""
         keras.config.set_dtype_policy("{policy}")
         with mirrored.scope():
-            model = compiled(ks.SparseMomentum(sgd(), 0.25, growth_window=2, seed=0), {network}, jit_compile=False)
+            optimizer = ks.SparseMomentum(sgd(), 0.25, growth_window=2, seed=0)
+            model = compiled(optimizer, {network}, jit_compile=False)
             outer = model.optimizer
             optimizer = ks.training.find_optimizer.sparse_momentum_of(model)
             optimizer.build(model)
             outer.build(model.trainable_variables)
         x, y = toy_data()
-        data = mirrored.experimental_distribute_dataset(tf.data.Dataset.from_tensor_slices((x, y)).batch(8))
+        data = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
+        data = mirrored.experimental_distribute_dataset(data)
 
         def step(x, y):
             with tf.GradientTape() as tape:
-                loss = outer.scale_loss(tf.reduce_sum((tf.cast(model(x, training=True), tf.float32) - y) ** 2) / 32)
+                outputs = tf.cast(model(x, training=True), tf.float32)
+                loss = outer.scale_loss(tf.reduce_sum((outputs - y) ** 2) / 32)
             outer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
 
         train = tf.function(lambda x, y: mirrored.run(step, (x, y)))
@@ -156,7 +165,8 @@ def test_a_loop_of_your_own_on_replicas(policy, network):
             optimizer.update_masks()
             assert ks.check_agreement(optimizer).copies == 2
         for variable in [*model.variables, *optimizer.variables]:
-            assert_same(replicas(variable), replicas(variable)[:1] * 2 if len(replicas(variable)) == 2 else replicas(variable))
+            held = replicas(variable)
+            assert_same(held, held[:1] * 2 if len(held) == 2 else held)
         assert active(optimizer) == 48
         for variable, mask in zip(optimizer.masked_variables, optimizer.masks.values()):
             assert not array(variable)[~mask].any()

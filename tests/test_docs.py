@@ -29,7 +29,7 @@ def run(examples, names):
 
 @pytest.fixture
 def small_data(monkeypatch, tmp_path):
-    """Data of the right shapes in place of downloads, and a folder for the files of the examples."""
+    """Data of the right shapes in place of downloads, and a folder for the examples' files."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (6000, 28, 28), np.uint8)
     mnist = (images, rng.integers(0, 10, 6000)), None

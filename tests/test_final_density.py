@@ -190,8 +190,8 @@ def test_a_schedule_that_goes_on_after_the_training_is_told_before_it_and_after_
 ):
     before, after = told(compiled(ks.GradualPruning(sgd(), schedule)))
     assert (
-        f"when this training ends, at step 12: the density will be {reached}, and the schedule falls to 0.25 only later"
-        in before
+        f"when this training ends, at step 12: the density will be {reached}, "
+        "and the schedule falls to 0.25 only later" in before
     )
     assert f"left with a density of {reached} where 0.25 was asked for" in after
 

@@ -1,4 +1,4 @@
-"""Files of earlier versions load, with what was in them, and train on. tests/fixtures/make.py says how they were made."""
+"""Files of earlier versions load with all their contents, and train on; see fixtures/make.py."""
 
 import importlib.util
 import shutil

@@ -1,4 +1,4 @@
-"""Frozen weights are left as they are: by steps, mask updates and schedules; and files hold them."""
+"""Steps, mask updates and schedules leave frozen weights unchanged, and files hold them."""
 
 import keras
 import numpy as np

@@ -1,8 +1,8 @@
-"""Masks of the published code: LeNet-300-100 on MNIST at density 0.05, before and after its first update.
+"""Masks of the published code for LeNet-300-100 on MNIST at density 0.05: its first update.
 
-`golden/lenet300_second_layer.npz` is an excerpt of a recording made by running that code (PyTorch, MIT licence): active
-weights and normalised shares of all three layers, and the whole second layer, 300 x 100. Point GOLDEN_MASKS at the
-recording to compare every layer.
+`golden/lenet300_second_layer.npz` is an excerpt of a recording made by running that code (PyTorch,
+MIT licence). It has active weights and normalised shares of all three layers, and the whole second
+layer, 300 x 100. Point GOLDEN_MASKS at the recording to compare every layer.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Who computes a layer on a GPU?  Asked as if there were one: what TensorFlow says of its devices is replaced, and nothing is computed."""
+"""The choice of who computes on a GPU: TensorFlow reports one, and nothing is computed."""
 
 import keras
 import numpy as np
@@ -309,7 +309,8 @@ def test_another_one_of_the_optimizer_is_refused():
     model.compile(optimizer, "sparse_categorical_crossentropy")
     with pytest.raises(
         ValueError,
-        match=r"block_shape=None, and block_shape=\(32, 32\) of the layer with the kernel .*second/kernel",
+        match=r"block_shape=None, and block_shape=\(32, 32\) of the layer with the kernel .*"
+        r"second/kernel",
     ):
         optimizer.build(model.trainable_variables)
 

@@ -1,4 +1,4 @@
-"""Growth windows: how many steps of dense weight gradients a mask update needs, and that sparse layers do without the rest."""
+"""Growth windows: their length, and that sparse layers skip dense gradients outside of them."""
 
 import functools
 import itertools
@@ -21,7 +21,7 @@ def sparse_toy(optimizer=None, **arguments):
 
 
 class Flags(keras.callbacks.Callback):
-    """Notes the steps whose missing weights got gradients, as the layers have it; list it after UpdateMasks."""
+    """Records the steps in which missing weights got gradients; list it after UpdateMasks."""
 
     def __init__(self):
         super().__init__()
@@ -119,7 +119,8 @@ def test_the_setting_comes_back(growth_window):
 def test_other_settings_are_errors(wrong):
     with pytest.raises(
         ValueError,
-        match='`growth_window` must be "auto", None or a positive integer. Received: growth_window=',
+        match='`growth_window` must be "auto", None or a positive integer. '
+        "Received: growth_window=",
     ):
         sparse(growth_window=wrong)
 
@@ -271,7 +272,8 @@ def test_in_a_loop_it_is_open_until_you_close_it():
     assert not any(map(array, flags))
     with pytest.raises(
         ValueError,
-        match=r"The growth window is closed.*`optimizer.open_growth_window\(True\)` 50 steps before",
+        match=r"The growth window is closed.*"
+        r"`optimizer.open_growth_window\(True\)` 50 steps before",
     ):
         optimizer.update_masks()
     optimizer.open_growth_window(True)
@@ -381,7 +383,7 @@ def test_with_a_window_of_250_steps_the_masks_of_a_training_are_the_published_on
 
 
 def same_growth(window, implementation, epochs=2):
-    """Of the weights that the published method grows, the share that one with a window grows, each time from the same active weights."""
+    """The share of the published method's growth that a window grows from the same weights."""
     published, windowed = digits_model(None, implementation), digits_model(window, implementation)
     grown, same = 0, 0
     for _ in range(epochs):
@@ -405,7 +407,7 @@ def same_growth(window, implementation, epochs=2):
 
 
 def copy_active(source, target):
-    """Weights, and momenta of active weights: gradients that skip missing weights are summed in another order, and training amplifies it."""
+    """Weights and momenta of active weights are close: sparse gradients are summed otherwise."""
     target.set_weights(source.get_weights())
     mask_of = {one.index: one.mask_variable for one in source.optimizer.masked_weights}
     masks = [mask_of.get(i) for i in range(8)]

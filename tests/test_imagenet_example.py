@@ -1,4 +1,4 @@
-"""Does the ImageNet example train from TFRecords and from noise, keep its density and export?  ResNet-50, but narrow and on small images."""
+"""The ImageNet example trains a narrow ResNet-50 on small images, keeps its density, exports."""
 
 import csv
 import os

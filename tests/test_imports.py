@@ -1,4 +1,4 @@
-"""Which module may import what?"""
+"""Rooms import only from rooms before them, and few modules import TensorFlow."""
 
 import ast
 import functools
@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "keras_sparse"
 
-# A folder imports only from folders to its left. Imports for types alone (`if TYPE_CHECKING`) do not count.
+# A folder imports only from folders to its left; imports for types (`if TYPE_CHECKING`) may differ.
 ROOMS = ["rules", "compute", "conversion", "training", "models"]
 TOP = ["__init__", "__main__"]  # the only modules outside of the folders
 
@@ -21,7 +21,7 @@ def modules_in(folder: str) -> list[str]:
 
 MODULES = [module for room in ROOMS for module in modules_in(room)]
 KERAS = modules_in("_keras")  # private names of Keras; all rooms but "rules" may import them
-# The same within tpu_check, which only __main__ and users import; of the package it may import what is left of "__init__".
+# The same within tpu_check, which only __main__ and users import.
 TPU_CHECK = [
     "_libtpu",
     "_tensorflow",

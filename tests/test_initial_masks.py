@@ -75,7 +75,7 @@ def test_masks_follow_weights_of_an_earlier_epoch():
     weights = [np.array([0.0, 2.0, 3.0, 0.0]), np.array([1.0, 0.0, 0.0, 0.0])]
     masks = [np.array([True, True, False, False]), np.array([True, True, False, False])]
     fitting = reconcile(["a", "b"], weights, masks, Weights())
-    # Three nonzeros of four active: the fourth is the first zero that was active, in the first layer.
+    # Three nonzeros of four active: the fourth is the first zero that was active, in layer 1.
     np.testing.assert_array_equal(fitting[0], [True, True, True, False])
     np.testing.assert_array_equal(fitting[1], [True, False, False, False])
 

@@ -9,7 +9,8 @@ import keras, numpy as np, keras_sparse as ks
 from helpers import array, assert_same, assert_sparse, compiled, fit, sgd, toy_data
 
 def network(kind):
-    layers = [keras.Input((6, 6, 16)), keras.layers.Conv2D(16, 3, activation="tanh"), keras.layers.Flatten(), keras.layers.Dense(16), keras.layers.Dense(4)]
+    layers = [keras.Input((6, 6, 16)), keras.layers.Conv2D(16, 3, activation="tanh")]
+    layers += [keras.layers.Flatten(), keras.layers.Dense(16), keras.layers.Dense(4)]
     model = keras.Sequential(layers)
     return ks.sparsify(model) if kind == "sparse" else model
 
@@ -28,11 +29,13 @@ for kind in ("stock", "sparse"):
         models.append(model)
     alone, parallel = models
     assert_same(list(alone.optimizer.masks.values()), list(parallel.optimizer.masks.values()))
-    for one, other in zip(*[[*model.weights, *model.optimizer.inner_optimizer.variables] for model in models], strict=True):
+    states = [[*model.weights, *model.optimizer.inner_optimizer.variables] for model in models]
+    for one, other in zip(*states, strict=True):
         np.testing.assert_allclose(array(one), array(other), rtol=1e-5, atol=1e-6)
     for variable in [*parallel.variables, *parallel.optimizer.variables]:
         assert_same(copies(variable), copies(variable)[:1] * 4)
-    print(ks.check_agreement(alone).copies, ks.check_agreement(parallel).copies, alone.optimizer.step())
+    copies = [ks.check_agreement(model).copies for model in (alone, parallel)]
+    print(*copies, alone.optimizer.step())
 """
 
 

@@ -1,4 +1,4 @@
-"""Every sparse layer keeps every promise. A new layer needs a row in layer_kinds.py and no test of its own."""
+"""Every sparse layer keeps every promise; a new layer needs only a row in layer_kinds.py."""
 
 import copy
 import inspect
@@ -43,7 +43,7 @@ def masks_of(layer):
 
 
 def path_of_mask(kernel):
-    """``conv/kernel``: ``conv/mask``; ``lstm/lstm_cell/recurrent_kernel``: ``.../recurrent_mask``."""
+    """``conv/mask`` for ``conv/kernel``; ``recurrent_mask`` for ``recurrent_kernel``."""
     folder, _, name = kernel.path.rpartition("/")
     return f"{folder}/{name.replace('pointwise_', '').replace('kernel', 'mask')}"
 
@@ -61,7 +61,7 @@ def with_masks(layer, density=DENSITY):
 
 
 def twins(name, density=DENSITY, **settings):
-    """A sparse layer with random masks, and the Keras layer of the same weights, which are 0 outside of the masks."""
+    """A sparse layer with random masks, and the Keras layer with the masked weights."""
     layers = [KINDS[name].dense(name="it"), KINDS[name].sparse(name="it", **settings)]
     dense, sparse = (model_of(layer, name) for layer in layers)
     rng = np.random.default_rng(1)
@@ -192,7 +192,7 @@ def test_a_layer_that_is_called_twice_has_the_gradients_of_both_calls(name):
 @each_kind
 @pytest.mark.parametrize("batch_is_known", [True, False])
 def test_the_graph_runs_what_the_layer_and_the_summary_say(name, batch_is_known):
-    """The custom op never reads missing weights; the stock operation does, and here they are not 0."""
+    """The custom op never reads missing weights; the stock operation reads them, not 0 here."""
     import tensorflow as tf
 
     _, model = twins(name)

@@ -182,7 +182,7 @@ def test_the_switches_need_no_retracing():
 
 
 def dense_pair(**settings):
-    """A sparse layer and the dense layer of the same weights, so large that 512 rows run the custom op."""
+    """A sparse and a dense layer of equal weights, so large that 512 rows run the custom op."""
     layer, oracle = ks.layers.SparseDense(256, **settings), keras.layers.Dense(256)
     layer.build((None, 64)), oracle.build((None, 64))
     layer.set_mask(random_mask((64, 256), 0.1))
@@ -320,7 +320,7 @@ def test_the_custom_op_on_request_says_why_it_cannot():
 
 
 def with_zeros(model, density):
-    """The model, whose kernels are 0 but for this share, as after a sparse training without sparse layers."""
+    """The model with this share of nonzero weights, as after training without sparse layers."""
     for layer in (model.get_layer("conv"), model.get_layer("dense")):
         layer.kernel.assign(array(layer.kernel) * random_mask(layer.kernel.shape, density))
     return model

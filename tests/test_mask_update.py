@@ -1,4 +1,4 @@
-"""The mask update on arrays small enough to check by hand, and every bug of the published code that is mended here."""
+"""The mask update on arrays small enough to check by hand, and every bug of the published code."""
 
 import numpy as np
 import pytest
@@ -78,7 +78,8 @@ def test_given_arrays_are_not_changed():
 
 
 def test_redistribution_by_hand():
-    # Mean |momentum| of the active weights 3 and 1: shares 3/4 and 1/4. 8 active, 4 pruned each: 8 to regrow, 6 and 2.
+    # Mean |momentum| of the active weights 3 and 1: shares 3/4 and 1/4.
+    # 8 active, 4 pruned each: 8 to regrow, 6 and 2.
     weight, mask = np.arange(1.0, 41.0), np.arange(40) < 8
     first = layer(weight, mask, np.where(mask, 3.0, 0.5))
     second = layer(weight, mask, np.where(mask, 1.0, 0.5))
@@ -105,7 +106,8 @@ def test_prune_counts_are_the_ceiling():
 
 
 def test_a_nearly_dense_important_layer_loses_no_more_than_it_can_get_back():
-    # 10 % missing and a share above 1/2: p = min(0.1, 0.5). The other is as dense but not important.
+    # 10 % missing and a share above 1/2: p = min(0.1, 0.5). The other is equally dense, less
+    # important.
     np.testing.assert_array_equal(
         prune_counts(counts([90, 90], [10, 10], [0.6, 0.4]), 0.5), [9, 45]
     )
@@ -115,7 +117,8 @@ def test_a_nearly_dense_important_layer_loses_no_more_than_it_can_get_back():
 
 
 def test_growth_is_capped_at_99_percent_of_the_free_places():
-    # Both pruned 50 of 100: 100 to regrow; free 100 and 500. The first wants 90 + ... = 90 % of 100, its cap is 99.
+    # Both pruned 50 of 100: 100 to regrow; free 100 and 500.
+    # The first wants 90 + ... = 90 % of 100, its cap is 99.
     np.testing.assert_array_equal(
         grow_counts(counts([100, 100], [50, 450], [1.0, 0.0]), np.array([50, 50])), [99, 1]
     )
@@ -123,12 +126,12 @@ def test_growth_is_capped_at_99_percent_of_the_free_places():
 
 def test_excess_is_spread_equally_over_layers_with_room():
     """The published code spreads it over full layers, too, and loses it after a thousand rounds."""
-    # 300 to regrow. The first wants all of it and takes 99; 201 go in equal parts to the others: 100.5 each.
+    # 300 to regrow. The first wants all and takes 99; 201 go to the others in equal parts, 100.5.
     grown = grow_counts(
         counts([200, 200, 200], [0, 800, 800], [1.0, 0.0, 0.0]), np.array([100, 100, 100])
     )
     np.testing.assert_array_equal(grown, [99, 101, 100])
-    # By share it would have been otherwise: shares 0.8 / 0.15 / 0.05 want 240 / 45 / 15, and the excess 141 adds 70.5 to each.
+    # By share: shares 0.8 / 0.15 / 0.05 want 240 / 45 / 15, and the excess 141 adds 70.5 to each.
     grown = grow_counts(
         counts([200, 200, 200], [0, 800, 800], [0.8, 0.15, 0.05]), np.array([100, 100, 100])
     )
@@ -146,7 +149,7 @@ def test_caps_give_way_only_if_every_layer_is_at_its_cap():
 
 
 def test_growth_never_lands_on_active_weights():
-    """There, active weights and zero-momentum candidates tie at 0: density falls (0.10 asked, 0.073 got)."""
+    """There, active weights and zero-momentum candidates tie at 0: density 0.10 becomes 0.073."""
     mask = np.arange(20) < 10
     one = layer(np.arange(1.0, 21.0), mask, np.where(np.arange(20) == 15, 1.0, 0.0))
     new = update(one)[0]
@@ -190,7 +193,7 @@ def test_redistribute_none_keeps_every_layer_as_it_is():
 
 
 def test_magnitude_prunes_near_zero_of_both_signs():
-    """SET's pruning there keeps the most negative weights only (785 -> 196 where 393 are expected)."""
+    """There, SET keeps only the most negative weights: 785 -> 196, where 393 are expected."""
     weight = [-4.0, -3.0, -0.2, -0.1, 0.1, 0.2, 3.0, 4.0] + [0.0] * 8
     kept = prune_to(
         [layer(weight, np.arange(16) < 8)], [4], scores.magnitude, np.random.default_rng(0)
@@ -199,7 +202,7 @@ def test_magnitude_prunes_near_zero_of_both_signs():
 
 
 def test_total_never_drifts_over_many_updates():
-    """There, a hidden controller lets the total drift by about 1 %, or runs away until the network is dense."""
+    """There, a hidden controller lets the total drift by about 1 %, or makes the network dense."""
     rng = np.random.default_rng(0)
     masks = [rng.random((30, 20)) < 0.1, rng.random((20, 10)) < 0.1]
     total = sum(int(m.sum()) for m in masks)

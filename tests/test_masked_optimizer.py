@@ -232,7 +232,8 @@ def test_blocks_stay_whole(rules):
 def test_blocks_must_divide_the_channels():
     with pytest.raises(
         ValueError,
-        match=r"must divide.*\(3, 4\) for 'toy/hidden/kernel' of shape \(8, 16\).*dense=\['toy/hidden/kernel'\]",
+        match=r"must divide.*\(3, 4\) for 'toy/hidden/kernel' of shape \(8, 16\).*"
+        r"dense=\['toy/hidden/kernel'\]",
     ):
         built(block_shape=(3, 4))
     built(block_shape=(4, 4), dense=["hidden"])
@@ -276,7 +277,8 @@ def test_a_schedule_of_the_density_ends_at_the_nearest_block():
 def test_fewer_weights_than_blocks_are_an_error():
     with pytest.raises(
         ValueError,
-        match=r"fewer active weights \(95\) than one block in each of the 3 masked layers has \(608\), "
+        match=r"fewer active weights \(95\) than one block in each of the 3 masked layers has "
+        r"\(608\), "
         r"with block_shape=\(4, 8\)",
     ):
         compiled(sparse(density=0.01, block_shape=(4, 8)), convolutions()).optimizer.build(
@@ -305,7 +307,8 @@ def test_weights_of_single_masks_are_refused_by_blocks(tmp_path):
     model.set_weights(singles.get_weights())
     with pytest.raises(
         ValueError,
-        match=r"not those of this sparse run: \d+ of them, in whole blocks \(block_shape=\(4, 4\)\), are not zero",
+        match=r"not those of this sparse run: \d+ of them, in whole blocks "
+        r"\(block_shape=\(4, 4\)\), are not zero",
     ):
         fit(model, ks.UpdateMasks())
     model = compiled(sparse(block_shape=(4, 4), initial_masks="nonzero"), singles)

@@ -14,7 +14,8 @@ from workers import ENVIRONMENT, ROOT, blocks_of, run_workers
 import keras_sparse as ks
 
 STEPS, EPOCHS = 20, 3
-# The example with a worker that kills itself before a step. A momentum of 0.5 needs a growth window of 16 steps, which opens within each epoch.
+# The example with a worker that kills itself before a step. A momentum of 0.5 needs a growth window
+# of 16 steps, which opens within each epoch.
 MORTAL = """
 import json, os, signal
 import multi_worker
@@ -25,7 +26,8 @@ make_step = multi_worker.make_step
 def make_mortal_step(strategy, model):
     step = make_step(strategy, model)
     def mortal(batch):
-        if [strategy.cluster_resolver.task_id, model.optimizer.step()] == json.loads(os.environ.get("KILL", "0")):
+        kill = json.loads(os.environ.get("KILL", "0"))
+        if [strategy.cluster_resolver.task_id, model.optimizer.step()] == kill:
             os.kill(os.getpid(), signal.SIGKILL)
         return step(batch)
     return mortal
@@ -35,7 +37,8 @@ multi_worker.main()
 """
 SPOILT = """
 agreement = ks.check_agreement(model)
-print(agreement.copies, agreement.digest, history.history["loss"][-1] < history.history["loss"][0], model.optimizer.step())
+losses = history.history["loss"]
+print(agreement.copies, agreement.digest, losses[-1] < losses[0], model.optimizer.step())
 
 def received():
     try:
@@ -49,17 +52,19 @@ if strategy.cluster_resolver.task_id == 1:
     here = optimizer.mask_variables[1].value.values[0]
     here.assign(tf.zeros_like(here))
 masks = "masks differ between worker 0 replica 0 | worker 1 replica 0"
-expected = f"'sequential/dense_1/kernel': {masks}; 'sequential/dense_1/kernel': {active} missing weights are not 0 on worker 1 replica 0"
+zeros = f"{active} missing weights are not 0 on worker 1 replica 0"
+expected = f"'sequential/dense_1/kernel': {masks}; 'sequential/dense_1/kernel': {zeros}"
 assert received() == expected, received()
 if strategy.cluster_resolver.task_id == 1:
     optimizer.masked_weights = optimizer.masked_weights[:1]
-assert received().startswith("this worker's masked weights are ['sequential/dense/kernel'"), received()
+expected = "this worker's masked weights are ['sequential/dense/kernel'"
+assert received().startswith(expected), received()
 """
 
 
 @pytest.fixture
 def example(tmp_path):
-    """Runs examples/multi_worker.py; its exit code, what it prints, and the arrays that it has saved."""
+    """Runs examples/multi_worker.py; its exit code, its output, and the arrays that it saved."""
     rng = np.random.default_rng(0)
     images, labels = (
         rng.integers(0, 256, (STEPS * 32, 28, 28), np.uint8),
@@ -229,7 +234,7 @@ def test_a_checkpoint_is_whole_or_that_of_the_epoch_before(tmp_path, monkeypatch
 
 @pytest.mark.slow
 def test_all_workers_scale_their_untrained_weights_alike():
-    """Their weights are those of the first worker, but each worker's initializers have seeds of their own."""
+    """Weights are those of the first worker; each worker's initializers have their own seeds."""
     program = """
 import hashlib
 import keras

@@ -1,4 +1,4 @@
-"""Multiply-adds of all kinds of layers, and which axes of a kernel are channels: numbers by hand."""
+"""Multiply-adds of all kinds of layers and the channel axes of kernels, computed by hand."""
 
 import math
 

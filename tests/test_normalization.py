@@ -1,4 +1,4 @@
-"""Is fused batch normalization Keras' batch normalization?"""
+"""Fused batch normalization computes what Keras' batch normalization does."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Do sparse_conv2d and sparse_matmul compute what Keras computes with kernel * mask, values and gradients?"""
+"""sparse_conv2d and sparse_matmul compute what Keras does with kernel * mask, and its gradients."""
 
 import itertools
 import os

@@ -1,4 +1,4 @@
-"""Do the ops say which argument is wrong, what must hold and what they received, and never crash?"""
+"""The ops name the wrong argument, what must hold and what they received; they never crash."""
 
 import numpy as np
 import pytest
@@ -101,7 +101,8 @@ def test_arguments_that_do_not_fit(product, arguments, message):
 def test_the_custom_op_says_why_it_cannot(product, arguments, message):
     with pytest.raises(
         ValueError,
-        match=f'`implementation` must be "auto" or "stock" here: {message}.*Received: implementation=\'custom_op\'',
+        match=f'`implementation` must be "auto" or "stock" here: {message}.*'
+        "Received: implementation='custom_op'",
     ):
         product(**arguments, implementation="custom_op")
 
@@ -126,7 +127,10 @@ BAD = [
         "conv2d",
         {0: (6, 7, 4)},
         {},
-        "`inputs` must have the shape .batch, height, width, channels.. Received: inputs.shape=.6,7,4.",
+        (
+            "`inputs` must have the shape .batch, height, width, channels.. "
+            "Received: inputs.shape=.6,7,4."
+        ),
     ),
     ("conv2d", {1: (3, 4, 5), 2: (3, 4, 5)}, {}, "`kernel` must have the shape .height, width"),
     (
@@ -185,7 +189,10 @@ BAD = [
         "conv2d",
         {},
         {"strides": [1, 1025]},
-        "larger than 1024. Pass implementation=.stock.. Received: inputs of shape .2,6,7,4.*strides=.1,1025.",
+        (
+            "larger than 1024. Pass implementation=.stock.. "
+            "Received: inputs of shape .2,6,7,4.*strides=.1,1025."
+        ),
     ),
     ("conv2d", {}, {"padding": "FULL"}, "padding.*SAME.*VALID|FULL"),
     (

@@ -1,4 +1,4 @@
-"""Do the ops compute the same, values and gradients, on every backend, in every data format?"""
+"""The ops compute the same values and gradients on every backend, in every data format."""
 
 import keras
 import numpy as np

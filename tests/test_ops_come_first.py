@@ -1,4 +1,4 @@
-"""Are the compiled ops there when TensorFlow asks, once and for all, what XLA can lower?"""
+"""The compiled ops are loaded before TensorFlow collects what XLA can lower."""
 
 import os
 import subprocess
@@ -13,7 +13,10 @@ PROGRAM = """
 import numpy as np, tensorflow as tf, keras, keras_sparse as ks
 {before}
 inputs, kernel = np.ones((2, 3), "float32"), np.ones((3, 4), "float32")
-product = tf.function(lambda: ks.ops.sparse_matmul(inputs, kernel, kernel > 0, implementation="custom_op"), jit_compile=True, autograph=False)
+def multiplied():
+    return ks.ops.sparse_matmul(inputs, kernel, kernel > 0, implementation="custom_op")
+
+product = tf.function(multiplied, jit_compile=True, autograph=False)
 print(product().numpy().sum())
 """
 

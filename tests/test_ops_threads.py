@@ -1,4 +1,4 @@
-"""Do the ops hold where several threads call them at once, each with masks of its own?"""
+"""The ops are right when several threads call them at once with different masks."""
 
 import threading
 

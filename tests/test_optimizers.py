@@ -153,7 +153,8 @@ def test_sparse_momentum_by_hand():
     optimizer.apply(
         [keras.ops.convert_to_tensor(gradient), keras.ops.zeros(2)], model.trainable_variables
     )
-    optimizer.update_masks()  # 2 of 4 go: 2.0 and 0.9; of the missing and these, -0.3 and 0.4 have the largest momentum
+    # 2 of 4 go: 2.0 and 0.9; of the missing and these, -0.3 and 0.4 have the largest momentum
+    optimizer.update_masks()
     np.testing.assert_array_equal(
         optimizer.masks["toy/only/kernel"], [[1, 1], [0, 0], [1, 0], [1, 0]]
     )

@@ -94,7 +94,8 @@ def test_a_typo_in_the_callback_is_told():
 def test_static_sparsity_has_no_rules_to_set():
     with pytest.raises(
         TypeError,
-        match=r"StaticSparsity\(\) has no argument `prune`.*Use SparseMomentum.*Received: prune='magnitude'",
+        match=r"StaticSparsity\(\) has no argument `prune`.*Use SparseMomentum.*"
+        r"Received: prune='magnitude'",
     ):
         ks.StaticSparsity("sgd", 0.1, prune="magnitude")
 

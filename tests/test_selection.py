@@ -222,7 +222,8 @@ def test_what_selects_nothing(selectors, message):
 def test_what_is_no_selector(selector):
     with pytest.raises(
         TypeError,
-        match="`dense` takes globs on a variable's path, layers, or layer types, one or a collection. Received: dense=",
+        match="`dense` takes globs on a variable's path, layers, or layer types, one or a collection. "
+        "Received: dense=",
     ):
         Selection(dense=selector)
 
@@ -241,7 +242,8 @@ def test_depthwise_kernels_stay_dense(multiplier, by_hand):
         model.optimizer.build(model)
     elif keras.backend.backend() != "tensorflow" and multiplier > 1:
         pytest.skip(
-            "there Keras builds the optimizer before it calls a callback, and the guess is wrong: see the next test but one"
+            "there Keras builds the optimizer before it calls a callback, and the guess is wrong: "
+            "see the next test but one"
         )
     fit(model, ks.UpdateMasks(), data=toy_data((8, 8, 2)))
     assert list(model.optimizer.masks) == ["head/kernel"]

@@ -1,4 +1,4 @@
-"""UpdateMasks where the optimizers are the model's attributes, or one of several in a MultiOptimizer."""
+"""UpdateMasks with optimizers that are attributes of the model, or parts of a MultiOptimizer."""
 
 import keras
 import pytest

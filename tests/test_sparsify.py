@@ -243,7 +243,8 @@ def test_a_warning_says_that_nothing_was_converted():
     ]
     with pytest.warns(
         UserWarning,
-        match=r"`sparsify` converted no Conv2D or Dense layer.*2 LSTMCell \(no sparse layer for LSTMCell\)",
+        match=r"`sparsify` converted no Conv2D or Dense layer.*"
+        r"2 LSTMCell \(no sparse layer for LSTMCell\)",
     ):
         ks.sparsify(keras.Sequential(layers))
 

@@ -1,4 +1,4 @@
-"""Files of sparse runs: read before the optimizer is built, of every kind, no larger than need be."""
+"""Files of sparse runs of every kind: read before the optimizer is built, and small."""
 
 import keras
 import numpy as np
@@ -224,7 +224,8 @@ def test_layers_that_come_after_build_are_an_error_that_says_what_to_do():
     compiled(optimizer, model)
     with pytest.raises(
         ValueError,
-        match=r"Build all layers first, by a call of the model.*Received: unknown variables \['net/head/kernel'",
+        match=r"Build all layers first, by a call of the model.*"
+        r"Received: unknown variables \['net/head/kernel'",
     ):
         fit(model, ks.UpdateMasks())
 
@@ -339,7 +340,8 @@ def test_nonzero_of_dense_weights_says_that_the_density_is_another(method):
     model = compiled(method(sgd(), density=0.1, initial_masks="nonzero"))
     with pytest.warns(
         UserWarning,
-        match='keeps all weights that are not 0, 1.000 of them. Pass initial_masks="magnitude".*a density of 0.099',
+        match='keeps all weights that are not 0, 1.000 of them. Pass initial_masks="magnitude".*'
+        "a density of 0.099",
     ):
         fit(model, ks.UpdateMasks())
 

@@ -324,7 +324,7 @@ def test_the_total_is_the_nearest_of_all():
 def test_layers_take_no_more_than_they_may():
     assert to_whole_groups([40, 40], [(8, 8), (8, 8)], Blocks(4, 4), at_most=[16, 64]) == [16, 64]
     assert to_whole_groups([7, 9], [(8, 8), (8, 8)], Weights()) == [7, 9]
-    # 320 weights: 288 and one of 32; nothing is taken from the other layer where it cannot come back
+    # 320 weights: 288 and one of 32; the other layer loses nothing that it cannot regrow
     assert to_whole_groups([250, 70], [(3, 3, 16, 32), (16, 16)], Blocks(4, 8), only_up=True) == [
         288,
         64,

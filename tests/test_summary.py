@@ -171,7 +171,7 @@ def test_an_embedding_multiplies_nothing():
 
 
 def with_sparse_layers():
-    """A 3x3 convolution at 10 % and a small dense layer; densities up to which the custom op wins are in break_even."""
+    """A 3x3 convolution at 10 % and a small dense layer, around their break-even densities."""
     body = [
         keras.Input((8, 8, 16)),
         layers.Conv2D(32, 3, name="conv"),

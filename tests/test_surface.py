@@ -69,7 +69,10 @@ def test_a_subclass_has_a_name_of_its_own():
 
 def test_objects_say_what_they_are():
     optimizer = ks.RigL(sgd(), 0.1)
-    text = "<SparseMomentum around SGD: density=0.1, prune=magnitude, redistribute=None, grow=gradient, not built>"
+    text = (
+        "<SparseMomentum around SGD: density=0.1, prune=magnitude, redistribute=None, "
+        "grow=gradient, not built>"
+    )
     assert repr(optimizer) == text
     assert "2 masks" in repr(built().optimizer)
     assert repr(ks.CosineOverTraining()) == "CosineOverTraining(initial=0.5, final=0.005)"

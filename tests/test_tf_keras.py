@@ -7,7 +7,10 @@ from helpers import compiled, sgd, toy_model
 import keras_sparse as ks
 
 tf_keras = pytest.importorskip("tf_keras")
-MESSAGE = r"keras_sparse is for Keras 3 \(`import keras`\), and `{}` is of tf_keras \(Keras 2\).*Received: {}=tf_keras"
+MESSAGE = (
+    r"keras_sparse is for Keras 3 \(`import keras`\), and `{}` is of tf_keras \(Keras 2\).*"
+    r"Received: {}=tf_keras"
+)
 
 
 def old_model():

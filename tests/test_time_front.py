@@ -33,7 +33,7 @@ def test_a_front_has_the_means_of_the_seeds():
 
 
 def cells_of(known, contender, epochs):
-    """The row of this point: contender, epochs, error, seeds, seconds twice, and two comparisons."""
+    """The row of a point: contender, epochs, error, seeds, two times and two comparisons."""
     lines = [line.strip("|").split("|") for line in time_front.sections(known).splitlines()]
     rows = [[cell.strip() for cell in line] for line in lines]
     return next(row for row in rows if row[:2] == [contender, str(epochs)])
@@ -43,7 +43,7 @@ def test_a_point_is_compared_at_its_error_and_at_its_time():
     error, seconds = "20.00 ± 1.00", "200 ± 0"
     row = cells_of(KNOWN, "sparse-5", 8)
     assert row[2:6] == [error, "2", seconds, seconds]
-    # dense has 20 % after 400 s; 200 s are ln(2.5) / ln(5) of the way from 80 to 400 s and 40 to 20 %
+    # dense has 20 % after 400 s; 200 s are ln(2.5) / ln(5) of the way from 80 to 400 s
     assert row[6:] == ["2.00", "28.61"]
 
 

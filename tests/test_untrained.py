@@ -13,7 +13,7 @@ backend = pytest.mark.backend
 
 
 def masked(model, **settings):
-    """{path: (weight before, weight after, mask)} of the weights to which an optimizer gives masks."""
+    """{path: (weight before, weight after, mask)} of the weights that an optimizer masks."""
     before = {variable.path: array(variable) for variable in model.trainable_variables}
     optimizer = ks.SparseMomentum(
         settings.pop("inner", None) or sgd(),

@@ -1,4 +1,4 @@
-"""What do tests on several machines share?  Processes that are the workers of one cluster, and blocks of the documentation."""
+"""Processes that are the workers of one cluster, and the programs of the documentation."""
 
 import json
 import os
@@ -14,7 +14,7 @@ ENVIRONMENT = {"PYTHONPATH": PATHS, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_D
 
 
 def run_workers(program, count):
-    """Runs a program once for each worker, all at a time; what each prints. One worker is a process without a cluster."""
+    """Runs a program for each worker at once; their outputs. One worker has no cluster."""
     configurations = (
         [{"TF_CONFIG": json.dumps(configuration)} for configuration in _cluster(count)]
         if count > 1

@@ -1,4 +1,4 @@
-"""How do Triton's kernels run without a GPU?  In Triton's interpreter, on NumPy arrays, with the launches that the library plans."""
+"""Runs the Triton kernels without a GPU: Triton's interpreter, with the library's launches."""
 
 import ctypes
 import os
@@ -44,7 +44,7 @@ class Memory:
 
 
 def load_kernels(folder: Path) -> tuple[Any, Any]:
-    """block_kernels.py, interpreted, and compile_block_kernels.py, which knows its constants. Triton must not be imported before."""
+    """block_kernels.py, interpreted, and compile_block_kernels.py; call it before Triton's import."""
     sys.path.insert(0, str(folder))
     os.environ["TRITON_INTERPRET"] = "1"
     import block_kernels

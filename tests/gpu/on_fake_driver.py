@@ -1,4 +1,4 @@
-"""Launches one product, and prints what the library says of it; for test_block_driver.py, in a process of its own.
+"""Launches one product on a fake driver and prints the result; a program of test_block_driver.py.
 
 python on_fake_driver.py LIBRARY PRODUCT TYPE BLOCK
 """

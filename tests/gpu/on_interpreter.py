@@ -1,6 +1,7 @@
-"""Do the kernels for blocks compute the right sums?  Interpreted, with the very launches that a GPU would get.
+"""Checks the sums of the kernels for blocks, interpreted with the launches of a GPU.
 
-test_block_kernels.py runs this in a process of its own: Triton and TensorFlow bring an LLVM each, and crash together.
+test_block_kernels.py runs this in its own process: Triton and TensorFlow each bring an LLVM, and
+crash together.
 """
 
 import ctypes
@@ -90,7 +91,7 @@ def reference(product, sizes, mask, inputs, kernel, gradient):
 
 
 def compute(library, triton, product, sizes, type_, block, mask, operands):
-    """By the library's plan; what lies behind result and workspace must stay as it is, and what is in them must not matter."""
+    """A product by the library's plan. Memory behind result and workspace must stay unchanged."""
     number, dtype, _ = TYPES[type_]
     first, second, shape = operands
     result = np.full(int(np.prod(shape)) + GUARD, np.nan, dtype)

@@ -1,4 +1,4 @@
-"""Do the kernels for blocks get onto a GPU as they were planned?  Asked of a driver that prints what it is told."""
+"""The kernels for blocks reach a GPU as planned: a fake driver prints the calls that it gets."""
 
 import importlib.util
 import os

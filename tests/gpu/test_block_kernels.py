@@ -1,4 +1,4 @@
-"""Are the kernels for blocks right, and what do they take of a GPU?  Each in a process without TensorFlow: see on_interpreter.py."""
+"""The kernels for blocks are right, and fit a GPU's registers and memory; see on_interpreter.py."""
 
 import importlib.util
 import shutil
