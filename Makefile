@@ -39,8 +39,8 @@ sanitize: .venv/installed-test
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv
 
-# The stamps are older than pyproject.toml after every change of what is needed. The ops are built afterwards, by BUILD_OPS: within
-# this installation they would want a TensorFlow of their own, as there is none yet.
+# pyproject.toml is newer than the stamps after every change of the requirements. BUILD_OPS builds
+# the ops afterwards: within this installation, they would need a TensorFlow of their own.
 .venv/installed-%: pyproject.toml setup.py | .venv/bin/pip
 	KERAS_SPARSE_BUILD_OPS=0 $(BIN)/pip install --quiet --editable '.[$*]'
 	touch $@

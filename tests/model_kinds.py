@@ -114,7 +114,7 @@ def custom_block():
 
 
 class Subclassed(keras.Model):
-    """A subclassed model with a list of blocks, a nested model, an untracked layer, tied weights."""
+    """A subclassed model: a list of blocks, a nested model, an untracked layer, tied weights."""
 
     def __init__(self):
         super().__init__()

@@ -6,7 +6,7 @@ from benchmarks import scaling
 
 
 def test_an_update_is_decided_and_copied():
-    # 8 weights: 2 s each to decide; 15 bytes each to the host, one to each of 5 devices, 10 a second
+    # 8 weights: 2 s each to decide; 15 bytes each to the host and 1 to each of 5 devices, at 10 B/s
     assert scaling.update_seconds(8, 2e9, host_link=10.0, devices=5) == pytest.approx(8 * (2 + 2))
 
 

@@ -222,7 +222,8 @@ def test_what_selects_nothing(selectors, message):
 def test_what_is_no_selector(selector):
     with pytest.raises(
         TypeError,
-        match="`dense` takes globs on a variable's path, layers, or layer types, one or a collection. "
+        match="`dense` takes globs on a variable's path, layers, or layer types, one or a "
+        "collection. "
         "Received: dense=",
     ):
         Selection(dense=selector)

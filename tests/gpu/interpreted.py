@@ -44,7 +44,7 @@ class Memory:
 
 
 def load_kernels(folder: Path) -> tuple[Any, Any]:
-    """block_kernels.py, interpreted, and compile_block_kernels.py; call it before Triton's import."""
+    """The interpreted block_kernels and compile_block_kernels. Call it before `import triton`."""
     sys.path.insert(0, str(folder))
     os.environ["TRITON_INTERPRET"] = "1"
     import block_kernels
