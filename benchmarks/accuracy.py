@@ -11,7 +11,6 @@ the records and is not repeated: a stopped benchmark continues where it was.
 
 import argparse
 import concurrent.futures
-import multiprocessing
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +18,9 @@ from typing import Any
 
 from benchmarks import accuracy_methods as methods
 from benchmarks import accuracy_networks as networks
-from benchmarks import accuracy_tables, records, report
-from benchmarks.accuracy_run import Run, check, run_of, train
+from benchmarks import accuracy_tables, options, records, report
+from benchmarks.accuracy_run import Run, check, train
+from benchmarks.processes import pool
 from examples.recipes import NETWORKS
 
 COMMAND = "python -m benchmarks.accuracy --network lenet-300-100 --data mnist.npz"
@@ -33,9 +33,7 @@ def main() -> None:
     arguments = _arguments()
     if not arguments.tables:
         execute(planned(arguments), arguments.data, arguments.records, arguments.workers)
-    known = records.read(arguments.records)
-    if not known:
-        raise SystemExit(f"There are no finished runs in {arguments.records}.")
+    known = records.finished(arguments.records)
     title = "Test errors by network, method and density"
     text = report.header(title, COMMAND, known[-1]["measured"]) + accuracy_tables.sections(known)
     print(text)
@@ -76,18 +74,11 @@ def _of_method(arguments: argparse.Namespace, method: str, seed: int) -> list[Ru
     return runs
 
 
-def missing(runs: Sequence[Run], path: Path) -> list[Run]:
-    """Those of the runs that have no record."""
-    known = {run_of(record) for record in records.read(path)}
-    return [run for run in runs if run not in known]
-
-
 def execute(runs: Sequence[Run], data: Path, path: Path, workers: int) -> None:
     """Trains what is missing, a process a run."""
-    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    options: Any = {"mp_context": context, "max_tasks_per_child": 1}
-    with concurrent.futures.ProcessPoolExecutor(workers, **options) as pool:
-        futures = [pool.submit(train_if_missing, run, data, path) for run in missing(runs, path)]
+    with pool(workers) as processes:
+        missing = records.missing(runs, path)
+        futures = [processes.submit(train_if_missing, run, data, path) for run in missing]
         for future in concurrent.futures.as_completed(futures):
             if result := future.result():
                 print({key: result[key] for key in SHOWN}, flush=True)
@@ -97,7 +88,7 @@ def train_if_missing(run: Run, data: Path, path: Path) -> dict[str, Any] | None:
     """Trains on one thread and adds the record; None if another program has done it meanwhile."""
     from benchmarks import turns
 
-    if not missing([run], path):
+    if not records.missing([run], path):
         return None
     turns.limit_threads(1)  # several runs go side by side
     result = train(run, data)
@@ -110,8 +101,7 @@ def _window(word: str) -> int | str | None:
 
 
 def _arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser = options.parser(__doc__)
     add = parser.add_argument
     known = f"conv8, {', '.join(name for name in NETWORKS if name != 'resnet-50')}"
     windows = "own (the method's); else with sparse kernels: none (all steps), auto or steps"

@@ -6,7 +6,6 @@ Writes up to four plots a network into ``results/accuracy/``, and docs/accuracy.
 are drawn by ``accuracy_layer_plots.py``.
 """
 
-import argparse
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from benchmarks import records, report
+from benchmarks import options, records, report
 from benchmarks.accuracy_layer_plots import class_histograms, layers_over_time
 from benchmarks.accuracy_panels import panels, title_of
 from benchmarks.accuracy_paper import PAPER
@@ -39,8 +38,7 @@ IN_DOCS = ("lenet-300-100", "lenet-5")
 
 def main() -> None:
     """Draws what there are records for."""
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser = options.parser(__doc__)
     parser.add_argument("--records", type=Path, default=report.RESULTS / "accuracy.jsonl")
     parser.add_argument("--folder", type=Path, default=report.RESULTS / "accuracy")
     parser.add_argument("--docs", type=Path, default=report.ROOT / "docs" / "accuracy.png")

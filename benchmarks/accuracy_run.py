@@ -25,11 +25,6 @@ class Run:
     initial_scale: str | None = None  # None: the published method
 
 
-def run_of(record: dict[str, Any]) -> Run:
-    """The run that a record is of."""
-    return Run(**{field.name: record[field.name] for field in dataclasses.fields(Run)})
-
-
 def check(run: Run) -> None:
     """Raises ValueError for a growth window that would have no effect."""
     from benchmarks.accuracy_methods import DENSE, published_window
@@ -63,20 +58,30 @@ def train(run: Run, data: Path) -> dict[str, Any]:
     begin = time.perf_counter()
     history = model.fit(batches, callbacks=callbacks, **options).history
     seconds = time.perf_counter() - begin
-    densities = callbacks[-1].densities if run.method != "dense" else []
     return {
         **dataclasses.asdict(run),
         "test_error": _error(model, test),
         "validation_error": _error(model, validation) if validation else None,
         "training_error": round(100 * (1 - history["accuracy"][-1]), 4),
         "diverged": not math.isfinite(history["loss"][-1]),
-        "final_density": model.optimizer.total_density() if densities else 1.0,
-        "exploration_rate": model.optimizer.exploration_rate() if densities else 1.0,
         "seconds": round(seconds, 1),
-        **operations(run, model, list(costs.values()), densities, steps, network.batch),
+        **_of_masks(run, model, callbacks[-1], costs, steps * network.batch),
         "multiply_adds": costs,
-        "densities": densities,
         "specialisation": _specialisation(model, test),
+    }
+
+
+def _of_masks(
+    run: Run, model: Any, log: Any, costs: dict[str, int], examples: int
+) -> dict[str, Any]:
+    """Densities, exploration and operations; ``log`` is the DensityLog of a sparse training."""
+    is_dense = run.method == "dense"
+    densities = [] if is_dense else log.densities
+    return {
+        "final_density": 1.0 if is_dense else model.optimizer.total_density(),
+        "exploration_rate": 1.0 if is_dense else model.optimizer.exploration_rate(),
+        **operations(run, model, list(costs.values()), densities, examples),
+        "densities": densities,
     }
 
 
@@ -140,21 +145,18 @@ def steps_at_once(steps: int, window: float) -> int:
 
 
 def operations(
-    run: Run,
-    model: Any,
-    costs: list[int],
-    densities: list[list[float]],
-    steps: int,
-    batch: int,
+    run: Run, model: Any, costs: list[int], densities: list[list[float]], examples: int
 ) -> dict[str, float]:
-    """Operations of this training, and of the dense one."""
+    """Operations of this training, and of the dense one; ``examples`` are those of an epoch."""
+    from benchmarks import accuracy_networks
     from benchmarks.training_flops import dense_flops, open_shares, training_flops
 
-    dense = dense_flops(costs, run.epochs, steps * batch)
+    dense = dense_flops(costs, run.epochs, examples)
     if run.method == "dense":
         return {"training_flops": dense, "dense_training_flops": dense}
+    steps = examples // accuracy_networks.network(run.network).batch
     shares = open_shares(model.optimizer.growth_window_steps(), steps, run.epochs)
-    flops = training_flops(costs, densities, shares[: len(densities)], steps * batch)
+    flops = training_flops(costs, densities, shares[: len(densities)], examples)
     return {"training_flops": flops, "dense_training_flops": dense}
 
 

@@ -1,10 +1,12 @@
-"""Up to which density is a custom op faster than the dense operation?  One layer at a time, batch 1 to 128.
+"""Measures up to which density a custom op is faster than the dense one, layer by layer.
 
-    python -m benchmarks.break_even          # goes on where it was stopped; 30 minutes
+    # goes on where it was stopped
+    python -m benchmarks.break_even
 
-`keras_sparse/compute/cpu_kernels.py` holds a formula that was fitted to this table. The contenders are those of ``conv_ops.py``: the product
-alone, and with both gradients. The time of an empty `tf.function` is taken off. What is left of a function with one operation
-still holds more of TensorFlow's own time than the operation within a model does, most for products of a few microseconds.
+The library has a formula that was fitted to this table. The contenders are those of
+``conv_ops.py``: the product alone, and with both gradients. The time of an empty `tf.function` is
+taken off. What is left of a function with one operation still holds more of TensorFlow's own time
+than the operation within a model does, most for products of a few microseconds.
 """
 
 import argparse
@@ -13,18 +15,26 @@ import os
 import statistics
 from pathlib import Path
 
-from benchmarks import report, turns
+from benchmarks import options, report, turns
 
 COMMAND = "python -m benchmarks.break_even"
 DENSITIES = (0.5, 0.35, 0.2, 0.1, 0.05, 0.02)
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 MOST_POSITIONS = 4096
-LAYERS = (  # size of the kernel, channels in and out, height and width of the inputs (0: a dense layer)
-    (1, 128, 128, 0), (1, 300, 100, 0), (1, 784, 300, 0), (1, 1024, 1024, 0), (1, 2048, 2048, 0),
-    (1, 32, 64, 28), (1, 64, 256, 14), (1, 96, 576, 14), (1, 256, 64, 56), (1, 256, 1024, 7), (1, 320, 1280, 4), (1, 512, 512, 4),
-    (3, 16, 16, 32), (3, 32, 32, 16), (3, 64, 64, 8), (3, 64, 64, 32), (3, 128, 128, 16), (3, 256, 256, 8), (3, 512, 512, 2), (3, 512, 512, 4),
-)  # fmt: skip
-NOTE = "Dense time over sparse time by density; CPU time of one thread, medians of 7 turns, less that of an empty function.\n"
+# Size of the kernel, channels in and out, height and width of the inputs (0: a dense layer).
+LAYERS = (
+    *((1, 128, 128, 0), (1, 300, 100, 0), (1, 784, 300, 0), (1, 1024, 1024, 0), (1, 2048, 2048, 0)),
+    *((1, 32, 64, 28), (1, 64, 256, 14), (1, 96, 576, 14), (1, 256, 64, 56), (1, 256, 1024, 7)),
+    *((1, 320, 1280, 4), (1, 512, 512, 4)),
+    *((3, 16, 16, 32), (3, 32, 32, 16), (3, 64, 64, 8), (3, 64, 64, 32), (3, 128, 128, 16)),
+    *((3, 256, 256, 8), (3, 512, 512, 2), (3, 512, 512, 4)),
+)
+NOTE = """Dense time over sparse time by density; CPU time of one thread, medians of 7 turns, less that of an
+empty function.
+"""
+Key = tuple[
+    int, int, int, int, int, bool
+]  # a layer, the batch, and whether it is the product alone
 
 
 def main() -> None:
@@ -33,16 +43,14 @@ def main() -> None:
     turns.limit_threads(1)
     known = read(arguments.cells)
     for batch in BATCHES:
-        for size, channels_in, channels_out, pixels in LAYERS:
+        for layer in LAYERS:
             for forward_only in (True, False):
-                key = (size, channels_in, channels_out, pixels, batch, forward_only)
-                if batch * max(1, pixels) ** 2 <= MOST_POSITIONS and key not in known:
+                key = (*layer, batch, forward_only)
+                if batch * max(1, layer[-1]) ** 2 <= MOST_POSITIONS and key not in known:
                     with arguments.cells.open("a") as file:
                         file.write(json.dumps({"key": key, **microseconds(*key)}) + "\n")
-    report.write(
-        arguments.output,
-        report.header("Break-even densities", COMMAND) + NOTE + tables(read(arguments.cells)),
-    )
+    head = report.header("Break-even densities", COMMAND) + NOTE
+    report.write(arguments.output, head + tables(read(arguments.cells)))
 
 
 def microseconds(
@@ -56,68 +64,56 @@ def microseconds(
     layer = Layer(size, channels_in, channels_out, pixels, batch)
     operands, constant = Operands(layer), tf.constant(1.0)
     empty = tf.function(lambda value: value, autograph=False)
-    contenders = {
-        "null": lambda: empty(constant),
-        "dense": dense(operands, forward_only, jit_compile=False),
-    }
-    contenders |= {
-        str(density): sparse(operands, random_mask(layer, density), forward_only)
-        for density in DENSITIES
-    }
+    contenders = {"null": lambda: empty(constant)}
+    contenders["dense"] = dense(operands, forward_only, jit_compile=False)
+    for density in DENSITIES:
+        contenders[str(density)] = sparse(operands, random_mask(layer, density), forward_only)
     for contender in contenders.values():
         contender()
     seconds = turns.take_turns(contenders, 7, turns.clock_for(1))
     return {name: 1e6 * statistics.median(values) for name, values in seconds.items()}
 
 
-def read(cells: Path) -> dict[tuple[object, ...], dict[str, float]]:
+def read(cells: Path) -> dict[Key, dict[str, float]]:
     """All cells measured so far."""
     lines = [json.loads(line) for line in cells.read_text().splitlines()] if cells.exists() else []
     return {tuple(line["key"]): line for line in lines}
 
 
-def tables(known: dict[tuple[object, ...], dict[str, float]]) -> str:
+def tables(known: dict[Key, dict[str, float]]) -> str:
     """One for the product alone, one with both gradients."""
-    text, columns = "", ("layer", "batch", "dense us", *map(str, DENSITIES))
-    empty = statistics.median(
-        cell["null"] for cell in known.values()
-    )  # of one cell alone it is too noisy
+    columns = ("layer", "batch", "dense us", *map(str, DENSITIES))
+    # That of one cell alone is too noisy.
+    empty = statistics.median(cell["null"] for cell in known.values())
+    text = ""
     for forward_only, title in ((True, "Product"), (False, "Product and gradients")):
-        rows = []
-        for layer in LAYERS:
-            for batch in BATCHES:
-                if cell := known.get((*layer, batch, forward_only)):
-                    dense, *sparse = (
-                        max(1.0, cell[name] - empty) for name in ("dense", *map(str, DENSITIES))
-                    )
-                    rows.append(
-                        (
-                            _name(layer),
-                            batch,
-                            round(dense),
-                            *(f"{dense / one:.2f}" for one in sparse),
-                        )
-                    )
+        pairs = [(layer, batch) for layer in LAYERS for batch in BATCHES]
+        rows = [
+            _row(layer, batch, known[key], empty)
+            for layer, batch in pairs
+            if (key := (*layer, batch, forward_only)) in known
+        ]
         text += f"\n## {title}\n\n{report.table(columns, rows)}"
     return text
 
 
-def _name(layer: tuple[int, int, int, int]) -> str:
-    size, channels_in, channels_out, pixels = layer
-    return (
-        f"{size}x{size} {channels_in} > {channels_out}, {pixels}x{pixels}"
-        if pixels
-        else f"dense {channels_in} > {channels_out}"
-    )
+def _row(
+    layer: tuple[int, int, int, int], batch: int, cell: dict[str, float], empty: float
+) -> tuple[object, ...]:
+    names = ("dense", *map(str, DENSITIES))
+    dense, *sparse = (max(1.0, cell[name] - empty) for name in names)
+    return _name(*layer), batch, round(dense), *(f"{dense / one:.2f}" for one in sparse)
+
+
+def _name(size: int, channels_in: int, channels_out: int, pixels: int) -> str:
+    channels = f"{channels_in} > {channels_out}"
+    return f"{size}x{size} {channels}, {pixels}x{pixels}" if pixels else f"dense {channels}"
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--cells", type=Path, default=report.RESULTS / "break_even.jsonl", help="cells, one a line"
-    )
+    parser = options.parser(__doc__)
+    cells = report.RESULTS / "break_even.jsonl"
+    parser.add_argument("--cells", type=Path, default=cells, help="cells, one a line")
     parser.add_argument("--output", type=Path, default=report.RESULTS / "break_even.md")
     return parser.parse_args()
 

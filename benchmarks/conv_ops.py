@@ -13,20 +13,19 @@ Contenders take turns in one process. Each number of threads has its own process
 """
 
 import argparse
-import concurrent.futures
 import dataclasses
-import multiprocessing
 import os
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks import report, turns
+from benchmarks import options, report, sparseprop_peer, turns
 from benchmarks.op_contenders import (
     GROUPS,
+    Contender,
     Layer,
     Operands,
     dense,
@@ -34,15 +33,16 @@ from benchmarks.op_contenders import (
     random_mask,
     sparse,
 )
+from benchmarks.processes import in_process
 
 COMMAND = "python -m benchmarks.conv_ops"
 INFERENCE_BATCHES = (1, 8)
 MASKS_BATCH = 64
 HOPELESS = 1.5  # XLA that takes so many times as long at first sight is not measured further
-NOTE = (
-    "Dense time over sparse time: 2 means that the sparse operation takes half as long. Median over turns. `dense` is the better of TensorFlow's\n"
-    "own operations and XLA (`jit_compile=True`), in ms. CPU time for one thread, wall time for more.\n"
-)
+NOTE = """Dense time over sparse time: 2 means that the sparse operation takes half as long. Median over
+turns. `dense` is the better of TensorFlow's own operations and XLA (`jit_compile=True`), in ms. CPU
+time for one thread, wall time for more.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,34 +60,14 @@ class Work:
 def main() -> None:
     """A process a number of threads, one after the other; then prints and writes."""
     arguments = _arguments()
-    works = [
-        Work(
-            threads,
-            5 if arguments.quick else arguments.turns,
-            tuple(arguments.densities),
-            arguments.masks,
-            bool(arguments.peer),
-            arguments.quick,
-        )
-        for threads in arguments.threads
-    ]
     if arguments.peer:
-        from benchmarks import sparseprop_peer
-
         sparseprop_peer.check_available()
-    context = multiprocessing.get_context(
-        "spawn"
-    )  # the number of TensorFlow's threads is fixed for a process
-    text = (
-        report.header("Sparse operations against dense ones", " ".join([COMMAND, *sys.argv[1:]]))
-        + NOTE
-        + "\n"
-    )
-    with concurrent.futures.ProcessPoolExecutor(
-        1, mp_context=context, max_tasks_per_child=1
-    ) as pool:
-        for section in pool.map(measure, works):
-            text += section
+    count = 5 if arguments.quick else arguments.turns
+    common = (count, tuple(arguments.densities), arguments.masks, bool(arguments.peer))
+    works = [Work(threads, *common, arguments.quick) for threads in arguments.threads]
+    command = " ".join([COMMAND, *sys.argv[1:]])
+    text = report.header("Sparse operations against dense ones", command) + NOTE + "\n"
+    text += "".join(in_process(measure, work) for work in works)
     print(text)
     report.write(arguments.output, text)
 
@@ -107,22 +87,25 @@ def measure(work: Work) -> str:
 
 
 def training_table(work: Work) -> str:
-    """A row for each layer and for each group's geometric mean; with a peer, each cell is "ours / the peer's"."""
-    return _table(work, ((group, layers) for group, layers in GROUPS.items()), forward_only=False)
+    """A row for each layer and for each group's geometric mean.
+
+    With a peer, each cell is "ours / the peer's".
+    """
+    return _table(work, GROUPS, forward_only=False)
 
 
 def forward_table(work: Work, batch: int) -> str:
     """Likewise, for predictions."""
-    groups = (
-        (group, tuple(dataclasses.replace(layer, batch=batch) for layer in layers))
+    groups = {
+        group: tuple(dataclasses.replace(layer, batch=batch) for layer in layers)
         for group, layers in GROUPS.items()
-    )
+    }
     return _table(dataclasses.replace(work, peer=False), groups, forward_only=True)
 
 
-def _table(work: Work, groups: Iterator[tuple[str, tuple[Layer, ...]]], forward_only: bool) -> str:
+def _table(work: Work, groups: Mapping[str, tuple[Layer, ...]], forward_only: bool) -> str:
     rows = []
-    for group, layers in groups:
+    for group, layers in groups.items():
         results = []
         for layer in layers[:1] if work.quick else layers:
             masks = [random_mask(layer, density) for density in work.densities]
@@ -130,75 +113,66 @@ def _table(work: Work, groups: Iterator[tuple[str, tuple[Layer, ...]]], forward_
             rows.append((layer.name, f"{1000 * seconds:.2f} {kind}", *map(_cell, ratios)))
             print(*rows[-1], sep="  ", flush=True)
             results.append(ratios)
-        means = [
-            tuple(map(turns.geometric_mean, zip(*cells, strict=True)))
-            for cells in zip(*results, strict=True)
-        ]
+        columns = zip(*results, strict=True)
+        means = [tuple(map(turns.geometric_mean, zip(*each, strict=True))) for each in columns]
         rows.append((f"**{group}**, geometric mean", "", *map(_cell, means)))
     return report.table(("layer", "dense", *(f"{density:g}" for density in work.densities)), rows)
 
 
 def trained_table(work: Work) -> str:
     """A row for each mask of the file: as it is, and as many weights evenly spread."""
-    assert work.masks
     rows = []
-    for layer, mask in masks_of_training(work.masks, MASKS_BATCH):
+    alone = dataclasses.replace(work, peer=False)
+    for layer, mask in masks_of_training(work.masks, MASKS_BATCH) if work.masks else ():
         density = float(mask.mean())
         busiest = mask.sum(axis=(0, 1, 2)).max() / mask.sum(axis=(0, 1, 2)).mean()
-        _, _, ratios = compare(
-            dataclasses.replace(work, peer=False),
-            layer,
-            [mask, random_mask(layer, density)],
-            forward_only=False,
-        )
+        both = [mask, random_mask(layer, density)]
+        _, _, ratios = compare(alone, layer, both, forward_only=False)
         rows.append((layer.name, f"{density:.3f}", f"{busiest:.1f}", *map(_cell, ratios)))
         print(*rows[-1], sep="  ", flush=True)
-    return report.table(
-        ("layer", "density", "busiest output channel over mean", "trained mask", "evenly spread"),
-        rows,
-    )
+    busiest_name = "busiest output channel over mean"
+    return report.table(("layer", "density", busiest_name, "trained mask", "evenly spread"), rows)
 
 
 def compare(
     work: Work, layer: Layer, masks: list[np.ndarray], forward_only: bool
 ) -> tuple[float, str, list[tuple[float, ...]]]:
-    """Dense seconds, which dense it was, and for each mask the ratios: ours and, if asked for, the peer's."""
-    operands, clock = Operands(layer), turns.clock_for(work.threads)
-    contenders = {
-        "TF": dense(operands, forward_only, jit_compile=False),
-        "XLA": dense(operands, forward_only, jit_compile=True),
-    }
-    for i, mask in enumerate(masks):
-        contenders[f"{i} sparse"] = sparse(operands, mask, forward_only)
-        if work.peer:
-            from benchmarks import sparseprop_peer
-
-            contenders |= {
-                f"{i} peer {name}": step
-                for name, step in sparseprop_peer.contenders(operands, mask, work.threads).items()
-            }
-    for contender in contenders.values():
-        contender()
+    """Dense seconds, which dense it was, and for each mask the ratios: ours and the peer's."""
+    clock = turns.clock_for(work.threads)
+    contenders = contenders_of(work, layer, masks, forward_only)
     first = turns.take_turns({name: contenders[name] for name in ("TF", "XLA")}, 2, clock)
     if min(first["XLA"]) > HOPELESS * min(first["TF"]):
         del contenders["XLA"]
     seconds = turns.take_turns(contenders, work.turns, clock)
     kind = min(("TF", "XLA"), key=lambda name: statistics.median(seconds.get(name, [np.inf])))
-    best = [
-        _best(seconds, kind, [name for name in seconds if name.startswith(f"{i} {who}")])
-        for i in range(len(masks))
-        for who in _who(work)
-    ]
-    pairs = [tuple(best[i * len(_who(work)) :][: len(_who(work))]) for i in range(len(masks))]
+
+    def best(start: str) -> float:
+        names = [name for name in seconds if name.startswith(start)]
+        return max(turns.ratio(seconds[kind], seconds[name]) for name in names)
+
+    pairs = [tuple(best(f"{i} {who}") for who in _who(work)) for i in range(len(masks))]
     return statistics.median(seconds[kind]), kind, pairs
+
+
+def contenders_of(
+    work: Work, layer: Layer, masks: list[np.ndarray], forward_only: bool
+) -> dict[str, Contender]:
+    """The dense products, and for each mask the sparse ones, warmed up."""
+    operands = Operands(layer)
+    kinds = {"TF": False, "XLA": True}
+    found = {name: dense(operands, forward_only, jit_compile=xla) for name, xla in kinds.items()}
+    for i, mask in enumerate(masks):
+        found[f"{i} sparse"] = sparse(operands, mask, forward_only)
+        if work.peer:
+            peers = sparseprop_peer.contenders(operands, mask, work.threads)
+            found |= {f"{i} peer {name}": step for name, step in peers.items()}
+    for contender in found.values():
+        contender()
+    return found
 
 
 def _who(work: Work) -> tuple[str, ...]:
     return ("sparse", "peer") if work.peer else ("sparse",)
-
-
-def _best(seconds: turns.Seconds, kind: str, names: list[str]) -> float:
-    return max(turns.ratio(seconds[kind], seconds[name]) for name in names)
 
 
 def _cell(ratios: tuple[float, ...]) -> str:
@@ -206,18 +180,15 @@ def _cell(ratios: tuple[float, ...]) -> str:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--densities", type=float, nargs="+", default=[0.2, 0.1, 0.05, 0.02])
-    parser.add_argument("--turns", type=int, default=20)
-    parser.add_argument("--masks", type=Path, help="a file that trained_masks.py wrote")
-    parser.add_argument("--peer", choices=("sparseprop",), help='cells become "ours / the peer\'s"')
-    parser.add_argument(
-        "--quick", action="store_true", help="five turns, and the first layer of each kind"
-    )
-    parser.add_argument("--output", type=Path, default=report.RESULTS / "conv_ops.md")
+    parser = options.parser(__doc__)
+    add = parser.add_argument
+    add("--threads", type=int, nargs="+", default=[1, 2])
+    add("--densities", type=float, nargs="+", default=[0.2, 0.1, 0.05, 0.02])
+    add("--turns", type=int, default=20)
+    add("--masks", type=Path, help="a file that trained_masks.py wrote")
+    add("--peer", choices=("sparseprop",), help='cells become "ours / the peer\'s"')
+    add("--quick", action="store_true", help="five turns, and the first layer of each kind")
+    add("--output", type=Path, default=report.RESULTS / "conv_ops.md")
     return parser.parse_args()
 
 

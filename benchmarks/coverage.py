@@ -80,16 +80,15 @@ def measure(name: str, count: int) -> Record:
     before = on_the_op(sparse)
     optimizer = ks.sparse_optimizer(sparse)
     timed = _timed(steps, optimizer, count)
-    callbacks = [ks.UpdateMasks(every=EVERY)]
-    sparse.fit(images, labels, batch_size=BATCH, epochs=EPOCHS, verbose=0, callbacks=callbacks)
+    settings = {"batch_size": BATCH, "epochs": EPOCHS, "verbose": 0}
+    sparse.fit(images, labels, **settings, callbacks=[ks.UpdateMasks(every=EVERY)])
     return {
         "network": name,
         "outputs": _difference(*outputs),
         "before": before,
         "after": on_the_op(sparse),
         "dense_seconds": timed["dense"],
-        "closed": timed["dense"] / timed["closed"],
-        "open": timed["dense"] / timed["open"],
+        **{kind: timed["dense"] / timed[kind] for kind in ("closed", "open")},
         "density": optimizer.total_density(),
         "export": _export_difference(sparse, images[:8]),
     }

@@ -1,10 +1,10 @@
 """A small training that backs itself up and is killed at a given moment.
 
 `resume.py` imports this file, with it TensorFlow, and forks before the first operation: a process
-that is to be killed costs half a second of computing. Into its folder the training writes states, as ``.npz``
-files of all weights and optimizer variables and the epoch that begins next: ``restored`` (after
-``on_train_begin``), ``begun`` (after the first ``on_epoch_begin``), ``writing`` (what is being
-backed up), ``backup`` (what was backed up last), ``final``.
+that is to be killed costs half a second of computing. Into its folder the training writes states,
+as ``.npz`` files of all weights and optimizer variables and the epoch that begins next:
+``restored`` (after ``on_train_begin``), ``begun`` (after the first ``on_epoch_begin``), ``writing``
+(what is being backed up), ``backup`` (what was backed up last), ``final``.
 """
 
 import dataclasses

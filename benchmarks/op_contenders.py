@@ -25,22 +25,17 @@ class Layer:
     def name(self) -> str:
         if not self.pixels:
             return f"dense {self.channels_in} > {self.channels_out}, batch {self.batch}"
-        return f"{self.size}x{self.size} {self.channels_in} > {self.channels_out}, {self.pixels}x{self.pixels}, batch {self.batch}"
+        kernel = f"{self.size}x{self.size} {self.channels_in} > {self.channels_out}"
+        return f"{kernel}, {self.pixels}x{self.pixels}, batch {self.batch}"
 
     @property
     def kernel_shape(self) -> tuple[int, ...]:
-        return (
-            (self.size, self.size, self.channels_in, self.channels_out)
-            if self.pixels
-            else (self.channels_in, self.channels_out)
-        )
+        size = (self.size, self.size) if self.pixels else ()
+        return *size, self.channels_in, self.channels_out
 
     def activations_shape(self, channels: int) -> tuple[int, ...]:
-        return (
-            (self.batch, self.pixels, self.pixels, channels)
-            if self.pixels
-            else (self.batch, channels)
-        )
+        size = (self.pixels, self.pixels) if self.pixels else ()
+        return self.batch, *size, channels
 
 
 def _layers(*rows: tuple[int, ...]) -> tuple[Layer, ...]:
@@ -49,12 +44,15 @@ def _layers(*rows: tuple[int, ...]) -> tuple[Layer, ...]:
 
 GROUPS = {
     "3x3 convolutions": _layers(
-        (3, 64, 64, 32, 64), (3, 128, 128, 16, 64), (3, 256, 256, 8, 64), (3, 512, 512, 4, 64), (3, 160, 160, 32, 32),
-        (3, 320, 320, 16, 32), (3, 640, 640, 8, 32), (3, 128, 128, 28, 16), (3, 256, 256, 14, 32),
+        *((3, 64, 64, 32, 64), (3, 128, 128, 16, 64), (3, 256, 256, 8, 64), (3, 512, 512, 4, 64)),
+        *((3, 160, 160, 32, 32), (3, 320, 320, 16, 32), (3, 640, 640, 8, 32)),
+        *((3, 128, 128, 28, 16), (3, 256, 256, 14, 32)),
     ),
-    "1x1 convolutions": _layers((1, 256, 64, 56, 16), (1, 256, 1024, 14, 32), (1, 1024, 256, 14, 32)),
+    "1x1 convolutions": _layers(
+        *((1, 256, 64, 56, 16), (1, 256, 1024, 14, 32), (1, 1024, 256, 14, 32))
+    ),
     "dense layers": _layers((1, 1024, 1024, 0, 128), (1, 4096, 4096, 0, 128)),
-}  # fmt: skip
+}
 
 
 def random_mask(layer: Layer, density: float) -> np.ndarray:
@@ -70,9 +68,8 @@ def masks_of_training(file: Path, batch: int) -> list[tuple[Layer, np.ndarray]]:
         pairs = []
         for name in arrays.files:
             pixels, *shape = map(int, name.split("@")[1].split("x"))
-            mask = (
-                np.unpackbits(arrays[name], count=int(np.prod(shape))).reshape(shape).astype(bool)
-            )
+            bits = np.unpackbits(arrays[name], count=int(np.prod(shape)))
+            mask = bits.reshape(shape).astype(bool)
             pairs.append((Layer(shape[0], shape[2], shape[3], pixels, batch), mask))
     return pairs
 
@@ -82,25 +79,21 @@ class Operands:
 
     def __init__(self, layer: Layer) -> None:
         rng = np.random.default_rng(0)
+        shapes = [layer.activations_shape(n) for n in (layer.channels_in, layer.channels_out)]
+        shapes.append(layer.kernel_shape)
         self.layer = layer
-        self.inputs = rng.standard_normal(
-            layer.activations_shape(layer.channels_in), dtype=np.float32
+        self.inputs, self.output_gradient, self.kernel = (
+            rng.standard_normal(shape, dtype=np.float32) for shape in shapes
         )
-        self.output_gradient = rng.standard_normal(
-            layer.activations_shape(layer.channels_out), dtype=np.float32
-        )
-        self.kernel = rng.standard_normal(layer.kernel_shape, dtype=np.float32)
 
 
 def dense(operands: Operands, forward_only: bool, jit_compile: bool) -> Contender:
     """What Keras runs: the dense product, and the dense gradients."""
 
     def product(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        return (
-            keras.ops.conv(inputs, kernel, padding="same")
-            if operands.layer.pixels
-            else keras.ops.matmul(inputs, kernel)
-        )
+        if operands.layer.pixels:
+            return keras.ops.conv(inputs, kernel, padding="same")
+        return keras.ops.matmul(inputs, kernel)
 
     return _step(product, operands, operands.kernel, forward_only, jit_compile)
 
@@ -130,9 +123,8 @@ def _step(
     jit_compile: bool,
 ) -> Contender:
     """A compiled function of one product, or of that and both gradients."""
-    inputs, weights, output_gradient = map(
-        tf.constant, (operands.inputs, kernel, operands.output_gradient)
-    )
+    arrays = (operands.inputs, kernel, operands.output_gradient)
+    inputs, weights, output_gradient = map(tf.constant, arrays)
 
     @tf.function(autograph=False, jit_compile=jit_compile)
     def step(inputs: tf.Tensor, weights: tf.Tensor, output_gradient: tf.Tensor) -> object:

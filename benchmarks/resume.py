@@ -1,4 +1,4 @@
-"""A training that was killed and resumed is the training that was not.
+"""Compares trainings that were killed and resumed with one that was not, bit for bit.
 
     python -m benchmarks.resume --output benchmarks/results/resume.md
 
@@ -17,91 +17,44 @@ import signal
 import tempfile
 import traceback
 from pathlib import Path
-from typing import Any
 
 os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # it makes a process start twice as slowly
 
-import numpy as np
 
-from benchmarks import report
-from benchmarks.interrupted_training import BATCHES, Kill, Setting, train
+from benchmarks import options, report
+from benchmarks.interrupted_training import Kill, Setting, train
+from benchmarks.resume_tables import CHECKS, KERAS, SETTINGS, Tally, text_of
+from benchmarks.training_states import active, masks_of, same, state, steps
 
-COMMAND = "python -m benchmarks.resume --output benchmarks/results/resume.md"
 IN_A_ROW = 8  # kills of one training
 LINES = 90  # that back up, over one backup or two
-NOTE = """A training of six epochs of two steps is killed up to eight times, and resumed each time by a new
-process. Two in five kills come before a random line of the callback's code while it writes a
-backup (SIGKILL), two in five at a random moment of the writing, and one in five at a random moment
-of `fit` (SIGALRM, which also ends a process at once). States are compared bit for bit: weights,
-masks, momenta, counters, all other variables of the model and its optimizer, and the epoch that
-begins next. Each figure says in how many of the cases it was so.
-
-- in the writing: kills that came while a backup was written.
-- restored whole: the state after `on_train_begin` is the last one whose backup was complete, or the
-  one that was being written, with its own epoch. Starts that were killed before that do not count.
-- restored the newer: after a kill in the writing, the newer of the two.
-- final = undisturbed: the training ends with the state of one that was never killed. A training that
-  was backed up within an epoch begins that epoch again, as in Keras, from the state it had reached:
-  it makes other steps, and the next two columns say what can be asked of it.
-- no second update: the masks of an epoch that had begun are not updated again.
-- repeatable: two trainings resumed from the same backup end with the same state.
-- active constant: as many active weights at the end as at the beginning.
-- start failed: `fit` raised an error when it began, and that training was lost.
-"""
-CHECKS = (
-    "restored whole",
-    "final = undisturbed",
-    "no second update",
-    "repeatable",
-    "active constant",
-)
-State = dict[str, np.ndarray]
-SETTINGS = [
-    Setting("keras_sparse", save_freq, double, masks)
-    for save_freq, double, masks in itertools.product(
-        ("epoch", BATCHES), (False, True), ("before", "after")
-    )
-]
-KERAS = [Setting("keras", "epoch", double, "before") for double in (False, True)]
 
 
 def main() -> None:
     """Kills, resumes, compares, prints, and writes if asked; fails if ours loses something."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--kills", type=int, default=1000, help="over all settings")
-    parser.add_argument(
-        "--keras-kills", type=int, default=100, help="of Keras' own callback, to compare"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the moments at which to kill")
-    parser.add_argument("--journal", type=Path, help="a file of what was done, to go on from")
-    parser.add_argument("--output", type=Path, help="a Markdown file to write")
-    arguments = parser.parse_args()
+    arguments = _arguments()
     wanted = {setting: -(-arguments.kills // len(SETTINGS)) for setting in SETTINGS}
     wanted |= {setting: -(-arguments.keras_kills // len(KERAS)) for setting in KERAS}
     done = [tally_of(setting, kills, arguments) for setting, kills in wanted.items()]
-    text = report.header("Killed and resumed", COMMAND) + f"{NOTE}\n{results_table(wanted, done)}"
+    text = text_of(list(wanted), done)
     print(text)
     if arguments.output:
         report.write(arguments.output, text)
-    ours = done[: len(SETTINGS)]
-    if any(
-        tally["start failed"] or tally[check] < tally[f"of {check}"]
-        for tally in ours
-        for check in CHECKS
-    ):
+    if any(map(_is_broken, done[: len(SETTINGS)])):
         raise SystemExit("a resumed training differs")
 
 
-def tally_of(
-    setting: Setting, kills: int, arguments: argparse.Namespace
-) -> collections.Counter[str]:
-    """Trains and kills until there were so many kills; counts what was found."""
-    tally: collections.Counter[str] = collections.Counter()
-    with tempfile.TemporaryDirectory() as folder:
-        undisturbed = Path(folder) / "undisturbed"
+def _is_broken(tally: Tally) -> bool:
+    return bool(tally["start failed"]) or any(tally[name] < tally[f"of {name}"] for name in CHECKS)
+
+
+def tally_of(setting: Setting, kills: int, arguments: argparse.Namespace) -> Tally:
+    """Trains and kills until there were this many kills; counts what was found."""
+    tally: Tally = collections.Counter()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        undisturbed = folder / "undisturbed"
         run(setting, undisturbed, None)
         for number in itertools.count():
             if tally["kills"] >= kills:
@@ -109,9 +62,8 @@ def tally_of(
             key = f"{setting} {arguments.seed} {number}"
             found = journal(arguments.journal).get(key)
             if found is None:
-                found = train_and_kill(
-                    setting, Path(folder) / str(number), undisturbed, random.Random(key)
-                )
+                rng = random.Random(key)
+                found = train_and_kill(setting, folder / str(number), undisturbed, rng)
                 if arguments.journal:
                     with arguments.journal.open("a") as file:
                         file.write(json.dumps({key: found}) + "\n")
@@ -129,15 +81,10 @@ def train_and_kill(
     setting: Setting, folder: Path, undisturbed: Path, rng: random.Random
 ) -> dict[str, int]:
     """One training, killed up to eight times in a row; counts what was found."""
-    found: collections.Counter[str] = collections.Counter()
-
-    def check(name: str, holds: bool) -> None:
-        found.update({name: int(holds), f"of {name}": 1})
-
-    killed = True
+    found: Tally = collections.Counter()
     writing = float((undisturbed / "seconds").read_text())
-    for kill in [random_kill(rng, writing) for _ in range(IN_A_ROW)] + [None]:
-        again = folder.with_name(f"{folder.name}_again")
+    again = folder.with_name(f"{folder.name}_again")  # the folder before the last process
+    for kill in [*(random_kill(rng, writing) for _ in range(IN_A_ROW)), None]:
         shutil.rmtree(again, ignore_errors=True)
         if folder.exists():
             shutil.copytree(folder, again)
@@ -148,33 +95,44 @@ def train_and_kill(
             found["start failed"] += 1
             return found
         found["kills"] += killed
-        check_restored(setting, folder, again, check)
-        found["in the writing"] += (
-            killed and bool(state(folder, "restored")) and (folder / "writing.npz").exists()
-        )
+        check_restored(setting, folder, again, found)
+        was_writing = bool(state(folder, "restored")) and (folder / "writing.npz").exists()
+        found["in the writing"] += killed and was_writing
         if not killed:
             break
-    final = state(folder, "final")
-    check("active constant", active(final) == active(state(undisturbed, "final")))
-    if setting.save_freq == "epoch":
-        check("final = undisturbed", same(final, state(undisturbed, "final")))
-    elif again.exists():
-        run(setting, again, None)
-        check("repeatable", same(final, state(again, "final")))
+    check_final(setting, folder, again, undisturbed, found)
     return found
 
 
-def check_restored(setting: Setting, folder: Path, before: Path, check: Any) -> None:
+def check(found: Tally, name: str, holds: bool) -> None:
+    """Counts one more case, and whether it holds there."""
+    found.update({name: int(holds), f"of {name}": 1})
+
+
+def check_final(
+    setting: Setting, folder: Path, again: Path, undisturbed: Path, found: Tally
+) -> None:
+    """What the training ended with, beside one that was not disturbed, or was resumed twice."""
+    final, whole = state(folder, "final"), state(undisturbed, "final")
+    check(found, "active constant", active(final) == active(whole))
+    if setting.save_freq == "epoch":
+        check(found, "final = undisturbed", same(final, whole))
+    elif again.exists():
+        run(setting, again, None)
+        check(found, "repeatable", same(final, state(again, "final")))
+
+
+def check_restored(setting: Setting, folder: Path, before: Path, found: Tally) -> None:
     """The state restored is one that was backed up, as the folder was before this process."""
     restored, begun = state(folder, "restored"), state(folder, "begun")
     older, newer = state(before, "backup"), state(before, "writing")
     if not restored or not older:
         return  # killed before that, or the first process of a training
-    check("restored whole", same(restored, newer) or same(restored, older))
+    check(found, "restored whole", same(restored, newer) or same(restored, older))
     if newer:
-        check("restored the newer", same(restored, newer))
+        check(found, "restored the newer", same(restored, newer))
     if setting.save_freq != "epoch" and begun and steps(restored) > 0:
-        check("no second update", same(masks_of(begun), masks_of(restored)))
+        check(found, "no second update", same(masks_of(begun), masks_of(restored)))
 
 
 def run(setting: Setting, folder: Path, kill: Kill | None) -> bool:
@@ -194,9 +152,8 @@ def run(setting: Setting, folder: Path, kill: Kill | None) -> bool:
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGKILL, signal.SIGALRM):
         return True
     if status != 0:
-        raise RuntimeError(
-            f"{setting} {kill} ended with {status}:\n{(folder / 'error').read_text()[-600:]}"
-        )
+        error = (folder / "error").read_text()[-600:]
+        raise RuntimeError(f"{setting} {kill} ended with {status}:\n{error}")
     return False
 
 
@@ -210,60 +167,15 @@ def random_kill(rng: random.Random, writing: float) -> Kill:
     return Kill(seconds=rng.uniform(0, 1))
 
 
-def state(folder: Path, name: str) -> State:
-    """A state that the training has written; empty where it has not."""
-    if not (folder / f"{name}.npz").exists():
-        return {}
-    with np.load(folder / f"{name}.npz") as arrays:
-        return dict(arrays)
-
-
-def same(one: State, other: State) -> bool:
-    """The same variables and the same epoch, bit for bit."""
-    return one.keys() == other.keys() and all(
-        one[key].dtype == other[key].dtype and one[key].tobytes() == other[key].tobytes()
-        for key in one
-    )
-
-
-def masks_of(full: State) -> State:
-    """The masks, and when they were last updated."""
-    return {key: value for key, value in full.items() if key.endswith(("_mask", "last_update"))}
-
-
-def active(full: State) -> int:
-    """Active weights in all."""
-    return sum(int(value.sum()) for key, value in full.items() if key.endswith("_mask"))
-
-
-def steps(full: State) -> int:
-    """Steps of the optimizer."""
-    return next(int(value) for key, value in full.items() if key.endswith("sgd.iteration"))
-
-
-def results_table(wanted: dict[Setting, int], done: list[collections.Counter[str]]) -> str:
-    """A row for each setting."""
-    columns = ("restored whole", "restored the newer", *CHECKS[1:])
-    rows = []
-    for setting, tally in zip(wanted, done, strict=True):
-        module = "ks" if setting.callback == "keras_sparse" else "keras.callbacks"
-        often = (
-            "every epoch" if setting.save_freq == "epoch" else f"every {setting.save_freq} batches"
-        )
-        name = f"{module}, {often}{', double' if setting.double else ''}, UpdateMasks {setting.masks} it"
-        cells = [
-            f"{tally[name]} of {tally[f'of {name}']}" if tally[f"of {name}"] else "-"
-            for name in columns
-        ]
-        rows.append((name, tally["kills"], tally["in the writing"], *cells, tally["start failed"]))
-    total = (
-        "all of ks",
-        *(sum(row[i] for row in rows[: len(SETTINGS)]) for i in (1, 2)),
-        *("" for _ in columns),
-        "",
-    )
-    header = ("BackupAndRestore of", "kills", "in the writing", *columns, "start failed")
-    return report.table(header, [*rows[: len(SETTINGS)], total, *rows[len(SETTINGS) :]])
+def _arguments() -> argparse.Namespace:
+    parser = options.parser(__doc__)
+    add = parser.add_argument
+    add("--kills", type=int, default=1000, help="over all settings")
+    add("--keras-kills", type=int, default=100, help="of Keras' own callback, to compare")
+    add("--seed", type=int, default=0, help="of the moments at which to kill")
+    add("--journal", type=Path, help="a file of what was done, to go on from")
+    add("--output", type=Path, help="a Markdown file to write")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

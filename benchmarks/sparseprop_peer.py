@@ -7,9 +7,9 @@ import numpy as np
 from benchmarks.op_contenders import Contender, Operands
 
 HOW_TO_GET = (
-    "SparseProp cannot be imported. Install it into this environment: `pip install torch --index-url https://download.pytorch.org/whl/cpu`, then "
-    "`pip install pybind11 scipy setuptools && pip install --no-build-isolation sparseprop` (https://github.com/IST-DASLab/sparseprop; it needs a "
-    "C++ compiler and AVX2)."
+    "SparseProp cannot be imported. Install PyTorch for CPUs into this environment, then "
+    "`pip install pybind11 scipy setuptools && pip install --no-build-isolation sparseprop` "
+    "(https://github.com/IST-DASLab/sparseprop; it needs a C++ compiler and AVX2)."
 )
 
 

@@ -3,13 +3,12 @@
 python -m benchmarks.speed_plot  # after conv_ops.py --peer sparseprop and train_step.py
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from benchmarks import report
+from benchmarks import options, report
 
 KINDS = {
     "3x3 convolutions": "tab:blue",
@@ -22,12 +21,11 @@ STEPS = {"window none": "0.7", "window 100": "tab:blue"}  # columns of the steps
 
 def main() -> None:
     """Reads the tables of results and draws them."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--operations", type=Path, default=report.RESULTS / "conv_ops.md")
-    parser.add_argument("--steps", type=Path, default=report.RESULTS / "train_step.md")
-    parser.add_argument("--output", type=Path, default=report.ROOT / "docs" / "speed.png")
+    parser = options.parser(__doc__)
+    add = parser.add_argument
+    add("--operations", type=Path, default=report.RESULTS / "conv_ops.md")
+    add("--steps", type=Path, default=report.RESULTS / "train_step.md")
+    add("--output", type=Path, default=report.ROOT / "docs" / "speed.png")
     arguments = parser.parse_args()
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
@@ -59,14 +57,9 @@ def draw_operations(axes: Any, table: list[list[str]]) -> None:
         pairs = [[float(part) for part in cell.split("/")] for cell in row[2:]]
         axes.plot(densities, [pair[0] for pair in pairs], color=colour, marker="o", label=kind)
         if kind == "3x3 convolutions" and len(pairs[0]) > 1:
-            axes.plot(
-                densities,
-                [pair[1] for pair in pairs],
-                color=PEER,
-                marker="s",
-                linestyle="--",
-                label="sparseprop, 3x3 convolutions",
-            )
+            style = {"color": PEER, "marker": "s", "linestyle": "--"}
+            label = "sparseprop, 3x3 convolutions"
+            axes.plot(densities, [pair[1] for pair in pairs], label=label, **style)
     axes.set_xscale("log")
     axes.set_xticks(densities, [f"{100 * density:g} %" for density in densities])
     axes.minorticks_off()
@@ -75,17 +68,12 @@ def draw_operations(axes: Any, table: list[list[str]]) -> None:
 
 
 def draw_steps(axes: Any, table: list[list[str]]) -> None:
-    """Speed-up of a training step by model and batch, with gradients of missing weights always and in the window alone."""
+    """Speed-up of a training step by model and batch, by growth window."""
     names = [f"{row[0]}\nbatch {row[1]}" for row in table[1:]]
     for i, (column, colour) in enumerate(STEPS.items()):
         values = [float(row[table[0].index(column)]) for row in table[1:]]
-        bars = axes.bar(
-            [x + 0.4 * i for x in range(len(names))],
-            values,
-            0.38,
-            color=colour,
-            label=f"growth {column}",
-        )
+        places = [x + 0.4 * i for x in range(len(names))]
+        bars = axes.bar(places, values, 0.38, color=colour, label=f"growth {column}")
         axes.bar_label(bars, fmt="%.1f", fontsize="small")
     axes.set_xticks([x + 0.2 for x in range(len(names))], names, fontsize="small")
     axes.set(ylim=(0, 5))

@@ -16,22 +16,43 @@ import tensorflow as tf
 STEPS = 3
 REST = "other"
 
-# Part: texts of which one is in the operation's type or in its path in the graph; the first part that fits counts.
-PARTS = (
-    ("sparse, forward", ("KerasSparse>Conv2D|", "KerasSparse>MatMul|")),
-    ("sparse, input gradient", ("KerasSparse>Conv2DInputGradient", "KerasSparse>MatMulInputGradient")),
-    ("sparse, weight gradient", ("KerasSparse>Conv2DKernelGradient", "KerasSparse>MatMulKernelGradient")),
-    ("dense convolution, forward", ("|_MklNativeConv2D|", "|_MklNativeFusedConv2D|", "|Conv2D|", "|_FusedConv2D|")),
-    ("dense convolution, input gradient", ("Conv2DBackpropInput",)),
-    ("dense convolution, weight gradient", ("Conv2DBackpropFilter",)),
-    ("dense layers", ("MatMul",)),
-    ("batch normalisation", ("batch_norm", "FusedBatchNorm", "Tile|")),
-    ("ReLU", ("Relu",)),
-    ("pooling", ("Pool",)),
-    ("optimizer", ("Momentum", "sgd", "SGD", "optimizer")),
-    ("masks", ("_mask", "LogicalOr|", "Cast|")),
-    ("sums of branches and of their gradients", ("AddN|", "/add", "AddV2|")),
-)  # fmt: skip
+# {part: texts of which one is in the operation's type or in its path in the graph}; the first part
+# that fits counts.
+PARTS = {
+    "sparse, forward": ("KerasSparse>Conv2D|", "KerasSparse>MatMul|"),
+    "sparse, input gradient": (
+        *("KerasSparse>Conv2DInputGradient", "KerasSparse>MatMulInputGradient"),
+    ),
+    "sparse, weight gradient": (
+        *("KerasSparse>Conv2DKernelGradient", "KerasSparse>MatMulKernelGradient"),
+    ),
+    "dense convolution, forward": (
+        *("|_MklNativeConv2D|", "|_MklNativeFusedConv2D|", "|Conv2D|", "|_FusedConv2D|"),
+    ),
+    "dense convolution, input gradient": ("Conv2DBackpropInput",),
+    "dense convolution, weight gradient": ("Conv2DBackpropFilter",),
+    "dense layers": ("MatMul",),
+    "batch normalisation": ("batch_norm", "FusedBatchNorm", "Tile|"),
+    "ReLU": ("Relu",),
+    "pooling": ("Pool",),
+    "optimizer": ("Momentum", "sgd", "SGD", "optimizer"),
+    "masks": ("_mask", "LogicalOr|", "Cast|"),
+    "sums of branches and of their gradients": ("AddN|", "/add", "AddV2|"),
+}
+# Operations that hold other operations.
+CALLS = {
+    *("PartitionedCall", "StatefulPartitionedCall", "If", "StatelessIf", "While"),
+    *("StatelessWhile", "XlaLaunch"),
+}
+# What TensorFlow puts in when it rewrites a graph.
+REWRITTEN = {
+    "_MklMatMul",
+    *(f"_MklNative{kind}" for kind in ("Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropInput")),
+    *(f"_MklNative{kind}" for kind in ("FusedConv2D", "Conv2DBackpropFilterWithBias")),
+    *(f"_MklNative{kind}" for kind in ("FusedBatchNormV3", "FusedBatchNormGradV3")),
+    *(f"_MklNative{kind}" for kind in ("FusedBatchNormEx", "MaxPool", "MaxPoolGrad")),
+    *("_MklNativeFusedMatMul", "_FusedConv2D", "_FusedMatMul", "_FusedBatchNormEx"),
+}
 
 
 def parts_of(step: Callable[[], Any], seconds: float) -> dict[str, float]:
@@ -51,7 +72,9 @@ def parts_of(step: Callable[[], Any], seconds: float) -> dict[str, float]:
 def part_of(operation: str, path: str) -> str:
     """What an operation of this type, of this path in the graph, belongs to."""
     text = f"{path}|{operation}|"
-    return next((part for part, texts in PARTS if any(word in text for word in texts)), REST)
+    return next(
+        (part for part, texts in PARTS.items() if any(word in text for word in texts)), REST
+    )
 
 
 def _operations(step: Callable[[], Any]) -> list[tuple[str, str, float]]:
@@ -74,36 +97,8 @@ def _operations(step: Callable[[], Any]) -> list[tuple[str, str, float]]:
 
 
 def _operation_types() -> set[str]:
-    """TensorFlow's, those of libraries that were loaded, and those that it puts in when it rewrites a graph."""
+    """TensorFlow's, those of libraries that were loaded, and those of rewritten graphs."""
     from tensorflow.python.framework import op_def_registry
 
-    calls = {
-        "PartitionedCall",
-        "StatefulPartitionedCall",
-        "If",
-        "StatelessIf",
-        "While",
-        "StatelessWhile",
-        "XlaLaunch",
-    }  # hold other operations
-    names = {name for name in dir(tf.raw_ops) if name[0].isupper()} | _rewritten()
-    names |= {name for name in op_def_registry._cache if name[0].isupper()}
-    return names - calls
-
-
-def _rewritten() -> set[str]:
-    kinds = (
-        "Conv2D",
-        "Conv2DBackpropFilter",
-        "Conv2DBackpropInput",
-        "FusedConv2D",
-        "Conv2DBackpropFilterWithBias",
-        "FusedBatchNormV3",
-    )
-    more = ("FusedBatchNormGradV3", "FusedBatchNormEx", "MaxPool", "MaxPoolGrad", "FusedMatMul")
-    return {f"_MklNative{kind}" for kind in kinds + more} | {
-        "_MklMatMul",
-        "_FusedConv2D",
-        "_FusedMatMul",
-        "_FusedBatchNormEx",
-    }
+    names = (*dir(tf.raw_ops), *op_def_registry._cache)
+    return {name for name in names if name[0].isupper()} - CALLS | REWRITTEN

@@ -1,24 +1,27 @@
 """Measures test error against training time on CIFAR-10, for dense and sparse trainings.
 
-    python -m benchmarks.time_to_accuracy --data cifar10.npz               # every contender, seed 0
+    # every contender, seed 0
+    python -m benchmarks.time_to_accuracy --data cifar10.npz
     python -m benchmarks.time_to_accuracy --data cifar10.npz --seeds 0 1 2 --contenders dense erk-5
-    python -m benchmarks.time_to_accuracy --tables  # of the finished runs
+    # of the finished runs
+    python -m benchmarks.time_to_accuracy --tables
 
-Each run is a complete training: its learning rate falls to 0 over its own number of epochs. Its time
-counts everything from the first batch to the end of the evaluation, data and tracing included. A run
-that is in the records is not repeated, so a benchmark that was stopped goes on where it was.
+Each run is a complete training: its learning rate falls to 0 over its own number of epochs. Its
+time counts everything from the first batch to the end of the evaluation, data and tracing included.
+A run that is in the records is not repeated: a stopped benchmark continues where it was.
 """
 
 import argparse
 import concurrent.futures
 import dataclasses
-import multiprocessing
 import os
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import records, report, time_front
+from benchmarks import options, records, report, time_front
+from benchmarks.processes import pool
+from benchmarks.records import Record
 
 COMMAND = "python -m benchmarks.time_to_accuracy --data cifar10.npz"
 BATCH, LEARNING_RATE = 128, 0.1
@@ -79,21 +82,15 @@ def main() -> None:
     """Makes the runs that are missing, then prints and writes the tables and the plot."""
     arguments = _arguments()
     path = arguments.output.with_suffix(".jsonl")
-    made = [_run_of(record) for record in records.read(path)]
-    runs = [] if arguments.tables else planned(arguments)
-    missing = [run for run in runs if run not in made]
-    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    options: Any = {"mp_context": context, "max_tasks_per_child": 1}
-    with concurrent.futures.ProcessPoolExecutor(arguments.workers, **options) as pool:
-        futures = [pool.submit(train, run, arguments.data) for run in missing]
+    runs = [] if arguments.tables else records.missing(planned(arguments), path)
+    with pool(arguments.workers) as processes:
+        futures = [processes.submit(train, run, arguments.data) for run in runs]
         for future in concurrent.futures.as_completed(futures):
             result = future.result()
             records.add(path, result)
             shown = ("contender", "epochs", "seed", "test_error", "seconds")
             print({key: result[key] for key in shown}, flush=True)
-    known = records.read(path)
-    if not known:
-        raise SystemExit(f"There are no finished runs in {path}.")
+    known = records.finished(path)
     text = report.header("Test error against training time", COMMAND, known[-1]["measured"])
     text += time_front.sections(known)
     print(text)
@@ -114,12 +111,12 @@ def planned(arguments: argparse.Namespace) -> list[Run]:
     ]
 
 
-def train(run: Run, data: Path | None) -> dict[str, Any]:
+def train(run: Run, data: Path | None) -> Record:
     """Trains and evaluates; the run's settings with its error in % and its seconds."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
 
-    from benchmarks import turns
+    from benchmarks import classifier, turns
     from examples.batches import Batches
     from examples.data import load_cifar10
 
@@ -134,12 +131,11 @@ def train(run: Run, data: Path | None) -> dict[str, Any]:
     batches.workers = 2
     model, callbacks = compiled(run, run.epochs * len(batches))
     model.fit(batches, epochs=run.epochs, verbose=2, callbacks=callbacks, shuffle=False)
-    accuracy = model.evaluate(images.x_test, images.y_test, 500, verbose=0)[1]
+    error = classifier.test_error(model, images.x_test, images.y_test)
     seconds, cpu = time.perf_counter() - begin, time.process_time() - begin_cpu
-    error = round(100 * (1 - float(accuracy)), 3)
-    density = model.optimizer.total_density() if callbacks else 1.0
-    figures = {"test_error": error, "seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1)}
-    figures["density"] = density
+    figures = {"test_error": round(error, 3)}
+    figures |= {"seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1)}
+    figures["density"] = model.optimizer.total_density() if callbacks else 1.0
     return {**dataclasses.asdict(run), **figures}
 
 
@@ -148,6 +144,7 @@ def compiled(run: Run, steps: int) -> tuple[Any, list[Any]]:
     import keras
 
     import keras_sparse as ks
+    from benchmarks import classifier
 
     contender = CONTENDERS[run.contender]
     model = _network(run.network)
@@ -163,50 +160,31 @@ def compiled(run: Run, steps: int) -> tuple[Any, list[Any]]:
         optimizer = method(optimizer, contender.density, seed=run.seed, **contender.settings)
         callbacks = [ks.UpdateMasks()]
     elif contender.fused_normalization:
-        model = keras.models.clone_model(model, clone_function=_with_fused_normalization)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
-    return model, callbacks
+        model = classifier.with_fused_normalization(model)
+    return classifier.compiled(model, optimizer), callbacks
 
 
 def _network(name: str) -> Any:
-    from benchmarks.block_accuracy import cifar_model
-    from benchmarks.networks import vgg11
+    from benchmarks.networks import conv8, vgg11
     from examples.models import build
 
-    own = {"conv8": cifar_model, "vgg11": vgg11}
+    own = {"conv8": conv8, "vgg11": vgg11}
     return own[name]() if name in own else build(name)
 
 
-def _with_fused_normalization(layer: Any) -> Any:
-    import keras
-
-    import keras_sparse as ks
-
-    is_norm = type(layer) is keras.layers.BatchNormalization
-    kind = ks.layers.FusedBatchNormalization if is_norm else type(layer)
-    return kind.from_config(layer.get_config())
-
-
-def _run_of(record: dict[str, Any]) -> Run:
-    return Run(*(record[field.name] for field in dataclasses.fields(Run)))
-
-
 def _arguments() -> argparse.Namespace:
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    parser.add_argument("--data", type=Path, help="CIFAR-10, .npz or the tar.gz; default: download")
-    parser.add_argument("--tables", action="store_true", help="train nothing, write the tables")
-    parser.add_argument("--network", choices=NETWORKS, default=NETWORKS[0])
-    parser.add_argument("--contenders", choices=CONTENDERS, nargs="+", default=list(CONTENDERS))
-    parser.add_argument("--images", type=int, default=50_000, help="training images")
-    parser.add_argument(
-        "--epochs", type=int, nargs="+", help="of each training, for all contenders"
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--threads", type=int, default=1, help="of one training")
-    parser.add_argument("--workers", type=int, default=2, help="trainings at the same time")
-    parser.add_argument("--output", type=Path, default=report.RESULTS / "time_to_accuracy.md")
+    parser = options.parser(__doc__)
+    add = parser.add_argument
+    add("--data", type=Path, help="CIFAR-10, .npz or the tar.gz; default: download")
+    add("--tables", action="store_true", help="train nothing, write the tables")
+    add("--network", choices=NETWORKS, default=NETWORKS[0])
+    add("--contenders", choices=CONTENDERS, nargs="+", default=list(CONTENDERS))
+    add("--images", type=int, default=50_000, help="training images")
+    add("--epochs", type=int, nargs="+", help="of each training, for all contenders")
+    add("--seeds", type=int, nargs="+", default=[0])
+    add("--threads", type=int, default=1, help="of one training")
+    add("--workers", type=int, default=2, help="trainings at the same time")
+    add("--output", type=Path, default=report.RESULTS / "time_to_accuracy.md")
     return parser.parse_args()
 
 

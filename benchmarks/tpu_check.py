@@ -9,7 +9,6 @@ by TensorFlow and compiled by libtpu. Models that TPUs refuse follow, to prove t
 Needs g++, jax and libtpu: pip install -e '.[tpu-aot]'.
 """
 
-import argparse
 import dataclasses
 import importlib.metadata
 import json
@@ -17,46 +16,31 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import options, report
 from benchmarks.load_file import load_file
 
 COMMAND = "python -m benchmarks.tpu_check --output benchmarks/results/tpu_check.md"
 PACKAGES = ("jaxlib", "libtpu")
 SMALL = (
-    ("v4:2x2x1", 1),
-    ("v4:2x2x1", 4),
-    ("v4:2x2x2", 8),
-    ("v5e:2x2", 1),
-    ("v5e:2x2", 4),
-    ("v5e:2x4", 8),
-    ("v6e:2x2", 1),
-    ("v6e:2x2", 4),
-    ("v6e:2x4", 8),
+    *(("v4:2x2x1", 1), ("v4:2x2x1", 4), ("v4:2x2x2", 8)),
+    *(("v5e:2x2", 1), ("v5e:2x2", 4), ("v5e:2x4", 8)),
+    *(("v6e:2x2", 1), ("v6e:2x2", 4), ("v6e:2x4", 8)),
 )
-ROWS = (
-    report.RESULTS / "tpu_check.jsonl"
-)  # a row as soon as it is there: ResNet-50 takes minutes to compile
+# A row as soon as it is there: ResNet-50 takes minutes to compile.
+ROWS = report.RESULTS / "tpu_check.jsonl"
 COLUMNS = (
-    "model",
-    "layers",
-    "TPUs",
-    "cores",
-    "batch",
-    "ops",
-    "HLO kB",
-    "compiles",
-    "seconds",
-    "GFLOP",
-    "MiB",
-    "temporary",
-    "all-reduces",
+    *("model", "layers", "TPUs", "cores", "batch", "ops", "HLO kB", "compiles", "seconds"),
+    *("GFLOP", "MiB", "temporary", "all-reduces"),
 )
-NOTE = (
-    "Per core and step: floating point operations, memory in all and for temporary values, sums over all cores. Seconds are those that libtpu\n"
-    "takes to compile beside whatever else runs on this machine: an upper bound. Batches are those of all cores together. SparseMomentum around\n"
-    "SGD with Nesterov momentum, density 0.1.\n"
-)
-BAD_NOTE = "The clustering passes and tf2xla refuse what TensorFlow cannot compile. tf2xla lets the last two pass, and libtpu refuses them.\n"
+REFUSED_COLUMNS = ("layer", "traced", "cluster", "lowered", "compiles")
+NOTE = """Per core and step: floating point operations, memory in all and for temporary values, sums over all
+cores. Seconds are those that libtpu takes to compile beside whatever else runs on this machine: an
+upper bound. Batches are those of all cores together. SparseMomentum around SGD with Nesterov
+momentum, density 0.1.
+"""
+BAD_NOTE = """The clustering passes and tf2xla refuse what TensorFlow cannot compile. tf2xla lets the last two
+pass, and libtpu refuses them.
+"""
 MEGA, GIGA = 2**20, 1e9
 
 
@@ -79,33 +63,20 @@ class Case:
 
 def main() -> None:
     """Measures, prints every row, and writes if asked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--output", type=Path, help="a Markdown file to write")
+    parser = options.parser(__doc__)
     names = [case.name for case in CASES]
-    parser.add_argument(
-        "--models",
-        nargs="*",
-        choices=names,
-        default=names,
-        help="none: those that are written down",
-    )
+    earlier = "none: those of earlier runs"
+    parser.add_argument("--output", type=Path, help="a Markdown file to write")
+    parser.add_argument("--models", nargs="*", choices=names, default=names, help=earlier)
     arguments = parser.parse_args()
     for case in CASES:
         for layers in ("stock", "sparse") if case.name in arguments.models else ():
             for topology, replicas in case.machines:
                 keep(row(case, layers, topology, replicas))
-    text = report.header(
-        "Train steps on TPU, without one",
-        COMMAND,
-        {**report.circumstances(), "compiler": compilers()},
-    )
+    measured = {**report.circumstances(), "compiler": compilers()}
+    text = report.header("Train steps on TPU, without one", COMMAND, measured)
     text += f"{NOTE}\n{report.table(COLUMNS, kept())}\n## What TPUs refuse\n\n{BAD_NOTE}\n"
-    text += report.table(
-        ("layer", "traced", "cluster", "lowered", "compiles"),
-        [refused(name) for name in (*BAD, *REFUSED)],
-    )
+    text += report.table(REFUSED_COLUMNS, [refused(name) for name in (*BAD, *REFUSED)])
     print(text)
     if arguments.output:
         report.write(arguments.output, text)
@@ -135,24 +106,16 @@ def row(case: Case, layers: str, topology: str, replicas: int) -> tuple[object, 
     with tpu_check.strategy(replicas).scope():
         model = ks.sparsify(case.make()) if layers == "sparse" else case.make()
         optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True), 0.1)
-        model.compile(
-            optimizer,
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-        )
+        classifier.compiled(model, optimizer)
     answers = tpu_check.check(model, tpu_check.batch_of(model, case.batch), topology)
     print(answers.said, flush=True)
     found, compiled = answers.lowered, answers.compiled
     size = [answers.ops, f"{len(found.hlo) / 1000:.0f}"] if found else [answers.ops, "no"]
     figures = ["-"] * 5
     if compiled and compiled.code == 0:
-        bytes_of = [f"{count / MEGA:.1f}" for count in (compiled.memory, compiled.temporary)]
-        figures = [
-            f"{compiled.seconds:.0f}",
-            f"{compiled.flops / GIGA:.2f}",
-            *bytes_of,
-            str(compiled.all_reduces),
-        ]
+        memory = [f"{count / MEGA:.1f}" for count in (compiled.memory, compiled.temporary)]
+        speed = [f"{compiled.seconds:.0f}", f"{compiled.flops / GIGA:.2f}"]
+        figures = [*speed, *memory, str(compiled.all_reduces)]
     outcome = ("yes" if compiled.code == 0 else compiled.outcome) if compiled else "-"
     return (case.name, layers, topology, replicas, case.batch, *size, outcome, *figures)
 
@@ -163,18 +126,19 @@ def refused(name: str) -> tuple[str, ...]:
     with tpu_check.strategy(4).scope():
         model = make()
     step = trace(model, tpu_check.batch_of(model, 32))
-    said = [name, "yes"]
-    said.append(
-        answer(lambda: (check_ops(step.function.graph), cluster(step.function, step.replicas)))
-    )
-    said.append(answer(lambda: lower(cut_out(step))))
-    if said[-1] != "yes":
-        return (*said, "-")
-    compiled = compile_for(lower(cut_out(step)).hlo, "v5e:2x2", 4)
-    return (
-        *said,
-        "yes" if compiled.code == 0 else f"{compiled.outcome}: {compiled.why.split(':')[0]}",
-    )
+
+    def clustered() -> None:
+        check_ops(step.function.graph)
+        cluster(step.function, step.replicas)
+
+    answers = [answer(clustered), answer(lambda: lower(cut_out(step)))]
+    compiles = "-"
+    if answers[-1] == "yes":
+        compiled = compile_for(lower(cut_out(step)).hlo, "v5e:2x2", 4)
+        compiles = "yes"
+        if compiled.code:
+            compiles = f"{compiled.outcome}: {compiled.why.split(':')[0]}"
+    return name, "yes", *answers, compiles
 
 
 def answer(ask: Callable[[], object]) -> str:
@@ -197,6 +161,7 @@ if __name__ == "__main__":
     networks = load_file(report.ROOT / "tests" / "tpu" / "tpu_networks.py")
     BAD, REFUSED = networks.BAD, networks.REFUSED
 
+    from benchmarks import classifier
     from examples.models import build, wide_resnet
     from keras_sparse.tpu_check.cluster import check_ops, cluster
     from keras_sparse.tpu_check.compile import compile_for
@@ -204,19 +169,13 @@ if __name__ == "__main__":
     from keras_sparse.tpu_check.replica import cut_out
     from keras_sparse.tpu_check.train_step import trace
 
+    def resnet_50() -> keras.Model:
+        return keras.applications.ResNet50(weights=None, classifier_activation=None)
+
+    some = (("v4:2x2x1", 4), ("v5e:2x2", 4), ("v6e:2x4", 8))
     CASES = [
         Case("LeNet-5", lambda: build("lenet-5"), 128, SMALL),
-        Case(
-            "WRN-16-8",
-            lambda: wide_resnet(16, 8),
-            128,
-            (("v4:2x2x1", 4), ("v5e:2x2", 4), ("v6e:2x4", 8)),
-        ),
-        Case(
-            "ResNet-50",
-            lambda: keras.applications.ResNet50(weights=None, classifier_activation=None),
-            256,
-            (("v5e:2x2", 4),),
-        ),
+        Case("WRN-16-8", lambda: wide_resnet(16, 8), 128, some),
+        Case("ResNet-50", resnet_50, 256, (("v5e:2x2", 4),)),
     ]
     main()

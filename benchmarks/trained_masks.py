@@ -19,7 +19,7 @@ import keras
 import numpy as np
 
 import keras_sparse as ks
-from benchmarks import report
+from benchmarks import classifier, options, report
 from examples.data import load_cifar10
 from examples.models import vgg16_d, wide_resnet
 
@@ -44,15 +44,8 @@ def trained(model: keras.Model, arguments: argparse.Namespace) -> keras.Model:
     """The model after some steps on CIFAR-10."""
     keras.utils.set_random_seed(0)
     images = load_cifar10(arguments.data)
-    optimizer = ks.SparseMomentum(
-        keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True), density=arguments.density
-    )
-    model.compile(
-        optimizer,
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        jit_compile=False,
-    )
+    sgd = keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True)
+    classifier.compiled(model, ks.SparseMomentum(sgd, density=arguments.density))
     chosen = np.random.default_rng(0).permutation(len(images.x_train))[: arguments.steps * BATCH]
     callbacks = [ks.UpdateMasks(every=arguments.steps // arguments.updates)]
     model.fit(images.x_train[chosen], images.y_train[chosen], BATCH, verbose=2, callbacks=callbacks)
@@ -68,11 +61,10 @@ def packed_masks(model: keras.Model) -> dict[str, np.ndarray]:
     """The masks of the 3x3 convolutions of stride 1 between equal numbers of channels."""
     masks, packed = model.optimizer.masks, {}
     for layer in model.layers:
-        if (
-            isinstance(layer, keras.layers.Conv2D)
-            and layer.kernel.shape[:2] == (3, 3)
-            and layer.kernel.shape[2] == layer.kernel.shape[3]
-        ):
+        if not isinstance(layer, keras.layers.Conv2D):
+            continue
+        height, width, channels_in, channels_out = layer.kernel.shape
+        if (height, width) == (3, 3) and channels_in == channels_out:
             path = layer.kernel.path
             sizes = "x".join(map(str, (layer.input.shape[1], *layer.kernel.shape)))
             packed[f"{path.replace('/', '.')}@{sizes}"] = np.packbits(masks[path])
@@ -80,18 +72,14 @@ def packed_masks(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--data", type=Path, help="CIFAR-10, a .tar.gz or .npz file; default: keras.datasets"
-    )
-    parser.add_argument(
-        "--densities", action="store_true", help=f"write {DENSITIES.name} instead of {MASKS.name}"
-    )
-    parser.add_argument("--density", type=float, default=0.05)
-    parser.add_argument("--steps", type=int, default=300, help="at most an epoch")
-    parser.add_argument("--updates", type=int, default=10)
+    parser = options.parser(__doc__)
+    add = parser.add_argument
+    instead = f"write {DENSITIES.name} instead of {MASKS.name}"
+    add("--data", type=Path, help="CIFAR-10, a .tar.gz or .npz file; default: keras.datasets")
+    add("--densities", action="store_true", help=instead)
+    add("--density", type=float, default=0.05)
+    add("--steps", type=int, default=300, help="up to those of an epoch")
+    add("--updates", type=int, default=10)
     return parser.parse_args()
 
 

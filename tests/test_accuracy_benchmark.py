@@ -149,10 +149,10 @@ def test_a_run_is_recorded_with_its_densities_and_operations_and_not_repeated(mn
     path = tmp_path / "runs.jsonl"
     records.add(path, accuracy_run.train(SPARSE, mnist))
     (record,) = records.read(path)
-    assert accuracy_run.run_of(record) == SPARSE
-    assert accuracy.missing([SPARSE], path) == []
+    assert records.run_of(accuracy_run.Run, record) == SPARSE
+    assert records.missing([SPARSE], path) == []
     other = dataclasses.replace(SPARSE, learning_rate=0.01)
-    assert accuracy.missing([SPARSE, other], path) == [other]
+    assert records.missing([SPARSE, other], path) == [other]
     assert record["multiply_adds"] == {
         "lenet_300_100/dense_1/kernel": 235_200,
         "lenet_300_100/dense_2/kernel": 30_000,
@@ -291,5 +291,5 @@ def test_plots_are_drawn_of_what_there_are_records_for(known):
 
 
 def test_the_committed_records_are_of_runs_and_none_is_there_twice():
-    known = [accuracy_run.run_of(record) for record in records.read(accuracy.RECORDS)]
+    known = [records.run_of(accuracy_run.Run, record) for record in records.read(accuracy.RECORDS)]
     assert len(set(known)) == len(known) >= 30
