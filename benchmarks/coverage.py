@@ -1,8 +1,8 @@
-"""Converts and trains one network of each family of keras.applications, dense and sparse.
+"""Converts and trains a ViT and a network of each family of keras.applications, dense and sparse.
 
-    # all families; a network that is in the records is not run again
+    # all of them; a network that is in the records is not run again
     python -m benchmarks.coverage
-    python -m benchmarks.coverage --networks VGG16
+    python -m benchmarks.coverage --networks ViT Xception --density 0.05
 
 Each network has random weights and ten classes. It is converted by ``sparsify``, trained for two
 epochs on scikit-learn's digits (enlarged, in colour), timed beside the dense network in one
@@ -26,11 +26,13 @@ COMMAND = "python -m benchmarks.coverage"
 NETWORKS = (
     *("ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "InceptionResNetV2"),
     *("InceptionV3", "MobileNet", "MobileNetV2", "MobileNetV3Small", "NASNetMobile", "ResNet50"),
-    *("ResNet50V2", "VGG16", "Xception"),
+    *("ResNet50V2", "VGG16", "ViT", "Xception"),
 )
 SIDE, BATCH, DENSITY, IMAGES, EPOCHS, EVERY = 96, 32, 0.1, 256, 2, 4
-NOTE = f"""Images of {SIDE}x{SIDE}, batch {BATCH}, density {DENSITY:g}, SGD with momentum 0.9, {IMAGES} images,
-{EPOCHS} epochs with a mask update every {EVERY} steps.
+PATCH, WIDTH, HEADS, BLOCKS = 8, 192, 3, 4  # of the ViT: the width of ViT-Tiny
+NOTE = f"""Images of {SIDE}x{SIDE}, batch {BATCH}, density {DENSITY:g} or that beside the name, SGD with momentum
+0.9, {IMAGES} images, {EPOCHS} epochs with a mask update every {EVERY} steps. The ViT has {BLOCKS} blocks of
+width {WIDTH} and {HEADS} heads, and patches of {PATCH}x{PATCH}.
 
 - `on the op`: the share of the multiply-adds of all masked kernels that the custom op runs at this
   batch, with the uniform densities of the beginning and with those after the training. `all`: that
@@ -46,14 +48,14 @@ def main() -> None:
     """A process for each network that has no record yet; then the table."""
     arguments = _arguments()
     path = arguments.output.with_suffix(".jsonl")
-    done = {record["network"] for record in records.read(path)}
+    done = {_key(record) for record in records.read(path)}
     for name in arguments.networks:
-        if name not in done:
-            result = in_process(measure, name, arguments.turns)
+        if (name, arguments.density) not in done:
+            result = in_process(measure, name, arguments.turns, arguments.density)
             records.add(path, result)
             print(json.dumps(result), flush=True)
-    known = {record["network"]: record for record in records.finished(path)}
-    rows = [known[name] for name in NETWORKS if name in known]
+    known = {_key(record): record for record in records.finished(path)}
+    rows = [known[key] for key in sorted(known)]
     text = report.header("Coverage of keras.applications", COMMAND, rows[-1]["measured"])
     remark = f"{arguments.remark}\n" if arguments.remark else ""
     text += f"{NOTE}{remark}\n{results_table(rows)}"
@@ -61,7 +63,11 @@ def main() -> None:
     report.write(arguments.output, text)
 
 
-def measure(name: str, count: int) -> Record:
+def _key(record: Record) -> tuple[str, float]:
+    return record["network"], record.get("asked", DENSITY)
+
+
+def measure(name: str, count: int, density: float) -> Record:
     """All figures of one network; to be called in a fresh process."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     turns.limit_threads(2)
@@ -71,12 +77,11 @@ def measure(name: str, count: int) -> Record:
 
     keras.utils.set_random_seed(0)
     images, labels = _digits()
-    settings = {"weights": None, "input_shape": (SIDE, SIDE, 3), "classes": 10}
-    dense = getattr(keras.applications, name)(**settings)
+    dense = network(name)
     sparse = ks.sparsify(dense)
     outputs = [model.predict(images[:8], verbose=0) for model in (dense, sparse)]
-    steps = {"dense": _step(dense, False, images, labels)}
-    steps["sparse"] = _step(sparse, True, images, labels)
+    steps = {"dense": _step(dense, None, images, labels)}
+    steps["sparse"] = _step(sparse, density, images, labels)
     before = on_the_op(sparse)
     optimizer = ks.sparse_optimizer(sparse)
     timed = _timed(steps, optimizer, count)
@@ -84,6 +89,7 @@ def measure(name: str, count: int) -> Record:
     sparse.fit(images, labels, **settings, callbacks=[ks.UpdateMasks(every=EVERY)])
     return {
         "network": name,
+        "asked": density,
         "outputs": _difference(*outputs),
         "before": before,
         "after": on_the_op(sparse),
@@ -92,6 +98,25 @@ def measure(name: str, count: int) -> Record:
         "density": optimizer.total_density(),
         "export": _export_difference(sparse, images[:8]),
     }
+
+
+def network(name: str) -> Any:
+    """An untrained network of ten classes."""
+    import keras
+
+    layers, shape = keras.layers, (SIDE, SIDE, 3)
+    if name != "ViT":
+        return getattr(keras.applications, name)(weights=None, input_shape=shape, classes=10)
+    images = keras.Input(shape)
+    x = layers.Conv2D(WIDTH, PATCH, PATCH)(images)
+    x = layers.Reshape(((SIDE // PATCH) ** 2, WIDTH))(x)
+    for _ in range(BLOCKS):
+        y = layers.LayerNormalization()(x)
+        x = x + layers.MultiHeadAttention(HEADS, WIDTH // HEADS)(y, y)
+        y = layers.Dense(4 * WIDTH, "gelu")(layers.LayerNormalization()(x))
+        x = x + layers.Dense(WIDTH)(y)
+    x = layers.GlobalAveragePooling1D()(layers.LayerNormalization()(x))
+    return keras.Model(images, layers.Dense(10, "softmax")(x), name="vit")
 
 
 def on_the_op(sparse: Any) -> dict[str, float]:
@@ -109,15 +134,15 @@ def on_the_op(sparse: Any) -> dict[str, float]:
     return {"masked": on_op / masked, "all": on_op / everything}
 
 
-def _step(model: Any, is_sparse: bool, images: Any, labels: Any) -> Callable[[], None]:
+def _step(model: Any, density: float | None, images: Any, labels: Any) -> Callable[[], None]:
     import keras
 
     import keras_sparse as ks
     from benchmarks import classifier
 
     optimizer: Any = keras.optimizers.SGD(0.01, momentum=0.9)
-    if is_sparse:
-        optimizer = ks.SparseMomentum(optimizer, density=DENSITY)
+    if density is not None:
+        optimizer = ks.SparseMomentum(optimizer, density=density)
     model.compile(optimizer, "sparse_categorical_crossentropy")
     return classifier.stepper(model, images[:BATCH], labels[:BATCH])
 
@@ -175,8 +200,9 @@ def results_table(rows: list[Record]) -> str:
 
 def _cells(row: Record) -> tuple[str, ...]:
     shares = (row["before"]["masked"], row["after"]["masked"], row["after"]["all"])
+    name, asked = _key(row)
     return (
-        row["network"],
+        name if asked == DENSITY else f"{name}, density {asked:g}",
         f"{row['outputs']:.0e}",
         *(f"{share:.0%}" for share in shares),
         *(f"{row['dense_seconds']:.3f}", f"{row['closed']:.2f}", f"{row['open']:.2f}"),
@@ -188,6 +214,7 @@ def _arguments() -> argparse.Namespace:
     parser = options.parser(__doc__)
     add = parser.add_argument
     add("--networks", choices=NETWORKS, nargs="+", default=NETWORKS)
+    add("--density", type=float, default=DENSITY)
     add("--turns", type=int, default=5)
     add("--remark", default="", help="a sentence on the circumstances, for the reader")
     add("--output", type=Path, default=report.RESULTS / "coverage.md")

@@ -10,6 +10,7 @@ from model_kinds import KINDS, ROWS, Block, L, OwnStep, sequence_of
 
 import keras_sparse as ks
 from keras_sparse._keras import layers_of
+from keras_sparse.conversion.convertible import AROUND_SPARSE, SPARSE_TYPES
 from keras_sparse.conversion.copy_model import copy_model
 
 ON_TENSORFLOW = {
@@ -65,7 +66,7 @@ def test_converted_models_are_twins_of_the_model_given(name):
     sparse = sparsified(model)
     assert_twins(sparse, model, inputs)
     assert any(isinstance(layer, ks.layers.SparseLayer) for layer in layers_of(sparse))
-    assert not any(type(layer) in (L.Dense, L.Conv2D) for layer in layers_of(sparse))
+    assert not any(type(layer) in {**SPARSE_TYPES, **AROUND_SPARSE} for layer in layers_of(sparse))
     dense = ks.densify(sparse)
     assert_twins(dense, sparse, inputs)
     assert [type(layer) for layer in layers_of(dense)] == [

@@ -237,14 +237,13 @@ def test_a_table_lists_the_layers(capsys):
 @backend
 def test_a_warning_says_that_nothing_was_converted():
     layers = [
-        keras.Input((10, 8)),
-        keras.layers.Bidirectional(keras.layers.LSTM(4)),
-        keras.layers.LayerNormalization(),
+        keras.Input((3, 3, 3, 2)),
+        keras.layers.TimeDistributed(keras.layers.DepthwiseConv2D(2)),
+        keras.layers.Conv3D(4, 2),
     ]
     with pytest.warns(
         UserWarning,
-        match=r"`sparsify` converted no Conv2D or Dense layer.*"
-        r"2 LSTMCell \(no sparse layer for LSTMCell\)",
+        match=r"converted no layer of this model.*1 Conv3D \(no sparse layer for Conv3D\)",
     ):
         ks.sparsify(keras.Sequential(layers))
 
@@ -271,7 +270,15 @@ L = keras.layers
         ),
         (lambda: type("Mine", (L.Dense,), {})(4), (8,), "subclass of Dense"),
         (lambda: L.Dense(4, lora_rank=2), (8,), "LoRA"),
-        (lambda: L.EinsumDense("ab,bc->ac", 4), (8,), "no sparse layer for EinsumDense"),
+        (lambda: L.EinsumDense("ab,bc->ac", 4), (8,), None),
+        (
+            lambda: L.EinsumDense("ab,cb->ac", 4),
+            (8,),
+            'the einsum "ab,cb->ac" would have to transpose the kernel',
+        ),
+        (lambda: L.Conv1D(4, 3, padding="causal"), (8, 2), None),
+        (lambda: L.Conv1D(4, 3, dilation_rate=2), (8, 2), "dilation_rate is (1, 2), not 1"),
+        (lambda: L.SeparableConv2D(4, 3, dilation_rate=2), (8, 8, 2), None),
         (lambda: L.DepthwiseConv2D(3), (4, 4, 2), "no sparse layer for DepthwiseConv2D"),
         (lambda: L.Embedding(4, 2), (8,), "no sparse layer for Embedding"),
         (lambda: L.Dense(4), (8,), None),

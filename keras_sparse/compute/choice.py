@@ -135,6 +135,8 @@ def choose(product: Product, wanted: str = "auto", density: float | None = None)
     check_implementation(wanted)
     if wanted == "stock":
         return Choice(STOCK, 'implementation="stock"')
+    if product.obstacle is not None:
+        return Choice(STOCK, product.obstacle)
     kernels = next(one for one in IMPLEMENTATIONS if one.is_for(product))
     if (why := kernels.why_not(product)) is not None:
         return Choice(STOCK, why)

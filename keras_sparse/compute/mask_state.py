@@ -49,9 +49,8 @@ class KernelMask(Saveable):
             self.mask = keras.Variable(
                 "ones", shape=self.shape, dtype="bool", trainable=False, name="mask"
             )
-        set_path(
-            self.mask, f"{kernel.path.rpartition('/')[0]}/mask"
-        )  # also outside of the layer's `build`; .h5 files need it
+        # also outside of the layer's `build`; .h5 files need it
+        set_path(self.mask, path_of_mask(kernel.path))
         with (
             eager_scope(),
             host_scope(),
@@ -160,6 +159,16 @@ class KernelMask(Saveable):
 def kernel_mask_of(variable: Any) -> KernelMask | None:
     """The KernelMask of a sparse layer's kernel; None for any other variable."""
     return getattr(variable, "kernel_mask", None)
+
+
+def path_of_mask(kernel_path: str) -> str:
+    """The path of a kernel's mask, beside the kernel.
+
+    >>> path_of_mask("conv/kernel"), path_of_mask("lstm/lstm_cell/recurrent_kernel")
+    ('conv/mask', 'lstm/lstm_cell/recurrent_mask')
+    """
+    folder, _, name = kernel_path.rpartition("/")
+    return f"{folder}/{name.replace('pointwise_kernel', 'mask').replace('kernel', 'mask')}"
 
 
 def nonzero_mask(weights: Any) -> np.ndarray:

@@ -44,6 +44,47 @@ def call_custom_op(
     return product_of_rows(inputs) if len(shape) == 2 else _in_rows(inputs, kernel, product_of_rows)
 
 
+def call_transposed(
+    product: Product,
+    inputs: Any,
+    kernel: Any,
+    mask: Any,
+    dense_weight_gradient: Any,
+    layer: str,
+    output_shape: Any,
+) -> Any:
+    """The transposed convolution: the gradient, by its inputs, of the convolution ``product``.
+
+    Args:
+        product: a convolution of the outputs, whose outputs have the shape of ``inputs``.
+        inputs: (batch, height, width, channels).
+        kernel: (height, width, output channels, channels).
+        mask: as for ``call_custom_op``.
+        dense_weight_gradient: as for ``call_custom_op``.
+        layer: as for ``call_custom_op``.
+        output_shape: sizes of the outputs, ints or tensors.
+
+    Returns:
+        Float tensor of ``output_shape``.
+    """
+    import tensorflow as tf
+
+    wanted = ops.convert_to_tensor(dense_weight_gradient, "bool")
+    # The op reads the shape alone.
+    outputs = tf.raw_ops.Empty(shape=tf.stack(output_shape), dtype=inputs.dtype, init=False)
+    return custom_ops().keras_sparse_conv2d_input_gradient(
+        outputs,
+        kernel,
+        mask,
+        inputs,
+        wanted,
+        strides=product.strides,
+        padding=product.padding.upper(),
+        layer=layer,
+        block=block_of(product.structure),
+    )
+
+
 def _in_dtype(dtype: str, tensor: Any) -> Any:
     """The tensor in the dtype of the product, to which keras.ops.matmul promotes it, too."""
     return tensor if standardize_dtype(tensor.dtype) == dtype else ops.cast(tensor, dtype)

@@ -32,6 +32,7 @@ class Product:
         groups: in how many groups the channels are convolved.
         structure: what the mask is made of.
         has_sparse_inputs: are the inputs sparse tensors?
+        obstacle: why only the stock operation computes it, where the layer knows; or None.
         positions: outputs of one channel in a batch (batch * height * width, or rows); infinity
             where they are not known.
 
@@ -50,6 +51,7 @@ class Product:
     groups: int = 1
     structure: Structure = dataclasses.field(default_factory=Weights)
     has_sparse_inputs: bool = False
+    obstacle: str | None = None
     positions: Any = math.inf
 
     def __post_init__(self) -> None:
@@ -88,7 +90,11 @@ class Product:
         """
         if input_shape is None:
             return dataclasses.replace(self, positions=math.inf)
-        return dataclasses.replace(self, positions=positions(self.output_sizes(input_shape)))
+        return self.with_positions(positions(self.output_sizes(input_shape)))
+
+    def with_positions(self, positions: Any) -> "Product":
+        """The same product with this number of output positions."""
+        return dataclasses.replace(self, positions=positions)
 
     def output_sizes(self, input_shape: Sequence[Any]) -> list[Any]:
         """Batch and other sizes of the outputs, without their channels."""

@@ -42,7 +42,7 @@ class SparseConv2D(
     """
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
-        return self._compute(inputs, kernel)
+        return self._compute(inputs)
 
     def _stock(self, inputs: Any, kernel: Any) -> Any:
         return super().convolution_op(inputs, kernel)

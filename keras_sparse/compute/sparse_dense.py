@@ -21,7 +21,7 @@ class SparseDense(SparseLayer, keras.layers.Dense, metaclass=NamedInFiles, name_
     """
 
     def call(self, inputs: Any, training: Any = None) -> Any:
-        outputs = self._compute(ops.convert_to_tensor(inputs), self.kernel)
+        outputs = self._compute(ops.convert_to_tensor(inputs))
         if self.bias is not None:
             outputs = ops.add(outputs, self.bias)
         return outputs if self.activation is None else self.activation(outputs)

@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -31,7 +32,8 @@ class SparseLayer(keras.layers.Layer):
     """A Keras layer with a mask on its kernel, whose product may skip the missing weights.
 
     A subclass says which ``Product`` a layer of its kind computes (``product_of``), and how the
-    Keras layer computes it (``_stock``).
+    Keras layer computes it (``_stock``). Where the inputs are not yet the operands of that product
+    it says how they become them (``_on``, ``_call_custom_op``).
 
     Args:
         *args: the Keras layer's.
@@ -43,6 +45,8 @@ class SparseLayer(keras.layers.Layer):
             ``keras_sparse.Blocks(4, 4, per_tap=True)``.
         **kwargs: the Keras layer's.
     """
+
+    masked_weights: ClassVar[tuple[str, ...]] = ("kernel",)  # attributes; the first is the default
 
     def __init__(
         self,
@@ -66,7 +70,7 @@ class SparseLayer(keras.layers.Layer):
         self._refuse("quantization_mode")
         self._structure = structure
         if self.built:
-            self.kernel_mask = KernelMask(self.kernel, self._structure)
+            self._make_masks()
         reason = self._static_reason()
         if implementation == "custom_op" and reason is not None:
             raise ValueError(
@@ -78,8 +82,13 @@ class SparseLayer(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
-        self.kernel_mask = KernelMask(self.kernel, self._structure)
+        self.built = True
+        self._make_masks()
         self.supports_jit = self._static_reason() is not None
+
+    def _make_masks(self) -> None:
+        for weight, name in zip(self.masked_weights, self.mask_attributes(), strict=True):
+            setattr(self, name, KernelMask(getattr(self, weight), self._structure))
 
     @property
     def structure(self) -> Structure:
@@ -94,9 +103,21 @@ class SparseLayer(keras.layers.Layer):
     @property
     def variables(self) -> list[Any]:
         """The weights, and after them the mask and its switches, which are no weights."""
-        return super().variables + (self.kernel_mask.variables if self.built else [])
+        masks = self.kernel_masks.values()
+        return super().variables + [variable for one in masks for variable in one.variables]
 
-    # --- the mask
+    # --- the masks
+
+    @property
+    def kernel_masks(self) -> dict[str, KernelMask]:
+        """{name of a masked weight: its KernelMask}, in the order of the weights; {} before build."""
+        names = zip(self.masked_weights, self.mask_attributes(), strict=True)
+        return {weight: getattr(self, name) for weight, name in names if hasattr(self, name)}
+
+    @classmethod
+    def mask_attributes(cls) -> list[str]:
+        """The attributes with the KernelMasks of ``masked_weights``, which files name them by."""
+        return ["kernel_mask", *(f"{weight}_mask" for weight in cls.masked_weights[1:])]
 
     @property
     def mask(self) -> Any:
@@ -111,39 +132,54 @@ class SparseLayer(keras.layers.Layer):
         """
         return self.kernel_mask.dense_weight_gradient
 
-    def set_mask(self, mask: np.ndarray) -> None:
+    def set_mask(self, mask: np.ndarray, weight: str | None = None) -> None:
         """Replaces the mask by a bool array of the kernel's shape, and sets missing weights to 0.
 
         Where an optimizer masks the kernel use its ``set_masks``.
+
+        Args:
+            mask: True = active.
+            weight: the masked weight, one of ``masked_weights``. None: the first.
         """
-        self.kernel_mask.assign(mask)
-        self.kernel_mask.mask_kernel()
+        kernel_mask = self.kernel_masks[self._named(weight)]
+        kernel_mask.assign(mask)
+        kernel_mask.mask_kernel()
+
+    def _named(self, weight: str | None) -> str:
+        if weight is not None and weight not in self.masked_weights:
+            raise ValueError(
+                f"`weight` must be one of {self.masked_weights}. Received: weight={weight!r}"
+            )
+        return weight or self.masked_weights[0]
 
     # --- who computes
 
-    def why_stock(self, input_shape: Any = None) -> str | None:
+    def why_stock(self, input_shape: Any = None, weight: str | None = None) -> str | None:
         """Why the stock operation computes this layer at the mask's density; None: it does not.
 
         Args:
             input_shape: shape of the inputs, batch included, or a tensor or KerasTensor like
                 them: small ones are not worth the custom op. None, for the shape or a size in it:
                 very many.
+            weight: the masked weight, one of ``masked_weights``. None: the first.
         """
-        choice = choose(self.product(input_shape), self.implementation)
-        return choice.why if choice.is_stock else choice.at(self._density_now()).why
+        weight = self._named(weight)
+        choice = choose(self.product(input_shape, weight), self.implementation)
+        return choice.why if choice.is_stock else choice.at(self._density_now(weight)).why
 
-    def runs_as(self, input_shape: Any = None) -> str:
+    def runs_as(self, input_shape: Any = None, weight: str | None = None) -> str:
         """What computes inputs of this shape now: ``"custom op"``, or ``"stock: "`` and the reason.
 
         Args:
             input_shape: as for ``why_stock``.
+            weight: as for ``why_stock``.
 
         >>> layer = ks.layers.SparseDense(16, implementation="stock")
         >>> layer.build((None, 32))
         >>> layer.runs_as((128, 32))
         'stock: implementation="stock"'
         """
-        why = self.why_stock(input_shape)
+        why = self.why_stock(input_shape, weight)
         return "custom op" if why is None else f"stock: {why}"
 
     @property
@@ -160,91 +196,121 @@ class SparseLayer(keras.layers.Layer):
         """
         raise NotImplementedError("A sparse layer must say which product it computes.")
 
-    def product(self, inputs: Any = None, kernel_dtype: Any = None) -> Product:
+    @classmethod
+    def products_of(cls, layer: keras.layers.Layer) -> dict[str, Product]:
+        """The same for each of ``masked_weights``, by name."""
+        return {cls.masked_weights[0]: cls.product_of(layer)}
+
+    def product(
+        self, inputs: Any = None, weight: str | None = None, kernel_dtype: Any = None
+    ) -> Product:
         """The product of these inputs with the kernel, as far as it is known now.
 
         Args:
             inputs: a tensor, a KerasTensor or a shape; None: very many.
+            weight: as for ``why_stock``.
             kernel_dtype: that the call sees its kernel in; None: the layer's compute dtype.
         """
-        product = self.product_of(self)
+        product = self.products_of(self)[self._named(weight)]
         if inputs is None or not hasattr(inputs, "shape"):
-            return product.on(inputs)
+            return product if inputs is None else self._on(product, inputs)
         dtype = promoted(inputs.dtype, kernel_dtype or product.dtype)
         typed = dataclasses.replace(product, dtype=dtype, has_sparse_inputs=is_sparse(inputs))
-        return typed.on(static_shape(inputs))
+        shape = static_shape(inputs)
+        return typed if shape is None else self._on(typed, shape)
+
+    def _on(self, product: Product, input_shape: Sequence[Any]) -> Product:
+        """The product of inputs of this shape: the layer's, which may be other than the product's."""
+        return product.on(input_shape)
 
     def _static_reason(self) -> str | None:
-        """Why the stock operation computes this layer whatever the density and batch, or None."""
+        """Why stock operations alone compute this layer, whatever the density and batch, or None."""
         asked = self.implementation
         if asked == "auto" and not self.built:  # the size of its kernel is not known yet
             asked = "custom_op"
-        return choose(self.product(), asked).why
+        reasons = [choose(self.product(None, name), asked).why for name in self.masked_weights]
+        return None if None in reasons else reasons[0]
 
-    def _density_now(self) -> float:
+    def _density_now(self, weight: str) -> float:
         with eager_scope():
-            return float(to_numpy(self.kernel_mask.mask_density))
+            return float(to_numpy(self.kernel_masks[weight].mask_density))
 
-    def _compute(self, inputs: Any, kernel: Any) -> Any:
-        """The product of inputs and kernel, by the implementation that is right now."""
-        kernel = ops.copy(kernel)  # a tensor, read once
-        product = self.product(inputs, kernel.dtype)
+    def _compute(self, inputs: Any, weight: str | None = None) -> Any:
+        """The product of inputs and a masked weight, by the implementation that is right now."""
+        weight = self._named(weight)
+        kernel = ops.copy(getattr(self, weight))  # a tensor, read once
+        product = self.product(inputs, weight, kernel.dtype)
 
         def stock() -> Any:
-            is_dense = self._has_dense_gradient()
-            if is_dense is not True:
-                return self._stock(inputs, with_masked_gradient(kernel, self.mask, is_dense))
-            return self._stock(inputs, kernel)
+            return self._stock(inputs, self._with_masked_gradient(kernel, weight))
 
         def custom_op() -> Any:
-            return self._custom_op(product, inputs, kernel)
+            return self._custom_op(product, inputs, kernel, weight)
 
-        choice = self._choice(product, inputs)
-        return choice.run(lambda: self.kernel_mask.mask_density, custom_op, stock)
+        choice = self._choice(product, inputs, weight)
+        return choice.run(lambda: self.kernel_masks[weight].mask_density, custom_op, stock)
 
-    def _choice(self, product: Product, inputs: Any) -> Choice:
+    def _choice(self, product: Product, inputs: Any, weight: str) -> Choice:
         """Who computes the product of these inputs."""
-        choice = choose_or_raise(product, self.implementation)
+        checked = choose_or_raise if product.obstacle is None else choose
+        choice = checked(product, self.implementation)
         if choice.is_stock or self.implementation == "custom_op":
             return choice
         if not self.trainable:  # no optimizer makes the mask sparser
-            frozen = choice.at(self._density_now())
+            frozen = choice.at(self._density_now(weight))
             if frozen.is_stock:
                 return frozen
         if product.positions != math.inf:
             return choice
-        return choose(product.on(sizes_of(inputs)), self.implementation)
+        sizes = sizes_of(inputs)
+        on_sizes = product if sizes is None else self._on(product, sizes)
+        return choose(on_sizes, self.implementation)
 
-    def _has_dense_gradient(self) -> Any:
+    def _with_masked_gradient(self, kernel: Any, weight: str) -> Any:
+        """The values of a kernel, with the gradient that its missing weights get."""
+        is_dense = self._has_dense_gradient(weight)
+        if is_dense is True:
+            return kernel
+        return with_masked_gradient(kernel, self.kernel_masks[weight].mask, is_dense)
+
+    def _has_dense_gradient(self, weight: str) -> Any:
         """Do missing weights get a gradient?
 
         True where the step that is traced now ends in the optimizer that masks them. False in the
         step of a model that is trained without a SparseMomentum, after one. Else the switch, a
         variable.
         """
+        kernel, kernel_mask = getattr(self, weight), self.kernel_masks[weight]
         model = model_in_train_step()
         if model is not None:
             optimizers = mask_owners_inside(model.optimizer)
             if any(
-                variable is self.kernel
+                variable is kernel
                 for optimizer in optimizers
                 for variable in optimizer.masked_variables
             ):
                 return True
-            if self.kernel_mask.was_managed() and not mask_owners_of(model):
+            if kernel_mask.was_managed() and not mask_owners_of(model):
                 return False
-        return self.dense_weight_gradient
+        return kernel_mask.dense_weight_gradient
 
     def _stock(self, inputs: Any, kernel: Any) -> Any:
         """The product as the Keras layer computes it."""
         raise NotImplementedError(f"{type(self).__name__} must say what the Keras layer computes.")
 
-    def _custom_op(self, product: Product, inputs: Any, kernel: Any) -> Any:
+    def _custom_op(self, product: Product, inputs: Any, kernel: Any, weight: str) -> Any:
+        kernel_mask = self.kernel_masks[weight]
         with host_scope():
-            is_dense = self._has_dense_gradient()
-            wanted = False if is_dense is False else ops.copy(self.dense_weight_gradient)
+            is_dense = self._has_dense_gradient(weight)
+            wanted = False if is_dense is False else ops.copy(kernel_mask.dense_weight_gradient)
         inputs = ops.convert_to_tensor(inputs, sparse=False)
-        return call_custom_op(product, inputs, kernel, ops.copy(self.mask), wanted, self.name)
+        return self._call_custom_op(product, inputs, kernel, ops.copy(kernel_mask.mask), wanted)
+
+    def _call_custom_op(
+        self, product: Product, inputs: Any, kernel: Any, mask: Any, wanted: Any
+    ) -> Any:
+        """The outputs; kernel and mask are as the layer has them, and the product's shape is its."""
+        return call_custom_op(product, inputs, kernel, mask, wanted, self.name)
 
     # --- as a Keras layer
 
@@ -254,6 +320,13 @@ class SparseLayer(keras.layers.Layer):
             "implementation": self.implementation,
             **self.structure.as_arguments(),
         }
+
+    @staticmethod
+    def leave(layer: keras.layers.Layer) -> None:
+        """Takes away what ``configure`` sets; for a copy that has become a Keras layer."""
+        for name in ("implementation", "_structure"):
+            delattr(layer, name)
+        layer.supports_jit = True
 
     def enable_lora(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError(

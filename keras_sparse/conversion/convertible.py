@@ -5,17 +5,35 @@ from dataclasses import dataclass
 import keras
 
 from keras_sparse._keras import layers_of, own_trainable
+from keras_sparse.compute import layers
 from keras_sparse.compute.cpu_kernels import unsupported_form
-from keras_sparse.compute.layers import SparseConv2D, SparseDense, SparseLayer
-from keras_sparse.compute.normalization import FusedBatchNormalization
 
-SPARSE_TYPES: dict[type, type[SparseLayer]] = {
-    keras.layers.Conv2D: SparseConv2D,
-    keras.layers.Dense: SparseDense,
+SPARSE_TYPES: dict[type, type[layers.SparseLayer]] = {
+    keras.layers.Conv1D: layers.SparseConv1D,
+    keras.layers.Conv1DTranspose: layers.SparseConv1DTranspose,
+    keras.layers.Conv2D: layers.SparseConv2D,
+    keras.layers.Conv2DTranspose: layers.SparseConv2DTranspose,
+    keras.layers.Dense: layers.SparseDense,
+    keras.layers.EinsumDense: layers.SparseEinsumDense,
+    keras.layers.GRUCell: layers.SparseGRUCell,
+    keras.layers.LSTMCell: layers.SparseLSTMCell,
+    keras.layers.SeparableConv1D: layers.SparseSeparableConv1D,
+    keras.layers.SeparableConv2D: layers.SparseSeparableConv2D,
+    keras.layers.SimpleRNNCell: layers.SparseSimpleRNNCell,
 }
-KERAS_TYPES: dict[type, type] = {sparse: dense for dense, sparse in SPARSE_TYPES.items()}
-NORMALIZATION = keras.layers.BatchNormalization
-KERAS_TYPES[FusedBatchNormalization] = NORMALIZATION
+# Layers without kernels of their own: files of a sparse model make them sparse again.
+AROUND_SPARSE: dict[type, type] = {
+    keras.layers.GRU: layers.SparseGRU,
+    keras.layers.GroupQueryAttention: layers.SparseGroupQueryAttention,
+    keras.layers.LSTM: layers.SparseLSTM,
+    keras.layers.MultiHeadAttention: layers.SparseMultiHeadAttention,
+    keras.layers.SimpleRNN: layers.SparseSimpleRNN,
+}
+# Once convolutions are fast, normalization is what takes the time.
+FASTER: dict[type, type] = {keras.layers.BatchNormalization: layers.FusedBatchNormalization}
+KERAS_TYPES: dict[type, type] = {
+    new: old for old, new in {**SPARSE_TYPES, **AROUND_SPARSE, **FASTER}.items()
+}
 
 
 @dataclass(frozen=True)
@@ -37,8 +55,11 @@ class Converted:
 
 def sparse_type(layer: keras.layers.Layer) -> type:
     """The class of the layer's copy in a sparsified model."""
-    if type(layer) is NORMALIZATION:  # once convolutions are fast, it is what takes the time
-        return FusedBatchNormalization
+    if type(layer) in FASTER:
+        return FASTER[type(layer)]
+    if type(layer) in AROUND_SPARSE:
+        is_sparse = not any(map(why_dense, layers_of(layer)))
+        return AROUND_SPARSE[type(layer)] if is_sparse else type(layer)
     return SPARSE_TYPES.get(type(layer), type(layer)) if why_dense(layer) is None else type(layer)
 
 
@@ -53,7 +74,7 @@ def why_dense(layer: keras.layers.Layer) -> str | None:
     >>> why_dense(keras.layers.Conv2D(8, 3, groups=2))
     'groups is 2, not 1'
     """
-    if isinstance(layer, SparseLayer):
+    if isinstance(layer, layers.SparseLayer):
         return None
     if type(layer) in SPARSE_TYPES:
         return _unsupported_reason(layer)
@@ -69,6 +90,8 @@ def conversions(model: keras.Model) -> list[Converted]:
     """What ``sparsify`` makes of each layer that has weights of its own, in the model's order."""
     found = []
     for layer in layers_of(model):
+        if type(layer) in AROUND_SPARSE:
+            continue
         new_type, why = sparse_type(layer), why_dense(layer)
         if new_type is not type(layer) or why is not None:
             path, name = layer.path or layer.name, type(layer).__name__
@@ -77,9 +100,11 @@ def conversions(model: keras.Model) -> list[Converted]:
 
 
 def _unsupported_reason(layer: keras.layers.Layer) -> str | None:
-    """The setting of a Conv2D or Dense layer that sparse layers do not have, or None."""
+    """What sparse layers do not have, or no custom op computes, of a layer in SPARSE_TYPES; or None."""
     if getattr(layer, "quantization_mode", None) is not None:
         return f"quantized ({layer.quantization_mode})"
     if getattr(layer, "lora_enabled", False):
         return "LoRA"
-    return unsupported_form(SPARSE_TYPES[type(layer)].product_of(layer))
+    products = SPARSE_TYPES[type(layer)].products_of(layer).values()
+    reasons = [product.obstacle or unsupported_form(product) for product in products]
+    return None if None in reasons else reasons[0]

@@ -240,7 +240,10 @@ class _Copier:
     def _fill(self, old: Any, new: Any) -> None:
         attributes = attributes_to_copy(old)
         if isinstance(old, keras.layers.Layer):
-            left_out = {*MADE_BY_NEW, *(["kernel_mask"] if isinstance(old, SparseLayer) else [])}
+            left_out = {
+                *MADE_BY_NEW,
+                *(old.mask_attributes() if isinstance(old, SparseLayer) else ()),
+            }
             attributes = {name: value for name, value in attributes.items() if name not in left_out}
             for name in set(vars(new)) - set(MADE_BY_NEW):
                 del vars(new)[name]

@@ -36,7 +36,7 @@ def warn_if_nothing_was_converted(name: str, conversions: Sequence[Converted]) -
     """Warns that a model has the layers it had, and says why."""
     reasons = _reasons(conversions) or "no layer has a kernel"
     warnings.warn(
-        f"`sparsify` converted no Conv2D or Dense layer of this model: it will not be faster. Received: model {name!r}, {reasons}",
+        f"`sparsify` converted no layer of this model: it will not be faster. Received: model {name!r}, {reasons}",
         stacklevel=3,
     )
 
@@ -64,8 +64,6 @@ def _table(name: str, conversions: Sequence[Converted]) -> Table:
     for column in ("layer", "was", "is", "why it stays dense"):
         table.add_column(column, overflow="fold")
     for c in conversions:
-        new = c.layer_type
-        if c.new_type is not None:
-            new = "Sparse" + new if is_sparse(c) else "FusedBatchNormalization"
+        new = c.layer_type if c.new_type is None else c.new_type.__name__
         table.add_row(c.path.removeprefix(f"{name}/"), c.layer_type, new, c.why or "")
     return table

@@ -8,6 +8,7 @@ from keras_sparse.compute.layers import SparseLayer
 from keras_sparse.compute.mask_owner import mask_owner_of
 from keras_sparse.compute.mask_state import kernel_mask_of, nonzero_mask
 from keras_sparse.compute.normalization import FusedBatchNormalization
+from keras_sparse.compute.sparse_composite import SparseComposite
 from keras_sparse.conversion.convertible import conversions, keras_type, sparse_type
 from keras_sparse.conversion.copy_model import copy_model
 from keras_sparse.conversion.report import is_sparse, report, warn_if_nothing_was_converted
@@ -22,13 +23,14 @@ def sparsify(
     verbose: bool | str = "auto",
     structure: Structure | None = None,
 ) -> keras.Model:
-    """A new model with the same weights and state, of SparseConv2D and SparseDense layers.
+    """A new model with the same weights and state, of sparse layers.
 
-    Conv2D becomes SparseConv2D, Dense SparseDense, BatchNormalization FusedBatchNormalization.
-    Layers are found wherever Keras finds their weights: in nested models, wrappers, cells, custom
-    layers and subclassed models, in attributes, lists and dicts. The model's class, names, paths,
-    weight files, `trainable`, and everything else that is not a weight stay as they are; functions
-    are shared.
+    Conv2D becomes SparseConv2D, Dense SparseDense, and so on for all layers that
+    ``keras_sparse.layers`` has; BatchNormalization becomes FusedBatchNormalization. Layers are
+    found wherever Keras finds their weights: in nested models, wrappers, cells, custom layers and
+    subclassed models, in attributes, lists and dicts. The model's class, names, paths, weight
+    files, `trainable`, and everything else that is not a weight stay as they are; functions are
+    shared.
 
     Dense remain: subclasses of these layers, layers with groups, dilation, channels first, LoRA or
     quantized weights, and layers of other types. A line says so, and a warning where no layer was
@@ -94,12 +96,12 @@ def densify(model: keras.Model) -> keras.Model:
     dense, copies = copy_model(model, keras_type)
     for old in layers_of(model):
         new = copies[id(old)]
-        if isinstance(old, SparseLayer) and not isinstance(new, SparseLayer):
-            for name in ("implementation", "_structure"):
-                delattr(new, name)
-            new.supports_jit = True
-        if isinstance(old, SparseLayer) and old.built:
-            new.kernel.assign(to_numpy(old.kernel) * to_numpy(old.mask))
+        if isinstance(old, SparseLayer | SparseComposite) and type(new) is not type(old):
+            old.leave(new)
+        if isinstance(old, SparseLayer):
+            for name, kernel_mask in old.kernel_masks.items():
+                weights = to_numpy(getattr(old, name)) * to_numpy(kernel_mask.mask)
+                getattr(new, name).assign(weights)
     return dense
 
 
@@ -135,10 +137,12 @@ def _configure(
     old: keras.layers.Layer, new: keras.layers.Layer, implementation: str, structure: Structure
 ) -> None:
     """Makes a sparse layer of a copy that has only the attributes of a Keras layer."""
-    if isinstance(old, SparseLayer):
+    if isinstance(old, SparseLayer | SparseComposite):
         new.configure(old.implementation, old.structure)
+    elif isinstance(new, SparseComposite):
+        new.configure(implementation, Weights())
     elif isinstance(new, SparseLayer):
-        whole = _if_whole(old, structure)
+        whole = _if_whole(old, new, structure)
         new.configure(implementation if whole == structure else "auto", whole)
 
 
@@ -157,8 +161,8 @@ def _give_masks(model: keras.Model, copies: dict[int, object]) -> None:
             kernel_mask.mask_kernel()
 
 
-def _if_whole(layer: keras.layers.Layer, structure: Structure) -> Structure:
-    """The structure, for a layer whose kernel is made of it; else single weights."""
-    kernel = getattr(layer, "kernel", None)
-    is_whole = kernel is not None and structure.why_not(tuple(kernel.shape)) is None
-    return structure if is_whole else Weights()
+def _if_whole(layer: keras.layers.Layer, sparse: SparseLayer, structure: Structure) -> Structure:
+    """The structure, for a layer whose kernels are made of it; else single weights."""
+    kernels = [getattr(layer, weight) for weight in sparse.masked_weights] if layer.built else []
+    reasons = [structure.why_not(tuple(kernel.shape)) for kernel in kernels]
+    return structure if kernels and not any(reasons) else Weights()

@@ -1,49 +1,66 @@
-"""What computes a layer at a batch: the custom op, or the stock operation and the reason."""
+"""What computes with a weight at a batch: the custom op, or the stock operation and the reason."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
-from keras_sparse._keras import symbolic
+from keras_sparse._keras import layers_of, symbolic
 from keras_sparse.compute.layers import SparseLayer
+from keras_sparse.compute.sparse_recurrent import SparseRecurrent
 from keras_sparse.conversion.convertible import why_dense
 
 LARGEST_BATCH = 2**16  # stands for any larger batch
 
 
+def multiplying_layers(model: keras.Model) -> dict[int, SparseRecurrent]:
+    """{id of a cell: the recurrent layer that multiplies by its kernels, all time steps at once}."""
+    return {id(one.cell): one for one in layers_of(model) if isinstance(one, SparseRecurrent)}
+
+
 def runs_as(
-    layer: keras.layers.Layer, calls: Sequence[keras.KerasTensor], traced: int, batch: int | None
+    layer: keras.layers.Layer,
+    weight: Any,
+    calls: Sequence[keras.KerasTensor],
+    traced: int,
+    batch: int | None,
 ) -> str:
     """``"custom op"``, ``"custom op from batch 12"``, or ``"stock: "`` and the reason.
 
-    The answer holds for the present density of the layer's mask.
+    The answer holds for the present density of the weight's mask.
 
     Args:
         layer: any layer.
+        weight: a variable that it multiplies by.
         calls: inputs of its calls, at the traced batch.
         traced: the traced batch.
         batch: the batch in question; None: any.
     """
-    if not isinstance(layer, SparseLayer):
+    name = weight.name
+    if isinstance(layer, SparseLayer) and name not in layer.masked_weights:
+        return f"stock: the layer has no mask for {name}"
+    if not isinstance(layer, SparseLayer | SparseRecurrent):
         why = why_dense(layer)
         return "stock: not a sparse layer" + (f" ({why})" if why else "")
     if not calls:
-        return layer.runs_as()
+        return layer.runs_as(None, name)
     if batch is None:
-        texts = [_at_any_batch(layer, inputs, traced) for inputs in calls]
+        texts = [_at_any_batch(layer, name, inputs, traced) for inputs in calls]
     else:
-        texts = [layer.runs_as(_with_batch(inputs, traced, batch)) for inputs in calls]
+        texts = [layer.runs_as(_with_batch(inputs, traced, batch), name) for inputs in calls]
     return "; ".join(dict.fromkeys(texts))
 
 
-def _at_any_batch(layer: SparseLayer, inputs: keras.KerasTensor, traced: int) -> str:
+def _at_any_batch(
+    layer: SparseLayer | SparseRecurrent, name: str, inputs: keras.KerasTensor, traced: int
+) -> str:
     """Finds the smallest batch of the custom op by bisection: its break-even never falls."""
 
     def is_worth_it(batch: int) -> bool:
-        return layer.why_stock(_with_batch(inputs, traced, batch)) is None
+        return layer.why_stock(_with_batch(inputs, traced, batch), name) is None
 
     if not is_worth_it(LARGEST_BATCH):
-        return layer.runs_as(_with_batch(inputs, traced, LARGEST_BATCH))
+        return layer.runs_as(_with_batch(inputs, traced, LARGEST_BATCH), name)
     too_few, enough = 0, LARGEST_BATCH
     while enough - too_few > 1:
         middle = (too_few + enough) // 2

@@ -24,7 +24,7 @@ from keras_sparse.compute.kernel_axes import (
 from keras_sparse.conversion.sparsify import has_sparse_layers
 from keras_sparse.models.masked_weights import exploration_rates, masked_weights
 from keras_sparse.models.multiply_adds import MultiplyAdds, count_multiply_adds, symbolic_inputs
-from keras_sparse.models.runs_as import runs_as
+from keras_sparse.models.runs_as import multiplying_layers, runs_as
 from keras_sparse.models.step_speed import step_speed
 
 COLUMNS = {
@@ -131,9 +131,11 @@ def _describe(model: keras.Model, input_shape: Any, batch: int | None) -> dict[s
     owners, masked = owners_of_weights(model), masked_weights(model)
     rows = [_describe_weight(v, mask, owners[id(v)], counted) for v, mask in masked]
     if has_sparse_layers(model):
+        around = multiplying_layers(model)
         for row, (v, _) in zip(rows, masked, strict=True):
-            inputs = counted.inputs.get(id(owners[id(v)]), [])
-            row["runs_as"] = runs_as(owners[id(v)], inputs, counted.batch, batch)
+            layer = around.get(id(owners[id(v)]), owners[id(v)])
+            inputs = counted.inputs.get(id(layer), [])
+            row["runs_as"] = runs_as(layer, v, inputs, counted.batch, batch)
     total = _total(model, masked, rows, counted)
     rates = exploration_rates(model)
     if rates is not None:

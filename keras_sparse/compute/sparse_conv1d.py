@@ -1,0 +1,82 @@
+"""SparseConv1D: Keras' Conv1D that skips its missing weights."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_sparse._keras import NamedInFiles
+from keras_sparse.compute.op_call import call_custom_op
+from keras_sparse.compute.product import Product
+from keras_sparse.compute.sparse_layer import SparseLayer
+from keras_sparse.rules.structure import Weights
+
+
+@keras.saving.register_keras_serializable("keras_sparse", name="SparseConv1D")
+class SparseConv1D(
+    SparseLayer, keras.layers.Conv1D, metaclass=NamedInFiles, name_in_files="Conv1D"
+):
+    """keras.layers.Conv1D that skips its missing weights: see SparseConv2D.
+
+    The custom op computes it as a convolution of images of height 1.
+
+    >>> layer = SparseConv1D(16, 3, padding="causal")
+    >>> layer(np.ones((2, 8, 32), "float32")).shape == (2, 8, 16), layer.mask.shape == (3, 32, 16)
+    (True, True)
+    """
+
+    def call(self, inputs: Any) -> Any:
+        outputs = self._compute(inputs)
+        if self.use_bias:
+            is_last = self.data_format == "channels_last"
+            shape = (1, 1, self.filters) if is_last else (1, self.filters, 1)
+            outputs = ops.add(outputs, ops.reshape(self.bias, shape))
+        return outputs if self.activation is None else self.activation(outputs)
+
+    def _padded(self, inputs: Any) -> Any:
+        is_causal = self.padding == "causal"
+        return ops.pad(inputs, self._compute_causal_padding()) if is_causal else inputs
+
+    def _stock(self, inputs: Any, kernel: Any) -> Any:
+        return ops.conv(
+            self._padded(inputs),
+            kernel,
+            strides=list(self.strides),
+            padding="valid" if self.padding == "causal" else self.padding,
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
+
+    @staticmethod
+    def product_of(layer: keras.layers.Layer) -> Product:
+        kernel_shape = layer.kernel.shape if layer.built else (None, layer.filters)
+        return Product(
+            "conv2d",
+            (1, *layer.kernel_size, *kernel_shape[-2:]),
+            layer.compute_dtype,
+            strides=(1, *layer.strides),
+            padding="valid" if layer.padding == "causal" else layer.padding,
+            data_format=layer.data_format,
+            dilation=(1, *layer.dilation_rate),
+            groups=layer.groups,
+            structure=getattr(layer, "structure", Weights()),
+        )
+
+    def _on(self, product: Product, input_shape: Sequence[Any]) -> Product:
+        *batch, one, other = input_shape
+        is_last = self.data_format == "channels_last"
+        length, channels = (one, other) if is_last else (other, one)
+        if self.padding == "causal" and length is not None:
+            length += self.dilation_rate[0] * (self.kernel_size[0] - 1)
+        sizes = (1, length, channels) if is_last else (channels, 1, length)
+        return product.on([*batch, *sizes])
+
+    def _call_custom_op(
+        self, product: Product, inputs: Any, kernel: Any, mask: Any, wanted: Any
+    ) -> Any:
+        images, taps, active = (
+            ops.expand_dims(self._padded(inputs), 1),
+            *(ops.expand_dims(x, 0) for x in (kernel, mask)),
+        )
+        return ops.squeeze(call_custom_op(product, images, taps, active, wanted, self.name), 1)

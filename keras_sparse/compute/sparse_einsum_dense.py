@@ -1,0 +1,66 @@
+"""SparseEinsumDense: Keras' EinsumDense that skips its missing weights."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_sparse._keras import NamedInFiles
+from keras_sparse.compute.einsum import Contraction, contraction
+from keras_sparse.compute.op_call import call_custom_op
+from keras_sparse.compute.product import Product, positions
+from keras_sparse.compute.sparse_layer import SparseLayer
+from keras_sparse.rules.structure import Weights
+
+
+@keras.saving.register_keras_serializable("keras_sparse", name="SparseEinsumDense")
+class SparseEinsumDense(
+    SparseLayer, keras.layers.EinsumDense, metaclass=NamedInFiles, name_in_files="EinsumDense"
+):
+    """keras.layers.EinsumDense that skips its missing weights: see SparseConv2D.
+
+    The custom op computes equations that are a matrix product, with the summed axes first in the
+    kernel: all projections of MultiHeadAttention and GroupedQueryAttention are.
+
+    >>> layer = SparseEinsumDense("abc,cde->abde", (None, 4, 8))
+    >>> layer(np.ones((2, 5, 16), "float32")).shape == (2, 5, 4, 8), layer.mask.shape == (16, 4, 8)
+    (True, True)
+    """
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        outputs = self._compute(ops.convert_to_tensor(inputs))
+        if self.bias is not None:
+            outputs = ops.add(outputs, self.bias)
+        return outputs if self.activation is None else self.activation(outputs)
+
+    def _stock(self, inputs: Any, kernel: Any) -> Any:
+        return ops.einsum(self.equation, inputs, kernel)
+
+    @staticmethod
+    def product_of(layer: keras.layers.Layer) -> Product:
+        found = contraction(layer.equation)
+        if isinstance(found, str):
+            return Product("matmul", (None, None), layer.compute_dtype, obstacle=found)
+        if not layer.built:
+            return Product("matmul", (None, None), layer.compute_dtype)
+        is_matrix = len(layer.kernel.shape) == 2  # blocks are of a kernel's last two axes
+        structure = getattr(layer, "structure", Weights()) if is_matrix else Weights()
+        shape = found.matrix_shape(layer.kernel.shape)
+        return Product("matmul", shape, layer.compute_dtype, structure=structure)
+
+    def _on(self, product: Product, input_shape: Sequence[Any]) -> Product:
+        found = contraction(self.equation)
+        if isinstance(found, str):
+            return product
+        return product.with_positions(positions(found.rows_shape(input_shape)))
+
+    def _call_custom_op(
+        self, product: Product, inputs: Any, kernel: Any, mask: Any, wanted: Any
+    ) -> Any:
+        found = contraction(self.equation)
+        assert isinstance(found, Contraction)  # else there is an obstacle
+        matrix, shape = found.matrix(inputs), product.kernel_shape
+        kernel, mask = ops.reshape(kernel, shape), ops.reshape(mask, shape)
+        outputs = call_custom_op(product, matrix, kernel, mask, wanted, self.name)
+        return found.tensor(outputs, len(inputs.shape), self.kernel.shape)
