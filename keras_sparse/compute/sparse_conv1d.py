@@ -35,8 +35,16 @@ class SparseConv1D(
         return outputs if self.activation is None else self.activation(outputs)
 
     def _padded(self, inputs: Any) -> Any:
-        is_causal = self.padding == "causal"
-        return ops.pad(inputs, self._compute_causal_padding()) if is_causal else inputs
+        """The inputs, after as many zeros as the window sees of the past."""
+        if self.padding != "causal":
+            return inputs
+        past = [self._past(), 0]
+        is_last = self.data_format == "channels_last"
+        return ops.pad(inputs, [[0, 0], past, [0, 0]] if is_last else [[0, 0], [0, 0], past])
+
+    def _past(self) -> int:
+        taps, dilation = self.kernel_size[0], self.dilation_rate[0]
+        return int(dilation * (taps - 1))
 
     def _stock(self, inputs: Any, kernel: Any) -> Any:
         return ops.conv(
@@ -68,7 +76,7 @@ class SparseConv1D(
         is_last = self.data_format == "channels_last"
         length, channels = (one, other) if is_last else (other, one)
         if self.padding == "causal" and length is not None:
-            length += self.dilation_rate[0] * (self.kernel_size[0] - 1)
+            length += self._past()
         sizes = (1, length, channels) if is_last else (channels, 1, length)
         return product.on([*batch, *sizes])
 
