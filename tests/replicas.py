@@ -17,8 +17,8 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_visible_devices([], "GPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
 import keras, numpy as np, keras_sparse as ks
-from helpers import active, array, assert_same, assert_sparse, compiled
-from helpers import fit, sgd, toy_data, toy_model
+from helpers import active, array, assert_masks_hold, assert_same, assert_sparse
+from helpers import compiled, fit, sgd, toy_data, toy_model
 
 def replicas(variable):  # its values, one a replica
     return [copy.numpy() for copy in getattr(variable.value, "values", [variable.value])]

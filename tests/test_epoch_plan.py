@@ -1,4 +1,4 @@
-"""Is an epoch planned by ``every``, the density schedule, and what is known of the fit?"""
+"""An epoch is planned by ``every``, the density schedule, and what is known of the fit."""
 
 import math
 

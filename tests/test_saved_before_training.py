@@ -1,4 +1,4 @@
-"""Can a model be saved before its optimizer is built, loaded, and trained as if it were new?"""
+"""A model saved before its optimizer is built loads, and trains as if it were new."""
 
 import keras
 import numpy as np
