@@ -4,6 +4,8 @@
 # make ops    compiles the ops that have changed; demo and test do that, too
 # make sanitize   tests of kernels and ops under AddressSanitizer, UndefinedBehaviorSanitizer and
 #                 ThreadSanitizer
+# make mutants   changes of keras_sparse/rules and training that no fast test notices; takes hours,
+#                and goes on where it was stopped; MODULES='rules/budget' for one module
 # Each creates .venv on its first run. They need Python 3.11 or later with venv, and make
 # (Debian: python3 python3-venv make g++).
 
@@ -14,7 +16,7 @@ BUILD_OPS = $(BIN)/python custom_ops/build/build_ops.py
 CPP = $(shell find custom_ops keras_sparse/tpu_check tests/gpu \
     -name '*.h' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: demo test lint ops sanitize clean
+.PHONY: demo test lint ops sanitize mutants clean
 
 demo: .venv/installed-demo
 	$(BUILD_OPS)
@@ -35,6 +37,10 @@ ops: .venv/installed-test
 
 sanitize: .venv/installed-test
 	$(BIN)/python custom_ops/build/sanitize.py
+
+mutants: .venv/installed-mutants
+	$(BUILD_OPS)
+	$(BIN)/python tests/mutants.py $(MODULES)
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv

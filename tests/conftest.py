@@ -1,9 +1,11 @@
-"""The callback by which every training in the tests checks its masks."""
+"""Fixtures of tests of training: the steps of mask updates, and a dtype policy for one test."""
 
 import keras
 import pytest
 
 import keras_sparse as ks
+
+collect_ignore = ["mutants.py"]  # needs cosmic-ray
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Distributions give exact counts."""
+"""Distributions give exact counts; expected ones are written out."""
 
 import math
 
@@ -67,6 +67,39 @@ def test_every_distribution_is_exact(shapes, density, name):
     counts = densities.NAMED[name](shapes, density)
     assert sum(counts) == total
     assert all(1 <= count <= size for count, size in zip(counts, sizes, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "total", "capacity", "expected"),
+    [
+        ([2.5, 2.5, 0.5], 5, [9, 9, 9], [3, 2, 0]),  # ties go to the lower index
+        ([2.2, 2.7, 0.1], 5, [9, 9, 9], [2, 3, 0]),
+        ([3.0 - 1e-10, 1.0], 4, [9, 9], [3, 1]),
+        ([3.0, 3.0], 4, [9, 9], [2, 2]),
+        ([3.9, 3.0, 2.0], 7, [9, 9, 9], [3, 2, 2]),  # the smallest remainder gives one back
+        ([0.0, 1.0], 0, [9, 9], [0, 0]),  # what has none gives none back
+        ([0.0, 3.0], 1, [9, 9], [0, 1]),
+        ([5.0, 0.0], 5, [2, 9], [2, 3]),
+    ],
+)
+def test_largest_remainder_by_hand(wanted, total, capacity, expected):
+    counts = densities.largest_remainder(np.array(wanted), total, np.array(capacity))
+    np.testing.assert_array_equal(counts, expected)
+
+
+def test_the_first_glob_that_names_a_layer_counts_and_no_layer_is_empty():
+    by_map = {"*": 0.2, "stem": 1.0}
+    assert densities.active_counts(["stem/kernel"], [(10, 10)], 0.1, by_map) == [20]
+    assert densities.active_counts(["stem/kernel"], [(10, 10)], 0.1, {"stem": 0.001}) == [1]
+
+
+@pytest.mark.parametrize("density", [1, 1.0, np.float32(0.5)])
+def test_numbers_of_every_kind_are_densities(density):
+    densities.check_density(density)
+
+
+def test_one_weight_a_layer_is_enough():
+    assert densities.uniform([(8, 8), (8, 8)], 2 / 128) == [1, 1]
 
 
 def test_a_map_names_layers_by_glob():

@@ -1,4 +1,4 @@
-"""When updates are due."""
+"""Updates are due at the right steps, and windows open as many steps before; by hand."""
 
 import math
 
@@ -6,6 +6,7 @@ import pytest
 
 from keras_sparse.rules.update_times import (
     AtEpochs,
+    AtSteps,
     EverySteps,
     Plan,
     Planner,
@@ -20,6 +21,20 @@ from keras_sparse.rules.update_times import (
 def test_every_steps(step, last, following):
     assert EverySteps(10).last_due(step) == last
     assert EverySteps(10).next_due(step) == following
+
+
+@pytest.mark.parametrize(
+    ("step", "last", "following"),
+    [(-1, -1, 0), (0, 0, 20), (19, 0, 20), (20, 20, 40), (40, 40, math.inf)],
+)
+def test_at_steps(step, last, following):
+    assert AtSteps([40, 0, 20]).last_due(step) == last
+    assert AtSteps([40, 0, 20]).next_due(step) == following
+
+
+def test_every_steps_from_a_start():
+    assert EverySteps(10, start=3).last_due(12) == 3
+    assert EverySteps(10, start=3).next_due(13) == 23
 
 
 def test_a_multiple_jumped_over_is_due_once():
@@ -88,6 +103,30 @@ def test_an_update_waits_no_longer_than_until_the_next_one_is_due():
     assert planner.at(20, last_update=0, window_opened=12).update
 
 
+def test_a_window_open_since_the_first_step_is_waited_for():
+    planner = Planner(EverySteps(10), window=3)
+    assert planner.at(1, last_update=-1, window_opened=0) == Plan(False, False, True, 2)
+    assert planner.at(3, last_update=-1, window_opened=0).update
+
+
+def test_a_window_that_opened_when_the_update_was_due_is_too_short():
+    planner = Planner(EverySteps(10), window=3)
+    assert not planner.at(10, last_update=0, window_opened=10).update
+    assert planner.at(10, last_update=0, window_opened=9).update
+
+
+def test_without_a_window_none_is_opened():
+    planner = Planner(EverySteps(10), window=0)
+    assert not planner.at(12, last_update=0, window_opened=-1).window_open
+
+
+def test_a_last_pruning_that_is_due_is_not_looked_for_again():
+    planner = Planner(EverySteps(100), last_pruning=10)
+    assert planner.at(10, last_update=0, window_opened=0) == Plan(False, True, True, 90)
+    soon = Planner(EverySteps(100), last_pruning=10, execution=4)
+    assert soon.at(2, last_update=0, window_opened=0) == Plan(False, False, True, 5)
+
+
 def test_a_last_pruning_needs_no_window():
     planner = Planner(EverySteps(60), window=5, last_pruning=75)
     assert planner.at(65, last_update=60, window_opened=-1) == Plan(False, False, False, 10)
@@ -108,6 +147,8 @@ def test_a_last_pruning_is_made_before_the_last_execution():
         (75, 75, True, math.inf),  # a regular update does it
         (100, 50, True, 95),  # one twentieth of the training follows
         (100, 50, False, 94),  # Keras counts one step too many
+        (99, 50, True, 95),
+        (10, 5, True, 10),
         (0, -1, True, 0),
     ],
 )

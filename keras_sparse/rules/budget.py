@@ -32,7 +32,7 @@ def prune_counts(counts: Counts, prune_rate: float) -> np.ndarray:
     rate = np.where(
         (missing < MINIMUM_SPARSITY) & important, np.minimum(missing, prune_rate), prune_rate
     )
-    # 1e-9: 0.1 * 30 is 3.0000000000000004 in floating point, and its ceiling must be 3.
+    # 1e-9: 0.07 * 100 is 7.000000000000001 in floating point, and its ceiling must be 7.
     rounded_up, nearest = np.ceil(rate * counts.active - 1e-9), np.floor(rate * counts.active + 0.5)
     wanted = np.where(counts.group_size == 1, rounded_up, nearest).astype(np.int64)
     return np.minimum(wanted, np.maximum(counts.active - 1, 0))

@@ -122,7 +122,7 @@ class Planner:
             is_end: True: the last execution of the training begins.
         """
         due = self.times.last_due(now)
-        update = due > last_update and self._can_grow(now, due, last_update, window_opened)
+        update = due > last_update and self._can_grow(now, due, window_opened)
         late = due > last_update and not update  # the window was closed when the update was due
         opens_in = 0 if late else self._opens_in(now)
         is_open = self.window > 0 and (math.isinf(self.window) or opens_in <= 0)
@@ -135,11 +135,9 @@ class Planner:
             looks.append(self.last_pruning - now - self.execution + 1)
         return Plan(update, prune, is_open, max(1, min(looks)))
 
-    def _can_grow(self, now: int, due: float, last_update: int, opened: int) -> bool:
+    def _can_grow(self, now: int, due: float, opened: int) -> bool:
         """Was the window open for long enough, or at least before this update was due?"""
-        return opened >= 0 and (
-            opened <= last_update or opened < due or now - opened >= self.window
-        )
+        return opened >= 0 and (opened < due or now - opened >= self.window)
 
     def _opens_in(self, now: int) -> float:
         """Steps until the window opens.
