@@ -52,7 +52,7 @@ def test_the_examples_of_the_readme_run_and_those_that_continue_it(small_data):
     pytest.importorskip("tensorflow_model_optimization")
     names = {}
     run(examples_of("README.md"), names)
-    names["model"] = keras.models.clone_model(names["model"])  # the page begins with a new one
+    names["model"] = names["network"]()
     run(examples_of("docs/choosing.md"), names)
 
 

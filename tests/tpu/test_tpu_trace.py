@@ -79,7 +79,9 @@ def test_the_clustering_passes_send_it_to_the_host_or_fail(answers, name):
 def test_our_compiled_ops_would_be_sent_to_the_host():
     said = run(
         """
-        ks.ops._under_tpu_strategy = lambda: False  # as if they were for TPUs
+        from keras_sparse.compute import library as compiled_ops
+
+        compiled_ops._under_tpu_strategy = lambda: False  # as if they were for TPUs
         step = traced(lambda: networks.compiled(ks.sparsify(networks.network(), "custom_op")), 2)
         tell(why_not(lambda: cluster.cluster(step.function, 2)))
         """,
