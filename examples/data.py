@@ -1,4 +1,4 @@
-"""Loads MNIST and CIFAR-10 from a file or Keras' download; small digits of scikit-learn if need be."""
+"""Loads MNIST and CIFAR-10 from a file or Keras' download, or small digits of scikit-learn."""
 
 import dataclasses
 import os
@@ -12,10 +12,14 @@ from pathlib import Path
 import keras
 import numpy as np
 
-URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"  # where keras.datasets.mnist gets it
+# the address of keras.datasets.mnist
+URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 PATIENCE = 5.0  # seconds
 MEAN, DEVIATION = 0.1307, 0.3081  # of MNIST's training images, in [0, 1]
-SMALL = "the 1,797 digits of 8x8 that scikit-learn ships, enlarged to 28x28, as MNIST cannot be downloaded here (--data FILE reads it)"
+SMALL = (
+    "the 1,797 digits of 8x8 that scikit-learn ships, enlarged to 28x28, as MNIST cannot be "
+    "downloaded here (--data FILE reads it)"
+)
 TEST_DIGITS = 360  # of scikit-learn's 1,797
 
 CIFAR10_MEAN, CIFAR10_DEVIATION = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # by channel
@@ -45,7 +49,7 @@ class Images:
 
 
 def load(file: Path | None = None) -> Images:
-    """MNIST from this file, else from Keras' cache or download, else scikit-learn's small digits."""
+    """MNIST from this file, from Keras' cache or download, or scikit-learn's small digits."""
     if file is not None:
         return _normalised(f"MNIST from {file}", _from_file(file))
     cached = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "datasets" / "mnist.npz"
@@ -66,7 +70,8 @@ def _from_file(file: Path) -> Arrays:
         missing = {"x_train", "y_train", "x_test", "y_test"} - set(arrays.files)
         if missing:
             raise ValueError(
-                f"`file` must have the arrays of keras.datasets: x_train, y_train, x_test, y_test. Received: {file} without {sorted(missing)}"
+                "`file` must have the arrays of keras.datasets: x_train, y_train, x_test, y_test. "
+                f"Received: {file} without {sorted(missing)}"
             )
         return arrays["x_train"], arrays["y_train"], arrays["x_test"], arrays["y_test"]
 
@@ -82,7 +87,7 @@ def _from_keras() -> Arrays:
 
 
 def _is_reachable() -> bool:
-    """Does the download's server answer at once? Asked in a thread, as looking up a name may hang without a network."""
+    """Whether the server answers at once; in a thread, as a look-up may hang without a network."""
     answered: list[bool] = []
 
     def ask() -> None:
@@ -101,17 +106,18 @@ def _is_reachable() -> bool:
 
 
 def _small() -> Arrays:
-    """scikit-learn's digits as MNIST has them: each pixel 3x3 times, with a margin of two, values to 255."""
+    """scikit-learn's digits in MNIST's form: each pixel 3x3, a margin of two, values to 255."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise ImportError(
-            "No MNIST: pass a file with --data, or install scikit-learn for its small digits (pip install scikit-learn)."
+            "MNIST was not found: pass a file with --data, or install scikit-learn for its small "
+            "digits (pip install scikit-learn)."
         ) from error
     digits = load_digits()
     images = np.kron(digits.images * (255 / 16), np.ones((1, 3, 3)))
     images = np.pad(images, ((0, 0), (2, 2), (2, 2)))
-    # Neighbours are by the same writer: shuffle, or the test would be on other hands than the training.
+    # Neighbours are by the same writer: without a shuffle, the test would have other writers.
     order = np.random.default_rng(0).permutation(len(images))
     test, train = order[:TEST_DIGITS], order[TEST_DIGITS:]
     return images[train], digits.target[train], images[test], digits.target[test]
@@ -149,7 +155,10 @@ def _coloured(images: np.ndarray) -> np.ndarray:
 
 
 def _from_tar(file: Path) -> Arrays:
-    """Reads with pickle: only open a file you trust, such as https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz."""
+    """Reads with pickle: open only a file that you trust.
+
+    One is https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz.
+    """
     names = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
     with tarfile.open(file) as archive:
         batches = [

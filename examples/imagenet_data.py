@@ -22,7 +22,10 @@ SHOWN = 224 / 256  # of an image's shorter side, when it is tested
 def training_batches(
     folder: str, batch: int, image_size: int, classes: int, dtype: str
 ) -> tf.data.Dataset:
-    """Without end: shuffled, randomly cropped and mirrored images (batch, size, size, 3) and labels (batch, classes)."""
+    """Endless batches of shuffled, randomly cropped and mirrored images, and their labels.
+
+    Images are (batch, size, size, 3), labels (batch, classes).
+    """
 
     def example(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         encoded, label = _parse(record, classes)
@@ -45,10 +48,10 @@ def training_batches(
 def validation_batches(
     folder: str, batch: int, image_size: int, classes: int, dtype: str
 ) -> tf.data.Dataset:
-    """Every image once: the middle of each, its label, and its weight (batch,): 0 for what fills up the last batch.
+    """Every image once: its middle, its label, and its weight (batch,): 0 for filling images.
 
-    Weighted metrics are exact. Keras' ``val_loss`` is too small: it counts the filling, and one batch more where it cannot know how many
-    there are, as 0.
+    Weighted metrics are exact. Keras' ``val_loss`` is too small: it counts filling images as 0, and
+    one more batch if it cannot know their number.
     """
 
     def example(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -63,7 +66,7 @@ def validation_batches(
     filling = tf.data.Dataset.from_tensors(
         (tf.zeros((image_size, image_size, 3), dtype), tf.zeros(classes), tf.constant(0.0))
     )
-    # Before it is batched, since a strategy changes the size of batches to that of one replica. What is too much is dropped.
+    # Before it is batched: a strategy changes the size of batches to that of one replica.
     return (
         examples.concatenate(filling.repeat(batch - 1))
         .batch(batch, drop_remainder=True)

@@ -60,7 +60,7 @@ class Recipe:
 
 
 def train_model(recipe: Recipe | None = None) -> keras.Model:
-    """The network, compiled by this recipe, by default the paper's; in the scope of a strategy, if there is one."""
+    """The network, compiled by this recipe (default: the paper's), in the scope of a strategy."""
     recipe = recipe or Recipe()
     keras.utils.set_random_seed(recipe.seed)
     model = resnet_50(recipe.image_size, CLASSES, recipe.width, PAPER.l2 / 2, recipe.policy)
@@ -68,7 +68,7 @@ def train_model(recipe: Recipe | None = None) -> keras.Model:
     inner = sgd(PAPER, recipe.epochs * recipe.steps, highest)
     prune_rate = ks.CosineOverTraining(*PAPER.prune_rate)
     optimizer = ks.SparseMomentum(inner, recipe.density, prune_rate=prune_rate, seed=recipe.seed)
-    # Keras would put its own XLA compilation around `strategy.run`; TPUStrategy compiles what is inside of it already.
+    # Keras would compile around `strategy.run`; TPUStrategy already compiles what is inside.
     model.compile(optimizer, loss(PAPER), weighted_metrics=["accuracy"], jit_compile=False)
     return model
 
@@ -110,7 +110,7 @@ def main() -> None:
 
 
 def export_float32(model: keras.Model, recipe: Recipe, path: Path) -> None:
-    """The same weights in a float32 network without a strategy: what is served is neither of TPU variables nor of bfloat16."""
+    """The same weights in a float32 network without a strategy, to serve without a TPU."""
     served = resnet_50(recipe.image_size, CLASSES, recipe.width)
     served.set_weights(model.get_weights())
     ks.export(served, path, verbose=False)
@@ -118,7 +118,7 @@ def export_float32(model: keras.Model, recipe: Recipe, path: Path) -> None:
 
 
 def _strategy(tpu: str | None) -> tf.distribute.Strategy:
-    """All cores of a TPU by name or address, "local" on a TPU VM; or the default strategy: one CPU or GPU."""
+    """All cores of a TPU ("local" on a TPU VM), or the default strategy: one CPU or GPU."""
     if tpu is None:
         return tf.distribute.get_strategy()
     resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=tpu)

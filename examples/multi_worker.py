@@ -81,7 +81,8 @@ def work(arguments: argparse.Namespace) -> None:
     agreement = ks.check_agreement(model)
     if is_chief(strategy):
         print(
-            f"{optimizer.step()} steps; density {optimizer.total_density():.4f}; masks {agreement.digest} on {agreement.copies} replicas"
+            f"{optimizer.step()} steps; density {optimizer.total_density():.4f}; "
+            f"masks {agreement.digest} on {agreement.copies} replicas"
         )
 
 
@@ -95,7 +96,7 @@ def train(
         optimizer.start_training(arguments.epochs * steps)
     for epoch in range(optimizer.step() // steps, arguments.epochs):
         if epoch > 0:
-            optimizer.update_masks()  # on every worker: from the same numbers they make the same masks
+            optimizer.update_masks()  # on every worker: equal numbers give equal masks
         ks.check_agreement(
             model
         )  # an error names what differs; as a mask update, it costs little beside an epoch
@@ -109,14 +110,15 @@ def train(
             loss = step(batch)
         if is_chief(strategy):
             print(
-                f"epoch {epoch + 1} of {arguments.epochs}: loss {float(loss):.4f}, density {optimizer.total_density():.4f}",
+                f"epoch {epoch + 1} of {arguments.epochs}: loss {float(loss):.4f}, "
+                f"density {optimizer.total_density():.4f}",
                 flush=True,
             )
             save(model, arguments.checkpoint)
 
 
 def make_step(strategy: Any, model: Any) -> Callable[[Any], Any]:
-    """A function of a distributed batch that makes one optimizer step and returns the mean loss of the epoch so far."""
+    """A function that makes one optimizer step on a batch and returns the mean loss so far."""
 
     @tf.function
     def step(batch: Any) -> Any:
@@ -129,7 +131,7 @@ def make_step(strategy: Any, model: Any) -> Callable[[Any], Any]:
 
 
 def batches(digits: Images, size: int, seed: int) -> Any:
-    """One epoch of batches for all workers together, in an order that the seed decides; each worker takes its part of each."""
+    """One epoch of global batches in the order of the seed; each worker takes its part of each."""
     data = tf.data.Dataset.from_tensor_slices((digits.x_train, digits.y_train))
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
@@ -146,7 +148,7 @@ def is_chief(strategy: Any) -> bool:
 
 
 def save(model: Any, path: Path) -> None:
-    """Weights, masks, momenta and counters, at once: a worker that dies while it writes leaves the file of the epoch before."""
+    """Writes weights, masks, momenta and counters; a kill while it writes leaves the old file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"unfinished.{path.name}")
     model.save_weights(unfinished, overwrite=True)
@@ -157,7 +159,7 @@ def save(model: Any, path: Path) -> None:
 
 
 def launch(count: int) -> None:
-    """Runs this program once for each worker; when one fails, ends the others, which would wait for it."""
+    """Runs this program for each worker; if one fails, ends the others, which would wait."""
     cluster = {"worker": [f"127.0.0.1:{port}" for port in _free_ports(count)]}
     configurations = [
         json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
@@ -177,7 +179,8 @@ def launch(count: int) -> None:
             worker.wait()
     if any(codes):
         raise SystemExit(
-            f"A worker has died. Start again to go on from the last checkpoint. Received: exit codes {codes}"
+            "A worker has died. Start again to continue from the last checkpoint. "
+            f"Received: exit codes {codes}"
         )
 
 
@@ -199,7 +202,7 @@ def _arguments() -> argparse.Namespace:
         "--workers",
         type=int,
         default=0,
-        help="start so many on this machine; 0: be the one that TF_CONFIG says",
+        help="number of workers to start on this machine; 0: the one that TF_CONFIG names",
     )
     parser.add_argument(
         "--checkpoint",

@@ -10,7 +10,7 @@ from examples.paper_layers import PaperLayers
 CIFAR_SHAPE = (32, 32, 3)
 
 BLOCKS = (3, 4, 6, 3)  # of each stage
-EXPANSION = 4  # a stage gives so many times the channels that its 3x3 convolutions have
+EXPANSION = 4  # channels of a stage, relative to its 3x3 convolutions
 
 
 def resnet_50(
@@ -20,16 +20,17 @@ def resnet_50(
     l2: float = 0.0,
     policy: str = "float32",
 ) -> keras.Model:
-    """ResNet-50 (He et al. 2015), 25.5 M kernel weights at width 64; takes normalised images and gives float32 logits.
+    """ResNet-50 (He et al. 2015) from normalised images to float32 logits.
 
-    It is version 1.5, with strides in the 3x3 convolutions.
+    It has 25.5 M kernel weights at width 64. It is version 1.5, with strides in the 3x3
+    convolutions.
 
     Args:
         image_size: height and width in pixels.
-        classes: how many logits.
+        classes: number of logits.
         width: channels of the first stage; each later one has twice as many.
-        l2: the penalty ``l2 * sum(w^2)`` on kernels alone: neither biases nor normalisation have one.
-        policy: of dtypes, e.g. ``"mixed_bfloat16"``: images and activations are bfloat16, variables float32.
+        l2: factor of the penalty ``l2 * sum(w^2)`` on kernels, without biases and normalization.
+        policy: dtype policy, e.g. ``"mixed_bfloat16"``.
     """
     compute_dtype = keras.dtype_policies.get(policy).compute_dtype
     inputs = keras.Input((image_size, image_size, 3), dtype=compute_dtype, name="images")
@@ -87,7 +88,7 @@ class _Layers:
     def bottleneck(
         self, name: str, x: keras.KerasTensor, channels: int, stride: int
     ) -> keras.KerasTensor:
-        """1x1 to fewer channels, 3x3, 1x1 to more, and a shortcut; the first block of a stage needs a convolution there."""
+        """1x1 to fewer channels, 3x3, 1x1 to more, and a shortcut, with a convolution if needed."""
         wide = EXPANSION * channels
         branch = self.norm(f"{name}_1", self.convolution(f"{name}_1", x, channels, 1), relu=True)
         branch = self.norm(

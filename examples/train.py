@@ -130,7 +130,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     add("--batch", type=_count, help="images in a batch; default: the recipe's")
     add("--from", dest="start", type=_file, help=".keras file of a dense trained network")
     add("--data", help="file of the data set; ImageNet: folder of TFRecords")
-    add("--images", type=_count, help="train and validate with the first so many images")
+    add("--images", type=_count, help="number of images to train and validate with, from the first")
     add("--backend", choices=("tensorflow", "jax", "torch"), help="default: Keras' own setting")
     add("--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), default="float32")
     add("--sparse-kernels", action=argparse.BooleanOptionalAction, help="default: where they work")

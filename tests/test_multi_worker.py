@@ -129,7 +129,7 @@ def test_a_training_goes_on_after_a_worker_was_killed(example, workers, kill):
     assert last_line(output).endswith(f"on {workers} replicas")
     code, printed, backup = example("killed", *options, kill=kill)
     assert code == 1
-    assert "A worker has died. Start again to go on from the last checkpoint." in printed
+    assert "A worker has died. Start again to continue from the last checkpoint." in printed
     assert f"{-signal.SIGKILL.value}" in printed.splitlines()[-1]
     assert [
         key for key in backup if not np.array_equal(backup[key], undisturbed[key])
