@@ -10,7 +10,7 @@ MARGIN = 4  # pixels by which images are moved at most
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of images (batch, height, width, channels) and labels (batch,), without a last smaller one.
+    """Batches of images (batch, height, width, channels) and labels (batch,), all of the same size.
 
     Each epoch shuffles the images. Each image is moved by up to four pixels, and reflections fill
     the margin; about half of the images are mirrored. Everything follows from the seed, the epoch
