@@ -1,18 +1,22 @@
-"""How does a GPU multiply by blocks of weights?  Five Triton kernels, for tensor cores.
+"""Five Triton kernels multiply by blocks of weights on the tensor cores of a GPU.
 
-A block is BLOCK_IN input channels by BLOCK_OUT output channels of one tap; it is active if any of its weights is. A call is
+A block is BLOCK_IN input channels by BLOCK_OUT output channels of one tap. It is active if any of
+its weights is. A call runs these kernels:
 
-    flag_blocks     which blocks are active, and their weights side by side      program: one block
-    list_blocks     what is active, listed for each group of result channels     program: one group, one phase
-    sum_products    the forward pass, and the gradient by the inputs             program: a tile of pixels, one group
-    sum_gradients   the gradient by the kernel, in parts                         program: a few blocks, a part of the pixels
-    write_gradient  the sum of these parts, 0 where a weight is missing          program: one block
+    kernel          computes                                           a program handles
+    flag_blocks     which blocks are active, and packs their weights   one block
+    list_blocks     the active blocks of each group of outputs         one group, one phase
+    sum_products    the forward pass, and the gradient by the inputs   a tile of pixels, one group
+    sum_gradients   the gradient by the kernel, in parts               a few blocks, some pixels
+    write_gradient  the sum of the parts, 0 where a weight is missing  one block
 
-so nothing is decided on the host: masks may change from step to step. blocks.cc says which arguments a launch gets.
+The host decides nothing, so masks may change in every step. blocks.cc computes the arguments of a
+launch.
 
-An entry of a list is four ints: block, where its inputs lie from their pixel's place on, in groups of channels, and how far that is down
-and right. What a loop does for an entry is as little as can be: for blocks of 16 and 32 not multiplying is what takes the time.
-The gradient of strides by the inputs has phases: pixels of one phase see the same taps.
+An entry of a list is four ints: the block, the offset of its inputs from their pixel in groups of
+channels, and that offset down and right. A loop does little for each entry: for blocks of 16 and
+32, everything but the multiplication takes the time. With strides, the gradient by the inputs has
+phases: all pixels of a phase see the same taps.
 """
 
 import triton
@@ -25,7 +29,7 @@ FAR_ABOVE = tl.constexpr(-(1 << 29))  # no input is there
 def flag_blocks(
     mask,  # bool [taps, BLOCK_IN * rows, BLOCK_OUT * columns]
     kernel,  # of the mask's shape; not read unless pack
-    packed,  # [taps * rows * columns, BLOCK_IN * BLOCK_OUT]: weights of active blocks, 0 where missing
+    packed,  # [taps * rows * columns, BLOCK_IN * BLOCK_OUT]: weights of active blocks; missing: 0
     flags,  # int32: 1 where the block is active
     rows,
     columns,
@@ -97,7 +101,7 @@ def list_blocks(
 
 @triton.jit
 def load_entries(entry, first, count, AT_ONCE: tl.constexpr):
-    """A tuple of (block, shift, down, right); behind the end of the list the last one, far above all inputs."""
+    """A tuple (block, shift, down, right); beyond the list, its last one, far above all inputs."""
     loaded = ()
     for n in tl.static_range(AT_ONCE):
         place = entry + tl.maximum(tl.minimum(count - 1, first + n), 0) * 4

@@ -1,4 +1,4 @@
-"""What a conversion tells its user: a table, one line, or a warning that nothing was converted."""
+"""The report of a conversion: a table, one line, or a warning that nothing was converted."""
 
 import sys
 import warnings
@@ -12,15 +12,15 @@ from rich.table import Table
 from keras_sparse.compute.layers import SparseLayer
 from keras_sparse.conversion.convertible import Converted
 
-WIDTH_OF_A_LOG = 120  # columns of text where there is no terminal to ask
+WIDTH_OF_A_LOG = 120  # columns, if the output is not a terminal
 
 
 def report(name: str, conversions: Sequence[Converted], verbose: bool | str) -> None:
     """Prints what was converted and what was not.
 
     Args:
-        name: of the model.
-        conversions: of its layers.
+        name: name of the model.
+        conversions: the conversions of its layers.
         verbose: True: a table; ``"auto"``: one line if a kernel stays dense; False: nothing.
     """
     if verbose is True:
@@ -33,16 +33,17 @@ def report(name: str, conversions: Sequence[Converted], verbose: bool | str) -> 
 
 
 def warn_if_nothing_was_converted(name: str, conversions: Sequence[Converted]) -> None:
-    """Warns that a model has the layers it had, and says why."""
+    """Warns that no layer of a model was converted, with the reasons."""
     reasons = _reasons(conversions) or "no layer has a kernel"
     warnings.warn(
-        f"`sparsify` converted no layer of this model: it will not be faster. Received: model {name!r}, {reasons}",
+        "`sparsify` converted no layer of this model: it will not be faster. "
+        f"Received: model {name!r}, {reasons}",
         stacklevel=3,
     )
 
 
 def is_sparse(converted: Converted) -> bool:
-    """Does the layer become a sparse one?"""
+    """Whether the layer becomes a sparse layer."""
     return converted.new_type is not None and issubclass(converted.new_type, SparseLayer)
 
 

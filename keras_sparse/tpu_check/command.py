@@ -113,7 +113,7 @@ def table(name: str, answers: Answers) -> Table:
     if compiled is not None and compiled.code == 0:
         rows.add_row(
             "memory per core",
-            f"{compiled.memory / MEGA:,.1f} MiB, {compiled.temporary / MEGA:,.1f} of them temporary",
+            f"{compiled.memory / MEGA:,.1f} MiB, {compiled.temporary / MEGA:,.1f} MiB temporary",
         )
         rows.add_row("FLOPs per core and step", f"{compiled.flops / GIGA:,.3f} G")
         rows.add_row("all-reduces per step", str(compiled.all_reduces))

@@ -101,7 +101,7 @@ def _shard(spec: Any, replicas: int) -> tf.TensorSpec:
     batch, *shape = spec.shape
     if not batch or batch % replicas or None in shape:
         raise ValueError(
-            f"`batch` must have a known shape, with a multiple of {replicas} examples: one part for "
+            f"`batch` must have a known shape with a multiple of {replicas} examples: one part for "
             f"each replica. Received: shape={tuple(spec.shape)}"
         )
     return tf.TensorSpec([batch // replicas, *shape], spec.dtype)
