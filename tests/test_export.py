@@ -242,5 +242,5 @@ def test_tflite_files_are_written_of_models_with_sparse_layers(sparse_model, tmp
 
 @pytest.mark.backend
 def test_export_of_a_model_without_weights_says_what_to_do(tmp_path):
-    with pytest.raises(ValueError, match="has no weights yet"):
+    with pytest.raises(ValueError, match="must have weights"):
         ks.export(Subclassed(), tmp_path / "served")

@@ -176,7 +176,7 @@ class Unbuilt(keras.Model):
 def test_a_model_without_weights_is_refused_with_what_to_do(make, function):
     with pytest.raises(
         ValueError,
-        match="has no weights yet: give it an input shape by keras.Input, or call it on a batch",
+        match="must have weights: give it a keras.Input, or call it on a batch",
     ):
         function(make())
 

@@ -1,4 +1,4 @@
-"""Which layers ``sparsify`` and ``densify`` replace, by which class, and why others stay."""
+"""The layers that ``sparsify`` and ``densify`` replace, by which class, and why others stay."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ AROUND_SPARSE: dict[type, type] = {
     keras.layers.MultiHeadAttention: layers.SparseMultiHeadAttention,
     keras.layers.SimpleRNN: layers.SparseSimpleRNN,
 }
-# Once convolutions are fast, normalization is what takes the time.
+# Once convolutions are fast, normalization takes the time.
 FASTER: dict[type, type] = {keras.layers.BatchNormalization: layers.FusedBatchNormalization}
 KERAS_TYPES: dict[type, type] = {
     new: old for old, new in {**SPARSE_TYPES, **AROUND_SPARSE, **FASTER}.items()
@@ -38,13 +38,13 @@ KERAS_TYPES: dict[type, type] = {
 
 @dataclass(frozen=True)
 class Converted:
-    """What becomes of one layer.
+    """The conversion of one layer.
 
     Attributes:
-        path: of the layer, unique in the model.
-        layer_type: name of the class it has.
-        new_type: the class that its copy gets, or None: its own.
-        why: a layer with a kernel keeps its class; None for all others.
+        path: path of the layer, unique in the model.
+        layer_type: name of its class.
+        new_type: the class of its copy; None: the same class.
+        why: why a layer with a kernel keeps its class; None for all others.
     """
 
     path: str
@@ -69,7 +69,7 @@ def keras_type(layer: keras.layers.Layer) -> type:
 
 
 def why_dense(layer: keras.layers.Layer) -> str | None:
-    """Why ``sparsify`` leaves a layer dense; None if it does not, or if there is no kernel.
+    """Why ``sparsify`` leaves a layer dense; None if it converts it, or if it has no kernel.
 
     >>> why_dense(keras.layers.Conv2D(8, 3, groups=2))
     'groups is 2, not 1'
@@ -87,7 +87,7 @@ def why_dense(layer: keras.layers.Layer) -> str | None:
 
 
 def conversions(model: keras.Model) -> list[Converted]:
-    """What ``sparsify`` makes of each layer that has weights of its own, in the model's order."""
+    """The conversions of all layers with their own weights, in the order of the model."""
     found = []
     for layer in layers_of(model):
         if type(layer) in AROUND_SPARSE:
@@ -100,7 +100,7 @@ def conversions(model: keras.Model) -> list[Converted]:
 
 
 def _unsupported_reason(layer: keras.layers.Layer) -> str | None:
-    """What sparse layers do not have, or no custom op computes, of a layer in SPARSE_TYPES; or None."""
+    """Why no sparse layer, or no custom op, covers a layer in SPARSE_TYPES; None if one does."""
     if getattr(layer, "quantization_mode", None) is not None:
         return f"quantized ({layer.quantization_mode})"
     if getattr(layer, "lora_enabled", False):

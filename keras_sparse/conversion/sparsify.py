@@ -1,4 +1,4 @@
-"""``sparsify`` and ``densify`` return a new model with sparse layers for Keras' own, or back."""
+"""``sparsify`` and ``densify`` return a new model with sparse layers, or with Keras' own."""
 
 import keras
 import numpy as np
@@ -23,36 +23,38 @@ def sparsify(
     verbose: bool | str = "auto",
     structure: Structure | None = None,
 ) -> keras.Model:
-    """A new model with the same weights and state, of sparse layers.
+    """Returns a new model of sparse layers, with the same weights and state.
 
-    Conv2D becomes SparseConv2D, Dense SparseDense, and so on for all layers that
-    ``keras_sparse.layers`` has; BatchNormalization becomes FusedBatchNormalization. Layers are
-    found wherever Keras finds their weights: in nested models, wrappers, cells, custom layers and
-    subclassed models, in attributes, lists and dicts. The model's class, names, paths, weight
-    files, `trainable`, and everything else that is not a weight stay as they are; functions are
-    shared.
+    Conv2D becomes SparseConv2D, Dense becomes SparseDense, and so on for all layers in
+    ``keras_sparse.layers``; BatchNormalization becomes FusedBatchNormalization. Layers are
+    converted everywhere that Keras finds their weights: in nested models, wrappers, cells, custom
+    layers and subclassed models, in attributes, lists and dicts. The model's class, names, paths,
+    weight files, ``trainable`` and all other state stay the same. The models share functions.
 
-    Dense remain: subclasses of these layers, layers with groups, dilation, channels first, LoRA or
-    quantized weights, and layers of other types. A line says so, and a warning where no layer was
-    converted.
+    Some layers stay dense: subclasses of these layers, layers with groups, dilation, channels
+    first, LoRA or quantized weights, and layers of other types. One printed line reports them. A
+    warning follows if no layer was converted.
 
-    Call it before you compile; the new model is not compiled. Masks are those of the SparseMomentum
-    optimizer it was trained with; without one zeros of a kernel are missing weights. A new
-    SparseMomentum draws masks of its own, or goes on with these: ``initial_masks="nonzero"``.
+    Call it before you compile; the new model is not compiled. Its masks are those of the model's
+    SparseMomentum. Without one, the zeros of a kernel are missing weights. A new SparseMomentum
+    draws new masks; with ``initial_masks="nonzero"`` it keeps these.
 
     Args:
-        model: a Keras model that has its weights: built, or called once. It is not changed.
-        implementation: of the sparse layers, see ``keras_sparse.layers.SparseConv2D``.
-        block_shape: of the sparse layers whose channels are whole blocks. None: that of the
-            SparseMomentum optimizer the model was trained with, or of the one that it is compiled
-            with. On GPUs in float16 and bfloat16 only blocks are fast: give it with
-            ``implementation="custom_op"``.
+        model: a Keras model that has its weights: built, or called once. It stays unchanged.
+        implementation: the implementation of the sparse layers; see
+            ``keras_sparse.layers.SparseConv2D``.
+        block_shape: (in, out) channels of blocks, for sparse layers of whole blocks. None: the
+            structure of the model's SparseMomentum, or of the one that it is compiled with later.
+            On GPUs in float16 and bfloat16, only blocks have kernels; pass
+            ``implementation="custom_op"`` with them.
         verbose: ``"auto"``: prints one line if a layer with a kernel stays dense; True: prints a
             table of the layers, with reasons; False: prints nothing.
-        structure: of these layers, in place of ``block_shape``: ``Blocks(4, 4, per_tap=True)``.
+        structure: the structure of these layers, in place of ``block_shape``, such as
+            ``Blocks(4, 4, per_tap=True)``.
 
     Raises:
-        ValueError: a model without weights yet, or a bad argument.
+        TypeError: ``model`` is not a Keras model.
+        ValueError: the model has no weights yet, or another argument is wrong.
 
     >>> model = keras.Sequential([keras.Input((32,)), keras.layers.Dense(16)])
     >>> sparsify(model).layers[0].mask.shape == (32, 16)
@@ -78,15 +80,17 @@ def sparsify(
 
 
 def densify(model: keras.Model) -> keras.Model:
-    """A new model of Keras' own layers, with kernel * mask for weights. It is not compiled.
+    """Returns a new model of Keras' own layers, whose weights are kernel * mask.
 
-    It takes the models that ``sparsify`` takes, and models that you built of sparse layers.
+    It takes the models that ``sparsify`` takes, and models that you built of sparse layers. The new
+    model is not compiled.
 
     Args:
-        model: a Keras model that has its weights. It is not changed.
+        model: a Keras model that has its weights. It stays unchanged.
 
     Raises:
-        ValueError: a model without weights yet.
+        TypeError: ``model`` is not a Keras model.
+        ValueError: the model has no weights yet.
 
     >>> model = sparsify(keras.Sequential([keras.Input((32,)), keras.layers.Dense(16)]))
     >>> type(densify(model).layers[0]) is keras.layers.Dense
@@ -106,12 +110,12 @@ def densify(model: keras.Model) -> keras.Model:
 
 
 def has_sparse_layers(model: keras.Model) -> bool:
-    """Is a layer of this model, however deep, a sparse one?"""
+    """Whether the model has a sparse layer at any depth."""
     return any(isinstance(layer, SparseLayer) for layer in layers_of(model))
 
 
 def has_layers_to_densify(model: keras.Model) -> bool:
-    """Is a layer of this model, however deep, one that only this library has?"""
+    """Whether the model has a layer of this library at any depth."""
     return any(
         isinstance(layer, SparseLayer | FusedBatchNormalization) for layer in layers_of(model)
     )
@@ -129,7 +133,8 @@ def _check(model: keras.Model) -> None:
         raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
     if not model.built and not model.weights:
         raise ValueError(
-            f"`model` has no weights yet: give it an input shape by keras.Input, or call it on a batch of data. Received: {type(model).__name__} {model.name!r}"
+            "`model` must have weights: give it a keras.Input, or call it on a batch of data. "
+            f"Received: model={type(model).__name__} {model.name!r}"
         )
 
 
