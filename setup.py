@@ -12,7 +12,7 @@ from build_ops import LIBRARY, RECORD, build_or_say_why_not  # noqa: E402
 
 
 class BuildOps(build_ext):
-    """The ops are no Python extension, so setuptools is told only where they are."""
+    """Gives setuptools the ops as files: they are not a Python extension."""
 
     def folder(self) -> Path:
         """Beside the sources for an editable installation, else where the wheel is put together."""

@@ -97,7 +97,7 @@ def test_sparse_weights_fit_into_a_plain_model(trained):
 
 SERVE = """
 import sys
-sys.modules["keras_sparse"] = None  # not to be had
+sys.modules["keras_sparse"] = None  # not importable
 import numpy as np, tensorflow as tf
 served = tf.saved_model.load(sys.argv[1])
 np.save(sys.argv[3], served.serve(np.load(sys.argv[2])).numpy())

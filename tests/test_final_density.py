@@ -1,4 +1,4 @@
-"""The density asked for is reached, or one is told before the training and after it."""
+"""The final density is reached, or a warning comes before the training and after it."""
 
 import keras
 import numpy as np

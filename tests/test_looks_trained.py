@@ -1,4 +1,4 @@
-"""A random mask over trained weights is told; over fresh ones it is not."""
+"""A random mask over trained weights causes a warning; over fresh weights it does not."""
 
 import warnings
 

@@ -203,7 +203,7 @@ def test_layers_without_weights_yet_are_converted_too():
     assert model.head.mask.shape == (8, 2)
 
 
-# --- what is told
+# --- what is reported
 
 
 @backend

@@ -1,4 +1,4 @@
-"""Models and optimizers of Keras 2 are told from those of Keras 3."""
+"""Models and optimizers of Keras 2 raise an error that says so."""
 
 import keras
 import pytest
