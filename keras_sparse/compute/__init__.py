@@ -1,1 +1,1 @@
-"""Products with masked kernels: what computes them, the operations, their gradients and the sparse layers."""
+"""Products with masked kernels: who computes them, their gradients, and the sparse layers."""

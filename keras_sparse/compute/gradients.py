@@ -1,5 +1,6 @@
-"""Gradients of the compiled ops are products of the same kind: they have gradients of any order."""
+"""Gradients of the compiled ops are products of the same kind, so they have all orders."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -9,94 +10,92 @@ from keras_sparse.compute.library import library
 Function = Callable[..., Any]
 
 
-@functools.cache
-def custom_ops() -> Any:
-    """The compiled ops as Python functions, with their gradients registered."""
-    functions = library()
-    _register(
-        "Conv2D",
-        functions.keras_sparse_conv2d,
-        functions.keras_sparse_conv2d_input_gradient,
-        functions.keras_sparse_conv2d_kernel_gradient,
-        _dense_conv2d_kernel_gradient,
-    )
-    _register(
-        "MatMul",
-        functions.keras_sparse_mat_mul,
-        functions.keras_sparse_mat_mul_input_gradient,
-        functions.keras_sparse_mat_mul_kernel_gradient,
-        _dense_matmul_kernel_gradient,
-    )
-    return functions
+@dataclasses.dataclass(frozen=True)
+class _Ops:
+    """The three compiled ops of one kind of product: each is linear in each of its float inputs.
 
+    Attributes:
+        forward: the product of inputs and kernel.
+        input_gradient: its gradient by the inputs.
+        kernel_gradient: its gradient by the active weights of the kernel, 0 for all others.
+        dense_kernel_gradient: its gradient by all weights, an operation of TensorFlow.
+    """
 
-def _register(
-    product: str,
-    forward: Function,
-    input_gradient: Function,
-    kernel_gradient: Function,
-    dense_kernel_gradient: Function,
-) -> None:
-    """Registers the gradients of a product and of its two gradient ops: each is linear in each of its float inputs."""
-    import tensorflow as tf
+    forward: Function
+    input_gradient: Function
+    kernel_gradient: Function
+    dense_kernel_gradient: Function
 
-    def by_kernel(
-        inputs: Any, mask: Any, output_gradient: Any, wanted: Any, attributes: dict[str, Any]
+    def register(self, product: str) -> None:
+        """Registers the gradients of the three ops, whose names begin with this one."""
+        import tensorflow as tf
+
+        for name, gradients in (
+            ("", self._of_forward),
+            ("InputGradient", self._of_input_gradient),
+            ("KernelGradient", self._of_kernel_gradient),
+        ):
+            tf.RegisterGradient(f"KerasSparse>{product}{name}")(gradients)
+
+    def _of_forward(self, op: Any, gradient: Any) -> list[Any]:
+        inputs, kernel, mask, wanted = op.inputs
+        settings, by_inputs, by_kernel = _attributes(op), None, None
+        if _asked_for(op, 0):
+            by_inputs = self.input_gradient(inputs, kernel, mask, gradient, wanted, **settings)
+        if _asked_for(op, 1):
+            by_kernel = self._by_kernel(inputs, mask, gradient, wanted, settings)
+        return [by_inputs, by_kernel, None, None]
+
+    def _of_input_gradient(self, op: Any, gradient: Any) -> list[Any]:
+        _, kernel, mask, output_gradient, wanted = op.inputs  # the op reads the inputs' shape alone
+        settings, by_kernel, by_outputs = _attributes(op), None, None
+        if _asked_for(op, 1):
+            by_kernel = self._by_kernel(gradient, mask, output_gradient, wanted, settings)
+        if _asked_for(op, 3):
+            by_outputs = self.forward(gradient, kernel, mask, wanted, **settings)
+        return [None, by_kernel, None, by_outputs, None]
+
+    def _of_kernel_gradient(self, op: Any, gradient: Any) -> list[Any]:
+        inputs, mask, outputs = op.inputs
+        settings, by_inputs, by_outputs = _attributes(op), None, None
+        if _asked_for(op, 0):
+            by_inputs = self.input_gradient(inputs, gradient, mask, outputs, False, **settings)
+        if _asked_for(op, 2):
+            by_outputs = self.forward(inputs, gradient, mask, False, **settings)
+        return [by_inputs, None, by_outputs]
+
+    def _by_kernel(
+        self, inputs: Any, mask: Any, output_gradient: Any, wanted: Any, settings: dict[str, Any]
     ) -> Any:
-        """Dense if it is wanted dense: decided while the graph runs, unless it is a constant."""
-        dense = functools.partial(
-            dense_kernel_gradient, inputs, mask, output_gradient, **attributes
-        )
-        sparse = functools.partial(kernel_gradient, inputs, mask, output_gradient, **attributes)
+        """Dense where that is wanted: decided while the graph runs, unless it is a constant."""
+        import tensorflow as tf
+
+        tensors = inputs, mask, output_gradient
+        dense = functools.partial(self.dense_kernel_gradient, *tensors, **settings)
+        sparse = functools.partial(self.kernel_gradient, *tensors, **settings)
         constant = tf.get_static_value(wanted)
         if constant is not None:
             return dense() if constant else sparse()
         return tf.cond(wanted, dense, sparse)
 
-    def of_forward(op: Any, gradient: Any) -> list[Any]:
-        inputs, kernel, mask, wanted = op.inputs
-        attributes = _attributes(op)
-        return [
-            input_gradient(inputs, kernel, mask, gradient, wanted, **attributes)
-            if _asked_for(op, 0)
-            else None,
-            by_kernel(inputs, mask, gradient, wanted, attributes) if _asked_for(op, 1) else None,
-            None,
-            None,
-        ]
 
-    def of_input_gradient(op: Any, gradient: Any) -> list[Any]:
-        _, kernel, mask, output_gradient, wanted = (
-            op.inputs
-        )  # of the inputs it takes the shape alone
-        attributes = _attributes(op)
-        return [
-            None,
-            by_kernel(gradient, mask, output_gradient, wanted, attributes)
-            if _asked_for(op, 1)
-            else None,
-            None,
-            forward(gradient, kernel, mask, wanted, **attributes) if _asked_for(op, 3) else None,
-            None,
-        ]
-
-    def of_kernel_gradient(op: Any, gradient: Any) -> list[Any]:
-        inputs, mask, output_gradient = op.inputs
-        attributes = _attributes(op)
-        return [
-            input_gradient(inputs, gradient, mask, output_gradient, False, **attributes)
-            if _asked_for(op, 0)
-            else None,
-            None,
-            forward(inputs, gradient, mask, False, **attributes) if _asked_for(op, 2) else None,
-        ]
-
-    for name, gradients in (
-        ("", of_forward),
-        ("InputGradient", of_input_gradient),
-        ("KernelGradient", of_kernel_gradient),
-    ):
-        tf.RegisterGradient(f"KerasSparse>{product}{name}")(gradients)
+@functools.cache
+def custom_ops() -> Any:
+    """The compiled ops as Python functions, with their gradients registered."""
+    functions = library()
+    _Ops(
+        functions.keras_sparse_conv2d,
+        functions.keras_sparse_conv2d_input_gradient,
+        functions.keras_sparse_conv2d_kernel_gradient,
+        _dense_conv2d_kernel_gradient,
+    ).register("Conv2D")
+    _Ops(
+        functions.keras_sparse_mat_mul,
+        functions.keras_sparse_mat_mul_input_gradient,
+        functions.keras_sparse_mat_mul_kernel_gradient,
+        _dense_matmul_kernel_gradient,
+    ).register("MatMul")
+    return functions
 
 
 def _attributes(op: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def owners_of_weights(model: keras.Model) -> dict[int, keras.layers.Layer]:
 
 
 def output_axes(layer: keras.layers.Layer, rank: int) -> tuple[int, ...]:
-    """Axes of the kernel that are output channels; for all but transposed convolutions and EinsumDense the last."""
+    """Axes of the kernel that are output channels: the last one of most layers."""
     if isinstance(layer, TRANSPOSED):
         return (rank - 2,)
     if isinstance(layer, keras.layers.EinsumDense):

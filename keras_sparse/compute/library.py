@@ -1,4 +1,7 @@
-"""The compiled ops, or why they cannot be used. They are built at installation, for one TensorFlow version."""
+"""The compiled ops, or why they cannot be used.
+
+They are built at installation, for one version of TensorFlow.
+"""
 
 import ctypes
 import dataclasses
@@ -11,11 +14,13 @@ from typing import Any
 
 import keras
 
-FOLDER = (
-    Path(__file__).parents[1] / "_ops"
-)  # custom_ops/build/build_ops.py writes into it; KERAS_SPARSE_OPS names another one
+# custom_ops/build/build_ops.py writes into it; the variable KERAS_SPARSE_OPS names another one.
+FOLDER = Path(__file__).parents[1] / "_ops"
 LIBRARY, RECORD = "libkeras_sparse_ops.so", "build.json"
-REINSTALL = "Reinstall it where g++ or clang++ is: pip install --force-reinstall --no-deps --no-cache-dir keras-sparse"
+REINSTALL = (
+    "Reinstall it where g++ or clang++ is: "
+    "pip install --force-reinstall --no-deps --no-cache-dir keras-sparse"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Availability:
     Args:
         reason: why not, or None.
         instructions: which instructions of the processor they use: "AVX-512", "AVX2" or "portable".
-        without: why kernels for GPUs were left out when they were built: {"blocks": ..., "cuda_cores": ...}.
+        without: why the build left out kernels for GPUs: {"blocks": ..., "cuda_cores": ...}.
     """
 
     reason: str | None
@@ -74,14 +79,14 @@ def _under_tpu_strategy() -> bool:
 
 
 def library() -> Any:
-    """The ops as Python functions; RuntimeError, with the reason, where they cannot be had."""
+    """The ops as Python functions; RuntimeError, with the reason, where they cannot be used."""
     if not (now := available()):
         raise RuntimeError(f"The compiled ops of keras_sparse are {now}")
     return _loaded()[0]
 
 
 def why_not(folder: Path, version: str) -> str | None:
-    """Why the ops in a folder cannot be loaded by this version of TensorFlow; None if nothing speaks against it."""
+    """Why this version of TensorFlow cannot load the ops in a folder, or None."""
     built = read_record(folder)
     if built is None:
         return f"{folder / RECORD} is damaged, so what it was built for is not known. {REINSTALL}"
@@ -94,7 +99,10 @@ def why_not(folder: Path, version: str) -> str | None:
             f"keras_sparse was installed without them: {folder / LIBRARY} is not there. {REINSTALL}"
         )
     if built["tensorflow"] != version:
-        return f"they were built for TensorFlow {built['tensorflow']}, and this is {version}. {REINSTALL}"
+        return (
+            f"they were built for TensorFlow {built['tensorflow']}, and this is {version}. "
+            f"{REINSTALL}"
+        )
     try:
         damaged = is_cut_short(folder / LIBRARY)
     except OSError as error:
@@ -105,7 +113,7 @@ def why_not(folder: Path, version: str) -> str | None:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """What the build says of itself: empty where there was no build, None where the record is damaged."""
+    """The record of the build: empty where there was no build, None where it is damaged."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -116,7 +124,10 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def is_cut_short(library: Path) -> bool:
-    """Does a part of this ELF file lie beyond its end?  Loading it would kill the process (SIGBUS)."""
+    """Does a part of this ELF file lie beyond its end?
+
+    Loading such a file would kill the process (SIGBUS).
+    """
     with library.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         header = file.read(64)

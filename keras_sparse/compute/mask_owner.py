@@ -14,7 +14,7 @@ class MaskOwner:
 
     Attributes:
         masked_variables: the weights that it masks, once it is built.
-        masks: {name of a masked weight: its mask as a bool array, True = active}, in the same order.
+        masks: {name of a masked weight: its mask, a bool array, True = active}, in that order.
         structure: what masks are made of.
     """
 

@@ -1,6 +1,7 @@
-"""A kernel as it is, whose gradient is masked: what a sparse layer multiplies by where the stock operation computes.
+"""Kernels for the stock operation: in a layer as they are, with a masked gradient; else masked.
 
-Missing weights are 0 in the kernel, so the product needs no mask, and nothing is computed of it before a gradient is.
+A layer's missing weights are 0 in its kernel, so the product needs no mask. The mask is read only
+where a gradient is computed.
 """
 
 from typing import Any
@@ -12,12 +13,12 @@ from keras_sparse._keras import host_scope, in_control_flow
 
 
 def with_masked_gradient(kernel: Any, mask: Any, is_dense: Any) -> Any:
-    """The same values. The gradient is 0 where the mask is False, unless ``is_dense`` is True when it is computed.
+    """The same values. Their gradient is 0 where the mask is False, unless ``is_dense`` is True.
 
     Args:
         kernel: float tensor.
         mask: bool variable or tensor of its shape.
-        is_dense: False, or a bool scalar variable or tensor.
+        is_dense: False, or a bool scalar variable or tensor, read when the gradient is computed.
     """
     if keras.backend.backend() == "tensorflow":
         return _on_tensorflow(kernel, mask, is_dense)
@@ -28,9 +29,10 @@ def with_masked_gradient(kernel: Any, mask: Any, is_dense: Any) -> Any:
 
 
 def _on_tensorflow(kernel: Any, mask: Any, is_dense: Any) -> Any:
-    """A prediction has no operation more than that of the Keras layer: mask and switch are read by the gradient.
+    """The gradient reads mask and switch, so a prediction has only the Keras layer's operations.
 
-    Only within a branch of ``cond`` they are read by the branch: the gradient of a branch may not read variables.
+    Within a branch of ``cond`` the branch reads them: the gradient of a branch may not read
+    variables.
     """
 
     def read() -> tuple[Any, Any]:
@@ -52,7 +54,7 @@ def _on_tensorflow(kernel: Any, mask: Any, is_dense: Any) -> Any:
 
 
 def _on_jax(kernel: Any, mask: Any, is_dense: Any) -> Any:
-    """Mask and switch are read now: a gradient is computed outside of the scope in which variables are tracers."""
+    """Mask and switch are read now: variables are no tracers where a gradient is computed."""
     passes = ops.logical_or(mask, is_dense)
 
     def gradient(dense: Any) -> Any:

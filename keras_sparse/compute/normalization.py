@@ -1,6 +1,6 @@
 """FusedBatchNormalization: Keras' layer on TensorFlow's fused operation.
 
-Where convolutions are sparse, Keras' normalization in ten element-wise operations takes longer than the convolutions.
+Keras' normalization has ten element-wise operations, which take longer than sparse convolutions.
 """
 
 from typing import Any
@@ -15,13 +15,16 @@ from keras_sparse._keras import NamedInFiles
 class FusedBatchNormalization(
     keras.layers.BatchNormalization, metaclass=NamedInFiles, name_in_files="BatchNormalization"
 ):
-    """keras.layers.BatchNormalization in one operation: same arguments, weights, names, weight files and values.
+    """keras.layers.BatchNormalization in one operation.
 
-    Inputs of shape (batch, height, width, channels) in float32, normalized over the last axis, run TensorFlow's fused
-    operation. All others run as Keras does: masked, renormalized or synchronized ones, other backends, dtypes and ranks.
+    Arguments, weights, names, weight files and values are those of the Keras layer. Inputs of shape
+    (batch, height, width, channels) in float32, normalized over the last axis, run TensorFlow's
+    fused operation. All others run as Keras does: masked, renormalized or synchronized ones, other
+    backends, dtypes and ranks.
 
     >>> layer = FusedBatchNormalization()
-    >>> outputs = layer(np.random.default_rng(0).normal(3, 2, (8, 4, 4, 2)).astype("float32"), training=True)
+    >>> images = np.random.default_rng(0).normal(3, 2, (8, 4, 4, 2)).astype("float32")
+    >>> outputs = layer(images, training=True)
     >>> round(float(ops.std(outputs)), 2)
     1.0
     """
@@ -33,9 +36,8 @@ class FusedBatchNormalization(
         outputs, mean, variance = _fused(inputs, self._statistics(), self.epsilon, trains)
         if trains:
             count = ops.cast(ops.size(inputs), "float32") / inputs.shape[-1]
-            biased = variance * (
-                (count - 1) / count
-            )  # TensorFlow's is the unbiased one, Keras keeps the other
+            # TensorFlow's variance is the unbiased one, Keras keeps the other.
+            biased = variance * ((count - 1) / count)
             for average, value in ((self.moving_mean, mean), (self.moving_variance, biased)):
                 average.assign(average * self.momentum + value * (1.0 - self.momentum))
         return outputs

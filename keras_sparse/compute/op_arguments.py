@@ -1,6 +1,6 @@
-"""The arguments of sparse_conv2d and sparse_matmul fit together, or a ValueError says which does not.
+"""Checks of the arguments of sparse_conv2d and sparse_matmul, by their static shapes.
 
-Static shapes alone are looked at: the compiled ops check the rest when they run.
+The compiled ops check the rest when they run.
 """
 
 from typing import Any
