@@ -1,1 +1,1 @@
-"""Measures speed, accuracy and coverage: ``python -m benchmarks.NAME``, in the repository's root."""
+"""Measures speed, accuracy and coverage: ``python -m benchmarks.NAME`` in the repository."""

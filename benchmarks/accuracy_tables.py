@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from benchmarks import report
 from benchmarks.accuracy_paper import reported
 
-NOTE = """Test and validation error after the last epoch: mean ± standard error over seeds. No run
+NOTE = """\
+Test and validation error after the last epoch: mean ± standard error over seeds. No run
 is left out. The 95 % interval is that of the mean, by Student's t.
 
 - **method**: each is its preset in keras_sparse with its defaults, but without an initial scale
@@ -22,8 +23,8 @@ is left out. The 95 % interval is that of the mean, by Student's t.
 - **FLOPs %**: operations of the training, of those of the dense training: forward product, gradient
   of inputs (not the first layer's) and of weights. Missing weights cost nothing, but weight
   gradients are dense while the growth window is open: always for published sparse momentum, in one
-  step before an update for growth by the gradient, in 100 for GraNet with growth by the momentum (the
-  default window of that time).
+  step before an update for growth by the gradient, in 100 for GraNet with growth by the momentum
+  (the default window of that time).
 - **seconds**: of one run on one core that also had other work.
 - **paper**: the test error in % that Dettmers & Zettlemoyer 2019 report, after 100 epochs on MNIST,
   250 on CIFAR-10 (WRN-28-2: 200).

@@ -27,7 +27,8 @@ COLUMNS = (
     *("mask", "active %", "test error %", "training error %", "seeds", "new %", "dead %"),
     *("seconds a run", "more"),
 )
-NOTE = """Mean ± standard error of the test error after the last epoch. "more": what a mask adds to the
+NOTE = """\
+Mean ± standard error of the test error after the last epoch. "more": what a mask adds to the
 error of single weights with the same number of active weights, seed by seed. "new": the share of
 active weights at the end that were missing at the start. "dead": the share of the channels of
 masked layers without an active weight in, or out. Seconds are of one core that also had other work.

@@ -29,7 +29,8 @@ LAYERS = (
     *((3, 16, 16, 32), (3, 32, 32, 16), (3, 64, 64, 8), (3, 64, 64, 32), (3, 128, 128, 16)),
     *((3, 256, 256, 8), (3, 512, 512, 2), (3, 512, 512, 4)),
 )
-NOTE = """Dense time over sparse time by density; CPU time of one thread, medians of 7 turns, less that of an
+NOTE = """\
+Dense time over sparse time by density; CPU time of one thread, medians of 7 turns, less that of an
 empty function.
 """
 Key = tuple[

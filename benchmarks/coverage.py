@@ -30,9 +30,10 @@ NETWORKS = (
 )
 SIDE, BATCH, DENSITY, IMAGES, EPOCHS, EVERY = 96, 32, 0.1, 256, 2, 4
 PATCH, WIDTH, HEADS, BLOCKS = 8, 192, 3, 4  # of the ViT: the width of ViT-Tiny
-NOTE = f"""Images of {SIDE}x{SIDE}, batch {BATCH}, density {DENSITY:g} or that beside the name, SGD with momentum
-0.9, {IMAGES} images, {EPOCHS} epochs with a mask update every {EVERY} steps. The ViT has {BLOCKS} blocks of
-width {WIDTH} and {HEADS} heads, and patches of {PATCH}x{PATCH}.
+NOTE = f"""\
+Images of {SIDE}x{SIDE}, batch {BATCH}, density {DENSITY:g} or that beside the name, SGD with
+momentum 0.9, {IMAGES} images, {EPOCHS} epochs with a mask update every {EVERY} steps. The ViT has
+{BLOCKS} blocks of width {WIDTH} and {HEADS} heads, and patches of {PATCH}x{PATCH}.
 
 - `on the op`: the share of the multiply-adds of all masked kernels that the custom op runs at this
   batch, with the uniform densities of the beginning and with those after the training. `all`: that

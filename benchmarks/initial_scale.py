@@ -37,7 +37,8 @@ METHODS: dict[str, Callable[..., ks.SparseMomentum]] = {
 }
 TEST_EXAMPLES = 5_000
 COMMAND = "python -m benchmarks.initial_scale --data mnist.npz --cifar cifar10.npz"
-NOTE = """Mean ± standard error of the test error in % after the last epoch, on the first 5,000 test
+NOTE = """\
+Mean ± standard error of the test error in % after the last epoch, on the first 5,000 test
 images. The column "difference" is the mean over seeds of the error with the initial scale less the
 error without it: below 0 the scale is better. A network that does not learn has an error of 88.6.
 Before normalization `"auto"` does not scale; "everywhere" is what it would do there.

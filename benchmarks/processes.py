@@ -1,4 +1,4 @@
-"""Runs a function in a process of its own: TensorFlow's threads and memory are those of a process."""
+"""Runs a function in a process of its own, with TensorFlow's threads and memory of its own."""
 
 import concurrent.futures
 import multiprocessing

@@ -8,7 +8,8 @@ from benchmarks import report
 from benchmarks.interrupted_training import BATCHES, Setting
 
 COMMAND = "python -m benchmarks.resume --output benchmarks/results/resume.md"
-NOTE = """A training of six epochs of two steps is killed up to eight times, and resumed each time by a new
+NOTE = """\
+A training of six epochs of two steps is killed up to eight times, and resumed each time by a new
 process. Two in five kills come before a random line of the callback's code while it writes a
 backup (SIGKILL), two in five at a random moment of the writing, and one in five at a random moment
 of `fit` (SIGALRM, which also ends a process at once). States are compared bit for bit: weights,
@@ -19,9 +20,9 @@ begins next. Each figure says in how many of the cases it was so.
 - restored whole: the state after `on_train_begin` is the last one whose backup was complete, or the
   one that was being written, with its own epoch. Starts that were killed before that do not count.
 - restored the newer: after a kill in the writing, the newer of the two.
-- final = undisturbed: the training ends with the state of one that was never killed. A training that
-  was backed up within an epoch begins that epoch again, as in Keras, from the state it had reached:
-  it makes other steps, and the next two columns say what can be asked of it.
+- final = undisturbed: the training ends with the state of one that was never killed. A training
+  that was backed up within an epoch begins that epoch again, as in Keras, from the state it had
+  reached: it makes other steps, and the next two columns say what can be asked of it.
 - no second update: the masks of an epoch that had begun are not updated again.
 - repeatable: two trainings resumed from the same backup end with the same state.
 - active constant: as many active weights at the end as at the beginning.

@@ -31,7 +31,8 @@ MODELS = ("MLP 300", "MLP 2048", "CNN", "VGG", "ResNet-20", "MobileNetV2", "Mobi
 SECONDS = 1.5  # of CPU time that the turns of one cell take
 MOST_TURNS, LEAST_TURNS = 25, 5
 CELLS = report.RESULTS / "small_batch.jsonl"
-NOTE = """Dense time over sparse time: 1 is as fast as dense Keras, 2 twice as fast. Cells below 0.95 are in
+NOTE = """\
+Dense time over sparse time: 1 is as fast as dense Keras, 2 twice as fast. Cells below 0.95 are in
 bold. CPU time of one thread, medians.
 
 - `call`: `model(x, training=False)` in a `tf.function`.

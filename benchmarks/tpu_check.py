@@ -33,12 +33,14 @@ COLUMNS = (
     *("GFLOP", "MiB", "temporary", "all-reduces"),
 )
 REFUSED_COLUMNS = ("layer", "traced", "cluster", "lowered", "compiles")
-NOTE = """Per core and step: floating point operations, memory in all and for temporary values, sums over all
+NOTE = """\
+Per core and step: floating point operations, memory in all and for temporary values, sums over all
 cores. Seconds are those that libtpu takes to compile beside whatever else runs on this machine: an
 upper bound. Batches are those of all cores together. SparseMomentum around SGD with Nesterov
 momentum, density 0.1.
 """
-BAD_NOTE = """The clustering passes and tf2xla refuse what TensorFlow cannot compile. tf2xla lets the last two
+BAD_NOTE = """\
+The clustering passes and tf2xla refuse what TensorFlow cannot compile. tf2xla lets the last two
 pass, and libtpu refuses them.
 """
 MEGA, GIGA = 2**20, 1e9

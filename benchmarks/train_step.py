@@ -28,15 +28,17 @@ from benchmarks.step_parts import parts_of
 COMMAND = "python -m benchmarks.train_step"
 STEPS_AN_UPDATE = 390  # 50,000 images in batches of 128
 WINDOW = 100  # steps before an update with dense weight gradients
+CLOSED_STEPS = STEPS_AN_UPDATE - WINDOW
 UPDATES = 3
 HOPELESS = 1.5  # XLA that takes so many times as long at first sight is not measured further
-NOTE = f"""Seconds of a step of `fit`, medians over turns; wall time, or CPU time for one thread. `dense` is the
-better one of `jit_compile=False` and `True`. `fused` is the dense network with the batch
+NOTE = f"""\
+Seconds of a step of `fit`, medians over turns; wall time, or CPU time for one thread. `dense` is
+the better one of `jit_compile=False` and `True`. `fused` is the dense network with the batch
 normalization that `sparsify` puts in, without XLA. An update is `update_masks()` and what it adds
 to the step after it. With {STEPS_AN_UPDATE} steps an update:
 
     window none:   open + update / {STEPS_AN_UPDATE}
-    window {WINDOW}:    ({WINDOW} open + {STEPS_AN_UPDATE - WINDOW} closed + update) / {STEPS_AN_UPDATE}
+    window {WINDOW}:    ({WINDOW} open + {CLOSED_STEPS} closed + update) / {STEPS_AN_UPDATE}
 
 Speed-ups are `dense` over this. `closed alone` is what masks that never change get. Densities are
 the same in all layers (uniform), or those that a training has led to, with the same number of

@@ -35,7 +35,8 @@ EPOCHS = (1, 2, 3, 5)  # ten parts of ten epochs are the epochs
 PERIODS = ("epoch", 5, 10)  # before each epoch, or parts of the training with an update between
 DATA_SETS = ("mnist", "digits", "mnist, not normalised")
 COMMAND = "python -m benchmarks.update_period --data mnist.npz"
-NOTE = """Mean ± standard error of the test error in % after the last epoch. n parts: the masks change
+NOTE = """\
+Mean ± standard error of the test error in % after the last epoch. n parts: the masks change
 n - 1 times, at equal distances. Gradual pruning also prunes to its final density where its schedule
 ends. The last columns are the differences to updates before each epoch, seed by seed: less than 0
 is better. A row of one seed says nothing about differences within a point.

@@ -18,11 +18,13 @@ from benchmarks.step_cost import CASES, compare_steps
 from benchmarks.update_cost import cost_per_weight, numpy_update, optimizer_update
 
 COMMAND = "python -m benchmarks.upkeep --output benchmarks/results/upkeep.md"
-STEP_NOTE = """CPU milliseconds of one step, medians. The ratio is the median, over all turns, of a masked step
+STEP_NOTE = """\
+CPU milliseconds of one step, medians. The ratio is the median, over all turns, of a masked step
 against the dense step beside it; in brackets its quartiles. Density 0.1, SGD with Nesterov
 momentum, random data, one thread.
 """
-UPDATE_NOTE = """Bytes are the most memory allocated at any moment of the update, less what was there before, divided
+UPDATE_NOTE = """\
+Bytes are the most memory allocated at any moment of the update, less what was there before, divided
 by the number of weights. They hold everything NumPy allocates: the new masks (one byte a weight),
 all scores, and the optimizer's copies of weight and momentum, which are made and dropped layer by
 layer.

@@ -10,7 +10,10 @@ FEWEST_LAYERS = 2  # that a row needs, where more than one of its kind is measur
 
 
 def rows(results: Results) -> list[dict[str, Any]]:
-    """For each kind of layer, type and kernel: from so many channels on, up to this density, no measured layer was slower than dense."""
+    """For each kind of layer, type and kernel: numbers of channels and densities.
+
+    From that number of channels on, up to that density, no measured layer was slower than dense.
+    """
     found = []
     for kind in ("convolution", "1x1 convolution", "matmul"):
         layers = [layer for layer in results.layers if layer.kind == kind]
@@ -45,7 +48,7 @@ def _steps(
 
 
 def _largest(results: Results, layers: list[Layer], arithmetic: str, block: Block) -> float:
-    """The largest density at which, and below which, all layers that were measured were as fast as dense; 0.0 if there is none."""
+    """The largest density up to which no measured layer was slower than dense; 0.0 if none is."""
     largest = 0.0
     for density in sorted(DENSITIES):
         statuses = {results.status(layer, arithmetic, block, density) for layer in layers}

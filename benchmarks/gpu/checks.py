@@ -90,7 +90,13 @@ class Product:
 
 
 def run(work: Work, for_tools: bool = False) -> None:
-    """All cases. ``for_tools``: a few, from memory that compute-sanitizer knows; nothing else runs on the card."""
+    """Runs all cases.
+
+    Args:
+        work: what every stage gets.
+        for_tools: a few cases, in memory that compute-sanitizer watches, and nothing else on the
+            GPU.
+    """
     guard = 0 if for_tools else GUARD
     torch.backends.cudnn.benchmark = (
         False  # each shape comes once: a search would take longer than the rest

@@ -21,7 +21,10 @@ CONTEXT_IS_LOST = "the process ended with 3"  # it has written down why
 
 
 class Journal:
-    """Lines of JSON: {"key": ..., "status": "begun" | "right" | "wrong" | "failed" | "left out" | ..., "culprit": ..., ...}."""
+    """Lines of JSON: {"key": ..., "status": ..., "culprit": ..., ...}.
+
+    The status is "begun", "right", "wrong", "failed", "left out" or "out of time".
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -70,7 +73,7 @@ class Journal:
 
 
 def supervise(command: Sequence[str], path: Path, deadline: float) -> str | None:
-    """Runs a stage to its end, in as many processes as it takes; what is to be said if it did not come to it."""
+    """Runs a stage to its end, in several processes if one dies; why it did not end, or None."""
     for _ in range(MOST_STARTS):
         why = _run(command, path, deadline)
         if why is None:

@@ -72,7 +72,10 @@ class Layer:
         return batch * out_height * out_width * height * width * channels_in * channels_out
 
     def bytes(self, product: str, density: float, bytes_of_type: int) -> float:
-        """What must move at least: each activation once, each active weight once; of a kernel gradient every weight is written."""
+        """The least that must move: each activation, each active weight and the mask, once.
+
+        Of a kernel gradient every weight is written.
+        """
         (
             batch,
             height,
@@ -118,7 +121,8 @@ GROUPS = {
     ),
 }
 
-# How often each layer is there. What has fewer channels than 64, and the 1x1 shortcuts, would stay dense and is left out.
+# How often each layer is there. Layers of fewer than 64 channels and the 1x1 shortcuts would stay
+# dense and are left out.
 _WRN, _SMALL, _LARGE = GROUPS["WRN-28-10"], GROUPS["VGG16, 32x32"], GROUPS["VGG16, 224x224"]
 NETWORKS = {
     "WRN-28-10, batch 128": dict(zip(_WRN, (7, 7, 7, 1, 1), strict=True)),

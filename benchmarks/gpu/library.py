@@ -8,7 +8,8 @@ from typing import Any
 
 from benchmarks.gpu.layers import PRODUCTS, Sizes
 
-# How numbers are multiplied -> (their type, the library's number of it). On tensor cores float32 is TF32, on CUDA cores it is IEEE.
+# {how numbers are multiplied: (their type, the library's number of it)}. On tensor cores float32 is
+# TF32, on CUDA cores it is IEEE.
 ARITHMETIC = {
     "bfloat16": ("bfloat16", 1),
     "float32": ("float32", 0),
@@ -102,7 +103,7 @@ class Library:
     def prepare(
         self, kernel: Kernel, product: str, sizes: Sizes, pointers: Pointers, stream: int
     ) -> Callable[[], None]:
-        """A call that starts the product and returns at once, with as little of Python in it as there can be."""
+        """A call that starts the product and returns at once, with as little Python as possible."""
         p, address = pointers, ctypes.c_void_p
         rest = [address(p.result), address(p.workspace), address(stream)]
         mask, first, second = address(p.mask), address(p.first), address(p.second)

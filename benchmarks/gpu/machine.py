@@ -13,22 +13,21 @@ from typing import Any
 import torch
 
 Contender = Callable[[], Any]
-FLUSH_BYTES = (
-    512 << 20
-)  # several times the L2 of an H200; to read them takes the card longer than the CPU takes to start a product
+# Several times the L2 of an H200. The GPU reads them for longer than the CPU needs to start a
+# product.
+FLUSH_BYTES = 512 << 20
 
 
 def multiply_float32_in(tensorfloat32: bool) -> None:
     """Does PyTorch multiply float32 in TF32 on tensor cores from now on?"""
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # PyTorch has a newer setting beside this; the two must not be mixed
+        # PyTorch has a newer setting beside this; the two must not be mixed.
+        warnings.simplefilter("ignore")
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tensorfloat32
 
 
 class Card:
-    """A GPU. Each timed call finds the L2 full of other data, clean, as it is in a training step."""
+    """A GPU, whose L2 is full of other data before each timed call, as in a training step."""
 
     device = "cuda"
 
@@ -74,11 +73,13 @@ class Card:
             check=False,
         )
         driver = said.stdout.strip() or "unknown"
+        size = f"{card.total_memory >> 30} GiB, L2 {cache >> 20} MiB"
+        cuda = f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
         return {
-            "card": f"{card.name}, {card.multi_processor_count} multiprocessors, {card.total_memory >> 30} GiB, L2 {cache >> 20} MiB",
+            "card": f"{card.name}, {card.multi_processor_count} multiprocessors, {size}",
             "compute_capability": f"{card.major}.{card.minor}",
             "driver": driver,
-            "versions": f"{_versions()}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}",
+            "versions": f"{_versions()}, {cuda}",
         }
 
 

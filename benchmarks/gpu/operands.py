@@ -9,7 +9,7 @@ from torch import Tensor
 from benchmarks.gpu.layers import FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT, Sizes
 from benchmarks.gpu.library import ARITHMETIC, Kernel
 
-# ||result - right|| / ||right|| of random numbers, where rounding alone leaves a half of it or less.
+# Of ||result - right|| / ||right|| for random numbers; rounding alone leaves a half of it or less.
 TOLERANCES = {"bfloat16": 4e-3, "float16": 1e-3, "tensorfloat32": 2e-3, "float32": 1e-4}
 Expected = dict[str, Tensor]  # of each product
 
@@ -19,7 +19,15 @@ def type_of(arithmetic: str) -> torch.dtype:
 
 
 def mask_like(kind: str | int, sizes: Sizes, density: float, generator: torch.Generator) -> Tensor:
-    """A mask [height, width, in, out], True with this share: of blocks (an int: their width), channel pairs or weights; or a special one."""
+    """A mask [height, width, in, out] with this share of active weights.
+
+    Args:
+        kind: the width of blocks, "channel_pairs", "weights", or a special mask: "one" weight, or
+            all weights of the "last output".
+        sizes: of the product.
+        density: share of active blocks, pairs or weights.
+        generator: of the random choice.
+    """
     _, _, _, channels_in, height, width, channels_out, *_ = sizes
     shape = (height, width, channels_in, channels_out)
     if kind == "one":
@@ -136,8 +144,8 @@ def right_products(operands: Operands, mask: Tensor, device: str) -> Expected:
     )
     mask = mask.to(device)
     inputs, kernel = inputs.requires_grad_(), kernel.masked_fill(~mask, 0).requires_grad_()
-    bottom, end = ((n - 1) * step + size - before - pixels for n, step, size, before, pixels in (
-        (out_height, down, kernel_height, top, height), (out_width, right, kernel_width, left, width)))  # fmt: skip
+    bottom = (out_height - 1) * down + kernel_height - top - height
+    end = (out_width - 1) * right + kernel_width - left - width
     padded = functional.pad(
         inputs.permute(0, 3, 1, 2), (left, end, top, bottom)
     )  # a negative number cuts off

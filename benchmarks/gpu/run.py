@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import options, report
 from benchmarks.gpu import break_even, tables, tools
 from benchmarks.gpu.journal import Journal, supervise
 from benchmarks.gpu.results import Results
@@ -117,7 +117,7 @@ class Run:
         )
 
     def write(self) -> None:
-        """gpu.json, gpu.md and gpu_break_even.json, as far as there is something; after every stage, should the next be the last."""
+        """Writes gpu.json, gpu.md and gpu_break_even.json; after every stage, as one may hang."""
         results, (everything, summary) = self.results(), self.text()
         notes = [
             note
@@ -149,7 +149,8 @@ def main() -> int:
     run = Run(arguments, _library(arguments))
     if supervise(run.worker("facts", time.time() + 60), run.journal, time.time() + 60):
         sys.exit(
-            "It cannot run here, see above: a GPU, PyTorch with CUDA and a library that loads are needed. --rehearse runs without a GPU."
+            "It cannot run here, see above: a GPU, PyTorch with CUDA and a library that loads are "
+            "needed. --rehearse runs without a GPU."
         )
     print(*(f"{key}: {value}" for key, value in run.results().facts.items()), sep="\n", flush=True)
     for stage, until in STAGES.items():
@@ -193,35 +194,21 @@ def _library(arguments: argparse.Namespace) -> Path:
     print(built.stderr[-2000:], end="", flush=True)  # what was left out, and why
     if built.returncode:
         sys.exit(
-            "There is no library, and it cannot be built here: that needs g++, nvcc and Triton. --library names one that was built elsewhere."
+            "There is no library, and it cannot be built here: that needs g++, nvcc and Triton. "
+            "--library names one that was built elsewhere."
         )
     return (folder / "libkeras_sparse_gpu.so").resolve()
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--library",
-        type=Path,
-        help="libkeras_sparse_gpu.so, made by `python custom_ops/build/build_ops.py --gpu FOLDER`; else it is built",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path(os.environ.get("OUT") or report.ROOT / "build" / "gpu"),
-        help="a folder; else $OUT, or build/gpu",
-    )
-    parser.add_argument(
-        "--seconds",
-        type=float,
-        default=480,
-        help="of all stages together, but for a build of the library",
-    )
-    parser.add_argument(
-        "--rehearse", action="store_true", help="on a CPU, tiny shapes, Triton's interpreter"
-    )
+    parser = options.parser(__doc__)
+    add = parser.add_argument
+    build = "python custom_ops/build/build_ops.py --gpu FOLDER"
+    output = Path(os.environ.get("OUT") or report.ROOT / "build" / "gpu")
+    add("--library", type=Path, help=f"libkeras_sparse_gpu.so of `{build}`; else it is built")
+    add("--output", type=Path, default=output, help="a folder; else $OUT, or build/gpu")
+    add("--seconds", type=float, default=480, help="of all stages, without building the library")
+    add("--rehearse", action="store_true", help="on a CPU, tiny shapes, Triton's interpreter")
     return parser.parse_args()
 
 

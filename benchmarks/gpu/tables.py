@@ -8,12 +8,19 @@ from benchmarks.gpu.library import ARITHMETIC
 from benchmarks.gpu.results import Block, Results, blocks_of
 
 MOST_PROBLEMS = 12
-MEANING = (
-    "Figures are dense time over sparse time: 2 means that the sparse product takes half as long. Medians of the card's own clock over calls in turns\n"
-    "in one process; before each call 512 MB of other data are read, so that the L2 holds nothing of use. Each call includes the structure of the mask.\n"
-    "Dense is the faster of cuDNN (channels last, its fastest algorithm) and, for matrix products, cuBLAS. `float32` is IEEE on both sides, `tensorfloat32`\n"
-    "TF32 on both sides. -: no such kernel for these channels; blank: not measured.\n"
-)
+MEANING = """\
+Figures are dense time over sparse time: 2 means that the sparse product takes half as long. Medians
+of the GPU's own clock over calls in turns in one process. Before each call 512 MB of other data are
+read, so that the L2 holds nothing of use. Each call includes the structure of the mask. Dense is
+the faster of cuDNN (channels last, its fastest algorithm) and, for matrix products, cuBLAS.
+`float32` is IEEE on both sides, `tensorfloat32` TF32 on both sides. -: no such kernel for these
+channels; blank: not measured.
+"""
+EACH_PRODUCT = """## Each product
+
+In brackets the share of the memory bound: the time in which a copy moves what must be moved, of the
+time taken.
+"""
 
 
 def all_tables(results: Results, each_product: bool) -> str:
@@ -27,9 +34,7 @@ def all_tables(results: Results, each_product: bool) -> str:
     parts += [f"### {arithmetic}\n\n{step_table(results, arithmetic)}" for arithmetic in measured]
     if not each_product:
         return "\n".join(parts)
-    parts.append(
-        "## Each product\n\nIn brackets the share of the memory bound: how long a copy of what must move would take, of the time taken.\n"
-    )
+    parts.append(EACH_PRODUCT)
     parts += [
         f"### {a}, {name(b)}\n\n{product_table(results, a, b)}"
         for a in measured

@@ -158,7 +158,10 @@ def _contender(
 
 
 class Right:
-    """The same product by PyTorch in IEEE float32. The gradient by the kernel is computed once: its mask comes last."""
+    """The same product by PyTorch in IEEE float32.
+
+    The gradient by the kernel is computed once: its mask comes last.
+    """
 
     def __init__(self, layer: Layer, operands: Operands, product: str) -> None:
         self.layer, self.product = layer, product

@@ -52,6 +52,7 @@ def run(tool: str, worker: Sequence[str], journal: Path, seconds: float) -> tupl
     summary = re.findall(r"(?:ERROR|RACECHECK) SUMMARY: .*", text)
     if code or not summary:
         print("".join(f"    {line}\n" for line in text.splitlines()[:MOST_LINES]), flush=True)
+    said = summary[-1] if summary else f"no summary, ended with {code}"
     notes = Journal(journal)
     bad = bool(
         notes.count("wrong") + notes.count("failed")
@@ -59,7 +60,7 @@ def run(tool: str, worker: Sequence[str], journal: Path, seconds: float) -> tupl
     )
     return (
         bad,
-        f"{tool}: {summary[-1] if summary else f'no summary, ended with {code}'}, {_checked(journal)}",
+        f"{tool}: {said}, {_checked(journal)}",
     )
 
 
