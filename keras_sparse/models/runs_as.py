@@ -14,7 +14,7 @@ LARGEST_BATCH = 2**16  # stands for any larger batch
 
 
 def multiplying_layers(model: keras.Model) -> dict[int, SparseRecurrent]:
-    """{id of a cell: the recurrent layer that multiplies by its kernels, all time steps at once}."""
+    """``{id of a cell: its recurrent layer, which computes all time steps at once}``."""
     return {id(one.cell): one for one in layers_of(model) if isinstance(one, SparseRecurrent)}
 
 

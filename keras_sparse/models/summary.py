@@ -1,18 +1,11 @@
 """``summary(model)``: the sparsity of each layer and what it saves, as a table, dict or JSON."""
 
 import json
-import re
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
 
 from keras_sparse._keras import check_keras_3
 from keras_sparse.compute.kernel_axes import (
@@ -23,29 +16,12 @@ from keras_sparse.compute.kernel_axes import (
 )
 from keras_sparse.conversion.sparsify import has_sparse_layers
 from keras_sparse.models.masked_weights import exploration_rates, masked_weights
-from keras_sparse.models.multiply_adds import MultiplyAdds, count_multiply_adds, symbolic_inputs
+from keras_sparse.models.model_inputs import symbolic_inputs
+from keras_sparse.models.multiply_adds import MultiplyAdds, count_multiply_adds
 from keras_sparse.models.runs_as import multiplying_layers, runs_as
 from keras_sparse.models.step_speed import step_speed
+from keras_sparse.models.summary_table import COLUMNS, print_table
 
-COLUMNS = {
-    "weights": "weights",
-    "active": "active",
-    "density": "density",
-    "multiply-adds\ndense": "multiply_adds_dense",
-    "multiply-adds\nsparse": "multiply_adds_sparse",
-    "dead\ninputs": "dead_inputs",
-    "dead\noutputs": "dead_outputs",
-}
-WIDTH_OF_A_LOG = 150  # columns, if the output is not a terminal
-WIDTH_OF_RUNS_AS = 16  # least columns
-UNLIMITED = 10_000
-MARGIN = 4  # columns of a table's edges, which its measure excludes
-NARROW_COLUMNS = {
-    "weights": "weights",
-    "density": "density",
-    "mul-adds\ndense": "multiply_adds_dense",
-    "mul-adds\nsparse": "multiply_adds_sparse",
-}
 Masked = tuple[Any, np.ndarray]
 
 
@@ -121,7 +97,7 @@ def summary(
     if time_step:
         described["total"] |= _timed(model, input_shape, batch)
     if output == "table":
-        _print(model.name, described)
+        print_table(model.name, described)
         return None
     return described if output == "dict" else json.dumps(described, indent=2)
 
@@ -202,97 +178,3 @@ def _total(
 def _sum(numbers: Sequence[int | None]) -> int | None:
     known = [number for number in numbers if number is not None]
     return sum(known) if len(known) == len(numbers) else None
-
-
-# --- the table
-
-
-def _print(name: str, described: dict[str, Any]) -> None:
-    """Prints the table; in a narrow terminal, with fewer columns and short numbers."""
-    console, table = Console(), _table(name, described, narrow=False)
-    unlimited = console.options.update(width=UNLIMITED)
-    least = Measurement.get(console, unlimited, table).minimum + MARGIN
-    if not sys.stdout.isatty():
-        console = Console(width=max(WIDTH_OF_A_LOG, least))
-    elif least > console.width:
-        table = _table(name, described, narrow=True)
-    console.print(table)
-
-
-def _table(name: str, described: dict[str, Any], narrow: bool) -> Table:
-    total, rows, cell = described["total"], described["layers"], _short if narrow else _cell
-    table = Table(title=f"Sparsity of {name!r}", show_footer=True, caption=_caption(total, narrow))
-    if narrow:
-        table.box, table.show_edge, table.padding = SIMPLE_HEAD, False, (0, 1, 0, 0)
-    paths = [_Path(row, name) for row in rows]
-    longest = max((path.longest for path in paths), default=0)
-    table.add_column("weight", footer="total", min_width=longest)
-    columns = NARROW_COLUMNS if narrow else COLUMNS
-    if not narrow and total.get("exploration_rate", 0) > total["density"]:
-        columns = COLUMNS | {"ever\nactive": "exploration_rate"}
-    if not narrow:
-        table.add_column("shape", no_wrap=True)
-    for header, key in columns.items():
-        table.add_column(header, footer=cell(total[key]), justify="right", no_wrap=True)
-    if "runs_as" in (rows[0] if rows else {}):
-        table.add_column("runs as", min_width=WIDTH_OF_RUNS_AS)
-    for path, row in zip(paths, rows, strict=True):
-        shape = [] if narrow else ["x".join(map(str, row["shape"]))]
-        runs_as = [row["runs_as"]] if "runs_as" in row else []
-        table.add_row(path, *shape, *(cell(row[key]) for key in columns.values()), *runs_as)
-    return table
-
-
-class _Path:
-    """The path of a weight, which folds only after a "/"."""
-
-    def __init__(self, row: dict[str, Any], model: str) -> None:
-        path = row["weight"].removeprefix(f"{model}/") + (" (frozen)" if row.get("frozen") else "")
-        self._parts = re.findall(r"[^/]+/?", path)
-        self.longest = max(map(len, self._parts))
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(self.longest, sum(map(len, self._parts)))
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        lines = [""]
-        for part in self._parts:
-            lines += (
-                [part]
-                if lines[-1] and len(lines[-1] + part) > options.max_width
-                else [lines.pop() + part]
-            )
-        yield Text("\n".join(lines))
-
-
-def _caption(total: dict[str, Any], narrow: bool) -> str:
-    lines = [f"{total['other_weights']:,} other weights are dense"]
-    if total["other_multiply_adds"]:
-        lines.append(
-            f"the totals include {total['other_multiply_adds']:,} multiply-adds of other weights"
-        )
-    if "why_unknown" in total:
-        lines.append(f"multiply-adds are unknown: {total['why_unknown']}")
-    if "step_seconds_dense" in total:
-        lines.append(
-            f"a training step on this machine: {total['step_seconds_dense']:.3g} s dense; sparse "
-            f"layers {total['step_speed_up_closed']:.2f}x as fast with the growth window closed, "
-            f"{total['step_speed_up_open']:.2f}x with it open"
-        )
-    if narrow:
-        lines.append("a wider terminal also shows shapes and dead channels")
-    return "; ".join(lines)
-
-
-def _cell(value: float | int | None) -> str:
-    if value is None:
-        return "?"
-    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
-
-
-def _short(value: float | int | None) -> str:
-    """A number with a letter for thousands, millions and more."""
-    if value is None or isinstance(value, float) or value < 10_000:
-        return _cell(value)
-    power = min((len(str(value)) - 1) // 3, 5)
-    return f"{value / 1000**power:.3g}{'kMGTP'[power - 1]}"

@@ -116,22 +116,7 @@ def cluster(function: Any, replicas: int) -> Clusters:
     Raises:
         NotForTpuError: the passes fail, or the result is not one part that is compiled as a whole.
     """
-    devices = ", ".join(
-        f'"{HOST}{device}"'
-        for device in ("CPU:0", *(f"TPU:{i}" for i in range(replicas)), "TPU_SYSTEM:0")
-    )
-    module = tf.mlir.experimental.convert_function(function)
-    module, count = re.subn(
-        r"^module attributes \{",
-        f"module attributes {{tf.devices = {{{devices}}}, ",
-        module,
-        count=1,
-        flags=re.MULTILINE,
-    )
-    if not count:
-        raise NotForTpuError(
-            "TensorFlow's MLIR must contain `module attributes {...}`; this version's does not."
-        )
+    module = _with_devices(tf.mlir.experimental.convert_function(function), replicas)
     try:
         clustered = tf.mlir.experimental.run_pass_pipeline(module, LAST_PASS)
     except tf.errors.OpError as error:
@@ -147,3 +132,16 @@ def cluster(function: Any, replicas: int) -> Clusters:
             f"Received: {found}"
         )
     return found
+
+
+def _with_devices(module: str, replicas: int) -> str:
+    """The module with a list of the host's devices, which the passes read."""
+    names = ("CPU:0", *(f"TPU:{i}" for i in range(replicas)), "TPU_SYSTEM:0")
+    devices = ", ".join(f'"{HOST}{name}"' for name in names)
+    old, new = "module attributes {", f"module attributes {{tf.devices = {{{devices}}}, "
+    module, count = re.subn(f"^{re.escape(old)}", new, module, count=1, flags=re.MULTILINE)
+    if not count:
+        raise NotForTpuError(
+            "TensorFlow's MLIR must contain `module attributes {...}`; this version's does not."
+        )
+    return module
