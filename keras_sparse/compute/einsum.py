@@ -1,4 +1,4 @@
-"""Which einsum of inputs and a kernel is a matrix product, without a transposition of the kernel."""
+"""Einsums of inputs and a kernel that are matrix products, the kernel not transposed."""
 
 import dataclasses
 import math
@@ -70,7 +70,7 @@ class Contraction:
         return outputs
 
     def _spelled(self, labels: str, rank: int) -> list[str]:
-        """One label for each axis of inputs of this rank; those that "..." stands for get numbers."""
+        """One label for each axis of inputs of this rank; the axes of "..." get numbers."""
         elided = [str(i) for i in range(rank - len(self.inputs.replace(ELLIPSIS, "")))]
         spelled = [elided if label == ELLIPSIS else [label] for label in labels]
         return [label for part in spelled for label in part]

@@ -1,7 +1,8 @@
-"""A sparse layer holds, beside its weights, the mask of its kernel. A missing weight is 0 in the kernel.
+"""KernelMask: the mask of a sparse layer's kernel, in which missing weights are 0.
 
-Masks follow weights: whoever puts in whole weights without a mask (a file of a dense layer, ``set_weights``, ``assign``,
-tf.train.Checkpoint) gets the mask of the nonzero ones, unless an optimizer masks the kernel.
+Masks follow weights: whoever puts in whole weights without a mask (a file of a dense layer,
+``set_weights``, ``assign``, tf.train.Checkpoint) gets the mask of the nonzero ones, unless an
+optimizer masks the kernel.
 """
 
 import weakref
@@ -24,10 +25,11 @@ from keras_sparse.rules.structure import Structure, Weights
 
 
 class KernelMask(Saveable):
-    """The mask of one kernel, which it hangs on: an optimizer that masks the kernel takes this mask for its own.
+    """The mask of one kernel, an attribute of the kernel.
 
-    Its variables are state and no weights, as random seeds are: in ``model.variables``, in what Keras and
-    tf.train.Checkpoint save, and not in ``model.weights``, ``get_weights`` or ``count_params``.
+    An optimizer that masks the kernel takes this mask for its own. Its variables are state and no
+    weights, as random seeds are: in ``model.variables``, in what Keras and tf.train.Checkpoint
+    save, and not in ``model.weights``, ``get_weights`` or ``count_params``.
 
     Args:
         kernel: the variable, of any shape (..., in, out).
@@ -35,7 +37,8 @@ class KernelMask(Saveable):
 
     Attributes:
         mask: bool variable of the kernel's shape, True = active; at first True everywhere.
-        dense_weight_gradient: bool scalar variable: do missing weights get a gradient?  At first False.
+        dense_weight_gradient: bool scalar variable: do missing weights get a gradient?  At first
+            False.
         mask_density: float32 scalar variable: active / all weights of the mask.
     """
 
@@ -51,10 +54,8 @@ class KernelMask(Saveable):
             )
         # also outside of the layer's `build`; .h5 files need it
         set_path(self.mask, path_of_mask(kernel.path))
-        with (
-            eager_scope(),
-            host_scope(),
-        ):  # what decides who computes is read on the host: on a GPU each step would wait for it
+        # The host reads what decides who computes: it would wait for a GPU in each step.
+        with eager_scope(), host_scope():
             self.dense_weight_gradient = keras.Variable(
                 "zeros", shape=(), dtype="bool", trainable=False, name="dense_weight_gradient"
             )
@@ -80,7 +81,8 @@ class KernelMask(Saveable):
         mask = np.asarray(mask)
         if mask.dtype != bool or mask.shape != self.shape:
             raise ValueError(
-                f"`mask` must be bool, of the kernel's shape {self.shape}. Received: mask of dtype {mask.dtype}, shape {mask.shape}"
+                f"`mask` must be bool, of the kernel's shape {self.shape}. "
+                f"Received: mask of dtype {mask.dtype}, shape {mask.shape}"
             )
         self.mask.assign(mask)
         self.mask_density.assign(float(mask.mean()))
@@ -108,8 +110,8 @@ class KernelMask(Saveable):
         """Makes the mask that of the nonzero weights, where no optimizer masks the kernel.
 
         Args:
-            always: True: also where the mask fits the weights, because some active weights are 0. False: only where a
-                missing weight is not 0, or where the mask is True everywhere.
+            always: True: also where the mask fits the weights, because some active weights are 0.
+                False: only where a missing weight is not 0, or where the mask is True everywhere.
         """
         if self.is_managed():
             return
@@ -147,7 +149,7 @@ class KernelMask(Saveable):
         mask_bits.save_beside(to_float32(self._kernel()), to_numpy(self.mask), store)
 
     def load_own_variables(self, store: Any) -> None:
-        """Reads the mask; where the file has none, its weights are those of a dense layer. Weights are loaded before."""
+        """Reads the mask, after the weights; a file without one holds a dense layer's weights."""
         mask = mask_bits.load_beside(to_float32(self._kernel()), store)
         if mask is None:
             self.follow_weights(always=True)
@@ -172,7 +174,9 @@ def path_of_mask(kernel_path: str) -> str:
 
 
 def nonzero_mask(weights: Any) -> np.ndarray:
-    """The mask of weights that come without one: True where they are not 0, or everywhere if all of them are 0.
+    """The mask of weights that come without one: True where they are not 0.
+
+    True everywhere if all of them are 0.
 
     Args:
         weights: a variable or tensor of any shape.
@@ -182,7 +186,7 @@ def nonzero_mask(weights: Any) -> np.ndarray:
 
 
 def sparse_kernel_class(cls: type) -> type:
-    """The class of variables that is ``cls`` and tells its KernelMask when whole weights are put in, between steps."""
+    """The class of variables that is ``cls`` and tells its KernelMask of new whole weights."""
     if issubclass(cls, _FollowedKernel):
         return cls
     if cls not in _CLASSES:
@@ -191,7 +195,7 @@ def sparse_kernel_class(cls: type) -> type:
 
 
 def plain_class(cls: type) -> type:
-    """The class of variables that ``sparse_kernel_class`` has made this one of; any other class is its own."""
+    """The class that ``sparse_kernel_class`` has made this one of; any other class is its own."""
     return next((plain for plain, followed in _CLASSES.items() if followed is cls), cls)
 
 

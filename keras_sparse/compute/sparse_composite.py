@@ -1,4 +1,4 @@
-"""SparseComposite: a Keras layer that makes layers with kernels of its own, which are sparse here."""
+"""SparseComposite: a Keras layer made of layers with kernels, which are sparse here."""
 
 from typing import Any, ClassVar
 
@@ -36,7 +36,7 @@ class SparseComposite(keras.layers.Layer):
         self.configure(implementation, as_structure(block_shape, structure))
 
     def configure(self, implementation: str, structure: Structure) -> None:
-        """Sets what the layer has beside a Keras layer; ``sparsify`` calls it on copies of these."""
+        """Sets what the layer has beside a Keras layer, also on copies that ``sparsify`` makes."""
         check_implementation(implementation)
         self.implementation, self.structure = implementation, structure
 
@@ -47,7 +47,7 @@ class SparseComposite(keras.layers.Layer):
             delattr(layer, name)
 
     def _convert_sublayers(self) -> None:
-        """Makes the sublayers sparse, which are built; a subclass calls it at the end of ``build``."""
+        """Makes the built sublayers sparse; a subclass calls it at the end of ``build``."""
         for layer in layers_of(self):
             sparse_type = self.sparse_types.get(type(layer))
             if sparse_type is not None:

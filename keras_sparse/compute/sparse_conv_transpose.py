@@ -52,7 +52,7 @@ class SparseConvTranspose(SparseLayer):
         )
 
     def _on(self, product: Product, input_shape: Sequence[Any]) -> Product:
-        """Each input of a channel meets each weight of it once, as an output of a convolution does."""
+        """Each input of a channel meets each of its weights once, as a convolution's outputs do."""
         return product.with_positions(positions(input_shape[:-1]))
 
     def _call_custom_op(

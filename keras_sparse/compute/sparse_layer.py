@@ -1,34 +1,28 @@
-"""SparseLayer: what all sparse layers have in common, the mask and the choice of who computes."""
+"""SparseLayer: a layer with masks whose products are computed by whom ``choose`` says."""
 
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_sparse._keras import (
     eager_scope,
     host_scope,
     is_sparse,
-    model_in_train_step,
     to_numpy,
 )
 from keras_sparse.compute.choice import Choice, check_implementation, choose, choose_or_raise
-from keras_sparse.compute.mask_owner import mask_owners_inside, mask_owners_of
-from keras_sparse.compute.mask_state import KernelMask
-from keras_sparse.compute.masked_gradient import with_masked_gradient
+from keras_sparse.compute.layer_masks import LayerWithMasks
 from keras_sparse.compute.op_call import call_custom_op
 from keras_sparse.compute.product import Product, promoted, sizes_of, static_shape
 from keras_sparse.rules.structure import BlockShape, Structure
 from keras_sparse.rules.structure_arguments import as_structure
 
-DENSIFY = "Call `keras_sparse.densify(model)` first."
 
-
-class SparseLayer(keras.layers.Layer):
+class SparseLayer(LayerWithMasks):
     """A Keras layer with a mask on its kernel, whose product may skip the missing weights.
 
     A subclass says which ``Product`` a layer of its kind computes (``product_of``), and how the
@@ -45,8 +39,6 @@ class SparseLayer(keras.layers.Layer):
             ``keras_sparse.Blocks(4, 4, per_tap=True)``.
         **kwargs: the Keras layer's.
     """
-
-    masked_weights: ClassVar[tuple[str, ...]] = ("kernel",)  # attributes; the first is the default
 
     def __init__(
         self,
@@ -85,72 +77,6 @@ class SparseLayer(keras.layers.Layer):
         self.built = True
         self._make_masks()
         self.supports_jit = self._static_reason() is not None
-
-    def _make_masks(self) -> None:
-        for weight, name in zip(self.masked_weights, self.mask_attributes(), strict=True):
-            setattr(self, name, KernelMask(getattr(self, weight), self._structure))
-
-    @property
-    def structure(self) -> Structure:
-        """What the mask is made of: the optimizer's structure where one masks the kernel."""
-        return self.kernel_mask.structure if self.built else self._structure
-
-    @property
-    def block_shape(self) -> BlockShape:
-        """(in, out) channels of the mask's blocks over all taps; None: any other ``structure``."""
-        return self.structure.block_shape
-
-    @property
-    def variables(self) -> list[Any]:
-        """The weights, and after them the mask and its switches, which are no weights."""
-        masks = self.kernel_masks.values()
-        return super().variables + [variable for one in masks for variable in one.variables]
-
-    # --- the masks
-
-    @property
-    def kernel_masks(self) -> dict[str, KernelMask]:
-        """{name of a masked weight: its KernelMask}, in the order of the weights; {} before build."""
-        names = zip(self.masked_weights, self.mask_attributes(), strict=True)
-        return {weight: getattr(self, name) for weight, name in names if hasattr(self, name)}
-
-    @classmethod
-    def mask_attributes(cls) -> list[str]:
-        """The attributes with the KernelMasks of ``masked_weights``, which files name them by."""
-        return ["kernel_mask", *(f"{weight}_mask" for weight in cls.masked_weights[1:])]
-
-    @property
-    def mask(self) -> Any:
-        """Bool variable of the kernel's shape, True = active; replaced by ``set_mask`` or an optimizer."""
-        return self.kernel_mask.mask
-
-    @property
-    def dense_weight_gradient(self) -> Any:
-        """Bool scalar variable: do missing weights get a gradient?
-
-        Without a SparseMomentum they get none and stay 0.
-        """
-        return self.kernel_mask.dense_weight_gradient
-
-    def set_mask(self, mask: np.ndarray, weight: str | None = None) -> None:
-        """Replaces the mask by a bool array of the kernel's shape, and sets missing weights to 0.
-
-        Where an optimizer masks the kernel use its ``set_masks``.
-
-        Args:
-            mask: True = active.
-            weight: the masked weight, one of ``masked_weights``. None: the first.
-        """
-        kernel_mask = self.kernel_masks[self._named(weight)]
-        kernel_mask.assign(mask)
-        kernel_mask.mask_kernel()
-
-    def _named(self, weight: str | None) -> str:
-        if weight is not None and weight not in self.masked_weights:
-            raise ValueError(
-                f"`weight` must be one of {self.masked_weights}. Received: weight={weight!r}"
-            )
-        return weight or self.masked_weights[0]
 
     # --- who computes
 
@@ -220,11 +146,11 @@ class SparseLayer(keras.layers.Layer):
         return typed if shape is None else self._on(typed, shape)
 
     def _on(self, product: Product, input_shape: Sequence[Any]) -> Product:
-        """The product of inputs of this shape: the layer's, which may be other than the product's."""
+        """The product of inputs of this shape, which is that of the layer's inputs."""
         return product.on(input_shape)
 
     def _static_reason(self) -> str | None:
-        """Why stock operations alone compute this layer, whatever the density and batch, or None."""
+        """Why stock operations alone compute this layer at any density and batch, or None."""
         asked = self.implementation
         if asked == "auto" and not self.built:  # the size of its kernel is not known yet
             asked = "custom_op"
@@ -266,34 +192,6 @@ class SparseLayer(keras.layers.Layer):
         on_sizes = product if sizes is None else self._on(product, sizes)
         return choose(on_sizes, self.implementation)
 
-    def _with_masked_gradient(self, kernel: Any, weight: str) -> Any:
-        """The values of a kernel, with the gradient that its missing weights get."""
-        is_dense = self._has_dense_gradient(weight)
-        if is_dense is True:
-            return kernel
-        return with_masked_gradient(kernel, self.kernel_masks[weight].mask, is_dense)
-
-    def _has_dense_gradient(self, weight: str) -> Any:
-        """Do missing weights get a gradient?
-
-        True where the step that is traced now ends in the optimizer that masks them. False in the
-        step of a model that is trained without a SparseMomentum, after one. Else the switch, a
-        variable.
-        """
-        kernel, kernel_mask = getattr(self, weight), self.kernel_masks[weight]
-        model = model_in_train_step()
-        if model is not None:
-            optimizers = mask_owners_inside(model.optimizer)
-            if any(
-                variable is kernel
-                for optimizer in optimizers
-                for variable in optimizer.masked_variables
-            ):
-                return True
-            if kernel_mask.was_managed() and not mask_owners_of(model):
-                return False
-        return kernel_mask.dense_weight_gradient
-
     def _stock(self, inputs: Any, kernel: Any) -> Any:
         """The product as the Keras layer computes it."""
         raise NotImplementedError(f"{type(self).__name__} must say what the Keras layer computes.")
@@ -309,10 +207,10 @@ class SparseLayer(keras.layers.Layer):
     def _call_custom_op(
         self, product: Product, inputs: Any, kernel: Any, mask: Any, wanted: Any
     ) -> Any:
-        """The outputs; kernel and mask are as the layer has them, and the product's shape is its."""
+        """The layer's outputs; a subclass brings inputs and kernel into the product's shape."""
         return call_custom_op(product, inputs, kernel, mask, wanted, self.name)
 
-    # --- as a Keras layer
+    # --- in configs and conversions
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -327,21 +225,3 @@ class SparseLayer(keras.layers.Layer):
         for name in ("implementation", "_structure"):
             delattr(layer, name)
         layer.supports_jit = True
-
-    def enable_lora(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError(
-            f"LoRA would train what the mask leaves out. {DENSIFY} Received: layer {self.name}"
-        )
-
-    def quantize(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError(
-            f"A sparse layer cannot be quantized. {DENSIFY} Received: layer {self.name}"
-        )
-
-    def _refuse(self, argument: str) -> None:
-        value = getattr(self, argument, None)
-        if value:
-            raise ValueError(
-                f"`{argument}` must be None: a sparse layer has neither LoRA nor quantized "
-                f"weights. Received: {argument}={value}"
-            )

@@ -1,4 +1,4 @@
-"""Keras' LSTM, GRU and SimpleRNN with sparse cells: one product for the inputs of all time steps."""
+"""Keras' LSTM, GRU and SimpleRNN with sparse cells; one product takes all time steps' inputs."""
 
 from typing import Any
 

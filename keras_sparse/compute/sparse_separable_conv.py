@@ -1,4 +1,4 @@
-"""SparseSeparableConv1D and 2D: Keras' layers that skip missing weights of their pointwise kernel."""
+"""SparseSeparableConv1D and 2D: Keras' layers with a mask on their pointwise kernel."""
 
 from collections.abc import Sequence
 from typing import Any
