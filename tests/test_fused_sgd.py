@@ -272,6 +272,14 @@ def test_the_inner_optimizer_on_its_own_masks_nothing():
     assert "update_step" not in vars(optimizer.inner_optimizer)  # it is left as it was
 
 
+def test_a_step_of_the_users_own_is_kept():
+    optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
+    optimizer.update_step = own = lambda gradient, variable, learning_rate: None
+    with fused_steps(optimizer):
+        assert optimizer.update_step is own
+    assert optimizer.update_step is own
+
+
 @compiled_ops
 def test_a_strategy_keeps_two_passes():
     import tensorflow as tf

@@ -1,12 +1,15 @@
 """The momentum of a weight; test_conformance.py has that of each Keras optimizer by hand."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
 from helpers import after_two_steps, compiled, fit
 
 import keras_sparse as ks
-from keras_sparse.training.momentum import GradientAverage
+from keras_sparse.training.growth_window import steps_of
+from keras_sparse.training.momentum import KEPT, GradientAverage, Kept, linear_decay
 
 pytestmark = pytest.mark.backend
 optimizers = keras.optimizers
@@ -69,3 +72,18 @@ def test_register_an_optimizer_of_your_own():
     model = compiled(ks.SparseMomentum(Own(0.1), 0.25))
     fit(model, ks.UpdateMasks())
     assert model.optimizer.total_density() == 0.25
+
+
+def test_a_row_of_the_table_is_all_that_an_optimizer_needs(monkeypatch):
+    class Own(optimizers.Optimizer):
+        decay = 0.5
+
+    inner = Own(0.1)
+    window = ks.SparseMomentum(inner, 0.5, gradient_momentum=0.9).growth_window_steps
+    assert window() == math.inf  # of an optimizer that is not known
+    monkeypatch.setitem(KEPT, Own, Kept("velocities", linear_decay="decay"))
+    assert linear_decay(inner) == 0.5
+    assert steps_of("auto", ["momentum"], inner, None) == 8  # 0.5 ** 8 is less than 0.9 ** 50
+    assert window() == 50  # of the average
+    monkeypatch.setitem(KEPT, Own, Kept("velocities", is_elementwise=False))
+    assert window() == math.inf

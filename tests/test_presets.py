@@ -100,6 +100,11 @@ def test_static_sparsity_has_no_rules_to_set():
         ks.StaticSparsity("sgd", 0.1, prune="magnitude")
 
 
+def test_static_sparsity_takes_the_rules_that_it_has():
+    settings = ks.StaticSparsity("sgd", 0.1, prune=None, redistribute=None, grow=None).get_config()
+    assert settings["prune"] is settings["redistribute"] is settings["grow"] is None
+
+
 def test_granet_falls_to_the_density_in_half_of_the_training_and_prunes_globally():
     optimizer = ks.GraNet("sgd", 0.1)
     assert optimizer.density.get_config() == ks.CubicOverTraining(0.1, 0.5, end=0.5).get_config()

@@ -41,7 +41,7 @@ class ExplorationRates(NamedTuple):
 def exploration_rates(model: keras.Model) -> ExplorationRates | None:
     """The rates of the model's SparseMomentum; None if there is none, or if it is not built."""
     optimizer = sparse_momentum_of(model)
-    if optimizer is None or not optimizer.built:
+    if optimizer is None or not optimizer.built or optimizer.begins_anew:
         return None
     counts = [(one, one.counts()[1]) for one in optimizer.masked_weights]
     rates = {id(one.variable): ever / one.size for one, ever in counts}

@@ -6,7 +6,8 @@ from typing import Any, TypeAlias
 
 import keras
 
-from keras_sparse.training.callbacks import DENSITY, EXPLORATION_RATE, UpdateMasks
+from keras_sparse.training.callbacks import UpdateMasks
+from keras_sparse.training.density_log import DENSITY, EXPLORATION_RATE
 
 History: TypeAlias = UpdateMasks | keras.callbacks.History | Mapping[str, Sequence[float]]
 LAYER = f"{DENSITY}/"  # UpdateMasks logs it before the path of a weight

@@ -24,7 +24,8 @@ class Agreement:
 
     Attributes:
         copies: of each mask, on the replicas of all workers.
-        digest: of all masks, 16 hexadecimal digits; a training that is repeated, or resumed, has the same.
+        digest: digest of all masks, 16 hexadecimal digits; a training that is repeated, or resumed,
+            has the same.
     """
 
     copies: int
@@ -32,17 +33,19 @@ class Agreement:
 
 
 def check_agreement(trained: Any) -> Agreement:
-    """Checks that all copies of the masks are equal, and that missing weights are 0 in all copies of the weights.
+    """Checks that all copies of the masks are equal, and that missing weights are 0 everywhere.
 
-    Reads masks and weights once; workers send each other nothing but hashes and counts. Call it between steps, outside of
-    ``tf.function`` and of replica contexts; where there are several workers, on all of them, as it is a collective operation.
+    Reads masks and weights once; workers send each other nothing but hashes and counts. Call it
+    between steps, outside of ``tf.function`` and of replica contexts; where there are several
+    workers, on all of them, as it is a collective operation.
 
     Args:
         trained: a model that is compiled with a SparseMomentum, or the optimizer itself; built.
 
     Raises:
         ValueError: no SparseMomentum, or it has no masks yet.
-        RuntimeError: a layer differs; names the layers, and the replicas and workers. On all workers.
+        RuntimeError: a layer differs; names the layers, and the replicas and workers. It is raised
+            on all workers.
 
     >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
     >>> model.compile(ks.SparseMomentum("sgd", density=0.25, gradient_momentum=0.9), "mse")
@@ -53,7 +56,8 @@ def check_agreement(trained: Any) -> Agreement:
     optimizer = trained if isinstance(trained, MaskedOptimizer) else sparse_momentum_of(trained)
     if optimizer is None or not optimizer.masked_weights:
         raise ValueError(
-            f"`trained` must be a SparseMomentum, or a model compiled with one, that is built. Received: trained={trained}"
+            "`trained` must be a SparseMomentum, or a model compiled with one, that is built. "
+            f"Received: trained={trained}"
         )
     states = _states(optimizer)
     shapes = _hash(str([one.shape for one in optimizer.masked_weights]).encode())
@@ -66,13 +70,15 @@ def check_agreement(trained: Any) -> Agreement:
     rows = workers.reshape(-1, 3)
     if len(set(rows[:, 0])) > 1:
         raise RuntimeError(
-            f"The workers train different models. Received: this worker's masked weights are {list(optimizer.masks)}"
+            "The workers train different models. "
+            f"Received: this worker's masked weights are {optimizer.masked_names}"
         )
     if len(set(rows[:, 1])) > 1 or rows[:, 2].any():
-        differences = _differences(list(optimizer.masks), _of_all_workers(optimizer, states))
+        differences = _differences(optimizer.masked_names, _of_all_workers(optimizer, states))
         raise RuntimeError(
-            "The masks are not the same everywhere. Change them between steps and on every worker alike, by `update_masks` or `set_masks`; "
-            f"to go on, load the last checkpoint on every worker. Received: {'; '.join(differences)}"
+            "The masks are not the same everywhere. Change them between steps and on every worker "
+            "alike, by `update_masks` or `set_masks`; to go on, load the last checkpoint on every "
+            f"worker. Received: {'; '.join(differences)}"
         )
     return Agreement(len(rows), f"{_hash(states[0, :, MASK].tobytes()) % 2**64:016x}")
 
@@ -117,7 +123,8 @@ def _copies(variable: Any) -> list[np.ndarray]:
     if keras.backend.backend() == "jax":
         if not value.is_fully_addressable:
             raise NotImplementedError(
-                f"Masks of several JAX processes cannot be compared. Received: {variable.path} on {value.sharding}"
+                "Masks of several JAX processes cannot be compared. "
+                f"Received: {variable.path} on {value.sharding}"
             )
         return (
             [np.asarray(shard.data) for shard in value.addressable_shards]
@@ -133,7 +140,7 @@ def _hash(data: bytes) -> int:
 
 
 def _of_all_workers(optimizer: MaskedOptimizer, rows: np.ndarray) -> np.ndarray:
-    """One row for each copy in this process, int64 -> shape (workers, copies in each, ...), on every worker."""
+    """One row for each copy in this process -> int64, shape (workers, copies in each, ...)."""
     strategy = (
         strategy_of(optimizer.masked_variables) if keras.backend.backend() == "tensorflow" else None
     )
@@ -153,7 +160,10 @@ def _of_all_workers(optimizer: MaskedOptimizer, rows: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=1)
 def _all_reduce(strategy: Any) -> Any:
-    """A function that sums a tensor over all replicas. Traced once: ``strategy.gather`` would be traced at every call."""
+    """A function that sums a tensor over all replicas.
+
+    It is traced once; ``strategy.gather`` would be traced at every call.
+    """
     import tensorflow as tf
 
     def all_reduce(table: Any) -> Any:

@@ -6,40 +6,36 @@ from typing import Any, Unpack
 
 import keras
 
-from keras_sparse._keras import (
-    batch_of_running_fit,
-    check_keras_3,
-    running_callbacks,
-    strategy_scope,
-)
+from keras_sparse._keras import batch_of_running_fit, check_keras_3, strategy_scope
 from keras_sparse.training import agreement
 from keras_sparse.training.asked_density import check_positive
+from keras_sparse.training.callback_order import surround_other_callbacks
+from keras_sparse.training.density_log import DensityLog
 from keras_sparse.training.find_optimizer import (
     build_parts,
     check_settings,
     compiled_sparse_momenta,
-    looks_trained,
+    given_optimizers,
+    masks_randomly_over_trained,
     put_sparse_momentum,
     sparse_momenta_of,
 )
 from keras_sparse.training.first_masks import RANDOM_OVER_TRAINED
 from keras_sparse.training.mask_training import MaskTraining
-from keras_sparse.training.masked_weight import MaskedWeight
 from keras_sparse.training.settings import AllSettings, check_names
 from keras_sparse.training.snip import sensitivities
 from keras_sparse.training.sparse_momentum import SparseMomentum
 from keras_sparse.training.update_watch import NO_STEP, has_own_train_step
 
-DENSITY, EXPLORATION_RATE = "density", "exploration_rate"  # what is logged of all masked weights
-
 
 class UpdateMasks(keras.callbacks.Callback):
     """Updates the masks of SparseMomentum optimizers during ``fit`` and logs the density.
 
-    Masks change before an epoch or step, never after the last one, so a checkpoint is the model whose metrics were
-    measured and a resumed training is the undisturbed one. A density schedule is brought to its end: where no update
-    is due any more, the masks are pruned to the final density before the last steps. Where that cannot be, a warning
-    says so before and after the training.
+    Masks change before an epoch or step, never after the last one. So a checkpoint is the model
+    whose metrics were measured, and a resumed training is the undisturbed one. A density schedule
+    is brought to its end: where no update is due any more, the masks are pruned to the final
+    density before the last steps. Where that cannot be, a warning says so before and after the
+    training.
 
     ``density`` (active / all masked weights) and ``exploration_rate`` (weights ever active / all
     masked weights) join the epoch's logs, for all callbacks in any order. Where a metric has such a
@@ -50,13 +46,15 @@ class UpdateMasks(keras.callbacks.Callback):
             or ``"auto"``: a tfmot schedule's own steps, or the first of each phase of AC/DC; else
             before each epoch, and in a first training of fewer than ten epochs nine times, at equal
             distances of at least five steps. None is ``"auto"``.
-        optimizer: the SparseMomentum optimizer, or a list of them, of a model that is not compiled with it (a GAN's
-            two). Default: what the model is compiled with, else what its attributes are.
-        log_layers: True: the density of each masked weight is logged, too, as ``density/<path of the weight>``.
-        check_agreement: True, to debug on several devices or machines: calls ``check_agreement`` when an epoch begins,
-            after each update and at the end.
-        **settings: arguments of ``SparseMomentum`` but ``inner_optimizer``: then the callback puts it around the
-            compiled optimizer by itself.
+        optimizer: the SparseMomentum optimizer, or a list of them, of a model that is not compiled
+            with it (a GAN's two). Default: what the model is compiled with, else what its
+            attributes are.
+        log_layers: True: the density of each masked weight is logged, too, as
+            ``density/<path of the weight>``.
+        check_agreement: True, to debug on several devices or machines: calls ``check_agreement``
+            when an epoch begins, after each update and at the end.
+        **settings: arguments of ``SparseMomentum`` but ``inner_optimizer``: then the callback puts
+            it around the compiled optimizer by itself.
 
     Attributes:
         history: ``{"step": [...], path of each weight: [its density, ...], "exploration_rate":
@@ -64,7 +62,8 @@ class UpdateMasks(keras.callbacks.Callback):
             append to it; another model begins a new one.
 
     Raises:
-        ValueError: a period that is not positive; in ``fit``, no SparseMomentum and no settings, or both.
+        ValueError: a period that is not positive; in ``fit``, no SparseMomentum and no settings, or
+            both.
 
     >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
     >>> model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
@@ -84,30 +83,23 @@ class UpdateMasks(keras.callbacks.Callback):
         **settings: Unpack[AllSettings],
     ) -> None:
         super().__init__()
-        check_names(
-            "UpdateMasks",
-            settings,
-            AllSettings,
-            own=("every", "optimizer", "log_layers", "check_agreement"),
-        )
-        self.every = (
-            every if every in ("auto", "epoch") else check_positive(every, "every") or "auto"
-        )
+        own = ("every", "optimizer", "log_layers", "check_agreement")
+        check_names("UpdateMasks", settings, AllSettings, own)
+        name = every if isinstance(every, str) and every in ("auto", "epoch") else None
+        self.every = name or check_positive(every, "every") or "auto"
         self.log_layers = log_layers
         self.check_agreement = check_agreement
         self.settings = settings
-        self.history: dict[str, list[float]] = {}
-        self._given = _checked(optimizer, settings)
-        self._history_of: Any = None  # the model
+        self._log = DensityLog(log_layers)
+        self._given = given_optimizers(optimizer, settings)
         self._trainings: list[MaskTraining] = []
         self._compiled = False  # with a SparseMomentum of these
-        self._logged_epoch: int | None = None
-        self._of = ""  # in the names of what is logged, where there are several callbacks
-        self._warned_of: set[str] = set()  # metrics
-        if settings:
-            SparseMomentum(
-                keras.optimizers.SGD(momentum=0.9), **settings
-            )  # bad settings fail here, not in `fit`
+        if settings:  # bad settings fail here, not in `fit`
+            SparseMomentum(keras.optimizers.SGD(momentum=0.9), **settings)
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        return self._log.history
 
     def __repr__(self) -> str:
         settings = "".join(f", {name}={value!r}" for name, value in self.settings.items())
@@ -134,32 +126,22 @@ class UpdateMasks(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         model = self.model
-        if self._history_of is not model:
-            self._history_of, self.history = model, {}
-        self._logged_epoch = None
-        self._join_the_list()
+        self._log.begin(model)
+        names = "+".join(training.optimizer.name for training in self._trainings)
+        several = surround_other_callbacks(
+            self, UpdateMasks, self.log, self.end_after_other_callbacks
+        )
+        self._log.suffix = f"/{names}" if several else ""
         for training in self._trainings:
             training.begin(self.params, max(1, model.steps_per_execution))
-        if (
-            self._compiled
-            and not model.optimizer.built
-            and model.built
-            and model.trainable_variables
-        ):
+        is_ready = model.built and model.trainable_variables
+        if self._compiled and not model.optimizer.built and is_ready:
             # else Keras builds the model in its first step, and the optimizer with it
             with strategy_scope(model):
                 model.optimizer.build(model.trainable_variables)
         self._make_awaited_masks()
         for training in self._trainings:
-            optimizer = training.optimizer
-            is_new = (
-                optimizer.built and optimizer.step() == 0 and optimizer.initial_masks == "random"
-            )
-            if (
-                is_new
-                and not optimizer.masks_were_loaded
-                and looks_trained(model, optimizer.masked_variables)
-            ):  # after step 0, `build` says so
+            if masks_randomly_over_trained(model, training.optimizer):
                 warnings.warn(RANDOM_OVER_TRAINED, stacklevel=2)
 
     def _make_awaited_masks(self) -> None:
@@ -172,20 +154,6 @@ class UpdateMasks(keras.callbacks.Callback):
         with strategy_scope(model):
             for optimizer in awaiting:
                 optimizer.begin_with_batch(lambda weights: sensitivities(model, batch, weights))
-
-    def _join_the_list(self) -> None:
-        """Logs before all other callbacks, and has the last word at the end."""
-        running = running_callbacks()
-        if running is None or any(
-            isinstance(c, _First) and c.of is self for c in running.callbacks
-        ):
-            return
-        names = "+".join(training.optimizer.name for training in self._trainings)
-        is_one_of_several = any(
-            isinstance(c, UpdateMasks) and c is not self for c in running.callbacks
-        )
-        self._of = f"/{names}" if is_one_of_several else ""
-        running.callbacks = [_First(self), *running.callbacks, _Last(self)]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         _ = self.model  # JAX: brings the optimizer's variables up to date
@@ -212,101 +180,21 @@ class UpdateMasks(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.log(epoch, logs)
-        self._logged_epoch = None
+        self._log.end_epoch()
 
     def log(self, epoch: int, logs: Any) -> None:
         """Adds the density to the logs of an epoch, once."""
-        if self._logged_epoch == epoch or not all(
-            training.optimizer.built for training in self._trainings
-        ):
-            return
-        self._logged_epoch = epoch
-        _ = self.model
         optimizers = [training.optimizer for training in self._trainings]
-        counts = [
-            (_name(one, optimizer, optimizers), one.size, *one.counts())
-            for optimizer in optimizers
-            for one in optimizer.masked_weights
-        ]
-        layers = {name: active / size for name, size, active, _ in counts}
-        total = sum(size for _, size, _, _ in counts)
-        density = sum(active for _, _, active, _ in counts) / total if total else 1.0
-        rate = sum(ever for *_, ever in counts) / total if total else 1.0
-        self.history.setdefault("step", []).append(optimizers[0].step())
-        for path, of_layer in {**layers, EXPLORATION_RATE: rate}.items():
-            self.history.setdefault(path, []).append(of_layer)
-        if logs is not None:
-            logs[self._key(DENSITY, logs)] = density
-            logs[self._key(EXPLORATION_RATE, logs)] = rate
-            if self.log_layers:
-                logs.update({f"density/{path}": of_layer for path, of_layer in layers.items()})
-
-    def _key(self, name: str, logs: Any) -> str:
-        key = f"{name}{self._of}"
-        if key not in logs:
-            return key
-        if name not in self._warned_of:
-            self._warned_of.add(name)
-            what = f'the masks\' {name.replace("_", " ")} is logged as "mask_{name}".'
-            warnings.warn(f'There is a metric called "{name}": {what}', stacklevel=2)
-        return f"mask_{name}"
+        if all(optimizer.built for optimizer in optimizers) and not self._log.is_logged(epoch):
+            _ = self.model  # JAX
+            self._log.log(epoch, logs, optimizers)
 
     def _check_agreement(self) -> None:
         for training in self._trainings:
             if self.check_agreement and training.optimizer.built:
                 agreement.check_agreement(training.optimizer)
 
-    def end_after_the_others(self) -> None:
-        """EarlyStopping, when it ends, puts back weights of other masks, and sparse layers compute with their masks."""
+    def end_after_other_callbacks(self) -> None:
+        """Gives the masks the weights that others have put back: EarlyStopping does, at its end."""
         for training in self._trainings:
             training.end_after_other_callbacks()
-
-
-class _First(keras.callbacks.Callback):
-    """Logs the density before all other callbacks look at the logs."""
-
-    def __init__(self, of: UpdateMasks) -> None:
-        super().__init__()
-        self.of = of
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.of.log(epoch, logs)
-
-
-class _Last(keras.callbacks.Callback):
-    """Ends the training of the masks after all other callbacks have put weights back."""
-
-    def __init__(self, of: UpdateMasks) -> None:
-        super().__init__()
-        self.of = of
-
-    def on_train_end(self, logs: Any = None) -> None:
-        self.of.end_after_the_others()
-
-
-def _checked(optimizer: Any, settings: Any) -> list[SparseMomentum]:
-    """The optimizers that were given, as a list."""
-    given = (
-        []
-        if optimizer is None
-        else list(optimizer)
-        if isinstance(optimizer, Sequence)
-        else [optimizer]
-    )
-    if wrong := [one for one in given if not isinstance(one, SparseMomentum)]:
-        names = ", ".join(type(one).__name__ for one in wrong)
-        raise ValueError(
-            f"`optimizer` must be a SparseMomentum or a list of them. Received: {names}"
-        )
-    if given and settings:
-        raise ValueError(
-            f"Give `optimizer` or settings of a new one, not both. Received: {sorted(settings)}"
-        )
-    return given
-
-
-def _name(
-    one: MaskedWeight, optimizer: SparseMomentum, optimizers: Sequence[SparseMomentum]
-) -> str:
-    """The path of a weight; where there are several optimizers, after the optimizer's name."""
-    return one.name if len(optimizers) == 1 else f"{optimizer.name}/{one.name}"

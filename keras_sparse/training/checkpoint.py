@@ -1,7 +1,8 @@
-"""What a file holds of a sparse run beside the weights: masks as bits, whose they are, and counters.
+"""What a file holds of a sparse run beside the weights: masks as bits, their weights, counters.
 
-Masks are put back by the list of trainable weights where that is the file's, and else (layers were frozen, or quantized)
-by the path and shape of each weight. The inner optimizer and a gradient average are saved by Keras, as optimizers.
+Masks are put back by the list of trainable weights where that is the file's, and else (layers were
+frozen, or quantized) by the path and shape of each weight. The inner optimizer and a gradient
+average are saved by Keras, as optimizers.
 """
 
 import dataclasses
@@ -81,7 +82,8 @@ class SavedState:
             chosen: indices of those that would be masked without a file.
 
         Raises:
-            ValueError: one of the chosen is no weight of the file's model, or may be one of several.
+            ValueError: one of the chosen is no weight of the file's model, or may be one of
+                several.
         """
         if self.is_list_of(variables):
             return {one.index: one for one in self.masks}
@@ -95,7 +97,10 @@ class SavedState:
         return {i: masks[0] for i, masks in found.items() if masks}
 
     def _candidates(self, variables: Sequence[Any], i: int) -> list[SavedMask]:
-        """The masks that may be that of this weight: its path tells, without paths a shape that no other has."""
+        """The masks that may be that of this weight, by its path.
+
+        In files without paths a shape that no other weight has tells it.
+        """
         variable, shape = variables[i], tuple(variables[i].shape)
         fitting = [one for one in self.masks if one.mask.shape == shape]
         if self.trainable is None:
@@ -117,17 +122,22 @@ class SavedState:
             for one in self.masks
         ]
         raise ValueError(
-            f"The checkpoint's masks are of another model: {what} {variables[i].path!r} of shape {tuple(variables[i].shape)}. To start from its "
-            'weights alone, load them before you compile, with SparseMomentum(..., initial_masks="nonzero"). '
+            f"The checkpoint's masks are of another model: {what} {variables[i].path!r} of shape "
+            f"{tuple(variables[i].shape)}. To start from its weights alone, load them before you "
+            'compile, with SparseMomentum(..., initial_masks="nonzero"). '
             f"Received: {', '.join(saved)}; the weights are {[v.path for v in variables]}"
         )
 
 
 def is_same_path(one: str | None, other: str) -> bool:
-    """Do two paths name one weight?  A model that Keras has loaded may have lost the first folders of its paths.
+    """Do two paths name one weight?
 
-    >>> is_same_path("net/head/kernel", "head/kernel"), is_same_path("head/kernel", "overhead/kernel")
-    (True, False)
+    A model that Keras has loaded may have lost the first folders of its paths.
+
+    >>> is_same_path("net/head/kernel", "head/kernel")
+    True
+    >>> is_same_path("head/kernel", "overhead/kernel")
+    False
     """
     return one is not None and (
         one == other or one.endswith(f"/{other}") or other.endswith(f"/{one}")
@@ -135,7 +145,7 @@ def is_same_path(one: str | None, other: str) -> bool:
 
 
 def read(store: Any, counter_names: Sequence[str]) -> SavedState | None:
-    """What ``SavedState.write``, or version 0.1.0, wrote to this store; None where it holds no masks."""
+    """What ``SavedState.write``, or version 0.1.0, wrote to this store; None: it has no masks."""
     names = list(store.keys())
     counters = {name: int(np.asarray(store[name])) for name in counter_names if name in names}
     if RECORD in names:

@@ -17,7 +17,8 @@ from keras_sparse.rules.update_times import (
 )
 from keras_sparse.training.final_density import FinalDensity, final_density
 from keras_sparse.training.phases import AlternatingOverTraining
-from keras_sparse.training.schedules import Schedule, TfmotDensity
+from keras_sparse.training.schedules import Schedule
+from keras_sparse.training.tfmot_density import TfmotDensity
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,10 +1,11 @@
-"""The density at which a training ends: the one its schedule asks for, or a sentence that says why not."""
+"""The density at which a training ends, by its schedule; and why it may be another one."""
 
 import dataclasses
 import math
 
 from keras_sparse.rules import density as densities
-from keras_sparse.training.schedules import OverTraining, Schedule, TfmotDensity, value_at
+from keras_sparse.training.schedules import OverTraining, Schedule, value_at
+from keras_sparse.training.tfmot_density import TfmotDensity
 
 FINE, COARSE = (
     1000,
@@ -63,7 +64,10 @@ def final_density(schedule: Schedule, start: int, stop: int) -> FinalDensity | N
 
 
 def _of_tfmot(schedule: TfmotDensity, stop: int) -> FinalDensity:
-    """One that ends with the training, or before it, is kept; tfmot's own last pruning may be an earlier one."""
+    """One that ends with the training, or before it, is kept.
+
+    tfmot's own last pruning may be an earlier one.
+    """
     ends_at = schedule.begin_step if math.isinf(schedule.end_step) else schedule.end_step
     if ends_at <= stop:
         return FinalDensity(schedule.final(), ends_at)
@@ -86,8 +90,9 @@ def _later(schedule: Schedule, value: float, stop: int) -> float | None:
 def not_within(final: FinalDensity, stop: int) -> str:
     """What is said before a training whose schedule goes on after it."""
     return (
-        f"The density schedule is not over when this training ends, at step {stop}: the density will be {final.value:.4g}, "
-        f"and the schedule falls to {final.later:.4g} only later. Let the schedule end before step {stop}, train longer, or "
+        f"The density schedule is not over when this training ends, at step {stop}: the density "
+        f"will be {final.value:.4g}, and the schedule falls to {final.later:.4g} only later. Let "
+        f"the schedule end before step {stop}, train longer, or "
         f"pass CubicOverTraining({final.later:.4g}), which follows a training of any length."
     )
 
@@ -101,13 +106,15 @@ def not_reached(density: float, asked: float, step: int, stop: int, asked_later:
     else:
         why = "weights of an earlier step were put back"
     return (
-        f"The model is left with a density of {density:.4g} where {asked:.4g} was asked for: {why}. Train on, or have "
+        f"The model is left with a density of {density:.4g} where {asked:.4g} was asked for: "
+        f"{why}. Train on, or have "
         "EarlyStopping look only at epochs of the final density (`start_from_epoch=...`). "
         f"`optimizer.prune_to_density({asked:.4g})` prunes the model now; no training follows then."
     )
 
 
 UNKNOWN_LENGTH = (
-    "The density schedule follows the training, and the length of this training of one epoch is not "
-    "known: the density will stay at {density:.4g}. Pass `steps_per_epoch` to `fit`, or call `optimizer.start_training(steps)` before it."
+    "The density schedule follows the training, and the length of this training of one epoch is "
+    "not known: the density will stay at {density:.4g}. Pass `steps_per_epoch` to `fit`, or call "
+    "`optimizer.start_training(steps)` before it."
 )

@@ -1,4 +1,4 @@
-"""The SparseMomentum that a model is compiled with, whatever wraps it; and how one is put in afterwards."""
+"""The SparseMomentum of a model, whatever wraps it; and how one is put in afterwards."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,12 +20,13 @@ from keras_sparse.training.untrained import constant_starts
 
 
 def sparse_optimizer(trained: Any) -> SparseMomentum:
-    """The SparseMomentum of a model: its masks, density and counters, whatever Keras or you have put around it.
+    """The SparseMomentum of a model, whatever Keras or you have put around it.
 
     Args:
-        trained: a model that is compiled with a SparseMomentum, also inside of a LossScaleOptimizer (which Keras puts
-            around it under ``mixed_float16``), a MultiOptimizer, or a wrapper of yours that holds it as
-            ``inner_optimizer``; a model that has one as an attribute; or such an optimizer.
+        trained: a model that is compiled with a SparseMomentum, also inside of a
+            LossScaleOptimizer (which Keras puts around it under ``mixed_float16``), a
+            MultiOptimizer, or a wrapper of yours that holds it as ``inner_optimizer``; a model that
+            has one as an attribute; or such an optimizer.
 
     Raises:
         ValueError: there is none, or there are several.
@@ -45,12 +46,15 @@ def sparse_optimizer(trained: Any) -> SparseMomentum:
     if not found:
         optimizer = getattr(trained, "optimizer", trained)
         raise ValueError(
-            "There is no SparseMomentum: compile the model with keras_sparse.SparseMomentum(optimizer, density=...), or train it with "
-            f"the callback UpdateMasks(density=...), which puts one in. Received: optimizer={type(optimizer).__name__}"
+            "There is no SparseMomentum: compile the model with "
+            "keras_sparse.SparseMomentum(optimizer, density=...), or train it with the callback "
+            "UpdateMasks(density=...), which puts one in. "
+            f"Received: optimizer={type(optimizer).__name__}"
         )
     if len(found) > 1:
         raise ValueError(
-            f"There are several SparseMomentum optimizers: give the one that is meant. Received: {[one.name for one in found]}"
+            "There are several SparseMomentum optimizers: give one of them. "
+            f"Received: {[one.name for one in found]}"
         )
     return found[0]
 
@@ -76,8 +80,29 @@ def _inside(optimizer: Any) -> list[SparseMomentum]:
     return [owner for owner in owners if isinstance(owner, SparseMomentum)]
 
 
+def given_optimizers(optimizer: Any, settings: Any) -> list[SparseMomentum]:
+    """The optimizers that a callback was given, as a list.
+
+    Raises:
+        ValueError: others than SparseMomentum, or settings beside them.
+    """
+    given: list[Any] = [] if optimizer is None else [optimizer]
+    if isinstance(optimizer, Sequence):
+        given = list(optimizer)
+    if wrong := [one for one in given if not isinstance(one, SparseMomentum)]:
+        names = ", ".join(type(one).__name__ for one in wrong)
+        raise ValueError(
+            f"`optimizer` must be a SparseMomentum or a list of them. Received: {names}"
+        )
+    if given and settings:
+        raise ValueError(
+            f"Give `optimizer` or settings of a new one, not both. Received: {sorted(settings)}"
+        )
+    return given
+
+
 def build_parts(model: keras.Model) -> None:
-    """Builds a MultiOptimizer, which may know its parts only then: a function chooses one for each weight."""
+    """Builds a MultiOptimizer: where a function chooses its parts it knows them only then."""
     optimizer = getattr(model, "optimizer", None)
     if (
         isinstance(optimizer, MULTI_OPTIMIZER)
@@ -89,7 +114,9 @@ def build_parts(model: keras.Model) -> None:
 
 
 def put_sparse_momentum(model: keras.Model, settings: Mapping[str, Any]) -> SparseMomentum:
-    """Puts a SparseMomentum around the optimizer of a compiled model, inside of a LossScaleOptimizer.
+    """Puts a SparseMomentum around the optimizer of a compiled model.
+
+    A LossScaleOptimizer stays outside.
 
     Args:
         model: a compiled model.
@@ -100,8 +127,10 @@ def put_sparse_momentum(model: keras.Model, settings: Mapping[str, Any]) -> Spar
     """
     if not settings:
         raise ValueError(
-            "The model is not compiled with a SparseMomentum optimizer. Compile with keras_sparse.SparseMomentum(optimizer, density=...), "
-            f"or give its settings to the callback: UpdateMasks(density=...). Received: optimizer={type(model.optimizer).__name__}"
+            "The model is not compiled with a SparseMomentum optimizer. Compile with "
+            "keras_sparse.SparseMomentum(optimizer, density=...), or give its settings to the "
+            "callback: UpdateMasks(density=...). "
+            f"Received: optimizer={type(model.optimizer).__name__}"
         )
     check_keras_3(model.optimizer, "optimizer")
     with strategy_scope(model):
@@ -131,17 +160,20 @@ def check_settings(optimizer: SparseMomentum, settings: Mapping[str, Any]) -> No
     }  # a seed that nobody gave is drawn
     if any(has[key] != asked[key] for key in has if key not in free):
         raise ValueError(
-            f"The model is compiled with a SparseMomentum of other settings than this callback's: give them to one of the two. Received: {sorted(settings)}"
+            "The model is compiled with a SparseMomentum of other settings than this callback's: "
+            f"give them to one of the two. Received: {sorted(settings)}"
         )
 
 
 def looks_trained(model: keras.Model, weights: Sequence[Any]) -> bool:
-    """Has anything moved that Keras starts at a constant: biases of these weights' layers, else normalisation?
+    """Has anything moved that Keras starts at a constant?
+
+    Biases of these weights' layers tell it, else normalization.
 
     Args:
         model: a built model.
-        weights: kernels that are to get random masks. Where all of their layers have a bias it alone is looked at,
-            so that a trained part of the model that stays dense does not count.
+        weights: kernels that are to get random masks. Where all of their layers have a bias it
+            alone is looked at, so that a trained part of the model that stays dense does not count.
     """
     wanted = set(map(id, weights))
     layers = layers_of(model)
@@ -152,3 +184,10 @@ def looks_trained(model: keras.Model, weights: Sequence[Any]) -> bool:
         for layer in looked_at
         for variable, start in constant_starts(layer)
     )
+
+
+def masks_randomly_over_trained(model: keras.Model, optimizer: SparseMomentum) -> bool:
+    """Do new random masks cover weights that look trained?  After step 0, `build` says so."""
+    is_new = optimizer.built and optimizer.step() == 0 and not optimizer.masks_were_loaded
+    is_random = optimizer.initial_masks == "random"
+    return is_new and is_random and looks_trained(model, optimizer.masked_variables)

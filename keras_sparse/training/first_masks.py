@@ -51,12 +51,14 @@ def first_masks(
     readable = all(map(has_value, variables))
     masks = []
     for variable, active in zip(variables, counts, strict=True):
-        weight = _looked_at(kind, variable) if readable else np.zeros(variable.shape, np.float32)
+        weight = (
+            _initial_weight(kind, variable) if readable else np.zeros(variable.shape, np.float32)
+        )
         masks.append(initial_mask(kind, variable.path, weight, active, structure, rng))
     return masks
 
 
-def _looked_at(kind: str, variable: Any) -> np.ndarray:
+def _initial_weight(kind: str, variable: Any) -> np.ndarray:
     """The weight that a first mask is made of.
 
     For ``"nonzero"`` the mask itself, where a sparse layer has one.

@@ -92,17 +92,13 @@ def _update_step(
     known = variables_of(optimizer)[index]
     weight, momentum = _value(variable), _value(optimizer.momentums[index])
     rates = [tf.cast(rate, weight.dtype) for rate in (learning_rate, optimizer.momentum)]
-    gradient = tf.cast(gradient, weight.dtype)
+    gradient, nesterov = tf.cast(gradient, weight.dtype), optimizer.nesterov
     masked_weight = masked_weight_of(known) if _can_mask(optimizer, known) else None
     if masked_weight is not None:
         masked.append(masked_weight)
+        mask = keras.ops.convert_to_tensor(masked_weight.mask_variable)
         library().keras_sparse_apply_masked_momentum(
-            weight.handle,
-            momentum.handle,
-            keras.ops.convert_to_tensor(masked_weight.mask_variable),
-            gradient,
-            *rates,
-            use_nesterov=optimizer.nesterov,
+            weight.handle, momentum.handle, mask, gradient, *rates, use_nesterov=nesterov
         )
         return
     tf.raw_ops.ResourceApplyKerasMomentum(
@@ -112,7 +108,7 @@ def _update_step(
         grad=gradient,
         momentum=rates[1],
         use_locking=False,
-        use_nesterov=optimizer.nesterov,
+        use_nesterov=nesterov,
     )
 
 

@@ -1,4 +1,4 @@
-"""An optimizer holds the masks as variables: weights hold the zeros, gradients stay dense.
+"""Masks that can be seen, replaced and applied: weights hold the zeros, gradients stay dense.
 
 Frozen weights (``trainable = False``) keep their masks and are left as they are.
 """
@@ -8,134 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from keras_sparse._keras import (
-    has_value,
-    optimizer_steps_are_stateless,
-    to_numpy,
-    track_list,
-    untrack,
-    variables_of,
-)
-from keras_sparse.compute.mask_owner import MaskOwner
-from keras_sparse.compute.mask_state import KernelMask, kernel_mask_of
-from keras_sparse.rules.given_masks import unique_names
-from keras_sparse.rules.structure import BlockShape, Structure
+from keras_sparse._keras import has_value, to_numpy
+from keras_sparse.rules.initial_masks import reconcile
+from keras_sparse.rules.structure import BlockShape
 from keras_sparse.training import masked_weight
-from keras_sparse.training.masked_weight import MaskedWeight, Signals
-from keras_sparse.training.momentum import GradientAverage
-from keras_sparse.training.wrapper import OptimizerWrapper
+from keras_sparse.training.mask_variables import MaskVariables
+from keras_sparse.training.masked_weight import MaskedWeight
 
 Masks = Sequence[np.ndarray]
 Weights = Sequence[MaskedWeight]
 
 
-class MaskHolder(MaskOwner, OptimizerWrapper):
-    """Masks that can be seen and replaced; the mask of a sparse layer's kernel is the layer's own.
-
-    Args:
-        inner_optimizer: a Keras 3 optimizer or its name.
-        structure: what masks are made of.
-        gradient_average: keeps what momentum the inner optimizer does not, or None.
-        name: name of this optimizer.
-
-    Attributes:
-        masked_weights: a MaskedWeight for each weight that has a mask, once the masks are made.
-        awaiting: indices of weights whose first masks need a batch of data.
-        begins_anew: True: a file of a run that had not begun was loaded, and no masks since: the
-            first masks are those of its weights.
-    """
-
-    gradient_momentum: float | None = None  # not None: the average stands for the momentum
-
-    def __init__(
-        self,
-        inner_optimizer: Any,
-        structure: Structure,
-        gradient_average: GradientAverage | None,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(inner_optimizer, name=name)
-        self.structure = structure
-        self._gradient_average = gradient_average
-        self.masked_weights: list[MaskedWeight] = []
-        self.awaiting: list[int] = []
-        self.begins_anew = False
-        track_list(self, "mask_variables", [])
-
-    # --- their variables
-
-    def hold_masks_of(self, indices: Sequence[int]) -> None:
-        """Replaces the masked weights by these of the trained variables, with empty masks.
-
-        A sparse layer's mask is taken as it is.
-        """
-        for mask in self.mask_variables:
-            untrack(self, mask)
-        variables = [variables_of(self)[i] for i in indices]
-        for variable in variables:
-            if (kernel_mask := kernel_mask_of(variable)) is not None:
-                kernel_mask.take_structure(variable.path, self.structure)
-                kernel_mask.belongs_to(self)
-        masks = [self._mask_variable(variable) for variable in variables]
-        track_list(self, "mask_variables", masks)
-        self._build_average(variables)
-        is_momentum = self.gradient_momentum is not None
-        signals = Signals(self.inner_optimizer, self._gradient_average, is_momentum)
-        names = unique_names([variable.path for variable in variables])
-        self.masked_weights = [
-            MaskedWeight(index, position, variable, name, mask, self.structure, signals)
-            for position, (index, variable, name, mask) in enumerate(
-                zip(indices, variables, names, masks, strict=True)
-            )
-        ]
-        self.awaiting = []
-
-    def _mask_variable(self, variable: Any) -> Any:
-        kernel_mask = kernel_mask_of(variable)
-        if kernel_mask is not None and not optimizer_steps_are_stateless():
-            return kernel_mask.mask  # one mask, which the layer owns
-        name = f"{variable.path.replace('/', '_')}_mask"
-        return self.add_variable(variable.shape, dtype="bool", name=name)
-
-    def _build_average(self, variables: list[Any]) -> None:
-        """Builds the average for these weights; a new one, where it is that of others."""
-        average, ids = self._gradient_average, list(map(id, variables))
-        if average is None:
-            return
-        if average.built and list(map(id, variables_of(average))) != ids:
-            average = self._gradient_average = GradientAverage(average.decay)
-        if variables:
-            average.build(variables)
-
-    def _kernel_masks(self) -> list[KernelMask]:
-        """Those of the masked weights that are kernels of sparse layers."""
-        found = (one.kernel_mask for one in self.masked_weights)
-        return [kernel_mask for kernel_mask in found if kernel_mask is not None]
-
-    def _fill_dense_layers(self) -> None:
-        """Makes sparse layers dense that are trained without a mask of this optimizer."""
-        masked = {one.index for one in self.masked_weights}
-        for i, variable in enumerate(variables_of(self)):
-            kernel_mask = kernel_mask_of(variable)
-            if kernel_mask is not None and i not in masked and variable.trainable:
-                kernel_mask.belongs_to(self)
-                if kernel_mask.density() < 1:
-                    kernel_mask.assign(np.ones(kernel_mask.shape, bool))
-
-    @property
-    def mask_variables(self) -> list[Any]:
-        """The bool variable of each masked weight, in the order of ``masks``."""
-        return [one.mask_variable for one in self.masked_weights]
-
-    @property
-    def masked_indices(self) -> list[int]:
-        """The place of each masked weight among the variables the optimizer was built with."""
-        return [one.index for one in self.masked_weights]
-
-    @property
-    def variables(self) -> list[Any]:
-        average = self._gradient_average
-        return super().variables + ([] if average is None else average.variables)
+class MaskHolder(MaskVariables):
+    """Shows, replaces and applies the masks; arguments as for MaskVariables."""
 
     # --- to see
 
@@ -188,20 +73,10 @@ class MaskHolder(MaskOwner, OptimizerWrapper):
                 received = f"{path!r}; masked are {self.masked_names}"
                 raise ValueError(f"`masks` names a weight that has no mask. Received: {received}")
         weights = [one for one in self.masked_weights if one.name in masks]
-        self._check_masks(weights, [masks[one.name] for one in weights])
+        for one in weights:
+            one.check(masks[one.name])
         self.put_masks([masks[one.name] for one in weights], weights)
         masked_weight.apply_masks(weights)
-
-    def _check_masks(self, weights: Weights, masks: Masks) -> None:
-        """Raises ValueError for another shape or dtype, no active weight, or a part of a block."""
-        for one, mask in zip(weights, masks, strict=True):
-            if mask.dtype != bool or mask.shape != one.shape or not mask.any():
-                raise ValueError(
-                    f"A mask must be bool, of the weight's shape {one.shape}, with an active "
-                    f"weight. Received: {one.name!r} of dtype {mask.dtype}, shape {mask.shape}, "
-                    f"{np.count_nonzero(mask)} active"
-                )
-            self.structure.check_whole(one.name, mask)
 
     def assign_masks(self, masks: Masks, weights: Weights | None = None) -> None:
         """Replaces masks at once, and masks the weights that are trainable.
@@ -243,3 +118,32 @@ class MaskHolder(MaskOwner, OptimizerWrapper):
     def apply_masks(self) -> None:
         """weight <- weight * mask, for every masked weight that is trainable, on every replica."""
         masked_weight.apply_masks(self.trained_weights())
+
+    # --- where weights were put back without masks
+
+    def follow_weights(self) -> None:
+        """Changes the masks where weights of an earlier epoch were put back.
+
+        See ``fitting_masks``.
+        """
+        masks = list(self.masks.values())
+        fitting = self.fitting_masks(masks)
+        if any(new is not old for new, old in zip(fitting, masks, strict=True)):
+            self.assign_masks(fitting)
+
+    def fitting_masks(self, masks: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
+        """All masks, or those of an earlier epoch where its weights were put back.
+
+        See ``reconcile``. Frozen ones as they are.
+        """
+        masks = list(self.masks.values() if masks is None else masks)
+        trained = self.trained_weights()
+        fitting = reconcile(
+            [one.name for one in trained],
+            [one.value for one in trained],
+            [masks[one.position] for one in trained],
+            self.structure,
+        )
+        for one, mask in zip(trained, fitting, strict=True):
+            masks[one.position] = mask
+        return masks

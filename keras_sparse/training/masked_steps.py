@@ -153,6 +153,7 @@ class MaskedSteps(ExploredMasks):
                 their momentum remembers fades. In ``fit`` the stock operation's gradient is dense
                 all the same: it costs nothing more.
         """
+        # `window_opened` says it; the variable and the layers' switches are copies for graphs
         if bool(to_numpy(self.growth_window_open)) != is_open:
             self.growth_window_open.assign(is_open)
         if (self.counter("window_opened") >= 0) != is_open:
@@ -190,7 +191,7 @@ SNIP_WITHOUT_BATCH = (
 )
 SCALE_OF_UNKNOWN_MODEL = (
     "The masked weights keep the scale of dense ones, with which deep networks without "
-    "normalisation may not learn: the optimizer does not know the model, whose layers say how "
+    "normalization may not learn: the optimizer does not know the model, whose layers say how "
     "weights were initialized. Call `optimizer.build(model)` before training, or "
     "pass `initial_scale=None`. Received: an optimizer built from variables"
 )

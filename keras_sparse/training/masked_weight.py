@@ -18,13 +18,9 @@ from keras_sparse.training.momentum import GradientAverage, momentum_of
 
 @dataclasses.dataclass(frozen=True)
 class Signals:
-    """What is kept of the gradients of the masked weights.
+    """What is kept of the gradients: the inner optimizer's momentum, and an average.
 
-    Args:
-        inner_optimizer: keeps the momentum, unless an average stands for it.
-        average: of the gradients of the masked weights, or None.
-        average_is_momentum: True: the average stands for the momentum; False: it is the gradient
-            of the last step.
+    The average stands for the momentum, or is the gradient of the last step.
     """
 
     inner_optimizer: keras.optimizers.Optimizer
@@ -114,6 +110,16 @@ class MaskedWeight:
         )
 
     # --- to replace
+
+    def check(self, mask: np.ndarray) -> None:
+        """Raises ValueError for another shape or dtype, no active weight, or a part of a group."""
+        if mask.dtype != bool or mask.shape != self.shape or not mask.any():
+            raise ValueError(
+                f"A mask must be bool, of the weight's shape {self.shape}, with an active weight. "
+                f"Received: {self.name!r} of dtype {mask.dtype}, shape {mask.shape}, "
+                f"{np.count_nonzero(mask)} active"
+            )
+        self.structure.check_whole(self.name, mask)
 
     def assign(self, mask: np.ndarray, keep_explored: bool) -> None:
         """Replaces the mask, also the sparse layer's, and leaves the weight.

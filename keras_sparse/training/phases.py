@@ -55,6 +55,26 @@ class AlternatingOverTraining(OverTraining):
         return {"final": self.final, "borders": list(self.borders)}
 
 
+def alternating(density: Any, borders: Sequence[float] | None) -> AlternatingOverTraining:
+    """The schedule of AC/DC.
+
+    Args:
+        density: density of the sparse phases; or the schedule, which has borders of its own.
+        borders: of the phases; None: those of the paper on ImageNet.
+
+    Raises:
+        ValueError: another schedule, or borders beside a schedule.
+    """
+    if not callable(density):
+        return AlternatingOverTraining(density, ACDC_BORDERS if borders is None else borders)
+    if not isinstance(density, AlternatingOverTraining):
+        message = "`density` must be a number or an AlternatingOverTraining: others never rise"
+        raise ValueError(f"{message}. Received: density={density!r}")
+    if borders is not None:
+        raise ValueError(f"The schedule has borders of its own. Received: borders={borders!r}")
+    return density
+
+
 def _checked(borders: Any) -> tuple[float, ...]:
     try:
         values = tuple(float(border) for border in borders)

@@ -1,23 +1,23 @@
 """The relatives of sparse momentum: the same optimizer with other rules.
 
-All take the arguments of ``SparseMomentum`` by keyword, and are used with the same ``UpdateMasks`` callback.
+All take the arguments of ``SparseMomentum`` by keyword, and the same ``UpdateMasks`` callback.
 """
 
 from collections.abc import Sequence
 from typing import Any, Unpack
 
-from keras_sparse.rules.density import check_density
-from keras_sparse.training.phases import ACDC_BORDERS, AlternatingOverTraining
-from keras_sparse.training.schedules import CosineOverTraining, CubicOverTraining
+from keras_sparse.training.phases import alternating
+from keras_sparse.training.schedules import CosineOverTraining, CubicOverTraining, falling
 from keras_sparse.training.settings import CommonSettings, Settings, check_names
 from keras_sparse.training.sparse_momentum import SparseMomentum
 
 
 def RigL(inner_optimizer: Any, density: Any, **settings: Unpack[Settings]) -> SparseMomentum:
-    """RigL (Evci et al. 2020): prune by magnitude, grow by |dense gradient| of the last step, each layer what it lost.
+    """RigL (Evci et al. 2020): prune by magnitude, grow by |dense gradient| of the last step.
 
-    The paper updates every 100 steps (``UpdateMasks(every=100)``) with a prune rate from 0.3, stopping at 75 % of the
-    training; pass ``prune_rate=`` for that. ERK distribution, as in the paper.
+    Each layer regrows what it lost; ERK distribution, as in the paper. The paper updates every 100
+    steps (``UpdateMasks(every=100)``) with a prune rate from 0.3, stopping at 75 % of the training;
+    pass ``prune_rate=`` for that.
 
     Args:
         inner_optimizer: any optimizer; no momentum needed.
@@ -39,7 +39,9 @@ def RigL(inner_optimizer: Any, density: Any, **settings: Unpack[Settings]) -> Sp
 
 
 def SET(inner_optimizer: Any, density: Any, **settings: Unpack[Settings]) -> SparseMomentum:
-    """SET (Mocanu et al. 2018): prune by magnitude, grow at random, each layer what it lost, a constant prune rate of 0.3.
+    """SET (Mocanu et al. 2018): prune by magnitude, grow at random, at a prune rate of 0.3.
+
+    Each layer regrows what it lost.
 
     Args:
         inner_optimizer: any optimizer; no momentum needed.
@@ -68,8 +70,8 @@ def GraNet(
 
     Each update first prunes to the density of the schedule, by one magnitude threshold for all
     layers. Then each layer prunes by the prune rate and grows as many by |dense gradient|. It
-    starts from random masks by ERK, or, with ``initial_masks="magnitude"`` for trained weights, from
-    those of one threshold. The prune rate is a cosine from 0.5 to 0.005. A cubic reaches the
+    starts from random masks by ERK, or, with ``initial_masks="magnitude"`` for trained weights,
+    from those of one threshold. The prune rate is a cosine from 0.5 to 0.005. A cubic reaches the
     density at half of the training, as in the paper on CIFAR (0.3 on ImageNet). The paper updates
     every 1000 steps there (``UpdateMasks(every=1000)``).
 
@@ -92,7 +94,7 @@ def GraNet(
     rules: Settings = {"grow": "gradient", "redistribute": None, "scope": "global", **settings}
     if rules["scope"] == "layer" or rules.get("initial_masks") != "magnitude":
         rules.setdefault("distribution", "erk")  # else magnitudes decide from the start
-    return SparseMomentum(inner_optimizer, _falling(density, initial_density), **rules)
+    return SparseMomentum(inner_optimizer, falling(density, initial_density), **rules)
 
 
 def ACDC(
@@ -128,11 +130,7 @@ def ACDC(
     [1.0, 0.1, 1.0, 0.1]
     """
     check_names("ACDC", settings, Settings, own=("borders",))
-    if callable(density):
-        _check_phases(density, borders)
-        schedule = density
-    else:
-        schedule = AlternatingOverTraining(density, ACDC_BORDERS if borders is None else borders)
+    schedule = alternating(density, borders)
     rules: Settings = {
         "grow": None,
         "redistribute": None,
@@ -143,57 +141,45 @@ def ACDC(
     return SparseMomentum(inner_optimizer, schedule, **rules)
 
 
-def _check_phases(density: Any, borders: Any) -> None:
-    if not isinstance(density, AlternatingOverTraining):
-        message = "`density` must be a number or an AlternatingOverTraining: others never rise"
-        raise ValueError(f"{message}. Received: density={density!r}")
-    if borders is not None:
-        raise ValueError(f"The schedule has borders of its own. Received: borders={borders!r}")
-
-
-def _falling(density: Any, initial: float | None) -> Any:
-    """GraNet's schedule of the density."""
-    if callable(density):
-        if initial is not None:
-            raise ValueError(
-                "`initial_density` is where the schedule of a number begins; a schedule says so "
-                f"itself. Received: initial_density={initial!r}, density={density!r}"
-            )
-        return density
-    check_density(density)
-    start = max(0.5, density) if initial is None else initial
-    check_density(start, "initial_density")
-    if start < density:
-        message = f"`initial_density` must be at least `density`, {density!r}"
-        raise ValueError(f"{message}. Received: initial_density={start!r}")
-    return CubicOverTraining(density, start, end=0.5)
-
-
 def StaticSparsity(
     inner_optimizer: Any, density: float, **settings: Unpack[CommonSettings]
 ) -> SparseMomentum:
-    """Masks that never change: the baseline, or fine-tuning with ``initial_masks="magnitude"`` or ``"nonzero"``.
+    """Masks that never change: the baseline, or fine-tuning of a pruned model.
+
+    For fine-tuning pass ``initial_masks="magnitude"`` or ``"nonzero"``.
 
     Args:
         inner_optimizer: any optimizer; no momentum needed.
         density: active / all masked weights, in (0, 1].
-        **settings: further arguments of ``SparseMomentum`` but the rules ``prune``, ``redistribute`` and ``grow``.
+        **settings: further arguments of ``SparseMomentum``; of the rules ``prune``,
+            ``redistribute`` and ``grow`` only None, which they are.
+
+    Raises:
+        TypeError: a rule.
+        ValueError: a schedule of the density.
+
+    >>> StaticSparsity("sgd", 0.1).prune is None
+    True
     """
-    check_names("StaticSparsity", settings, CommonSettings)
-    return SparseMomentum(
-        inner_optimizer, density, prune=None, redistribute=None, grow=None, **settings
-    )
+    no_rules: Settings = {"prune": None, "redistribute": None, "grow": None}
+    given: dict[str, Any] = dict(settings)
+    given = {name: v for name, v in given.items() if name not in no_rules or v is not None}
+    check_names("StaticSparsity", given, CommonSettings)
+    return SparseMomentum(inner_optimizer, density, **no_rules, **given)
 
 
 def GradualPruning(
     inner_optimizer: Any, density: Any, **settings: Unpack[Settings]
 ) -> SparseMomentum:
-    """Gradual magnitude pruning (Zhu & Gupta 2017): from dense weights to ``density``, nothing grows back.
+    """Gradual magnitude pruning (Zhu & Gupta 2017): from dense weights to ``density``.
+
+    Nothing grows back.
 
     Args:
         inner_optimizer: any optimizer; no momentum needed.
-        density: final density in (0, 1], reached by a cubic at 75 % of the training; or a schedule of the density, tfmot's
-            ``PolynomialDecay`` and ``ConstantSparsity`` included (they bring their own update steps).
+        density: final density in (0, 1], reached by a cubic at 75 % of the training; or a schedule
+            of the density, tfmot's ``PolynomialDecay`` and ``ConstantSparsity`` included (they
+            bring their own update steps).
         **settings: further arguments of ``SparseMomentum``.
     """
     check_names("GradualPruning", settings, Settings)

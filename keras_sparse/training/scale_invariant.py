@@ -1,7 +1,7 @@
 """A layer is scale-invariant if its outputs are normalized: then its weights need no initial scale.
 
-Normalization gives the signal its size again. Larger weights then only make smaller steps: gradients
-shrink as weights grow.
+Normalization gives the signal its size again. Larger weights then only make smaller steps:
+gradients shrink as weights grow.
 """
 
 import keras

@@ -1,8 +1,8 @@
 """Schedules of the prune rate and the density over optimizer steps.
 
-A schedule is a number, any ``keras.optimizers.schedules.LearningRateSchedule`` or function of the step, or one of the
-two classes here, which need no step counts because they follow the training from its first to its last step. A density
-may also be one of tfmot's pruning schedules.
+A schedule is a number, any ``keras.optimizers.schedules.LearningRateSchedule`` or function of the
+step, or one of the two classes here, which need no step counts because they follow the training
+from its first to its last step. A density may also be one of tfmot's pruning schedules.
 """
 
 import math
@@ -13,6 +13,8 @@ from typing import Any
 import keras
 
 from keras_sparse._keras import to_numpy
+from keras_sparse.rules.density import check_density
+from keras_sparse.training.tfmot_density import TfmotDensity
 
 
 class OverTraining:
@@ -62,7 +64,9 @@ class CosineOverTraining(OverTraining):
 
 @keras.saving.register_keras_serializable("keras_sparse")
 class CubicOverTraining(OverTraining):
-    """The cubic of gradual magnitude pruning (Zhu & Gupta 2017, equation 1): from ``initial`` at ``begin`` to ``final`` at ``end``.
+    """The cubic of gradual magnitude pruning (Zhu & Gupta 2017, equation 1).
+
+    From ``initial`` at ``begin`` to ``final`` at ``end``.
 
     Args:
         final: density from ``end`` on, in (0, 1].
@@ -80,7 +84,8 @@ class CubicOverTraining(OverTraining):
         super().__init__(initial, final)
         if not 0.0 <= begin < end <= 1.0:
             raise ValueError(
-                f"`begin` and `end` must be in [0, 1], `begin` first. Received: begin={begin}, end={end}"
+                "`begin` and `end` must be in [0, 1], `begin` first. "
+                f"Received: begin={begin}, end={end}"
             )
         self.begin, self.end = begin, end
 
@@ -92,88 +97,19 @@ class CubicOverTraining(OverTraining):
         return {**super().get_config(), "begin": self.begin, "end": self.end}
 
 
-@keras.saving.register_keras_serializable("keras_sparse")
-class TfmotDensity:
-    """The density that a tfmot pruning schedule asks for: 1 before its first step, 1 - sparsity from there on.
-
-    Args:
-        schedule: ``tfmot.sparsity.keras.PolynomialDecay``, ``ConstantSparsity`` or a subclass of ``PruningSchedule``.
-    """
-
-    def __init__(self, schedule: Any) -> None:
-        self.schedule = schedule
-        self.begin_step = int(schedule.begin_step)
-        self.end_step = math.inf if schedule.end_step < 0 else int(schedule.end_step)
-        self.frequency = int(schedule.frequency)
-
-    def __call__(self, step: int) -> float:
-        if step < self.begin_step:
-            return 1.0
-        return self._asks_for(self.last_due(step))
-
-    def last_due(self, step: int) -> int:
-        """The last step, up to this one, in which tfmot would have pruned; -1 if there was none."""
-        if step < self.begin_step:
-            return -1
-        if step >= self.end_step and self._ends_between():
-            return int(self.end_step)
-        step = int(min(step, self.end_step))
-        return step - (step - self.begin_step) % self.frequency
-
-    def next_due(self, step: int) -> float:
-        """The first step after this one in which tfmot would prune; infinity if there is none."""
-        if step >= self.end_step:
-            return math.inf
-        following = (
-            self.begin_step if step < self.begin_step else self.last_due(step) + self.frequency
-        )
-        if following > self.end_step:
-            return self.end_step if self._ends_between() else math.inf
-        return following
-
-    def final(self) -> float:
-        """The density at which the schedule ends."""
-        return self(
-            self.begin_step
-            if math.isinf(self.end_step)
-            else max(int(self.end_step), self.begin_step)
-        )
-
-    def _ends_between(self) -> bool:
-        """Is its last step none that tfmot prunes in, and the density still falling?  Then masks change in it, too."""
-        if math.isinf(self.end_step) or self.end_step < self.begin_step:
-            return False
-        skipped = int(self.end_step - self.begin_step) % self.frequency
-        return skipped > 0 and self._asks_for(int(self.end_step)) < self._asks_for(
-            int(self.end_step) - skipped
-        )
-
-    def _asks_for(self, step: int) -> float:
-        _, sparsity = self.schedule(step)
-        return 1.0 - round(float(sparsity), 6)  # tfmot computes in float32
-
-    def __repr__(self) -> str:
-        values = ", ".join(f"{key}={value!r}" for key, value in self.get_config()["config"].items())
-        return f"{type(self.schedule).__name__}({values})"
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            "name": type(self.schedule).__name__,
-            "config": self.schedule.get_config()["config"],
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "TfmotDensity":
-        from tensorflow_model_optimization.sparsity import keras as tfmot
-
-        return cls(getattr(tfmot, config["name"])(**config["config"]))
-
-
 Schedule = float | OverTraining | TfmotDensity | Callable[[Any], Any]
 
 
 def get(value: Any, argument: str) -> Schedule:
-    """A schedule from what the user gave: a number, a schedule, a function of the step, or a tfmot schedule."""
+    """A schedule from what the user gave.
+
+    Args:
+        value: a number in [0, 1], a schedule, a function of the step, or a tfmot schedule.
+        argument: its name, for the error.
+
+    Raises:
+        ValueError: anything else.
+    """
     if any(base.__name__ == "PruningSchedule" for base in type(value).__mro__):
         return TfmotDensity(value)
     if callable(value):
@@ -189,8 +125,45 @@ def get(value: Any, argument: str) -> Schedule:
     )
 
 
+def falling(density: Any, initial: float | None) -> Any:
+    """GraNet's schedule of the density.
+
+    Args:
+        density: final density in (0, 1], or the schedule.
+        initial: density at the start, in [density, 1]; None: 0.5, or ``density`` if it is higher.
+
+    Raises:
+        ValueError: ``initial`` below ``density``, or beside a schedule.
+    """
+    if callable(density):
+        if initial is not None:
+            raise ValueError(
+                "`initial_density` is where the schedule of a number begins; a schedule says so "
+                f"itself. Received: initial_density={initial!r}, density={density!r}"
+            )
+        return density
+    check_density(density)
+    start = max(0.5, density) if initial is None else initial
+    check_density(start, "initial_density")
+    if start < density:
+        message = f"`initial_density` must be at least `density`, {density!r}"
+        raise ValueError(f"{message}. Received: initial_density={start!r}")
+    return CubicOverTraining(density, start, end=0.5)
+
+
 def value_at(schedule: Schedule, step: int, start: int, stop: int, argument: str) -> float:
-    """The schedule's value at an optimizer step of a training that runs from step ``start`` to ``stop`` (-1: unknown)."""
+    """The value of a schedule at an optimizer step.
+
+    Args:
+        schedule: a number or a schedule.
+        step: optimizer steps made so far.
+        start: step at which the training began.
+        stop: step at which it ends; -1: not known.
+        argument: the name of the schedule, for the error.
+
+    Raises:
+        ValueError: the schedule follows the training, and its end is not known.
+    """
     if isinstance(schedule, float):
         return schedule
     if isinstance(schedule, TfmotDensity):
@@ -199,8 +172,10 @@ def value_at(schedule: Schedule, step: int, start: int, stop: int, argument: str
         return float(to_numpy(schedule(step)))
     if stop < 0:
         raise ValueError(
-            f"`{argument}` follows the training, and the length of this training is not known. Pass `steps_per_epoch` to "
-            f"`fit`; in a custom loop call `optimizer.start_training(steps)`, or pass `{argument}=` a number or a Keras "
-            f"schedule, e.g. keras.optimizers.schedules.CosineDecay(0.5, steps, alpha=0.01). Received: {argument}={schedule}"
+            f"`{argument}` follows the training, and the length of this training is not known. "
+            "Pass `steps_per_epoch` to `fit`; in a custom loop call "
+            f"`optimizer.start_training(steps)`, or pass `{argument}=` a number or a Keras "
+            "schedule, e.g. keras.optimizers.schedules.CosineDecay(0.5, steps, alpha=0.01). "
+            f"Received: {argument}={schedule}"
         )
     return schedule(min(max((step - start) / max(stop - start, 1), 0.0), 1.0))

@@ -8,7 +8,7 @@ from keras_sparse._keras import drawn_seed, to_numpy
 
 
 class Seed:
-    """A number that all workers of a training have in common, and that goes on where a saved training ended.
+    """A number that all workers of a training share, and that files keep.
 
     Args:
         given: by the user; None: drawn, so it follows ``keras.utils.set_random_seed``, else chance.
@@ -20,7 +20,7 @@ class Seed:
         self._variable: Any = None
 
     def build(self) -> None:
-        """Under a strategy of several workers a variable begins everywhere with the value of the first one."""
+        """Makes the variable, which begins on all workers with the value of the first one."""
         if not self._is_given:
             self._variable = keras.Variable(
                 self._value, dtype="int32", trainable=False, name="seed"

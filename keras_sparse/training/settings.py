@@ -8,7 +8,10 @@ from keras_sparse.rules.structure import BlockShape, Structure
 
 
 class CommonSettings(TypedDict, total=False):
-    """Arguments of ``SparseMomentum`` but the optimizer, the density and the rules; described and given defaults there."""
+    """Arguments of ``SparseMomentum`` but the optimizer, the density and the rules.
+
+    They are described there, and have their defaults.
+    """
 
     prune_rate: Any
     distribution: Any
@@ -42,7 +45,7 @@ class AllSettings(Settings, total=False):
 def check_names(
     function: str, settings: Mapping[str, Any], allowed: type, own: Iterable[str] = ()
 ) -> None:
-    """Raises TypeError for names that are no settings, with the function that was called and names like them.
+    """Raises TypeError for names that are no settings, with names like them.
 
     Args:
         function: the name of what was called.

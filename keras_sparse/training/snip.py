@@ -185,10 +185,8 @@ def _compile(model: keras.Model, copied: keras.Model, kept: GradientAverage, los
     losses: dict[str, Any] = {"loss": loss}
     if loss is None:
         if not model.compiled:
-            received = f"loss=None, and {model.name!r} is not compiled"
-            raise ValueError(
-                f"SNIP needs a loss: compile the model, or pass `loss`. Received: {received}",
-            )
+            rule = "SNIP needs a loss: compile the model, or pass `loss`"
+            raise ValueError(f"{rule}. Received: loss=None, and {model.name!r} is not compiled")
         losses = compiled_losses(model)
     optimizer: Any = kept
     if model.dtype_policy.compute_dtype == "float16":

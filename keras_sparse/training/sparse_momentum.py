@@ -1,57 +1,58 @@
-"""SparseMomentum: the rules by which masks change, their schedules, and one update on request."""
+"""SparseMomentum: the rules by which masks change, their schedules, and the config of both."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 import keras
-import numpy as np
 
 from keras_sparse.rules import density as densities
 from keras_sparse.rules import scores
-from keras_sparse.rules.all_layers import check_no_distribution, check_scope
+from keras_sparse.rules.all_layers import check_scope
 from keras_sparse.rules.given_masks import GivenMasks
-from keras_sparse.rules.mask_update import prune_to, update_masks
-from keras_sparse.rules.scores import Score
+from keras_sparse.rules.scores import needs_of
 from keras_sparse.rules.structure import BlockShape, Structure
 from keras_sparse.rules.structure_arguments import as_structure
 from keras_sparse.training import growth_window as windows
 from keras_sparse.training import schedules
-from keras_sparse.training.asked_density import MasksToDensity
-from keras_sparse.training.masked_weight import MaskedWeight, Views
-from keras_sparse.training.momentum import GradientAverage, check_momentum
-from keras_sparse.training.phases import AlternatingOverTraining
+from keras_sparse.training.mask_updates import MaskUpdates
+from keras_sparse.training.momentum import check_momentum
+from keras_sparse.training.rule_checks import check_rules, check_scope_is_used, gradient_average
 from keras_sparse.training.selection import Selection
 from keras_sparse.training.update_watch import watch_for_updates
 
 
 @keras.saving.register_keras_serializable("keras_sparse")
-class SparseMomentum(MasksToDensity):
+class SparseMomentum(MaskUpdates):
     """Keeps the kernels of a model sparse while any Keras optimizer trains it.
 
-    Every step the inner optimizer sees the dense gradient and steps; then each masked weight is multiplied by its mask.
-    ``update_masks``, called by the ``UpdateMasks`` callback or by you, prunes, redistributes and grows (Dettmers &
-    Zettlemoyer 2019, arXiv 1907.04840). The number of active weights never changes, unless ``density`` is a schedule.
+    Every step the inner optimizer sees the dense gradient and steps; then each masked weight is
+    multiplied by its mask. ``update_masks``, called by the ``UpdateMasks`` callback or by you,
+    prunes, redistributes and grows (Dettmers & Zettlemoyer 2019, arXiv 1907.04840). The number of
+    active weights never changes, unless ``density`` is a schedule.
 
     Args:
         inner_optimizer: a Keras 3 optimizer or its name.
         density: active / all masked weights, in (0, 1]; or a schedule of it (a Keras schedule,
             ``CubicOverTraining``, or a tfmot pruning schedule), which never raises the number of
             active weights. Only ``AlternatingOverTraining`` makes all active again.
-        prune_rate: share of the active weights that one update prunes, in [0, 1], or a schedule of the optimizer step.
-            Default: the paper's cosine from 0.5 to 0.005 over the training.
-        distribution: of the density over layers: ``"uniform"``, ``"erdos_renyi"``, ``"erk"``, a function, or a map
-            ``{glob on the variable's path: density}`` (others get ``density``).
-        scope: of pruning to a density, by a schedule or as initial masks by magnitude. ``"layer"``:
-            each layer keeps its share; ``"global"``: one threshold for the scores of all layers,
-            and each keeps one weight, or block, at least. The prune rate is of each layer.
-        prune: score by which active weights stay: ``"magnitude"``, ... or a function (see ``keras_sparse.scores``).
-            None, with ``grow=None``: the masks never change.
-        redistribute: share of each layer in what is regrown: ``"mean_momentum"``, ``"mean_magnitude"``,
-            ``"active_count"``, a function, or None: each layer regrows what it lost.
-        grow: score by which missing weights become active: ``"momentum"``, ``"gradient"``, ``"random"``, a function;
-            or None: nothing grows, the density is a schedule.
-        sparse: weights to mask in addition: globs on the variable's path, layers or layer types. It has the last word:
-            ``dense="*", sparse="head"`` masks the head alone.
+        prune_rate: share of the active weights that one update prunes, in [0, 1], or a schedule of
+            the optimizer step. Default: the paper's cosine from 0.5 to 0.005 over the training.
+        distribution: distribution of the density over layers: ``"uniform"``, ``"erdos_renyi"``,
+            ``"erk"``, a function, or a map ``{glob on the variable's path: density}`` (others get
+            ``density``).
+        scope: scope of pruning to a density, by a schedule or as initial masks by magnitude.
+            ``"layer"``: each layer keeps its share; ``"global"``: one threshold for the scores of
+            all layers, and each keeps one weight, or block, at least. The prune rate is that of
+            each layer.
+        prune: score by which active weights stay: ``"magnitude"``, ... or a function (see
+            ``keras_sparse.scores``). None, with ``grow=None``: the masks never change.
+        redistribute: share of each layer in what is regrown: ``"mean_momentum"``,
+            ``"mean_magnitude"``, ``"active_count"``, a function, or None: each layer regrows what
+            it lost.
+        grow: score by which missing weights become active: ``"momentum"``, ``"gradient"``,
+            ``"random"``, a function; or None: nothing grows, the density is a schedule.
+        sparse: weights to mask in addition: globs on the variable's path, layers or layer types. It
+            has the last word: ``dense="*", sparse="head"`` masks the head alone.
         dense: weights to leave dense, named likewise.
         initial_masks: ``"random"``; ``"magnitude"`` to start from trained weights; ``"nonzero"``
             from a sparse checkpoint (then the density is the checkpoint's); ``"snip"``: the weights
@@ -63,21 +64,26 @@ class SparseMomentum(MasksToDensity):
         structure: what masks are made of, in place of ``block_shape``:
             ``keras_sparse.Blocks(4, 4, per_tap=True)`` gives each tap of a convolution its own
             blocks. The compiled ops skip these as single weights.
-        gradient_momentum: decay in [0, 1) of an average of the gradients to use as momentum, for optimizers without one.
-        growth_window: optimizer steps before an update in which missing weights get gradients; sparse layers save them
-            outside. None: all steps, the published method. ``"auto"``: as many as the momentum needs to forget all
-            but 0.5 % of what was before (50 for SGD's 0.9), 1 for the last gradient, none where nothing grows by gradients; all
-            for Adam and its like, and for norms of gradients (``clipnorm``), where a window would change the training.
-        initial_scale: ``"auto"``: untrained weights under a random initial mask, of an initializer that scales by fan (Glorot,
-            He, LeCun, ``VarianceScaling``, ``Orthogonal``), get the variance for their active connections, so that signals do
-            not shrink from layer to layer (Evci et al. 2022, arXiv 2010.03533); but where a normalization layer follows they
-            stay. None: active weights keep their values, the published method.
-        seed: of initial masks and random scores; an update draws from (seed, optimizer step). None: drawn as Keras draws
-            seeds, so it follows ``keras.utils.set_random_seed``; config and files hold it, and all workers take the first one's.
-        name: of this optimizer.
+        gradient_momentum: decay in [0, 1) of an average of the gradients to use as momentum, for
+            optimizers without one.
+        growth_window: optimizer steps before an update in which missing weights get gradients;
+            sparse layers save them outside. None: all steps, the published method. ``"auto"``:
+            until the momentum has forgotten all but 0.5 % of what was before (50 for SGD's 0.9), 1
+            for the last gradient, none where nothing grows by gradients; all for Adam and its like,
+            and for norms of gradients (``clipnorm``), where a window would change the training.
+        initial_scale: ``"auto"``: untrained weights under a random initial mask, of an initializer
+            that scales by fan (Glorot, He, LeCun, ``VarianceScaling``, ``Orthogonal``), get the
+            variance for their active connections, so that signals do not shrink from layer to layer
+            (Evci et al. 2022, arXiv 2010.03533); but where a normalization layer follows they stay.
+            None: active weights keep their values, the published method.
+        seed: seed of initial masks and random scores; an update draws from (seed, optimizer step).
+            None: drawn as Keras draws seeds, so it follows ``keras.utils.set_random_seed``; config
+            and files hold it, and all workers take the first one's.
+        name: name of this optimizer.
 
     Attributes:
-        growth_window_open: bool scalar variable, True while missing weights get gradients; see ``open_growth_window``.
+        growth_window_open: bool scalar variable, True while missing weights get gradients; see
+            ``open_growth_window``.
 
     Raises:
         ValueError, TypeError: at construction, for every argument that cannot work.
@@ -116,7 +122,7 @@ class SparseMomentum(MasksToDensity):
             scores.get_share(redistribute, "redistribute"),
             scores.get_score(grow, "grow"),
         )
-        average = _gradient_average(rules, gradient_momentum)
+        average = gradient_average(rules, gradient_momentum)
         super().__init__(
             inner_optimizer,
             Selection(sparse, dense),
@@ -131,112 +137,30 @@ class SparseMomentum(MasksToDensity):
         if not callable(density):
             densities.check_density(density)
         self.density = schedules.get(density, "density")
-        self.prune_rate = schedules.get(
-            schedules.CosineOverTraining() if prune_rate is None else prune_rate, "prune_rate"
-        )
+        rate = schedules.CosineOverTraining() if prune_rate is None else prune_rate
+        self.prune_rate = schedules.get(rate, "prune_rate")
         self.distribution = densities.check_distribution(distribution)
         self.scope = check_scope(scope)
         self.gradient_momentum = gradient_momentum
         self.growth_window = windows.check(growth_window)
-        self.updates_are_planned = (
-            False  # somebody calls `update_masks`: the callback, or a custom loop
-        )
-        self._check_rules()
-        self._is_complete = True
-
-    def _check_rules(self) -> None:
-        received = f"Received: prune={self.prune}, grow={self.grow}, density={self.density}"
-        if self.prune is None and (self.grow is not None or callable(self.density)):
-            raise ValueError(
-                f"`prune=None` means masks that never change, with `grow=None` and a density that is a number. {received}"
-            )
-        if self.prune is not None and self.grow is None and not callable(self.density):
-            raise ValueError(
-                f"With `grow=None` and a constant density no mask would change: pass a density schedule, or `prune=None`. {received}"
-            )
-        self._check_scope()
-        if "momentum" in self._needs() and self.gradient_momentum is None:
+        check_rules(self.prune, self.grow, self.density)
+        check_scope_is_used(self.scope, self.initial_masks, self.density, self.distribution)
+        shares = self.redistribute if self.grow else None
+        if gradient_momentum is None and "momentum" in needs_of(self.prune, self.grow, shares):
             check_momentum(self.inner_optimizer)
-
-    def _check_scope(self) -> None:
-        if self.scope == "global" and self.initial_masks == "magnitude":
-            check_no_distribution(self.scope, self.distribution)
-        elif self.scope == "global" and not callable(self.density):
-            raise ValueError(
-                '`scope="global"` is of pruning to a density, and nothing is pruned to one: pass a '
-                'density schedule, or `initial_masks="magnitude"`. '
-                f"Received: density={self.density}, initial_masks={self.initial_masks!r}"
-            )
-
-    def _needs(self) -> frozenset[str]:
-        return scores.needs_of(self.prune, self.grow, self.redistribute if self.grow else None)
-
-    def growth_window_steps(self) -> float:
-        """Optimizer steps before an update in which missing weights get gradients: 0, none; infinity, all."""
-        reads = windows.read_of_missing(
-            self.prune, self.redistribute if self.grow else None, self.grow
-        )
-        if isinstance(self.density, AlternatingOverTraining):
-            reads |= {"second moment"}  # of weights that become active again
-        decay = None if self._gradient_average is None else self._gradient_average.decay
-        return windows.steps_of(self.growth_window, reads, self.inner_optimizer, decay)
-
-    def grows_by_gradients(self) -> bool:
-        return self.growth_window_steps() > 0
+        self._is_complete = True
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         if not (self.updates_are_planned or self._is_watched or self.prune is None):
             self._is_watched = watch_for_updates(self)
         super().apply(grads, trainable_variables)
 
-    def update_masks(self) -> None:
-        """One mask update: prune, redistribute, grow, and mask the weights.
-
-        Runs on the host; in a custom loop call it between steps, outside of ``tf.function`` and of replica contexts.
-
-        Raises:
-            ValueError: NaN in weights, momentum or gradient (names the layer); a closed growth window. The masks are as
-                before then.
-        """
-        self.updates_are_planned = True
-        if self.begins_anew:
-            self.begin_anew()
-        if self.prune is None:
-            return
-        if not self.can_grow():
-            raise ValueError(
-                "The growth window is closed: missing weights have had no gradients to grow by. Call `optimizer.open_growth_window(True)` "
-                f"{self.growth_window_steps()} steps before an update. Received: an update at step {self.step()}"
-            )
-        step = self.step()
-        weights = self.trained_weights()
-        if weights and self._is_dense_phase(step):
-            self._make_dense(weights)
-        elif weights:
-            rng = np.random.default_rng([self.seed, step])
-            self.assign_masks(self._next_masks(self.prune, weights, step, rng), weights)
-        self.set_counter("last_update", step)
-
-    def _next_masks(
-        self, prune: Score, weights: Sequence[MaskedWeight], step: int, rng: np.random.Generator
-    ) -> list[np.ndarray]:
-        layers = Views(weights)
-        if callable(self.density):
-            counts = self._counts_at(self._density_at(step), weights, rng)
-            masks = prune_to(layers, counts, prune, rng)
-            if self.grow is None:
-                return masks
-            layers = Views(weights, masks)
-        rate = schedules.value_at(self.prune_rate, step, *self._training_span(), "prune_rate")
-        grow = cast(Score, self.grow)  # None needs a density schedule: `_check_rules`
-        return update_masks(layers, rate, prune, self.redistribute, grow, rng)
-
     def __repr__(self) -> str:
-        names = {
-            rule: getattr(rule, "__name__", rule)
-            for rule in (self.prune, self.redistribute, self.grow)
-        }
-        rules = f"prune={names[self.prune]}, redistribute={names[self.redistribute]}, grow={names[self.grow]}"
+        rules = ", ".join(
+            f"{what}={getattr(rule, '__name__', rule)}"
+            for what in ("prune", "redistribute", "grow")
+            for rule in [getattr(self, what)]
+        )
         masks = f"{len(self.masked_weights)} masks" if self.built else "not built"
         inner = type(self.inner_optimizer).__name__
         return f"<SparseMomentum around {inner}: density={self.density}, {rules}, {masks}>"
@@ -274,16 +198,3 @@ class SparseMomentum(MasksToDensity):
                     value, custom_objects=custom_objects
                 )
         return cls(**config)
-
-
-def _gradient_average(
-    rules: Sequence[Any], gradient_momentum: float | None
-) -> GradientAverage | None:
-    if "gradient" not in scores.needs_of(*rules):
-        return None if gradient_momentum is None else GradientAverage(gradient_momentum)
-    if gradient_momentum is not None:
-        raise ValueError(
-            "A rule reads the last gradient and `gradient_momentum` asks for an average: one or the other can be kept. "
-            f"Received: gradient_momentum={gradient_momentum}"
-        )
-    return GradientAverage(0.0)

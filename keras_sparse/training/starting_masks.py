@@ -88,9 +88,9 @@ class StartingMasks(StateInFiles):
             self.masks_were_loaded = True
         elif self._was_restored():
             self.hold_masks_of(indices)
-            masks = list(self.masks.values())
-            self._check_masks(self.masked_weights, masks)
-            self.put_masks(masks)
+            for one in self.masked_weights:
+                one.check(one.mask)
+            self.put_masks(list(self.masks.values()))
             self.use_restored_explored()
         elif self.initial_masks == "snip" and indices:
             self.awaiting = list(indices)  # until `begin_with_batch`

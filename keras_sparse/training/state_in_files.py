@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from keras_sparse._keras import optimizer_steps_are_stateless, variables_of
-from keras_sparse.rules.initial_masks import reconcile
 from keras_sparse.rules.structure import Structure
 from keras_sparse.training import checkpoint
 from keras_sparse.training.masked_steps import MaskedSteps
@@ -180,32 +179,3 @@ class StateInFiles(MaskedSteps):
         self.set_counter("training_start", 0)
         self.set_counter("training_stop", -1)
         self.set_counter("epoch", 0)
-
-    # --- where weights were put back without masks
-
-    def follow_weights(self) -> None:
-        """Changes the masks where weights of an earlier epoch were put back.
-
-        See ``fitting_masks``.
-        """
-        masks = list(self.masks.values())
-        fitting = self.fitting_masks(masks)
-        if any(new is not old for new, old in zip(fitting, masks, strict=True)):
-            self.assign_masks(fitting)
-
-    def fitting_masks(self, masks: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
-        """All masks, or those of an earlier epoch where its weights were put back.
-
-        See ``reconcile``. Frozen ones as they are.
-        """
-        masks = list(self.masks.values() if masks is None else masks)
-        trained = self.trained_weights()
-        fitting = reconcile(
-            [one.name for one in trained],
-            [one.value for one in trained],
-            [masks[one.position] for one in trained],
-            self.structure,
-        )
-        for one, mask in zip(trained, fitting, strict=True):
-            masks[one.position] = mask
-        return masks

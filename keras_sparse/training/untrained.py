@@ -42,8 +42,8 @@ def scale_untrained(
 ) -> None:
     """Gives the untrained ones of a model's weights their initial scale, see ``initial_scale``.
 
-    A ``RandomNormal`` of fixed stddev, a ``Constant`` or ``Identity`` is what the user asked for, and
-    stays. So do weights whose outputs are normalized.
+    A ``RandomNormal`` of fixed stddev, a ``Constant`` or ``Identity`` is what the user asked for,
+    and stays. So do weights whose outputs are normalized.
 
     Args:
         model: whose layers know the initializers.
@@ -117,7 +117,7 @@ def _may_be_drawn(initializer: Any, weight: np.ndarray, mask: np.ndarray) -> boo
 
 
 def constants_are_untouched(model: keras.Model) -> bool:
-    """Has the model biases or other weights that start as constants, and are all as they started?"""
+    """Has the model weights that start as constants, and are all as they started?"""
     pairs = [pair for layer in layers_of(model) for pair in constant_starts(layer)]
     if not all(has_value(variable) for variable, _ in pairs):
         return False

@@ -1,4 +1,7 @@
-"""A warning where ``fit`` trains with masks that nobody updates: at once where that is certain, else at its end."""
+"""A warning where ``fit`` trains with masks that nobody updates.
+
+It comes at once where that is certain, else at the end of ``fit``.
+"""
 
 import warnings
 from typing import Any
@@ -8,20 +11,30 @@ import keras
 from keras_sparse._keras import running_fit
 
 RUN_CODE_OF_THE_USER = (keras.callbacks.LambdaCallback, keras.callbacks.LearningRateScheduler)
-REMEDY = "Pass `callbacks=[keras_sparse.UpdateMasks()]`, call `optimizer.update_masks()` yourself, or pass `prune=None, grow=None` if the masks are to stay."
+REMEDY = (
+    "Pass `callbacks=[keras_sparse.UpdateMasks()]`, call `optimizer.update_masks()` yourself, or "
+    "pass `prune=None, grow=None` if the masks are to stay."
+)
 NO_CALLBACK = f"`fit` has no UpdateMasks callback, so the masks will not change. {REMEDY}"
-NO_UPDATE = f"The masks of {{name!r}} did not change in this training: no UpdateMasks callback has it, and nobody updated them. {REMEDY}"
+NO_UPDATE = (
+    "The masks of {name!r} did not change in this training: no UpdateMasks callback has it, and "
+    f"nobody updated them. {REMEDY}"
+)
 NO_STEP = (
-    "The optimizer {name!r} made no step in this training: the model's own `train_step` trains with others. Put a SparseMomentum "
-    "around the optimizer that it uses, and name it: `UpdateMasks(optimizer=...)`."
+    "The optimizer {name!r} made no step in this training: the model's own `train_step` trains "
+    "with others. Put a SparseMomentum around the optimizer that it uses, and name it: "
+    "`UpdateMasks(optimizer=...)`."
 )
 
 
 def watch_for_updates(optimizer: Any) -> bool:
-    """Sees to it that ``fit`` warns if the masks of this optimizer do not change; False: no ``fit`` is running.
+    """Sees to it that ``fit`` warns if the masks of this optimizer do not change.
 
     Args:
         optimizer: a SparseMomentum; ``updates_are_planned`` says that somebody updates its masks.
+
+    Returns:
+        False: no ``fit`` is running.
     """
     callbacks = running_fit()
     if callbacks is None:

@@ -1,6 +1,7 @@
 """One Keras optimizer stands in for another: it holds it as ``inner_optimizer`` and delegates.
 
-Follows Keras' own LossScaleOptimizer, so learning rate callbacks, loss scaling, saving and all backends work.
+Follows Keras' own LossScaleOptimizer, so learning rate callbacks, loss scaling, saving and all
+backends work.
 """
 
 from typing import Any
@@ -10,7 +11,7 @@ import keras
 from keras_sparse._keras import check_keras_3
 from keras_sparse.training.momentum import MULTI_OPTIMIZER
 
-# What Keras' Optimizer takes as arguments beside the learning rate, and what each is where nothing is asked for.
+# What Keras' Optimizer takes as arguments beside the learning rate, and their defaults.
 SETTINGS: dict[str, Any] = {
     "weight_decay": None,
     "clipnorm": None,
@@ -25,7 +26,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def _delegated(name: str) -> property:
-    """A setting of the inner optimizer; Keras' own code for the wrapper sees what it does if nothing is asked for."""
+    """A setting of the inner optimizer; Keras' own code for the wrapper sees the default."""
 
     def get(self: "OptimizerWrapper") -> Any:
         return getattr(self.inner_optimizer, name) if self._delegates else SETTINGS[name]
@@ -35,7 +36,8 @@ def _delegated(name: str) -> property:
             return  # Keras' __init__ sets its defaults
         if isinstance(self.inner_optimizer, MULTI_OPTIMIZER) and name != "loss_scale_factor":
             raise AttributeError(
-                f"A MultiOptimizer does not pass `{name}` on: set it on the optimizers in `inner_optimizer.optimizers`. Received: {name}={value!r}"
+                f"A MultiOptimizer does not pass `{name}` on: set it on the optimizers in "
+                f"`inner_optimizer.optimizers`. Received: {name}={value!r}"
             )
         setattr(self.inner_optimizer, name, value)
 
@@ -65,7 +67,8 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         self.inner_optimizer = keras.optimizers.get(inner_optimizer)
         if isinstance(self.inner_optimizer, OptimizerWrapper | keras.optimizers.LossScaleOptimizer):
             raise ValueError(
-                f"`inner_optimizer` must not be a wrapper itself; put LossScaleOptimizer outside, as Keras does. "
+                "`inner_optimizer` must not be a wrapper itself; put LossScaleOptimizer outside, "
+                "as Keras does. "
                 f"Received: inner_optimizer={type(self.inner_optimizer).__name__}"
             )
         self._delegates = True
@@ -99,7 +102,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         super().__setattr__(name, value)
 
     def build(self, variables: Any) -> None:
-        """Builds what is the wrapper's own; averages and accumulated gradients are the inner optimizer's."""
+        """Builds what is the wrapper's own; averages are the inner optimizer's."""
         self._delegates = False
         try:
             super().build(variables)
@@ -135,10 +138,11 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         )  # Keras' SwapEMAWeights looks here
 
     def set_weights(self, weights: Any) -> None:
-        """Sets all variables, in the order of ``variables``: this optimizer's and those it delegates to."""
+        """Sets all variables, the inner optimizer's too, in the order of ``variables``."""
         if len(weights) != len(self.variables):
             raise ValueError(
-                f"`weights` must be one array for each of the {len(self.variables)} variables. Received: {len(weights)} arrays"
+                f"`weights` must be one array for each of the {len(self.variables)} variables. "
+                f"Received: {len(weights)} arrays"
             )
         for variable, value in zip(self.variables, weights, strict=True):
             variable.assign(value)

@@ -1,0 +1,57 @@
+"""Two callbacks around all others of a ``fit``: one logs first, one has the last word."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_sparse._keras import running_callbacks
+
+LogEpoch = Callable[[int, Any], None]
+
+
+class _LogFirst(keras.callbacks.Callback):
+    """Logs the density before all other callbacks look at the logs."""
+
+    def __init__(self, of: keras.callbacks.Callback, log: LogEpoch) -> None:
+        super().__init__()
+        self.of, self._log = of, log
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._log(epoch, logs)
+
+
+class _RestoreMasksLast(keras.callbacks.Callback):
+    """Ends the training of the masks after all other callbacks have put weights back."""
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        super().__init__()
+        self._end = end
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self._end()
+
+
+def surround_other_callbacks(
+    callback: keras.callbacks.Callback, kind: type, log: LogEpoch, end: Callable[[], None]
+) -> bool:
+    """Has the running ``fit`` call ``log`` before, and ``end`` after, all other callbacks.
+
+    Args:
+        callback: the one that is being called; nothing is added twice for it.
+        kind: its class, of which there may be several callbacks.
+        log: called with the epoch and its logs at the end of each epoch.
+        end: called at the end of the training.
+
+    Returns:
+        Are there several callbacks of this kind in this ``fit``?  False, too, where no ``fit`` of
+        Keras runs, or nothing is added.
+    """
+    running = running_callbacks()
+    if running is None:
+        return False
+    several = any(isinstance(c, kind) and c is not callback for c in running.callbacks)
+    if not any(isinstance(c, _LogFirst) and c.of is callback for c in running.callbacks):
+        first, last = _LogFirst(callback, log), _RestoreMasksLast(end)
+        running.callbacks = [first, *running.callbacks, last]
+    return several

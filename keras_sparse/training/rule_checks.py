@@ -1,0 +1,63 @@
+"""Checks that rules, scope and density fit together, and that what rules read is kept."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from keras_sparse.rules import scores
+from keras_sparse.rules.all_layers import check_no_distribution
+from keras_sparse.training.momentum import GradientAverage
+
+
+def check_rules(prune: Any, grow: Any, density: Any) -> None:
+    """Raises ValueError for rules by which no mask would change, unless it is asked for.
+
+    Args:
+        prune: score of the prune rule, or None.
+        grow: score of the grow rule, or None.
+        density: a number or a schedule.
+    """
+    received = f"Received: prune={prune}, grow={grow}, density={density}"
+    if prune is None and (grow is not None or callable(density)):
+        raise ValueError(
+            "`prune=None` means masks that never change, with `grow=None` and a density that is a "
+            f"number. {received}"
+        )
+    if prune is not None and grow is None and not callable(density):
+        raise ValueError(
+            "With `grow=None` and a constant density no mask would change: pass a density "
+            f"schedule, or `prune=None`. {received}"
+        )
+
+
+def check_scope_is_used(scope: str, initial_masks: Any, density: Any, distribution: Any) -> None:
+    """Raises ValueError for ``"global"`` where nothing is pruned to a density."""
+    if scope == "global" and initial_masks == "magnitude":
+        check_no_distribution(scope, distribution)
+    elif scope == "global" and not callable(density):
+        raise ValueError(
+            '`scope="global"` is of pruning to a density, and nothing is pruned to one: pass a '
+            'density schedule, or `initial_masks="magnitude"`. '
+            f"Received: density={density}, initial_masks={initial_masks!r}"
+        )
+
+
+def gradient_average(
+    rules: Sequence[Any], gradient_momentum: float | None
+) -> GradientAverage | None:
+    """The average of gradients to keep: the momentum, or the last gradient; None: neither.
+
+    Args:
+        rules: scores and shares, or None.
+        gradient_momentum: decay of an average that stands for the momentum, or None.
+
+    Raises:
+        ValueError: both are needed.
+    """
+    if "gradient" not in scores.needs_of(*rules):
+        return None if gradient_momentum is None else GradientAverage(gradient_momentum)
+    if gradient_momentum is not None:
+        raise ValueError(
+            "A rule reads the last gradient and `gradient_momentum` asks for an average: one or "
+            f"the other can be kept. Received: gradient_momentum={gradient_momentum}"
+        )
+    return GradientAverage(0.0)
