@@ -88,6 +88,28 @@ def test_masks_that_the_user_sets_after_loading_stay(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Skipping variable loading:UserWarning")
+@pytest.mark.parametrize("kind", ["weights.h5", "tf"])
+def test_masks_of_a_file_that_is_loaded_afterwards_stay(tmp_path, kind):
+    import tensorflow as tf
+
+    trained = compiled(sparse(seed=3))
+    loaded = saved_and_loaded(compiled(sparse()), tmp_path / "model.keras")
+    fit(trained, ks.UpdateMasks(), epochs=2)
+    path = str(tmp_path / "trained")
+    if kind == "tf":
+        file = tf.train.Checkpoint(model=trained, optimizer=trained.optimizer).save(path)
+        restored = tf.train.Checkpoint(model=loaded, optimizer=loaded.optimizer)
+        restored.restore(file).assert_existing_objects_matched()
+    else:
+        trained.save_weights(f"{path}.weights.h5")
+        loaded.load_weights(f"{path}.weights.h5")
+    loaded.train_on_batch(np.ones((2, 8)), np.ones((2, 4)))
+    found, expected = (list(one.optimizer.masks.values()) for one in (loaded, trained))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading:UserWarning")
 def test_it_may_be_saved_again_before_it_trains(tmp_path):
     loaded = saved_and_loaded(compiled(static()), tmp_path / "first.keras")
     again = saved_and_loaded(loaded, tmp_path / "second.keras")

@@ -84,6 +84,8 @@ class ExploredMasks(MaskHolder):
         if not is_eager():
             return
         self._restored_explored = bytes_of_tensor(restored[IN_CHECKPOINT])
+        if self._restored_explored:  # the checkpoint holds masks
+            self.begins_anew = False
         if self.masked_weights:
             self.use_restored_explored()
 

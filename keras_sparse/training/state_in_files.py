@@ -170,7 +170,8 @@ class StateInFiles(MaskedSteps):
                 else:
                     self.set_counter(name, value)
         self.open_growth_window(loaded.counters.get("window_opened", 0) >= 0)
-        self.masks_were_loaded, self._notice, self._doubt = True, None, None
+        self.masks_were_loaded, self.begins_anew = True, False
+        self._notice, self._doubt = None, None
         self._fill_dense_layers()
 
     def _reset_counters(self) -> None:
