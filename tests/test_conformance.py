@@ -154,7 +154,7 @@ def test_no_momentum_is_an_error_that_says_what_to_do(name):
 def test_weights_are_sparse_and_momenta_dense(name):
     model = trained(name, density=0.5)
     assert_sparse(model, count=96)  # 0.5 * (128 + 64)
-    for layer in model.optimizer._layers():
+    for layer in (one.view() for one in model.optimizer.masked_weights):
         assert layer.momentum.shape == layer.mask.shape
         assert np.isfinite(layer.momentum).all()
         missing = layer.momentum[~layer.mask]  # 0 if masks hid gradients

@@ -77,7 +77,7 @@ def test_dtypes(policy, name, average):
     for variable, mask in zip(optimizer.masked_variables, optimizer.masks.values(), strict=True):
         assert mask.dtype == bool
         assert not array(variable).astype("float32")[~mask].any()
-    for layer in optimizer._layers():
+    for layer in (one.view() for one in optimizer.masked_weights):
         assert layer.momentum.dtype == layer.weight.dtype == np.float32
 
 
