@@ -6,35 +6,40 @@ import types
 import keras
 import numpy as np
 import pytest
+from layer_kinds import KINDS
 from oracle import needs_ops
 
 import keras_sparse as ks
 from keras_sparse.compute import op_call
 from keras_sparse.compute.choice import choose
+from keras_sparse.compute.mask_state import kernel_mask_of
 from keras_sparse.compute.product import Product, pair, positions
 
 pytestmark = needs_ops
+OP = "custom op"
 RNG = np.random.default_rng(0)
 
 
 @pytest.fixture
 def ran(monkeypatch):
-    """A list that grows by the name of a custom op whenever one runs, in graphs too."""
+    """A list that grows by (layer, weights of its kernel) whenever a custom op runs, in graphs too."""
     import tensorflow as tf
 
-    names, real = [], op_call.custom_ops()
+    calls, real = [], op_call.custom_ops()
 
-    def noting(name):
-        def op(*arguments, **attributes):
-            note = tf.py_function(lambda: names.append(name), [], [])
+    def noting(op):
+        def noted(inputs, kernel, *arguments, **attributes):
+            call = attributes["layer"], int(np.prod(kernel.shape))
+            note = tf.py_function(lambda: calls.append(call), [], [])
             with tf.control_dependencies([note] if note is not None else []):
-                return getattr(real, name)(*arguments, **attributes)
+                return op(inputs, kernel, *arguments, **attributes)
 
-        return op
+        return noted
 
-    noted = {name: noting(name) for name in ("keras_sparse_conv2d", "keras_sparse_mat_mul")}
+    names = ("keras_sparse_conv2d", "keras_sparse_conv2d_input_gradient", "keras_sparse_mat_mul")
+    noted = {name: noting(getattr(real, name)) for name in names}
     monkeypatch.setattr(op_call, "custom_ops", lambda: types.SimpleNamespace(**noted))
-    return names
+    return calls
 
 
 def mask_of(shape, density):
@@ -199,6 +204,36 @@ def test_the_summary_the_layer_and_the_graph_agree_on_who_computes(name, ran):
             found[density, batch] = said
     assert ("custom op" in found.values()) == can_run == (found[0.05, 128] == "custom op")
     assert found[0.9, 1].startswith("stock: ")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_each_kernel_of_each_kind_of_layer_is_computed_by_whom_the_summary_says(name, ran):
+    import tensorflow as tf
+
+    kind = KINDS[name]
+    inputs = keras.Input(kind.shape)
+    model = keras.Model(inputs, kind.call(kind.sparse(), inputs))
+    kernels = [weight for weight in model.weights if kernel_mask_of(weight) is not None]
+    spec = tf.TensorSpec((None, *kind.shape))
+    any_batch, found = tf.function(lambda x: model(x), input_signature=[spec]), set()
+    for density in (0.1, 0.5):
+        for kernel in kernels:
+            kernel_mask_of(kernel).assign(mask_of(kernel.shape, density))
+        for batch in (1, 8, 128):
+            said = [row["runs_as"] for row in ks.summary(model, "dict", batch=batch)["layers"]]
+            expected = {who_is(k) for k, text in zip(kernels, said, strict=True) if text == OP}
+            found.update(said)
+            for run in (any_batch, model):
+                run(tf.ones((batch, *kind.shape)))
+                assert set(ran) == expected, (density, batch, said)
+                ran.clear()
+    assert OP in found
+    assert len(found) > 1
+
+
+def who_is(kernel):
+    """As ``ran`` names a kernel: its layer and its number of weights."""
+    return kernel.path.split("/")[-2], int(np.prod(kernel.shape))
 
 
 @pytest.mark.parametrize(
