@@ -2,7 +2,7 @@
 
     # all of them; a network that is in the records is not run again
     python -m benchmarks.coverage
-    python -m benchmarks.coverage --networks ViT Xception --density 0.05
+    python -m benchmarks.coverage --networks ViT Xception --density 0.05 --threads 1
 
 Each network has random weights and ten classes. It is converted by ``sparsify``, trained for two
 epochs on scikit-learn's digits (enlarged, in colour), timed beside the dense network in one
@@ -39,7 +39,8 @@ momentum 0.9, {IMAGES} images, {EPOCHS} epochs with a mask update every {EVERY} 
   batch, with the uniform densities of the beginning and with those after the training. `all`: that
   share of the whole network's, kernels without a mask included.
 - `closed` and `open`: seconds of the dense network's training step over seconds of the sparse
-  one's, with the growth window closed and open; two threads, wall time, medians over turns.
+  one's, with the growth window closed and open; two threads, wall time, or one thread, CPU
+  time; medians over turns.
 - `outputs` and `export`: the largest difference from the network before the conversion, from the
   one exported, over the largest output.
 """
@@ -52,7 +53,9 @@ def main() -> None:
     done = {_key(record) for record in records.read(path)}
     for name in arguments.networks:
         if (name, arguments.density) not in done:
-            result = in_process(measure, name, arguments.turns, arguments.density)
+            result = in_process(
+                measure, name, arguments.turns, arguments.density, arguments.threads
+            )
             records.add(path, result)
             print(json.dumps(result), flush=True)
     known = {_key(record): record for record in records.finished(path)}
@@ -68,10 +71,10 @@ def _key(record: Record) -> tuple[str, float]:
     return record["network"], record.get("asked", DENSITY)
 
 
-def measure(name: str, count: int, density: float) -> Record:
+def measure(name: str, count: int, density: float, threads: int) -> Record:
     """All figures of one network; to be called in a fresh process."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    turns.limit_threads(2)
+    turns.limit_threads(threads)
     import keras
 
     import keras_sparse as ks
@@ -85,12 +88,13 @@ def measure(name: str, count: int, density: float) -> Record:
     steps["sparse"] = _step(sparse, density, images, labels)
     before = on_the_op(sparse)
     optimizer = ks.sparse_optimizer(sparse)
-    timed = _timed(steps, optimizer, count)
+    timed = _timed(steps, optimizer, count, threads)
     settings = {"batch_size": BATCH, "epochs": EPOCHS, "verbose": 0}
     sparse.fit(images, labels, **settings, callbacks=[ks.UpdateMasks(every=EVERY)])
     return {
         "network": name,
         "asked": density,
+        "threads": threads,
         "outputs": _difference(*outputs),
         "before": before,
         "after": on_the_op(sparse),
@@ -148,7 +152,9 @@ def _step(model: Any, density: float | None, images: Any, labels: Any) -> Callab
     return classifier.stepper(model, images[:BATCH], labels[:BATCH])
 
 
-def _timed(steps: dict[str, Callable[[], None]], optimizer: Any, count: int) -> dict[str, float]:
+def _timed(
+    steps: dict[str, Callable[[], None]], optimizer: Any, count: int, threads: int
+) -> dict[str, float]:
     """Median seconds of a step: dense, and sparse with a closed and an open growth window."""
 
     def windowed(is_open: bool) -> Callable[[], None]:
@@ -161,7 +167,7 @@ def _timed(steps: dict[str, Callable[[], None]], optimizer: Any, count: int) -> 
     contenders = {"dense": steps["dense"], "closed": windowed(False), "open": windowed(True)}
     for contender in contenders.values():
         contender()
-    seconds = turns.take_turns(contenders, count, turns.clock_for(2))
+    seconds = turns.take_turns(contenders, count, turns.clock_for(threads))
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -195,15 +201,26 @@ def _digits() -> tuple[Any, Any]:
 def results_table(rows: list[Record]) -> str:
     """A row for each network."""
     shares = ("on the op, before", "after", "all, after")
-    columns = ("network", "outputs", *shares, "dense s", "closed", "open", "density", "export")
+    columns = (
+        "network",
+        "threads",
+        "outputs",
+        *shares,
+        "dense s",
+        "closed",
+        "open",
+        "density",
+        "export",
+    )
     return report.table(columns, [_cells(row) for row in rows])
 
 
-def _cells(row: Record) -> tuple[str, ...]:
+def _cells(row: Record) -> tuple[object, ...]:
     shares = (row["before"]["masked"], row["after"]["masked"], row["after"]["all"])
     name, asked = _key(row)
     return (
         name if asked == DENSITY else f"{name}, density {asked:g}",
+        row.get("threads", 2),
         f"{row['outputs']:.0e}",
         *(f"{share:.0%}" for share in shares),
         *(f"{row['dense_seconds']:.3f}", f"{row['closed']:.2f}", f"{row['open']:.2f}"),
@@ -216,6 +233,7 @@ def _arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--networks", choices=NETWORKS, nargs="+", default=NETWORKS)
     add("--density", type=float, default=DENSITY)
+    add("--threads", type=int, choices=(1, 2), default=2)
     add("--turns", type=int, default=5)
     add("--remark", default="", help="a sentence on the circumstances, for the reader")
     add("--output", type=Path, default=report.RESULTS / "coverage.md")
