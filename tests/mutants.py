@@ -112,24 +112,35 @@ class SwapName(Operator):
         return ()
 
 
+OPERATORS: dict[str, Operator] = {
+    **{name: cosmic_ray.plugins.get_operator(f"core/{name}")() for name in OF_COSMIC_RAY},
+    "RemoveCall": RemoveCall(),
+    "SwapName": SwapName(),
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Mutant:
     """A module of the library with one change."""
 
     module: str  # e.g. "rules/budget"
     operator: str
+    occurrence: int
     line: int
-    source: str
+    before: str = dataclasses.field(repr=False)
 
     @property
     def key(self) -> str:
-        return digest(self.module, self.source)
+        return digest(self.module, self.before, self.operator, str(self.occurrence))
+
+    def source(self) -> str:
+        return mutate_code(self.before, OPERATORS[self.operator], self.occurrence)
 
     def change(self) -> str:
         """The lines that differ."""
-        before = path_of(self.module).read_text().splitlines()
-        lines = list(difflib.unified_diff(before, self.source.splitlines(), n=0, lineterm=""))[3:]
-        return "\n".join(f"    {line}" for line in lines)
+        lines = self.before.splitlines(), self.source().splitlines()
+        difference = list(difflib.unified_diff(*lines, n=0, lineterm=""))[3:]
+        return "\n".join(f"    {line}" for line in difference)
 
 
 def digest(*texts: str) -> str:
@@ -147,25 +158,15 @@ def tests_of(module: str) -> list[str]:
     return [str(file) for file in (path_of(module), *files) if file.exists()]
 
 
-def operators() -> Iterator[tuple[str, Operator]]:
-    for name in OF_COSMIC_RAY:
-        yield name, cosmic_ray.plugins.get_operator(f"core/{name}")()
-    yield "RemoveCall", RemoveCall()
-    yield "SwapName", SwapName()
-
-
 def mutants_of(module: str) -> Iterator[Mutant]:
     source = path_of(module).read_text()
     without = list(annotations(source))
     nodes = list(ast_nodes(get_ast(source)))
-    for name, operator in operators():
+    for name, operator in OPERATORS.items():
         places = [place for node in nodes for place in operator.mutation_positions(node)]
         for occurrence, (start, _) in enumerate(places):
-            if any(first <= start <= last for first, last in without):
-                continue
-            mutated = mutate_code(source, operator, occurrence)
-            if mutated not in (None, source):
-                yield Mutant(module, name, start[0], mutated)
+            if not any(first <= start <= last for first, last in without):
+                yield Mutant(module, name, occurrence, start[0], source)
 
 
 def annotations(source: str) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
@@ -242,7 +243,7 @@ def run(modules: list[str], sample: int | None) -> None:
         for mutant in mutants:
             known = results.get(mutant.key)
             if known is None or (known["survived"] and known["tests"] != tests):
-                survived, _ = survives(module, mutant.source, TIMES_SLOWER * seconds)
+                survived, _ = survives(module, mutant.source(), TIMES_SLOWER * seconds)
                 results[mutant.key] = {"survived": survived, "tests": tests, "module": module}
                 save(results)
             killed += not results[mutant.key]["survived"]

@@ -124,9 +124,9 @@ def sparse(name, density=0.25):
     return ks.SparseMomentum(ROWS[name].make(), density, **ROWS[name].arguments)
 
 
-def trained(name, density=0.25, layers=None):
+def trained(name, density=0.25, model=None, **arguments):
     """A model after three epochs, whose masks held at every batch."""
-    model, check = compiled(sparse(name, density), layers), MasksHold()
+    model, check = compiled(sparse(name, density), model, **arguments), MasksHold()
     fit(model, ks.UpdateMasks(), check)
     assert check.ends == 3 * STEPS
     return model
@@ -152,7 +152,7 @@ def test_no_momentum_is_an_error_that_says_what_to_do(name):
 
 @each_optimizer
 def test_weights_are_sparse_and_momenta_dense(name):
-    model = trained(name, density=0.5)
+    model = trained(name, density=0.5, jit_compile=True)
     assert_sparse(model, count=96)  # 0.5 * (128 + 64)
     for layer in (one.view() for one in model.optimizer.masked_weights):
         assert layer.momentum.shape == layer.mask.shape
@@ -175,7 +175,7 @@ def test_the_automatic_growth_window_is_that_of_the_momentum(name):
 
 @each_optimizer
 def test_an_update_in_sparse_layers_moves_weights_and_keeps_their_number(name):
-    model = trained(name, layers=ks.sparsify(toy_model()))
+    model = trained(name, model=ks.sparsify(toy_model()))
     before = model.optimizer.masks
     model.optimizer.start_training(100)
     model.optimizer.update_masks()

@@ -39,6 +39,48 @@ def test_other_laws_variances_and_sparse_weights_do_not_follow(distribution):
         assert not follows_law(wrong, variance, distribution)
 
 
+PAIRS = np.tile([-1.0, 1.0], 50)  # of mean 0 and variance 1; moments may be off by 5 / sqrt(100)
+GRID = np.linspace(-1, 1, 1000)  # up to the bounds of a uniform law of variance 1 / 3
+
+
+@pytest.mark.parametrize(
+    ("values", "follows"),
+    [
+        (PAIRS, True),
+        (PAIRS[:64], True),
+        (PAIRS[:62], False),  # too few
+        (PAIRS + 0.45, True),
+        (PAIRS + 0.55, False),
+        (PAIRS * 1.5**0.5, True),  # the square has the standard deviation sqrt(2): 0.5 / sqrt(2)
+        (PAIRS * 1.8**0.5, False),
+        (np.concatenate([np.tile(PAIRS, 100), [0.0]]), True),  # one zero of 10,001
+        (np.concatenate([np.tile(PAIRS, 100), [0.0, 0.0]]), False),
+    ],
+)
+def test_moments_and_zeros_by_hand(values, follows):
+    assert follows_law(values, 1.0, "untruncated_normal") == follows
+
+
+@pytest.mark.parametrize(
+    ("values", "follows"),
+    [
+        (GRID, True),
+        (GRID * 1.000009, True),  # rounding
+        (GRID * 1.00002, False),  # beyond the bound
+        (GRID * 0.981, True),
+        (GRID * 0.979, False),  # of 1000 values one is within 20 / 1000 of the bound
+    ],
+)
+def test_the_largest_value_is_near_the_bound_by_hand(values, follows):
+    assert follows_law(values, 1 / 3, "uniform") == follows
+
+
+def test_64_weights_are_enough_and_each_is_compared_with_the_gain():
+    assert is_orthogonal(100 * np.eye(8), 100.0)
+    assert not is_orthogonal(100.1 * np.eye(8), 100.0)
+    assert not is_orthogonal(np.eye(7), 1.0)
+
+
 def test_orthogonal_kernels_are_told_from_trained_ones():
     for shape in ((3, 3, 4, 8), (8, 32), (32, 8)):
         weight = array(keras.initializers.Orthogonal(1.5)(shape))
