@@ -151,7 +151,7 @@ class SparseLSTMCell(
 
     >>> cell = SparseLSTMCell(8)
     >>> cell.build((None, 16))
-    >>> [(name, one.mask.shape) for name, one in cell.kernel_masks.items()]
+    >>> [(name, one.shape) for name, one in cell.kernel_masks.items()]
     [('kernel', (16, 32)), ('recurrent_kernel', (8, 32))]
     """
 
