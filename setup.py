@@ -8,7 +8,7 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "custom_ops" / "build"))
-from build_ops import LIBRARY, RECORD, build_or_say_why_not  # noqa: E402
+from build_ops import LIBRARY, RECORD, build_or_record_reason  # noqa: E402
 
 
 class BuildOps(build_ext):
@@ -19,7 +19,7 @@ class BuildOps(build_ext):
         return (ROOT if self.inplace else Path(self.build_lib).resolve()) / "keras_sparse" / "_ops"
 
     def run(self) -> None:
-        build_or_say_why_not(self.folder())
+        build_or_record_reason(self.folder())
 
     def get_outputs(self) -> list[str]:
         return [str(file) for name in (LIBRARY, RECORD) if (file := self.folder() / name).exists()]

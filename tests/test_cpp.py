@@ -1,6 +1,5 @@
-"""The C++ tests of the kernels pass with every instruction set of this machine."""
+"""The C++ tests: every engine of this machine computes what the reference computes."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -21,19 +20,7 @@ def programs():
     return {program.name: program for program in build_tests()}
 
 
-@pytest.mark.parametrize("instructions", ["AVX-512", "AVX2", "portable"])
-@pytest.mark.parametrize("name", ["conv_test", "matmul_test", "momentum_test"])
-def test_the_kernels_compute_what_the_reference_computes(programs, name, instructions):
-    result = subprocess.run(
-        [programs[name]],
-        env={**os.environ, "KERAS_SPARSE_INSTRUCTIONS": instructions},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout
-
-
-def test_the_kernels_in_cuda_compute_on_a_cpu_what_the_reference_computes(programs):
-    result = subprocess.run([programs["cuda_test"]], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("name", ["grid_test", "momentum_test"])
+def test_all_kernels_compute_what_the_reference_computes(programs, name):
+    result = subprocess.run([programs[name]], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout

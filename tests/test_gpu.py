@@ -84,20 +84,21 @@ def break_even(shape, dtype, block_shape):
 
 
 @pytest.mark.parametrize(
-    ("block_shape", "block"),
+    ("block_shape", "attributes"),
     [
-        (None, 0),
-        ((1, 1), 1),
-        ((1, 8), 1),
-        ((16, 16), 16),
-        ((32, 16), 16),
-        ((64, 128), 64),
-        ((96, 32), 32),
-        ((8, 8), 1),
+        (None, ("weights", 0)),
+        ((1, 1), ("channel_pairs", 0)),
+        ((1, 8), ("channel_pairs", 0)),
+        ((16, 16), ("blocks", 16)),
+        ((32, 16), ("blocks", 16)),
+        ((64, 128), ("blocks", 64)),
+        ((96, 32), ("blocks", 32)),
+        ((8, 8), ("channel_pairs", 0)),
     ],
 )
-def test_the_largest_square_block_that_fits(block_shape, block):
-    assert gpu_kernels.block_of(as_structure(block_shape)) == block
+def test_the_largest_square_block_that_fits(block_shape, attributes):
+    found = gpu_kernels.kernel_structure(as_structure(block_shape))
+    assert (found.structure, found.block) == attributes
 
 
 def test_nothing_measured_is_nothing_claimed(h200, monkeypatch):
@@ -245,7 +246,14 @@ def test_xla_lowers_all_types_for_every_device(dtype):
         with tf.GradientTape() as tape:
             tape.watch([inputs, kernel])
             outputs = ks.compute.gradients.custom_ops().keras_sparse_conv2d(
-                inputs, kernel, mask, False, strides=[1, 1], padding="SAME", block=16
+                inputs,
+                kernel,
+                mask,
+                False,
+                strides=[1, 1],
+                padding="SAME",
+                structure="blocks",
+                block=16,
             )
         return outputs, *tape.gradient(outputs, [inputs, kernel])
 

@@ -29,6 +29,7 @@ TPU_CHECK = [
     "train_step",
     "cluster",
     "replica",
+    "cxx",
     "library",
     "lower",
     "compile",

@@ -5,6 +5,7 @@ import pytest
 from oracle import needs_ops
 
 import keras_sparse as ks
+from keras_sparse.compute.gradients import custom_ops
 
 IMAGES, KERNEL, MASK = (
     np.ones((2, 6, 7, 4), "f"),
@@ -190,11 +191,32 @@ BAD = [
         {},
         {"strides": [1, 1025]},
         (
-            "larger than 1024. Pass implementation=.stock.. "
-            "Received: inputs of shape .2,6,7,4.*strides=.1,1025."
+            "`strides` must be at most 1024. Pass implementation=.stock.. "
+            "Received: inputs.shape=.2,6,7,4.*strides=.1,1025."
         ),
     ),
     ("conv2d", {}, {"padding": "FULL"}, "padding.*SAME.*VALID|FULL"),
+    (
+        "conv2d",
+        {},
+        {"dilations": [1, 0]},
+        "`dilations` must be two numbers in .1, 2.31.. Received: dilations=.1, 0.",
+    ),
+    ("conv2d", {}, {"dilations": [3, 1]}, "`kernel` must fit into the inputs, .2,6,7,4."),
+    (
+        "conv2d",
+        {},
+        {"dilations": [512, 1], "padding": "SAME"},
+        "`kernel` must span at most 1024 pixels each way.*Received: .*dilations=.512,1.",
+    ),
+    ("conv2d", {}, {"structure": "rows"}, "structure.*rows"),
+    (
+        "conv2d",
+        {},
+        {"structure": "blocks"},
+        "`block` must be 0, or .* Received: structure=blocks, block=0",
+    ),
+    ("mat_mul", {}, {"structure": "channel_pairs", "block": 2}, "Received: .*block=2"),
     (
         "conv2d_input_gradient",
         {3: (2, 5, 5, 5)},
@@ -231,7 +253,7 @@ def call(op, shapes, attributes):
         tf.zeros(shapes.get(i, shape), dtype) for i, (shape, dtype) in enumerate(CALLS[op])
     ]
     attributes = {**({"strides": [1, 1], "padding": "VALID"} if "conv" in op else {}), **attributes}
-    return getattr(ks.ops.custom_ops(), f"keras_sparse_{op}")(*arguments, **attributes)
+    return getattr(custom_ops(), f"keras_sparse_{op}")(*arguments, **attributes)
 
 
 @needs_ops
@@ -272,9 +294,7 @@ def test_shapes_that_only_the_run_knows(op, shapes, attributes, message, jit_com
     signature = [tf.TensorSpec(None, dtype) for _, dtype in CALLS[op]]
     options = {"strides": [1, 1], "padding": "VALID"} if "conv" in op else {}
     function = tf.function(
-        lambda *arguments: getattr(ks.ops.custom_ops(), f"keras_sparse_{op}")(
-            *arguments, **options
-        ),
+        lambda *arguments: getattr(custom_ops(), f"keras_sparse_{op}")(*arguments, **options),
         signature,
         jit_compile=jit_compile,
     )
@@ -283,3 +303,46 @@ def test_shapes_that_only_the_run_knows(op, shapes, attributes, message, jit_com
     ]
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         function(*arguments)
+
+
+# --- attributes of the compiled op
+
+
+@needs_ops
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("dilations", [[2, 1], [1, 3], [2, 2]])
+def test_the_compiled_op_dilates(padding, dilations):
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    inputs, kernel = (
+        rng.standard_normal(shape, dtype="float32") for shape in ((2, 9, 10, 4), (3, 3, 4, 5))
+    )
+    mask = rng.random(kernel.shape) < 0.5
+    options = {"strides": [1, 1], "padding": padding, "dilations": dilations}
+
+    def outputs_and_gradients(product):
+        inputs_, kernel_ = tf.constant(inputs), tf.constant(kernel)
+        with tf.GradientTape() as tape:
+            tape.watch((inputs_, kernel_))
+            outputs = product(inputs_, kernel_)
+            loss = tf.reduce_sum(outputs**2)
+        return outputs, *tape.gradient(loss, (inputs_, kernel_))
+
+    def compiled(inputs, kernel):
+        return custom_ops().keras_sparse_conv2d(inputs, kernel, mask, True, **options)
+
+    def stock(inputs, kernel):
+        masked = kernel + tf.stop_gradient(kernel * mask - kernel)  # its gradient is dense
+        return tf.nn.convolution(inputs, masked, padding=padding, dilations=dilations)
+
+    for found, expected in zip(
+        outputs_and_gradients(compiled), outputs_and_gradients(stock), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
+
+
+@needs_ops
+@pytest.mark.parametrize("block", [1, 16])
+def test_a_block_alone_is_what_graphs_have_that_are_older_than_structure(block):
+    call("conv2d", {}, {"block": block})

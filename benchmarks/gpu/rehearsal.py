@@ -21,9 +21,9 @@ TYPES = {
 TABLE = """#include "custom_ops/triton/block_variants.h"
 namespace keras_sparse {{
 const BlockVariant kBlockVariants[] = {{{{}}}};
-const int kBlockVariants_size = 0;
+const int kBlockVariantCount = 0;
 const BlockTile kBlockTiles[] = {{{tiles}}};
-const int kBlockTiles_size = {number};
+const int kBlockTileCount = {number};
 const char* const kWhyNoBlockVariants = nullptr;
 }}  // namespace keras_sparse
 """

@@ -1,13 +1,13 @@
-"""What does a build need?  Beside setuptools TensorFlow, where a compiler is, unless the interpreter has it already.
+"""The requirements of a build: setuptools, and TensorFlow where there is a compiler and no TensorFlow.
 
-Ops belong to one version of TensorFlow. So they are built against the one that is installed; where there is none, the
-build gets the newest, which the installation then gets as well, from pip's cache.
+Ops belong to one version of TensorFlow, so they are built against the one that is installed. Where
+there is none, the build gets the newest; the installation then gets the same from pip's cache.
 """
 
 import re
 import tomllib
 
-from build_ops import ROOT, CannotBuildError, compiler, own_tensorflow, wish
+from build_ops import ROOT, CannotBuildError, build_mode, compiler, own_tensorflow
 from setuptools import build_meta
 from setuptools.build_meta import *  # noqa: F403 (the hooks that stay as they are)
 
@@ -23,7 +23,7 @@ def get_requires_for_build_editable(config_settings: dict | None = None) -> list
 
 
 def tensorflow() -> list[str]:
-    """["tensorflow>=..."], as pyproject.toml says it, or [] if there is one that will stay, or nothing to compile with."""
+    """["tensorflow>=..."] of pyproject.toml; [] with one that will stay, or without a compiler."""
     try:
         compiler()
     except CannotBuildError:
@@ -31,7 +31,8 @@ def tensorflow() -> list[str]:
     dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     requirement = next(name for name in dependencies if name.startswith("tensorflow"))
     has = own_tensorflow()
-    return [] if wish() == "0" or (has and numbers(has) >= numbers(requirement)) else [requirement]
+    is_needed = not has or numbers(has) < numbers(requirement)
+    return [requirement] if is_needed and build_mode() != "0" else []
 
 
 def numbers(version: str) -> list[int]:

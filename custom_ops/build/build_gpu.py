@@ -1,9 +1,9 @@
-"""How is the GPU's part compiled?  Triton's kernels where Triton is, those in CUDA where nvcc is; neither needs a GPU.
+"""Compiles the GPU's part: Triton's kernels where Triton is, those in CUDA where nvcc is.
 
-    python custom_ops/build/build_ops.py --gpu FOLDER     # libkeras_sparse_gpu.so: that part alone, without TensorFlow
+    python custom_ops/build/build_ops.py --gpu FOLDER   # that part alone, without TensorFlow
 
-Each says why it is left out, and without both the library is the same for CPUs. The environment: KERAS_SPARSE_BUILD_GPU=0 leaves
-both out, NVCC names the compiler.
+Neither needs a GPU. Each records why it is left out, and without both the library is the same for
+CPUs. The environment: KERAS_SPARSE_BUILD_GPU=0 leaves both out, NVCC names the compiler.
 """
 
 import hashlib
@@ -22,10 +22,10 @@ from compile_files import (
     CannotBuildError,
     compiled,
     compiler,
+    cxx,
     environments,
     link,
-    only_one,
-    python_says,
+    run_python,
 )
 
 LIBRARY = "libkeras_sparse_gpu.so"
@@ -49,16 +49,17 @@ CODES = [
 NO_BLOCKS = """#include "custom_ops/triton/block_variants.h"
 namespace keras_sparse {{
 const BlockVariant kBlockVariants[] = {{{{}}}};
-const int kBlockVariants_size = 0;
+const int kBlockVariantCount = 0;
 const BlockTile kBlockTiles[] = {{{{}}}};
-const int kBlockTiles_size = 0;
-const char* const kWhyNoBlockVariants = "the compiled ops were built without kernels for blocks: {why}";
+const int kBlockTileCount = 0;
+const char* const kWhyNoBlockVariants =
+    "`structure` must not be blocks on GPUs: the ops were built without these kernels: {why}";
 }}  // namespace keras_sparse
 """
 
 
 def gpu_enabled() -> bool:
-    """Does the environment allow kernels for GPUs?"""
+    """Whether the environment allows kernels for GPUs."""
     return os.environ.get("KERAS_SPARSE_BUILD_GPU", "") != "0"
 
 
@@ -68,14 +69,14 @@ def python_with_triton() -> dict[str, str] | None:
         (
             environment
             for environment in environments()
-            if python_says("import triton.backends.nvidia", environment) is not None
+            if run_python("import triton.backends.nvidia", environment) is not None
         ),
         None,
     )
 
 
 def block_table(scratch: Path) -> tuple[Path, str | None]:
-    """(The source file with the kernels for blocks, why there are none); compiles what has changed."""
+    """(The source file with the kernels for blocks, why there are none)."""
     folder = scratch / "blocks"
     environment = python_with_triton() if gpu_enabled() else None
     if environment is None:
@@ -84,7 +85,7 @@ def block_table(scratch: Path) -> tuple[Path, str | None]:
         *sorted(COMPILE_BLOCKS.parent.glob("*.py")),
         *sorted(COMPILE_BLOCKS.parent.glob("*.h")),
     ]
-    version = python_says("import triton; print(triton.__version__)", environment)
+    version = run_python("import triton; print(triton.__version__)", environment)
     stamp = hashlib.sha256(
         b"".join(file.read_bytes() for file in sources) + f"{version} {folder}".encode()
     ).hexdigest()
@@ -96,7 +97,8 @@ def block_table(scratch: Path) -> tuple[Path, str | None]:
         )
         if result.returncode:
             raise CannotBuildError(
-                f"Triton {version} failed to compile the kernels for blocks (KERAS_SPARSE_BUILD_GPU=0 leaves them out):\n{result.stderr[-2000:]}"
+                f"Triton {version} failed to compile the kernels for blocks "
+                f"(KERAS_SPARSE_BUILD_GPU=0 leaves them out):\n{result.stderr[-2000:]}"
             )
         kept.write_text(stamp)
     return table, None
@@ -152,25 +154,32 @@ def library_folders(nvcc: str) -> list[str]:
 
 
 def gpu_record(why_no_blocks: str | None, why_no_cuda: str | None) -> dict[str, str | None]:
-    """What keras_sparse/compute/library.py reads of this: why a part is not there, or null."""
+    """For keras_sparse/compute/library.py: why a part is not there, or None."""
     return {"blocks": why_no_blocks, "cuda_cores": why_no_cuda}
 
 
-def say_what_is_missing(record: dict[str, str | None]) -> None:
+def report_missing(record: dict[str, str | None]) -> None:
     """One notice for those who have a GPU."""
     missing = {why for why in record.values() if why}
     if missing:
         sys.stderr.write(
-            f"NOTICE: keras-sparse is built without some of its kernels for GPUs; all for CPUs are there: {'; '.join(sorted(missing))}.\n"
+            "NOTICE: keras-sparse is built without some of its kernels for GPUs; all for CPUs are "
+            f"there: {'; '.join(sorted(missing))}.\n"
         )
 
 
 def build_gpu(output: Path, scratch: Path, flags: Sequence[str]) -> Path:
-    """The GPU's part as a library of its own, for tests and benchmarks without TensorFlow; ``flags`` of C++ files."""
-    with only_one(scratch):
+    """The GPU's part as a library of its own, for tests and benchmarks without TensorFlow.
+
+    Args:
+        output: the folder of the library.
+        scratch: the folder of the object files.
+        flags: those of C++ files.
+    """
+    with cxx.exclusive(scratch):
         table, why_no_blocks = block_table(scratch)
         cuda, libraries, why_no_cuda = cuda_objects(scratch)
-        say_what_is_missing(gpu_record(why_no_blocks, why_no_cuda))
+        report_missing(gpu_record(why_no_blocks, why_no_cuda))
         sources = [*sorted((CODE / "cuda").glob("*.cc")), *sorted((CODE / "triton").glob("*.cc"))]
         files = [
             *(compiled(source, [*compiler(), *flags], scratch) for source in [*sources, table]),

@@ -1,10 +1,11 @@
-"""How are the ops compiled?  With g++ or clang++, against the TensorFlow that they will run in.
+"""Compiles the ops, with g++ or clang++, against the TensorFlow that they will run in.
 
-    python custom_ops/build/build_ops.py                # into keras_sparse/_ops, only what has changed
-    python custom_ops/build/build_ops.py --must         # fails where it cannot, instead of saying so and leaving the ops out
+    python custom_ops/build/build_ops.py          # into keras_sparse/_ops, only what has changed
+    python custom_ops/build/build_ops.py --must   # a build that fails is an error, not a notice
 
-The environment: CXX names the compiler; KERAS_SPARSE_BUILD_OPS=0 leaves the ops out, =1 is like --must. build_gpu.py has those for GPUs.
-setup.py calls `build`. Needs nothing but Python, the compiler and TensorFlow; for GPUs nvcc and Triton, and no GPU.
+The environment: CXX names the compiler; KERAS_SPARSE_BUILD_OPS=0 leaves the ops out, =1 is like
+--must. build_gpu.py has more for GPUs. setup.py calls this. It needs Python, the compiler and
+TensorFlow; for the GPU kernels nvcc and Triton, and no GPU.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from build_gpu import (
     cuda_objects,
     empty_block_table,
     gpu_record,
-    say_what_is_missing,
+    report_missing,
 )
 from compile_files import (
     CODE,
@@ -31,11 +32,11 @@ from compile_files import (
     CannotBuildError,
     compiled,
     compiler,
+    cxx,
     environments,
     is_older_than,
     link,
-    only_one,
-    python_says,
+    run_python,
 )
 
 LIBRARY, RECORD = (
@@ -49,35 +50,41 @@ INSTRUCTIONS = {
     "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"],
 }
 
-# Prints where TensorFlow is and how to compile against it. The import takes seconds, so the answer is kept (`tensorflow`).
-WHICH = "import importlib.util as u, importlib.metadata as m; s = u.find_spec('tensorflow'); print(m.version('tensorflow'), s.origin)"
+# They print where TensorFlow is, and how to compile against it. The import takes seconds, so
+# `tensorflow` keeps the answer.
+WHICH = """
+import importlib.metadata, importlib.util
+print(importlib.metadata.version("tensorflow"), importlib.util.find_spec("tensorflow").origin)
+"""
 ASK = """
 import json, tensorflow as tf
-print("\\n" + json.dumps({"version": tf.__version__, "compile": tf.sysconfig.get_compile_flags(), "link": tf.sysconfig.get_link_flags()}))
+config = tf.sysconfig
+flags = {"compile": config.get_compile_flags(), "link": config.get_link_flags()}
+print("\\n" + json.dumps({"version": tf.__version__, **flags}))
 """
 
 
-def wish() -> str:
-    """What the environment asks for: "0" without ops, "1" not without them, "" as it comes."""
+def build_mode() -> str:
+    """What the environment asks for: "0" no ops, "1" ops or an error, "" ops where it can."""
     return os.environ.get("KERAS_SPARSE_BUILD_OPS", "")
 
 
 def own_tensorflow() -> str | None:
-    """The version of TensorFlow that this interpreter has outside of a build; None if it has none."""
-    found = python_says(WHICH, next(environments()))
+    """The version of TensorFlow that this interpreter has outside of a build, or None."""
+    found = run_python(WHICH, next(environments()))
     return found and found.split()[0]
 
 
 def tensorflow(scratch: Path) -> dict[str, str | list[str]]:
     """Version, compile flags and link flags of TensorFlow."""
     for environment in environments():
-        which = python_says(WHICH, environment)
+        which = run_python(WHICH, environment)
         if which is None:
             continue
         kept = scratch / "tensorflow.json"
         if kept.exists() and (answer := json.loads(kept.read_text()))["which"] == which:
             return answer
-        printed = python_says(ASK, environment)
+        printed = run_python(ASK, environment)
         if printed is None:
             raise CannotBuildError(f"TensorFlow ({which}) cannot be imported")
         answer = {"which": which, **json.loads(printed.splitlines()[-1])}
@@ -87,7 +94,7 @@ def tensorflow(scratch: Path) -> dict[str, str | list[str]]:
 
 
 def x86() -> bool:
-    """Are the kernels for AVX2 and AVX-512 of use?"""
+    """Whether the kernels for AVX2 and AVX-512 are of use."""
     return platform.machine().lower() in ("x86_64", "amd64")
 
 
@@ -98,7 +105,7 @@ def sources() -> list[Path]:
 
 
 def flags(source: Path) -> list[str]:
-    """What a file is compiled with, TensorFlow's flags aside."""
+    """The flags of a file, without those of TensorFlow."""
     special = INSTRUCTIONS.get(source.stem, [])
     return [*COMMON, *special, *([] if x86() else ["-DKERAS_SPARSE_ONLY_PORTABLE"])]
 
@@ -110,7 +117,7 @@ def tensorflow_flags(compile_flags: Sequence[str]) -> list[str]:
     paths = [
         include,
         f"{include}/external/farmhash_archive/src",
-        str(CODE / "tensorflow" / "shims"),
+        str(ROOT / "keras_sparse" / "tpu_check" / "native"),  # highwayhash, which the wheel omits
     ]
     return [
         *others,
@@ -120,20 +127,27 @@ def tensorflow_flags(compile_flags: Sequence[str]) -> list[str]:
 
 
 def objects(scratch: Path, more: Sequence[str], tf: dict | None, table: Path) -> list[Path]:
-    """The object files of the library; without TensorFlow those that need none. ``table``: of the kernels for blocks."""
+    """The object files of the library; without TensorFlow those that need none.
+
+    Args:
+        scratch: the folder for them.
+        more: flags for all files.
+        tf: what ``tensorflow`` returns, or None.
+        table: the source file with the kernels for blocks.
+    """
 
     def one(source: Path) -> Path | None:
         if source.parent.name != "tensorflow":
-            return compiled(source, [*cxx, *flags(source), *more], scratch)
+            return compiled(source, [*command, *flags(source), *more], scratch)
         last = ["-fno-sanitize=undefined"] if more else []  # with it g++ refuses Abseil's headers
         return tf and compiled(
             source,
-            [*cxx, *flags(source), *tensorflow_flags(tf["compile"]), *more, *last],
+            [*command, *flags(source), *tensorflow_flags(tf["compile"]), *more, *last],
             scratch,
             stamp=tf["version"],
         )
 
-    cxx = compiler()
+    command = compiler()
     slowest_first = sorted(
         [*sources(), table],
         key=lambda source: (
@@ -148,11 +162,17 @@ def objects(scratch: Path, more: Sequence[str], tf: dict | None, table: Path) ->
 def build(
     output: Path, scratch: Path = ROOT / "build" / "custom_ops", more: Sequence[str] = ()
 ) -> None:
-    """Compiles what has changed; ``more``: flags for all files and the linker, such as those of a sanitizer."""
+    """Compiles what has changed.
+
+    Args:
+        output: the folder of the library.
+        scratch: the folder of the object files.
+        more: flags for all files and the linker, such as those of a sanitizer.
+    """
     if platform.system() != "Linux":
         raise CannotBuildError(f"the ops are for Linux, and this is {platform.system()}")
-    with only_one(scratch):
-        tf, cxx = tensorflow(scratch), compiler()
+    with cxx.exclusive(scratch):
+        tf, command = tensorflow(scratch), compiler()
         table, why_no_blocks = block_table(scratch)
         cuda, libraries, why_no_cuda = cuda_objects(scratch)
         files = [*objects(scratch, more, tf, table), *cuda]
@@ -163,7 +183,7 @@ def build(
             "tensorflow": tf["version"],
             "flags": flags,
             "files": [file.stem for file in files],
-            "compiler": shlex.join(cxx),
+            "compiler": shlex.join(command),
         }
         record = json.dumps({**versions, "gpu": gpu}, indent=1)
         library = output / LIBRARY
@@ -175,7 +195,7 @@ def build(
             link(
                 library,
                 [
-                    *cxx,
+                    *command,
                     "-shared",
                     *more,
                     *map(str, files),
@@ -186,37 +206,38 @@ def build(
                 ],
             )
             (output / RECORD).write_text(record)
-            say_what_is_missing(gpu)
+            report_missing(gpu)
 
 
 def build_tests(
     scratch: Path = ROOT / "build" / "custom_ops", more: Sequence[str] = ()
 ) -> list[Path]:
-    """The programs custom_ops/tests/*_test.cc, each linked with all files that need no TensorFlow."""
-    with only_one(scratch):
+    """The programs tests/*_test.cc, each linked with all files that need no TensorFlow."""
+    with cxx.exclusive(scratch):
         table, _ = empty_block_table(scratch / "blocks", "these are tests")
-        files, cxx, programs = objects(scratch, more, None, table), compiler(), []
+        files, command, programs = objects(scratch, more, None, table), compiler(), []
         for source in sorted((CODE / "tests").glob("*_test.cc")):
-            test = compiled(source, [*cxx, *flags(source), *more], scratch)
+            test = compiled(source, [*command, *flags(source), *more], scratch)
             programs.append(scratch / source.stem)
-            link(programs[-1], [*cxx, *more, "-pthread", str(test), *map(str, files)])
+            link(programs[-1], [*command, *more, "-pthread", str(test), *map(str, files)])
         return programs
 
 
-def build_or_say_why_not(output: Path, must: bool = False) -> None:
-    """Builds, or leaves a record of the reason and one notice: then the package uses the stock ops."""
+def build_or_record_reason(output: Path, must: bool = False) -> None:
+    """Builds, or records the reason and prints it: then the package uses the stock ops."""
     try:
-        if wish() == "0":
+        if build_mode() == "0":
             raise CannotBuildError("KERAS_SPARSE_BUILD_OPS=0 was set")
         build(output)
     except CannotBuildError as why:
-        if must or wish() == "1":
+        if must or build_mode() == "1":
             raise
         output.mkdir(parents=True, exist_ok=True)
         (output / LIBRARY).unlink(missing_ok=True)
         (output / RECORD).write_text(json.dumps({"why_not": str(why)}, indent=1) + "\n")
         sys.stderr.write(
-            f"NOTICE: keras-sparse is installed without its compiled ops, and uses the stock ones: {why}.\n"
+            "NOTICE: keras-sparse is installed without its compiled ops, and uses the stock ones: "
+            f"{why}.\n"
         )
 
 
@@ -236,6 +257,6 @@ if __name__ == "__main__":
         if arguments.gpu:
             print(build_gpu(arguments.gpu, ROOT / "build" / "custom_ops", COMMON))
         else:
-            build_or_say_why_not(ROOT / "keras_sparse" / "_ops", arguments.must)
+            build_or_record_reason(ROOT / "keras_sparse" / "_ops", arguments.must)
     except CannotBuildError as why:
         sys.exit(f"The ops cannot be built: {why}")

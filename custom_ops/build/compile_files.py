@@ -1,15 +1,14 @@
-"""How is one file compiled, and many linked?  Only what has changed, by one process at a time; what fails says so in one sentence."""
+"""Compiles one file, and links many: only what has changed. What fails says so in one sentence."""
 
-import contextlib
-import fcntl
+import importlib.util
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ROOT / "custom_ops"
@@ -19,12 +18,25 @@ class CannotBuildError(Exception):
     """What is missing, in one sentence."""
 
 
+def load_cxx() -> ModuleType:
+    """The module that finds the compiler, by its path: to import the package takes TensorFlow."""
+    spec = importlib.util.spec_from_file_location(
+        "cxx", ROOT / "keras_sparse" / "tpu_check" / "cxx.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+cxx = load_cxx()
+
+
 def compiler() -> list[str]:
     """The command that compiles C++."""
-    command = shlex.split(os.environ.get("CXX", "")) or next(
-        ([name] for name in ("g++", "clang++", "c++") if shutil.which(name)), None
-    )
-    if command is None or not shutil.which(command[0]):
+    command = cxx.compiler()
+    if command is None:
         raise CannotBuildError(
             f"no C++ compiler was found (CXX={os.environ.get('CXX', '')!r}, g++, clang++)"
         )
@@ -32,13 +44,13 @@ def compiler() -> list[str]:
 
 
 def environments() -> Iterator[dict[str, str]]:
-    """This interpreter's own packages, which pip hides from a build by PYTHONPATH; then those of the build."""
+    """This interpreter's own packages, which a pip build hides; then those of the build."""
     quiet = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3", "TRITON_INTERPRET": "0"}
     yield {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | quiet
     yield dict(os.environ) | quiet
 
 
-def python_says(code: str, environment: dict[str, str]) -> str | None:
+def run_python(code: str, environment: dict[str, str]) -> str | None:
     """What the code prints, in an environment; None if it fails."""
     result = subprocess.run(
         [sys.executable, "-c", code],
@@ -51,8 +63,8 @@ def python_says(code: str, environment: dict[str, str]) -> str | None:
     return result.stdout.strip() if result.returncode == 0 else None
 
 
-def is_new(target: Path, command: Sequence[str]) -> bool:
-    """Was the target made by this very command, after the last change of all that it is made of?"""
+def is_up_to_date(target: Path, command: Sequence[str]) -> bool:
+    """Whether this very command made the target, after the last change of all that it reads."""
     record, dependencies = target.with_suffix(".command"), target.with_suffix(".d")
     if not (
         target.exists()
@@ -80,7 +92,7 @@ def compiled(source: Path, command: Sequence[str], scratch: Path, stamp: str = "
         "-o",
         str(target),
     ]
-    if not is_new(target, [*command, stamp]):
+    if not is_up_to_date(target, [*command, stamp]):
         begin = time.time()
         run(command)
         os.utime(target, (begin, begin))  # what changes while the compiler runs is newer
@@ -93,15 +105,6 @@ def run(command: Sequence[str]) -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         raise CannotBuildError(f"`{shlex.join(command)}` failed:\n{result.stderr[:4000]}")
-
-
-@contextlib.contextmanager
-def only_one(scratch: Path) -> Iterator[None]:
-    """One build at a time writes into a folder."""
-    scratch.mkdir(parents=True, exist_ok=True)
-    with (scratch / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def is_older_than(target: Path, files: Sequence[Path]) -> bool:

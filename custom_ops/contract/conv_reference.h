@@ -1,4 +1,4 @@
-// What is right? The obvious loops, in double precision; every kernel is tested against them.
+// What is right: the obvious loops, in double precision. Every kernel is tested against them.
 #pragma once
 
 #include <vector>
@@ -10,14 +10,15 @@ namespace keras_sparse::reference {
 // Calls use(index in inputs, index in kernel, index in outputs) for every multiplication of the
 // dense convolution.
 template <class Use>
-void ForEachMultiplication(const ConvSizes& s, Use use) {
+void ForEachMultiplication(const Convolution& convolution, Use use) {
+  const ConvSizes& s = convolution.sizes;
   for (int64_t n = 0; n < s.batch; ++n)
     for (int64_t oy = 0; oy < s.out_height; ++oy)
       for (int64_t ox = 0; ox < s.out_width; ++ox)
         for (int64_t ky = 0; ky < s.kernel_height; ++ky)
           for (int64_t kx = 0; kx < s.kernel_width; ++kx) {
-            const int64_t iy = oy * s.stride_height + ky - s.pad_top,
-                          ix = ox * s.stride_width + kx - s.pad_left;
+            const int64_t iy = oy * s.stride_height + ky * convolution.dilation_height - s.pad_top,
+                          ix = ox * s.stride_width + kx * convolution.dilation_width - s.pad_left;
             if (iy < 0 || iy >= s.in_height || ix < 0 || ix >= s.in_width) continue;
             const int64_t pixel = (n * s.in_height + iy) * s.in_width + ix;
             const int64_t out = (n * s.out_height + oy) * s.out_width + ox;
@@ -30,12 +31,10 @@ void ForEachMultiplication(const ConvSizes& s, Use use) {
 }
 
 // `first` and `second` as in ConvPlan::Run.
-inline std::vector<double> Compute(Product product, const ConvSizes& s, const bool* mask,
-                                   const float* first, const float* second) {
-  std::vector<double> result(product == Product::kForward         ? s.outputs()
-                             : product == Product::kInputGradient ? s.inputs()
-                                                                  : s.weights());
-  ForEachMultiplication(s, [&](int64_t in, int64_t weight, int64_t out) {
+inline std::vector<double> Compute(Product product, const Convolution& convolution,
+                                   const bool* mask, const float* first, const float* second) {
+  std::vector<double> result(ResultSize(product, convolution.sizes));
+  ForEachMultiplication(convolution, [&](int64_t in, int64_t weight, int64_t out) {
     if (!mask[weight]) return;
     if (product == Product::kForward) result[out] += double(first[in]) * second[weight];
     if (product == Product::kInputGradient) result[in] += double(first[out]) * second[weight];

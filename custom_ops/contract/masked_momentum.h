@@ -1,13 +1,12 @@
-// What does a step of gradient descent with momentum do to a masked weight? One pass over memory:
-// step, and mask.
+// A step of gradient descent with momentum, and the mask, in one pass over memory.
 //
 //   momentum <- decay * momentum - learning rate * gradient
 //   weight   <- weight + momentum; Nesterov's: weight + decay * momentum - learning rate * gradient
 //   missing weights <- 0
 //
 // Missing weights have a momentum, too: growing needs it. While the growth window is closed their
-// gradients are 0 and it fades. Passing over lines of a cache without an active weight was tried
-// for that time and saves nothing: from a density of 1 % on, the processor fetches them anyway.
+// gradients are 0 and their momentum fades. To skip cache lines without an active weight saves
+// nothing then: it was measured from a density of 1 % on, and the processor fetches them anyway.
 #pragma once
 
 #include <cstdint>

@@ -1,18 +1,16 @@
-// What is right? The obvious loops, in double precision; the kernels are tested against them.
+// What is right of a matrix product: the obvious loops, in double precision.
 #pragma once
 
 #include <vector>
 
-#include "custom_ops/contract/product.h"
+#include "custom_ops/contract/matmul.h"
 
 namespace keras_sparse::reference {
 
 // `first` and `second` as in ConvPlan::Run.
 inline std::vector<double> MatMul(Product product, int64_t rows, int64_t in, int64_t out,
                                   const bool* mask, const float* first, const float* second) {
-  std::vector<double> result(product == Product::kForward         ? rows * out
-                             : product == Product::kInputGradient ? rows * in
-                                                                  : in * out);
+  std::vector<double> result(ResultSize(product, MatMulSizes(rows, in, out)));
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t i = 0; i < in; ++i)
       for (int64_t o = 0; o < out; ++o) {

@@ -1,4 +1,4 @@
-// What is right? The obvious loop, in double precision; the kernel is tested against it.
+// What is right: the obvious loop, in double precision. The kernel is tested against it.
 #pragma once
 
 #include <vector>

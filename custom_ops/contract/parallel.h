@@ -1,5 +1,4 @@
-// On which threads does a kernel run? The caller's: a kernel cuts its work into parts and hands
-// them over.
+// A kernel runs on its caller's threads: it cuts its work into parts and hands them over.
 #pragma once
 
 #include <cstdint>

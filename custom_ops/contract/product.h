@@ -1,14 +1,17 @@
-// What does a convolution with a sparse kernel compute, and how is it called? Free of any
+// What is to be computed: the three products of a convolution with a sparse kernel. Free of any
 // framework.
 //
-// Layouts: inputs and outputs NHWC, kernel and mask HWIO, all dense and contiguous, float32 (the
-// mask bool). A weight is active where its mask is true. Missing weights are never read.
+// Layouts: inputs and outputs NHWC, kernel and mask HWIO, all dense and contiguous, the mask bool.
+// A weight is active where its mask is true. Missing weights are never read.
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <memory>
 
+#include "custom_ops/contract/element_type.h"
 #include "custom_ops/contract/parallel.h"
+#include "custom_ops/contract/structure.h"
 
 namespace keras_sparse {
 
@@ -25,8 +28,33 @@ struct ConvSizes {
   int64_t outputs() const { return batch * out_height * out_width * out_channels; }
 };
 
+// A convolution, before there are values.
+struct Convolution {
+  ConvSizes sizes;
+  ElementType type = ElementType::kFloat32;
+  MaskStructure structure = {};
+  int64_t dilation_height = 1, dilation_width = 1;  // input pixels from one tap to the next
+
+  // Every sum has no term, or there is none.
+  bool IsEmpty() const {
+    return sizes.inputs() == 0 || sizes.weights() == 0 || sizes.outputs() == 0;
+  }
+
+  // Does a plan for the one serve the other?
+  bool HasNumbersOf(const Convolution& other) const {
+    return std::memcmp(&sizes, &other.sizes, sizeof sizes) == 0 &&
+           dilation_height == other.dilation_height && dilation_width == other.dilation_width;
+  }
+};
+
 // The three products of a training step.
 enum class Product { kForward, kInputGradient, kKernelGradient };
+
+inline int64_t ResultSize(Product product, const ConvSizes& s) {
+  return product == Product::kForward         ? s.outputs()
+         : product == Product::kInputGradient ? s.inputs()
+                                              : s.weights();
+}
 
 // One product for one mask: what depends on sizes and mask alone, computed once. Immutable, so any
 // number of threads may run it at the same time.
@@ -34,25 +62,26 @@ class ConvPlan {
  public:
   virtual ~ConvPlan() = default;
 
-  // True if the plan was made for this mask: one pass over it, at memory speed.
-  virtual bool Matches(const ConvSizes& sizes, const bool* mask) const = 0;
+  // Is this the mask that the plan was made for? One pass over it, at memory speed.
+  virtual bool HasMask(const bool* mask) const = 0;
 
   // kForward:        first = inputs,           second = kernel           -> result = outputs
   // kInputGradient:  first = output gradient,  second = kernel           -> result = input gradient
   // kKernelGradient: first = inputs,           second = output gradient  -> result = kernel
-  // gradient, 0 where missing The same bits for the same `threads`.
-  virtual void Run(const float* first, const float* second, float* result,
-                   const Parallel& parallel) const = 0;
+  // gradient, 0 where missing. The same bits for the same `threads`. `is_own`: `result` is as
+  // another run of this plan has left it; then the zeros of missing weights are not written again.
+  virtual void Run(const float* first, const float* second, float* result, const Parallel& parallel,
+                   bool is_own = false) const = 0;
 };
 
-// The best plan for this processor; `threads`: how many will run it. Never fails for sizes that
-// WhyUnsupported accepts.
-std::unique_ptr<ConvPlan> MakeConvPlan(Product product, const ConvSizes& sizes, const bool* mask,
-                                       int threads);
+// The best plan for this processor; `threads`: how many will run it. Never fails for a convolution
+// that WhyNotOnCpu accepts.
+std::unique_ptr<ConvPlan> MakeConvPlan(Product product, const Convolution& convolution,
+                                       const bool* mask, int threads);
 
-// An explanation for a person if the kernels do not take these sizes (indices would overflow), else
-// nullptr.
-const char* WhyUnsupported(const ConvSizes& sizes);
+// Why the kernels for CPUs do not compute this convolution: "`argument` must ...", by the names
+// that the ops have for their arguments; nullptr if they do.
+const char* WhyNotOnCpu(const Convolution& convolution);
 
 // Which instructions the plans use here: "AVX-512", "AVX2", "portable". The environment variable
 // KERAS_SPARSE_INSTRUCTIONS with one of these names asks for less than the processor has.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "custom_ops/contract/numbers.h"
+
 namespace keras_sparse {
 namespace {
 
@@ -17,9 +19,9 @@ void ForEach(const PackedMask& mask, const ConvSizes& s, bool transposed, Use us
 
 std::vector<int32_t> PartOutputs(int64_t outputs, int32_t parts) {
   std::vector<int32_t> first;
-  const int64_t blocks = (outputs + 15) / 16;
+  const int64_t vectors = DivideUp(outputs, 16);
   for (int32_t part = 0; part <= parts; ++part)
-    first.push_back(static_cast<int32_t>(std::min(outputs, blocks * part / parts * 16)));
+    first.push_back(static_cast<int32_t>(std::min(outputs, SliceBegin(vectors, part, parts) * 16)));
   return first;
 }
 
@@ -28,40 +30,40 @@ std::vector<int32_t> PartOutputs(int64_t outputs, int32_t parts) {
 // ends of the loops.
 class Segments {
  public:
-  Segments(int64_t outputs, int32_t blocks)
-      : outputs_(outputs), blocks_(blocks), counts_(outputs * blocks) {}
+  Segments(int64_t outputs, int32_t chunks)
+      : outputs_(outputs), chunks_(chunks), counts_(outputs * chunks) {}
 
-  int64_t& At(int32_t block, int64_t output) { return counts_[block * outputs_ + output]; }
+  int64_t& At(int32_t chunk, int64_t output) { return counts_[chunk * outputs_ + output]; }
 
   void Arrange(ActiveList& list) {
     int64_t active = 0;
     for (size_t part = 0; part + 1 < list.part_outputs.size(); ++part)
-      for (int32_t block = 0; block < blocks_; ++block) {
+      for (int32_t chunk = 0; chunk < chunks_; ++chunk) {
         list.first_segment.push_back(list.segments.size());
         list.first_active.push_back(active);
-        ArrangeList(list, block, list.part_outputs[part], list.part_outputs[part + 1], active);
+        ArrangeList(list, chunk, list.part_outputs[part], list.part_outputs[part + 1], active);
       }
     list.first_segment.push_back(list.segments.size());
     list.first_active.push_back(active);
   }
 
  private:
-  void ArrangeList(ActiveList& list, int32_t block, int32_t first, int32_t end, int64_t& active) {
+  void ArrangeList(ActiveList& list, int32_t chunk, int32_t first, int32_t end, int64_t& active) {
     const size_t begin = list.segments.size();
     for (int32_t output = first; output < end; ++output)
-      if (block == 0 || At(block, output) > 0)
-        list.segments.push_back({output, static_cast<int32_t>(At(block, output))});
+      if (chunk == 0 || At(chunk, output) > 0)
+        list.segments.push_back({output, static_cast<int32_t>(At(chunk, output))});
     std::stable_sort(list.segments.begin() + begin, list.segments.end(),
                      [](const Segment& a, const Segment& b) { return a.count < b.count; });
     for (size_t i = begin; i < list.segments.size(); ++i) {
-      At(block, list.segments[i].output) = active;
+      At(chunk, list.segments[i].output) = active;
       active += list.segments[i].count;
       list.longest_segment = std::max(list.longest_segment, list.segments[i].count);
     }
   }
 
   int64_t outputs_;
-  int32_t blocks_;
+  int32_t chunks_;
   std::vector<int64_t> counts_;
 };
 
@@ -72,8 +74,8 @@ ActiveList MakeActiveList(const PackedMask& mask, const ConvSizes& s, bool trans
                           int lanes) {
   const int64_t summed = transposed ? s.out_channels : s.in_channels,
                 outputs = transposed ? s.in_channels : s.out_channels;
-  const int32_t blocks = static_cast<int32_t>(
-      std::max<int64_t>(1, (summed + tiling.block_channels - 1) / tiling.block_channels));
+  const int32_t chunks =
+      static_cast<int32_t>(std::max<int64_t>(1, DivideUp(summed, tiling.chunk_channels)));
   std::vector<int32_t> slot_of_tap(s.kernel_height * s.kernel_width,
                                    -1);  // -1: not of this lattice
   for (size_t i = 0; i < lattice.taps.size(); ++i)
@@ -81,10 +83,10 @@ ActiveList MakeActiveList(const PackedMask& mask, const ConvSizes& s, bool trans
 
   ActiveList list;
   list.part_outputs = PartOutputs(outputs, tiling.parts);
-  Segments segments(outputs, blocks);
+  Segments segments(outputs, chunks);
   ForEach(mask, s, transposed, [&](int64_t tap, int64_t channel, int64_t output, int64_t) {
     if (slot_of_tap[tap] >= 0)
-      ++segments.At(static_cast<int32_t>(channel / tiling.block_channels), output);
+      ++segments.At(static_cast<int32_t>(channel / tiling.chunk_channels), output);
   });
   segments.Arrange(list);
   list.offsets.resize(list.first_active.back());
@@ -93,8 +95,8 @@ ActiveList MakeActiveList(const PackedMask& mask, const ConvSizes& s, bool trans
   ForEach(mask, s, transposed, [&](int64_t tap, int64_t channel, int64_t output, int64_t weight) {
     if (slot_of_tap[tap] < 0) return;
     const int64_t place =
-        segments.At(static_cast<int32_t>(channel / tiling.block_channels), output)++;
-    const int64_t vector = channel % tiling.block_channels * packed.slots + slot_of_tap[tap];
+        segments.At(static_cast<int32_t>(channel / tiling.chunk_channels), output)++;
+    const int64_t vector = channel % tiling.chunk_channels * packed.slots + slot_of_tap[tap];
     list.offsets[place] = static_cast<int32_t>(vector * lanes * sizeof(float));
     list.weight.push_back(static_cast<int32_t>(weight));
     list.place.push_back(static_cast<int32_t>(place));

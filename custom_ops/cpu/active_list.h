@@ -1,4 +1,4 @@
-// Which weights are active, in the order in which the loops use them?
+// The active weights, in the order in which the loops use them.
 #pragma once
 
 #include <cstdint>

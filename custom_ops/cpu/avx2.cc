@@ -9,7 +9,7 @@ namespace keras_sparse {
 
 const Kernels* Avx2Kernels() {
   static const Kernels kernels = {
-      "AVX2",           avx2::kLanes, avx2::kMaxSums, avx2::ScratchFloats, avx2::MultiplyAny,
+      "AVX2",           avx2::kLanes, avx2::kMaxSums, avx2::BufferFloats, avx2::MultiplyAny,
       avx2::GradientAny};
   return &kernels;
 }

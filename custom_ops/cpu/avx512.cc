@@ -10,7 +10,7 @@ namespace keras_sparse {
 
 const Kernels* Avx512Kernels() {
   static const Kernels kernels = {"AVX-512",           avx512::kLanes,
-                                  avx512::kMaxSums,    avx512::ScratchFloats,
+                                  avx512::kMaxSums,    avx512::BufferFloats,
                                   avx512::MultiplyAny, avx512::GradientAny};
   return &kernels;
 }

@@ -1,11 +1,11 @@
-// What do the inner loops need to know? Tables of plain numbers, made once per mask, and pointers.
+// What the inner loops need to know: tables of plain numbers, made once per mask, and pointers.
 //
 // One lane of a vector is one tile of output pixels; kLanes tiles, a group, are computed at once,
 // for all output channels:
-//   for each block of input channels:
-//     pack: the input pixels that the tiles see, [channel of the block][slot][lane]; zeros outside
-//     of the image for each output channel: for each active weight: tile of sums += weight * tile
-//     of packed pixels
+//   for each chunk of input channels:
+//     pack: the input pixels that the tiles see, [channel of the chunk][slot][lane]; zeros outside
+//     of the image
+//     for each output channel: for each active weight: tile of sums += weight * packed tile
 // A weight's tap and channel are one offset into the packed pixels, so a sum never sees borders,
 // strides or channels.
 #pragma once
@@ -14,7 +14,7 @@
 
 namespace keras_sparse {
 
-// Active weights of one output channel within a block of input channels.
+// Active weights of one output channel within a chunk of input channels.
 struct Segment {
   int32_t output;
   int32_t count;
@@ -30,7 +30,7 @@ struct Segment {
   DO(4, 1) DO(4, 2) DO(4, 3) DO(4, 4)
 // clang-format on
 
-struct PassTables {
+struct LatticeTables {
   // Output pixel of tile row r in tile ty: out_y0 + (ty * tile_h + r) * out_step_y, if ty * tile_h
   // + r < grid_h.
   int32_t tile_h, tile_w, tiles_y, tiles_x, grid_h, grid_w;
@@ -46,37 +46,38 @@ struct PassTables {
   const int32_t *slot, *dy, *dx;
   int32_t row_stride;  // slots from one row of a tile to the next
 
-  // Active weights by [part of the output channels][block of input channels]; the first block names
+  // Active weights by [part of the output channels][chunk of input channels]; the first chunk names
   // every output.
-  int32_t block_channels, blocks, parts;
+  int32_t chunk_channels, chunks, parts;
   const int32_t* part_outputs;   // parts + 1: first output channel of each part, multiples of 16
-  const int64_t* first_segment;  // parts * blocks + 1
-  const int64_t* first_active;   // parts * blocks + 1
+  const int64_t* first_segment;  // parts * chunks + 1
+  const int64_t* first_active;   // parts * chunks + 1
   const Segment* segments;
   const int32_t* offsets;  // bytes from the beginning of the packed pixels, one per active weight
   int32_t longest_segment;
 };
 
-// One part of the work: a range of groups of tiles, and one part of the output channels.
-struct Work {
+// What one thread computes at a time: a range of groups of tiles, for one part of the output
+// channels.
+struct WorkItem {
   int64_t first_group, end_group;
   int32_t part;
-  float* scratch;  // ScratchFloats, aligned to 64 bytes
+  float* buffer;  // BufferFloats, aligned to 64 bytes
 };
 
 struct Kernels {
   const char* name;
   int lanes;
   int max_tile;  // sums that fit the registers
-  int64_t (*scratch_floats)(const PassTables& tables, int32_t part);
+  int64_t (*buffer_floats)(const LatticeTables& tables, int32_t part);
   // outputs = sums of weights (in the order of `offsets`) times inputs
-  void (*multiply)(const PassTables& tables, const float* inputs, const float* weights,
-                   float* outputs, Work work);
+  void (*multiply)(const LatticeTables& tables, const float* inputs, const float* weights,
+                   float* outputs, WorkItem work);
   // sums[i] = sum over the pixels of this work of input times output gradient, i in the order of
   // `offsets`; only the weights of work.part; zero before. `lane_sums`: lanes zeros per active
   // weight of the part, or null: reduced at once.
-  void (*gradient)(const PassTables& tables, const float* inputs, const float* output_gradient,
-                   float* sums, float* lane_sums, Work work);
+  void (*gradient)(const LatticeTables& tables, const float* inputs, const float* output_gradient,
+                   float* sums, float* lane_sums, WorkItem work);
 };
 
 const Kernels* PortableKernels();

@@ -1,4 +1,4 @@
-// How do channels side by side become lanes side by side, and back?
+// Channels side by side become lanes side by side, and the other way round.
 #pragma once
 
 #include "custom_ops/cpu/vector.h"

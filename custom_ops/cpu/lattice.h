@@ -1,4 +1,4 @@
-// Which input pixels does an output pixel see? The same ones for all output pixels of a lattice,
+// The input pixels that an output pixel sees: the same ones for all output pixels of a lattice,
 // shifted.
 //
 // The forward product is one lattice. The input gradient of a convolution with stride is one for
@@ -27,6 +27,6 @@ struct Lattice {
   std::vector<Tap> taps;
 };
 
-std::vector<Lattice> MakeLattices(Product product, const ConvSizes& sizes);
+std::vector<Lattice> MakeLattices(Product product, const Convolution& convolution);
 
 }  // namespace keras_sparse

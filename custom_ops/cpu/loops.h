@@ -1,85 +1,85 @@
-// The loops over groups of tiles and blocks of channels, compiled once for each set of
-// instructions; kernels.h says what they do.
+// The loops over groups of tiles and chunks of channels, compiled once for each set of
+// instructions. kernels.h says what they do.
 #pragma once
 
 #include "custom_ops/cpu/kernels.h"
 #include "custom_ops/cpu/lanes.h"
-#include "custom_ops/cpu/piece_memory.h"
-#include "custom_ops/cpu/places.h"
 #include "custom_ops/cpu/segments.h"
+#include "custom_ops/cpu/tile_pixels.h"
 #include "custom_ops/cpu/vector.h"
+#include "custom_ops/cpu/work_buffer.h"
 
 namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS {
 
-KS_INLINE void Pack(const PassTables& t, const Scratch& scratch, int32_t block) {
-  const int64_t first = static_cast<int64_t>(block) * t.block_channels,
+KS_INLINE void Pack(const LatticeTables& t, const WorkBuffer& buffer, int32_t chunk) {
+  const int64_t first = static_cast<int64_t>(chunk) * t.chunk_channels,
                 left = t.in_channels - first;
-  const int64_t channels = left < t.block_channels ? left : t.block_channels;
+  const int64_t channels = left < t.chunk_channels ? left : t.chunk_channels;
   // Tiles follow each other in memory, so the next group's pixels lie as far behind this one's.
   // Where they do not (at the end of a row that tiles do not fill), nothing is lost but the
   // prefetch.
   const uint32_t height = t.tile_h * t.in_step_y, width = t.tile_w * t.in_step_x;
   const int64_t next_group = int64_t{kLanes} * height * width * t.in_channels + first;
   for (int32_t i = 0; i < t.pixels; ++i) {
-    const float* const* pixels = scratch.inputs + i * kLanes;
+    const float* const* pixels = buffer.inputs + i * kLanes;
     if (static_cast<uint32_t>(t.dy[i]) < height && static_cast<uint32_t>(t.dx[i]) < width)
       PrefetchPixels(pixels, next_group, channels);
-    ToLanes(pixels, first, channels, scratch.packed + t.slot[i] * kLanes,
+    ToLanes(pixels, first, channels, buffer.packed + t.slot[i] * kLanes,
             static_cast<int64_t>(t.slots) * kLanes);
   }
 }
 
-// --- one piece of work
+// --- one work item
 
 // An output that no cache holds until it is read again need not be fetched before it is written.
 constexpr int64_t kStreamFloats = 1 << 19;
 
-KS_INLINE bool Streams(const PassTables& t, const float* outputs) {
+KS_INLINE bool Streams(const LatticeTables& t, const float* outputs) {
   const int64_t floats = t.tiles * t.tile_h * t.tile_w * t.out_channels;
   return floats >= kStreamFloats && t.out_channels % kLanes == 0 &&
          reinterpret_cast<uintptr_t>(outputs) % kVectorBytes == 0;
 }
 
-KS_INLINE Block BlockOf(const PassTables& t, const Scratch& scratch, int64_t list,
+KS_INLINE Chunk ChunkOf(const LatticeTables& t, const WorkBuffer& buffer, int64_t list,
                         int64_t floats_before_part) {
   return {t.segments + t.first_segment[list],
           t.segments + t.first_segment[list + 1],
-          scratch.packed,
+          buffer.packed,
           int64_t{t.row_stride} * kVectorBytes,
           t.offsets + t.first_active[list],
-          scratch.sums - floats_before_part};
+          buffer.sums - floats_before_part};
 }
 
 template <int H, int W>
-void Multiply(const PassTables& t, const float* inputs, const float* weights, float* outputs,
-              Work work) {
-  const Scratch scratch(t, work.part, work.scratch);
-  for (int64_t i = 0; i < t.in_channels; ++i) scratch.zeros[i] = 0;
+void Multiply(const LatticeTables& t, const float* inputs, const float* weights, float* outputs,
+              WorkItem work) {
+  const WorkBuffer buffer(t, work.part, work.buffer);
+  for (int64_t i = 0; i < t.in_channels; ++i) buffer.zeros[i] = 0;
   const int64_t first_output = t.part_outputs[work.part];
   constexpr int64_t kTile = H * W * kLanes;
   const bool stream = Streams(t, outputs);
-  Places places;
+  TilePixels tiles;
   for (int64_t group = work.first_group; group < work.end_group; ++group) {
-    FindPlaces(t, group, places);
-    FindInputs(t, places, inputs, scratch.zeros, scratch.inputs);
-    for (int32_t block = 0; block < t.blocks; ++block) {
-      const int64_t list = int64_t{work.part} * t.blocks + block;
-      if (t.first_active[list] < t.first_active[list + 1]) Pack(t, scratch, block);
-      const Block segments = BlockOf(t, scratch, list, first_output * kTile);
-      if (block == 0) {
-        MultiplyBlock<H, W, true>(segments, weights + t.first_active[list]);
+    FindTiles(t, group, tiles);
+    FindInputs(t, tiles, inputs, buffer.zeros, buffer.inputs);
+    for (int32_t chunk = 0; chunk < t.chunks; ++chunk) {
+      const int64_t list = int64_t{work.part} * t.chunks + chunk;
+      if (t.first_active[list] < t.first_active[list + 1]) Pack(t, buffer, chunk);
+      const Chunk segments = ChunkOf(t, buffer, list, first_output * kTile);
+      if (chunk == 0) {
+        MultiplyChunk<H, W, true>(segments, weights + t.first_active[list]);
       } else {
-        MultiplyBlock<H, W, false>(segments, weights + t.first_active[list]);
+        MultiplyChunk<H, W, false>(segments, weights + t.first_active[list]);
       }
     }
-    FindOutputs(t, places, outputs, scratch.outside, scratch.outputs);
+    FindOutputs(t, tiles, outputs, buffer.outside, buffer.outputs);
     const int64_t channels = t.part_outputs[work.part + 1] - first_output;
     for (int i = 0; i < H * W; ++i) {
-      const float* sums = scratch.sums + i * kLanes;
+      const float* sums = buffer.sums + i * kLanes;
       if (stream) {
-        FromLanes<true>(sums, kTile, first_output, channels, scratch.outputs + i * kLanes);
+        FromLanes<true>(sums, kTile, first_output, channels, buffer.outputs + i * kLanes);
       } else {
-        FromLanes<false>(sums, kTile, first_output, channels, scratch.outputs + i * kLanes);
+        FromLanes<false>(sums, kTile, first_output, channels, buffer.outputs + i * kLanes);
       }
     }
   }
@@ -97,18 +97,18 @@ KS_INLINE int32_t SumProducts(float* products, int32_t count, float** sums) {
   return count - done;
 }
 
-// All segments of a block, a few at a time: as many as have kProducts products, which are then
+// All segments of a chunk, a few at a time: as many as have kProducts products, which are then
 // summed over the lanes.
 template <int H, int W>
-KS_INLINE void GradientSums(Block block, float* products, float* sums) {
+KS_INLINE void GradientSums(Chunk chunk, float* products, float* sums) {
   int32_t waiting = 0;
-  const Segment* const end = block.end;
-  while (block.segments != end) {
+  const Segment* const end = chunk.end;
+  while (chunk.segments != end) {
     int32_t count = 0;
-    block.end = block.segments;
-    while (block.end != end && waiting + count < kProducts) count += block.end++->count;
-    block.offsets = GradientBlock<H, W, false>(block, products + waiting * kLanes);
-    block.segments = block.end;
+    chunk.end = chunk.segments;
+    while (chunk.end != end && waiting + count < kProducts) count += chunk.end++->count;
+    chunk.offsets = GradientChunk<H, W, false>(chunk, products + waiting * kLanes);
+    chunk.segments = chunk.end;
     waiting = SumProducts(products, waiting + count, &sums);
   }
   if (waiting == 0) return;
@@ -118,41 +118,41 @@ KS_INLINE void GradientSums(Block block, float* products, float* sums) {
 }
 
 template <int H, int W>
-void Gradient(const PassTables& t, const float* inputs, const float* output_gradient, float* sums,
-              float* lane_sums, Work work) {
-  const Scratch scratch(t, work.part, work.scratch);
+void Gradient(const LatticeTables& t, const float* inputs, const float* output_gradient,
+              float* sums, float* lane_sums, WorkItem work) {
+  const WorkBuffer buffer(t, work.part, work.buffer);
   const int64_t zeros = t.in_channels > t.out_channels ? t.in_channels : t.out_channels;
-  for (int64_t i = 0; i < zeros; ++i) scratch.zeros[i] = 0;
+  for (int64_t i = 0; i < zeros; ++i) buffer.zeros[i] = 0;
   const int64_t first_output = t.part_outputs[work.part],
                 channels = t.part_outputs[work.part + 1] - first_output;
-  const int64_t first_of_part = t.first_active[int64_t{work.part} * t.blocks];
+  const int64_t first_of_part = t.first_active[int64_t{work.part} * t.chunks];
   constexpr int64_t kTile = H * W * kLanes;
-  Places places;
+  TilePixels tiles;
   for (int64_t group = work.first_group; group < work.end_group; ++group) {
-    FindPlaces(t, group, places);
-    FindInputs(t, places, inputs, scratch.zeros, scratch.inputs);
-    const float** gradients = const_cast<const float**>(scratch.outputs);
-    FindOutputs<const float>(t, places, output_gradient, scratch.zeros, gradients);
+    FindTiles(t, group, tiles);
+    FindInputs(t, tiles, inputs, buffer.zeros, buffer.inputs);
+    const float** gradients = const_cast<const float**>(buffer.outputs);
+    FindOutputs<const float>(t, tiles, output_gradient, buffer.zeros, gradients);
     for (int i = 0; i < H * W; ++i) {
       PrefetchPixels(gradients + i * kLanes, kTile * t.out_channels + first_output, channels);
-      ToLanes(gradients + i * kLanes, first_output, channels, scratch.sums + i * kLanes, kTile);
+      ToLanes(gradients + i * kLanes, first_output, channels, buffer.sums + i * kLanes, kTile);
     }
-    for (int32_t block = 0; block < t.blocks; ++block) {
-      const int64_t list = int64_t{work.part} * t.blocks + block;
+    for (int32_t chunk = 0; chunk < t.chunks; ++chunk) {
+      const int64_t list = int64_t{work.part} * t.chunks + chunk;
       if (t.first_active[list] == t.first_active[list + 1]) continue;
-      Pack(t, scratch, block);
-      const Block segments = BlockOf(t, scratch, list, first_output * kTile);
+      Pack(t, buffer, chunk);
+      const Chunk segments = ChunkOf(t, buffer, list, first_output * kTile);
       const int64_t first = t.first_active[list];
       if (lane_sums != nullptr) {
-        GradientBlock<H, W, true>(segments, lane_sums + (first - first_of_part) * kLanes);
+        GradientChunk<H, W, true>(segments, lane_sums + (first - first_of_part) * kLanes);
       } else {
-        GradientSums<H, W>(segments, scratch.products, sums + first);
+        GradientSums<H, W>(segments, buffer.products, sums + first);
       }
     }
   }
   if (lane_sums == nullptr) return;
   const int64_t begin = first_of_part;
-  const int64_t end = t.first_active[int64_t{work.part + 1} * t.blocks];
+  const int64_t end = t.first_active[int64_t{work.part + 1} * t.chunks];
   for (int64_t i = begin; i < end; i += kLanes) {
     const float* rows = lane_sums + (i - begin) * kLanes;
     if (i + kLanes <= end) {
@@ -170,8 +170,8 @@ void Gradient(const PassTables& t, const float* inputs, const float* output_grad
 
 constexpr int kMaxSums = kLanes == 16 ? 16 : 12;
 
-inline void MultiplyAny(const PassTables& t, const float* inputs, const float* weights,
-                        float* outputs, Work work) {
+inline void MultiplyAny(const LatticeTables& t, const float* inputs, const float* weights,
+                        float* outputs, WorkItem work) {
   switch (t.tile_h * 100 + t.tile_w) {
 #define KS_CASE(H, W) \
   case H * 100 + W:   \
@@ -182,8 +182,8 @@ inline void MultiplyAny(const PassTables& t, const float* inputs, const float* w
   __builtin_trap();  // a plan chooses from the same list
 }
 
-inline void GradientAny(const PassTables& t, const float* inputs, const float* output_gradient,
-                        float* sums, float* lane_sums, Work work) {
+inline void GradientAny(const LatticeTables& t, const float* inputs, const float* output_gradient,
+                        float* sums, float* lane_sums, WorkItem work) {
   switch (t.tile_h * 100 + t.tile_w) {
 #define KS_CASE(H, W) \
   case H * 100 + W:   \

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "custom_ops/contract/numbers.h"
+
 namespace keras_sparse {
 namespace {
 
@@ -37,7 +39,7 @@ void ApplyMaskedMomentum(const MomentumStep& step, int64_t count, const bool* ma
                          const Parallel& parallel) {
   const auto* bytes = reinterpret_cast<const unsigned char*>(mask);
   const auto run = step.use_nesterov ? StepWeights<true> : StepWeights<false>;
-  parallel.run((count + kPart - 1) / kPart, kPart, [&](int64_t part) {
+  parallel.run(DivideUp(count, kPart), kPart, [&](int64_t part) {
     const int64_t begin = part * kPart, size = std::min(kPart, count - begin);
     run(step.learning_rate, step.decay, size, bytes + begin, gradient + begin, weight + begin,
         momentum + begin);

@@ -1,5 +1,4 @@
-// Where do the input pixels that a tile sees lie in the packed tile, so that every tap is one
-// offset?
+// Where the input pixels that a tile sees lie in the packed tile, so that every tap is one offset.
 //
 // Pixels of one phase of the input step lie in rows without gaps: the pixels that a tap sees are
 // then tile_h x tile_w neighbours whatever the stride.

@@ -1,28 +1,38 @@
-// The plan for a CPU: the passes of a product, run by the loops for this processor.
+// The plan for a CPU: a product lattice by lattice, by the loops for this processor.
+#include "custom_ops/cpu/plan.h"
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <limits>
 #include <vector>
 
-#include "custom_ops/cpu/pass.h"
+#include "custom_ops/contract/matmul.h"
+#include "custom_ops/contract/numbers.h"
+#include "custom_ops/contract/window.h"
+#include "custom_ops/cpu/lattice_kernel.h"
 
 namespace keras_sparse {
+
+std::vector<const Kernels*> AvailableKernels() {
+  std::vector<const Kernels*> available = {PortableKernels()};
+#if !defined(KERAS_SPARSE_ONLY_PORTABLE)
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    available.push_back(Avx2Kernels());
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    available.push_back(Avx512Kernels());
+#endif
+  return available;
+}
+
 namespace {
 
 const Kernels* ChooseKernels() {
-  std::vector<const Kernels*> known = {PortableKernels()};
-#if !defined(KERAS_SPARSE_ONLY_PORTABLE)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-    known.push_back(Avx2Kernels());
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-    known.push_back(Avx512Kernels());
-#endif
+  const std::vector<const Kernels*> available = AvailableKernels();
   const char* asked = std::getenv("KERAS_SPARSE_INSTRUCTIONS");
-  for (const Kernels* kernels : known)
+  for (const Kernels* kernels : available)
     if (asked != nullptr && std::strcmp(asked, kernels->name) == 0) return kernels;
-  return known.back();
+  return available.back();
 }
 
 const Kernels& ChosenKernels() {
@@ -30,74 +40,77 @@ const Kernels& ChosenKernels() {
   return kernels;
 }
 
-// A 1x1 convolution is a matrix product: its pixels in one row, so that tiles need not end with the
-// images' rows.
-ConvSizes InOneRow(ConvSizes s) {
-  if (s.kernel_height * s.kernel_width * s.stride_height * s.stride_width != 1) return s;
-  if (s.pad_top != 0 || s.pad_left != 0 || s.out_height != s.in_height || s.out_width != s.in_width)
-    return s;
-  s.in_width = s.out_width = s.batch * s.in_height * s.in_width;
-  s.batch = s.in_height = s.out_height = 1;
-  return s;
-}
-
 class CpuPlan : public ConvPlan {
  public:
-  CpuPlan(Product product, const ConvSizes& sizes, const bool* mask, int threads)
-      : product_(product), sizes_(sizes), mask_(mask, sizes.weights()) {
-    if (sizes.outputs() == 0 || sizes.inputs() == 0) return;  // nothing but zeros
-    const ConvSizes s = InOneRow(sizes);
-    for (const Lattice& lattice : MakeLattices(product, s))
-      passes_.push_back(std::make_unique<Pass>(product, s, lattice, mask_, ChosenKernels(),
-                                               std::max(1, threads)));
+  CpuPlan(Product product, const Convolution& convolution, const bool* mask, int threads,
+          const Kernels& kernels)
+      : product_(product),
+        result_size_(ResultSize(product, convolution.sizes)),
+        mask_(mask, convolution.sizes.weights()) {
+    if (convolution.IsEmpty()) return;  // nothing but zeros
+    Convolution c = convolution;
+    c.sizes = InOneRow(convolution.sizes);
+    for (const Lattice& lattice : MakeLattices(product, c))
+      lattices_.push_back(std::make_unique<LatticeKernel>(product, c.sizes, lattice, mask_, kernels,
+                                                          std::max(1, threads)));
   }
 
-  bool Matches(const ConvSizes& sizes, const bool* mask) const override {
-    return std::memcmp(&sizes, &sizes_, sizeof sizes) == 0 && mask_.Equals(mask);
-  }
+  bool HasMask(const bool* mask) const override { return mask_.Equals(mask); }
 
-  void Run(const float* first, const float* second, float* result,
-           const Parallel& parallel) const override {
-    if (product_ == Product::kKernelGradient) {
-      if (passes_.empty()) Fill(result, sizes_.weights(), parallel);
-      for (const auto& pass : passes_) pass->Gradient(first, second, result, parallel);
-      return;
+  void Run(const float* first, const float* second, float* result, const Parallel& parallel,
+           bool is_own) const override {
+    if (lattices_.empty()) FillWithZeros(result, result_size_, parallel);
+    for (const auto& lattice : lattices_) {
+      if (product_ == Product::kKernelGradient) {
+        lattice->Gradient(first, second, result, parallel, is_own);
+      } else {
+        lattice->Multiply(first, second, result, parallel);
+      }
     }
-    if (passes_.empty())
-      Fill(result, product_ == Product::kForward ? sizes_.outputs() : sizes_.inputs(), parallel);
-    for (const auto& pass : passes_) pass->Multiply(first, second, result, parallel);
   }
 
  private:
-  static void Fill(float* result, int64_t count, const Parallel& parallel) {
+  static void FillWithZeros(float* result, int64_t count, const Parallel& parallel) {
     const int64_t slices = std::min<int64_t>(parallel.threads, 1 + count / 65536);
     parallel.run(slices, count / slices, [&](int64_t slice) {
-      const int64_t begin = count * slice / slices, end = count * (slice + 1) / slices;
-      std::memset(result + begin, 0, (end - begin) * sizeof(float));
+      const int64_t begin = SliceBegin(count, slice, slices);
+      std::memset(result + begin, 0,
+                  (SliceBegin(count, slice + 1, slices) - begin) * sizeof(float));
     });
   }
 
   const Product product_;
-  const ConvSizes sizes_;
+  const int64_t result_size_;
   const PackedMask mask_;
-  std::vector<std::unique_ptr<Pass>> passes_;
+  std::vector<std::unique_ptr<LatticeKernel>> lattices_;
 };
 
 }  // namespace
 
-std::unique_ptr<ConvPlan> MakeConvPlan(Product product, const ConvSizes& sizes, const bool* mask,
-                                       int threads) {
-  return std::make_unique<CpuPlan>(product, sizes, mask, threads);
+std::unique_ptr<ConvPlan> MakeCpuPlan(Product product, const Convolution& convolution,
+                                      const bool* mask, int threads, const Kernels& kernels) {
+  return std::make_unique<CpuPlan>(product, convolution, mask, threads, kernels);
 }
 
-const char* WhyUnsupported(const ConvSizes& s) {
-  constexpr int64_t kLimit = int64_t{1} << 29;
-  for (const int64_t size :
-       {s.batch * s.in_height * s.in_width, s.batch * s.out_height * s.out_width})
-    if (size >= kLimit) return "more than 2^29 pixels";
-  if (s.weights() >= kLimit) return "more than 2^29 weights";
-  for (const int64_t size : {s.kernel_height, s.kernel_width, s.stride_height, s.stride_width})
-    if (size > 1024) return "a kernel or stride larger than 1024";
+std::unique_ptr<ConvPlan> MakeConvPlan(Product product, const Convolution& convolution,
+                                       const bool* mask, int threads) {
+  return MakeCpuPlan(product, convolution, mask, threads, ChosenKernels());
+}
+
+const char* WhyNotOnCpu(const Convolution& convolution) {
+  constexpr int64_t kMost = int64_t{1} << 29, kMostPixels = 1024;
+  const ConvSizes& s = convolution.sizes;
+  if (convolution.type != ElementType::kFloat32) return "`inputs` must be float32 on CPUs";
+  if (s.batch * s.in_height * s.in_width >= kMost)
+    return "`inputs` must have fewer than 2^29 pixels";
+  if (s.batch * s.out_height * s.out_width >= kMost)
+    return "`inputs` must give outputs of fewer than 2^29 pixels";
+  if (s.weights() >= kMost) return "`kernel` must have fewer than 2^29 weights";
+  if (std::max(Span(s.kernel_height, convolution.dilation_height),
+               Span(s.kernel_width, convolution.dilation_width)) > kMostPixels)
+    return "`kernel` must span at most 1024 pixels each way";
+  if (std::max(s.stride_height, s.stride_width) > kMostPixels)
+    return "`strides` must be at most 1024";
   return nullptr;
 }
 

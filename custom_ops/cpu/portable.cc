@@ -7,7 +7,7 @@ const Kernels* PortableKernels() {
   static const Kernels kernels = {"portable",
                                   portable::kLanes,
                                   portable::kMaxSums,
-                                  portable::ScratchFloats,
+                                  portable::BufferFloats,
                                   portable::MultiplyAny,
                                   portable::GradientAny};
   return &kernels;

@@ -1,4 +1,4 @@
-// The innermost loops: what all active weights of a block of input channels do to one group of
+// The innermost loops: what all active weights of a chunk of input channels do to one group of
 // tiles.
 #pragma once
 
@@ -15,9 +15,9 @@ KS_INLINE const float* NextRow(const float* row, int64_t bytes) {
   return row;
 }
 
-// What the segments of one block use. Loops over it are functions of their own: they need every
+// What the segments of one chunk use. Loops over it are functions of their own: they need every
 // register.
-struct Block {
+struct Chunk {
   const Segment *segments, *end;
   const float* packed;
   int64_t row_bytes;
@@ -27,12 +27,12 @@ struct Block {
 
 // sums[pixel of the tile] += weight * packed pixels, for each active weight of each segment.
 template <int H, int W, bool kFirst>
-__attribute__((noinline)) void MultiplyBlock(const Block& block, const float* weights) {
-  const int32_t* offsets = block.offsets;
-  const float* const packed = block.packed;
-  float* const first_sums = block.sums;
-  const int64_t row_bytes = block.row_bytes;
-  for (const Segment *segment = block.segments, *end = block.end; segment != end; ++segment) {
+__attribute__((noinline)) void MultiplyChunk(const Chunk& chunk, const float* weights) {
+  const int32_t* offsets = chunk.offsets;
+  const float* const packed = chunk.packed;
+  float* const first_sums = chunk.sums;
+  const int64_t row_bytes = chunk.row_bytes;
+  for (const Segment *segment = chunk.segments, *end = chunk.end; segment != end; ++segment) {
     float* sums = first_sums + segment->output * int64_t{H * W * kLanes};
     const int32_t* const last = offsets + segment->count;
     Vector s[H * W];
@@ -57,12 +57,12 @@ __attribute__((noinline)) void MultiplyBlock(const Block& block, const float* we
 // products[k] (+)= sum over the tile of output gradient * packed pixels, lane by lane, for each
 // active weight of the segments. Returns where the next segment's offsets begin.
 template <int H, int W, bool kAdd>
-__attribute__((noinline)) const int32_t* GradientBlock(const Block& block, float* products) {
-  const int32_t* offsets = block.offsets;
-  const float* const packed = block.packed;
-  float* const first_sums = block.sums;
-  const int64_t row_bytes = block.row_bytes;
-  for (const Segment *segment = block.segments, *end = block.end; segment != end; ++segment) {
+__attribute__((noinline)) const int32_t* GradientChunk(const Chunk& chunk, float* products) {
+  const int32_t* offsets = chunk.offsets;
+  const float* const packed = chunk.packed;
+  float* const first_sums = chunk.sums;
+  const int64_t row_bytes = chunk.row_bytes;
+  for (const Segment *segment = chunk.segments, *end = chunk.end; segment != end; ++segment) {
     const float* gradient = first_sums + segment->output * int64_t{H * W * kLanes};
     const int32_t* const last = offsets + segment->count;
     Vector g[H * W];

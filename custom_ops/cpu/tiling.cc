@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "custom_ops/contract/numbers.h"
 #include "custom_ops/cpu/kernels.h"
 #include "custom_ops/cpu/packed_pixels.h"
 
@@ -15,43 +16,41 @@ struct Tile {
 constexpr Tile kTiles[] = {KS_FOR_TILES(KS_TILE)};
 #undef KS_TILE
 
-int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-int64_t Groups(const Lattice& lattice, const LatticeWork& work, int tile_h, int tile_w, int lanes) {
-  return DivideUp(work.batch * DivideUp(lattice.grid_h, tile_h) * DivideUp(lattice.grid_w, tile_w),
+int64_t Groups(const Lattice& lattice, const LatticeLoad& load, int tile_h, int tile_w, int lanes) {
+  return DivideUp(load.batch * DivideUp(lattice.grid_h, tile_h) * DivideUp(lattice.grid_w, tile_w),
                   lanes);
 }
 
 // Cycles, roughly: two multiplications a cycle and two more cycles a weight, about five a vector
 // that changes its layout.
-double Cost(const Lattice& lattice, const LatticeWork& work, int tile_h, int tile_w, int lanes) {
+double Cost(const Lattice& lattice, const LatticeLoad& load, int tile_h, int tile_w, int lanes) {
   const int tile = tile_h * tile_w;
   const double pixels = static_cast<double>(PackPixels(lattice, tile_h, tile_w).slot.size());
-  const double group = work.active * (tile / 2.0 + 2) + 5.0 * work.in_channels * pixels +
-                       5.0 * work.out_channels * tile;
-  return Groups(lattice, work, tile_h, tile_w, lanes) * group;
+  const double group = load.active * (tile / 2.0 + 2) + 5.0 * load.in_channels * pixels +
+                       5.0 * load.out_channels * tile;
+  return Groups(lattice, load, tile_h, tile_w, lanes) * group;
 }
 
-// As many channels as the packed pixels of a block fit the first cache; more, from the second one,
+// As many channels as the packed pixels of a chunk fit the first cache; more, from the second one,
 // where the weights are so few that sums would be loaded and stored for less than kActivePerSegment
 // of them.
 constexpr double kFirstCache = 40 * 1024, kSecondCache = 300 * 1024, kActivePerSegment = 8;
 
-int32_t BlockChannels(const LatticeWork& work, int64_t slots, int lanes) {
+int32_t ChunkChannels(const LatticeLoad& load, int64_t slots, int lanes) {
   const double channel_bytes =
       static_cast<double>(std::max<int64_t>(1, slots) * lanes * sizeof(float));
   const double active_per_channel =
-      static_cast<double>(std::max<int64_t>(1, work.active)) / work.in_channels / work.out_channels;
+      static_cast<double>(std::max<int64_t>(1, load.active)) / load.in_channels / load.out_channels;
   const double wanted =
       std::min(kSecondCache / channel_bytes, kActivePerSegment / active_per_channel);
   const double channels = std::min(std::max(kFirstCache / channel_bytes, wanted),
-                                   static_cast<double>(work.in_channels));
+                                   static_cast<double>(load.in_channels));
   return static_cast<int32_t>(std::max<int64_t>(16, static_cast<int64_t>(channels + 8) / 16 * 16));
 }
 
 }  // namespace
 
-Tiling ChooseTiling(const Lattice& lattice, const LatticeWork& work, int lanes, int max_tile,
+Tiling ChooseTiling(const Lattice& lattice, const LatticeLoad& load, int lanes, int max_tile,
                     int threads) {
   Tiling best = {1, 1, 16, 1};
   double best_cost = -1;
@@ -60,17 +59,17 @@ Tiling ChooseTiling(const Lattice& lattice, const LatticeWork& work, int lanes, 
   const int largest = lattice.taps.size() == 1 ? std::min(max_tile, 8) : max_tile;
   for (const auto& [tile_h, tile_w] : kTiles) {
     if (tile_h * tile_w > largest) continue;
-    const double cost = Cost(lattice, work, tile_h, tile_w, lanes);
+    const double cost = Cost(lattice, load, tile_h, tile_w, lanes);
     if (best_cost < 0 || cost < best_cost) best = {tile_h, tile_w, 16, 1}, best_cost = cost;
   }
-  best.block_channels =
-      BlockChannels(work, PackPixels(lattice, best.tile_h, best.tile_w).slots, lanes);
+  best.chunk_channels =
+      ChunkChannels(load, PackPixels(lattice, best.tile_h, best.tile_w).slots, lanes);
   const int64_t groups =
-      std::max<int64_t>(1, Groups(lattice, work, best.tile_h, best.tile_w, lanes));
+      std::max<int64_t>(1, Groups(lattice, load, best.tile_h, best.tile_w, lanes));
   if (threads > 1)  // with too few tiles for all threads, each packs all inputs and computes some
                     // of the outputs
     best.parts = static_cast<int32_t>(
-        std::min(DivideUp(work.out_channels, 16), DivideUp(2 * threads, groups)));
+        std::min(DivideUp(load.out_channels, 16), DivideUp(2 * threads, groups)));
   return best;
 }
 

@@ -1,5 +1,4 @@
-// What is a vector of floats here, and what can be done with it? LANES floats: 16 with AVX-512, 8
-// with AVX2, 4 elsewhere.
+// A vector of floats, and what can be done with it: 16 with AVX-512, 8 with AVX2, 4 elsewhere.
 //
 // Included by files that are compiled for one set of instructions each; all names lie in a
 // namespace of that set, so that the linker never mixes them up. No function of the standard

@@ -13,7 +13,7 @@ constexpr int kWeightChannels = 4;  // of a warp
 
 // One list: partials[i] = or += its sums over the tile.
 template <int kDistance>
-__device__ KS_INLINE void SumWeights(const Plan& plan, const float* tile, const Entry* list,
+__device__ KS_INLINE void SumWeights(const CudaTiling& tiling, const float* tile, const Entry* list,
                                      int count, const float (&gradient)[kPlaces], int lane,
                                      bool add, float* partials) {
   for (int first = 0; first < count; first += 8) {
@@ -24,7 +24,7 @@ __device__ KS_INLINE void SumWeights(const Plan& plan, const float* tile, const 
       const float* source = Further(tile, __ldg(&list[first + i].offset));
       KS_UNROLL
       for (int p = 0; p < kPlaces; ++p)
-        sums[i] += gradient[p] * *Further(source, PlaceBytes<kDistance>(plan, p));
+        sums[i] += gradient[p] * *Further(source, PlaceBytes<kDistance>(tiling, p));
     }
     const float sum = SumOverLanes(sums, lane);
     if (lane < 8 && first + lane < count)
@@ -34,66 +34,68 @@ __device__ KS_INLINE void SumWeights(const Plan& plan, const float* tile, const 
 
 template <int kDistance>
 __global__ void __launch_bounds__(kThreads, 3)
-    SumTilesOfWeights(Plan plan, const float* __restrict__ inputs,
+    SumTilesOfWeights(CudaTiling tiling, const float* __restrict__ inputs,
                       const float* __restrict__ output_gradient, Lists lists) {
-  const GradientMemory memory(plan);
-  const GradientWork work(plan);
-  const Lane at = ThisLane(plan);
+  const GradientMemory memory(tiling);
+  const GradientWork work(tiling);
+  const Lane at = ThisLane(tiling);
   for (int64_t tile = work.first_tile; tile < work.end_tile; ++tile) {
-    LoadGradientTile(plan, work, at, tile, inputs, output_gradient, memory);
+    LoadGradientTile(tiling, work, at, tile, inputs, output_gradient, memory);
     for (int k = at.warp * kWeightChannels; k < (at.warp + 1) * kWeightChannels; ++k) {
-      if (work.group + k >= plan.result_channels) break;
+      if (work.group + k >= tiling.result_channels) break;
       float gradient[kPlaces];
       KS_UNROLL
       for (int p = 0; p < kPlaces; ++p)
-        gradient[p] = memory.gradients[k * memory.gradient_pitch + p * kLanes + at.lane];
-      const int64_t list = plan.List(0, work.part, work.group + k);
-      SumWeights<kDistance>(plan, memory.inputs + at.slot, lists.entries + list * plan.room(),
+        gradient[p] = memory.gradients[k * memory.gradient_pitch + p * kWarpLanes + at.lane];
+      const int64_t list = tiling.List(0, work.part, work.group + k);
+      SumWeights<kDistance>(tiling, memory.inputs + at.slot, lists.entries + list * tiling.room(),
                             __ldg(lists.counts + list), gradient, at.lane, tile != work.first_tile,
-                            lists.partials + (work.split * plan.lists() + list) * plan.room());
+                            lists.partials + (work.split * tiling.lists() + list) * tiling.room());
     }
   }
 }
 
 // One thread for each sum of a list; of a pair nine.
 __global__ void __launch_bounds__(kThreads)
-    WriteGradient(Plan plan, const bool* mask, Lists lists, float* result) {
-  const int64_t room = int64_t{plan.room()} * (plan.pairs ? kPairTaps : 1),
-                all = plan.lists() * room;
+    WriteGradient(CudaTiling tiling, const bool* mask, Lists lists, float* result) {
+  const int64_t room = int64_t{tiling.room()} * (tiling.pairs ? kPairTaps : 1),
+                all = tiling.lists() * room;
   const int64_t thread = int64_t{blockIdx.x} * kThreads + threadIdx.x, list = thread / room;
-  const int at = static_cast<int>(thread % room), taps = plan.pairs ? kPairTaps : 1;
-  if (list >= plan.lists() || at / taps >= lists.counts[list]) return;
-  const int64_t entry = list * plan.room() + at / taps;
-  const int weight = plan.pairs ? lists.pairs[entry].index + at % taps * plan.tap_stride
-                                : lists.entries[entry].payload;
+  const int at = static_cast<int>(thread % room), taps = tiling.pairs ? kPairTaps : 1;
+  if (list >= tiling.lists() || at / taps >= lists.counts[list]) return;
+  const int64_t entry = list * tiling.room() + at / taps;
+  const int weight = tiling.pairs ? lists.pairs[entry].index + at % taps * tiling.tap_stride
+                                  : lists.entries[entry].payload;
   if (!mask[weight]) return;
   float sum = 0;
   KS_UNROLL_4
-  for (int64_t split = 0; split < plan.splits; ++split) sum += lists.partials[split * all + thread];
+  for (int64_t split = 0; split < tiling.splits; ++split)
+    sum += lists.partials[split * all + thread];
   result[weight] = sum;
 }
 
 }  // namespace
 
-int LaunchWeightSums(const Plan& plan, const float* inputs, const float* output_gradient,
+int LaunchWeightSums(const CudaTiling& tiling, const float* inputs, const float* output_gradient,
                      const Lists& lists, void* stream) {
-  using Kernel = void (*)(Plan, const float*, const float*, Lists);
+  using Kernel = void (*)(CudaTiling, const float*, const float*, Lists);
   const auto kernel =
-      ForDistance<Kernel>(plan, SumTilesOfWeights<0>, SumTilesOfWeights<kWideRows>,
+      ForDistance<Kernel>(tiling, SumTilesOfWeights<0>, SumTilesOfWeights<kWideRows>,
                           SumTilesOfWeights<kRowsOf16>, SumTilesOfWeights<kRowsOf8>);
-  return Launch(kernel, GradientBlocks(plan), kThreads, GradientBytes(plan), stream, plan, inputs,
-                output_gradient, lists);
+  return Launch(kernel, GradientBlocks(tiling), kThreads, GradientBytes(tiling), stream, tiling,
+                inputs, output_gradient, lists);
 }
 
-int LaunchKernelGradient(const Plan& plan, const float* inputs, const float* output_gradient,
-                         const bool* mask, const Lists& lists, float* result, void* stream) {
-  const int64_t sums = plan.lists() * plan.room() * (plan.pairs ? kPairTaps : 1);
-  const auto sum = plan.pairs ? LaunchPairSums : LaunchWeightSums;
-  if (const int error = sum(plan, inputs, output_gradient, lists, stream)) return error;
-  const int64_t weights = int64_t{plan.tap_stride} * plan.y.taps * plan.x.taps;
+int LaunchKernelGradient(const CudaTiling& tiling, const float* inputs,
+                         const float* output_gradient, const bool* mask, const Lists& lists,
+                         float* result, void* stream) {
+  const int64_t sums = tiling.lists() * tiling.room() * (tiling.pairs ? kPairTaps : 1);
+  const auto sum = tiling.pairs ? LaunchPairSums : LaunchWeightSums;
+  if (const int error = sum(tiling, inputs, output_gradient, lists, stream)) return error;
+  const int64_t weights = int64_t{tiling.tap_stride} * tiling.y.taps * tiling.x.taps;
   if (const int error = SetToZero(result, weights * sizeof(float), stream)) return error;
-  return Launch(WriteGradient, (sums + kThreads - 1) / kThreads, kThreads, 0, stream, plan, mask,
-                lists, result);
+  return Launch(WriteGradient, DivideUp(sums, kThreads), kThreads, 0, stream, tiling, mask, lists,
+                result);
 }
 
 }  // namespace keras_sparse

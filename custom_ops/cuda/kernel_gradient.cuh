@@ -1,5 +1,5 @@
-// What have the kernel gradients of weights and of pairs in common? The work of a block, and sums
-// over lanes.
+// What the kernel gradients of weights and of pairs have in common: the work of a block of threads,
+// and sums over lanes.
 //
 // A block: some of the tiles, one after the other, for a chunk of input channels and a group of
 // output channels. Inputs lie in shared memory as [channel][slot], output gradients as
@@ -39,51 +39,52 @@ struct GradientMemory {
   float *inputs, *gradients;
   int gradient_pitch;
 
-  __device__ KS_INLINE explicit GradientMemory(const Plan& plan) {
+  __device__ KS_INLINE explicit GradientMemory(const CudaTiling& tiling) {
     pixels = reinterpret_cast<int*>(SharedMemory());
-    slots = pixels + plan.pixels();
-    inputs = reinterpret_cast<float*>(slots + Padded(plan.channel_pitch));
-    gradients = inputs + Padded(plan.chunk * plan.channel_pitch);
-    gradient_pitch = plan.pixels() + 1;
+    slots = pixels + tiling.pixels();
+    inputs = reinterpret_cast<float*>(slots + Padded(tiling.channel_pitch));
+    gradients = inputs + Padded(tiling.chunk * tiling.channel_pitch);
+    gradient_pitch = tiling.pixels() + 1;
   }
 };
 
-inline int64_t GradientBytes(const Plan& plan) {
-  return int64_t{4} * (plan.pixels() + Padded(plan.channel_pitch) +
-                       Padded(plan.chunk * plan.channel_pitch) + plan.group * (plan.pixels() + 1));
+inline int64_t GradientBytes(const CudaTiling& tiling) {
+  return int64_t{4} *
+         (tiling.pixels() + Padded(tiling.channel_pitch) +
+          Padded(tiling.chunk * tiling.channel_pitch) + tiling.group * (tiling.pixels() + 1));
 }
 
 struct GradientWork {
   int part, group;
   int64_t split, first_tile, end_tile;
 
-  __device__ KS_INLINE explicit GradientWork(const Plan& plan) {
-    part = static_cast<int>(blockIdx.x) % plan.chunks;
-    group = static_cast<int>(blockIdx.x) / plan.chunks % plan.groups() * plan.group;
-    split = blockIdx.x / (static_cast<unsigned>(plan.chunks) * plan.groups());
-    first_tile = plan.tiles() * split / plan.splits,
-    end_tile = plan.tiles() * (split + 1) / plan.splits;
+  __device__ KS_INLINE explicit GradientWork(const CudaTiling& tiling) {
+    part = static_cast<int>(blockIdx.x) % tiling.chunks;
+    group = static_cast<int>(blockIdx.x) / tiling.chunks % tiling.groups() * tiling.group;
+    split = blockIdx.x / (static_cast<unsigned>(tiling.chunks) * tiling.groups());
+    first_tile = tiling.tiles() * split / tiling.splits,
+    end_tile = tiling.tiles() * (split + 1) / tiling.splits;
   }
 };
 
-inline int64_t GradientBlocks(const Plan& plan) {
-  return int64_t{plan.splits} * plan.chunks * plan.groups();
+inline int64_t GradientBlocks(const CudaTiling& tiling) {
+  return int64_t{tiling.splits} * tiling.chunks * tiling.groups();
 }
 
 // The next tile into shared memory.
-__device__ KS_INLINE void LoadGradientTile(const Plan& plan, const GradientWork& work,
+__device__ KS_INLINE void LoadGradientTile(const CudaTiling& tiling, const GradientWork& work,
                                            const Lane& at, int64_t tile, const float* inputs,
                                            const float* gradient, const GradientMemory& memory) {
-  const Place place = PlaceOfTile(plan, tile);
+  const Place place = PlaceOfTile(tiling, tile);
   __syncthreads();
-  FindSources(plan, place, memory.slots);
-  FindResults(plan, place, at, memory.pixels);
+  FindSources(tiling, place, memory.slots);
+  FindResults(tiling, place, at, memory.pixels);
   __syncthreads();
-  LoadTile(inputs, memory.slots, plan.channel_pitch, plan.channel_pitch, plan.chunk,
-           work.part * plan.chunk, plan.source_channels, memory.inputs);
-  const int lanes = plan.group < kLanes ? plan.group : kLanes;
-  LoadTile(gradient, memory.pixels, plan.pixels(), memory.gradient_pitch, lanes, work.group,
-           plan.result_channels, memory.gradients);
+  LoadTile(inputs, memory.slots, tiling.channel_pitch, tiling.channel_pitch, tiling.chunk,
+           work.part * tiling.chunk, tiling.source_channels, memory.inputs);
+  const int lanes = tiling.group < kWarpLanes ? tiling.group : kWarpLanes;
+  LoadTile(gradient, memory.pixels, tiling.pixels(), memory.gradient_pitch, lanes, work.group,
+           tiling.result_channels, memory.gradients);
   __syncthreads();
 }
 

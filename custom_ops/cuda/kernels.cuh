@@ -1,10 +1,10 @@
-// Which kernels make up a product, and what do they hand to one another? Launches: 0 or a
+// The kernels that make up a product, and what they hand to one another. Launches: 0 or a
 // cudaError_t.
 #pragma once
 
 #include <cstdint>
 
-#include "custom_ops/cuda/plan.cuh"
+#include "custom_ops/cuda/tiling.cuh"
 
 namespace keras_sparse {
 
@@ -28,7 +28,7 @@ static_assert(sizeof(Pair) == 3 * sizeof(float4));
 
 constexpr int kPairTaps = 9;
 
-// The workspace. Lists begin at multiples of plan.room(), so that no sum over all lists has to be
+// The workspace. Lists begin at multiples of tiling.room(), so that no sum over all lists has to be
 // known before they are filled: room for a dense kernel is needed anyway, and only what is used
 // costs time.
 struct Lists {
@@ -38,27 +38,28 @@ struct Lists {
   float* partials;  // kernel gradient: [split][list][room], of pairs [split][list][room][9]
 };
 
-int64_t WorkspaceBytes(Product product, const Plan& plan);
-Lists ListsIn(void* workspace, const Plan& plan);
+int64_t WorkspaceBytes(Product product, const CudaTiling& tiling);
+Lists ListsIn(void* workspace, const CudaTiling& tiling);
 
 // `kernel` is nullptr for the kernel gradient.
-int LaunchBuildLists(const Plan& plan, const bool* mask, const float* kernel, const Lists& lists,
-                     void* stream);
+int LaunchBuildLists(const CudaTiling& tiling, const bool* mask, const float* kernel,
+                     const Lists& lists, void* stream);
 
 // result = kernel times source.
-int LaunchMultiply(const Plan& plan, const float* source, const Lists& lists, float* result,
+int LaunchMultiply(const CudaTiling& tiling, const float* source, const Lists& lists, float* result,
                    void* stream);
 
 // result = gradient by the active weights, 0 for the others.
-int LaunchKernelGradient(const Plan& plan, const float* inputs, const float* output_gradient,
-                         const bool* mask, const Lists& lists, float* result, void* stream);
+int LaunchKernelGradient(const CudaTiling& tiling, const float* inputs,
+                         const float* output_gradient, const bool* mask, const Lists& lists,
+                         float* result, void* stream);
 
-// The parts of these by the kind of the plan's lists.
-int LaunchMultiplyPairs(const Plan& plan, const float* source, const Lists& lists, float* result,
-                        void* stream);
-int LaunchWeightSums(const Plan& plan, const float* inputs, const float* output_gradient,
+// The parts of these by the kind of the tiling's lists.
+int LaunchMultiplyPairs(const CudaTiling& tiling, const float* source, const Lists& lists,
+                        float* result, void* stream);
+int LaunchWeightSums(const CudaTiling& tiling, const float* inputs, const float* output_gradient,
                      const Lists& lists, void* stream);
-int LaunchPairSums(const Plan& plan, const float* inputs, const float* output_gradient,
+int LaunchPairSums(const CudaTiling& tiling, const float* inputs, const float* output_gradient,
                    const Lists& lists, void* stream);
 
 }  // namespace keras_sparse

@@ -1,5 +1,4 @@
-// How is a kernel started? On the GPU where nvcc compiles it, on the CPU where another compiler
-// does.
+// A kernel is started on the GPU where nvcc compiles it, on the CPU where another compiler does.
 //
 // Nothing here waits or allocates. All functions return 0 or the cudaError_t.
 #pragma once

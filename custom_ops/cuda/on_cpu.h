@@ -1,5 +1,4 @@
-// How do CUDA kernels run where there is no GPU? As they are: g++ compiles them with this header in
-// CUDA's place.
+// CUDA kernels run on a CPU as they are: g++ compiles them with this header in CUDA's place.
 //
 // The threads of a block are fibers of one CPU thread: each runs to its next barrier. Blocks run
 // one after the other. Shared memory is new for each block and full of NaN. Under ThreadSanitizer

@@ -18,90 +18,69 @@ namespace {
 
 constexpr int kPairPixels = 2 * kPlaces;
 
-// sums[row * 2 + column] of one strip.
 template <int kStrip>
-__device__ KS_INLINE void MultiplyStrip(const float* source, int row_bytes,
-                                        const float (&weights)[12], float* sums) {
-  KS_UNROLL
-  for (int row = 0; row < kStrip + 2; ++row) {
-    const float2* words = reinterpret_cast<const float2*>(Further(source, row * row_bytes));
-    const float2 left = words[0], right = words[1];
-    const float window[4] = {left.x, left.y, right.x, right.y};
-    KS_UNROLL
-    for (int y = 0; y < 3; ++y) {
-      if (row - y < 0 || row - y >= kStrip) continue;
-      KS_UNROLL
-      for (int x = 0; x < 3; ++x) {
-        KS_UNROLL
-        for (int column = 0; column < 2; ++column)
-          sums[(row - y) * 2 + column] += weights[y * 3 + x] * window[column + x];
-      }
-    }
-  }
-}
-
-template <int kStrip>
-__device__ KS_INLINE void MultiplyPair(const Plan& plan, const float* tile, const Pair* pair,
-                                       float (&sums)[kPairPixels]) {
+__device__ KS_INLINE void MultiplyPair(const CudaTiling& tiling, const float* tile,
+                                       const Pair* pair, float (&sums)[kPairPixels]) {
   const float4* quarters = reinterpret_cast<const float4*>(pair);
   const float4 a = __ldg(quarters), b = __ldg(quarters + 1), c = __ldg(quarters + 2);
   const float weights[12] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w, c.x};
-  const int row_bytes = plan.row_pitch * int{sizeof(float)};
+  const int row_bytes = tiling.row_pitch * int{sizeof(float)};
   int offset;
   memcpy(&offset, &c.y, sizeof offset);
   KS_UNROLL
   for (int p = 0; p < kPlaces; p += kStrip)
-    MultiplyStrip<kStrip>(Further(tile, offset + plan.place_bytes[p]), row_bytes, weights,
-                          sums + 2 * p);
+    ForEachOfStrip<kStrip>(
+        Further(tile, offset + tiling.place_bytes[p]), row_bytes,
+        [&](int tap, int pixel, float value) { sums[2 * p + pixel] += weights[tap] * value; });
 }
 
 // Shared memory: [pixels][slots][tile, or stage].
 template <int kChannels, int kStrip>
 __global__ void __launch_bounds__(kThreads, kChannels == 4 ? 2 : 3)
-    MultiplyPairs(Plan plan, const float* __restrict__ source, Lists lists,
+    MultiplyPairs(CudaTiling tiling, const float* __restrict__ source, Lists lists,
                   float* __restrict__ result) {
   int* pixels = reinterpret_cast<int*>(SharedMemory());
-  int* slots = pixels + kLanes * kPairPixels;
-  float* tile = reinterpret_cast<float*>(slots + Padded(plan.channel_pitch));
-  const Lane at = ThisLane(plan);
-  const int group = static_cast<int>(blockIdx.x % plan.groups()) * plan.group,
+  int* slots = pixels + kWarpLanes * kPairPixels;
+  float* tile = reinterpret_cast<float*>(slots + Padded(tiling.channel_pitch));
+  const Lane at = ThisLane(tiling);
+  const int group = static_cast<int>(blockIdx.x % tiling.groups()) * tiling.group,
             first = group + at.warp * kChannels;
-  const Place place = PlaceOfTile(plan, blockIdx.x / plan.groups());
-  FindSources(plan, place, slots);
-  FindResults(plan, place, at, pixels);
+  const Place place = PlaceOfTile(tiling, blockIdx.x / tiling.groups());
+  FindSources(tiling, place, slots);
+  FindResults(tiling, place, at, pixels);
   float sums[kChannels][kPairPixels] = {};
-  for (int part = 0; part < plan.chunks; ++part) {
+  for (int part = 0; part < tiling.chunks; ++part) {
     __syncthreads();
-    LoadTile(source, slots, plan.channel_pitch, plan.channel_pitch, plan.chunk, part * plan.chunk,
-             plan.source_channels, tile);
-    const int64_t list = plan.List(0, part, first);
+    LoadTile(source, slots, tiling.channel_pitch, tiling.channel_pitch, tiling.chunk,
+             part * tiling.chunk, tiling.source_channels, tile);
+    const int64_t list = tiling.List(0, part, first);
     int counts[kChannels];
     KS_UNROLL
     for (int k = 0; k < kChannels; ++k)
-      counts[k] = first + k < plan.result_channels ? __ldg(lists.counts + list + k) : 0;
+      counts[k] = first + k < tiling.result_channels ? __ldg(lists.counts + list + k) : 0;
     __syncthreads();
     KS_UNROLL
     for (int k = 0; k < kChannels; ++k) {
-      const Pair* pairs = lists.pairs + (list + k) * plan.room();
+      const Pair* pairs = lists.pairs + (list + k) * tiling.room();
       for (int i = 0; i < counts[k]; ++i)
-        MultiplyPair<kStrip>(plan, tile + at.slot, pairs + i, sums[k]);
+        MultiplyPair<kStrip>(tiling, tile + at.slot, pairs + i, sums[k]);
     }
   }
-  StoreResults(plan, at, sums, pixels, group, tile, result);
+  StoreResults(tiling, at, sums, pixels, group, tile, result);
 }
 
 }  // namespace
 
-int LaunchMultiplyPairs(const Plan& plan, const float* source, const Lists& lists, float* result,
-                        void* stream) {
-  const bool high = plan.y.tile >= kPlaces, few = plan.group == kWarps;
-  const int tile = std::max(plan.chunk * plan.channel_pitch, StageFloats(plan.group));
-  const int64_t shared = int64_t{4} * (plan.pixels() + Padded(plan.channel_pitch) + tile);
+int LaunchMultiplyPairs(const CudaTiling& tiling, const float* source, const Lists& lists,
+                        float* result, void* stream) {
+  const bool high = tiling.y.tile >= kPlaces, few = tiling.group == kWarps;
+  const int tile = std::max(tiling.chunk * tiling.channel_pitch, StageFloats(tiling.group));
+  const int64_t shared = int64_t{4} * (tiling.pixels() + Padded(tiling.channel_pitch) + tile);
   const auto kernel = few    ? high ? MultiplyPairs<1, 8> : MultiplyPairs<1, 4>
                       : high ? MultiplyPairs<4, 8>
                              : MultiplyPairs<4, 4>;
-  return Launch(kernel, plan.tiles() * plan.groups(), kThreads, shared, stream, plan, source, lists,
-                result);
+  return Launch(kernel, tiling.tiles() * tiling.groups(), kThreads, shared, stream, tiling, source,
+                lists, result);
 }
 
 }  // namespace keras_sparse

@@ -21,84 +21,84 @@ namespace {
 
 // sums[place] += weight * source, for one entry. `tile` is where the lane begins.
 template <int kDistance>
-__device__ KS_INLINE void MultiplyEntry(const Plan& plan, const float* tile, int offset, int bits,
-                                        float (&sums)[kPlaces]) {
+__device__ KS_INLINE void MultiplyEntry(const CudaTiling& tiling, const float* tile, int offset,
+                                        int bits, float (&sums)[kPlaces]) {
   float weight;
   memcpy(&weight, &bits, sizeof weight);
   const float* source = Further(tile, offset);
   KS_UNROLL
   for (int p = 0; p < kPlaces; ++p)
-    sums[p] += weight * *Further(source, PlaceBytes<kDistance>(plan, p));
+    sums[p] += weight * *Further(source, PlaceBytes<kDistance>(tiling, p));
 }
 
 // Two entries are one load of 16 bytes: lists begin at even places.
 template <int kDistance>
-__device__ KS_INLINE void MultiplyList(const Plan& plan, const float* tile, const Entry* list,
-                                       int count, float (&sums)[kPlaces]) {
+__device__ KS_INLINE void MultiplyList(const CudaTiling& tiling, const float* tile,
+                                       const Entry* list, int count, float (&sums)[kPlaces]) {
   const int4* twos = reinterpret_cast<const int4*>(list);
   KS_UNROLL_4
   for (int i = 0; i < count / 2; ++i) {
     const int4 two = __ldg(twos + i);
-    MultiplyEntry<kDistance>(plan, tile, two.x, two.y, sums);
-    MultiplyEntry<kDistance>(plan, tile, two.z, two.w, sums);
+    MultiplyEntry<kDistance>(tiling, tile, two.x, two.y, sums);
+    MultiplyEntry<kDistance>(tiling, tile, two.z, two.w, sums);
   }
   if (count % 2 == 0) return;
   const int2 last = __ldg(reinterpret_cast<const int2*>(list + count - 1));
-  MultiplyEntry<kDistance>(plan, tile, last.x, last.y, sums);
+  MultiplyEntry<kDistance>(tiling, tile, last.x, last.y, sums);
 }
 
 // Shared memory: [pixels][slots][tile, or stage].
 template <int kChannels, int kDistance>
 __global__ void __launch_bounds__(kThreads, kChannels == 4 ? 3 : 4)
-    MultiplyWeights(Plan plan, const float* __restrict__ source, Lists lists,
+    MultiplyWeights(CudaTiling tiling, const float* __restrict__ source, Lists lists,
                     float* __restrict__ result) {
   int* pixels = reinterpret_cast<int*>(SharedMemory());
-  int* slots = pixels + kLanes * kPlaces;
-  float* tile = reinterpret_cast<float*>(slots + Padded(plan.channel_pitch));
-  const Lane at = ThisLane(plan);
-  const int group = static_cast<int>(blockIdx.x % plan.groups()) * plan.group;
-  const Place place = PlaceOfTile(plan, blockIdx.x / plan.groups());
-  const int residue = ResidueOf(plan, place), first = group + at.warp * kChannels;
-  FindSources(plan, place, slots);
-  FindResults(plan, place, at, pixels);
+  int* slots = pixels + kWarpLanes * kPlaces;
+  float* tile = reinterpret_cast<float*>(slots + Padded(tiling.channel_pitch));
+  const Lane at = ThisLane(tiling);
+  const int group = static_cast<int>(blockIdx.x % tiling.groups()) * tiling.group;
+  const Place place = PlaceOfTile(tiling, blockIdx.x / tiling.groups());
+  const int residue = ResidueOf(tiling, place), first = group + at.warp * kChannels;
+  FindSources(tiling, place, slots);
+  FindResults(tiling, place, at, pixels);
   float sums[kChannels][kPlaces] = {};
-  for (int part = 0; part < plan.chunks && residue >= 0; ++part) {
+  for (int part = 0; part < tiling.chunks && residue >= 0; ++part) {
     __syncthreads();
-    LoadTile(source, slots, plan.channel_pitch, plan.channel_pitch, plan.chunk, part * plan.chunk,
-             plan.source_channels, tile);
-    const int64_t list = plan.List(residue, part, first);
+    LoadTile(source, slots, tiling.channel_pitch, tiling.channel_pitch, tiling.chunk,
+             part * tiling.chunk, tiling.source_channels, tile);
+    const int64_t list = tiling.List(residue, part, first);
     int counts[kChannels];
     KS_UNROLL
     for (int k = 0; k < kChannels; ++k)
-      counts[k] = first + k < plan.result_channels ? __ldg(lists.counts + list + k) : 0;
+      counts[k] = first + k < tiling.result_channels ? __ldg(lists.counts + list + k) : 0;
     __syncthreads();
     KS_UNROLL
     for (int k = 0; k < kChannels; ++k)
-      MultiplyList<kDistance>(plan, tile + at.slot, lists.entries + (list + k) * plan.room(),
+      MultiplyList<kDistance>(tiling, tile + at.slot, lists.entries + (list + k) * tiling.room(),
                               counts[k], sums[k]);
   }
-  StoreResults(plan, at, sums, pixels, group, tile, result);
+  StoreResults(tiling, at, sums, pixels, group, tile, result);
 }
 
-using MultiplyKernel = void (*)(Plan, const float*, Lists, float*);
+using MultiplyKernel = void (*)(CudaTiling, const float*, Lists, float*);
 
 template <int kChannels>
-MultiplyKernel KernelFor(const Plan& plan) {
+MultiplyKernel KernelFor(const CudaTiling& tiling) {
   return ForDistance<MultiplyKernel>(
-      plan, MultiplyWeights<kChannels, 0>, MultiplyWeights<kChannels, kWideRows>,
+      tiling, MultiplyWeights<kChannels, 0>, MultiplyWeights<kChannels, kWideRows>,
       MultiplyWeights<kChannels, kRowsOf16>, MultiplyWeights<kChannels, kRowsOf8>);
 }
 
 }  // namespace
 
-int LaunchMultiply(const Plan& plan, const float* source, const Lists& lists, float* result,
+int LaunchMultiply(const CudaTiling& tiling, const float* source, const Lists& lists, float* result,
                    void* stream) {
-  if (plan.pairs) return LaunchMultiplyPairs(plan, source, lists, result, stream);
-  const int tile = std::max(plan.chunk * plan.channel_pitch, StageFloats(plan.group));
-  const int64_t shared = int64_t{4} * (plan.pixels() + Padded(plan.channel_pitch) + tile);
-  const auto kernel = plan.group == kWarps ? KernelFor<1>(plan) : KernelFor<4>(plan);
-  return Launch(kernel, plan.tiles() * plan.groups(), kThreads, shared, stream, plan, source, lists,
-                result);
+  if (tiling.pairs) return LaunchMultiplyPairs(tiling, source, lists, result, stream);
+  const int tile = std::max(tiling.chunk * tiling.channel_pitch, StageFloats(tiling.group));
+  const int64_t shared = int64_t{4} * (tiling.pixels() + Padded(tiling.channel_pitch) + tile);
+  const auto kernel = tiling.group == kWarps ? KernelFor<1>(tiling) : KernelFor<4>(tiling);
+  return Launch(kernel, tiling.tiles() * tiling.groups(), kThreads, shared, stream, tiling, source,
+                lists, result);
 }
 
 }  // namespace keras_sparse

@@ -1,4 +1,4 @@
-// Which kernels do the ops of sparse_conv2d_op.cc have on GPUs?
+// The kernels for GPUs of the ops of conv_op.cc.
 #include "custom_ops/tensorflow/conv_rules.h"
 #include "custom_ops/tensorflow/gpu_kernel.h"
 

@@ -1,4 +1,4 @@
-// What are the sparse convolution and its gradients in TensorFlow? Three ops and their CPU kernels.
+// The sparse convolution and its gradients in TensorFlow: three ops and their CPU kernels.
 //
 // Inputs [batch, height, width, channels], kernel and mask [height, width, channels, output
 // channels]. The gradient by the kernel is 0 where the mask is false. `dense_weight_gradient` is
@@ -9,7 +9,7 @@
 // built and tested.
 #include "custom_ops/tensorflow/conv_rules.h"
 #include "custom_ops/tensorflow/cpu_kernel.h"
-#include "custom_ops/tensorflow/product_shape.h"
+#include "custom_ops/tensorflow/shape.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace keras_sparse {
@@ -25,11 +25,8 @@ REGISTER_OP("KerasSparse>Conv2D")
     .Output("outputs: T")
     .Attr("strides: list(int)")
     .Attr("padding: {'SAME', 'VALID'}")
-    .Attr("layer: string = ''")  // nodes of different layers must not share the plan that a kernel
-                                 // keeps
-    .Attr("T: {float, bfloat16, half} = DT_FLOAT")
-    .Attr("block: int = 0")
-    .SetShapeFn(ForwardShape<ConvRules>);
+    .Attr("dilations: list(int) = [1, 1]")
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.SetShapeFn(ProductShape<ConvRules, Product::kForward>);
 
 REGISTER_OP("KerasSparse>Conv2DInputGradient")
     .Input("inputs: T")
@@ -40,10 +37,8 @@ REGISTER_OP("KerasSparse>Conv2DInputGradient")
     .Output("input_gradient: T")
     .Attr("strides: list(int)")
     .Attr("padding: {'SAME', 'VALID'}")
-    .Attr("layer: string = ''")
-    .Attr("T: {float, bfloat16, half} = DT_FLOAT")
-    .Attr("block: int = 0")
-    .SetShapeFn(InputGradientShape<ConvRules>);
+    .Attr("dilations: list(int) = [1, 1]")
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.SetShapeFn(ProductShape<ConvRules, Product::kInputGradient>);
 
 REGISTER_OP("KerasSparse>Conv2DKernelGradient")
     .Input("inputs: T")
@@ -52,19 +47,17 @@ REGISTER_OP("KerasSparse>Conv2DKernelGradient")
     .Output("kernel_gradient: T")
     .Attr("strides: list(int)")
     .Attr("padding: {'SAME', 'VALID'}")
-    .Attr("layer: string = ''")
-    .Attr("T: {float, bfloat16, half} = DT_FLOAT")
-    .Attr("block: int = 0")
-    .SetShapeFn(KernelGradientShape<ConvRules>);
+    .Attr("dilations: list(int) = [1, 1]")
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.SetShapeFn(ProductShape<ConvRules, Product::kKernelGradient>);
 
 REGISTER_KERNEL_BUILDER(Name("KerasSparse>Conv2D").Device(DEVICE_CPU).TypeConstraint<float>("T"),
-                        ForwardKernel<ConvRules>);
+                        CpuProductKernel<ConvRules, Product::kForward>);
 REGISTER_KERNEL_BUILDER(
     Name("KerasSparse>Conv2DInputGradient").Device(DEVICE_CPU).TypeConstraint<float>("T"),
-    InputGradientKernel<ConvRules>);
+    CpuProductKernel<ConvRules, Product::kInputGradient>);
 REGISTER_KERNEL_BUILDER(
     Name("KerasSparse>Conv2DKernelGradient").Device(DEVICE_CPU).TypeConstraint<float>("T"),
-    KernelGradientKernel<ConvRules>);
+    CpuProductKernel<ConvRules, Product::kKernelGradient>);
 
 }  // namespace
 }  // namespace keras_sparse

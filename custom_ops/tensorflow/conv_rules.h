@@ -1,6 +1,4 @@
-// Which arguments does a convolution take, and which shape does it give?
-//
-// Only files of this folder may include this one.
+// The arguments that a convolution takes, and the shape that it gives.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +7,7 @@
 
 #include "absl/strings/str_join.h"
 #include "custom_ops/contract/window.h"
-#include "custom_ops/tensorflow/product_check.h"
+#include "custom_ops/tensorflow/check.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
 namespace keras_sparse {
@@ -20,26 +18,41 @@ struct ConvRules {
   using ShapeHandle = tensorflow::shape_inference::ShapeHandle;
   using TensorShape = tensorflow::TensorShape;
 
-  int64_t stride_height = 1, stride_width = 1;
+  int64_t stride_height = 1, stride_width = 1, dilation_height = 1, dilation_width = 1;
   bool same = false;
 
-  // The attributes, of an OpKernelConstruction or an InferenceContext.
+  // Two numbers of an attribute, of an OpKernelConstruction or an InferenceContext.
   template <class Context>
-  absl::Status Read(Context* context) {
-    std::vector<int64_t> strides;
-    std::string padding;
-    TF_RETURN_IF_ERROR(context->GetAttr("strides", &strides));
-    TF_RETURN_IF_ERROR(context->GetAttr("padding", &padding));
-    const bool sound = strides.size() == 2 && std::min(strides[0], strides[1]) >= 1 &&
-                       std::max(strides[0], strides[1]) <= kMaxSize;
+  static absl::Status ReadPair(Context* context, const char* name, int64_t* height,
+                               int64_t* width) {
+    std::vector<int64_t> pair;
+    TF_RETURN_IF_ERROR(context->GetAttr(name, &pair));
+    const bool sound = pair.size() == 2 && std::min(pair[0], pair[1]) >= 1 &&
+                       std::max(pair[0], pair[1]) <= kMaxSize;
     if (!sound)
       return absl::InvalidArgumentError(
-          absl::StrCat("`strides` must be two numbers in [1, 2^31). Received: strides=[",
-                       absl::StrJoin(strides, ", "), "]"));
-    stride_height = strides[0];
-    stride_width = strides[1];
+          absl::StrCat("`", name, "` must be two numbers in [1, 2^31). Received: ", name, "=[",
+                       absl::StrJoin(pair, ", "), "]"));
+    *height = pair[0], *width = pair[1];
+    return absl::OkStatus();
+  }
+
+  template <class Context>
+  absl::Status Read(Context* context) {
+    std::string padding;
+    TF_RETURN_IF_ERROR(ReadPair(context, "strides", &stride_height, &stride_width));
+    TF_RETURN_IF_ERROR(ReadPair(context, "dilations", &dilation_height, &dilation_width));
+    TF_RETURN_IF_ERROR(context->GetAttr("padding", &padding));
     same = padding == "SAME";
     return absl::OkStatus();
+  }
+
+  // The pixels that a kernel of this shape spans; 2^31 taps 2^31 pixels apart fit 64 bits.
+  int64_t SpanOfRows(const TensorShape& kernel) const {
+    return Span(kernel.dim_size(0), dilation_height);
+  }
+  int64_t SpanOfColumns(const TensorShape& kernel) const {
+    return Span(kernel.dim_size(1), dilation_width);
   }
 
   // `name` is what the op calls the kernel.
@@ -55,7 +68,7 @@ struct ConvRules {
           absl::StrCat("have the inputs' ", inputs.dim_size(3), " channels in its third axis"),
           kernel);
     if (!same &&
-        (kernel.dim_size(0) > inputs.dim_size(1) || kernel.dim_size(1) > inputs.dim_size(2)))
+        (SpanOfRows(kernel) > inputs.dim_size(1) || SpanOfColumns(kernel) > inputs.dim_size(2)))
       return BadShape(
           name, absl::StrCat("fit into the inputs, ", inputs.DebugString(), ", for padding VALID"),
           kernel);
@@ -65,10 +78,13 @@ struct ConvRules {
   absl::StatusOr<ProductCall> Call(const TensorShape& inputs, const char* name,
                                    const TensorShape& kernel) const {
     TF_RETURN_IF_ERROR(Check(inputs, name, kernel));
-    const Window rows = MakeWindow(inputs.dim_size(1), kernel.dim_size(0), stride_height, same);
-    const Window columns = MakeWindow(inputs.dim_size(2), kernel.dim_size(1), stride_width, same);
-    ProductCall call = {};
-    ConvSizes& s = call.sizes;
+    const Window rows = MakeWindow(inputs.dim_size(1), SpanOfRows(kernel), stride_height, same);
+    const Window columns =
+        MakeWindow(inputs.dim_size(2), SpanOfColumns(kernel), stride_width, same);
+    ProductCall call;
+    call.convolution.dilation_height = dilation_height;
+    call.convolution.dilation_width = dilation_width;
+    ConvSizes& s = call.convolution.sizes;
     s.batch = inputs.dim_size(0), s.in_channels = inputs.dim_size(3),
     s.out_channels = kernel.dim_size(3);
     s.in_height = inputs.dim_size(1), s.in_width = inputs.dim_size(2);
@@ -77,21 +93,23 @@ struct ConvRules {
     s.pad_top = rows.pad, s.pad_left = columns.pad;
     s.out_height = rows.out, s.out_width = columns.out;
     TF_RETURN_IF_ERROR(TensorShape::BuildTensorShape(
-        {s.batch, s.out_height, s.out_width, s.out_channels}, &call.output));
+        {s.batch, s.out_height, s.out_width, s.out_channels}, &call.outputs));
     return call;
   }
 
   // Windows along one axis, as far as the sizes are known.
   static absl::Status OutputSize(InferenceContext* c, DimensionHandle in, DimensionHandle kernel,
-                                 int64_t stride, bool same, DimensionHandle* out) {
+                                 int64_t stride, int64_t dilation, bool same,
+                                 DimensionHandle* out) {
     *out = c->UnknownDim();
     if (!c->ValueKnown(in) || (!same && !c->ValueKnown(kernel))) return absl::OkStatus();
     const int64_t size = c->Value(in), taps = c->ValueKnown(kernel) ? c->Value(kernel) : 1;
-    if (!same && taps > size)
+    const int64_t span = Span(taps, dilation);
+    if (!same && span > size)
       return absl::InvalidArgumentError(
-          absl::StrCat("`kernel` must fit into the inputs for padding VALID. Received: ", taps,
-                       " weights along an axis of ", size));
-    *out = c->MakeDim(MakeWindow(size, taps, stride, same).out);
+          absl::StrCat("`kernel` must fit into the inputs for padding VALID. Received: ", span,
+                       " pixels of weights along an axis of ", size));
+    *out = c->MakeDim(MakeWindow(size, span, stride, same).out);
     return absl::OkStatus();
   }
 
@@ -104,9 +122,9 @@ struct ConvRules {
     TF_RETURN_IF_ERROR(c->WithRank(kernel, 4, &kernel));
     TF_RETURN_IF_ERROR(c->Merge(c->Dim(inputs, 3), c->Dim(kernel, 2), &channels));
     TF_RETURN_IF_ERROR(OutputSize(c, c->Dim(inputs, 1), c->Dim(kernel, 0), rules.stride_height,
-                                  rules.same, &height));
+                                  rules.dilation_height, rules.same, &height));
     TF_RETURN_IF_ERROR(OutputSize(c, c->Dim(inputs, 2), c->Dim(kernel, 1), rules.stride_width,
-                                  rules.same, &width));
+                                  rules.dilation_width, rules.same, &width));
     *output = c->MakeShape({c->Dim(inputs, 0), height, width, c->Dim(kernel, 3)});
     return absl::OkStatus();
   }

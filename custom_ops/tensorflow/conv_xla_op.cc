@@ -1,5 +1,5 @@
-// What do the sparse convolution and its gradients become under XLA? What TensorFlow's own
-// convolutions become.
+// What the sparse convolution and its gradients become under XLA: the same as TensorFlow's own
+// convolutions.
 #include "custom_ops/tensorflow/conv_rules.h"
 #include "custom_ops/tensorflow/lowering.h"
 #include "tensorflow/compiler/tf2xla/kernels/conv_op_helpers.h"
@@ -12,7 +12,8 @@ struct ConvLowering : ConvRules {
     tensorflow::ConvOpAttrs attributes = {};
     attributes.depthwise = false;
     attributes.num_spatial_dims = 2;
-    attributes.dilations = {1, 1, 1, 1};
+    attributes.dilations = {1, static_cast<int32_t>(dilation_height),
+                            static_cast<int32_t>(dilation_width), 1};
     attributes.strides = {1, static_cast<int32_t>(stride_height),
                           static_cast<int32_t>(stride_width), 1};
     attributes.padding = same ? tensorflow::Padding::SAME : tensorflow::Padding::VALID;
@@ -40,9 +41,14 @@ struct ConvLowering : ConvRules {
   }
 };
 
-REGISTER_XLA_OP(Name("KerasSparse>Conv2D"), ForwardLowering<ConvLowering>);
-REGISTER_XLA_OP(Name("KerasSparse>Conv2DInputGradient"), InputGradientLowering<ConvLowering>);
-REGISTER_XLA_OP(Name("KerasSparse>Conv2DKernelGradient"), KernelGradientLowering<ConvLowering>);
+// The macro takes names without commas.
+using ConvForward = ProductLowering<ConvLowering, Product::kForward>;
+using ConvInputGradient = ProductLowering<ConvLowering, Product::kInputGradient>;
+using ConvKernelGradient = ProductLowering<ConvLowering, Product::kKernelGradient>;
+
+REGISTER_XLA_OP(Name("KerasSparse>Conv2D"), ConvForward);
+REGISTER_XLA_OP(Name("KerasSparse>Conv2DInputGradient"), ConvInputGradient);
+REGISTER_XLA_OP(Name("KerasSparse>Conv2DKernelGradient"), ConvKernelGradient);
 
 }  // namespace
 }  // namespace keras_sparse

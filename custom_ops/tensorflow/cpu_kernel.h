@@ -1,15 +1,14 @@
-// How do the products run inside of TensorFlow? With the plan of the last step, on TensorFlow's
+// The products on a CPU inside of TensorFlow: with the plan of the last step, on TensorFlow's
 // threads.
-//
-// Only files of this folder may include this one.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
 #include <memory>
 #include <new>
+#include <utility>
 
-#include "custom_ops/tensorflow/product_check.h"
+#include "custom_ops/tensorflow/check.h"
 #include "tensorflow/core/platform/mutex.h"
 #include "tensorflow/core/util/work_sharder.h"
 
@@ -17,25 +16,63 @@ namespace keras_sparse {
 
 // The plan of the last call, made anew when sizes or mask change. Any number of threads may ask at
 // the same time.
+//
+// The mask's tensor is kept beside its plan. TensorFlow changes no memory that two tensors share,
+// so a mask at the same address is the same mask, and is not read. Another one is compared.
 class PlanOfLastCall {
  public:
-  std::shared_ptr<const ConvPlan> Get(Product product, const ConvSizes& sizes, const bool* mask,
-                                      int threads) {
-    std::shared_ptr<const ConvPlan> plan;
+  std::shared_ptr<const ConvPlan> Get(Product product, const Convolution& convolution,
+                                      const tensorflow::Tensor& mask, int threads) {
+    Kept kept;
     {
       tensorflow::mutex_lock lock(mutex_);
-      plan = plan_;
+      kept = kept_;
     }
-    if (plan != nullptr && plan->Matches(sizes, mask)) return plan;
-    plan = MakeConvPlan(product, sizes, mask, threads);
+    const bool fits = kept.plan != nullptr && kept.convolution.HasNumbersOf(convolution);
+    if (fits && kept.mask.data() == mask.data()) return kept.plan;
+    const bool* values = mask.flat<bool>().data();
+    if (!fits || !kept.plan->HasMask(values))
+      kept = {convolution, MakeConvPlan(product, convolution, values, threads), {}};
+    kept.mask = mask;
+    tensorflow::mutex_lock lock(mutex_);
+    kept_ = kept;
+    return kept.plan;
+  }
+
+ private:
+  struct Kept {
+    Convolution convolution = {};
+    std::shared_ptr<const ConvPlan> plan;
+    tensorflow::Tensor mask;
+  };
+
+  tensorflow::mutex mutex_;
+  Kept kept_;
+};
+
+// The kernel gradient of the last call. When nobody else holds it any more, the next call writes
+// the gradients of active weights over those of the last one: the zeros between them are there.
+class GradientOfLastCall {
+ public:
+  // True, and the tensor, if this plan wrote it and it is free.
+  bool Take(const std::shared_ptr<const ConvPlan>& plan, tensorflow::Tensor* gradient) {
+    tensorflow::mutex_lock lock(mutex_);
+    if (plan_ != plan || !gradient_.RefCountIsOne()) return false;
+    *gradient = std::move(gradient_);
+    plan_ = nullptr;
+    return true;
+  }
+
+  void Keep(const std::shared_ptr<const ConvPlan>& plan, const tensorflow::Tensor& gradient) {
     tensorflow::mutex_lock lock(mutex_);
     plan_ = plan;
-    return plan;
+    gradient_ = gradient;
   }
 
  private:
   tensorflow::mutex mutex_;
   std::shared_ptr<const ConvPlan> plan_;
+  tensorflow::Tensor gradient_;
 };
 
 // Parts run on TensorFlow's worker threads. A part that finds no memory says so: no exception may
@@ -58,96 +95,59 @@ inline Parallel OnWorkers(const tensorflow::DeviceBase::CpuWorkerThreads& worker
   return parallel;
 }
 
-template <class Rules>
-class ProductKernel : public tensorflow::OpKernel {
+template <class Rules, Product kProduct>
+class CpuProductKernel : public tensorflow::OpKernel {
  public:
-  ProductKernel(tensorflow::OpKernelConstruction* context, Product product)
-      : tensorflow::OpKernel(context), product_(product) {
+  explicit CpuProductKernel(tensorflow::OpKernelConstruction* context)
+      : tensorflow::OpKernel(context) {
     OP_REQUIRES_OK(context, rules_.Read(context));
+    OP_REQUIRES_OK(context, ReadStructure(context, &structure_));
   }
 
- protected:
-  // output 0, of this shape <- the product of inputs `first` and `second`, which are those of
-  // ConvPlan::Run.
-  void Run(tensorflow::OpKernelContext* context, const ConvSizes& sizes, int mask, int first,
-           int second, const tensorflow::TensorShape& shape) {
-    tensorflow::Tensor* result = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &result));
-    float* values = result->flat<float>().data();
-    if (sizes.inputs() == 0 || sizes.weights() == 0 || sizes.outputs() == 0) {  // sums of nothing
-      std::fill_n(values, result->NumElements(), 0.0f);
+  void Compute(tensorflow::OpKernelContext* context) override {
+    auto call = CheckProduct(kProduct, rules_, context);
+    OP_REQUIRES_OK(context, call.status());
+    call->convolution.structure = structure_;
+    if (call->convolution.IsEmpty()) {
+      tensorflow::Tensor* zeros = nullptr;
+      OP_REQUIRES_OK(context, context->allocate_output(0, call->result, &zeros));
+      std::fill_n(zeros->flat<float>().data(), zeros->NumElements(), 0.0f);
       return;
     }
-    const char* why = WhyUnsupported(sizes);
-    OP_REQUIRES(context, why == nullptr, UnsupportedSizes(why, sizes));
-    OP_REQUIRES(context,
-                Compute(context, sizes, context->input(mask).flat<bool>().data(),
-                        Values(context, first), Values(context, second), values),
-                absl::ResourceExhaustedError("Out of memory in a sparse product."));
+    const char* why = WhyNotOnCpu(call->convolution);
+    OP_REQUIRES(context, why == nullptr, Unsupported(why, call->convolution));
+    OP_REQUIRES_OK(context, Run(context, *call));
   }
-
-  Rules rules_;
 
  private:
-  static const float* Values(tensorflow::OpKernelContext* context, int i) {
-    return context->input(i).flat<float>().data();
-  }
-
-  // False if there is not enough memory.
-  bool Compute(tensorflow::OpKernelContext* context, const ConvSizes& sizes, const bool* mask,
-               const float* first, const float* second, float* result) {
+  absl::Status Run(tensorflow::OpKernelContext* context, const ProductCall& call) {
+    constexpr ProductInputs kInputs = InputsOf(kProduct);
     const auto& workers = *context->device()->tensorflow_cpu_worker_threads();
     std::atomic<bool> out_of_memory = false;
     try {
-      const auto plan = plan_.Get(product_, sizes, mask, workers.num_threads);
-      plan->Run(first, second, result, OnWorkers(workers, &out_of_memory));
+      const auto plan =
+          plan_.Get(kProduct, call.convolution, context->input(kInputs.mask), workers.num_threads);
+      tensorflow::Tensor result;
+      const bool is_own = kProduct == Product::kKernelGradient && gradient_.Take(plan, &result);
+      if (!is_own)
+        TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DT_FLOAT, call.result, &result,
+                                                  context->output_alloc_attr(0)));
+      plan->Run(context->input(kInputs.first).flat<float>().data(),
+                context->input(kInputs.second).flat<float>().data(), result.flat<float>().data(),
+                OnWorkers(workers, &out_of_memory), is_own);
+      context->set_output(0, result);
+      if (kProduct == Product::kKernelGradient && !out_of_memory) gradient_.Keep(plan, result);
     } catch (const std::bad_alloc&) {
       out_of_memory = true;
     }
-    return !out_of_memory;
+    if (out_of_memory) return absl::ResourceExhaustedError("Out of memory in a sparse product.");
+    return absl::OkStatus();
   }
 
-  const Product product_;
+  Rules rules_;
+  MaskStructure structure_;
   PlanOfLastCall plan_;
-};
-
-template <class Rules>
-class ForwardKernel : public ProductKernel<Rules> {
- public:
-  explicit ForwardKernel(tensorflow::OpKernelConstruction* context)
-      : ProductKernel<Rules>(context, Product::kForward) {}
-
-  void Compute(tensorflow::OpKernelContext* context) override {
-    const auto call = CheckForward(this->rules_, context);
-    OP_REQUIRES_OK(context, call.status());
-    this->Run(context, call->sizes, 2, 0, 1, call->output);
-  }
-};
-
-template <class Rules>
-class InputGradientKernel : public ProductKernel<Rules> {
- public:
-  explicit InputGradientKernel(tensorflow::OpKernelConstruction* context)
-      : ProductKernel<Rules>(context, Product::kInputGradient) {}
-
-  void Compute(tensorflow::OpKernelContext* context) override {
-    const auto call = CheckInputGradient(this->rules_, context);
-    OP_REQUIRES_OK(context, call.status());
-    this->Run(context, call->sizes, 2, 3, 1, context->input(0).shape());
-  }
-};
-
-template <class Rules>
-class KernelGradientKernel : public ProductKernel<Rules> {
- public:
-  explicit KernelGradientKernel(tensorflow::OpKernelConstruction* context)
-      : ProductKernel<Rules>(context, Product::kKernelGradient) {}
-
-  void Compute(tensorflow::OpKernelContext* context) override {
-    const auto call = CheckKernelGradient(this->rules_, context);
-    OP_REQUIRES_OK(context, call.status());
-    this->Run(context, call->sizes, 1, 0, 2, context->input(1).shape());
-  }
+  GradientOfLastCall gradient_;  // of a kernel gradient alone
 };
 
 }  // namespace keras_sparse

@@ -1,13 +1,12 @@
-// How do the products become XLA's? The dense product with the masked kernel: stock HLO, for every
-// device of XLA.
+// What the products become under XLA: the dense product with the masked kernel, stock HLO for every
+// device.
 //
-// `Rules` has, beside what product_check.h asks for, three functions that give HLO for the dense
-// products: DenseForward(op type, inputs, kernel), DenseInputGradient(op type, shape of inputs,
-// kernel, output gradient) and DenseKernelGradient(op type, inputs, shape of kernel, output
-// gradient). Only files of this folder may include this one.
+// `Rules` has, beside what check.h asks for, three functions that give HLO for the dense products:
+// DenseForward(op type, inputs, kernel), DenseInputGradient(op type, shape of inputs, kernel,
+// output gradient) and DenseKernelGradient(op type, inputs, shape of kernel, output gradient).
 #pragma once
 
-#include "custom_ops/tensorflow/product_check.h"
+#include "custom_ops/tensorflow/check.h"
 #include "tensorflow/compiler/tf2xla/xla_op_kernel.h"
 #include "tensorflow/compiler/tf2xla/xla_op_registry.h"
 #include "xla/hlo/builder/lib/constants.h"
@@ -19,7 +18,7 @@ inline xla::XlaOp Masked(xla::XlaOp mask, xla::XlaOp values) {
   return xla::Select(mask, values, xla::ZerosLike(values));
 }
 
-template <class Rules>
+template <class Rules, Product kProduct>
 class ProductLowering : public tensorflow::XlaOpKernel {
  public:
   explicit ProductLowering(tensorflow::OpKernelConstruction* context)
@@ -27,59 +26,34 @@ class ProductLowering : public tensorflow::XlaOpKernel {
     OP_REQUIRES_OK(context, rules_.Read(context));
   }
 
- protected:
+  void Compile(tensorflow::XlaOpKernelContext* context) override {
+    OP_REQUIRES_OK(context, CheckProduct(kProduct, rules_, context).status());
+    const auto result = Dense(context);
+    OP_REQUIRES_OK(context, result.status());
+    const bool is_gradient = kProduct == Product::kKernelGradient;
+    context->SetOutput(
+        0, is_gradient ? Masked(context->Input(InputsOf(kProduct).mask), *result) : *result);
+  }
+
+ private:
+  // The dense product with the masked kernel.
+  absl::StatusOr<xla::XlaOp> Dense(tensorflow::XlaOpKernelContext* context) const {
+    constexpr ProductInputs kInputs = InputsOf(kProduct);
+    const auto first = context->Input(kInputs.first), second = context->Input(kInputs.second);
+    TF_ASSIGN_OR_RETURN(xla::Shape inputs, context->InputXlaShape(0));
+    if constexpr (kProduct == Product::kKernelGradient) {
+      TF_ASSIGN_OR_RETURN(xla::Shape kernel, context->InputXlaShape(kInputs.mask));
+      kernel.set_element_type(inputs.element_type());
+      return rules_.DenseKernelGradient(type_string(), first, kernel, second);
+    } else {
+      const xla::XlaOp kernel = Masked(context->Input(kInputs.mask), second);
+      if constexpr (kProduct == Product::kInputGradient)
+        return rules_.DenseInputGradient(type_string(), inputs, kernel, first);
+      return rules_.DenseForward(type_string(), first, kernel);
+    }
+  }
+
   Rules rules_;
-};
-
-template <class Rules>
-class ForwardLowering : public ProductLowering<Rules> {
- public:
-  using ProductLowering<Rules>::ProductLowering;
-
-  void Compile(tensorflow::XlaOpKernelContext* context) override {
-    OP_REQUIRES_OK(context, CheckForward(this->rules_, context).status());
-    const xla::XlaOp kernel = Masked(context->Input(2), context->Input(1));
-    const auto output = this->rules_.DenseForward(this->type_string(), context->Input(0), kernel);
-    OP_REQUIRES_OK(context, output.status());
-    context->SetOutput(0, *output);
-  }
-};
-
-template <class Rules>
-class InputGradientLowering : public ProductLowering<Rules> {
- public:
-  using ProductLowering<Rules>::ProductLowering;
-
-  void Compile(tensorflow::XlaOpKernelContext* context) override {
-    OP_REQUIRES_OK(context, CheckInputGradient(this->rules_, context).status());
-    const auto inputs = context->InputXlaShape(0);
-    OP_REQUIRES_OK(context, inputs.status());
-    const xla::XlaOp kernel = Masked(context->Input(2), context->Input(1));
-    const auto output =
-        this->rules_.DenseInputGradient(this->type_string(), *inputs, kernel, context->Input(3));
-    OP_REQUIRES_OK(context, output.status());
-    context->SetOutput(0, *output);
-  }
-};
-
-template <class Rules>
-class KernelGradientLowering : public ProductLowering<Rules> {
- public:
-  using ProductLowering<Rules>::ProductLowering;
-
-  void Compile(tensorflow::XlaOpKernelContext* context) override {
-    OP_REQUIRES_OK(context, CheckKernelGradient(this->rules_, context).status());
-    const auto mask = context->InputXlaShape(1);
-    OP_REQUIRES_OK(context, mask.status());
-    const auto inputs = context->InputXlaShape(0);
-    OP_REQUIRES_OK(context, inputs.status());
-    xla::Shape kernel = *mask;
-    kernel.set_element_type(inputs->element_type());
-    const auto output = this->rules_.DenseKernelGradient(this->type_string(), context->Input(0),
-                                                         kernel, context->Input(2));
-    OP_REQUIRES_OK(context, output.status());
-    context->SetOutput(0, Masked(context->Input(1), *output));
-  }
 };
 
 }  // namespace keras_sparse

@@ -1,4 +1,4 @@
-// Which kernels do the ops of sparse_matmul_op.cc have on GPUs?
+// The kernels for GPUs of the ops of matmul_op.cc.
 #include "custom_ops/tensorflow/gpu_kernel.h"
 #include "custom_ops/tensorflow/matmul_rules.h"
 

@@ -1,10 +1,9 @@
-// What are the sparse matrix product and its gradients in TensorFlow? Three ops and their CPU
-// kernels.
+// The sparse matrix product and its gradients in TensorFlow: three ops and their CPU kernels.
 //
-// Inputs [rows, inputs], kernel and mask [inputs, outputs]; all else as in sparse_conv2d_op.cc.
+// Inputs [rows, inputs], kernel and mask [inputs, outputs]; all else as in conv_op.cc.
 #include "custom_ops/tensorflow/cpu_kernel.h"
 #include "custom_ops/tensorflow/matmul_rules.h"
-#include "custom_ops/tensorflow/product_shape.h"
+#include "custom_ops/tensorflow/shape.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace keras_sparse {
@@ -18,11 +17,7 @@ REGISTER_OP("KerasSparse>MatMul")
     .Input("mask: bool")
     .Input("dense_weight_gradient: bool")
     .Output("outputs: T")
-    .Attr("layer: string = ''")  // nodes of different layers must not share the plan that a kernel
-                                 // keeps
-    .Attr("T: {float, bfloat16, half} = DT_FLOAT")
-    .Attr("block: int = 0")
-    .SetShapeFn(ForwardShape<MatMulRules>);
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.SetShapeFn(ProductShape<MatMulRules, Product::kForward>);
 
 REGISTER_OP("KerasSparse>MatMulInputGradient")
     .Input("inputs: T")
@@ -31,29 +26,24 @@ REGISTER_OP("KerasSparse>MatMulInputGradient")
     .Input("output_gradient: T")
     .Input("dense_weight_gradient: bool")
     .Output("input_gradient: T")
-    .Attr("layer: string = ''")
-    .Attr("T: {float, bfloat16, half} = DT_FLOAT")
-    .Attr("block: int = 0")
-    .SetShapeFn(InputGradientShape<MatMulRules>);
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.SetShapeFn(ProductShape<MatMulRules, Product::kInputGradient>);
 
 REGISTER_OP("KerasSparse>MatMulKernelGradient")
     .Input("inputs: T")
     .Input("mask: bool")
     .Input("output_gradient: T")
     .Output("kernel_gradient: T")
-    .Attr("layer: string = ''")
-    .Attr("T: {float, bfloat16, half} = DT_FLOAT")
-    .Attr("block: int = 0")
-    .SetShapeFn(KernelGradientShape<MatMulRules>);
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.SetShapeFn(
+        ProductShape<MatMulRules, Product::kKernelGradient>);
 
 REGISTER_KERNEL_BUILDER(Name("KerasSparse>MatMul").Device(DEVICE_CPU).TypeConstraint<float>("T"),
-                        ForwardKernel<MatMulRules>);
+                        CpuProductKernel<MatMulRules, Product::kForward>);
 REGISTER_KERNEL_BUILDER(
     Name("KerasSparse>MatMulInputGradient").Device(DEVICE_CPU).TypeConstraint<float>("T"),
-    InputGradientKernel<MatMulRules>);
+    CpuProductKernel<MatMulRules, Product::kInputGradient>);
 REGISTER_KERNEL_BUILDER(
     Name("KerasSparse>MatMulKernelGradient").Device(DEVICE_CPU).TypeConstraint<float>("T"),
-    KernelGradientKernel<MatMulRules>);
+    CpuProductKernel<MatMulRules, Product::kKernelGradient>);
 
 }  // namespace
 }  // namespace keras_sparse

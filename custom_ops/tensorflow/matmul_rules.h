@@ -1,10 +1,8 @@
-// Which arguments does a matrix product take, and which shape does it give?
-//
-// Only files of this folder may include this one.
+// The arguments that a matrix product takes, and the shape that it gives.
 #pragma once
 
 #include "custom_ops/contract/matmul.h"
-#include "custom_ops/tensorflow/product_check.h"
+#include "custom_ops/tensorflow/check.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
 namespace keras_sparse {
@@ -27,10 +25,11 @@ struct MatMulRules {
           name,
           absl::StrCat("have the inputs' ", inputs.dim_size(1), " channels in its first axis"),
           kernel);
-    ProductCall call = {MatMulSizes(inputs.dim_size(0), inputs.dim_size(1), kernel.dim_size(1)),
-                        {}};
+    ProductCall call;
+    call.convolution.sizes =
+        MatMulSizes(inputs.dim_size(0), inputs.dim_size(1), kernel.dim_size(1));
     TF_RETURN_IF_ERROR(
-        TensorShape::BuildTensorShape({inputs.dim_size(0), kernel.dim_size(1)}, &call.output));
+        TensorShape::BuildTensorShape({inputs.dim_size(0), kernel.dim_size(1)}, &call.outputs));
     return call;
   }
 

@@ -1,4 +1,4 @@
-// What do the sparse matrix product and its gradients become under XLA? Dense products.
+// What the sparse matrix product and its gradients become under XLA: dense products.
 #include "custom_ops/tensorflow/lowering.h"
 #include "custom_ops/tensorflow/matmul_rules.h"
 
@@ -33,9 +33,14 @@ struct MatMulLowering : MatMulRules {
   }
 };
 
-REGISTER_XLA_OP(Name("KerasSparse>MatMul"), ForwardLowering<MatMulLowering>);
-REGISTER_XLA_OP(Name("KerasSparse>MatMulInputGradient"), InputGradientLowering<MatMulLowering>);
-REGISTER_XLA_OP(Name("KerasSparse>MatMulKernelGradient"), KernelGradientLowering<MatMulLowering>);
+// The macro takes names without commas.
+using MatMulForward = ProductLowering<MatMulLowering, Product::kForward>;
+using MatMulInputGradient = ProductLowering<MatMulLowering, Product::kInputGradient>;
+using MatMulKernelGradient = ProductLowering<MatMulLowering, Product::kKernelGradient>;
+
+REGISTER_XLA_OP(Name("KerasSparse>MatMul"), MatMulForward);
+REGISTER_XLA_OP(Name("KerasSparse>MatMulInputGradient"), MatMulInputGradient);
+REGISTER_XLA_OP(Name("KerasSparse>MatMulKernelGradient"), MatMulKernelGradient);
 
 }  // namespace
 }  // namespace keras_sparse

@@ -1,10 +1,8 @@
-// Which arguments does the step of a masked weight take? One check for the CPU kernel and the XLA
+// The arguments that the step of a masked weight takes: one check for the CPU kernel and the XLA
 // lowering.
-//
-// Only files of this folder may include this one.
 #pragma once
 
-#include "custom_ops/tensorflow/product_check.h"
+#include "custom_ops/tensorflow/check.h"
 
 namespace keras_sparse {
 

@@ -1,5 +1,4 @@
-// What is the step of a masked weight in TensorFlow? An op that changes two variables, and its CPU
-// kernel.
+// The step of a masked weight in TensorFlow: an op that changes two variables, and its CPU kernel.
 //
 // Values that were read before keep what they were: a variable whose memory somebody else holds
 // gets new memory first.

@@ -1,4 +1,4 @@
-// What does the step of a masked weight become under XLA? Arithmetic and a select.
+// What the step of a masked weight becomes under XLA: arithmetic and a select.
 #include "custom_ops/tensorflow/lowering.h"
 #include "custom_ops/tensorflow/momentum_check.h"
 

@@ -7,32 +7,17 @@
 #include <cstdio>
 #include <memory>
 #include <random>
-#include <thread>
 #include <vector>
 
 #include "custom_ops/contract/masked_momentum.h"
 #include "custom_ops/contract/momentum_reference.h"
+#include "custom_ops/tests/helpers.h"
 
 namespace keras_sparse {
 namespace {
 
-Parallel Threads() {
-  Parallel parallel;
-  parallel.threads = 2;
-  parallel.run = [](int64_t parts, int64_t, const std::function<void(int64_t)>& part) {
-    std::vector<std::thread> running;
-    for (int64_t i = 0; i < parts; ++i) running.emplace_back(part, i);
-    for (std::thread& thread : running) thread.join();
-  };
-  return parallel;
-}
-
-std::vector<float> Random(int64_t count, std::mt19937& rng) {
-  std::normal_distribution<float> normal;
-  std::vector<float> values(count);
-  for (float& value : values) value = normal(rng);
-  return values;
-}
+using tests::Random;
+using tests::Threads;
 
 bool Equal(const float* result, const std::vector<double>& expected) {
   for (size_t i = 0; i < expected.size(); ++i)
@@ -53,7 +38,7 @@ bool Check(const MomentumStep& step, int64_t count, int64_t shift, double densit
   reference::ApplyMaskedMomentum(step, mask.get() + shift, gradient.data() + shift, weights,
                                  momenta);
   ApplyMaskedMomentum(step, count, mask.get() + shift, gradient.data() + shift,
-                      weight.data() + shift, momentum.data() + shift, Threads());
+                      weight.data() + shift, momentum.data() + shift, Threads(2));
   bool equal = Equal(weight.data() + shift, weights) && Equal(momentum.data() + shift, momenta);
   for (int64_t i = 0; i < count; ++i)
     equal &= mask[shift + i] || (weight[shift + i] == 0 && !std::signbit(weight[shift + i]));

@@ -1,5 +1,5 @@
-// Which kernels of block_kernels.py are in this library? compile_block_kernels.py makes the table
-// when it is built.
+// The kernels of block_kernels.py in this library: compile_block_kernels.py makes the table when it
+// is built.
 #pragma once
 
 #include <cstddef>
@@ -32,11 +32,11 @@ struct BlockTile {
 };
 
 extern const BlockVariant kBlockVariants[];
-extern const int kBlockVariants_size;
+extern const int kBlockVariantCount;
 extern const BlockTile kBlockTiles[];
-extern const int kBlockTiles_size;
+extern const int kBlockTileCount;
 
-// Why there are none: a sentence, or nullptr.
+// Why there are none, as WhyNotInBlocks says it, or nullptr.
 extern const char* const kWhyNoBlockVariants;
 
 }  // namespace keras_sparse

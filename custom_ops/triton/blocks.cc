@@ -1,10 +1,11 @@
-// Which launches make a product? The arguments of the kernels in block_kernels.py, from sizes
+// The launches that make a product: the arguments of the kernels in block_kernels.py, from sizes
 // alone.
 #include "custom_ops/triton/blocks.h"
 
 #include <algorithm>
 #include <cstring>
 
+#include "custom_ops/contract/numbers.h"
 #include "custom_ops/triton/block_variants.h"
 
 namespace keras_sparse {
@@ -18,13 +19,11 @@ constexpr int64_t kEnoughPrograms =
 constexpr int64_t kFewestPixelsPerPart = 1024;
 constexpr int64_t kMostParts = 64;
 
-int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t Aligned(int64_t bytes) { return CeilDivide(bytes, 256) * 256; }
 int64_t Argument(const void* pointer) { return reinterpret_cast<intptr_t>(pointer); }
 int64_t BytesOf(ElementType type) { return type == ElementType::kFloat32 ? 4 : 2; }
 
 const BlockTile* FindTile(const char* kernel, ElementType type, int block) {
-  const BlockTile* end = kBlockTiles + kBlockTiles_size;
+  const BlockTile* end = kBlockTiles + kBlockTileCount;
   const BlockTile* tile = std::find_if(kBlockTiles, end, [&](const BlockTile& t) {
     return t.type == type && t.block == block && std::strcmp(t.kernel, kernel) == 0;
   });
@@ -33,10 +32,11 @@ const BlockTile* FindTile(const char* kernel, ElementType type, int block) {
 
 // What the launches of a call have in common: how its kernel is cut, and where things lie in the
 // workspace.
-struct Plan {
-  explicit Plan(const BlockCall& call) : s(call.sizes), call(call) {
-    by_inputs = call.product == Product::kInputGradient;
-    rows = s.in_channels / call.block, columns = s.out_channels / call.block;
+struct BlockLayout {
+  BlockLayout(Product product, const Convolution& c)
+      : product(product), type(c.type), block(c.structure.block), s(c.sizes) {
+    by_inputs = product == Product::kInputGradient;
+    rows = s.in_channels / block, columns = s.out_channels / block;
     taps = s.kernel_height * s.kernel_width, blocks = taps * rows * columns;
     groups = by_inputs ? rows : columns, others = by_inputs ? columns : rows;
     phases_height = by_inputs ? s.stride_height : 1, phases_width = by_inputs ? s.stride_width : 1;
@@ -46,97 +46,99 @@ struct Plan {
   void Place() {
     const int64_t lists = phases_height * phases_width * groups;
     flags = 0;
-    counts = flags + Aligned(blocks * 4);
-    entries = counts + Aligned(lists * 4);
-    values = entries + Aligned(lists * others * taps * 16);
-    const bool sums = call.product == Product::kKernelGradient;
-    bytes = values + Aligned(sums ? Parts() * s.weights() * 4 : s.weights() * BytesOf(call.type));
+    counts = flags + AlignedBytes(blocks * 4);
+    entries = counts + AlignedBytes(lists * 4);
+    values = entries + AlignedBytes(lists * others * taps * 16);
+    const bool sums = product == Product::kKernelGradient;
+    bytes = values + AlignedBytes(sums ? Parts() * s.weights() * 4 : s.weights() * BytesOf(type));
   }
 
   // Into how many parts the pixels are cut for the gradient by the kernel.
   int64_t Parts() const {
     const int64_t pixels = s.batch * s.out_height * s.out_width;
-    const BlockTile* tile = FindTile("sum_gradients", call.type, call.block);
-    const int64_t programs = CeilDivide(rows * taps, tile->at_once) * columns;
-    const int64_t most = std::min(kMostParts, CeilDivide(pixels, kFewestPixelsPerPart));
-    return std::clamp<int64_t>(CeilDivide(kEnoughPrograms, programs), 1, most);
+    const BlockTile* tile = FindTile("sum_gradients", type, block);
+    const int64_t programs = DivideUp(rows * taps, tile->at_once) * columns;
+    const int64_t most = std::min(kMostParts, DivideUp(pixels, kFewestPixelsPerPart));
+    return std::clamp<int64_t>(DivideUp(kEnoughPrograms, programs), 1, most);
   }
 
+  Product product;
+  ElementType type;
+  int block;
   ConvSizes s;
-  BlockCall call;
   bool by_inputs;
   int64_t rows, columns, taps, blocks, groups, others, phases_height, phases_width;
   int64_t flags, counts, entries, values, bytes;  // places in the workspace
 };
 
 struct Launcher {
-  Launcher(const BlockCall& call, const BlockPointers& pointers)
-      : plan(call), p(pointers), s(call.sizes) {
+  Launcher(Product product, const Convolution& convolution, const BlockPointers& pointers)
+      : layout(product, convolution), p(pointers), s(convolution.sizes) {
     const auto workspace = static_cast<char*>(pointers.workspace);
-    flags = Argument(workspace + plan.flags), counts = Argument(workspace + plan.counts);
-    entries = Argument(workspace + plan.entries), values = Argument(workspace + plan.values);
+    flags = Argument(workspace + layout.flags), counts = Argument(workspace + layout.counts);
+    entries = Argument(workspace + layout.entries), values = Argument(workspace + layout.values);
   }
 
   BlockLaunch FlagBlocks() const {
-    const int64_t block = plan.call.block, pack = plan.call.product != Product::kKernelGradient;
-    const int64_t in_step = plan.by_inputs ? 1 : block, out_step = plan.by_inputs ? block : 1;
-    const int64_t row_step = plan.by_inputs ? plan.columns * plan.taps : plan.taps;
-    const int64_t column_step = plan.by_inputs ? plan.taps : plan.rows * plan.taps;
+    const int64_t block = layout.block, pack = layout.product != Product::kKernelGradient;
+    const int64_t in_step = layout.by_inputs ? 1 : block, out_step = layout.by_inputs ? block : 1;
+    const int64_t row_step = layout.by_inputs ? layout.columns * layout.taps : layout.taps;
+    const int64_t column_step = layout.by_inputs ? layout.taps : layout.rows * layout.taps;
     const int64_t kernel = pack ? Argument(p.second) : 0;
     return {"flag_blocks",
-            {plan.taps * plan.rows, plan.columns, 1},
-            {Argument(p.mask), kernel, values, flags, plan.rows, plan.columns, pack, in_step,
+            {layout.taps * layout.rows, layout.columns, 1},
+            {Argument(p.mask), kernel, values, flags, layout.rows, layout.columns, pack, in_step,
              out_step, row_step, column_step}};
   }
 
   BlockLaunch ListBlocks() const {
-    const int64_t other_step = plan.by_inputs ? 1 : plan.columns,
-                  group_step = plan.by_inputs ? plan.columns : 1;
+    const int64_t other_step = layout.by_inputs ? 1 : layout.columns,
+                  group_step = layout.by_inputs ? layout.columns : 1;
     const int64_t sign =
-        plan.by_inputs ? 1 : -1;  // an output sees inputs above it, an input outputs below
+        layout.by_inputs ? 1 : -1;  // an output sees inputs above it, an input outputs below
     return {"list_blocks",
-            {plan.groups, plan.phases_height * plan.phases_width, 1},
-            {flags, entries, counts, plan.others, s.kernel_height, s.kernel_width, other_step,
-             group_step, plan.rows * plan.columns, -sign, sign * s.pad_top, sign * s.pad_left,
-             plan.by_inputs ? s.out_width : s.in_width, plan.others, plan.phases_height,
-             plan.phases_width}};
+            {layout.groups, layout.phases_height * layout.phases_width, 1},
+            {flags, entries, counts, layout.others, s.kernel_height, s.kernel_width, other_step,
+             group_step, layout.rows * layout.columns, -sign, sign * s.pad_top, sign * s.pad_left,
+             layout.by_inputs ? s.out_width : s.in_width, layout.others, layout.phases_height,
+             layout.phases_width}};
   }
 
   BlockLaunch SumProducts() const {
-    const bool back = plan.by_inputs;
-    const int64_t height = back ? CeilDivide(s.in_height, s.stride_height) : s.out_height;
-    const int64_t width = back ? CeilDivide(s.in_width, s.stride_width) : s.out_width;
-    const int64_t pixels = FindTile("sum_products", plan.call.type, plan.call.block)->pixels;
+    const bool back = layout.by_inputs;
+    const int64_t height = back ? DivideUp(s.in_height, s.stride_height) : s.out_height;
+    const int64_t width = back ? DivideUp(s.in_width, s.stride_width) : s.out_width;
+    const int64_t pixels = FindTile("sum_products", layout.type, layout.block)->pixels;
     return {"sum_products",
-            {CeilDivide(s.batch * height * width, pixels) * plan.groups,
-             plan.phases_height * plan.phases_width, 1},
+            {DivideUp(s.batch * height * width, pixels) * layout.groups,
+             layout.phases_height * layout.phases_width, 1},
             {Argument(p.first), values, entries, counts, Argument(p.result), s.batch,
              back ? s.out_height : s.in_height, back ? s.out_width : s.in_width,
              back ? s.out_channels : s.in_channels, back ? s.in_height : s.out_height,
-             back ? s.in_width : s.out_width, plan.groups, plan.others * plan.taps, height, width,
-             plan.phases_height, plan.phases_width, back ? 1 : s.stride_height,
+             back ? s.in_width : s.out_width, layout.groups, layout.others * layout.taps, height,
+             width, layout.phases_height, layout.phases_width, back ? 1 : s.stride_height,
              back ? 1 : s.stride_width}};
   }
 
   BlockLaunch SumGradients() const {
-    const BlockTile* tile = FindTile("sum_gradients", plan.call.type, plan.call.block);
-    const int64_t pixels = s.batch * s.out_height * s.out_width, parts = plan.Parts();
-    const int64_t per_part = CeilDivide(CeilDivide(pixels, parts), tile->pixels) * tile->pixels;
+    const BlockTile* tile = FindTile("sum_gradients", layout.type, layout.block);
+    const int64_t pixels = s.batch * s.out_height * s.out_width, parts = layout.Parts();
+    const int64_t per_part = DivideUp(DivideUp(pixels, parts), tile->pixels) * tile->pixels;
     return {"sum_gradients",
-            {CeilDivide(plan.rows * plan.taps, tile->at_once), plan.columns, parts},
-            {Argument(p.first), Argument(p.second), entries, counts, values, plan.blocks, s.batch,
-             s.in_height, s.in_width, s.in_channels, s.out_height, s.out_width, plan.columns,
-             plan.rows * plan.taps, s.stride_height, s.stride_width, per_part}};
+            {DivideUp(layout.rows * layout.taps, tile->at_once), layout.columns, parts},
+            {Argument(p.first), Argument(p.second), entries, counts, values, layout.blocks, s.batch,
+             s.in_height, s.in_width, s.in_channels, s.out_height, s.out_width, layout.columns,
+             layout.rows * layout.taps, s.stride_height, s.stride_width, per_part}};
   }
 
   BlockLaunch WriteGradient() const {
     return {"write_gradient",
-            {plan.taps * plan.rows, plan.columns, 1},
-            {Argument(p.mask), flags, values, Argument(p.result), plan.rows, plan.columns,
-             plan.taps, plan.Parts()}};
+            {layout.taps * layout.rows, layout.columns, 1},
+            {Argument(p.mask), flags, values, Argument(p.result), layout.rows, layout.columns,
+             layout.taps, layout.Parts()}};
   }
 
-  Plan plan;
+  BlockLayout layout;
   BlockPointers p;
   ConvSizes s;
   int64_t flags, counts, entries, values;
@@ -144,28 +146,33 @@ struct Launcher {
 
 }  // namespace
 
-const char* WhyNotInBlocks(const BlockCall& call) {
-  const ConvSizes& s = call.sizes;
+const char* WhyNotInBlocks(const Convolution& c) {
+  const ConvSizes& s = c.sizes;
+  const int block = c.structure.block;
   if (kWhyNoBlockVariants != nullptr) return kWhyNoBlockVariants;
-  if (FindTile("sum_products", call.type, call.block) == nullptr)
-    return "blocks must be 16, 32 or 64 wide";
-  if (s.in_channels % call.block != 0 || s.out_channels % call.block != 0)
-    return "channels must be whole blocks";
-  const int64_t most = std::max(
-      {s.inputs(), s.weights(), s.outputs(), s.stride_height * s.stride_width * s.weights()});
-  if (most > kMostElements) return "inputs, weights and outputs must be fewer than 2^31";
-  if (std::max(s.in_channels, s.out_channels) / call.block > kMostGroups)
-    return "there are too many channels";
-  if (s.stride_height * s.stride_width > kMostGroups) return "strides are too long";
+  if (FindTile("sum_products", c.type, block) == nullptr) return "`block` must be 16, 32 or 64";
+  if (s.in_channels % block != 0 || s.out_channels % block != 0)
+    return "`kernel` must have channels that are whole blocks";
+  if (c.dilation_height != 1 || c.dilation_width != 1) return "`dilations` must be 1 on GPUs";
+  if (s.inputs() > kMostElements) return "`inputs` must have fewer than 2^31 elements";
+  if (s.stride_height * s.stride_width * s.weights() > kMostElements)
+    return "`kernel` must have fewer than 2^31 elements, times the strides";
+  if (s.outputs() > kMostElements) return "`inputs` must give outputs of fewer than 2^31 elements";
+  if (std::max(s.in_channels, s.out_channels) / block > kMostGroups)
+    return "`kernel` must have at most 65535 blocks of channels";
+  if (s.stride_height * s.stride_width > kMostGroups) return "`strides` must be at most 255";
   return nullptr;
 }
 
-int64_t BlockWorkspace(const BlockCall& call) { return Plan(call).bytes; }
+int64_t BlockWorkspace(Product product, const Convolution& convolution) {
+  return BlockLayout(product, convolution).bytes;
+}
 
-std::vector<BlockLaunch> PlanBlockLaunches(const BlockCall& call, const BlockPointers& pointers) {
-  const Launcher launcher(call, pointers);
+std::vector<BlockLaunch> PlanBlockLaunches(Product product, const Convolution& convolution,
+                                           const BlockPointers& pointers) {
+  const Launcher launcher(product, convolution, pointers);
   std::vector<BlockLaunch> launches = {launcher.FlagBlocks(), launcher.ListBlocks()};
-  if (call.product != Product::kKernelGradient) {
+  if (product != Product::kKernelGradient) {
     launches.push_back(launcher.SumProducts());
   } else {
     launches.push_back(launcher.SumGradients());

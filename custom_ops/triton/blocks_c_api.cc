@@ -1,36 +1,32 @@
-// How are the products by blocks called from Python? Through ctypes: for tests and benchmarks
-// without TensorFlow.
+// The products by blocks for Python, through ctypes: for tests and benchmarks without TensorFlow.
 //
-// `sizes`: the 13 numbers of ConvSizes in order; `product`: 0, 1, 2 and `type`: 0, 1, 2 in the
-// order of their enums.
+// `product`: 0, 1, 2 and `type`: 0, 1, 2 in the order of their enums.
 #include <algorithm>
-#include <cstring>
 
+#include "custom_ops/contract/c_api.h"
 #include "custom_ops/triton/blocks.h"
 
 namespace keras_sparse {
 namespace {
 
-BlockCall CallOf(int product, const int64_t* sizes, int type, int block) {
-  static_assert(sizeof(ConvSizes) == 13 * sizeof(int64_t));
-  BlockCall call = {static_cast<Product>(product), {}, static_cast<ElementType>(type), block};
-  std::memcpy(&call.sizes, sizes, sizeof(ConvSizes));
-  return call;
+Convolution ConvolutionOf(const int64_t* sizes, int type, int block) {
+  return {SizesOf(sizes), static_cast<ElementType>(type), MaskStructure::Blocks(block)};
 }
 
 }  // namespace
 }  // namespace keras_sparse
 
-using keras_sparse::CallOf;
+using keras_sparse::ConvolutionOf;
+using keras_sparse::Product;
 
-extern "C" const char* keras_sparse_why_not_in_blocks(int product, const int64_t* sizes, int type,
+extern "C" const char* keras_sparse_why_not_in_blocks(int, const int64_t* sizes, int type,
                                                       int block) {
-  return WhyNotInBlocks(CallOf(product, sizes, type, block));
+  return WhyNotInBlocks(ConvolutionOf(sizes, type, block));
 }
 
 extern "C" int64_t keras_sparse_block_workspace(int product, const int64_t* sizes, int type,
                                                 int block) {
-  return BlockWorkspace(CallOf(product, sizes, type, block));
+  return BlockWorkspace(static_cast<Product>(product), ConvolutionOf(sizes, type, block));
 }
 
 // nullptr, or what went wrong: until the next call on this thread.
@@ -39,7 +35,7 @@ extern "C" const char* keras_sparse_run_in_blocks(int product, const int64_t* si
                                                   const bool* mask, void* result, void* workspace,
                                                   void* stream) {
   static thread_local std::string problem;
-  problem = RunInBlocks(CallOf(product, sizes, type, block),
+  problem = RunInBlocks(static_cast<Product>(product), ConvolutionOf(sizes, type, block),
                         {first, second, mask, result, workspace}, stream);
   return problem.empty() ? nullptr : problem.c_str();
 }
@@ -50,8 +46,9 @@ extern "C" int keras_sparse_plan_blocks(int product, const int64_t* sizes, int t
                                         const void* first, const void* second, const bool* mask,
                                         void* result, void* workspace, const char** names,
                                         int64_t* numbers) {
-  const auto launches = PlanBlockLaunches(CallOf(product, sizes, type, block),
-                                          {first, second, mask, result, workspace});
+  const auto launches =
+      PlanBlockLaunches(static_cast<Product>(product), ConvolutionOf(sizes, type, block),
+                        {first, second, mask, result, workspace});
   for (const auto& launch : launches) {
     *names++ = launch.kernel;
     std::copy(launch.grid, launch.grid + 3, numbers);

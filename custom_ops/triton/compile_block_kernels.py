@@ -147,10 +147,10 @@ TABLE = """// Made by compile_block_kernels.py.
 namespace keras_sparse {{
 const BlockVariant kBlockVariants[] = {{
 {variants}}};
-const int kBlockVariants_size = {number};
+const int kBlockVariantCount = {number};
 const BlockTile kBlockTiles[] = {{
 {tiles}}};
-const int kBlockTiles_size = {number_of_tiles};
+const int kBlockTileCount = {number_of_tiles};
 const char* const kWhyNoBlockVariants = nullptr;
 }}  // namespace keras_sparse
 """

@@ -1,6 +1,6 @@
-// How do the compiled kernels get onto a GPU? Through CUDA's driver, which is looked up when it is
-// needed: without one the library loads all the same, and nothing of CUDA's toolkit is needed to
-// build or run it.
+// The compiled kernels get onto a GPU through CUDA's driver, which is looked up when it is needed:
+// without one the library loads all the same, and nothing of CUDA's toolkit is needed to build or
+// run it.
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -69,7 +69,7 @@ std::string Failed(const char* what, int error) {
 // on any later one.
 const BlockVariant* FindVariant(const char* kernel, ElementType type, int block, int capability) {
   const BlockVariant* best = nullptr;
-  for (int i = 0; i < kBlockVariants_size; ++i) {
+  for (int i = 0; i < kBlockVariantCount; ++i) {
     const BlockVariant& v = kBlockVariants[i];
     if (v.type != type || v.block != block || std::strcmp(v.kernel, kernel) != 0) continue;
     const bool runs = v.is_text
@@ -83,7 +83,7 @@ const BlockVariant* FindVariant(const char* kernel, ElementType type, int block,
 // Functions of the current context, loaded when they are first needed.
 class Functions {
  public:
-  std::string Get(const BlockCall& call, const char* kernel, const BlockVariant** variant,
+  std::string Get(const Convolution& convolution, const char* kernel, const BlockVariant** variant,
                   Handle* function) {
     Handle context = nullptr;
     int device = 0, major = 0, minor = 0;
@@ -92,7 +92,8 @@ class Functions {
     if (error == 0) error = TheDriver().device_attribute(&major, kMajor, device);
     if (error == 0) error = TheDriver().device_attribute(&minor, kMinor, device);
     if (error != 0) return Failed("asking for the GPU", error);
-    *variant = FindVariant(kernel, call.type, call.block, 10 * major + minor);
+    *variant =
+        FindVariant(kernel, convolution.type, convolution.structure.block, 10 * major + minor);
     if (*variant == nullptr) return "there are no kernels for GPUs of compute capability below 8.0";
     const std::lock_guard<std::mutex> lock(mutex_);
     Handle& found = functions_[{context, *variant}];
@@ -133,11 +134,11 @@ struct Parameters {
   std::vector<void*> addresses;
 };
 
-std::string Run(const BlockCall& call, const BlockLaunch& launch, void* stream) {
+std::string Run(const Convolution& convolution, const BlockLaunch& launch, void* stream) {
   static Functions* functions = new Functions;  // never destroyed: the driver may be gone before it
   const BlockVariant* variant = nullptr;
   Handle function = nullptr;
-  const std::string problem = functions->Get(call, launch.kernel, &variant, &function);
+  const std::string problem = functions->Get(convolution, launch.kernel, &variant, &function);
   if (!problem.empty()) return problem;
   Parameters parameters(*variant, launch.arguments);
   const auto grid = [&](int axis) { return static_cast<unsigned>(launch.grid[axis]); };
@@ -149,10 +150,11 @@ std::string Run(const BlockCall& call, const BlockLaunch& launch, void* stream) 
 
 }  // namespace
 
-std::string RunInBlocks(const BlockCall& call, const BlockPointers& pointers, void* stream) {
+std::string RunInBlocks(Product product, const Convolution& convolution,
+                        const BlockPointers& pointers, void* stream) {
   if (!TheDriver().complete) return "there is no CUDA driver: libcuda.so.1 cannot be loaded";
-  for (const BlockLaunch& launch : PlanBlockLaunches(call, pointers)) {
-    const std::string problem = Run(call, launch, stream);
+  for (const BlockLaunch& launch : PlanBlockLaunches(product, convolution, pointers)) {
+    const std::string problem = Run(convolution, launch, stream);
     if (!problem.empty()) return problem;
   }
   return "";

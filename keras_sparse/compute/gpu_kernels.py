@@ -1,5 +1,6 @@
 """The kernels for GPUs: what they compute, and where they were measured to be faster than stock."""
 
+import dataclasses
 import functools
 import json
 import math
@@ -52,8 +53,8 @@ class _GpuKernels:
 
         0.0 where nobody measured.
         """
-        block = block_of(product.structure)
-        structure = {0: "weights", 1: "channel_pairs"}.get(block, block)
+        of_kernel = kernel_structure(product.structure)
+        structure = of_kernel.block if of_kernel.is_blocks else of_kernel.structure
         dtype = product.dtype
         if dtype == "float32" and _allows_tf32():  # that dense operations are computed in
             dtype = "tensorfloat32"
@@ -75,7 +76,7 @@ class GpuBlocks(_GpuKernels):
     name, part = "gpu_blocks", "blocks"
 
     def is_for(self, product: Product) -> bool:
-        return block_of(product.structure) > 1 and has_gpu()
+        return kernel_structure(product.structure).is_blocks and has_gpu()
 
     def _unsupported_reason(self, product: Product) -> str | None:
         if product.dtype not in TENSOR_CORE_TYPES:
@@ -94,12 +95,12 @@ class GpuCores(_GpuKernels):
     name, part = "gpu_cores", "cuda_cores"
 
     def is_for(self, product: Product) -> bool:
-        return block_of(product.structure) <= 1 and has_gpu()
+        return has_gpu() and not kernel_structure(product.structure).is_blocks
 
     def _unsupported_reason(self, product: Product) -> str | None:
         if product.dtype == "float32":
             return None
-        is_pairs = block_of(product.structure) == 1
+        is_pairs = kernel_structure(product.structure).structure == "channel_pairs"
         kind = "pairs of channels" if is_pairs else "single weights"
         return (
             f"dtype is {product.dtype}, and masks of {kind} run in float32 on GPUs: blocks of 16, "
@@ -107,20 +108,40 @@ class GpuCores(_GpuKernels):
         )
 
 
-def block_of(structure: Structure) -> int:
-    """The largest square block that fits a mask's structure; 1: pairs of channels, 0: weights.
+@dataclasses.dataclass(frozen=True)
+class KernelStructure:
+    """What the kernels for GPUs take a mask to be made of: the attributes of the op.
+
+    Attributes:
+        structure: ``"weights"``, ``"channel_pairs"`` or ``"blocks"``.
+        block: input and output channels of a block, 0 without blocks.
+    """
+
+    structure: str
+    block: int = 0
+
+    @property
+    def is_blocks(self) -> bool:
+        return self.structure == "blocks"
+
+
+def kernel_structure(structure: Structure) -> KernelStructure:
+    """Blocks of the largest square that fits; else pairs of channels, or single weights.
 
     Blocks that do not span all taps are computed as single weights.
 
-    >>> block_of(ks.structure.Weights()), block_of(Blocks(64, 16)), block_of(Blocks(1, 8))
-    (0, 16, 1)
-    >>> block_of(Blocks(64, 16, per_tap=True))
-    0
+    >>> kernel_structure(Blocks(64, 16))
+    KernelStructure(structure='blocks', block=16)
+    >>> kernel_structure(Blocks(1, 8)).structure
+    'channel_pairs'
+    >>> kernel_structure(Blocks(64, 16, per_tap=True)).structure
+    'weights'
     """
     if not isinstance(structure, Blocks) or structure.per_tap:
-        return 0
+        return KernelStructure("weights")
     side = math.gcd(structure.in_, structure.out)
-    return next((block for block in BLOCKS if side % block == 0), 1)
+    block = next((block for block in BLOCKS if side % block == 0), None)
+    return KernelStructure("blocks", block) if block else KernelStructure("channel_pairs")
 
 
 def has_gpu() -> bool:
@@ -133,7 +154,7 @@ def has_gpu() -> bool:
 
 
 def _ragged_reason(product: Product) -> str | None:
-    block = block_of(product.structure)
+    block = kernel_structure(product.structure).block
     if not any(n % block for n in product.known_channels):
         return None
     shape = product.kernel_shape

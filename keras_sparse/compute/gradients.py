@@ -71,8 +71,12 @@ class _Ops:
         import tensorflow as tf
 
         tensors = inputs, mask, output_gradient
-        dense = functools.partial(self.dense_kernel_gradient, *tensors, **settings)
         sparse = functools.partial(self.kernel_gradient, *tensors, **settings)
+        if list(settings.get("dilations", [1, 1])) == [1, 1]:
+            dense = functools.partial(self.dense_kernel_gradient, *tensors, **settings)
+        else:  # for which TensorFlow has no such gradient on CPUs
+            everywhere = inputs, tf.ones_like(mask), output_gradient
+            dense = functools.partial(self.kernel_gradient, *everywhere, **settings)
         constant = tf.get_static_value(wanted)
         if constant is not None:
             return dense() if constant else sparse()
@@ -100,7 +104,9 @@ def custom_ops() -> Any:
 
 def _attributes(op: Any) -> dict[str, Any]:
     """What a gradient op has in common with the op that it belongs to."""
-    names = ("strides", "padding", "layer", "block") if "Conv2D" in op.type else ("layer", "block")
+    names = ["layer", "structure", "block"]
+    if "Conv2D" in op.type:
+        names += ["strides", "padding", "dilations"]
     return {name: op.get_attr(name) for name in names}
 
 

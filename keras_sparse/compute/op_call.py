@@ -1,11 +1,12 @@
 """The compiled ops compute a ``Product``: the one place that calls them."""
 
+import dataclasses
 from typing import Any
 
 from keras import ops
 from keras.backend import standardize_dtype
 
-from keras_sparse.compute.gpu_kernels import block_of
+from keras_sparse.compute.gpu_kernels import kernel_structure
 from keras_sparse.compute.gradients import custom_ops
 from keras_sparse.compute.product import Product, static_shape
 
@@ -30,7 +31,7 @@ def call_custom_op(
     wanted = dense_weight_gradient
     if not isinstance(wanted, bool):
         wanted = ops.convert_to_tensor(wanted, "bool")
-    attributes = {"layer": layer, "block": block_of(product.structure)}
+    attributes = {"layer": layer, **_structure_attributes(product)}
     if product.kind == "conv2d":
         attributes |= {"strides": product.strides, "padding": product.padding.upper()}
         return custom_ops().keras_sparse_conv2d(inputs, kernel, mask, wanted, **attributes)
@@ -81,8 +82,12 @@ def call_transposed(
         strides=product.strides,
         padding=product.padding.upper(),
         layer=layer,
-        block=block_of(product.structure),
+        **_structure_attributes(product),
     )
+
+
+def _structure_attributes(product: Product) -> dict[str, Any]:
+    return dataclasses.asdict(kernel_structure(product.structure))
 
 
 def _in_dtype(dtype: str, tensor: Any) -> Any:

@@ -1,20 +1,18 @@
 """The library that lowers steps for TPUs: compiled on first use, then kept in a cache folder."""
 
-import contextlib
 import ctypes
-import fcntl
 import functools
 import hashlib
 import os
 import shlex
-import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+
+from keras_sparse.tpu_check.cxx import compiler, exclusive
 
 SOURCES = Path(__file__).parent / "native"
 LOAD_FIRST = (
@@ -36,7 +34,7 @@ def load() -> Any:
             functions before.
     """
     file = folder() / f"tpu_lower-{_stamp()}.so"
-    with _exclusive(file.parent):
+    with exclusive(file.parent):
         if not file.exists():
             _compile(file)
     try:
@@ -61,14 +59,6 @@ def folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keras_sparse"
 
 
-def compiler() -> list[str] | None:
-    """The command of the C++ compiler: $CXX, g++ or clang++; None if there is none."""
-    command = shlex.split(os.environ.get("CXX", "")) or next(
-        ([name] for name in ("g++", "clang++") if shutil.which(name)), []
-    )
-    return command if command and shutil.which(command[0]) else None
-
-
 def _stamp() -> str:
     """A hash of the sources and of TensorFlow's version and flags."""
     texts = [
@@ -77,15 +67,6 @@ def _stamp() -> str:
         *(file.read_text() for file in sorted(SOURCES.rglob("*.*"))),
     ]
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
-
-
-@contextlib.contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Locks the folder: other processes wait until this one has compiled."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _compile(file: Path) -> None:

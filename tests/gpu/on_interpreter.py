@@ -152,7 +152,7 @@ def test_masks_of_blocks(library, triton, product, type_, shape, block):
         sizes = (ctypes.c_int64 * 13)(*sizes_of(*SHAPES[shape]))
         assert (
             library.keras_sparse_why_not_in_blocks(product, sizes, TYPES[type_][0], block)
-            == b"channels must be whole blocks"
+            == b"`kernel` must have channels that are whole blocks"
         )
         return
     check(library, triton, product, SHAPES[shape], type_, block, blocks)
@@ -215,9 +215,9 @@ def test_what_is_not_taken_is_said(library):
         )
 
     assert why() is None
-    assert why(block=8) == b"blocks must be 16, 32 or 64 wide"
-    assert why(block=32) == b"channels must be whole blocks"
+    assert why(block=8) == b"`block` must be 16, 32 or 64"
+    assert why(block=32) == b"`kernel` must have channels that are whole blocks"
     assert (
         why(shape=(1 << 15, 1 << 8, 1 << 8, 16, 1, 1, 16, 1, 1, "same"))
-        == b"inputs, weights and outputs must be fewer than 2^31"
+        == b"`inputs` must have fewer than 2^31 elements"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_sparse.tpu_check.library import compiler
+from keras_sparse.tpu_check.cxx import compiler
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "build" / "cache"  # the library that lowers is compiled once

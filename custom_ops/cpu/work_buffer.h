@@ -1,4 +1,4 @@
-// What memory does one piece of work use, beside its inputs and outputs?
+// The memory that one work item uses, beside its inputs and outputs.
 #pragma once
 
 #include "custom_ops/cpu/kernels.h"
@@ -8,13 +8,13 @@ namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS {
 
 constexpr int kProducts = 64;  // gradients per lane that wait to be summed, at least
 
-struct Scratch {
+struct WorkBuffer {
   float *zeros, *outside, *packed, *sums, *products;
   const float** inputs;
   float** outputs;
   int64_t floats;
 
-  Scratch(const PassTables& t, int32_t part, float* memory) {
+  WorkBuffer(const LatticeTables& t, int32_t part, float* memory) {
     const int64_t outputs_of_part = t.part_outputs[part + 1] - t.part_outputs[part],
                   tile = t.tile_h * t.tile_w;
     float* next = memory;
@@ -25,7 +25,7 @@ struct Scratch {
     };
     zeros = take(t.in_channels > t.out_channels ? t.in_channels : t.out_channels);
     outside = take(t.out_channels);
-    packed = take(static_cast<int64_t>(t.block_channels) * t.slots * kLanes);
+    packed = take(static_cast<int64_t>(t.chunk_channels) * t.slots * kLanes);
     sums = take(outputs_of_part * tile * kLanes);
     products = take((kProducts + kLanes + t.longest_segment) * kLanes);
     inputs = reinterpret_cast<const float**>(take(static_cast<int64_t>(t.pixels) * kLanes * 2));
@@ -35,8 +35,8 @@ struct Scratch {
 };
 static_assert(sizeof(float*) <= 2 * sizeof(float), "two floats hold a pointer");
 
-inline int64_t ScratchFloats(const PassTables& tables, int32_t part) {
-  return Scratch(tables, part, nullptr).floats;
+inline int64_t BufferFloats(const LatticeTables& tables, int32_t part) {
+  return WorkBuffer(tables, part, nullptr).floats;
 }
 
 }  // namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS

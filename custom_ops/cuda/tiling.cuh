@@ -1,5 +1,4 @@
-// Which pixels does a block of threads compute, and where in shared memory are the ones that it
-// reads?
+// The pixels that a block of threads computes, and where in shared memory those lie that it reads.
 //
 // `Result` pixels are computed from `source` pixels: outputs from inputs, or input gradients from
 // output gradients. The result pixels of an axis are `lattices` interleaved grids: one, or for the
@@ -9,12 +8,13 @@
 
 #include <cstdint>
 
+#include "custom_ops/contract/numbers.h"
 #include "custom_ops/cuda/cores.h"
 #include "custom_ops/cuda/launch.cuh"
 
 namespace keras_sparse {
 
-constexpr int kThreads = 256, kLanes = 32, kWarps = kThreads / kLanes;
+constexpr int kThreads = 256, kWarpLanes = 32, kWarps = kThreads / kWarpLanes;
 constexpr int kPlaces = 8;  // a thread computes this many pixels, or pairs of neighbours in a row
 
 // One axis of the image. Source pixels of a tile lie in slots: those that are `step` apart are
@@ -30,7 +30,7 @@ struct Axis {
   int planes, plane;       // slots of a tile: planes * plane
 
   __host__ __device__ int slots() const { return planes * plane; }
-  __host__ __device__ int tiles() const { return (grid + tile - 1) / tile; }
+  __host__ __device__ int tiles() const { return DivideUp(grid, tile); }
 
   // The taps of a grid are residue, residue + tap_step, ...; none if residue >= residues.
   __host__ __device__ int Residue(int lattice) const {
@@ -54,7 +54,7 @@ struct Axis {
 // A tile: `images` * y.tile * x.tile pixels, 32 * 8 * `columns`. Lanes take neighbours in x, and
 // where a row has too few, further images or rows; a thread's places are the rest. Pitches, in
 // floats, keep lanes in different banks.
-struct Plan {
+struct CudaTiling {
   Axis y, x;
   int batch, images, columns;
   int row_pitch, image_pitch, channel_pitch;
@@ -70,13 +70,13 @@ struct Plan {
   bool pairs;                                    // lists of channel pairs, not of weights
   int splits;                                    // kernel gradient: parts of the pixels
 
-  __host__ __device__ int groups() const { return (result_channels + group - 1) / group; }
-  __host__ __device__ int image_tiles() const { return (batch + images - 1) / images; }
+  __host__ __device__ int groups() const { return DivideUp(result_channels, group); }
+  __host__ __device__ int image_tiles() const { return DivideUp(batch, images); }
   __host__ __device__ int lattices() const { return y.lattices * x.lattices; }
   __host__ __device__ int64_t tiles() const {
     return int64_t{lattices()} * image_tiles() * y.tiles() * x.tiles();
   }
-  __host__ __device__ int pixels() const { return kLanes * kPlaces * columns; }
+  __host__ __device__ int pixels() const { return kWarpLanes * kPlaces * columns; }
 
   // The distance of two places where all are equally far, else 0. Kernels for the usual ones know
   // it when compiled: then the places are in the instructions, and need no additions.
@@ -100,6 +100,6 @@ struct Plan {
 };
 
 // False if not even one channel of a tile fits into shared memory.
-bool MakePlan(Product product, const ConvSizes& sizes, MaskStructure structure, Plan* plan);
+bool MakeCudaTiling(Product product, const Convolution& convolution, CudaTiling* tiling);
 
 }  // namespace keras_sparse

@@ -1,9 +1,10 @@
-#include "custom_ops/cpu/pass.h"
+#include "custom_ops/cpu/lattice_kernel.h"
 
 #include <algorithm>
 #include <cstring>
 
-#include "custom_ops/cpu/scratch.h"
+#include "custom_ops/contract/numbers.h"
+#include "custom_ops/cpu/thread_memory.h"
 
 namespace keras_sparse {
 namespace {
@@ -11,11 +12,8 @@ namespace {
 constexpr int64_t kLaneSumBytes =
     600 * 1024;  // sums per lane stay in the second cache, else they are reduced at once
 
-// Cuts [0, count) into pieces: where piece i begins.
-int64_t Begin(int64_t count, int64_t piece, int64_t pieces) { return count * piece / pieces; }
-
-LatticeWork WorkOfLattice(Product product, const ConvSizes& s, const Lattice& lattice,
-                          const PackedMask& mask) {
+LatticeLoad LoadOf(Product product, const ConvSizes& s, const Lattice& lattice,
+                   const PackedMask& mask) {
   const bool transposed = product == Product::kInputGradient;
   const std::vector<int64_t> per_tap = ActivePerTap(mask, s);
   int64_t active = 0;
@@ -26,58 +24,59 @@ LatticeWork WorkOfLattice(Product product, const ConvSizes& s, const Lattice& la
 
 }  // namespace
 
-Pass::Pass(Product product, const ConvSizes& s, const Lattice& lattice, const PackedMask& mask,
-           const Kernels& kernels, int threads)
+LatticeKernel::LatticeKernel(Product product, const ConvSizes& s, const Lattice& lattice,
+                             const PackedMask& mask, const Kernels& kernels, int threads)
     : kernels_(kernels) {
   const bool transposed = product == Product::kInputGradient;
-  const LatticeWork work = WorkOfLattice(product, s, lattice, mask);
-  const Tiling tiling = ChooseTiling(lattice, work, kernels.lanes, kernels.max_tile, threads);
+  const LatticeLoad load = LoadOf(product, s, lattice, mask);
+  const Tiling tiling = ChooseTiling(lattice, load, kernels.lanes, kernels.max_tile, threads);
   packed_ = PackPixels(lattice, tiling.tile_h, tiling.tile_w);
   list_ = MakeActiveList(mask, s, transposed, lattice, packed_, tiling, kernels.lanes);
 
-  PassTables& t = tables_;
+  LatticeTables& t = tables_;
   t.tile_h = tiling.tile_h, t.tile_w = tiling.tile_w;
   t.grid_h = lattice.grid_h, t.grid_w = lattice.grid_w;
-  t.tiles_y = (t.grid_h + t.tile_h - 1) / t.tile_h,
-  t.tiles_x = (t.grid_w + t.tile_w - 1) / t.tile_w;
+  t.tiles_y = DivideUp(t.grid_h, t.tile_h), t.tiles_x = DivideUp(t.grid_w, t.tile_w);
   t.tiles = s.batch * t.tiles_y * t.tiles_x;
   t.out_h = static_cast<int32_t>(transposed ? s.in_height : s.out_height);
   t.out_w = static_cast<int32_t>(transposed ? s.in_width : s.out_width);
   t.out_y0 = lattice.out_y0, t.out_x0 = lattice.out_x0;
   t.out_step_y = lattice.out_step_y, t.out_step_x = lattice.out_step_x;
-  t.out_channels = work.out_channels;
+  t.out_channels = load.out_channels;
   t.in_h = static_cast<int32_t>(transposed ? s.out_height : s.in_height);
   t.in_w = static_cast<int32_t>(transposed ? s.out_width : s.in_width);
   t.in_step_y = lattice.in_step_y, t.in_step_x = lattice.in_step_x;
-  t.in_channels = work.in_channels;
+  t.in_channels = load.in_channels;
   t.slots = packed_.slots, t.pixels = static_cast<int32_t>(packed_.slot.size());
   t.slot = packed_.slot.data(), t.dy = packed_.dy.data(), t.dx = packed_.dx.data();
   t.row_stride = packed_.row_stride;
-  t.block_channels = tiling.block_channels;
-  t.blocks = static_cast<int32_t>((list_.first_segment.size() - 1) / tiling.parts);
+  t.chunk_channels = tiling.chunk_channels;
+  t.chunks = static_cast<int32_t>((list_.first_segment.size() - 1) / tiling.parts);
   t.parts = tiling.parts;
   t.part_outputs = list_.part_outputs.data();
   t.first_segment = list_.first_segment.data(), t.first_active = list_.first_active.data();
   t.segments = list_.segments.data(), t.offsets = list_.offsets.data();
   t.longest_segment = list_.longest_segment;
   weights_ = s.weights();
-  groups_ = (t.tiles + kernels.lanes - 1) / kernels.lanes;
+  groups_ = DivideUp(t.tiles, kernels.lanes);
 }
 
-Work Pass::WorkOf(int64_t piece, int64_t pieces_of_groups) const {
+WorkItem LatticeKernel::ItemOf(int64_t piece, int64_t pieces_of_groups) const {
   const int32_t part = static_cast<int32_t>(piece / pieces_of_groups);
   const int64_t i = piece % pieces_of_groups;
-  return {Begin(groups_, i, pieces_of_groups), Begin(groups_, i + 1, pieces_of_groups), part,
-          Scratch::Get(Scratch::kWork, kernels_.scratch_floats(tables_, part))};
+  return {SliceBegin(groups_, i, pieces_of_groups), SliceBegin(groups_, i + 1, pieces_of_groups),
+          part,
+          ThreadMemory::Get(ThreadMemory::kWorkBuffer, kernels_.buffer_floats(tables_, part))};
 }
 
-void Pass::Multiply(const float* inputs, const float* kernel, float* result,
-                    const Parallel& parallel) const {
+void LatticeKernel::Multiply(const float* inputs, const float* kernel, float* result,
+                             const Parallel& parallel) const {
   const int64_t active = static_cast<int64_t>(list_.weight.size());
-  float* values = Scratch::Get(Scratch::kValues, active);
+  float* values = ThreadMemory::Get(ThreadMemory::kValues, active);
   const int64_t slices = std::min<int64_t>(parallel.threads, 1 + active / 65536);
   parallel.run(slices, 4 * active / slices, [&](int64_t slice) {
-    for (int64_t i = Begin(active, slice, slices); i < Begin(active, slice + 1, slices); ++i)
+    for (int64_t i = SliceBegin(active, slice, slices); i < SliceBegin(active, slice + 1, slices);
+         ++i)
       values[list_.place[i]] = kernel[list_.weight[i]];
   });
   // Four times as many pieces as threads: a piece that is slow, or late, does not keep the others
@@ -87,55 +86,54 @@ void Pass::Multiply(const float* inputs, const float* kernel, float* result,
   const int64_t cycles =
       active * 10 * groups_ / std::max<int64_t>(1, pieces * tables_.parts) + 10000;
   parallel.run(pieces * tables_.parts, cycles, [&](int64_t piece) {
-    kernels_.multiply(tables_, inputs, values, result, WorkOf(piece, pieces));
+    kernels_.multiply(tables_, inputs, values, result, ItemOf(piece, pieces));
   });
 }
 
-void Pass::Gradient(const float* inputs, const float* output_gradient, float* result,
-                    const Parallel& parallel) const {
+void LatticeKernel::Gradient(const float* inputs, const float* output_gradient, float* result,
+                             const Parallel& parallel, bool zeros_are_there) const {
   const int64_t active = static_cast<int64_t>(list_.weight.size());
   const int64_t pieces = std::min<int64_t>(groups_, parallel.threads);
-  float* sums = Scratch::Get(Scratch::kValues, pieces * active);
+  float* sums = ThreadMemory::Get(ThreadMemory::kValues, pieces * active);
   std::fill_n(sums, pieces * active, 0.0f);
   const int64_t cycles =
       active * 12 * groups_ / std::max<int64_t>(1, pieces * tables_.parts) + 10000;
   parallel.run(pieces * tables_.parts, cycles, [&](int64_t piece) {
-    const Work work = WorkOf(piece, pieces);
-    const int64_t first = int64_t{work.part} * tables_.blocks;
+    const WorkItem item = ItemOf(piece, pieces);
+    const int64_t first = int64_t{item.part} * tables_.chunks;
     const int64_t lane_sums =
-        (list_.first_active[first + tables_.blocks] - list_.first_active[first]) * kernels_.lanes;
+        (list_.first_active[first + tables_.chunks] - list_.first_active[first]) * kernels_.lanes;
     float* lanes = nullptr;
     if (lane_sums * static_cast<int64_t>(sizeof(float)) <= kLaneSumBytes) {
-      lanes = Scratch::Get(Scratch::kLaneSums, lane_sums);
+      lanes = ThreadMemory::Get(ThreadMemory::kLaneSums, lane_sums);
       std::fill_n(lanes, lane_sums, 0.0f);
     }
     kernels_.gradient(tables_, inputs, output_gradient, sums + piece % pieces * active, lanes,
-                      work);
+                      item);
   });
-  WriteGradient(sums, pieces, result, parallel);
+  const int64_t slices = std::min<int64_t>(parallel.threads, 1 + weights_ / 65536);
+  parallel.run(slices, weights_ / slices, [&](int64_t slice) {
+    WriteGradient(sums, pieces, SliceBegin(weights_, slice, slices),
+                  SliceBegin(weights_, slice + 1, slices), !zeros_are_there, result);
+  });
 }
 
-void Pass::WriteGradient(const float* sums, int64_t pieces, float* result,
-                         const Parallel& parallel) const {
-  constexpr int64_t kChunk =
+void LatticeKernel::WriteGradient(const float* sums, int64_t pieces, int64_t begin, int64_t end,
+                                  bool fill, float* result) const {
+  constexpr int64_t kSpan =
       1 << 14;  // weights: zeros are still in the first cache when sums are written among them
-  const int64_t active = static_cast<int64_t>(list_.weight.size()),
-                slices = std::min<int64_t>(parallel.threads, 1 + weights_ / 65536);
-  parallel.run(slices, weights_ / slices, [&](int64_t slice) {
-    const int64_t begin = Begin(weights_, slice, slices), end = Begin(weights_, slice + 1, slices);
-    int64_t i =
-        std::lower_bound(list_.weight.begin(), list_.weight.end(), begin) - list_.weight.begin();
-    for (int64_t first = begin; first < end; first += kChunk) {
-      const int64_t last = std::min(first + kChunk, end);
-      std::memset(result + first, 0, (last - first) * sizeof(float));
-      for (; i < active && list_.weight[i] < last; ++i) {
-        float sum = 0;
-        for (int64_t piece = 0; piece < pieces; ++piece)
-          sum += sums[piece * active + list_.place[i]];
-        result[list_.weight[i]] = sum;
-      }
+  const int64_t active = static_cast<int64_t>(list_.weight.size());
+  int64_t i =
+      std::lower_bound(list_.weight.begin(), list_.weight.end(), begin) - list_.weight.begin();
+  for (int64_t first = begin; first < end; first += kSpan) {
+    const int64_t last = std::min(first + kSpan, end);
+    if (fill) std::memset(result + first, 0, (last - first) * sizeof(float));
+    for (; i < active && list_.weight[i] < last; ++i) {
+      float sum = 0;
+      for (int64_t piece = 0; piece < pieces; ++piece) sum += sums[piece * active + list_.place[i]];
+      result[list_.weight[i]] = sum;
     }
-  });
+  }
 }
 
 }  // namespace keras_sparse

@@ -1,4 +1,4 @@
-// Where do the pixels of a group of tiles lie in the images?
+// Where the pixels of a group of tiles lie in the images.
 #pragma once
 
 #include "custom_ops/cpu/kernels.h"
@@ -8,34 +8,34 @@ namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS {
 
 // Of tile `first + lane`: image, and the place of its first pixel in the output grid. Lanes beyond
 // the last tile lie outside of every image.
-struct Places {
+struct TilePixels {
   int64_t image[kLanes];
   int32_t y[kLanes], x[kLanes];
 };
 
-KS_INLINE void FindPlaces(const PassTables& t, int64_t group, Places& places) {
+KS_INLINE void FindTiles(const LatticeTables& t, int64_t group, TilePixels& tiles) {
   for (int lane = 0; lane < kLanes; ++lane) {
     const int64_t tile = group * kLanes + lane;
     const bool inside = tile < t.tiles;
     const int32_t per_image = t.tiles_y * t.tiles_x;
     const int32_t in_image = static_cast<int32_t>(tile % per_image);
-    places.image[lane] = inside ? tile / per_image : 0;
-    places.y[lane] = inside ? in_image / t.tiles_x * t.tile_h : t.grid_h;
-    places.x[lane] = inside ? in_image % t.tiles_x * t.tile_w : t.grid_w;
+    tiles.image[lane] = inside ? tile / per_image : 0;
+    tiles.y[lane] = inside ? in_image / t.tiles_x * t.tile_h : t.grid_h;
+    tiles.x[lane] = inside ? in_image % t.tiles_x * t.tile_w : t.grid_w;
   }
 }
 
 // pixels[i][lane]: the first channel of the input pixel in slot[i], or zeros.
-KS_INLINE void FindInputs(const PassTables& t, const Places& places, const float* inputs,
+KS_INLINE void FindInputs(const LatticeTables& t, const TilePixels& tiles, const float* inputs,
                           const float* zeros, const float** pixels) {
   const uint32_t height = t.in_h, width = t.in_w;
   int64_t image[kLanes];
   int32_t y0[kLanes], x0[kLanes];
   for (int lane = 0; lane < kLanes; ++lane) {
-    const bool inside = places.y[lane] < t.grid_h;
-    image[lane] = places.image[lane] * t.in_h * t.in_w;
-    y0[lane] = inside ? places.y[lane] * t.in_step_y : -(1 << 30);
-    x0[lane] = places.x[lane] * t.in_step_x;
+    const bool inside = tiles.y[lane] < t.grid_h;
+    image[lane] = tiles.image[lane] * t.in_h * t.in_w;
+    y0[lane] = inside ? tiles.y[lane] * t.in_step_y : -(1 << 30);
+    x0[lane] = tiles.x[lane] * t.in_step_x;
   }
   for (int32_t i = 0; i < t.pixels; ++i) {
     for (int lane = 0; lane < kLanes; ++lane) {
@@ -49,15 +49,15 @@ KS_INLINE void FindInputs(const PassTables& t, const Places& places, const float
 
 // pixels[i][lane]: the first channel of the output pixel i of the tile, or `outside`.
 template <class Float>
-KS_INLINE void FindOutputs(const PassTables& t, const Places& places, Float* outputs,
+KS_INLINE void FindOutputs(const LatticeTables& t, const TilePixels& tiles, Float* outputs,
                            Float* outside, Float** pixels) {
   for (int32_t i = 0; i < t.tile_h * t.tile_w; ++i) {
     for (int lane = 0; lane < kLanes; ++lane) {
-      const int32_t row = places.y[lane] + i / t.tile_w, column = places.x[lane] + i % t.tile_w;
+      const int32_t row = tiles.y[lane] + i / t.tile_w, column = tiles.x[lane] + i % t.tile_w;
       const int64_t y = t.out_y0 + static_cast<int64_t>(row) * t.out_step_y;
       const int64_t x = t.out_x0 + static_cast<int64_t>(column) * t.out_step_x;
       const bool inside = row < t.grid_h && column < t.grid_w;
-      const int64_t pixel = (places.image[lane] * t.out_h + y) * t.out_w + x;
+      const int64_t pixel = (tiles.image[lane] * t.out_h + y) * t.out_w + x;
       pixels[i * kLanes + lane] = inside ? outputs + pixel * t.out_channels : outside;
     }
   }

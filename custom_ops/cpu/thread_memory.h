@@ -1,4 +1,4 @@
-// Where does a kernel keep what it needs for one call? In memory that each thread keeps and reuses.
+// Memory that a kernel needs for one call: each thread keeps it, and uses it again.
 #pragma once
 
 #include <cstdint>
@@ -7,17 +7,19 @@
 
 namespace keras_sparse {
 
-// Memory of one thread, aligned to 64 bytes; valid until the thread asks again for the same slot.
-class Scratch {
+// Aligned to 64 bytes; valid until the thread asks again for the same slot.
+class ThreadMemory {
  public:
-  enum Slot { kWork, kLaneSums, kValues, kSlots };  // kSlots counts the slots before it
+  enum Slot { kWorkBuffer, kLaneSums, kValues };
+  static constexpr int kSlots = 3;
+  static_assert(kValues + 1 == kSlots, "one slot for each enumerator");
 
   static float* Get(Slot slot, int64_t floats) {
-    static thread_local Scratch scratch[kSlots];
-    return scratch[slot].Reserve(floats);
+    static thread_local ThreadMemory memory[kSlots];
+    return memory[slot].Reserve(floats);
   }
 
-  ~Scratch() { std::free(memory_); }
+  ~ThreadMemory() { std::free(memory_); }
 
  private:
   float* Reserve(int64_t floats) {

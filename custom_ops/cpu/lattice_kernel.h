@@ -1,0 +1,41 @@
+// A product on the pixels of one lattice: its tables, and the work items into which it is cut.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "custom_ops/cpu/active_list.h"
+#include "custom_ops/cpu/kernels.h"
+
+namespace keras_sparse {
+
+class LatticeKernel {
+ public:
+  LatticeKernel(Product product, const ConvSizes& sizes, const Lattice& lattice,
+                const PackedMask& mask, const Kernels& kernels, int threads);
+  LatticeKernel(const LatticeKernel&) = delete;
+
+  // result = kernel times inputs, on the pixels of this lattice.
+  void Multiply(const float* inputs, const float* kernel, float* result,
+                const Parallel& parallel) const;
+
+  // result = gradient by the active weights, 0 for the others, unless these are `zeros_are_there`.
+  void Gradient(const float* inputs, const float* output_gradient, float* result,
+                const Parallel& parallel, bool zeros_are_there) const;
+
+ private:
+  // Sums over the pieces, in the order of the kernel: of the weights in [begin, end), and between
+  // them, where `fill`, zeros.
+  void WriteGradient(const float* sums, int64_t pieces, int64_t begin, int64_t end, bool fill,
+                     float* result) const;
+
+  WorkItem ItemOf(int64_t piece, int64_t pieces_of_groups) const;
+
+  const Kernels& kernels_;
+  PackedPixels packed_;
+  ActiveList list_;
+  LatticeTables tables_;
+  int64_t groups_, weights_;
+};
+
+}  // namespace keras_sparse

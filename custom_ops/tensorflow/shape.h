@@ -1,0 +1,34 @@
+// The shapes that the ops give, as far as their arguments' shapes are known; and their attributes.
+#pragma once
+
+#include "custom_ops/tensorflow/check.h"
+#include "tensorflow/core/framework/shape_inference.h"
+#include "tensorflow/core/platform/errors.h"
+
+// The attributes that all products have. `layer`: nodes of different layers must not share the plan
+// that a kernel keeps. `structure`, `block`: see ReadStructure.
+#define KERAS_SPARSE_PRODUCT_ATTRIBUTES                                      \
+  Attr("layer: string = ''")                                                 \
+      .Attr("T: {float, bfloat16, half} = DT_FLOAT")                         \
+      .Attr("structure: {'weights', 'channel_pairs', 'blocks'} = 'weights'") \
+      .Attr("block: int = 0")
+
+namespace keras_sparse {
+
+template <class Rules, Product kProduct>
+absl::Status ProductShape(tensorflow::shape_inference::InferenceContext* c) {
+  constexpr ProductInputs kInputs = InputsOf(kProduct);
+  tensorflow::shape_inference::ShapeHandle kernel, outputs, flag;
+  TF_RETURN_IF_ERROR(c->Merge(c->input(kInputs.kernel), c->input(kInputs.mask), &kernel));
+  if (kInputs.dense_weight_gradient >= 0)
+    TF_RETURN_IF_ERROR(c->WithRank(c->input(kInputs.dense_weight_gradient), 0, &flag));
+  TF_RETURN_IF_ERROR(Rules::OutputShape(c, c->input(0), kernel, &outputs));
+  if (kInputs.output_gradient >= 0)
+    TF_RETURN_IF_ERROR(c->Merge(outputs, c->input(kInputs.output_gradient), &outputs));
+  c->set_output(0, kProduct == Product::kForward         ? outputs
+                   : kProduct == Product::kInputGradient ? c->input(0)
+                                                         : c->input(kInputs.mask));
+  return absl::OkStatus();
+}
+
+}  // namespace keras_sparse

@@ -1,2 +1,0 @@
-// Why is this here? See highwayhash.h beside it.
-#pragma once

@@ -1,0 +1,144 @@
+// Every engine that runs on this machine, behind one function.
+#pragma once
+
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "custom_ops/contract/product.h"
+#include "custom_ops/cpu/plan.h"
+#include "custom_ops/tests/helpers.h"
+
+// The CUDA kernels, compiled for the CPU: launch.cuh sees that this is not nvcc.
+#include "custom_ops/cuda/cores.cu"
+#include "custom_ops/cuda/cores_c_api.cu"
+#include "custom_ops/cuda/kernel_gradient.cu"
+#include "custom_ops/cuda/pair_gradient.cu"
+#include "custom_ops/cuda/pair_product.cu"
+#include "custom_ops/cuda/product.cu"
+#include "custom_ops/cuda/structure.cu"
+#include "custom_ops/cuda/tiling.cu"
+
+namespace keras_sparse::tests {
+
+// What is computed.
+struct Call {
+  Product product;
+  Convolution convolution;
+  const bool* mask;
+  const float *first, *second;
+  int threads;
+};
+
+struct Engine {
+  std::string name;
+  bool is_slow;  // it takes a part of the large grids
+  std::function<const char*(Product, const Convolution&)> why_not;
+  // The result of a call, into poisoned memory; `garbage`: what fills the workspace.
+  std::function<std::vector<float>(const Call&, int garbage)> run;
+};
+
+inline std::vector<float> Poisoned(const Call& call) {
+  return std::vector<float>(ResultSize(call.product, call.convolution.sizes), NAN);
+}
+
+inline Engine CpuEngine(const Kernels& kernels) {
+  const auto run = [&kernels](const Call& call, int) {
+    std::vector<float> result = Poisoned(call);
+    const auto plan = MakeCpuPlan(call.product, call.convolution, call.mask, call.threads, kernels);
+    plan->Run(call.first, call.second, result.data(), Threads(call.threads));
+    return result;
+  };
+  return {kernels.name, false, [](Product, const Convolution& c) { return WhyNotOnCpu(c); }, run};
+}
+
+inline std::vector<float> RunCudaOnCpu(const Call& call, int garbage) {
+  std::vector<float> result = Poisoned(call);
+  const int64_t bytes = CudaCoresWorkspace(call.product, call.convolution);
+  void* workspace = std::aligned_alloc(256, bytes);
+  std::memset(workspace, garbage, bytes);
+  if (RunOnCudaCores(call.product, call.convolution, call.mask, call.first, call.second,
+                     result.data(), workspace, nullptr) != 0)
+    result.assign(result.size(), NAN);
+  std::free(workspace);
+  return result;
+}
+
+// With the kernels for masks of `structure`, whatever the mask is made of.
+inline Engine CudaEngine(std::string name, MaskStructure structure) {
+  const auto with_structure = [structure](Convolution c) {
+    c.structure = structure;
+    return c;
+  };
+  return {std::move(name), true,
+          [=](Product product, const Convolution& c) {
+            return WhyNotOnCudaCores(product, with_structure(c));
+          },
+          [=](Call call, int garbage) {
+            call.convolution = with_structure(call.convolution);
+            return RunCudaOnCpu(call, garbage);
+          }};
+}
+
+inline std::vector<Engine> AllEngines() {
+  std::vector<Engine> engines;
+  for (const Kernels* kernels : AvailableKernels()) engines.push_back(CpuEngine(*kernels));
+  engines.push_back(CudaEngine("CUDA, weights", MaskStructure::Weights()));
+  engines.push_back(CudaEngine("CUDA, channel pairs", MaskStructure::ChannelPairs()));
+  return engines;
+}
+
+// --- the lists of the CUDA engine
+
+// Where the first pixel of an axis' grid that has this tap sees its source pixel: by definition,
+// not by slots.
+inline int SeenByTap(const Axis& axis, int lattice, int tap) {
+  return axis.transposed ? (lattice + axis.pad - tap) / axis.stride : tap - axis.pad;
+}
+
+// Is this source pixel, of this channel, where an entry says?
+inline bool Sees(const CudaTiling& tiling, int offset, int channel, int y, int x) {
+  const int slot = offset / int(sizeof(float)) - channel * tiling.channel_pitch;
+  for (int i = 0; i < tiling.y.lattices; ++i)
+    for (int j = 0; j < tiling.x.lattices; ++j) {
+      if (tiling.y.Residue(i) != y % tiling.y.tap_step() ||
+          tiling.x.Residue(j) != x % tiling.x.tap_step())
+        continue;
+      if (tiling.y.Source(i, 0, slot / tiling.row_pitch) != SeenByTap(tiling.y, i, y)) return false;
+      if (tiling.x.Source(j, 0, slot % tiling.row_pitch) != SeenByTap(tiling.x, j, x)) return false;
+    }
+  return true;
+}
+
+// Do the lists hold every active weight once, in the order of the kernel's taps and channels?
+inline bool CudaListsAreRight(Product product, const Convolution& convolution, const Mask& mask) {
+  const ConvSizes& s = convolution.sizes;
+  CudaTiling tiling;
+  if (!MakeCudaTiling(product, {s}, &tiling)) return false;
+  void* workspace = std::aligned_alloc(256, WorkspaceBytes(product, tiling));
+  const Lists lists = ListsIn(workspace, tiling);
+  bool right = LaunchBuildLists(tiling, mask.get(), nullptr, lists, nullptr) == 0;
+  std::vector<int> found(tiling.lists());
+  for (int weight = 0; weight < s.weights(); ++weight) {
+    if (!mask[weight]) continue;
+    const int tap = weight / tiling.tap_stride, y = tap / tiling.x.taps, x = tap % tiling.x.taps;
+    const int in = weight / int(s.out_channels) % int(s.in_channels),
+              out = weight % int(s.out_channels);
+    const int source = tiling.y.transposed ? out : in,
+              residue_y = y % tiling.y.tap_step() * tiling.x.residues;
+    const int64_t list = tiling.List(tiling.y.transposed ? residue_y + x % tiling.x.tap_step() : 0,
+                                     source / tiling.chunk, tiling.y.transposed ? in : out);
+    const Entry& entry = lists.entries[list * tiling.room() + found[list]++];
+    right =
+        right && entry.payload == weight && Sees(tiling, entry.offset, source % tiling.chunk, y, x);
+  }
+  for (int64_t list = 0; list < tiling.lists(); ++list)
+    right = right && lists.counts[list] == found[list];
+  std::free(workspace);
+  return right;
+}
+
+}  // namespace keras_sparse::tests

@@ -1,0 +1,282 @@
+// Is every engine right? One grid of shapes, and random ones, over all engines of this machine,
+// against the reference.
+//
+//   grid_test [random cases [seed]]
+//
+// Exit status 1, and the engine and the sizes of the case, on failure. The kernels in Triton are
+// not C++: tests/gpu/on_interpreter.py tests them.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "custom_ops/contract/conv_reference.h"
+#include "custom_ops/contract/matmul.h"
+#include "custom_ops/contract/matmul_reference.h"
+#include "custom_ops/contract/window.h"
+#include "custom_ops/tests/engines.h"
+#include "custom_ops/tests/helpers.h"
+
+namespace keras_sparse::tests {
+namespace {
+
+constexpr Product kProducts[] = {Product::kForward, Product::kInputGradient,
+                                 Product::kKernelGradient};
+constexpr int kOneOf = 4;  // a slow engine takes one of so many cases of a large grid
+
+// Operands of all products, for one mask.
+struct Operands {
+  Operands(const ConvSizes& s, MaskStructure structure, double density, std::mt19937& rng)
+      : mask(RandomMask(s, structure, density, rng)),
+        inputs(Random(s.inputs(), rng)),
+        kernel(Random(s.weights(), rng)),
+        gradient(Random(s.outputs(), rng)) {
+    for (int64_t i = 0; i < s.weights(); ++i)
+      kernel[i] = mask[i] ? kernel[i] : NAN;  // missing weights are never read
+  }
+
+  Call CallOf(Product product, const Convolution& convolution, int threads) const {
+    const float* first = product == Product::kInputGradient ? gradient.data() : inputs.data();
+    const float* second = product == Product::kKernelGradient ? gradient.data() : kernel.data();
+    return {product, convolution, mask.get(), first, second, threads};
+  }
+
+  Mask mask;
+  std::vector<float> inputs, kernel, gradient;
+};
+
+class Grid {
+ public:
+  explicit Grid(unsigned seed) : rng_(seed), engines_(AllEngines()) {}
+
+  // `is_large`: slow engines take one of several cases.
+  void Check(const Convolution& c, MaskStructure structure, double density, int threads,
+             bool is_large) {
+    const Operands operands(c.sizes, structure, density, rng_);
+    const bool for_slow = !is_large || ++large_cases_ % kOneOf == 0;
+    for (const Product product : kProducts) {
+      const Call call = operands.CallOf(product, c, threads);
+      const auto expected =
+          reference::Compute(product, c, operands.mask.get(), call.first, call.second);
+      for (const Engine& engine : engines_) {
+        if ((engine.is_slow && !for_slow) || engine.why_not(product, c) != nullptr) continue;
+        ++runs_[engine.name];
+        const auto result = engine.run(call, 0xff), again = engine.run(call, 0x3f);
+        const bool is_right = Close(result, expected);
+        const bool is_same =
+            std::memcmp(result.data(), again.data(), result.size() * sizeof(float)) == 0;
+        Expect(is_right && is_same, is_right ? "not the same twice" : "wrong", engine.name, call,
+               density);
+      }
+      CheckPlan(operands, call, density);
+      if (for_slow && WhyNotOnCudaCores(product, c) == nullptr && !c.IsEmpty())
+        Expect(CudaListsAreRight(product, c, operands.mask), "lists", "CUDA", call, density);
+    }
+  }
+
+  void CheckMatMul(int64_t rows, int64_t in, int64_t out, double density) {
+    const Convolution c = {MatMulSizes(rows, in, out)};
+    Check(c, MaskStructure::Weights(), density, 2, true);
+    const Operands operands(c.sizes, MaskStructure::Weights(), density, rng_);
+    for (const Product product : kProducts) {  // one reference is tested against the other
+      const Call call = operands.CallOf(product, c, 1);
+      const bool equal =
+          reference::Compute(product, c, call.mask, call.first, call.second) ==
+          reference::MatMul(product, rows, in, out, call.mask, call.first, call.second);
+      Expect(equal, "another reference", "reference", call, density);
+    }
+  }
+
+  void CheckRandom() {
+    const auto pick = [this](int64_t most) {
+      return std::uniform_int_distribution<int64_t>(1, most)(rng_);
+    };
+    const Pixels kernel = pick(2) == 1 ? Pixels{3, 3} : Pixels{pick(7), pick(7)};
+    const Pixels stride = pick(2) == 1 ? Pixels{1, 1} : Pixels{pick(4), pick(4)};
+    const Pixels dilation = pick(3) == 1 ? Pixels{pick(3), pick(3)} : Pixels{1, 1};
+    const Pixels image = {Span(kernel.height, dilation.height) + pick(10),
+                          Span(kernel.width, dilation.width) + pick(10)};
+    const Convolution c = MakeConvolution(pick(20), image, pick(40), kernel, pick(40), stride,
+                                          pick(2) == 1, dilation);
+    Check(c, pick(2) == 1 ? MaskStructure::Weights() : MaskStructure::ChannelPairs(),
+          std::pow(10.0, -2.5 * pick(100) / 100), static_cast<int>(pick(4)), true);
+  }
+
+  // What an engine refuses it says of an argument.
+  void CheckRefusal(const Convolution& c) {
+    for (const Engine& engine : engines_)
+      for (const Product product : kProducts) {
+        const char* why = engine.why_not(product, c);
+        const bool names_argument =
+            why != nullptr && why[0] == '`' && std::strstr(why, "` must ") != nullptr;
+        Expect(names_argument, "not refused", engine.name,
+               {product, c, nullptr, nullptr, nullptr, 1}, 0);
+      }
+  }
+
+  // Every engine ran; how many checks failed.
+  int Failures() {
+    for (const Engine& engine : engines_) {
+      std::printf("%s: %d products\n", engine.name.c_str(), runs_[engine.name]);
+      failures_ += runs_[engine.name] == 0;
+    }
+    return failures_;
+  }
+
+ private:
+  // A plan knows its mask, and may write over its own result.
+  void CheckPlan(const Operands& operands, const Call& call, double density) {
+    const int64_t weights = call.convolution.sizes.weights();
+    if (weights == 0) return;
+    const auto plan = MakeConvPlan(call.product, call.convolution, call.mask, 1);
+    bool knows = plan->HasMask(call.mask);
+    operands.mask[weights - 1] = !operands.mask[weights - 1];
+    knows = knows && !plan->HasMask(call.mask);
+    operands.mask[weights - 1] = !operands.mask[weights - 1];
+    Expect(knows, "another mask", "plan", call, density);
+    std::vector<float> result = Poisoned(call);
+    plan->Run(call.first, call.second, result.data(), Threads(1));
+    const std::vector<float> once = result;
+    plan->Run(call.first, call.second, result.data(), Threads(1), true);
+    const bool is_same = std::memcmp(result.data(), once.data(), once.size() * sizeof(float)) == 0;
+    Expect(is_same, "not the same over its own result", "plan", call, density);
+  }
+
+  void Expect(bool holds, const char* what, const std::string& engine, const Call& call,
+              double density) {
+    if (holds) return;
+    ++failures_;
+    const Convolution& c = call.convolution;
+    const ConvSizes& s = c.sizes;
+    std::printf(
+        "%s: %s, product %d: batch %d, %dx%dx%d, kernel %dx%d, %dx%dx%d outputs, stride %dx%d, "
+        "dilation %dx%d, pad %d %d, density %g, %d threads\n",
+        engine.c_str(), what, int(call.product), int(s.batch), int(s.in_height), int(s.in_width),
+        int(s.in_channels), int(s.kernel_height), int(s.kernel_width), int(s.out_height),
+        int(s.out_width), int(s.out_channels), int(s.stride_height), int(s.stride_width),
+        int(c.dilation_height), int(c.dilation_width), int(s.pad_top), int(s.pad_left), density,
+        call.threads);
+  }
+
+  std::mt19937 rng_;
+  std::vector<Engine> engines_;
+  std::map<std::string, int> runs_;
+  int large_cases_ = 0, failures_ = 0;
+};
+
+MaskStructure OneOf(int64_t i) {
+  return i % 2 == 0 ? MaskStructure::Weights() : MaskStructure::ChannelPairs();
+}
+
+void CheckWindows(Grid& grid) {
+  for (const int64_t kernel : {1, 2, 3, 5, 7})
+    for (const int64_t stride : {1, 2, 3})
+      for (const bool same : {true, false})
+        for (const int64_t size : {7, 8, 14}) {
+          const Pixels uneven = {kernel, std::max<int64_t>(1, kernel - size % 2)};
+          const Pixels strides = {stride, std::max<int64_t>(1, stride - (size % 3 == 0))};
+          grid.Check(MakeConvolution(3, {size, size + 1}, 17, uneven, 19, strides, same),
+                     MaskStructure::Weights(), 0.2, 1 + int(size % 3), true);
+        }
+  for (const Pixels kernel : {Pixels{1, 1}, {3, 3}, {5, 3}})
+    for (const Pixels stride : {Pixels{1, 1}, {2, 2}, {3, 2}, {1, 3}})
+      for (const bool same : {true, false})
+        for (const Pixels image : {Pixels{7, 8}, {13, 10}})
+          grid.Check(MakeConvolution(2, image, 5, kernel, 9, stride, same), OneOf(same), 0.3, 1,
+                     false);
+}
+
+void CheckDilations(Grid& grid) {
+  for (const Pixels kernel : {Pixels{3, 3}, {2, 3}, {5, 1}})
+    for (const Pixels dilation : {Pixels{2, 2}, {3, 1}, {2, 4}})
+      for (const Pixels stride : {Pixels{1, 1}, {2, 2}, {3, 2}})
+        for (const bool same : {true, false})
+          grid.Check(MakeConvolution(2, {11, 12}, 5, kernel, 9, stride, same, dilation),
+                     OneOf(same), 0.3, 1 + same, false);
+}
+
+void CheckChannelsAndDensities(Grid& grid) {
+  for (const int64_t in : {1, 3, 16, 33, 64})
+    for (const int64_t out : {1, 3, 33, 64})
+      grid.Check(MakeConvolution(1, {5, 6}, in, {3, 3}, out, {1, 1}, true), OneOf(out), 0.1, 1,
+                 false);
+  for (const double density : {0.0, 0.01, 0.5, 1.0})
+    for (const int64_t i : {0, 1})
+      grid.Check(MakeConvolution(3, {8, 8}, 17, {3, 3}, 20, {1, 1}, true), OneOf(i), density, 1,
+                 false);
+  for (const double density : {0.0, 0.001, 0.02, 0.5, 1.0})
+    for (const int64_t batch : {1, 16, 33})
+      grid.Check(MakeConvolution(batch, {8, 9}, 40, {3, 3}, 48, {1, 1}, true),
+                 MaskStructure::Weights(), density, 2, true);
+}
+
+// Tiles of every shape: many small images, high ones, wide ones, matrix products; and so many that
+// blocks of threads compute as many channels as they can.
+void CheckTiles(Grid& grid) {
+  for (const auto& [batch, image] : {std::pair<int64_t, Pixels>{70, {4, 4}},
+                                     {40, {2, 2}},
+                                     {17, {1, 3}},
+                                     {1, {70, 5}},
+                                     {2, {3, 150}},
+                                     {1, {1, 300}},
+                                     {5, {14, 14}}})
+    for (const bool same : {true, false}) {
+      const Convolution c = MakeConvolution(batch, image, 4, {3, 3}, 3, {1, 1}, same);
+      if (c.sizes.outputs() > 0) grid.Check(c, OneOf(same), 0.4, 2, false);
+    }
+  grid.Check(MakeConvolution(1, {1, 700}, 40, {1, 1}, 50, {1, 1}, true), OneOf(0), 0.1, 2, false);
+  grid.Check(MakeConvolution(2, {12, 9}, 3, {11, 7}, 4, {4, 3}, true), OneOf(0), 0.5, 1, false);
+  grid.Check(MakeConvolution(1, {9, 9}, 2, {2, 1}, 3, {5, 4}, true), OneOf(0), 0.5, 1, false);
+  for (const auto& [batch, image] : {std::pair<int64_t, Pixels>{136, {16, 16}}, {4300, {4, 4}}})
+    grid.Check(MakeConvolution(batch, image, 2, {3, 3}, 37, {1, 1}, true), OneOf(1), 0.3, 2, false);
+}
+
+void CheckMatMuls(Grid& grid) {
+  for (const int64_t rows : {1, 2, 15, 16, 17, 100, 257})
+    for (const int64_t in : {1, 16, 70})
+      for (const int64_t out : {1, 15, 33, 128})
+        for (const double density : {0.0, 0.05, 0.3, 1.0}) grid.CheckMatMul(rows, in, out, density);
+}
+
+// Sizes of nothing are computed; those that do not fit are refused.
+void CheckLimits(Grid& grid) {
+  const Convolution c = MakeConvolution(1, {8, 8}, 4, {3, 3}, 4, {1, 1}, true);
+  for (const int64_t nothing : {0, 1, 2}) {
+    Convolution empty = c;
+    (nothing == 0   ? empty.sizes.batch
+     : nothing == 1 ? empty.sizes.in_channels
+                    : empty.sizes.out_channels) = 0;
+    grid.Check(empty, MaskStructure::Weights(), 0.5, 1, false);
+  }
+  Convolution many = c, large = c, far = c, other_type = c;
+  many.sizes.batch = int64_t{1} << 26;
+  large.sizes.kernel_height = large.sizes.kernel_width = 2000;
+  far.sizes.stride_width = 2000;
+  other_type.type = ElementType::kBFloat16;
+  for (const Convolution& refused : {many, large, far, other_type}) grid.CheckRefusal(refused);
+}
+
+}  // namespace
+}  // namespace keras_sparse::tests
+
+int main(int argc, char** argv) {
+  using namespace keras_sparse::tests;
+  Grid grid(argc > 2 ? std::atoi(argv[2]) : 1);
+  CheckLimits(grid);
+  CheckWindows(grid);
+  CheckDilations(grid);
+  CheckChannelsAndDensities(grid);
+  CheckTiles(grid);
+  CheckMatMuls(grid);
+  for (int i = argc > 1 ? std::atoi(argv[1]) : 100; i > 0; --i) grid.CheckRandom();
+  const int failures = grid.Failures();
+  std::printf("%d failures\n", failures);
+  return failures == 0 ? 0 : 1;
+}
