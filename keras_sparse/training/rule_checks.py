@@ -5,7 +5,7 @@ from typing import Any
 
 from keras_sparse.rules import scores
 from keras_sparse.rules.all_layers import check_no_distribution
-from keras_sparse.training.momentum import GradientAverage
+from keras_sparse.training.momentum import GradientAverage, check_momentum
 
 
 def check_rules(prune: Any, grow: Any, density: Any) -> None:
@@ -39,6 +39,22 @@ def check_scope_is_used(scope: str, initial_masks: Any, density: Any, distributi
             'density schedule, or `initial_masks="magnitude"`. '
             f"Received: density={density}, initial_masks={initial_masks!r}"
         )
+
+
+def check_momentum_is_kept(
+    rules: Sequence[Any], inner_optimizer: Any, gradient_momentum: float | None
+) -> None:
+    """Raises ValueError where a rule reads a momentum and none is kept.
+
+    Args:
+        rules: scores and shares, or None: of pruning, redistributing, growing.
+        inner_optimizer: a Keras optimizer.
+        gradient_momentum: decay of an average that stands for the momentum, or None.
+    """
+    prune, redistribute, grow = rules
+    needed = scores.needs_of(prune, grow, redistribute if grow else None)
+    if gradient_momentum is None and "momentum" in needed:
+        check_momentum(inner_optimizer)
 
 
 def gradient_average(

@@ -64,8 +64,7 @@ def snip_masks(
         dense: weights to leave dense, likewise.
         block_shape: (in, out) channels of the blocks that masks are made of. Scores are summed over
             a block; blocks of different sizes compete by the mean score of a weight.
-        structure: what masks are made of, such as ``keras_sparse.Blocks(4, 4, per_tap=True)``, in
-            place of ``block_shape``.
+        structure: what masks are made of, in place of ``block_shape``.
 
     Returns:
         {path of each masked weight: bool array of its shape, True = active}.

@@ -9,14 +9,17 @@ from keras_sparse.rules import density as densities
 from keras_sparse.rules import scores
 from keras_sparse.rules.all_layers import check_scope
 from keras_sparse.rules.given_masks import GivenMasks
-from keras_sparse.rules.scores import needs_of
 from keras_sparse.rules.structure import BlockShape, Structure
 from keras_sparse.rules.structure_arguments import as_structure
 from keras_sparse.training import growth_window as windows
 from keras_sparse.training import schedules
 from keras_sparse.training.mask_updates import MaskUpdates
-from keras_sparse.training.momentum import check_momentum
-from keras_sparse.training.rule_checks import check_rules, check_scope_is_used, gradient_average
+from keras_sparse.training.rule_checks import (
+    check_momentum_is_kept,
+    check_rules,
+    check_scope_is_used,
+    gradient_average,
+)
 from keras_sparse.training.selection import Selection
 from keras_sparse.training.update_watch import watch_for_updates
 
@@ -122,16 +125,10 @@ class SparseMomentum(MaskUpdates):
             scores.get_share(redistribute, "redistribute"),
             scores.get_score(grow, "grow"),
         )
-        average = gradient_average(rules, gradient_momentum)
+        average, selection = gradient_average(rules, gradient_momentum), Selection(sparse, dense)
+        structure = as_structure(block_shape, structure)
         super().__init__(
-            inner_optimizer,
-            Selection(sparse, dense),
-            initial_masks,
-            as_structure(block_shape, structure),
-            average,
-            seed,
-            name,
-            initial_scale,
+            inner_optimizer, selection, initial_masks, structure, average, seed, name, initial_scale
         )
         self.prune, self.redistribute, self.grow = rules
         if not callable(density):
@@ -145,9 +142,7 @@ class SparseMomentum(MaskUpdates):
         self.growth_window = windows.check(growth_window)
         check_rules(self.prune, self.grow, self.density)
         check_scope_is_used(self.scope, self.initial_masks, self.density, self.distribution)
-        shares = self.redistribute if self.grow else None
-        if gradient_momentum is None and "momentum" in needs_of(self.prune, self.grow, shares):
-            check_momentum(self.inner_optimizer)
+        check_momentum_is_kept(rules, self.inner_optimizer, gradient_momentum)
         self._is_complete = True
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
