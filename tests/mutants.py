@@ -160,7 +160,7 @@ def tests_of(module: str) -> list[str]:
 
 def mutants_of(module: str) -> Iterator[Mutant]:
     source = path_of(module).read_text()
-    without = list(annotations(source))
+    without = list(left_alone(source))
     nodes = list(ast_nodes(get_ast(source)))
     for name, operator in OPERATORS.items():
         places = [place for node in nodes for place in operator.mutation_positions(node)]
@@ -169,11 +169,11 @@ def mutants_of(module: str) -> Iterator[Mutant]:
                 yield Mutant(module, name, occurrence, start[0], source)
 
 
-def annotations(source: str) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """Places of types, which do nothing when the code runs."""
+def left_alone(source: str) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Places that do nothing when the code runs: types, and `strict=True` of a zip."""
     for node in ast.walk(ast.parse(source)):
-        for field in ("annotation", "returns"):
-            found = getattr(node, field, None)
+        strict = node.value if isinstance(node, ast.keyword) and node.arg == "strict" else None
+        for found in (getattr(node, "annotation", None), getattr(node, "returns", None), strict):
             if found is not None:
                 yield (found.lineno, found.col_offset), (found.end_lineno, found.end_col_offset)
 

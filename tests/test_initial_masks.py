@@ -48,6 +48,20 @@ def test_random_blocks_leave_out_as_few_channels_as_can_be(shape):
         assert np.ptp(mask.sum(1)) <= 1
 
 
+@pytest.mark.parametrize(("taps", "middle"), [((3,), 1), ((3, 3), 4), ((2,), 1), ((1, 1), 0)])
+def test_random_blocks_per_tap_begin_at_the_middle_tap_and_use_every_place(taps, middle):
+    structure, weight = Blocks(1, 1, per_tap=True), np.ones((*taps, 2, 3))
+    for number in range(1, weight.size + 1):
+        rng = np.random.default_rng(number)
+        mask = initial_mask("random", "net/kernel", weight, number, structure, rng)
+        assert mask.sum() == number
+        assert mask.reshape(-1, 2, 3)[middle, 0, 0]
+
+
+def test_less_than_half_a_block_is_one():
+    assert first("magnitude", 1, (2, 2), np.ones((4, 4))).sum() == 4
+
+
 def test_random_blocks_differ_from_seed_to_seed():
     masks = [first("random", 64, (2, 2), np.ones((32, 32)), seed=seed) for seed in (1, 1, 2)]
     np.testing.assert_array_equal(masks[0], masks[1])
@@ -78,6 +92,12 @@ def test_masks_follow_weights_of_an_earlier_epoch():
     # Three nonzeros of four active: the fourth is the first zero that was active, in layer 1.
     np.testing.assert_array_equal(fitting[0], [True, True, True, False])
     np.testing.assert_array_equal(fitting[1], [True, False, False, False])
+
+
+def test_zeros_that_were_missing_stay_missing():
+    weights, masks = [np.array([0.0, 0, 0, 0, 5])], [np.array([False, True, False, True, False])]
+    (fitting,) = reconcile(["a"], weights, masks, Weights())
+    np.testing.assert_array_equal(fitting, [False, True, False, False, True])
 
 
 def test_weights_of_a_dense_model_raise():

@@ -43,6 +43,7 @@ MASK = np.arange(64) % 2 == 0
         (np.where(np.arange(64) < 4, 0.0, MASK), ["active_zeros"]),  # two active zeros of 64
         (np.where(np.arange(64) < 6, 0.0, MASK), ["mask"]),  # three would take more than the bits
         (np.ones(64), ["mask"]),  # missing weights are not 0
+        (np.where(np.arange(64) == 1, 5.0, MASK), ["mask"]),  # one of them is not
     ],
 )
 def test_the_smaller_form_that_tells_the_mask_is_written(weight, names):
@@ -51,6 +52,12 @@ def test_the_smaller_form_that_tells_the_mask_is_written(weight, names):
     assert list(store) == names
     assert store[names[0]].dtype == (np.uint8 if names == ["mask"] else np.uint32)
     np.testing.assert_array_equal(mask_bits.load_beside(weight, store), MASK)
+
+
+def test_two_zeros_of_63_weights_take_more_than_their_bits():
+    store = {}
+    mask_bits.save_beside(np.where(np.arange(63) < 4, 0.0, MASK[:63]), MASK[:63], store)
+    assert list(store) == ["mask"]
 
 
 def test_a_store_without_a_mask_has_none():

@@ -7,6 +7,7 @@ from keras_sparse.rules import scores
 from keras_sparse.rules.budget import Counts, grow_counts, prune_counts
 from keras_sparse.rules.mask_update import prune_to, top_k_mask, update_masks
 from keras_sparse.rules.scores import MaskedLayer
+from keras_sparse.rules.structure import Blocks
 
 
 def layer(weight, mask, momentum=None, name="layer", **kwargs):
@@ -247,6 +248,37 @@ def test_nan_names_the_layer():
     )
     with pytest.raises(ValueError, match="NaN in the scores of layer 'net/dense/kernel'"):
         update(bad)
+
+
+@pytest.mark.parametrize("share", [-0.5, -1.5, float("nan")])
+def test_a_share_below_0_names_the_layer(share):
+    with pytest.raises(ValueError, match="must be finite and not negative.*share="):
+        update(layer([1.0, 2.0, 0.0], [1, 1, 0]), redistribute=lambda layer: share)
+    update(layer([1.0, 2.0, 0.0], [1, 1, 0]), redistribute=lambda layer: 0.0)
+
+
+def all_to(name):
+    """A share that gives all weights to one layer."""
+    return lambda layer: float(layer.name == name)
+
+
+def test_a_layer_is_filled_to_99_percent_of_its_missing_and_pruned_weights():
+    first = layer(np.ones(100), np.arange(100) < 50, name="first")
+    second = layer(np.ones(600), np.arange(600) < 100)
+    # 25 and 50 are pruned; 75 places of the first are free, and 99 % of them are 74.
+    new = update(first, second, redistribute=all_to("first"))
+    assert [int(mask.sum()) for mask in new] == [25 + 74, 50 + 1]
+
+
+def test_a_layer_of_blocks_is_filled_to_99_percent_of_its_blocks():
+    def blocks(groups, active, name):
+        mask = np.zeros((2, 2 * groups), bool)
+        mask[:, : 2 * active] = True
+        return layer(np.ones(mask.shape), mask, name=name, structure=Blocks(2, 2))
+
+    # 2 and 2 blocks are pruned; 3 of the first are free, and 99 % of them are 2 whole ones.
+    new = update(blocks(4, 3, "first"), blocks(8, 4, "second"), redistribute=all_to("first"))
+    assert [int(mask.sum()) for mask in new] == [4 * (1 + 2), 4 * (2 + 2)]
 
 
 def test_infinite_share_names_the_layer():

@@ -81,6 +81,9 @@ def test_an_update_is_due_once():
         (0, 1, 5, (False, 5)),
         (math.inf, 1, 5, (True, 5)),
         (20, 1, 1, (True, 9)),
+        (1, 1, 5, (False, 4)),
+        (1, 1, 9, (True, 1)),
+        (0, 2, 5, (False, 5)),
     ],
 )
 def test_the_window_opens_before_an_update(window, execution, now, expected):
