@@ -5,9 +5,8 @@ import pytest
 from helpers import MasksHold, assert_masks_hold, built, compiled, fit, sgd, sparse, toy_model
 
 import keras_sparse as ks
-from keras_sparse.training import fused_sgd, held_masks
+from keras_sparse.training import fused_sgd, masked_steps
 
-STEP = "keras_sparse.training.held_masks.multiply_in_place"
 pytestmark = pytest.mark.backend
 needs_fused_step = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow" or not ks.ops.available(), reason="no custom ops here"
@@ -26,35 +25,32 @@ def fit_fails(*callbacks, **arguments):
 @pytest.mark.parametrize("jit_compile", [True, False])
 def test_steps_that_mask_nothing_fail(monkeypatch, jit_compile):
     without_fused_step(monkeypatch)
-    monkeypatch.setattr(STEP, lambda variables, masks: None)
+    monkeypatch.setattr(masked_steps, "apply_masks", lambda weights: None)
     fit_fails(jit_compile=jit_compile)
 
 
 def test_masks_that_are_applied_at_the_ends_of_epochs_alone_fail(monkeypatch):
-    multiply, weights = held_masks.multiply_in_place, []
+    left = []
     without_fused_step(monkeypatch)
-    monkeypatch.setattr(STEP, lambda *pairs: weights.append(pairs))
+    monkeypatch.setattr(masked_steps, "apply_masks", left.append)
 
     class Late(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            optimizer = self.model.optimizer
-            multiply(optimizer.masked_variables, optimizer.mask_variables)
+            self.model.optimizer.apply_masks()
 
     fit_fails(Late())
-    assert weights  # the patch is where steps multiply
+    assert left  # the patch is where steps multiply
 
 
 @pytest.mark.parametrize("forgotten", [0, 1])
 def test_a_step_that_forgets_one_weight_fails(monkeypatch, forgotten):
     without_fused_step(monkeypatch)
-    multiply = held_masks.multiply_in_place
+    apply_masks = masked_steps.apply_masks
 
-    def all_but_one(variables, masks):
-        pairs = list(zip(variables, masks, strict=True))
-        del pairs[forgotten]
-        multiply(*zip(*pairs, strict=True))
+    def all_but_one(weights):
+        apply_masks([one for i, one in enumerate(weights) if i != forgotten])
 
-    monkeypatch.setattr(STEP, all_but_one)
+    monkeypatch.setattr(masked_steps, "apply_masks", all_but_one)
     fit_fails()
 
 
@@ -82,7 +78,7 @@ def test_a_mask_update_that_leaves_the_pruned_weights_fails(monkeypatch):
 
 def test_the_optimizer_of_a_wrapper_is_checked(monkeypatch):
     without_fused_step(monkeypatch)
-    monkeypatch.setattr(STEP, lambda variables, masks: None)
+    monkeypatch.setattr(masked_steps, "apply_masks", lambda weights: None)
     fit_fails(optimizer=keras.optimizers.LossScaleOptimizer(sparse()))
     parts = keras.optimizers.OptimizerMap(sgd(), {".*hidden.*": sparse()})
     fit_fails(optimizer=keras.optimizers.MultiOptimizer(parts))
