@@ -1,4 +1,4 @@
-"""The requirements of a build: setuptools, and TensorFlow where there is a compiler and no TensorFlow.
+"""The requirements of a build: setuptools, and TensorFlow where it is not there to compile with.
 
 Ops belong to one version of TensorFlow, so they are built against the one that is installed. Where
 there is none, the build gets the newest; the installation then gets the same from pip's cache.

@@ -1,9 +1,9 @@
 """Builds kernels and ops with sanitizers and runs their tests: wrong memory accesses, and races.
 
-    python custom_ops/build/sanitize.py            # all three, about ten minutes
-    python custom_ops/build/sanitize.py address    # C++ tests: Address- and UndefinedBehaviorSanitizer
-    python custom_ops/build/sanitize.py thread     # C++ tests on threads: ThreadSanitizer
-    python custom_ops/build/sanitize.py ops        # KERAS_SPARSE_FUZZ (10000) random shapes in TensorFlow
+    python custom_ops/build/sanitize.py          # all three, about ten minutes
+    python custom_ops/build/sanitize.py address  # C++ tests: memory and undefined behaviour
+    python custom_ops/build/sanitize.py thread   # C++ tests on threads: races
+    python custom_ops/build/sanitize.py ops      # the ops: KERAS_SPARSE_FUZZ (10000) random shapes
 
 TensorFlow itself is not instrumented: of what it does, only calls of memory functions are seen.
 Files that include it are built with AddressSanitizer alone. Needs g++.

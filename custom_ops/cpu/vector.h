@@ -88,20 +88,25 @@ KS_INLINE void StorePart(float* p, Vector v, int count) {
 }
 
 // clang-format off
-// Shuffles within 4 lanes, the same in every group of 4; indices from 16 on count from the second vector's beginning.
+// Shuffles within 4 lanes, the same in every group of 4. Indices from 16 on count from the second
+// vector's beginning.
 #if defined(__AVX512F__)
-#define KS_SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, KS_I(i, 0), KS_I(j, 0), KS_I(k, 0), KS_I(l, 0), \
-    KS_I(i, 4), KS_I(j, 4), KS_I(k, 4), KS_I(l, 4), KS_I(i, 8), KS_I(j, 8), KS_I(k, 8), KS_I(l, 8), \
+#define KS_SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, \
+    KS_I(i, 0), KS_I(j, 0), KS_I(k, 0), KS_I(l, 0), \
+    KS_I(i, 4), KS_I(j, 4), KS_I(k, 4), KS_I(l, 4), \
+    KS_I(i, 8), KS_I(j, 8), KS_I(k, 8), KS_I(l, 8), \
     KS_I(i, 12), KS_I(j, 12), KS_I(k, 12), KS_I(l, 12))
 // Groups of 4 lanes: i and j of a, k and l of b.
-#define KS_GROUPS(a, b, i, j, k, l) __builtin_shufflevector(a, b, 4 * i, 4 * i + 1, 4 * i + 2, 4 * i + 3, \
+#define KS_GROUPS(a, b, i, j, k, l) __builtin_shufflevector(a, b, \
+    4 * i, 4 * i + 1, 4 * i + 2, 4 * i + 3, \
     4 * j, 4 * j + 1, 4 * j + 2, 4 * j + 3, 16 + 4 * k, 17 + 4 * k, 18 + 4 * k, 19 + 4 * k, \
     16 + 4 * l, 17 + 4 * l, 18 + 4 * l, 19 + 4 * l)
 #elif defined(__AVX2__)
-#define KS_SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, KS_I(i, 0), KS_I(j, 0), KS_I(k, 0), KS_I(l, 0), \
-    KS_I(i, 4), KS_I(j, 4), KS_I(k, 4), KS_I(l, 4))
+#define KS_SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, \
+    KS_I(i, 0), KS_I(j, 0), KS_I(k, 0), KS_I(l, 0), KS_I(i, 4), KS_I(j, 4), KS_I(k, 4), KS_I(l, 4))
 #else
-#define KS_SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, KS_I(i, 0), KS_I(j, 0), KS_I(k, 0), KS_I(l, 0))
+#define KS_SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, \
+    KS_I(i, 0), KS_I(j, 0), KS_I(k, 0), KS_I(l, 0))
 #endif
 #define KS_I(i, group) ((i) < 16 ? (i) + (group) : (i) - 16 + (group) + kLanes)
 // clang-format on

@@ -1,5 +1,4 @@
-// Is every engine right? One grid of shapes, and random ones, over all engines of this machine,
-// against the reference.
+// One grid of shapes, and random ones: every engine of this machine against the reference.
 //
 //   grid_test [random cases [seed]]
 //

@@ -1,4 +1,4 @@
-// Is a step of masked weights that of the reference?
+// The step of masked weights against the reference.
 //
 //   masked_momentum_test
 //

@@ -1,7 +1,8 @@
-"""How do the Triton kernels get into the library?  Compiled for GPUs that need not be there, into one C++ file.
+"""Compiles the Triton kernels into one C++ file, for GPUs that need not be there.
 
-    python custom_ops/triton/compile_block_kernels.py build/custom_ops/blocks    # block_table.cc, and what it includes
-    python custom_ops/triton/compile_block_kernels.py --resources                 # registers, spills, shared memory
+    cd custom_ops/triton
+    python compile_block_kernels.py FOLDER        # block_table.cc, and what it includes
+    python compile_block_kernels.py --resources   # registers, spills, shared memory
 
 Needs Triton, here alone: the library runs without it. build_ops.py calls this.
 """
@@ -37,9 +38,11 @@ CAPABILITIES = (80, 90)
 TEXT_OF = 80  # PTX for 8.0 is what later GPUs get
 JOBS = 2
 
-# (PIXELS, AT_ONCE), chosen by what the loops compile to: the instructions that a step issues against the cycles that its products take.
-# For blocks of 64 products take longer; for 32 they are three quarters, for 16 a third. In float32 tiles are smaller: three steps in
-# flight have to fit into the shared memory of a GPU of capability 8.6, 99 KB.
+# (PIXELS, AT_ONCE), chosen by what the loops compile to: the instructions that a step issues,
+# against the cycles that its products take.
+# For blocks of 64 products take longer; for 32 they are three quarters, for 16 a third. In float32
+# tiles are smaller: three steps in flight have to fit into the shared memory of a GPU of capability
+# 8.6, 99 KB.
 TILES = {
     ("sum_products", 2): {16: (256, 2), 32: (256, 1), 64: (128, 1)},
     ("sum_products", 4): {16: (128, 2), 32: (128, 1), 64: (64, 1)},
@@ -133,13 +136,16 @@ def row_of(variant: Variant, folder: Path) -> str:
         (folder / f"{variant.file}.ptx").write_bytes(text)
         images.append((True, f"{variant.file}_ptx", len(text)))
     return "".join(
-        f'    {{"{variant.kernel}", ElementType::{TYPES[variant.type]}, {variant.block}, {variant.capability}, {str(is_text).lower()}, {name}, {size}, '
+        f'    {{"{variant.kernel}", ElementType::{TYPES[variant.type]}, {variant.block}, '
+        f"{variant.capability}, {str(is_text).lower()}, {name}, {size}, "
         f'{code.metadata.shared}, {code.metadata.num_warps}, "{kinds}"}},\n'
         for is_text, name, size in images
     )
 
 
-INCLUDE = 'asm(".section .rodata\\n.balign 64\\n{name}:\\n.incbin \\"{file}\\"\\n.previous");\nextern "C" const unsigned char {name}[];\n'
+INCLUDE = """asm(".section .rodata\\n.balign 64\\n{name}:\\n.incbin \\"{file}\\"\\n.previous");
+extern "C" const unsigned char {name}[];
+"""
 TABLE = """// Made by compile_block_kernels.py.
 #include "custom_ops/triton/block_variants.h"
 
@@ -191,7 +197,7 @@ def write_table(folder: Path) -> None:
 
 
 def resources() -> Iterator[dict[str, Any]]:
-    """What every variant takes: registers of a thread, bytes of it that are spilled, shared memory; and what multiplies."""
+    """Of every variant: a thread's registers, its spilled bytes, shared memory, what multiplies."""
     cuobjdump = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     for variant in all_variants():
         code = compiled(variant)
