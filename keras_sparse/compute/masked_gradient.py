@@ -22,10 +22,9 @@ def with_masked_gradient(kernel: Any, mask: Any, is_dense: Any) -> Any:
     """
     if keras.backend.backend() == "tensorflow":
         return _on_tensorflow(kernel, mask, is_dense)
-    if keras.backend.backend() == "jax":
-        return _on_jax(kernel, mask, is_dense)
-    passes = kernel * ops.cast(ops.logical_or(mask, is_dense), kernel.dtype)
-    return passes + ops.stop_gradient(kernel - passes)
+    # no function of the gradient: JAX would call it after the loop that its mask was read in
+    passes = ops.logical_or(mask, is_dense)
+    return ops.where(passes, kernel, ops.stop_gradient(kernel))
 
 
 def _on_tensorflow(kernel: Any, mask: Any, is_dense: Any) -> Any:
@@ -51,16 +50,6 @@ def _on_tensorflow(kernel: Any, mask: Any, is_dense: Any) -> Any:
         return masked() if wanted is False else ops.cond(wanted, lambda: dense, masked)
 
     return ops.custom_gradient(lambda same: (ops.copy(same), gradient))(kernel)
-
-
-def _on_jax(kernel: Any, mask: Any, is_dense: Any) -> Any:
-    """Mask and switch are read now: variables are no tracers where a gradient is computed."""
-    passes = ops.logical_or(mask, is_dense)
-
-    def gradient(dense: Any) -> Any:
-        return ops.where(passes, dense, ops.zeros_like(dense))
-
-    return ops.custom_gradient(lambda same: (same, gradient))(kernel)
 
 
 def masked_kernel(kernel: Any, mask: Any, dense_weight_gradient: Any) -> Any:
