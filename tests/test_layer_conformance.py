@@ -24,9 +24,9 @@ each_single_layer = pytest.mark.parametrize(
     "name",
     [n for n, kind in FULLY_TESTED.items() if isinstance(kind.sparse(), ks.layers.SparseLayer)],
 )
-each_implementation = pytest.mark.parametrize(
-    "implementation", ["stock"] + ["custom_op"] * custom_ops
-)
+PRODUCTS = [(name, "stock") for name in FULLY_TESTED] + [
+    (name, "custom_op" if custom_ops else "stock") for name in (KINDS if custom_ops else VARIANTS)
+]
 FILES = ["m.keras", "m.weights.h5"]
 DENSITY = 0.1
 
@@ -115,8 +115,7 @@ def outputs_and_gradients(model, inputs, variables):
     return outputs, tape.gradient(loss, [inputs, *(variable.value for variable in variables)])
 
 
-@each_variant
-@each_implementation
+@pytest.mark.parametrize(("name", "implementation"), PRODUCTS)
 def test_outputs_and_gradients_are_those_of_the_keras_layer(name, implementation):
     import tensorflow as tf
 
@@ -140,8 +139,7 @@ def test_outputs_and_gradients_are_those_of_the_keras_layer(name, implementation
 
 
 @backend
-@each_variant
-@each_implementation
+@pytest.mark.parametrize(("name", "implementation"), PRODUCTS)
 def test_outputs_are_those_of_the_keras_layer(name, implementation):
     dense, sparse = twins(name, implementation=implementation)
     inputs = examples(name)
@@ -428,7 +426,7 @@ def test_a_sparse_optimizer_takes_the_masks_of_the_layer(name):
 
 
 @backend
-@each_kind
+@pytest.mark.parametrize("name", ["Conv2D", "LSTM", "MultiHeadAttention"])
 def test_a_frozen_layer_stays_as_it_is(name):
     _, model = twins(name)
     layer = model.layers[1]
