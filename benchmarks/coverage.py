@@ -61,7 +61,7 @@ def main() -> None:
     known = {_key(record): record for record in records.finished(path)}
     rows = [known[key] for key in sorted(known)]
     text = report.header("Coverage of keras.applications", COMMAND, rows[-1]["measured"])
-    remark = f"{arguments.remark}\n" if arguments.remark else ""
+    remark = f"\n{arguments.remark}\n" if arguments.remark else ""
     text += f"{NOTE}{remark}\n{results_table(rows)}"
     print(text)
     report.write(arguments.output, text)
