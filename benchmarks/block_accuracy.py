@@ -6,7 +6,7 @@
     python -m benchmarks.block_accuracy --network cifar --data cifar10.npz
 
 All masks of a network start with the same number of active weights in each layer: whole blocks of
-64x64 channels, as many as come nearest to the density. First convolution and classifier stay dense.
+64x64 channels, in the number nearest to the density. First convolution and classifier stay dense.
 Each finished run is a line of a ``.jsonl`` file beside the table, and is not repeated. The table is
 of the longest trainings in it.
 """

@@ -38,7 +38,7 @@ from benchmarks.processes import in_process
 COMMAND = "python -m benchmarks.conv_ops"
 INFERENCE_BATCHES = (1, 8)
 MASKS_BATCH = 64
-HOPELESS = 1.5  # XLA that takes so many times as long at first sight is not measured further
+HOPELESS = 1.5  # XLA that takes this many times the other time at first is not measured further
 NOTE = """\
 Dense time over sparse time: 2 means that the sparse operation takes half as long. Median over
 turns. `dense` is the better of TensorFlow's own operations and XLA (`jit_compile=True`), in ms. CPU

@@ -128,7 +128,7 @@ def scaled_everywhere() -> contextlib.AbstractContextManager[Any]:
 
 
 def compiled(run: Run, network: Network, steps: int) -> keras.Model:
-    """The network of a run, ready to train for so many steps an epoch."""
+    """The network of a run, ready to train for a number of steps per epoch."""
     model = network.build()
     rate = keras.optimizers.schedules.CosineDecay(network.learning_rate, network.epochs * steps)
     optimizer: Any = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)

@@ -46,7 +46,7 @@ class Kill:
 
     seconds: float = 0  # after `fit` has begun; 0: never
     line: int = -1  # before this one of the lines that back up, counted over all backups
-    backup: int = -1  # in this one of the backups, 0, 1, ..., so many ...
+    backup: int = -1  # number of the backup, 0, 1, ...: the kill comes in it ...
     into: float = 0  # ... seconds after it begins
 
 

@@ -30,7 +30,7 @@ STEPS_AN_UPDATE = 390  # 50,000 images in batches of 128
 WINDOW = 100  # steps before an update with dense weight gradients
 CLOSED_STEPS = STEPS_AN_UPDATE - WINDOW
 UPDATES = 3
-HOPELESS = 1.5  # XLA that takes so many times as long at first sight is not measured further
+HOPELESS = 1.5  # XLA that takes this many times the other time at first is not measured further
 NOTE = f"""\
 Seconds of a step of `fit`, medians over turns; wall time, or CPU time for one thread. `dense` is
 the better one of `jit_compile=False` and `True`. `fused` is the dense network with the batch

@@ -39,7 +39,7 @@ def kind(
     about: dict[str, Any] | None = None,
     **kwargs: Any,
 ) -> Kind:
-    """A row: the class, the shape of an input, and the layer's arguments; ``about`` is of ``Kind``."""
+    """A row: class, input shape and arguments of a layer; ``about`` has fields of ``Kind``."""
 
     def make(module: Any, class_name: str) -> Callable[..., Any]:
         return lambda **more: getattr(module, class_name)(*args, **{**kwargs, **more})

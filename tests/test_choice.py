@@ -22,7 +22,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture
 def ran(monkeypatch):
-    """A list that grows by (layer, weights of its kernel) whenever a custom op runs, in graphs too."""
+    """A list that grows by (layer, weights of its kernel) at each run of a custom op."""
     import tensorflow as tf
 
     calls, real = [], op_call.custom_ops()

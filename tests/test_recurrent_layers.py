@@ -1,4 +1,4 @@
-"""Sparse recurrent layers, where it is not enough that each call is right: dropout, masks, states, wrappers."""
+"""Sparse recurrent layers with dropout, masks, states and wrappers."""
 
 import keras
 import numpy as np

@@ -68,6 +68,6 @@ def record(results: Results, date: str) -> dict[str, Any]:
     return {
         "compute_capability": results.facts.get("compute_capability"),
         "date": date,
-        "card": results.facts.get("card"),
+        "gpu": results.facts.get("gpu"),
         "rows": rows(results),
     }

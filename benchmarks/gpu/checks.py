@@ -227,7 +227,7 @@ def _other_stream(work: Work) -> Iterator[None]:
 
 def _judge(kernel: Kernel, result: Tensor, expected: Tensor, operands: Operands) -> Outcome:
     """Integers to the last bit, other numbers up to rounding."""
-    result = result.to(expected.device)  # under a tool nothing more than needed runs on the card
+    result = result.to(expected.device)  # under a tool, only what is needed runs on the GPU
     of_integers = bool((operands.inputs == operands.inputs.round()).all())
     if of_integers:
         wrong = int(

@@ -45,7 +45,7 @@ class Card:
         torch.cuda.synchronize()
 
     def one_turn(self, contenders: Mapping[str, Contender]) -> dict[str, tuple[float, float]]:
-        """(Seconds of the card, seconds of the CPU until it is started) of one call of each."""
+        """(Seconds of the GPU, seconds of the CPU until its start) of one call of each."""
         events, started = {}, {}
         for name, contender in contenders.items():
             begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -64,8 +64,8 @@ class Card:
 
     def facts(self) -> dict[str, str]:
         """What a result has to say of where it was measured."""
-        card = torch.cuda.get_device_properties(0)
-        cache = getattr(card, "L2_cache_size", 0)
+        gpu = torch.cuda.get_device_properties(0)
+        cache = getattr(gpu, "L2_cache_size", 0)
         said = subprocess.run(
             ["nvidia-smi", "--query-gpu=driver_version,clocks.max.sm", "--format=csv,noheader"],
             capture_output=True,
@@ -73,11 +73,11 @@ class Card:
             check=False,
         )
         driver = said.stdout.strip() or "unknown"
-        size = f"{card.total_memory >> 30} GiB, L2 {cache >> 20} MiB"
+        size = f"{gpu.total_memory >> 30} GiB, L2 {cache >> 20} MiB"
         cuda = f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
         return {
-            "card": f"{card.name}, {card.multi_processor_count} multiprocessors, {size}",
-            "compute_capability": f"{card.major}.{card.minor}",
+            "gpu": f"{gpu.name}, {gpu.multi_processor_count} multiprocessors, {size}",
+            "compute_capability": f"{gpu.major}.{gpu.minor}",
             "driver": driver,
             "versions": f"{_versions()}, {cuda}",
         }
@@ -105,7 +105,7 @@ class Rehearsal:
     def facts(self) -> dict[str, str]:
         model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
         return {
-            "card": f"NONE: a rehearsal on {model[1] if model else 'a CPU'}",
+            "gpu": f"NONE: a rehearsal on {model[1] if model else 'a CPU'}",
             "compute_capability": "rehearsal",
             "driver": "none",
             "versions": _versions(),

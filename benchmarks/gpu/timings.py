@@ -76,8 +76,8 @@ def _measure(work: Work, group: Group, seconds: float) -> Outcome:
             states[name] = _enter(work, group, kernel, operands, mask, right, contenders, name)
     multiply_float32_in(arithmetic == "tensorfloat32")
     medians = _time(work, contenders, seconds)
-    for name, (card, started) in medians.items():
-        states.setdefault(name, {"status": "right"}).update({"seconds": card, "started": started})
+    for name, (gpu, started) in medians.items():
+        states.setdefault(name, {"status": "right"}).update({"seconds": gpu, "started": started})
     best = min(names, key=lambda name: medians[name][0])
     facts = {"layer": layer.name, "arithmetic": arithmetic, "product": product}
     return "right", {

@@ -33,7 +33,7 @@ def main() -> None:
     elif arguments.stage == "tools":
         importlib.import_module("benchmarks.gpu.checks").run(work, for_tools=True)
         work.machine.synchronize()
-        os._exit(0)  # tools look at what the card did, not at how Python ends
+        os._exit(0)  # tools look at what the GPU did, not at how Python ends
     else:
         importlib.import_module(f"benchmarks.gpu.{arguments.stage}").run(work)
 

@@ -97,8 +97,8 @@ KS_INLINE int32_t SumProducts(float* products, int32_t count, float** sums) {
   return count - done;
 }
 
-// All segments of a chunk, a few at a time: as many as have kProducts products, which are then
-// summed over the lanes.
+// All segments of a chunk, in parts of at most kProducts products, which are then summed over the
+// lanes.
 template <int H, int W>
 KS_INLINE void GradientSums(Chunk chunk, float* products, float* sums) {
   int32_t waiting = 0;

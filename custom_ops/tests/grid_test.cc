@@ -28,7 +28,7 @@ namespace {
 
 constexpr Product kProducts[] = {Product::kForward, Product::kInputGradient,
                                  Product::kKernelGradient};
-constexpr int kOneOf = 4;  // a slow engine takes one of so many cases of a large grid
+constexpr int kOneOf = 4;  // a slow engine takes one in this number of cases of a large grid
 
 // Operands of all products, for one mask.
 struct Operands {
@@ -216,8 +216,8 @@ void CheckChannelsAndDensities(Grid& grid) {
                  MaskStructure::Weights(), density, 2, true);
 }
 
-// Tiles of every shape: many small images, high ones, wide ones, matrix products; and so many that
-// blocks of threads compute as many channels as they can.
+// Tiles of every shape: many small images, high ones, wide ones, matrix products; and large
+// numbers, for which thread blocks compute the most channels.
 void CheckTiles(Grid& grid) {
   for (const auto& [batch, image] : {std::pair<int64_t, Pixels>{70, {4, 4}},
                                      {40, {2, 2}},

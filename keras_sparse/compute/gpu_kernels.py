@@ -83,8 +83,8 @@ class GpuBlocks(_GpuKernels):
             return f"dtype is {product.dtype}, not one of {', '.join(TENSOR_CORE_TYPES)}"
         if product.dtype == "float32" and not _allows_tf32():
             return (
-                "blocks in float32 are computed in TensorFloat-32, which TensorFlow is told not "
-                "to use"
+                "blocks in float32 are computed in TensorFloat-32, which is switched off in "
+                "TensorFlow"
             )
         return _ragged_reason(product)
 

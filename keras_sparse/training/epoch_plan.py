@@ -119,7 +119,7 @@ def plan_epoch(
         last_due = _last_due(times, fit, epoch)
         known = steps is not None
         pruning = last_pruning(final.reached_at, last_due, epoch.start, epoch.stop, known)
-    # optimizers may skip steps: the end is told by batches
+    # optimizers may skip steps: batches determine the end
     is_last = epoch.number + 1 >= fit.epochs and steps is not None
     ends = is_last and epoch.stop - epoch.now < 2 * (steps or 0)
     planner = Planner(times, window, pruning, fit.steps_per_execution)

@@ -88,7 +88,7 @@ def _later(schedule: Schedule, value: float, stop: int) -> float | None:
 
 
 def not_within(final: FinalDensity, stop: int) -> str:
-    """What is said before a training whose schedule goes on after it."""
+    """The warning before a training whose schedule ends after it."""
     return (
         f"The density schedule is not over when this training ends, at step {stop}: the density "
         f"will be {final.value:.4g}, and the schedule falls to {final.later:.4g} only later. Let "
@@ -98,7 +98,7 @@ def not_within(final: FinalDensity, stop: int) -> str:
 
 
 def not_reached(density: float, asked: float, step: int, stop: int, asked_later: bool) -> str:
-    """What is said after a training that did not come to the density asked for."""
+    """The warning after a training that did not reach its final density."""
     if 0 <= step < stop:
         why = f"the training was stopped at step {step} of {stop}"
     elif asked_later:

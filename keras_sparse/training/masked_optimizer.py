@@ -49,9 +49,9 @@ class MaskedOptimizer(StartingMasks):
         """Makes the masks and applies them.
 
         Args:
-            variables: the trainable variables; or the model, then layer types and depthwise
-                kernels are told for certain. Without any (all are frozen, or Keras has loaded a
-                .h5 file) nothing is built, until there are some.
+            variables: the trainable variables; or the model, which identifies layer types and
+                depthwise kernels for certain. Without any variable (all are frozen, or Keras has
+                loaded a .h5 file), nothing is built until there is one.
         """
         if isinstance(variables, keras.Model):
             self._model = weakref.ref(variables)

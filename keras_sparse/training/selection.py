@@ -55,9 +55,9 @@ class Selection:
 
         Args:
             variables: the trainable variables.
-            model: the model they belong to. Without it layer types select nothing, and a depthwise
-                kernel is told by its path or its last axis of 1. With it frozen weights count where
-                a selector must select something.
+            model: the model of the variables. Without it, layer types select nothing, and the
+                path or the last axis of 1 identifies a depthwise kernel. With it, a selector may
+                select frozen weights alone.
 
         Raises:
             ValueError: a selector that selects no weight, or nothing is left to mask.

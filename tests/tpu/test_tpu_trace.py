@@ -123,7 +123,7 @@ WRONG = {  # (what compile is given, examples of a batch, the error)
     "not compiled": (
         None,
         8,
-        "call `model.compile(optimizer, loss)`. Received: Sequential 'sequential",
+        "call `model.compile(optimizer, loss)`. Received: model=Sequential 'sequential",
     ),
     "batch": (
         {},
