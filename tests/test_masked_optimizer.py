@@ -88,7 +88,7 @@ def test_random_masks_over_trained_weights_warn_once(keep_optimizer):
     fit(model, epochs=1)
     model.compile(ks.SparseMomentum(model.optimizer if keep_optimizer else sgd(), 0.25), "mse")
     with pytest.warns(
-        UserWarning, match='throws away most of what they have learnt.*`initial_masks="magnitude"`'
+        UserWarning, match='throws away most of what they have learned.*`initial_masks="magnitude"`'
     ) as caught:
         fit(model, ks.UpdateMasks(), epochs=2)
     assert sum("random mask" in str(warning.message) for warning in caught) == 1

@@ -84,7 +84,7 @@ class EpochPlan:
     """When masks change in an epoch.
 
     Args:
-        planner: says at each step what is to be done.
+        planner: says at each step what to do.
         final: density at which the training ends; None: it does not move, or is not known.
         ends_after: batches of the epoch, if it is the last one; None: it is not, or not known.
     """

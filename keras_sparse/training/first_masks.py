@@ -17,7 +17,7 @@ from keras_sparse.rules.structure import Structure, Weights
 from keras_sparse.rules.whole_groups import to_whole_groups
 
 RANDOM_OVER_TRAINED = (
-    "A random mask over trained weights throws away most of what they have learnt. "
+    "A random mask over trained weights throws away most of what they have learned. "
     'Pass `initial_masks="magnitude"` to keep the largest ("nonzero" if they are sparse already).'
 )
 

@@ -57,7 +57,7 @@ def _runs_only_keras(callbacks: keras.callbacks.CallbackList) -> bool:
 
 
 def has_own_train_step(model: keras.Model) -> bool:
-    """Does the class of this model train in a way of its own?"""
+    """Whether the class of this model has its own training step."""
     return not _is_of_keras(type(model).train_step)
 
 
