@@ -289,7 +289,8 @@ def test_bits_and_places_tell_a_mask():
             np.testing.assert_array_equal(mask_bits.load_beside(weight, store), mask)
     with pytest.raises(
         ValueError,
-        match=r"another shape than the weight. Received: uint8 of shape \(16,\) for a weight of shape \(8, 8\)",
+        match=r"another shape than the weight. "
+        r"Received: uint8 of shape \(16,\) for a weight of shape \(8, 8\)",
     ):
         mask_bits.unpack(mask_bits.pack(np.ones((8, 16), bool)), (8, 8))
 
