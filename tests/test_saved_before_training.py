@@ -110,6 +110,19 @@ def test_masks_of_a_file_that_is_loaded_afterwards_stay(tmp_path, kind):
 
 
 @pytest.mark.filterwarnings("ignore:Skipping variable loading:UserWarning")
+def test_weights_that_are_loaded_into_a_trained_model_get_masks_of_their_own(tmp_path):
+    new, trained = (compiled(static(initial_masks="magnitude")) for _ in range(2))
+    kernel = array(new.layers[0].kernel)
+    new.save_weights(tmp_path / "new.weights.h5")
+    fit(trained, epochs=1)
+    trained.load_weights(tmp_path / "new.weights.h5")
+    fit(trained, epochs=1)  # by the step that was traced before
+    mask = trained.optimizer.masks[trained.layers[0].kernel.path]
+    assert np.abs(kernel[mask]).min() >= np.abs(kernel[~mask]).max()
+    assert_sparse(trained, count=48)
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading:UserWarning")
 def test_it_may_be_saved_again_before_it_trains(tmp_path):
     loaded = saved_and_loaded(compiled(static()), tmp_path / "first.keras")
     again = saved_and_loaded(loaded, tmp_path / "second.keras")
