@@ -74,6 +74,11 @@ VARIANTS = {
     "Conv1DTranspose": kind(
         "Conv1DTranspose", (16, 32), 32, 4, strides=3, padding="same", output_padding=1
     ),
+    "Conv1D causal, dilated": kind("Conv1D", (40, 32), 32, 5, padding="causal", dilation_rate=3),
+    "Conv2D dilated": kind("Conv2D", (12, 9, 16), 32, 3, padding="same", dilation_rate=(4, 2)),
+    "Conv2DTranspose dilated": kind(
+        "Conv2DTranspose", (6, 6, 32), 32, 3, padding="same", dilation_rate=2
+    ),
     "Conv2D strided": kind("Conv2D", (9, 9, 16), 32, (3, 2), strides=2, padding="same"),
     "EinsumDense of heads": kind("EinsumDense", (8, 4, 16), "abde,dec->acb", (64, 8)),
     "GRU": kind("GRU", (4, 64), 48, return_sequences=True, about=RECURRENT),

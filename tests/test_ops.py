@@ -47,6 +47,10 @@ GRID = [
         dense((rows, 37), (37, 19), density)
         for rows, density in itertools.product((1, 3, 16, 17, 130), (0.0, 0.1, 1.0))
     ),
+    *(
+        conv(inputs=(3, 13, 11, 5), padding=padding, dilation_rate=rate, density=density)
+        for padding, rate, density in (("same", 2, 0.3), ("valid", (3, 1), 0.05), ("same", 6, 1.0))
+    ),
     dense((2, 3, 4, 10), (10, 12)),
     dense((10,), (10, 12)),
 ]
@@ -68,6 +72,7 @@ COMPILED = [
     conv(),
     conv(strides=2, padding="same"),
     conv(strides=3, kernel=(5, 2, 5, 3)),
+    conv(dilation_rate=(1, 3), padding="same"),
     dense(),
     dense((2, 5, 20)),
 ]
@@ -139,7 +144,15 @@ def test_missing_weights_are_never_read():
 
 @pytest.mark.parametrize("wanted", [False, True])
 @pytest.mark.parametrize(
-    "case", [conv(strides=2, padding="same"), conv(), dense(), dense((2, 3, 20))], ids=str
+    "case",
+    [
+        conv(strides=2, padding="same"),
+        conv(),
+        conv(dilation_rate=2, padding="same"),
+        dense(),
+        dense((2, 3, 20)),
+    ],
+    ids=str,
 )
 def test_second_order_gradients(case, wanted):
     def second(implementation):

@@ -89,7 +89,11 @@ def test_arguments_that_do_not_fit(product, arguments, message):
             {"data_format": "channels_first", "inputs": IMAGES.transpose(0, 3, 1, 2)},
             "data_format is channels_first",
         ),
-        (conv, {"dilation_rate": 2}, "dilation_rate is \\(2, 2\\), not 1"),
+        (
+            conv,
+            {"strides": 2, "dilation_rate": 2},
+            "strides are \\(2, 2\\) and dilation_rate is \\(2, 2\\)",
+        ),
         (conv, {"kernel": KERNEL[:, :, :2], "mask": MASK[:, :, :2]}, "groups is 2, not 1"),
         (
             conv,

@@ -32,6 +32,8 @@ class _GpuKernels:
             return why
         if (missing := available().without.get(self.part)) is not None:
             return f"the compiled ops were built without these kernels for GPUs: {missing}"
+        if product.dilation != (1, 1):
+            return f"dilation_rate is {product.dilation}, not 1, on a GPU"
         return self._unsupported_reason(product) or unsupported_form(product)
 
     def _unsupported_reason(self, product: Product) -> str | None:

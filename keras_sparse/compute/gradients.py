@@ -72,11 +72,7 @@ class _Ops:
 
         tensors = inputs, mask, output_gradient
         sparse = functools.partial(self.kernel_gradient, *tensors, **settings)
-        if list(settings.get("dilations", [1, 1])) == [1, 1]:
-            dense = functools.partial(self.dense_kernel_gradient, *tensors, **settings)
-        else:  # for which TensorFlow has no such gradient on CPUs
-            everywhere = inputs, tf.ones_like(mask), output_gradient
-            dense = functools.partial(self.kernel_gradient, *everywhere, **settings)
+        dense = functools.partial(self.dense_kernel_gradient, *tensors, **settings)
         constant = tf.get_static_value(wanted)
         if constant is not None:
             return dense() if constant else sparse()
@@ -116,19 +112,30 @@ def _asked_for(op: Any, index: int) -> bool:
 
 
 def _dense_conv2d_kernel_gradient(
-    inputs: Any, mask: Any, output_gradient: Any, strides: list[int], padding: Any, **_: Any
+    inputs: Any,
+    mask: Any,
+    output_gradient: Any,
+    strides: list[int],
+    padding: Any,
+    dilations: list[int],
+    **_: Any,
 ) -> Any:
     import tensorflow as tf
 
-    sizes = tf.shape(mask)
-    strides = [1, *strides, 1]
-    return tf.raw_ops.Conv2DBackpropFilter(
-        input=inputs,
-        filter_sizes=sizes,
-        out_backprop=output_gradient,
-        strides=strides,
-        padding=padding,
-    )
+    padding = tf.compat.as_str(padding)
+    if max(dilations) == 1:
+        return tf.raw_ops.Conv2DBackpropFilter(
+            input=inputs,
+            filter_sizes=tf.shape(mask),
+            out_backprop=output_gradient,
+            strides=[1, *strides, 1],
+            padding=padding,
+        )
+    with tf.GradientTape() as tape:  # a graph leaves out the product itself
+        kernel = tf.zeros(tf.shape(mask), inputs.dtype)
+        tape.watch(kernel)
+        outputs = tf.nn.convolution(inputs, kernel, strides, padding, dilations=list(dilations))
+    return tape.gradient(outputs, kernel, output_gradient)
 
 
 def _dense_matmul_kernel_gradient(inputs: Any, mask: Any, output_gradient: Any, **_: Any) -> Any:

@@ -33,7 +33,7 @@ def call_custom_op(
         wanted = ops.convert_to_tensor(wanted, "bool")
     attributes = {"layer": layer, **_structure_attributes(product)}
     if product.kind == "conv2d":
-        attributes |= {"strides": product.strides, "padding": product.padding.upper()}
+        attributes |= _window_attributes(product)
         return custom_ops().keras_sparse_conv2d(inputs, kernel, mask, wanted, **attributes)
 
     def product_of_rows(rows: Any) -> Any:
@@ -79,11 +79,18 @@ def call_transposed(
         mask,
         inputs,
         wanted,
-        strides=product.strides,
-        padding=product.padding.upper(),
         layer=layer,
         **_structure_attributes(product),
+        **_window_attributes(product),
     )
+
+
+def _window_attributes(product: Product) -> dict[str, Any]:
+    return {
+        "strides": product.strides,
+        "padding": product.padding.upper(),
+        "dilations": product.dilation,
+    }
 
 
 def _structure_attributes(product: Product) -> dict[str, Any]:

@@ -50,7 +50,10 @@ def is_sparse(converted: Converted) -> bool:
 def _line(conversions: Sequence[Converted]) -> str:
     sparse = sum(map(is_sparse, conversions))
     dense = sum(c.why is not None for c in conversions)
-    counted = f"sparsify: {sparse} layers converted, {dense} stay dense: {_reasons(conversions)}"
+    layers, stay = "layer" if sparse == 1 else "layers", "stays" if dense == 1 else "stay"
+    counted = (
+        f"sparsify: {sparse} {layers} converted, {dense} {stay} dense: {_reasons(conversions)}"
+    )
     return f"{counted}. verbose=True lists them."
 
 
