@@ -50,10 +50,44 @@ TESTS = {
     "rules/mask_bits": ["test_mask_bits"],
     "rules/mask_update": ["test_mask_update", "test_mask_update_invariants"],
     "rules/scores": ["test_scores", "test_mask_update"],
-    "training/asked_density": ["test_density_schedules", "test_final_density", "test_optimizers"],
-    "training/growth_window": ["test_growth_window", "test_conformance"],
-    "training/momentum": ["test_momentum", "test_conformance"],
-    "training/phases": ["test_preset_trainings", "test_presets"],
+    "rules/structure_arguments": ["test_structure"],
+    "rules/whole_groups": ["test_structure", "test_initial_masks"],
+    "training/asked_density": ["test_density_schedules", "test_final_density"],
+    "training/backup_files": ["test_backup"],
+    "training/callback_order": ["test_beside_keras_callbacks"],
+    "training/density_log": ["test_callbacks", "test_exploration"],
+    "training/explored_masks": ["test_exploration"],
+    "training/find_optimizer": ["test_looks_trained", "test_compiled"],
+    "training/first_masks": ["test_masked_optimizer", "test_snip"],
+    "training/growth_window": [
+        "test_growth_window::test_steps_before_an_update",
+        "test_growth_window::test_other_settings_are_errors",
+        "test_growth_window::test_several_optimizers_need_the_longest_memory",
+        "test_conformance::test_the_automatic_growth_window_is_that_of_the_momentum",
+    ],
+    "training/momentum": [
+        "test_momentum",
+        "test_conformance::test_momentum_after_two_steps_by_hand",
+        "test_conformance::test_no_momentum_is_an_error_that_says_what_to_do",
+    ],
+    "training/held_masks": ["test_masked_optimizer", "test_masks_hold"],
+    "training/mask_training": ["test_callbacks", "test_growth_window"],
+    "training/mask_updates": ["test_optimizers"],
+    "training/mask_variables": ["test_masked_optimizer"],
+    "training/masked_steps": ["test_masks_hold", "test_every_step", "test_fused_sgd"],
+    "training/masked_weight": ["test_masked_optimizer", "test_exploration"],
+    "training/phases": ["test_presets", "test_preset_trainings"],
+    "training/restored_weights": ["test_beside_keras_callbacks"],
+    "training/rule_checks": ["test_optimizers"],
+    "training/scale_invariant": ["test_untrained"],
+    "training/seed": ["test_optimizers", "test_multi_worker"],
+    "training/selectors": ["test_selection"],
+    "training/settings": ["test_presets"],
+    "training/sparse_momentum": ["test_optimizers", "test_optimizer_config"],
+    "training/starting_masks": ["test_masked_optimizer", "test_snip"],
+    "training/tfmot_density": ["test_density_schedules"],
+    "training/training_warnings": ["test_final_density", "test_callbacks"],
+    "training/update_watch": ["test_several_optimizers"],
 }
 # A comparison moves its border, or turns round; "is" and "==" are the same for None.
 COMPARISONS = (
@@ -154,8 +188,25 @@ def path_of(module: str) -> Path:
 def tests_of(module: str) -> list[str]:
     """The module's doctests, and the test files that must notice a change of it."""
     names = TESTS.get(module, [f"test_{module.rpartition('/')[2]}"])
-    files = [ROOT / "tests" / f"{name}.py" for name in names]
-    return [str(file) for file in (path_of(module), *files) if file.exists()]
+    parts = [name.partition("::") for name in names]
+    files = [f"{ROOT}/tests/{file}.py{colons}{test}" for file, colons, test in parts]
+    missing = [file for file in files if not file_of(file).exists()]
+    if missing:
+        raise SystemExit(f"`TESTS` names no tests of {module}. Received: {missing}")
+    return [str(path_of(module)), *files]
+
+
+def digest_of_tests(module: str) -> str:
+    return digest(*[file_of(test).read_text() for test in tests_of(module)[1:]])
+
+
+def is_known(result: dict[str, object] | None, tests: str) -> bool:
+    """Is the mutant killed, or did it survive the tests there are now?"""
+    return result is not None and (not result["survived"] or result["tests"] == tests)
+
+
+def file_of(test: str) -> Path:
+    return Path(test.partition("::")[0])
 
 
 def mutants_of(module: str) -> Iterator[Mutant]:
@@ -238,11 +289,10 @@ def run(modules: list[str], sample: int | None) -> None:
         if not passed:
             raise SystemExit(f"the tests of {module} fail without a change")
         mutants = [mutant for of, mutant in due if of == module]
-        tests = digest(*[Path(test).read_text() for test in tests_of(module)[1:]])
+        tests = digest_of_tests(module)
         begin, killed = time.time(), 0
         for mutant in mutants:
-            known = results.get(mutant.key)
-            if known is None or (known["survived"] and known["tests"] != tests):
+            if not is_known(results.get(mutant.key), tests):
                 survived, _ = survives(module, mutant.source(), TIMES_SLOWER * seconds)
                 results[mutant.key] = {"survived": survived, "tests": tests, "module": module}
                 save(results)
@@ -262,7 +312,8 @@ def report(modules: list[str]) -> None:
     of_folders: dict[str, list[int]] = {}
     for module in modules:
         mutants = list(mutants_of(module))
-        tested = [mutant for mutant in mutants if mutant.key in results]
+        tests = digest_of_tests(module)
+        tested = [mutant for mutant in mutants if is_known(results.get(mutant.key), tests)]
         survivors = [mutant for mutant in tested if results[mutant.key]["survived"]]
         for mutant in survivors:
             print(f"{mutant.module}.py:{mutant.line}: {mutant.operator}\n{mutant.change()}")

@@ -137,6 +137,7 @@ def test_whole_groups_add_up(wanted, total, caps, sizes, expected):
         ([1, 2], [1, 1], [0, 1], [1, 1], [1, 0]),  # and has one left here
         ([1, 9, 9], [1, 1, 1], [0, 2, 3], [1, 1, 1], [1, 2, 2]),  # of what grows most
         ([1, 9], [1, 1], [0, 0], [1, 1], [0, 0]),
+        ([9, 1], [1, 1], [0, 0], [1, 1], [0, 0]),  # what grows nothing gives nothing
     ],
 )
 def test_an_empty_layer_gets_a_group_of_the_one_that_grows_most(

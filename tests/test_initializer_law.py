@@ -68,6 +68,8 @@ def test_moments_and_zeros_by_hand(values, follows):
         (GRID * 1.000009, True),  # rounding
         (GRID * 1.00002, False),  # beyond the bound
         (GRID * 0.981, True),
+        (np.sign(GRID) * np.abs(GRID) ** 1.22, True),  # the mean square may be off by 14 %
+        (np.sign(GRID) * np.abs(GRID) ** 1.27, False),
         (GRID * 0.979, False),  # of 1000 values one is within 20 / 1000 of the bound
     ],
 )
