@@ -46,6 +46,12 @@ def test_a_layer_is_capped_and_the_others_take_the_rest():
     assert counts[1:] == [30000, 1000]
 
 
+def test_a_layer_that_is_full_only_when_another_is_capped_too():
+    """Densities 0.02, 0.04, 0.1, 0.5 times 9.9: the last is capped. Times 10.1: so is the third."""
+    counts = densities.erdos_renyi([(100, 100), (50, 50), (20, 20), (4, 4)], 3445 / 12916)
+    assert counts == [2019, 1010, 400, 16]  # 3445 - 416 are 3029, shared as 200 to 100
+
+
 def test_no_layer_is_empty():
     counts = densities.erdos_renyi_kernel([(1000, 1000), (2, 2)], 0.00001)
     assert counts == [9, 1]
