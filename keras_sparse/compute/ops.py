@@ -55,16 +55,14 @@ def sparse_conv2d(
         padding: ``"valid"`` or ``"same"``.
         data_format: ``"channels_last"``, ``"channels_first"``, or None for Keras' default.
         dilation_rate: an int, or one each for height and width.
-        dense_weight_gradient: bool, bool tensor or variable: is the gradient by the kernel dense?
-            Else it is that of the active weights, and 0 for all others. A tensor or variable is
-            read at run time.
+        dense_weight_gradient: bool, bool tensor or variable: True: the gradient by the kernel is
+            dense; False: it is 0 for missing weights. A tensor or variable is read at run time.
         implementation: ``"custom_op"``; ``"stock"``, the operations of Keras; ``"auto"``: the
-            custom op where it is faster at the mask's density, as in a sparse layer. In a graph
-            a mask that is no constant is counted in every run.
-        name: the layer's name. Eagerly, layers of different names keep what they computed of
-            their masks.
-        block_shape: (in, out) channels of the blocks that the mask is made of, None for single
-            weights. It chooses the kernel on GPUs; the result is right for every mask.
+            custom op where it is faster at the mask's density, as in a sparse layer. In a graph,
+            each run counts the active weights of a mask that is not a constant.
+        name: the layer's name. Eagerly, the ops keep the plan of each mask by this name.
+        block_shape: (in, out) channels of the blocks that the mask consists of; None: single
+            weights. It selects the kernel on GPUs; the result is right for every mask.
 
     Returns:
         Float tensor, (batch, out height, out width, output channels), or with the channels first.

@@ -17,22 +17,22 @@ class SparseConv2D(
     """keras.layers.Conv2D that skips its missing weights.
 
     Arguments, weights, names and weight files are those of the Keras layer. A SparseMomentum
-    optimizer takes the layer's mask for its own. Without one the mask is True everywhere until it
-    is loaded or set; weights with zeros that come without a mask bring the mask of their nonzeros.
-    Missing weights are 0 in the kernel and get no gradient.
+    optimizer uses the layer's mask as its own. Without an optimizer, the mask is True everywhere
+    until it is loaded or set. If weights with zeros come without a mask, their nonzeros become
+    active. Missing weights are 0 in the kernel and get no gradient.
 
     Args:
-        *args: those of keras.layers.Conv2D.
+        *args: arguments of keras.layers.Conv2D.
         implementation: ``"auto"``: the custom op where it is faster at the mask's density, else the
             stock operation; ``"custom_op"``; ``"stock"``.
-        block_shape: (in, out) channels of the blocks that the mask is made of, over all taps; None:
-            single weights, or the optimizer's structure. It chooses the kernel on GPUs.
-        structure: what the mask is made of, in place of ``block_shape``:
+        block_shape: (in, out) channels of the blocks that the mask consists of, over all taps;
+            None: single weights, or the optimizer's structure. It selects the kernel on GPUs.
+        structure: what the mask consists of, in place of ``block_shape``:
             ``keras_sparse.Blocks(4, 4, per_tap=True)``.
-        **kwargs: those of keras.layers.Conv2D.
+        **kwargs: keyword arguments of keras.layers.Conv2D.
 
     Raises:
-        ValueError: ``implementation="custom_op"`` where it cannot run (says why); LoRA.
+        ValueError: ``implementation="custom_op"`` cannot run (the message has the reason); LoRA.
 
     >>> layer = SparseConv2D(16, 3, padding="same")
     >>> layer(np.ones((2, 8, 8, 16), "float32")).shape == (2, 8, 8, 16)

@@ -20,12 +20,12 @@ MASK, SWITCHES, OTHER_IN_LAYER, NOT_ZERO = range(
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """What was found to be the same.
+    """The result of a check in which all masks agreed.
 
     Attributes:
-        copies: of each mask, on the replicas of all workers.
-        digest: digest of all masks, 16 hexadecimal digits; a training that is repeated, or resumed,
-            has the same.
+        copies: number of copies of each mask, on the replicas of all workers.
+        digest: digest of all masks, 16 hexadecimal digits; a repeated or resumed training has the
+            same one.
     """
 
     copies: int
@@ -35,17 +35,17 @@ class Agreement:
 def check_agreement(trained: Any) -> Agreement:
     """Checks that all copies of the masks are equal, and that missing weights are 0 everywhere.
 
-    Reads masks and weights once; workers send each other nothing but hashes and counts. Call it
-    between steps, outside of ``tf.function`` and of replica contexts; where there are several
-    workers, on all of them, as it is a collective operation.
+    It reads masks and weights once; workers exchange only hashes and counts. Call it between steps,
+    outside ``tf.function`` and replica contexts. With several workers, call it on all of them: it
+    is a collective operation.
 
     Args:
-        trained: a model that is compiled with a SparseMomentum, or the optimizer itself; built.
+        trained: a built model that is compiled with a SparseMomentum, or the optimizer itself.
 
     Raises:
-        ValueError: no SparseMomentum, or it has no masks yet.
-        RuntimeError: a layer differs; names the layers, and the replicas and workers. It is raised
-            on all workers.
+        ValueError: there is no SparseMomentum, or it has no masks yet.
+        RuntimeError: a layer differs, on all workers; the message names the layers, replicas and
+            workers.
 
     >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
     >>> model.compile(ks.SparseMomentum("sgd", density=0.25, gradient_momentum=0.9), "mse")

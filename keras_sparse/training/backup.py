@@ -1,4 +1,4 @@
-"""Backs up and resumes a training; a kill at any moment leaves a whole backup."""
+"""Backs up and resumes a training; a kill at any moment leaves a complete backup."""
 
 import json
 import os
@@ -28,20 +28,20 @@ class BackupAndRestore(KerasBackup):
 
     Each file is written under a temporary name, flushed to the disk, and renamed. The weight file
     also holds epoch and batch, so that one rename replaces weights and epoch together, and the
-    states of the layers' random generators, so that Dropout goes on where it was. When ``fit``
-    begins, it resumes from the newest whole backup and warns where a newer file is broken. It reads
-    folders of ``keras.callbacks.BackupAndRestore``, which can read its folders, too.
+    states of the layers' random generators, so that Dropout continues where it was. ``fit`` resumes
+    from the newest complete backup and warns if a newer file is broken. The callback and
+    ``keras.callbacks.BackupAndRestore`` read each other's folders.
 
     Args:
-        backup_dir: a local folder that holds nothing else; made if missing.
+        backup_dir: a local folder that holds nothing else; created if missing.
         save_freq: ``"epoch"``, or a number of batches. A training resumed within an epoch begins
             that epoch again, from the weights it had reached, as in Keras.
-        double_checkpoint: keep the backup before the last one as well.
-        delete_checkpoint: delete ``backup_dir`` when the training has ended.
+        double_checkpoint: True: also keeps the backup before the last one.
+        delete_checkpoint: True: deletes ``backup_dir`` when the training has ended.
 
     Raises:
-        ValueError: ``backup_dir`` is empty or a URL; ``save_freq`` is neither; in ``fit``, a model
-            that is not built, or the backup of another model.
+        ValueError: ``backup_dir`` is empty or a URL; ``save_freq`` is neither; in ``fit``, the
+            model is not built, or the backup belongs to another model.
 
     >>> import numpy as np, tempfile
     >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])

@@ -32,38 +32,38 @@ class UpdateMasks(keras.callbacks.Callback):
     """Updates the masks of SparseMomentum optimizers during ``fit`` and logs the density.
 
     Masks change before an epoch or step, never after the last one. So a checkpoint is the model
-    whose metrics were measured, and a resumed training is the undisturbed one. A density schedule
-    is brought to its end: where no update is due any more, the masks are pruned to the final
-    density before the last steps. Where that cannot be, a warning says so before and after the
-    training.
+    whose metrics were measured, and a resumed training continues as an uninterrupted one. If no
+    update is due after a density schedule ends, the masks are pruned to the final density before
+    the last steps. If that is impossible, a warning follows before and after the training.
 
     ``density`` (active / all masked weights) and ``exploration_rate`` (weights ever active / all
-    masked weights) join the epoch's logs, for all callbacks in any order. Where a metric has such a
-    name it is ``mask_density``, or ``mask_exploration_rate``.
+    masked weights) join the logs of each epoch, for all callbacks in any order. If a metric has
+    such a name, they are ``mask_density`` and ``mask_exploration_rate``.
 
     Args:
-        every: ``"epoch"``, the published method: before each epoch; or a number of optimizer steps;
-            or ``"auto"``: a tfmot schedule's own steps, or the first of each phase of AC/DC; else
-            before each epoch, and in a first training of fewer than ten epochs nine times, at equal
-            distances of at least five steps. None is ``"auto"``.
+        every: ``"epoch"``: before each epoch but the first, the published method; or a number of
+            optimizer steps; or ``"auto"``: the steps of a tfmot schedule, or the first of each
+            phase of AC/DC; otherwise before each epoch but the first. A first training of fewer
+            than ten epochs gets nine updates, at equal distances of at least five steps. None is
+            ``"auto"``.
         optimizer: the SparseMomentum optimizer, or a list of them, of a model that is not compiled
-            with it (a GAN's two). Default: what the model is compiled with, else what its
-            attributes are.
-        log_layers: True: the density of each masked weight is logged, too, as
+            with it (a GAN's two). Default: the one that the model is compiled with, or those in its
+            attributes.
+        log_layers: True: also logs the density of each masked weight, as
             ``density/<path of the weight>``.
-        check_agreement: True, to debug on several devices or machines: calls ``check_agreement``
-            when an epoch begins, after each update and at the end.
-        **settings: arguments of ``SparseMomentum`` but ``inner_optimizer``: then the callback puts
-            it around the compiled optimizer by itself.
+        check_agreement: True: calls ``check_agreement`` when an epoch begins, after each update and
+            at the end, to find errors on several devices or machines.
+        **settings: arguments of ``SparseMomentum`` except ``inner_optimizer``: the callback wraps
+            the compiled optimizer.
 
     Attributes:
         history: ``{"step": [...], path of each weight: [its density, ...], "exploration_rate":
-            [...]}``, one entry an epoch. As in Keras' History, further trainings of the model
-            append to it; another model begins a new one.
+            [...]}``, one entry per epoch. As in Keras' History, further trainings of the model
+            append to it; another model begins a new history.
 
     Raises:
-        ValueError: a period that is not positive; in ``fit``, no SparseMomentum and no settings, or
-            both.
+        ValueError: ``every`` is not positive; in ``fit``, there is no SparseMomentum and no
+            settings, or there are both.
 
     >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
     >>> model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")

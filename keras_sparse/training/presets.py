@@ -15,9 +15,9 @@ from keras_sparse.training.sparse_momentum import SparseMomentum
 def RigL(inner_optimizer: Any, density: Any, **settings: Unpack[Settings]) -> SparseMomentum:
     """RigL (Evci et al. 2020): prune by magnitude, grow by |dense gradient| of the last step.
 
-    Each layer regrows what it lost; ERK distribution, as in the paper. The paper updates every 100
-    steps (``UpdateMasks(every=100)``) with a prune rate from 0.3, stopping at 75 % of the training;
-    pass ``prune_rate=`` for that.
+    Each layer regrows the number of weights that it lost. The distribution is ERK, as in the paper.
+    The paper updates every 100 steps (``UpdateMasks(every=100)``) with a prune rate from 0.3, and
+    stops at 75 % of the training; pass ``prune_rate=`` for that.
 
     Args:
         inner_optimizer: any optimizer; no momentum needed.
@@ -41,7 +41,7 @@ def RigL(inner_optimizer: Any, density: Any, **settings: Unpack[Settings]) -> Sp
 def SET(inner_optimizer: Any, density: Any, **settings: Unpack[Settings]) -> SparseMomentum:
     """SET (Mocanu et al. 2018): prune by magnitude, grow at random, at a prune rate of 0.3.
 
-    Each layer regrows what it lost.
+    Each layer regrows the number of weights that it lost.
 
     Args:
         inner_optimizer: any optimizer; no momentum needed.
@@ -69,11 +69,11 @@ def GraNet(
     """GraNet (Liu et al. 2021, arXiv 2106.10404): gradual pruning, and each update grows, too.
 
     Each update first prunes to the density of the schedule, by one magnitude threshold for all
-    layers. Then each layer prunes by the prune rate and grows as many by |dense gradient|. It
-    starts from random masks by ERK, or, with ``initial_masks="magnitude"`` for trained weights,
-    from those of one threshold. The prune rate is a cosine from 0.5 to 0.005. A cubic reaches the
-    density at half of the training, as in the paper on CIFAR (0.3 on ImageNet). The paper updates
-    every 1000 steps there (``UpdateMasks(every=1000)``).
+    layers. Then each layer prunes by the prune rate and grows the same number by |dense gradient|.
+    It starts from random masks by ERK. With ``initial_masks="magnitude"``, for trained weights, it
+    starts from the masks of one threshold. The prune rate is a cosine from 0.5 to 0.005. A cubic
+    reaches the density at half of the training, as in the paper on CIFAR (0.3 on ImageNet). The
+    paper updates every 1000 steps there (``UpdateMasks(every=1000)``).
 
     Args:
         inner_optimizer: any optimizer; no momentum needed unless ``grow="momentum"``.
@@ -106,24 +106,24 @@ def ACDC(
 ) -> SparseMomentum:
     """AC/DC (Peste et al. 2021, arXiv 2106.12379): dense and sparse phases in turn, sparse at last.
 
-    A sparse phase begins by pruning to the density, by one magnitude threshold for all layers; its
-    masks do not change. In a dense phase all weights are trained: those that were missing start at
-    0, and all momenta of the inner optimizer at 0.
+    A sparse phase begins with pruning to the density, by one magnitude threshold for all layers;
+    its masks do not change. A dense phase trains all weights: missing weights start at 0, and so do
+    all momenta of the inner optimizer.
 
-    ``UpdateMasks()`` changes masks where phases begin. In a loop of your own call ``update_masks``
+    ``UpdateMasks()`` changes masks where phases begin. In your own loop, call ``update_masks``
     there; calls in between change nothing.
 
     Args:
         inner_optimizer: any optimizer; no momentum needed.
-        density: of the sparse phases, in (0, 1]; or an ``AlternatingOverTraining``.
-        borders: shares of the training, in [0, 1), at which phases begin, the first and the last of
-            them sparse. None: the paper's on ImageNet, see ``AlternatingOverTraining``; that on
-            CIFAR-100 is ``(0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85)``. Epochs are
-            shares, too: ``[epoch / 100 for epoch in (20, 40, 60)]``.
+        density: density of the sparse phases, in (0, 1]; or an ``AlternatingOverTraining``.
+        borders: shares of the training, in [0, 1), at which phases begin; the first and the last
+            phase are sparse. None: the paper's on ImageNet, see ``AlternatingOverTraining``. The
+            paper's on CIFAR-100 are ``(0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85)``. In
+            epochs of 100: ``[epoch / 100 for epoch in (20, 40, 60)]``.
         **settings: further arguments of ``SparseMomentum``.
 
     Raises:
-        ValueError: borders that are not ascending, of an even number, or beside a schedule.
+        ValueError: ``borders`` are not ascending, are of an even number, or come with a schedule.
 
     >>> optimizer = ACDC("sgd", 0.1, borders=(0.2, 0.4, 0.6))
     >>> [optimizer.density(progress) for progress in (0.0, 0.2, 0.4, 0.6)]
@@ -151,12 +151,12 @@ def StaticSparsity(
     Args:
         inner_optimizer: any optimizer; no momentum needed.
         density: active / all masked weights, in (0, 1].
-        **settings: further arguments of ``SparseMomentum``; of the rules ``prune``,
-            ``redistribute`` and ``grow`` only None, which they are.
+        **settings: further arguments of ``SparseMomentum``; ``prune``, ``redistribute`` and
+            ``grow`` must be None.
 
     Raises:
-        TypeError: a rule.
-        ValueError: a schedule of the density.
+        TypeError: a rule is given.
+        ValueError: the density is a schedule.
 
     >>> StaticSparsity("sgd", 0.1).prune is None
     True
@@ -178,8 +178,8 @@ def GradualPruning(
     Args:
         inner_optimizer: any optimizer; no momentum needed.
         density: final density in (0, 1], reached by a cubic at 75 % of the training; or a schedule
-            of the density, tfmot's ``PolynomialDecay`` and ``ConstantSparsity`` included (they
-            bring their own update steps).
+            of the density, also tfmot's ``PolynomialDecay`` and ``ConstantSparsity``, which set
+            the update steps.
         **settings: further arguments of ``SparseMomentum``.
     """
     check_names("GradualPruning", settings, Settings)

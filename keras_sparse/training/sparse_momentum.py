@@ -28,60 +28,60 @@ from keras_sparse.training.update_watch import watch_for_updates
 class SparseMomentum(MaskUpdates):
     """Keeps the kernels of a model sparse while any Keras optimizer trains it.
 
-    Every step the inner optimizer sees the dense gradient and steps; then each masked weight is
-    multiplied by its mask. ``update_masks``, called by the ``UpdateMasks`` callback or by you,
-    prunes, redistributes and grows (Dettmers & Zettlemoyer 2019, arXiv 1907.04840). The number of
+    In every step, the inner optimizer receives the dense gradient; then each masked weight is
+    multiplied by its mask. ``update_masks`` prunes, redistributes and grows (Dettmers & Zettlemoyer
+    2019, arXiv 1907.04840); the ``UpdateMasks`` callback or your loop calls it. The number of
     active weights never changes, unless ``density`` is a schedule.
 
     Args:
         inner_optimizer: a Keras 3 optimizer or its name.
         density: active / all masked weights, in (0, 1]; or a schedule of it (a Keras schedule,
-            ``CubicOverTraining``, or a tfmot pruning schedule), which never raises the number of
-            active weights. Only ``AlternatingOverTraining`` makes all active again.
+            ``CubicOverTraining``, or a tfmot pruning schedule). A schedule never raises the number
+            of active weights; only ``AlternatingOverTraining`` makes all active again.
         prune_rate: share of the active weights that one update prunes, in [0, 1], or a schedule of
             the optimizer step. Default: the paper's cosine from 0.5 to 0.005 over the training.
-        distribution: distribution of the density over layers: ``"uniform"``, ``"erdos_renyi"``,
-            ``"erk"``, a function, or a map ``{glob on the variable's path: density}`` (others get
+        distribution: initial density of each layer: ``"uniform"``, ``"erdos_renyi"``, ``"erk"``, a
+            function, or a map ``{pattern of the variable's path: density}`` (others get
             ``density``).
-        scope: scope of pruning to a density, by a schedule or as initial masks by magnitude.
-            ``"layer"``: each layer keeps its share; ``"global"``: one threshold for the scores of
-            all layers, and each keeps one weight, or block, at least. The prune rate is that of
-            each layer.
+        scope: what competes when weights are pruned to a density, by a schedule or by initial
+            magnitude. ``"layer"``: the weights of each layer; ``"global"``: those of all layers, by
+            one threshold, and each layer keeps at least one weight, or block. The prune rate always
+            applies to each layer.
         prune: score by which active weights stay: ``"magnitude"``, ... or a function (see
             ``keras_sparse.scores``). None, with ``grow=None``: the masks never change.
-        redistribute: share of each layer in what is regrown: ``"mean_momentum"``,
-            ``"mean_magnitude"``, ``"active_count"``, a function, or None: each layer regrows what
-            it lost.
+        redistribute: share of each layer in the weights that regrow: ``"mean_momentum"``,
+            ``"mean_magnitude"``, ``"active_count"``, a function, or None: each layer regrows the
+            number of weights that it lost.
         grow: score by which missing weights become active: ``"momentum"``, ``"gradient"``,
             ``"random"``, a function; or None: nothing grows, the density is a schedule.
-        sparse: weights to mask in addition: globs on the variable's path, layers or layer types. It
-            has the last word: ``dense="*", sparse="head"`` masks the head alone.
-        dense: weights to leave dense, named likewise.
+        sparse: additional weights to mask: patterns of the variable's path, layers or layer types.
+            It wins over ``dense``: ``dense="*", sparse="head"`` masks the head alone.
+        dense: weights to leave dense, given in the same way.
         initial_masks: ``"random"``; ``"magnitude"`` to start from trained weights; ``"nonzero"``
-            from a sparse checkpoint (then the density is the checkpoint's); ``"snip"``: the weights
-            of largest |weight * gradient| in one batch of ``fit``, all layers competing (needs
-            UpdateMasks; see ``keras_sparse.snip_masks``); or masks of this density,
+            from a sparse checkpoint, at its density; ``"snip"``: the weights of largest |weight *
+            gradient| in one batch of ``fit``, over all layers (needs UpdateMasks; see
+            ``keras_sparse.snip_masks``); or masks of this density,
             ``{path of each masked weight: bool array}``.
-        block_shape: (in, out) channels of the blocks that masks are made of, over all taps; None:
+        block_shape: (in, out) channels of the blocks that masks consist of, over all taps; None:
             single weights. The short form of ``structure``.
-        structure: what masks are made of, in place of ``block_shape``:
+        structure: what masks consist of, in place of ``block_shape``:
             ``keras_sparse.Blocks(4, 4, per_tap=True)`` gives each tap of a convolution its own
             blocks. The compiled ops skip these as single weights.
-        gradient_momentum: decay in [0, 1) of an average of the gradients to use as momentum, for
-            optimizers without one.
+        gradient_momentum: decay in [0, 1) of a moving average of the gradients, which replaces the
+            momentum of optimizers without one.
         growth_window: optimizer steps before an update in which missing weights get gradients;
-            sparse layers save them outside. None: all steps, the published method. ``"auto"``:
-            until the momentum has forgotten all but 0.5 % of what was before (50 for SGD's 0.9), 1
-            for the last gradient, none where nothing grows by gradients; all for Adam and its like,
-            and for norms of gradients (``clipnorm``), where a window would change the training.
-        initial_scale: ``"auto"``: untrained weights under a random initial mask, of an initializer
-            that scales by fan (Glorot, He, LeCun, ``VarianceScaling``, ``Orthogonal``), get the
-            variance for their active connections, so that signals do not shrink from layer to layer
-            (Evci et al. 2022, arXiv 2010.03533); but where a normalization layer follows they stay.
-            None: active weights keep their values, the published method.
+            outside of it, sparse layers skip these. None: all steps, the published method.
+            ``"auto"``: until the momentum holds 0.5 % of older gradients (50 for SGD's 0.9); 1 for
+            the last gradient; 0 if nothing grows by gradients; all for Adam and its relatives, and
+            for norms of gradients (``clipnorm``), where a window would change the training.
+        initial_scale: ``"auto"``: untrained weights under a random mask get the variance for their
+            active connections, so that signals do not shrink from layer to layer (Evci et al. 2022,
+            arXiv 2010.03533). Their initializer must scale by fan (Glorot, He, LeCun,
+            ``VarianceScaling``, ``Orthogonal``). Weights before a normalization layer keep their
+            values. None: all weights keep them, the published method.
         seed: seed of initial masks and random scores; an update draws from (seed, optimizer step).
-            None: drawn as Keras draws seeds, so it follows ``keras.utils.set_random_seed``; config
-            and files hold it, and all workers take the first one's.
+            None: drawn as Keras draws seeds, from ``keras.utils.set_random_seed``. Config and files
+            hold it, and all workers use the first worker's.
         name: name of this optimizer.
 
     Attributes:
@@ -89,7 +89,7 @@ class SparseMomentum(MaskUpdates):
             ``open_growth_window``.
 
     Raises:
-        ValueError, TypeError: at construction, for every argument that cannot work.
+        ValueError, TypeError: at construction, if an argument is wrong.
 
     >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16)])
     >>> model.compile(SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.25), "mse")
