@@ -48,6 +48,22 @@ int32_t ChunkChannels(const LatticeLoad& load, int64_t slots, int lanes) {
   return static_cast<int32_t>(std::max<int64_t>(16, static_cast<int64_t>(channels + 8) / 16 * 16));
 }
 
+// Into how many parts the output channels are cut. With too few tiles for all threads, each thread
+// packs all inputs and computes some of the outputs. A single tap packs so little that it does the
+// same where else the sums of a group of tiles would not stay in the second cache.
+constexpr int64_t kSumBytes = 512 * 1024;
+
+int64_t Parts(const Lattice& lattice, const LatticeLoad& load, const Tiling& tiling, int lanes,
+              int threads) {
+  const int64_t groups =
+      std::max<int64_t>(1, Groups(lattice, load, tiling.tile_h, tiling.tile_w, lanes));
+  const int64_t sum_bytes =
+      load.out_channels * tiling.tile_h * tiling.tile_w * lanes * int64_t{sizeof(float)};
+  int64_t parts = threads > 1 ? DivideUp(2 * threads, groups) : 1;
+  if (lattice.taps.size() == 1) parts = std::max(parts, DivideUp(sum_bytes, kSumBytes));
+  return std::min(DivideUp(load.out_channels, 16), parts);
+}
+
 }  // namespace
 
 Tiling ChooseTiling(const Lattice& lattice, const LatticeLoad& load, int lanes, int max_tile,
@@ -64,12 +80,7 @@ Tiling ChooseTiling(const Lattice& lattice, const LatticeLoad& load, int lanes, 
   }
   best.chunk_channels =
       ChunkChannels(load, PackPixels(lattice, best.tile_h, best.tile_w).slots, lanes);
-  const int64_t groups =
-      std::max<int64_t>(1, Groups(lattice, load, best.tile_h, best.tile_w, lanes));
-  if (threads > 1)  // with too few tiles for all threads, each packs all inputs and computes some
-                    // of the outputs
-    best.parts = static_cast<int32_t>(
-        std::min(DivideUp(load.out_channels, 16), DivideUp(2 * threads, groups)));
+  best.parts = static_cast<int32_t>(Parts(lattice, load, best, lanes, threads));
   return best;
 }
 

@@ -242,6 +242,7 @@ void CheckMatMuls(Grid& grid) {
     for (const int64_t in : {1, 16, 70})
       for (const int64_t out : {1, 15, 33, 128})
         for (const double density : {0.0, 0.05, 0.3, 1.0}) grid.CheckMatMul(rows, in, out, density);
+  grid.CheckMatMul(130, 9, 3000, 0.1);  // outputs in parts
 }
 
 // Sizes of nothing are computed; those that do not fit are refused.
