@@ -1,4 +1,4 @@
-"""Times two versions of keras_sparse in turns: is the new one as fast as the old one?
+"""Times two versions of keras_sparse in turns, to show whether the new one is as fast as the old.
 
     python -m benchmarks.two_versions --old ../old_checkout    # this checkout is the new one
 

@@ -1,11 +1,11 @@
 """Small changes of the library that a fast test must notice: `make mutants`.
 
-cosmic-ray changes one operator, number or condition of a module at a time; operators of our own
-take out a call, or swap max and min. Each mutant is tested in a fork of this process, which has
-imported TensorFlow once and Keras Sparse not at all. Nothing is written but the results, so that
-a run that is stopped goes on where it was, and a changed module or test is run again.
+cosmic-ray changes one operator, number or condition of a module at a time. Our own operators remove
+a call, or swap max and min. Each mutant is tested in a fork of this process, which has imported
+TensorFlow but not keras_sparse. Only the results are written: a stopped run continues where it was,
+and a changed module or test runs again.
 
-    python tests/mutants.py                          # rules/ and training/, all of both
+    python tests/mutants.py                          # all of rules/ and training/
     python tests/mutants.py rules/budget             # one module
     python tests/mutants.py --sample 100 training    # a random hundred of a folder
     python tests/mutants.py --list rules             # survivors and the score so far
