@@ -58,6 +58,12 @@ def test_random_blocks_per_tap_begin_at_the_middle_tap_and_use_every_place(taps,
         assert mask.reshape(-1, 2, 3)[middle, 0, 0]
 
 
+def test_magnitude_keeps_the_blocks_of_the_largest_weights():
+    weight = np.ones((4, 4))
+    weight[2:, :2] = 3.0
+    np.testing.assert_array_equal(first("magnitude", 4, (2, 2), weight), weight == 3.0)
+
+
 def test_less_than_half_a_block_is_one():
     assert first("magnitude", 1, (2, 2), np.ones((4, 4))).sum() == 4
 

@@ -49,6 +49,12 @@ def test_top_k_among_candidates_only():
     )
 
 
+def test_top_k_of_all_is_every_candidate():
+    among = np.array([True, False, True])
+    np.testing.assert_array_equal(top_k_mask(np.ones(3), 3), [True, True, True])
+    np.testing.assert_array_equal(top_k_mask(np.ones(3), 2, among), among)
+
+
 @pytest.mark.parametrize("k", [-1, 3])
 def test_top_k_of_too_many_raises(k):
     with pytest.raises(ValueError, match=rf"`k` must be in \[0, 2\].*Received: k={k}"):
