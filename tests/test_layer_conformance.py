@@ -149,7 +149,7 @@ def test_outputs_are_those_of_the_keras_layer(name, implementation):
 
 @backend
 @each_kind
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float64"])
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_other_dtype_policies_run_the_stock_operation(name, policy):
     layers = [KINDS[name].dense(dtype=policy), KINDS[name].sparse(dtype=policy)]
     dense, sparse = (model_of(layer, name) for layer in layers)
