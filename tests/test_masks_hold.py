@@ -72,8 +72,10 @@ def test_a_fused_step_that_ignores_the_mask_of_one_input_fails(monkeypatch, laye
 
 
 def test_a_mask_update_that_leaves_the_pruned_weights_fails(monkeypatch):
+    optimizer, model = sparse(), toy_model()
+    optimizer.build(model)
     monkeypatch.setattr(ks.SparseMomentum, "assign_masks", ks.SparseMomentum.put_masks)
-    fit_fails(optimizer=sparse(initial_masks="magnitude"))
+    fit_fails(optimizer=optimizer, model=model)
 
 
 def test_the_optimizer_of_a_wrapper_is_checked(monkeypatch):
