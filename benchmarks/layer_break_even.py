@@ -2,10 +2,10 @@
 
     python -m benchmarks.layer_break_even          # goes on where it was stopped; 10 minutes
 
-Attention projections, convolutions over time, separable and transposed convolutions, and recurrent
-layers. Each runs a training step of its own: outputs, and the gradients by inputs and weights, with
-the growth window closed. ``stock`` is the sparse layer told to run Keras' operation: what is left
-of its cost if the custom op does not pay.
+Attention projections, convolutions over time, dilated, separable and transposed convolutions, and
+recurrent layers. Each runs a training step of its own: outputs, and the gradients by inputs and
+weights, with the growth window closed. ``stock`` is the sparse layer told to run Keras' operation:
+what is left of its cost if the custom op does not pay.
 """
 
 import argparse
@@ -40,6 +40,15 @@ LAYERS: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...], i
     ),
     "Conv1D 3, 64 > 64, length 512, causal": (
         "Conv1D", (64, 3), {"padding": "causal"}, (512, 64), 16,
+    ),
+    "Conv2D 3, dilation 2, 128 > 128, 28x28": (
+        "Conv2D", (128, 3), {"padding": "same", "dilation_rate": 2}, (28, 28, 128), 8,
+    ),
+    "Conv2D 3, dilation 2, 256 > 256, 14x14": (
+        "Conv2D", (256, 3), {"padding": "same", "dilation_rate": 2}, (14, 14, 256), 32,
+    ),
+    "Conv2D 3, dilation 6, 256 > 256, 33x33": (
+        "Conv2D", (256, 3), {"padding": "same", "dilation_rate": 6}, (33, 33, 256), 1,
     ),
     "SeparableConv2D 728 > 728, 6x6": (
         "SeparableConv2D", (728, 3), {"padding": "same"}, (6, 6, 728), 32,

@@ -46,6 +46,7 @@ DEPENDENCIES = {
 }  # what the package needs, and may import at its top
 OPTIONAL = {"jax", "matplotlib", "tensorflow_model_optimization"}  # only inside of functions
 MAY_IMPORT_TENSORFLOW = {  # the rest is the same on every backend
+    "compute/autograph",
     "compute/library",
     "compute/gpu_kernels",
     "compute/gradients",

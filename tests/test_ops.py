@@ -308,3 +308,17 @@ def test_any_shape(sizes, kernel, strides, padding, density, seed):
     assert_close(results(case, False, "custom_op"), case.by_numpy())
     rows = random_case((sizes[0] * sizes[1], sizes[3]), (sizes[3], kernel[2]), density, seed)
     assert_close(results(rows, False, "custom_op"), rows.by_numpy())
+
+
+@pytest.mark.parametrize("implementation", ["auto", "stock"])
+def test_autograph_says_nothing_of_an_op_in_a_function(implementation, caplog):
+    import tensorflow as tf
+
+    @tf.function
+    def product(inputs):
+        kernel, mask = np.ones((4, 8), "f"), np.eye(4, 8, dtype=bool)
+        return ks.ops.sparse_matmul(inputs, kernel, mask, implementation=implementation)
+
+    with caplog.at_level("WARNING", logger="tensorflow"):
+        np.testing.assert_array_equal(product(np.ones((1, 4), "f"))[0], [1.0] * 4 + [0.0] * 4)
+    assert "AutoGraph" not in caplog.text

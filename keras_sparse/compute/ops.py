@@ -10,6 +10,7 @@ from keras import ops
 from keras.backend import standardize_dtype
 
 from keras_sparse._keras import static_value
+from keras_sparse.compute.autograph import as_written
 from keras_sparse.compute.choice import choose, choose_or_raise
 from keras_sparse.compute.library import Availability, available
 from keras_sparse.compute.masked_gradient import masked_kernel
@@ -31,6 +32,7 @@ __all__ = [
 available()  # not later: XLA knows only ops loaded before TensorFlow runs its first function
 
 
+@as_written
 def sparse_conv2d(
     inputs: Any,
     kernel: Any,
@@ -100,6 +102,7 @@ def sparse_conv2d(
     )
 
 
+@as_written
 def sparse_matmul(
     inputs: Any,
     kernel: Any,
