@@ -34,8 +34,8 @@ for kind in ("stock", "sparse"):
         np.testing.assert_allclose(array(one), array(other), rtol=1e-5, atol=1e-6)
     for variable in [*parallel.variables, *parallel.optimizer.variables]:
         assert_same(copies(variable), copies(variable)[:1] * 4)
-    copies = [ks.check_agreement(model).copies for model in (alone, parallel)]
-    print(*copies, alone.optimizer.step())
+    found = [ks.check_agreement(model).copies for model in (alone, parallel)]
+    print(*found, alone.optimizer.step())
 """
 
 

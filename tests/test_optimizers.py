@@ -6,6 +6,7 @@ import pytest
 from helpers import active, array, assert_same, assert_sparse, compiled, fit, sgd
 
 import keras_sparse as ks
+from keras_sparse.training import mask_updates
 
 backend = pytest.mark.backend
 HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
@@ -129,9 +130,9 @@ def test_a_distribution_of_unknown_layers():
     ],
 )
 def test_prune_rate(monkeypatch, prune_rate, expected):
-    rates, update = [], ks.training.sparse_momentum.update_masks
+    rates, update = [], mask_updates.update_masks
     monkeypatch.setattr(
-        ks.optimizers,
+        mask_updates,
         "update_masks",
         lambda layers, rate, *rest: [rates.append(rate), update(layers, rate, *rest)][1],
     )
