@@ -158,16 +158,25 @@ def speed_up(dense: Sequence[Point], seconds: float, error: float) -> str:
     return f"≤ {dense[0][0] / seconds:.2f}" if dense and error > dense[0][1] else "-"
 
 
-def plot(known: Sequence[Record], path: Path) -> None:
-    """Draws a panel for each group; each point has its number of epochs beside it."""
+def plot(known: Sequence[Record], path: Path) -> list[Path]:
+    """Draws a file for each network, a panel for each group; numbers at points are epochs.
+
+    Args:
+        known: the records.
+        path: "x.png" becomes "x_vgg11.png" and so on.
+    """
     from matplotlib.figure import Figure
 
     groups = sorted({group_of(record) for record in known})
-    figure = Figure(figsize=(7.5, 4.5 * len(groups)), layout="constrained")
-    axes = figure.subplots(len(groups), squeeze=False)[:, 0]
-    for each, group in zip(axes, groups, strict=True):
-        _draw(each, group, [record for record in known if group_of(record) == group])
-    figure.savefig(path, dpi=150)
+    written = []
+    for network in sorted({group[0] for group in groups}):
+        own = [group for group in groups if group[0] == network]
+        figure = Figure(figsize=(7.5, 5.2 * len(own)), layout="constrained")
+        for axes, group in zip(figure.subplots(len(own), squeeze=False)[:, 0], own, strict=True):
+            _draw(axes, group, [record for record in known if group_of(record) == group])
+        written.append(path.with_stem(f"{path.stem}_{network}"))
+        figure.savefig(written[-1], dpi=150)
+    return written
 
 
 def label_of(contender: str) -> str:
@@ -191,10 +200,12 @@ def _draw(axes: Any, group: Group, records: Sequence[Record]) -> None:
         axes.plot(*zip(*sorted(points.values()), strict=True), style, **options)
         for epochs, point in points.items():
             shift = {"xytext": (5, 3), "textcoords": "offset points", "fontsize": "small"}
-            axes.annotate(f"{epochs} epochs", point, **shift)
-    axes.set(xlabel="seconds, evaluation and data included", ylabel="test error %")
+            axes.annotate(epochs, point, **shift)
+    label = "seconds, evaluation and data included; at the points: epochs"
+    axes.set(xlabel=label, ylabel="test error %")
     axes.set_xlim(0, 1.1 * max(record["seconds"] for record in records))
     title = f"{network.upper()} on {images:,} images of CIFAR-10, threads: {threads}"
     axes.set_title(title, fontsize="medium")
     axes.grid(True, alpha=0.3)
-    axes.legend(frameon=False, fontsize="small")
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 2}
+    axes.legend(frameon=False, fontsize="small", **below)
