@@ -56,6 +56,7 @@ class Work:
     masks: Path | None
     peer: bool
     quick: bool
+    groups: tuple[str, ...]  # of layers
 
 
 def main() -> None:
@@ -65,7 +66,8 @@ def main() -> None:
         sparseprop_peer.check_available()
     count = 5 if arguments.quick else arguments.turns
     common = (count, tuple(arguments.densities), arguments.masks, bool(arguments.peer))
-    works = [Work(threads, *common, arguments.quick) for threads in arguments.threads]
+    common += (arguments.quick, tuple(arguments.groups))
+    works = [Work(threads, *common) for threads in arguments.threads]
     command = " ".join([COMMAND, *sys.argv[1:]])
     text = report.header("Sparse operations against dense ones", command) + NOTE + "\n"
     text += "".join(in_process(measure, work) for work in works)
@@ -92,7 +94,7 @@ def training_table(work: Work) -> str:
 
     With a peer, each cell is "ours / the peer's".
     """
-    return _table(work, GROUPS, forward_only=False)
+    return _table(work, {group: GROUPS[group] for group in work.groups}, forward_only=False)
 
 
 def forward_table(work: Work, batch: int) -> str:
@@ -100,6 +102,7 @@ def forward_table(work: Work, batch: int) -> str:
     groups = {
         group: tuple(dataclasses.replace(layer, batch=batch) for layer in layers)
         for group, layers in GROUPS.items()
+        if group in work.groups
     }
     return _table(dataclasses.replace(work, peer=False), groups, forward_only=True)
 
@@ -185,6 +188,7 @@ def _arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--threads", type=int, nargs="+", default=[1, 2])
     add("--densities", type=float, nargs="+", default=[0.2, 0.1, 0.05, 0.02])
+    add("--groups", choices=GROUPS, nargs="+", default=list(GROUPS), help="of layers; default: all")
     add("--turns", type=int, default=20)
     add("--masks", type=Path, help="a file that trained_masks.py wrote")
     add("--peer", choices=("sparseprop",), help='cells become "ours / the peer\'s"')

@@ -162,7 +162,7 @@ def spectral_normalization():
 
 @kind(SEQUENCES)
 def recurrent_with_mask():
-    return sequence_of(L.Masking(), L.Bidirectional(L.LSTM(4)), L.Dense(2), shape=(5, 8))
+    return sequence_of(L.Masking(), L.Bidirectional(L.LSTM(16)), L.Dense(2), shape=(5, 8))
 
 
 class Cell(L.Layer):
@@ -180,13 +180,13 @@ class Cell(L.Layer):
 
 @kind(SEQUENCES)
 def own_cells():
-    return sequence_of(L.RNN(L.StackedRNNCells([L.GRUCell(8), Cell()])), L.Dense(2), shape=(5, 8))
+    return sequence_of(L.RNN(L.StackedRNNCells([L.GRUCell(16), Cell()])), L.Dense(2), shape=(5, 8))
 
 
 @kind(SEQUENCES)
 def stateful():
     return keras.Sequential(
-        [keras.Input(batch_shape=(4, 5, 8)), L.LSTM(4, stateful=True), L.Dense(2)]
+        [keras.Input(batch_shape=(4, 5, 8)), L.LSTM(16, stateful=True), L.Dense(2)]
     )
 
 

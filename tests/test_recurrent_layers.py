@@ -10,11 +10,11 @@ from keras_sparse._keras import layers_of
 from keras_sparse.compute.mask_state import kernel_mask_of
 
 L = keras.layers
-X = np.random.default_rng(0).normal(size=(3, 5, 6)).astype("float32")
+X = np.random.default_rng(0).normal(size=(3, 5, 16)).astype("float32")
 NAMES = ["LSTM", "GRU", "SimpleRNN"]
 
 
-def twins(make, shape=(5, 6), batch=None):
+def twins(make, shape=(5, 16), batch=None):
     """A Keras model and its sparse copy, with random masks."""
     inputs = keras.Input(shape, batch_size=batch)
     dense = keras.Model(inputs, make(inputs))
@@ -34,7 +34,7 @@ def assert_same_outputs(dense, sparse, inputs=X, **arguments):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("settings", [{"dropout": 0.5}, {"recurrent_dropout": 0.3}])
 def test_dropout_is_that_of_the_keras_layer(name, settings):
-    dense, sparse = twins(lambda x: getattr(L, name)(7, seed=3, **settings)(x))
+    dense, sparse = twins(lambda x: getattr(L, name)(17, seed=3, **settings)(x))
     assert_same_outputs(dense, sparse, training=True)
     assert_same_outputs(dense, sparse, training=False)
 
@@ -42,22 +42,22 @@ def test_dropout_is_that_of_the_keras_layer(name, settings):
 @pytest.mark.parametrize("name", NAMES)
 def test_masked_time_steps_are_left_out(name):
     inputs = X * (np.arange(5) < 3)[None, :, None]
-    layer = getattr(L, name)(7, return_sequences=True, return_state=True)
+    layer = getattr(L, name)(17, return_sequences=True, return_state=True)
     assert_same_outputs(*twins(lambda x: layer(L.Masking()(x))), inputs)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_states_go_on_from_batch_to_batch(name):
-    dense, sparse = twins(lambda x: getattr(L, name)(7, stateful=True)(x), batch=3)
+    dense, sparse = twins(lambda x: getattr(L, name)(17, stateful=True)(x), batch=3)
     for _ in range(2):
         assert_same_outputs(dense, sparse)
 
 
 WRAPPERS = {
-    "bidirectional": lambda x: L.Bidirectional(L.LSTM(7, return_sequences=True))(x),
-    "a cell": lambda x: L.RNN(L.GRUCell(7, reset_after=False))(x),
-    "stacked cells": lambda x: L.RNN([L.LSTMCell(7), L.SimpleRNNCell(4)])(x),
-    "time distributed": lambda x: L.TimeDistributed(L.LSTM(3))(x[..., None]),
+    "bidirectional": lambda x: L.Bidirectional(L.LSTM(17, return_sequences=True))(x),
+    "a cell": lambda x: L.RNN(L.GRUCell(17, reset_after=False))(x),
+    "stacked cells": lambda x: L.RNN([L.LSTMCell(17), L.SimpleRNNCell(16)])(x),
+    "time distributed": lambda x: L.TimeDistributed(L.LSTM(16))(x[..., None]),
 }
 
 
@@ -88,11 +88,19 @@ def test_the_inputs_of_all_time_steps_are_one_product():
 
 
 def test_a_cell_with_a_dropout_mask_for_each_gate_stays_dense():
-    inputs = keras.Input((5, 6))
-    layer = L.LSTM(7, dropout=0.5, recurrent_dropout=0.3)
+    inputs = keras.Input((5, 16))
+    layer = L.LSTM(17, dropout=0.5, recurrent_dropout=0.3)
     model = keras.Model(inputs, L.Dense(4)(layer(inputs)))
     found = [type(one) for one in layers_of(ks.sparsify(model, verbose=False))]
     assert found[1:] == [L.LSTM, L.LSTMCell, ks.layers.SparseDense]
+
+
+def test_cells_of_few_units_stay_dense():
+    inputs = keras.Input((5, 8))
+    layer = L.Bidirectional(L.LSTM(4))
+    with pytest.warns(UserWarning, match="converted no layer"):
+        model = ks.sparsify(keras.Model(inputs, layer(inputs)))
+    assert not [one for one in layers_of(model) if isinstance(one, ks.layers.SparseLayer)]
 
 
 def test_what_is_multiplied_in_parts_says_so():
@@ -105,11 +113,11 @@ def test_what_is_multiplied_in_parts_says_so():
 
 
 def test_a_saved_training_of_attention_and_recurrent_layers_goes_on(tmp_path):
-    inputs = keras.Input((5, 6))
+    inputs = keras.Input((5, 16))
     x = L.MultiHeadAttention(2, 4)(inputs, inputs)
-    model = ks.sparsify(keras.Model(inputs, L.LSTM(7)(x)))
+    model = ks.sparsify(keras.Model(inputs, L.LSTM(17)(x)))
     model.compile(ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), 0.5), "mse")
-    data, update = (np.repeat(X, 2, 0), np.ones((6, 7))), ks.UpdateMasks(every=2)
+    data, update = (np.repeat(X, 2, 0), np.ones((6, 17))), ks.UpdateMasks(every=2)
     model.fit(*data, batch_size=2, verbose=0, callbacks=[update])
     model.save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras")

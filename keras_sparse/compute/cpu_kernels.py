@@ -58,8 +58,8 @@ class CpuKernels:
         """
         if product.has_sparse_inputs:
             return SPARSE_INPUTS
-        if min(product.known_channels, default=MIN_CHANNELS) < MIN_CHANNELS:
-            return f"fewer than {MIN_CHANNELS} channels"
+        if (few := too_few_channels(product)) is not None:
+            return few
         return None if product.is_known else "the shape of the kernel is not known when traced"
 
     def break_even(self, product: Product) -> Any:
@@ -76,6 +76,12 @@ class CpuKernels:
         if math.isinf(positions):
             return BREAK_EVEN_DENSITY[kind_of(product)]
         return 0.0 if positions < least else _density(product, positions)
+
+
+def too_few_channels(product: Product) -> str | None:
+    """The reason where a product has too few channels to be faster at any density, or None."""
+    is_small = min(product.known_channels, default=MIN_CHANNELS) < MIN_CHANNELS
+    return f"fewer than {MIN_CHANNELS} channels" if is_small else None
 
 
 def unsupported_form(product: Product) -> str | None:

@@ -6,7 +6,7 @@ import keras
 
 from keras_sparse._keras import layers_of, own_trainable
 from keras_sparse.compute import layers
-from keras_sparse.compute.cpu_kernels import unsupported_form
+from keras_sparse.compute.cpu_kernels import too_few_channels, unsupported_form
 
 SPARSE_TYPES: dict[type, type[layers.SparseLayer]] = {
     keras.layers.Conv1D: layers.SparseConv1D,
@@ -21,6 +21,7 @@ SPARSE_TYPES: dict[type, type[layers.SparseLayer]] = {
     keras.layers.SeparableConv2D: layers.SparseSeparableConv2D,
     keras.layers.SimpleRNNCell: layers.SparseSimpleRNNCell,
 }
+RECURRENT_CELLS = (keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell)
 # Layers without kernels of their own: files of a sparse model make them sparse again.
 AROUND_SPARSE: dict[type, type] = {
     keras.layers.GRU: layers.SparseGRU,
@@ -107,4 +108,7 @@ def _unsupported_reason(layer: keras.layers.Layer) -> str | None:
         return "LoRA"
     products = SPARSE_TYPES[type(layer)].products_of(layer).values()
     reasons = [product.obstacle or unsupported_form(product) for product in products]
+    if isinstance(layer, RECURRENT_CELLS):  # a loop over small products only gets slower
+        pairs = zip(reasons, products, strict=True)
+        reasons = [why or too_few_channels(product) for why, product in pairs]
     return None if None in reasons else reasons[0]
