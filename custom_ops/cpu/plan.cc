@@ -59,7 +59,7 @@ class CpuPlan : public ConvPlan {
 
   void Run(const float* first, const float* second, float* result, const Parallel& parallel,
            bool is_own) const override {
-    if (lattices_.empty()) FillWithZeros(result, result_size_, parallel);
+    if (lattices_.empty() && result_size_ > 0) FillWithZeros(result, result_size_, parallel);
     for (const auto& lattice : lattices_) {
       if (product_ == Product::kKernelGradient) {
         lattice->Gradient(first, second, result, parallel, is_own);
