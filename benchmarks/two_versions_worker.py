@@ -1,4 +1,7 @@
-"""Times cases that two_versions.py names on standard input, with the keras_sparse of PYTHONPATH."""
+"""Times cases that two_versions.py names on standard input, with the keras_sparse of PYTHONPATH.
+
+The networks are written out here: the old checkout may have no networks.py, or another one.
+"""
 
 import sys
 import time
