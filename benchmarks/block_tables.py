@@ -3,25 +3,41 @@
 from collections.abc import Sequence
 from statistics import mean
 
+import keras_sparse as ks
 from benchmarks import report
 from benchmarks.records import Record
 
 COMMAND = "; ".join(
     f"python -m benchmarks.block_accuracy --network {network} --data {data}"
-    for network, data in (("mnist", "mnist.npz"), ("cifar", "cifar10.npz"))
+    for network, data in (
+        ("mnist", "mnist.npz"),
+        ("cifar", "cifar10.npz"),
+        ("cifar-small", "cifar10.npz --epochs 10 --densities 0.05 0.1"),
+    )
 )
-SHAPES: dict[str, tuple[int, int] | None] = {
+LARGE: dict[str, ks.Blocks | None] = {
     "single weights": None,
-    "all taps, 1x1": (1, 1),
-    "vectors, 1x8": (1, 8),
-    "blocks, 16x16": (16, 16),
-    "blocks, 32x32": (32, 32),
-    "blocks, 64x64": (64, 64),
+    "all taps, 1x1": ks.Blocks(1, 1),
+    "vectors, 1x8": ks.Blocks(1, 8),
+    "blocks, 16x16": ks.Blocks(16, 16),
+    "blocks, 32x32": ks.Blocks(32, 32),
+    "blocks, 64x64": ks.Blocks(64, 64),
 }
+SMALL: dict[str, ks.Blocks | None] = {
+    "single weights": None,
+    "4x4 per tap": ks.Blocks(4, 4, per_tap=True),
+    "1x8 per tap": ks.Blocks(1, 8, per_tap=True),
+    "4x1 per tap": ks.Blocks(4, 1, per_tap=True),
+    "2x4 per tap": ks.Blocks(2, 4, per_tap=True),
+    "8x8 per tap": ks.Blocks(8, 8, per_tap=True),
+    "4x4, all taps": ks.Blocks(4, 4),
+}
+STRUCTURES = {"mnist": LARGE, "cifar": LARGE, "cifar-small": SMALL}
 DENSITIES = (0.25, 0.1, 0.05)
 TITLES = {
     "mnist": "MNIST, 1024-512-512-10",
     "cifar": "CIFAR-10, convolutions 64-128-128-256-256-256-256",
+    "cifar-small": "CIFAR-10, the same convolutions, small blocks",
 }
 COLUMNS = (
     *("mask", "active %", "test error %", "training error %", "seeds", "new %", "dead %"),
@@ -33,8 +49,10 @@ error of single weights with the same number of active weights, seed by seed. "n
 active weights at the end that were missing at the start. "dead": the share of the channels of
 masked layers without an active weight in, or out. Seconds are of one core that also had other work.
 
-The convolutions are grids of 2, 4, 8, 16, 16 and 16 blocks of 64x64. At 9.7 % one of each is
-active, and stays: a small dense network. One seed says nothing about differences within a point.
+Large blocks start with the same number of weights in each layer: whole blocks of 64x64 channels.
+The convolutions are grids of 2, 4, 8, 16, 16 and 16 of them. At 9.7 % one of each is active, and
+stays: a small dense network. Small blocks start with the same density in each layer. One seed says
+nothing about differences within a point.
 """
 
 
@@ -55,8 +73,8 @@ def section(network: str, known: Sequence[Record]) -> str:
         key = (mask, density, epochs)
         return {r["seed"]: r for r in own if (r["mask"], r["density"], r["epochs"]) == key}
 
-    rows = []
-    for mask, density in [("dense", 1.0), *((m, d) for d in DENSITIES for m in SHAPES)]:
+    rows, structures = [], STRUCTURES[network]
+    for mask, density in [("dense", 1.0), *((m, d) for d in DENSITIES for m in structures)]:
         if found := of(mask, density):
             more = _more(found, of("single weights", density))
             rows.append((mask, *_figures(list(found.values())), more))
