@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "keras_sparse"
 
 # A folder imports only from folders to its left; imports for types (`if TYPE_CHECKING`) may differ.
-ROOMS = ["rules", "compute", "conversion", "training", "models"]
+ROOMS = ["rules", "compute", "tracing", "conversion", "training", "models"]
 TOP = ["__init__", "__main__"]  # the only modules outside of the folders
 
 
@@ -55,7 +55,7 @@ MAY_IMPORT_TENSORFLOW = {  # the rest is the same on every backend
     "training/fused_sgd",
     "training/agreement",
     "models/export",
-    "models/tensorflow_graph",
+    "tracing/tensorflow_graph",
     "models/step_speed",
 }
 
@@ -194,7 +194,7 @@ def test_private_modules_of_keras_stay_in_their_folder(module):
 # Private attributes of other objects, outside of _keras: none of them is Keras'.
 NOT_OF_KERAS = {
     "conversion/copy_model": {"_make"},  # of a named tuple
-    "models/tensorflow_graph": {"_get_function"},  # of a TensorFlow graph
+    "tracing/tensorflow_graph": {"_get_function"},  # of a TensorFlow graph
 }
 COPIES_KERAS_OBJECTS = "conversion/keras_copy"  # attribute by attribute
 

@@ -8,7 +8,7 @@ import pytest
 
 from keras_sparse._keras import layers_of
 from keras_sparse.compute.kernel_axes import dead_channels, input_axes, output_axes
-from keras_sparse.models.multiply_adds import count_multiply_adds
+from keras_sparse.tracing.multiply_adds import count_multiply_adds
 
 pytestmark = pytest.mark.backend
 layers = keras.layers

@@ -1,1 +1,1 @@
-"""Whole models: converting them, summaries, multiply-adds, plots and export."""
+"""Whole models: summaries, pruning, plots and export."""

@@ -16,11 +16,11 @@ from keras_sparse.compute.kernel_axes import (
 )
 from keras_sparse.conversion.sparsify import has_sparse_layers
 from keras_sparse.models.masked_weights import exploration_rates, masked_weights
-from keras_sparse.models.model_inputs import symbolic_inputs
-from keras_sparse.models.multiply_adds import MultiplyAdds, count_multiply_adds
 from keras_sparse.models.runs_as import multiplying_layers, runs_as
 from keras_sparse.models.step_speed import step_speed
 from keras_sparse.models.summary_table import COLUMNS, print_table
+from keras_sparse.tracing.model_inputs import symbolic_inputs
+from keras_sparse.tracing.multiply_adds import MultiplyAdds, count_multiply_adds
 
 Masked = tuple[Any, np.ndarray]
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sparse.models.products import DATA, UNKNOWN, Graph, Operation, Origins
+from keras_sparse.tracing.products import DATA, UNKNOWN, Graph, Operation, Origins
 
 
 def trace(

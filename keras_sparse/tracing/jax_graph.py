@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_sparse.models.products import DATA, UNKNOWN, Graph, Operation, Origins
+from keras_sparse.tracing.products import DATA, UNKNOWN, Graph, Operation, Origins
 
 
 def trace(

@@ -15,8 +15,8 @@ import keras
 from keras import tree
 
 from keras_sparse._keras import layers_of, losses_kept, symbolic
-from keras_sparse.models import jax_graph, products, tensorflow_graph
-from keras_sparse.models.model_inputs import symbolic_inputs
+from keras_sparse.tracing import jax_graph, products, tensorflow_graph
+from keras_sparse.tracing.model_inputs import symbolic_inputs
 
 Shape = tuple[int | None, ...]
 Trace = Callable[[Callable[[Any], Any], Any, Sequence[Any]], Any]

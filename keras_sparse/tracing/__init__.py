@@ -1,0 +1,1 @@
+"""The products of a traced model, the weights they belong to, and their multiply-adds."""
