@@ -4,46 +4,15 @@ import os
 import platform
 import re
 from collections.abc import Iterable
-from pathlib import Path
-
-# A virtual machine may hide the model behind "AMD EPYC", but not family and model numbers. These
-# {CPU family: ((first model number, last, microarchitecture), ...)} are those of Linux.
-ZEN = {
-    23: ((0x00, 0x2F, "Zen"), (0x50, 0x5F, "Zen"), (0x30, 0x4F, "Zen 2"), (0x60, 0x7F, "Zen 2")),
-    25: (
-        (0x00, 0x0F, "Zen 3"),
-        (0x20, 0x5F, "Zen 3"),
-        (0x10, 0x1F, "Zen 4"),
-        (0x60, 0xAF, "Zen 4"),
-    ),
-    26: ((0x00, 0x2F, "Zen 5"), (0x40, 0x4F, "Zen 5"), (0x60, 0x7F, "Zen 5")),
-}
 
 
 def machine() -> str:
     """The processor, the number of its cores that this process may use, and the system."""
-    info = Path("/proc/cpuinfo")
-    name = processor(info.read_text()) if info.exists() else None
+    from keras_sparse.compute.processor import processor
+
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cores = "one core" if count == 1 else f"{count} cores"
-    return f"{name or platform.processor() or platform.machine()}, {cores}, {platform.system()}"
-
-
-def processor(cpuinfo: str) -> str | None:
-    r"""The processor's name in ``/proc/cpuinfo``, with AMD's microarchitecture where it is known.
-
-    >>> processor("cpu family\t: 26\nmodel\t\t: 2\nmodel name\t: AMD EPYC\n")
-    'AMD EPYC (Zen 5)'
-    """
-    pairs = (line.partition(":")[::2] for line in reversed(cpuinfo.splitlines()))
-    fields = {key.strip(): value.strip() for key, value in pairs}  # of the first core
-    name = fields.get("model name")
-    if name is None or not name.startswith("AMD"):
-        return name
-    number = int(fields.get("model", -1))
-    kinds = ZEN.get(int(fields.get("cpu family", -1)), ())
-    found = [kind for first, last, kind in kinds if first <= number <= last]
-    return f"{name} ({found[0]})" if found else name
+    return f"{processor()}, {cores}, {platform.system()}"
 
 
 def same_names(names: Iterable[str]) -> dict[str, str]:
