@@ -3,6 +3,7 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ["KERAS_SPARSE_TUNING"] = "shipped"  # whatever was measured on this machine
 if (
     "PYTEST_XDIST_WORKER" in os.environ
 ):  # one process per core: threads would only get in each other's way

@@ -16,6 +16,7 @@ from keras import ops
 from keras_sparse._keras import host_scope
 from keras_sparse.compute.cpu_kernels import CpuKernels
 from keras_sparse.compute.gpu_kernels import GpuBlocks, GpuCores
+from keras_sparse.compute.library import why_no_custom_ops
 from keras_sparse.compute.product import Product
 
 WANTED = ("auto", "custom_op", "stock")
@@ -38,6 +39,9 @@ class Implementation(Protocol):
     def break_even(self, product: Product) -> Any:
         """The density up to which it is faster than stock: a number, or a tensor."""
 
+    def measured(self) -> str | None:
+        """Which table the break-even densities come from."""
+
 
 class Stock:
     """The operation of Keras, which computes everything."""
@@ -56,13 +60,16 @@ class Stock:
     def break_even(self, product: Product) -> Any:
         return math.inf
 
+    def measured(self) -> str | None:
+        return None
+
 
 STOCK = Stock()
 # The first that is made for a device and a structure is asked; stock computes what it does not.
 IMPLEMENTATIONS: tuple[Implementation, ...] = (GpuBlocks(), GpuCores(), CpuKernels(), STOCK)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Choice:
     """Who computes a product.
 
@@ -71,12 +78,24 @@ class Choice:
         why: why it is the stock operation; None for the others.
         break_even: a number or a tensor.
         positions: output positions that ``break_even`` depends on.
+        measured: the table that ``break_even`` comes from; None if no density was compared.
     """
 
     implementation: Implementation
     why: str | None = None
     break_even: Any = math.inf
     positions: Any = math.inf
+    measured: str | None = None
+
+    def __repr__(self) -> str:
+        if self.why is not None:
+            text = f"{self.implementation.name}: {self.why}"
+        elif self.measured is None:
+            text = self.implementation.name
+        else:
+            text = f"{self.implementation.name} up to density {self.break_even}"
+        table = "" if self.measured is None else f"; break-even densities: {self.measured}"
+        return f"Choice({text}{table})"
 
     @property
     def is_stock(self) -> bool:
@@ -87,7 +106,7 @@ class Choice:
         """The choice for masks of this density."""
         if self.is_stock or _is_at_most(density, self.break_even):
             return self
-        return Choice(STOCK, self._why_stock(density))
+        return Choice(STOCK, self._why_stock(density), measured=self.measured)
 
     def run(
         self, density: Callable[[], Any], custom_op: Callable[[], Any], stock: Callable[[], Any]
@@ -129,8 +148,8 @@ def choose(product: Product, wanted: str = "auto", density: float | None = None)
     Raises:
         ValueError: another ``wanted``.
 
-    >>> choose(Product("matmul", (512, 512)), wanted="stock").why
-    'implementation="stock"'
+    >>> choose(Product("matmul", (512, 512)), wanted="stock")
+    Choice(stock: implementation="stock")
     """
     check_implementation(wanted)
     if wanted == "stock":
@@ -144,7 +163,9 @@ def choose(product: Product, wanted: str = "auto", density: float | None = None)
         return Choice(kernels)
     if (why := kernels.why_slower(product)) is not None:
         return Choice(STOCK, why)
-    choice = Choice(kernels, None, kernels.break_even(product), product.positions)
+    choice = Choice(
+        kernels, None, kernels.break_even(product), product.positions, kernels.measured()
+    )
     return choice if density is None else choice.at(density)
 
 
@@ -157,6 +178,18 @@ def choose_or_raise(product: Product, wanted: str) -> Choice:
             f"Received: implementation={wanted!r}"
         )
     return choice
+
+
+def measured() -> str | None:
+    """Which table the break-even densities of this process come from; None without compiled ops.
+
+    >>> measured()
+    'shipped, AMD EPYC (Zen 5)'
+    """
+    if why_no_custom_ops() is not None:
+        return None
+    single = Product("matmul", (None, None))
+    return next(one for one in IMPLEMENTATIONS if one.is_for(single)).measured()
 
 
 def check_implementation(implementation: Any) -> None:

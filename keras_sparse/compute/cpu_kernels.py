@@ -1,35 +1,20 @@
 """The kernels for CPUs: what they compute, and the density up to which they are faster than stock.
 
-A call and each weight cost the same for few output positions as for many, and save less: so the
-density falls with the positions. The formula was fitted to ``benchmarks/break_even.py`` on an AMD
-Zen 5 with AVX-512, one thread, 2026-11-25: 20 layers, batch 1 to 128, density 0.5 to 0.02, the
-product alone and with both gradients. These two differ little but for the smallest products, whose
-cost of a call was read off whole models: the formula follows the lower one. Dilated convolutions
-were timed with both gradients in seven layers: 0.46 to 0.55 at a dilation of 2, 0.37 at 4 and 6.
+``break_even.py`` has the formula, and ``tables/`` the densities measured on one processor: on an
+AMD Zen 5 with AVX-512, one thread, by ``benchmarks/break_even.py``: 20 layers, batch 1 to 128,
+density 0.5 to 0.02, the product alone and with both gradients. These two differ little but for the
+smallest products, whose cost of a call was read off whole models: the table follows the lower one.
+Dilated convolutions were timed with both gradients in seven layers: 0.46 to 0.55 at a dilation of
+2, 0.37 at 4 and 6.
 """
 
-import math
 from typing import Any
 
-from keras import ops
-
+from keras_sparse.compute.break_even import Row
 from keras_sparse.compute.library import why_no_custom_ops
 from keras_sparse.compute.product import Product
+from keras_sparse.compute.tuned import tables
 
-BREAK_EVEN_DENSITY = {  # at infinitely many output positions
-    "convolution": 0.55,
-    "dilated convolution": 0.35,
-    "1x1 convolution": 0.45,
-    "matmul": 0.5,
-}
-HALF_BREAK_EVEN_POSITIONS = {
-    "convolution": 40,
-    "dilated convolution": 40,
-    "1x1 convolution": 50,
-    "matmul": 180,
-}
-CALL_MULTIPLY_ADDS = 2e6  # dense ones in the time that a call costs
-MIN_MULTIPLY_ADDS = 4e6  # with fewer dense ones the choice itself, in a graph, costs what is gained
 SPARSE_INPUTS = "the inputs are sparse tensors, which the custom op would make dense"
 MIN_CHANNELS = 16  # with fewer input or output channels the stock operation wins at any density
 
@@ -60,7 +45,9 @@ class CpuKernels:
             return SPARSE_INPUTS
         if (few := too_few_channels(product)) is not None:
             return few
-        return None if product.is_known else "the shape of the kernel is not known when traced"
+        if not product.is_known:
+            return "the shape of the kernel is not known when traced"
+        return None if row_of(product).density > 0 else f"it is never faster here ({tables().name})"
 
     def break_even(self, product: Product) -> Any:
         """The density up to which the custom op wins, 0 or less where it never does.
@@ -70,12 +57,11 @@ class CpuKernels:
         >>> round(CpuKernels().break_even(Product("matmul", (1024, 1024), positions=128)), 3)
         0.205
         """
-        positions, least = product.positions, min_positions(product)
-        if not isinstance(positions, int | float):
-            return ops.where(positions >= least, _density(product, positions), 0.0)
-        if math.isinf(positions):
-            return BREAK_EVEN_DENSITY[kind_of(product)]
-        return 0.0 if positions < least else _density(product, positions)
+        return row_of(product).at(product.weights, product.positions)
+
+    def measured(self) -> str:
+        """Which table the break-even densities come from."""
+        return tables().name
 
 
 def too_few_channels(product: Product) -> str | None:
@@ -116,11 +102,9 @@ def min_positions(product: Product) -> float:
     >>> min_positions(Product("matmul", (1000, 1000)))
     4.0
     """
-    return MIN_MULTIPLY_ADDS / max(1, product.weights)
+    return row_of(product).min_positions(product.weights)
 
 
-def _density(product: Product, positions: Any) -> Any:
-    kind = kind_of(product)
-    of_a_call = max(1, CALL_MULTIPLY_ADDS / max(1, product.weights))  # in positions
-    share = (positions - of_a_call) / (positions + HALF_BREAK_EVEN_POSITIONS[kind])
-    return BREAK_EVEN_DENSITY[kind] * share
+def row_of(product: Product) -> Row:
+    """The row of the table of break-even densities that this product belongs to."""
+    return tables().row(kind_of(product), product.dtype, "weights")

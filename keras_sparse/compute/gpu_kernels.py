@@ -71,6 +71,10 @@ class _GpuKernels:
         ]
         return max(densities, default=0.0)
 
+    def measured(self) -> str:
+        """Which table the break-even densities come from."""
+        return f"shipped, GPUs of compute capability {_compute_capability()}"
+
 
 class GpuBlocks(_GpuKernels):
     """Masks of blocks of 16, 32 or 64 channels, on tensor cores."""

@@ -151,11 +151,16 @@ def is_cut_short(library: Path) -> bool:
     return any(offset + length > size for offset, length in spans)
 
 
-@functools.cache
-def _loaded() -> tuple[Any, Availability]:
+def tensorflow_version() -> str:
+    """The version of TensorFlow, "2.21.0"."""
     import tensorflow as tf
 
-    return load(Path(os.environ.get("KERAS_SPARSE_OPS", FOLDER)), tf.__version__)
+    return str(tf.__version__)
+
+
+@functools.cache
+def _loaded() -> tuple[Any, Availability]:
+    return load(Path(os.environ.get("KERAS_SPARSE_OPS", FOLDER)), tensorflow_version())
 
 
 def load(folder: Path, version: str) -> tuple[Any, Availability]:

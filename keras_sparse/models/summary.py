@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_sparse._keras import check_keras_3
+from keras_sparse.compute.choice import measured
 from keras_sparse.compute.kernel_axes import (
     dead_channels,
     input_axes,
@@ -70,7 +71,8 @@ def summary(
         shows it if it exceeds the density.
 
         A row of a frozen layer has ``"frozen": True``. With sparse layers, each row has
-        ``"runs_as"``: ``"custom op"``, or ``"stock: "`` and the reason.
+        ``"runs_as"``: ``"custom op"``, or ``"stock: "`` and the reason. The total's
+        ``"break_even_densities"`` names the table of break-even densities, if custom ops can run.
 
     Raises:
         ValueError: the model has no weights, ``output`` is unknown, ``input_shape`` or ``batch``
@@ -113,6 +115,8 @@ def _describe(model: keras.Model, input_shape: Any, batch: int | None) -> dict[s
             inputs = counted.inputs.get(id(layer), [])
             row["runs_as"] = runs_as(layer, v, inputs, counted.batch, batch)
     total = _total(model, masked, rows, counted)
+    if has_sparse_layers(model) and (table := measured()) is not None:
+        total["break_even_densities"] = table
     rates = exploration_rates(model)
     if rates is not None:
         for row, (v, _) in zip(rows, masked, strict=True):

@@ -103,6 +103,8 @@ def _caption(total: dict[str, Any], narrow: bool) -> str:
             f"layers {total['step_speed_up_closed']:.2f}x as fast with the growth window closed, "
             f"{total['step_speed_up_open']:.2f}x with it open"
         )
+    if "break_even_densities" in total:
+        lines.append(f"break-even densities: {total['break_even_densities']}")
     if narrow:
         lines.append("a wider terminal also shows shapes and dead channels")
     return "; ".join(lines)

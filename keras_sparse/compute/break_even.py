@@ -1,0 +1,152 @@
+"""A table of break-even densities: up to which density the custom op is faster, on one processor.
+
+It is a JSON file. ``tables/`` has those of the library; ``python -m keras_sparse tune`` measures
+and writes that of the user's machine, and ``tuned.py`` says which of them counts.
+
+A call and each weight cost the same for few output positions as for many, and save less: so the
+break-even density falls with the positions.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from keras import ops
+
+FORMAT = 1  # of the file; a file of another format is not read
+Key = tuple[str, str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """The break-even densities of one kind of product.
+
+    Attributes:
+        kind: ``"convolution"``, ``"dilated convolution"``, ``"1x1 convolution"`` or ``"matmul"``.
+        dtype: of inputs and kernel, e.g. "float32".
+        structure: what the mask is made of: ``"weights"``.
+        density: the break-even at infinitely many output positions; 0: the custom op never wins.
+        half_positions: the output positions at which it is about half of ``density``.
+        call_multiply_adds: dense multiply-adds that take the time of a call of the custom op.
+        min_multiply_adds: with fewer dense ones the choice itself, in a graph, costs what is
+            gained.
+    """
+
+    kind: str
+    dtype: str
+    structure: str
+    density: float
+    half_positions: float
+    call_multiply_adds: float
+    min_multiply_adds: float
+
+    @property
+    def key(self) -> Key:
+        """What the row is about."""
+        return self.kind, self.dtype, self.structure
+
+    def min_positions(self, weights: int) -> float:
+        """The output positions from which on a kernel of so large a size may be worth the op."""
+        return self.min_multiply_adds / max(1, weights)
+
+    def at(self, weights: int, positions: Any) -> Any:
+        """The break-even density, 0 or less where the custom op never wins.
+
+        Args:
+            weights: of the kernel, active or not.
+            positions: outputs of one channel: a number, or a float32 tensor.
+
+        >>> row = Row("matmul", "float32", "weights", 0.5, 180, 2e6, 4e6)
+        >>> row.at(10**6, 1.0), row.at(10**6, 182.0), row.at(10**6, math.inf)
+        (0.0, 0.2486, 0.5)
+        """
+        least = self.min_positions(weights)
+        if not isinstance(positions, int | float):
+            return ops.where(positions >= least, self._share(weights, positions), 0.0)
+        if math.isinf(positions):
+            return self.density
+        return 0.0 if positions < least else self._share(weights, positions)
+
+    def _share(self, weights: int, positions: Any) -> Any:
+        of_a_call = max(1, self.call_multiply_adds / max(1, weights))  # in positions
+        return self.density * ((positions - of_a_call) / (positions + self.half_positions))
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """The break-even densities of one processor.
+
+    Attributes:
+        processor: its name.
+        threads: that TensorFlow computed with.
+        tensorflow: its version.
+        keras_sparse: the version of the library.
+        date: of the measurement, "2026-11-25".
+        rows: {(kind, dtype, structure): row}.
+    """
+
+    processor: str
+    threads: int
+    tensorflow: str
+    keras_sparse: str
+    date: str
+    rows: Mapping[Key, Row]
+
+    def save(self, path: Path) -> None:
+        """Writes the file, whole or not at all; creates its folder."""
+        rows = [dataclasses.asdict(row) for row in self.rows.values()]
+        facts = {name: getattr(self, name) for name in FACTS}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f"{path.name}.unfinished")
+        unfinished.write_text(json.dumps({"format": FORMAT, **facts, "rows": rows}, indent=1))
+        unfinished.replace(path)
+
+
+FACTS = {"processor": str, "threads": int, "tensorflow": str, "keras_sparse": str, "date": str}
+TEXTS = ("kind", "dtype", "structure")
+NUMBERS = ("density", "half_positions", "call_multiply_adds", "min_multiply_adds")
+
+
+def load(path: Path) -> Table:
+    """Reads the file of a table.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds no table of this format; the message says what is wrong.
+    """
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError("it is no JSON") from error
+    _require(isinstance(read, dict) and "format" in read, "it is no table of break-even densities")
+    _require(read["format"] == FORMAT, f"its format is {read['format']!r}, not {FORMAT}")
+    for name, kind in FACTS.items():
+        _require(_is(read.get(name), kind), f"its {name!r} is {read.get(name)!r}")
+    _require(isinstance(read.get("rows"), list), "it has no list of rows")
+    rows = [_row(row) for row in read["rows"]]
+    _require(len({row.key for row in rows}) == len(rows), "two of its rows are about the same")
+    return Table(**{name: read[name] for name in FACTS}, rows={row.key: row for row in rows})
+
+
+def _row(read: Any) -> Row:
+    _require(isinstance(read, dict), f"one of its rows is {read!r}")
+    for name in TEXTS:
+        _require(_is(read.get(name), str), f"{name!r} of a row is {read.get(name)!r}")
+    for name in NUMBERS:
+        value, most = read.get(name), 1 if name == "density" else math.inf
+        is_number = _is(value, int) or _is(value, float)
+        is_in_range = is_number and 0 <= value <= most and math.isfinite(value)
+        _require(is_in_range, f"{name!r} of a row is {value!r}")
+    return Row(**{name: read[name] for name in (*TEXTS, *NUMBERS)})
+
+
+def _is(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _require(is_right: bool, otherwise: str) -> None:
+    if not is_right:
+        raise ValueError(otherwise)

@@ -1,0 +1,107 @@
+"""Says which table of break-even densities this process uses: the user's own, or a shipped one.
+
+``python -m keras_sparse tune`` writes the user's table into the cache folder, under the name of
+the processor: machines that share a home folder have a table each. The variable
+KERAS_SPARSE_TUNING names another file; its value ``shipped`` leaves all of them aside.
+"""
+
+import dataclasses
+import functools
+import os
+import re
+import sys
+import warnings
+from pathlib import Path
+
+from keras_sparse.compute import break_even
+from keras_sparse.compute.break_even import Row, Table
+from keras_sparse.compute.library import tensorflow_version
+from keras_sparse.compute.processor import processor
+
+VARIABLE = "KERAS_SPARSE_TUNING"
+SHIPPED = "shipped"
+# No other processor has been measured: there it is a guess until the user runs `tune`.
+SHIPPED_TABLE = Path(__file__).parent / "tables" / "zen5.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Tables:
+    """The tables that count.
+
+    Attributes:
+        name: what ``summary`` calls them: "tuned 2026-11-26 on this machine".
+        tuned: the user's; None without.
+        shipped: that of the library, for products that the user's lacks.
+    """
+
+    name: str
+    tuned: Table | None
+    shipped: Table
+
+    def row(self, kind: str, dtype: str, structure: str) -> Row:
+        """The break-even densities of one kind of product; KeyError where nobody measured it."""
+        key = kind, dtype, structure
+        own = {} if self.tuned is None else self.tuned.rows
+        return own[key] if key in own else self.shipped.rows[key]
+
+
+@functools.cache
+def tables() -> Tables:
+    """The tables of this process, read once. A user's table that does not fit gives a warning."""
+    shipped = break_even.load(SHIPPED_TABLE)
+    name = f"shipped, {shipped.processor}"
+    asked = os.environ.get(VARIABLE)
+    if asked == SHIPPED:
+        return Tables(name, None, shipped)
+    try:
+        path = Path(asked) if asked else file_of_this_machine()
+        tuned = break_even.load(path)
+        if (why := why_not(tuned)) is not None:
+            raise ValueError(why)
+    except FileNotFoundError as error:
+        if asked:
+            _warn(asked, str(error.strerror))
+        return Tables(name, None, shipped)
+    except (OSError, ValueError) as error:
+        _warn(str(path), str(error))
+        return Tables(name, None, shipped)
+    return Tables(f"tuned {tuned.date} on this machine", tuned, shipped)
+
+
+def file_of_this_machine() -> Path:
+    """Where ``tune`` writes the table: in $XDG_CACHE_HOME or ~/.cache.
+
+    Raises:
+        FileNotFoundError: this user has no home folder.
+    """
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError as error:
+        raise FileNotFoundError(f"no home folder: {error}") from error
+    name = re.sub(r"[^a-z0-9]+", "_", processor().lower()).strip("_")
+    return cache / "keras_sparse" / f"tuned_{name}.json"
+
+
+def why_not(tuned: Table) -> str | None:
+    """Why the user's table does not hold here, or None."""
+    if tuned.processor != processor():
+        return f"it was measured on {tuned.processor}, and this is {processor()}"
+    if tuned.keras_sparse != (now := library_version()):
+        return f"it was measured with keras_sparse {tuned.keras_sparse}, and this is {now}"
+    if tuned.tensorflow != (now := tensorflow_version()):
+        return f"it was measured with TensorFlow {tuned.tensorflow}, and this is {now}"
+    return None
+
+
+def library_version() -> str:
+    """The version of keras_sparse."""
+    return str(sys.modules["keras_sparse"].__version__)
+
+
+def _warn(path: str, why: str) -> None:
+    warnings.warn(
+        f"{path} is not used: {why}. Break-even densities are those that keras_sparse ships. "
+        f"`python -m keras_sparse tune` measures them again; {VARIABLE}={SHIPPED} ends this "
+        "warning.",
+        stacklevel=2,
+    )
