@@ -8,6 +8,10 @@
 
 import sys
 
+from keras_sparse.commands.arguments import answer_early
+
+answer_early()  # before TensorFlow is imported
+
 from keras_sparse.compute import layers, ops
 from keras_sparse.conversion.sparsify import densify, sparsify
 from keras_sparse.models.density_of import density

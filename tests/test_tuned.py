@@ -12,6 +12,7 @@ import keras_sparse as ks
 from keras_sparse.compute import break_even, tuned
 from keras_sparse.compute.break_even import Row, Table
 from keras_sparse.compute.choice import choose
+from keras_sparse.compute.library import tensorflow_version
 from keras_sparse.compute.processor import processor
 from keras_sparse.compute.product import Product
 
@@ -24,7 +25,7 @@ def table(*rows, **facts):
     here = {
         "processor": processor(),
         "threads": 2,
-        "tensorflow": tuned.tensorflow_version(),
+        "tensorflow": tensorflow_version(),
         "keras_sparse": ks.__version__,
         "date": "2026-01-31",
     }
@@ -122,7 +123,7 @@ def test_a_file_that_does_not_fit_gives_one_warning_that_names_it(written, why, 
     path = tuned.file_of_this_machine()
     path.parent.mkdir()
     if isinstance(written, dict) and written:
-        written = FILE | {"tensorflow": tuned.tensorflow_version(), "rows": [ROW]} | written
+        written = FILE | {"tensorflow": tensorflow_version(), "rows": [ROW]} | written
     if isinstance(written, dict | list):
         written = json.dumps(written)
     path.write_bytes(written if isinstance(written, bytes) else written.encode())

@@ -95,14 +95,31 @@ class Table:
     date: str
     rows: Mapping[Key, Row]
 
-    def save(self, path: Path) -> None:
-        """Writes the file, whole or not at all; creates its folder."""
+    def text(self) -> str:
+        """The contents of its file."""
         rows = [dataclasses.asdict(row) for row in self.rows.values()]
         facts = {name: getattr(self, name) for name in FACTS}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f"{path.name}.unfinished")
-        unfinished.write_text(json.dumps({"format": FORMAT, **facts, "rows": rows}, indent=1))
+        return json.dumps({"format": FORMAT, **facts, "rows": rows}, indent=1) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Writes the file, whole or not at all; creates its folder."""
+        check_writable(path)
+        unfinished = _unfinished(path)
+        unfinished.write_text(self.text())
         unfinished.replace(path)
+
+
+def check_writable(path: Path) -> None:
+    """Creates the folder of a file; OSError unless the file can be written."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _unfinished(path).touch()
+    _unfinished(path).unlink()
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f"{path.name}.unfinished")
 
 
 FACTS = {"processor": str, "threads": int, "tensorflow": str, "keras_sparse": str, "date": str}

@@ -48,11 +48,10 @@ class Tables:
 @functools.cache
 def tables() -> Tables:
     """The tables of this process, read once. A user's table that does not fit gives a warning."""
-    shipped = break_even.load(SHIPPED_TABLE)
-    name = f"shipped, {shipped.processor}"
-    asked = os.environ.get(VARIABLE)
+    own, asked = shipped(), os.environ.get(VARIABLE)
+    name = f"shipped, {own.processor}"
     if asked == SHIPPED:
-        return Tables(name, None, shipped)
+        return Tables(name, None, own)
     try:
         path = Path(asked) if asked else file_of_this_machine()
         tuned = break_even.load(path)
@@ -61,11 +60,16 @@ def tables() -> Tables:
     except FileNotFoundError as error:
         if asked:
             _warn(asked, str(error.strerror))
-        return Tables(name, None, shipped)
+        return Tables(name, None, own)
     except (OSError, ValueError) as error:
         _warn(str(path), str(error))
-        return Tables(name, None, shipped)
-    return Tables(f"tuned {tuned.date} on this machine", tuned, shipped)
+        return Tables(name, None, own)
+    return Tables(f"tuned {tuned.date} on this machine", tuned, own)
+
+
+def shipped() -> Table:
+    """The table of the library."""
+    return break_even.load(SHIPPED_TABLE)
 
 
 def file_of_this_machine() -> Path:

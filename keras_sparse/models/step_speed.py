@@ -2,7 +2,6 @@
 
 import dataclasses
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from keras import tree
 
 from keras_sparse.conversion.sparsify import densify, sparsify
+from keras_sparse.models.turns import ratio, take_turns
 from keras_sparse.training.find_optimizer import sparse_momentum_of, sparse_optimizer
 from keras_sparse.training.presets import StaticSparsity
 from keras_sparse.training.selection import Selection
@@ -55,8 +55,8 @@ def step_speed(model: keras.Model, inputs: Any) -> StepSpeed:
     seconds = _take_turns(_contenders(model, data))
     return StepSpeed(
         statistics.median(seconds["dense"]),
-        _ratio(seconds["dense"], seconds["closed"]),
-        _ratio(seconds["dense"], seconds["open"]),
+        ratio(seconds["dense"], seconds["closed"]),
+        ratio(seconds["dense"], seconds["open"]),
     )
 
 
@@ -140,21 +140,4 @@ def _step(model: keras.Model, optimizer: Any, data: Any) -> Callable[[], None]:
 
 
 def _take_turns(contenders: Mapping[str, Callable[[], None]]) -> dict[str, list[float]]:
-    """Seconds of one step of each contender, by turn; a busy moment slows all of them."""
-    for contender in contenders.values():
-        for _ in range(WARM_UP):
-            contender()
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(TURNS):
-        for name, contender in contenders.items():
-            begin, number = time.perf_counter(), 0
-            while number == 0 or time.perf_counter() - begin < MIN_SECONDS_OF_TURN:
-                contender()
-                number += 1
-            seconds[name].append((time.perf_counter() - begin) / number)
-    return seconds
-
-
-def _ratio(slow: list[float], fast: list[float]) -> float:
-    """The median ratio over turns; both times of one turn saw the same machine."""
-    return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
+    return take_turns(contenders, TURNS, MIN_SECONDS_OF_TURN, WARM_UP)

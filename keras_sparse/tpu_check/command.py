@@ -1,7 +1,6 @@
 """Checks whether the training step of a function's model compiles for TPUs; prints a table."""
 
 import argparse
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -9,29 +8,13 @@ import keras
 from rich.console import Console
 from rich.table import Table
 
+from keras_sparse.commands.named_function import function_named
 from keras_sparse.tpu_check.batch import batch_of, resized
 from keras_sparse.tpu_check.check import STAGES, Answers, check
 from keras_sparse.tpu_check.fake_tpu import strategy
 from keras_sparse.tpu_check.library import CannotLowerError, load
 
 MEGA, GIGA = 2**20, 1e9
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of the command."""
-    parser.add_argument(
-        "function",
-        metavar="module:function",
-        help="a function without arguments; it returns a compiled Keras model, or (model, "
-        "(inputs, targets)) with tf.TensorSpecs",
-    )
-    parser.add_argument(
-        "--topology",
-        default="v5e:2x2",
-        help='libtpu\'s name of the TPUs: "v4:2x2x1", "v5e:2x2", "v6e:2x4"',
-    )
-    parser.add_argument("--replicas", type=int, default=4, help="number of cores to train on")
-    parser.add_argument("--batch", type=int, default=128, help="examples in all replicas together")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -50,33 +33,6 @@ def run(arguments: argparse.Namespace) -> int:
     answers = check(model, batch, arguments.topology)
     Console().print(table(model.name, answers))
     return answers.code
-
-
-def function_named(name: str) -> Callable[[], Any]:
-    """The function that "module:function" names.
-
-    Raises:
-        ValueError: there is no such module or function.
-    """
-    module, colon, function = name.partition(":")
-    if not (module and colon and function):
-        raise ValueError(
-            '`function` must have the form "module:function", e.g. "train:make_model". '
-            f"Received: function={name!r}"
-        )
-    try:
-        found = getattr(importlib.import_module(module), function, None)
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"`function` must name a module that can be imported; {error.name!r} was not found. "
-            f"Start the command in its folder. Received: function={name!r}"
-        ) from error
-    if not callable(found):
-        raise ValueError(
-            f"`function` must name a function of {module!r}, which has no {function!r}. "
-            f"Received: function={name!r}"
-        )
-    return found
 
 
 def made(make: Callable[[], Any], replicas: int, batch: int) -> tuple[keras.Model, Any]:

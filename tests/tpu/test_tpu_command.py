@@ -12,9 +12,9 @@ import tensorflow as tf
 from on_tpu import CACHE, ROOT, needs_compiler
 
 from keras_sparse.__main__ import main
+from keras_sparse.commands.named_function import function_named
 from keras_sparse.tpu_check import batch_of
 from keras_sparse.tpu_check.batch import resized
-from keras_sparse.tpu_check.command import function_named
 from keras_sparse.tpu_check.compile import _read, compile_for
 
 MODULE = """

@@ -1,0 +1,87 @@
+"""The arguments of ``python -m keras_sparse``, read before TensorFlow is imported."""
+
+import argparse
+import os
+import sys
+
+FUNCTION = "module:function"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; ``module`` of what it returns names the module to run."""
+    top = argparse.ArgumentParser(
+        prog="python -m keras_sparse",
+        description="Train neural networks in Keras 3 that are sparse from the first step.",
+    )
+    commands = top.add_subparsers(required=True, metavar="command")
+    _add_tpu_check(commands)
+    _add_tune(commands)
+    return top
+
+
+def answer_early() -> None:
+    """Answers ``--help`` and wrong arguments of ``python -m keras_sparse``; ends the process then.
+
+    Python imports the package, and TensorFlow with it, before it runs the command. So the package
+    calls this first. In any other process nothing happens.
+    """
+    words = sys.orig_argv
+    is_command = sys.argv[:1] == ["-m"] and "-m" in words
+    if is_command and words[words.index("-m") + 1] == "keras_sparse":
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        parser().parse_args()
+
+
+def _add_tpu_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser(
+        "tpu-check",
+        help="check without a TPU whether a model's training step compiles for TPUs",
+        description="Checks whether the training step of a function's model compiles for TPUs; "
+        "prints a table.",
+        epilog="Exit codes: 0 it compiles, 1 it is rejected, 2 the check cannot run.",
+    )
+    command.set_defaults(module="keras_sparse.tpu_check.command")
+    command.add_argument(
+        "function",
+        metavar=FUNCTION,
+        help="a function without arguments; it returns a compiled Keras model, or (model, "
+        "(inputs, targets)) with tf.TensorSpecs",
+    )
+    command.add_argument(
+        "--topology",
+        default="v5e:2x2",
+        help='libtpu\'s name of the TPUs: "v4:2x2x1", "v5e:2x2", "v6e:2x4"',
+    )
+    command.add_argument("--replicas", type=int, default=4, help="number of cores to train on")
+    command.add_argument("--batch", type=int, default=128, help="examples in all replicas together")
+
+
+def _add_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser(
+        "tune",
+        help="measure on this machine up to which density the custom ops are faster",
+        description="Measures on this machine up to which density the custom ops for CPUs are "
+        'faster than the dense ones, and writes a table that implementation="auto" reads from '
+        "then on. It takes about a minute; let nothing else run meanwhile.",
+        epilog="Exit codes: 0 the table is written, 2 it cannot be measured or written.",
+    )
+    command.set_defaults(module="keras_sparse.commands.tune")
+    command.add_argument(
+        "--threads",
+        type=_positive,
+        help="threads that TensorFlow computes with, as in your training (default: all cores)",
+    )
+    command.add_argument(
+        "--output",
+        metavar="FILE",
+        help="file to write (default: one in the cache folder, which is found without a setting; "
+        "for another one, set the variable KERAS_SPARSE_TUNING)",
+    )
+    command.add_argument("--json", action="store_true", help="print the table as JSON")
+    command.add_argument("--quick", action="store_true", help=argparse.SUPPRESS)  # for tests
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"must be a positive integer, and is {text!r}")
+    return int(text)

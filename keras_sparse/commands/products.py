@@ -1,0 +1,150 @@
+"""The products that ``tune`` measures, and functions that compute them dense and sparse."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_sparse.compute.op_call import call_custom_op
+from keras_sparse.compute.product import Product
+from keras_sparse.rules.structure import Structure, Weights
+
+STRUCTURES: dict[str, Structure] = {"weights": Weights()}  # by their names in a table
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """A product of which ``tune`` measures the break-even density.
+
+    Attributes:
+        size: height and width of the kernel; 0: a dense layer.
+        channels_in: of the kernel.
+        channels_out: of the kernel.
+        pixels: height and width of the inputs; 1 for a dense layer.
+        batch: number of examples.
+        dilation: the distance of neighbouring taps.
+    """
+
+    size: int
+    channels_in: int
+    channels_out: int
+    pixels: int
+    batch: int
+    dilation: int = 1
+
+    @property
+    def name(self) -> str:
+        """As the progress shows it."""
+        channels = f"{self.channels_in} > {self.channels_out}, batch {self.batch}"
+        return f"{self.size}x{self.size} {channels}" if self.size else f"dense {channels}"
+
+    @property
+    def positions(self) -> int:
+        """Outputs of one channel."""
+        return self.batch * self.pixels**2
+
+    def product(self, dtype: str, structure: Structure) -> Product:
+        """What is to be computed."""
+        channels = self.channels_in, self.channels_out
+        if self.size == 0:
+            return Product("matmul", channels, dtype, structure=structure)
+        kernel, dilation = (self.size, self.size, *channels), (self.dilation, self.dilation)
+        return Product(
+            "conv2d", kernel, dtype, padding="same", dilation=dilation, structure=structure
+        )
+
+    def shape(self, channels: int) -> tuple[int, ...]:
+        """The shape of inputs or outputs with so large a number of channels."""
+        sizes = (self.pixels, self.pixels) if self.size else ()
+        return self.batch, *sizes, channels
+
+
+# For each kind of product: many output positions, fewer, and so few that a call counts.
+MEASURED = {
+    "convolution": (
+        Measured(3, 64, 64, 32, 4),
+        Measured(3, 256, 256, 8, 8),
+        Measured(3, 256, 256, 4, 4),
+        Measured(3, 512, 512, 2, 2),
+    ),
+    "dilated convolution": (
+        Measured(3, 128, 128, 28, 2, dilation=2),
+        Measured(3, 256, 256, 33, 1, dilation=6),
+        Measured(3, 256, 256, 6, 1, dilation=2),
+    ),
+    "1x1 convolution": (
+        Measured(1, 256, 64, 56, 1),
+        Measured(1, 512, 512, 4, 16),
+        Measured(1, 256, 1024, 7, 1),
+    ),
+    "matmul": (
+        Measured(0, 512, 512, 1, 1024),
+        Measured(0, 2048, 2048, 1, 128),
+        Measured(0, 1024, 1024, 1, 64),
+        Measured(0, 1024, 1024, 1, 16),
+    ),
+}
+# For tests of the command: they say nothing about a machine.
+QUICK = {
+    "convolution": (Measured(3, 32, 32, 16, 2), Measured(3, 32, 32, 16, 4)),
+    "dilated convolution": (Measured(3, 32, 32, 16, 2, dilation=2),),
+    "1x1 convolution": (Measured(1, 64, 64, 16, 8),),
+    "matmul": (Measured(0, 256, 256, 1, 512),),
+}
+
+
+def random_mask(shape: tuple[int, ...], structure: Structure, density: float) -> np.ndarray:
+    """A mask of this share of whole groups, evenly spread.
+
+    >>> int(random_mask((4, 4), Weights(), 0.25).sum())
+    4
+    """
+    groups = np.zeros(structure.grid(shape), bool)
+    active = np.random.default_rng(0).permutation(groups.size)[: round(density * groups.size)]
+    groups.reshape(-1)[active] = True
+    return structure.from_groups(groups, shape)
+
+
+def computing(
+    measured: Measured, product: Product, density: float | None, with_gradients: bool
+) -> Callable[[], object]:
+    """A compiled function that computes a product, and both its gradients if asked for.
+
+    Args:
+        measured: the product's sizes.
+        product: the same product.
+        density: of the mask, for the custom op; None: the dense operation of Keras.
+        with_gradients: False: the product alone, as in a prediction. Missing weights get no
+            gradient, as in most steps of a training.
+    """
+    import tensorflow as tf
+
+    rng, shape = np.random.default_rng(0), tuple(n or 0 for n in product.kernel_shape)
+    shapes = (measured.shape(shape[-2]), shape, measured.shape(shape[-1]))
+    arrays = [rng.standard_normal(each, dtype="float32") for each in shapes]
+    if density is not None:
+        mask = random_mask(shape, product.structure, density)
+        arrays[1] *= mask
+        constant = tf.constant(mask)
+    inputs, kernel, output_gradient = (tf.cast(array, product.dtype) for array in arrays)
+
+    def multiply(inputs: Any, kernel: Any) -> Any:
+        if density is not None:
+            return call_custom_op(product, inputs, kernel, constant, False, measured.name)
+        if product.kind == "matmul":
+            return keras.ops.matmul(inputs, kernel)
+        return keras.ops.conv(inputs, kernel, 1, "same", "channels_last", product.dilation)
+
+    def step(inputs: Any, kernel: Any, output_gradient: Any) -> object:
+        if not with_gradients:
+            return multiply(inputs, kernel)
+        with tf.GradientTape() as tape:
+            tape.watch((inputs, kernel))
+            outputs = multiply(inputs, kernel)
+        return outputs, tape.gradient(outputs, (inputs, kernel), output_gradient)
+
+    operands = inputs, kernel, output_gradient
+    traced = tf.function(step, autograph=False).get_concrete_function(*operands)
+    return lambda: traced(*operands)

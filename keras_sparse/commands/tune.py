@@ -1,0 +1,179 @@
+"""``tune`` measures the break-even densities of this machine and writes their table."""
+
+import argparse
+import dataclasses
+import datetime
+import os
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table as Printed
+
+from keras_sparse.commands.break_even_fit import Point, break_even_density, fitted
+from keras_sparse.commands.products import MEASURED, QUICK, STRUCTURES, Measured, computing
+from keras_sparse.compute import tuned
+from keras_sparse.compute.break_even import Row, Table, check_writable
+from keras_sparse.compute.library import available, tensorflow_version
+from keras_sparse.compute.processor import processor
+from keras_sparse.models.summary_table import WIDTH_OF_A_LOG
+from keras_sparse.models.turns import ratio, take_turns
+
+DENSITIES = (0.5, 0.2, 0.05)
+TURNS, SECONDS_OF_TURN = 7, 0.02
+BUSY = 0.3  # times of one operation differ less where nothing else runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What was measured of one kind of product, dtype and structure.
+
+    Attributes:
+        row: of the new table.
+        shipped: the same of the shipped one.
+        points: the break-even densities that the row fits.
+        spread: (slowest - fastest) / median of the dense operation over turns, of each point.
+    """
+
+    row: Row
+    shipped: Row
+    points: Sequence[Point]
+    spread: Sequence[float]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command and returns its exit code: 0 written, 2 cannot be measured or written."""
+    errors = Console(stderr=True)
+    threads = _threads(arguments.threads)
+    if not (now := available()):
+        errors.print(f"Cannot run: the compiled ops are {now}", markup=False)
+        return 2
+    try:
+        path = Path(arguments.output) if arguments.output else tuned.file_of_this_machine()
+        check_writable(path)  # not only after a minute
+        products, turns = (QUICK, 1) if arguments.quick else (MEASURED, TURNS)
+        results = measure(products, turns, threads, errors)
+        table = table_of([result.row for result in results], threads)
+        table.save(path)
+    except OSError as error:
+        errors.print(f"Cannot write the table: {error}", markup=False)
+        return 2
+    if arguments.json:
+        sys.stdout.write(table.text())
+    else:
+        Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG).print(
+            printed(results, table)
+        )
+    errors.print(f"Written to {path}{_how_to_use(path)}", markup=False, soft_wrap=True)
+    spread = statistics.median(each for result in results for each in result.spread)
+    if spread > BUSY:
+        errors.print(
+            f"The machine was busy: times of the same operation differed by {spread:.0%}. Measure "
+            "again when nothing else runs.",
+        )
+    return 0
+
+
+def measure(
+    products: Mapping[str, Sequence[Measured]], turns: int, threads: int, console: Console
+) -> list[Result]:
+    """Measures all rows of the shipped table that ``products`` has."""
+    rows = [row for row in tuned.shipped().rows.values() if row.structure in STRUCTURES]
+    number = sum(len(products[row.kind]) for row in rows)
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("", total=number)
+
+        def noted(row: Row) -> Iterator[Measured]:
+            for product in products[row.kind]:
+                progress.update(task, description=f"{product.name}, {row.dtype}")
+                yield product
+                progress.advance(task)
+
+        return [_result(row, noted(row), turns, threads) for row in rows]
+
+
+def table_of(rows: Sequence[Row], threads: int) -> Table:
+    """The table of these rows, measured here and now."""
+    return Table(
+        processor=processor(),
+        threads=threads,
+        tensorflow=tensorflow_version(),
+        keras_sparse=tuned.library_version(),
+        date=datetime.date.today().isoformat(),
+        rows={row.key: row for row in rows},
+    )
+
+
+def printed(results: Sequence[Result], table: Table) -> Printed:
+    """The table for people, beside the shipped densities."""
+    threads = "one thread" if table.threads == 1 else f"{table.threads} threads"
+    shown = Printed(title=f"Break-even densities of {table.processor}, {threads}")
+    for header in ("product", "dtype", "mask", "density", "half of it at", "shipped", "measured"):
+        shown.add_column(header)
+    for result in results:
+        row, before = result.row, result.shipped
+        points = ", ".join(f"{p.density:.2f} at {p.positions}" for p in result.points)
+        shown.add_row(
+            *row.key,
+            f"{row.density:.2f}",
+            f"{row.half_positions:.0f} positions",
+            f"{before.density:.2f}, {before.half_positions:.0f}",
+            points,
+        )
+    return shown
+
+
+def _result(row: Row, products: Iterator[Measured], turns: int, threads: int) -> Result:
+    points, spread = [], []
+    for product in products:
+        density, varied = _point(product, row, turns, threads)
+        weights = product.product(row.dtype, STRUCTURES[row.structure]).weights
+        points.append(Point(weights, product.positions, density))
+        spread.append(varied)
+    return Result(fitted(points, row), row, points, spread)
+
+
+def _point(measured: Measured, row: Row, turns: int, threads: int) -> tuple[float, float]:
+    """The lower break-even density of the product alone and with its gradients; the spread."""
+    product, found, spread = measured.product(row.dtype, STRUCTURES[row.structure]), [], []
+    clock = time.process_time if threads == 1 else time.perf_counter  # waiting threads spin
+    for with_gradients in (False, True):
+        contenders = {
+            str(density): computing(measured, product, density, with_gradients)
+            for density in (None, *DENSITIES)
+        }
+        seconds = take_turns(contenders, turns, SECONDS_OF_TURN, clock=clock)
+        dense = seconds["None"]
+        times = {density: ratio(seconds[str(density)], dense) for density in DENSITIES}
+        found.append(break_even_density(times))
+        spread.append((max(dense) - min(dense)) / statistics.median(dense))
+    return min(found), max(spread)
+
+
+def _threads(asked: int | None) -> int:
+    """Sets the number of threads, and hides GPUs; to be called before TensorFlow's first op."""
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        tf.config.set_visible_devices([], "GPU")
+    if asked is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(asked)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        return asked
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 0) or cores or 1
+
+
+def _how_to_use(path: Path) -> str:
+    try:
+        is_found = path == tuned.file_of_this_machine()
+    except FileNotFoundError:
+        is_found = False
+    asked = os.environ.get(tuned.VARIABLE)
+    if (is_found and not asked) or asked == str(path):
+        return ": new processes read it"
+    return f": processes with {tuned.VARIABLE}={path} read it"
