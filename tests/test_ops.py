@@ -123,6 +123,21 @@ def test_a_changed_mask_is_picked_up(case):
     assert traced.count == 1
 
 
+@pytest.mark.parametrize("wanted", [False, True])
+@pytest.mark.parametrize(
+    "case", [conv(kernel=(3, 3, 5, 8), strides=2, padding="same"), dense()], ids=str
+)
+def test_masks_of_blocks_and_masks_that_are_so_no_longer(case, wanted):
+    *taps, ins, outs = case.kernel.shape
+    blocks = np.random.default_rng(0).random((*taps, ins, -(-outs // 4))) < 0.4
+    blocks = blocks[..., ::4, :].repeat(4, axis=-2).repeat(4, axis=-1)[..., :ins, :outs]
+    fewer = blocks.copy()
+    fewer[np.unravel_index(np.argmax(blocks), blocks.shape)] = False
+    for mask in (blocks, fewer, blocks):
+        masked = case._replace(mask=mask)
+        assert_close(results(masked, wanted, "custom_op"), results(masked, wanted, "oracle"))
+
+
 @pytest.mark.parametrize("case", [conv(kernel=(3, 3, 5, 40)), dense()], ids=str)
 def test_masks_with_empty_rows_and_columns(case):
     mask = case.mask.copy()

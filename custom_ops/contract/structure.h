@@ -1,4 +1,5 @@
-// What a mask is made of. It chooses the kernels on GPUs; each of them is right for every mask.
+// What a mask is declared to be made of. It chooses the kernels on GPUs; each of them is right for
+// every mask. Those for CPUs look at the mask itself.
 #pragma once
 
 namespace keras_sparse {

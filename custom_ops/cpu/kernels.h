@@ -65,6 +65,8 @@ struct WorkItem {
   float* buffer;  // BufferFloats, aligned to 64 bytes
 };
 
+struct BlockTables;  // block_tables.h
+
 struct Kernels {
   const char* name;
   int lanes;
@@ -78,6 +80,12 @@ struct Kernels {
   // weight of the part, or null: reduced at once.
   void (*gradient)(const LatticeTables& tables, const float* inputs, const float* output_gradient,
                    float* sums, float* lane_sums, WorkItem work);
+  // The same for masks of blocks, in the order of [active block][summed][output].
+  int64_t (*block_buffer_floats)(const BlockTables& tables, int32_t part);
+  void (*multiply_blocks)(const BlockTables& tables, const float* inputs, const float* weights,
+                          float* outputs, WorkItem work);
+  void (*gradient_blocks)(const BlockTables& tables, const float* inputs,
+                          const float* output_gradient, float* sums, WorkItem work);
 };
 
 const Kernels* PortableKernels();

@@ -34,22 +34,7 @@ LatticeKernel::LatticeKernel(Product product, const ConvSizes& s, const Lattice&
   list_ = MakeActiveList(mask, s, transposed, lattice, packed_, tiling, kernels.lanes);
 
   LatticeTables& t = tables_;
-  t.tile_h = tiling.tile_h, t.tile_w = tiling.tile_w;
-  t.grid_h = lattice.grid_h, t.grid_w = lattice.grid_w;
-  t.tiles_y = DivideUp(t.grid_h, t.tile_h), t.tiles_x = DivideUp(t.grid_w, t.tile_w);
-  t.tiles = s.batch * t.tiles_y * t.tiles_x;
-  t.out_h = static_cast<int32_t>(transposed ? s.in_height : s.out_height);
-  t.out_w = static_cast<int32_t>(transposed ? s.in_width : s.out_width);
-  t.out_y0 = lattice.out_y0, t.out_x0 = lattice.out_x0;
-  t.out_step_y = lattice.out_step_y, t.out_step_x = lattice.out_step_x;
-  t.out_channels = load.out_channels;
-  t.in_h = static_cast<int32_t>(transposed ? s.out_height : s.in_height);
-  t.in_w = static_cast<int32_t>(transposed ? s.out_width : s.in_width);
-  t.in_step_y = lattice.in_step_y, t.in_step_x = lattice.in_step_x;
-  t.in_channels = load.in_channels;
-  t.slots = packed_.slots, t.pixels = static_cast<int32_t>(packed_.slot.size());
-  t.slot = packed_.slot.data(), t.dy = packed_.dy.data(), t.dx = packed_.dx.data();
-  t.row_stride = packed_.row_stride;
+  t = TilesOf(product, s, lattice, packed_, tiling.tile_h, tiling.tile_w);
   t.chunk_channels = tiling.chunk_channels;
   t.chunks = static_cast<int32_t>((list_.first_segment.size() - 1) / tiling.parts);
   t.parts = tiling.parts;

@@ -1,4 +1,5 @@
-// A product on the pixels of one lattice: its tables, and the work items into which it is cut.
+// A product of single weights on the pixels of one lattice: its tables, and the work items into
+// which it is cut.
 #pragma once
 
 #include <cstdint>
@@ -6,22 +7,20 @@
 
 #include "custom_ops/cpu/active_list.h"
 #include "custom_ops/cpu/kernels.h"
+#include "custom_ops/cpu/lattice_product.h"
 
 namespace keras_sparse {
 
-class LatticeKernel {
+class LatticeKernel : public LatticeProduct {
  public:
   LatticeKernel(Product product, const ConvSizes& sizes, const Lattice& lattice,
                 const PackedMask& mask, const Kernels& kernels, int threads);
   LatticeKernel(const LatticeKernel&) = delete;
 
-  // result = kernel times inputs, on the pixels of this lattice.
   void Multiply(const float* inputs, const float* kernel, float* result,
-                const Parallel& parallel) const;
-
-  // result = gradient by the active weights, 0 for the others, unless these are `zeros_are_there`.
+                const Parallel& parallel) const override;
   void Gradient(const float* inputs, const float* output_gradient, float* result,
-                const Parallel& parallel, bool zeros_are_there) const;
+                const Parallel& parallel, bool zeros_are_there) const override;
 
  private:
   // Sums over the pieces, in the order of the kernel: of the weights in [begin, end), and between

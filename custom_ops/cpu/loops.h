@@ -31,15 +31,6 @@ KS_INLINE void Pack(const LatticeTables& t, const WorkBuffer& buffer, int32_t ch
 
 // --- one work item
 
-// An output that no cache holds until it is read again need not be fetched before it is written.
-constexpr int64_t kStreamFloats = 1 << 19;
-
-KS_INLINE bool Streams(const LatticeTables& t, const float* outputs) {
-  const int64_t floats = t.tiles * t.tile_h * t.tile_w * t.out_channels;
-  return floats >= kStreamFloats && t.out_channels % kLanes == 0 &&
-         reinterpret_cast<uintptr_t>(outputs) % kVectorBytes == 0;
-}
-
 KS_INLINE Chunk ChunkOf(const LatticeTables& t, const WorkBuffer& buffer, int64_t list,
                         int64_t floats_before_part) {
   return {t.segments + t.first_segment[list],

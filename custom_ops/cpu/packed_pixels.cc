@@ -4,6 +4,8 @@
 #include <map>
 #include <utility>
 
+#include "custom_ops/contract/numbers.h"
+
 namespace keras_sparse {
 namespace {
 
@@ -63,6 +65,29 @@ PackedPixels PackPixels(const Lattice& lattice, int tile_h, int tile_w) {
                               e.first_x);
   }
   return packed;
+}
+
+LatticeTables TilesOf(Product product, const ConvSizes& s, const Lattice& lattice,
+                      const PackedPixels& packed, int tile_h, int tile_w) {
+  const bool transposed = product == Product::kInputGradient;
+  LatticeTables t = {};
+  t.tile_h = tile_h, t.tile_w = tile_w;
+  t.grid_h = lattice.grid_h, t.grid_w = lattice.grid_w;
+  t.tiles_y = DivideUp(t.grid_h, t.tile_h), t.tiles_x = DivideUp(t.grid_w, t.tile_w);
+  t.tiles = s.batch * t.tiles_y * t.tiles_x;
+  t.out_h = static_cast<int32_t>(transposed ? s.in_height : s.out_height);
+  t.out_w = static_cast<int32_t>(transposed ? s.in_width : s.out_width);
+  t.out_y0 = lattice.out_y0, t.out_x0 = lattice.out_x0;
+  t.out_step_y = lattice.out_step_y, t.out_step_x = lattice.out_step_x;
+  t.out_channels = transposed ? s.in_channels : s.out_channels;
+  t.in_h = static_cast<int32_t>(transposed ? s.out_height : s.in_height);
+  t.in_w = static_cast<int32_t>(transposed ? s.out_width : s.in_width);
+  t.in_step_y = lattice.in_step_y, t.in_step_x = lattice.in_step_x;
+  t.in_channels = transposed ? s.out_channels : s.in_channels;
+  t.slots = packed.slots, t.pixels = static_cast<int32_t>(packed.slot.size());
+  t.slot = packed.slot.data(), t.dy = packed.dy.data(), t.dx = packed.dx.data();
+  t.row_stride = packed.row_stride;
+  return t;
 }
 
 }  // namespace keras_sparse

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "custom_ops/cpu/kernels.h"
 #include "custom_ops/cpu/lattice.h"
 
 namespace keras_sparse {
@@ -19,5 +20,9 @@ struct PackedPixels {
 };
 
 PackedPixels PackPixels(const Lattice& lattice, int tile_h, int tile_w);
+
+// The tables of tiles and pixels, without a list of weights. They point into `packed`.
+LatticeTables TilesOf(Product product, const ConvSizes& sizes, const Lattice& lattice,
+                      const PackedPixels& packed, int tile_h, int tile_w);
 
 }  // namespace keras_sparse

@@ -1,14 +1,17 @@
-// The plan for a CPU: a product lattice by lattice, by the loops for this processor.
+// The plan for a CPU: a product lattice by lattice, by the loops for this processor. It looks at
+// the mask: whole blocks have loops of their own, whatever structure was declared.
 #include "custom_ops/cpu/plan.h"
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "custom_ops/contract/matmul.h"
 #include "custom_ops/contract/numbers.h"
 #include "custom_ops/contract/window.h"
+#include "custom_ops/cpu/block_kernel.h"
 #include "custom_ops/cpu/lattice_kernel.h"
 
 namespace keras_sparse {
@@ -50,9 +53,17 @@ class CpuPlan : public ConvPlan {
     if (convolution.IsEmpty()) return;  // nothing but zeros
     Convolution c = convolution;
     c.sizes = InOneRow(convolution.sizes);
-    for (const Lattice& lattice : MakeLattices(product, c))
-      lattices_.push_back(std::make_unique<LatticeKernel>(product, c.sizes, lattice, mask_, kernels,
-                                                          std::max(1, threads)));
+    const auto blocks = FindBlocks(mask_, c.sizes);
+    for (const Lattice& lattice : MakeLattices(product, c)) {
+      std::unique_ptr<LatticeProduct> kernel;
+      if (blocks)
+        kernel =
+            BlockKernel::Make(product, c.sizes, lattice, *blocks, kernels, std::max(1, threads));
+      if (kernel == nullptr)
+        kernel = std::make_unique<LatticeKernel>(product, c.sizes, lattice, mask_, kernels,
+                                                 std::max(1, threads));
+      lattices_.push_back(std::move(kernel));
+    }
   }
 
   bool HasMask(const bool* mask) const override { return mask_.Equals(mask); }
@@ -82,7 +93,7 @@ class CpuPlan : public ConvPlan {
   const Product product_;
   const int64_t result_size_;
   const PackedMask mask_;
-  std::vector<std::unique_ptr<LatticeKernel>> lattices_;
+  std::vector<std::unique_ptr<LatticeProduct>> lattices_;
 };
 
 }  // namespace

@@ -1,4 +1,5 @@
 // The loops for every other processor, in vectors of 4 lanes that any compiler knows.
+#include "custom_ops/cpu/block_loops.h"
 #include "custom_ops/cpu/loops.h"
 
 namespace keras_sparse {
@@ -9,7 +10,10 @@ const Kernels* PortableKernels() {
                                   portable::kMaxSums,
                                   portable::BufferFloats,
                                   portable::MultiplyAny,
-                                  portable::GradientAny};
+                                  portable::GradientAny,
+                                  portable::BlockBufferFloats,
+                                  portable::MultiplyTilesAny,
+                                  portable::GradientTilesAny};
   return &kernels;
 }
 

@@ -63,4 +63,13 @@ KS_INLINE void FindOutputs(const LatticeTables& t, const TilePixels& tiles, Floa
   }
 }
 
+// An output that no cache holds until it is read again need not be fetched before it is written.
+constexpr int64_t kStreamFloats = 1 << 19;
+
+KS_INLINE bool Streams(const LatticeTables& t, const float* outputs) {
+  const int64_t floats = t.tiles * t.tile_h * t.tile_w * t.out_channels;
+  return floats >= kStreamFloats && t.out_channels % kLanes == 0 &&
+         reinterpret_cast<uintptr_t>(outputs) % kVectorBytes == 0;
+}
+
 }  // namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS

@@ -20,6 +20,7 @@
 #include "custom_ops/contract/matmul.h"
 #include "custom_ops/contract/matmul_reference.h"
 #include "custom_ops/contract/window.h"
+#include "custom_ops/cpu/active_blocks.h"
 #include "custom_ops/tests/engines.h"
 #include "custom_ops/tests/helpers.h"
 
@@ -32,8 +33,8 @@ constexpr int kOneOf = 4;  // a slow engine takes one in this number of cases of
 
 // Operands of all products, for one mask.
 struct Operands {
-  Operands(const ConvSizes& s, MaskStructure structure, double density, std::mt19937& rng)
-      : mask(RandomMask(s, structure, density, rng)),
+  Operands(const ConvSizes& s, Mask mask_of_weights, std::mt19937& rng)
+      : mask(std::move(mask_of_weights)),
         inputs(Random(s.inputs(), rng)),
         kernel(Random(s.weights(), rng)),
         gradient(Random(s.outputs(), rng)) {
@@ -64,7 +65,11 @@ class Grid {
   // `is_large`: slow engines take one of several cases.
   void Check(const Convolution& c, MaskStructure structure, double density, int threads,
              bool is_large) {
-    const Operands operands(c.sizes, structure, density, rng_);
+    Check(c, RandomMask(c.sizes, structure, density, rng_), density, threads, is_large);
+  }
+
+  void Check(const Convolution& c, Mask mask, double density, int threads, bool is_large) {
+    const Operands operands(c.sizes, std::move(mask), rng_);
     const bool for_slow = !is_large || ++large_cases_ % kOneOf == 0;
     for (const Product product : kProducts) {
       const Call call = operands.CallOf(product, c, threads);
@@ -88,7 +93,8 @@ class Grid {
   void CheckMatMul(int64_t rows, int64_t in, int64_t out, double density) {
     const Convolution c = {MatMulSizes(rows, in, out)};
     Check(c, MaskStructure::Weights(), density, 2, true);
-    const Operands operands(c.sizes, MaskStructure::Weights(), density, rng_);
+    const Operands operands(c.sizes, RandomMask(c.sizes, MaskStructure::Weights(), density, rng_),
+                            rng_);
     for (const Product product : kProducts) {  // one reference is tested against the other
       const Call call = operands.CallOf(product, c, 1);
       const bool equal =
@@ -96,6 +102,19 @@ class Grid {
           reference::MatMul(product, rows, in, out, call.mask, call.first, call.second);
       Expect(equal, "another reference", "reference", call, density);
     }
+  }
+
+  // Masks of blocks run the loops over blocks; with one weight more or less they do not.
+  void CheckBlocks(const Convolution& c, BlockShape block, double density, int threads) {
+    Mask mask = RandomBlocks(c.sizes, block, density, rng_);
+    Expect(FindBlocks({mask.get(), c.sizes.weights()}, c.sizes).has_value(), "no blocks", "mask",
+           {Product::kForward, c, nullptr, nullptr, nullptr, 1}, density);
+    Check(c, std::move(mask), density, threads, true);
+    mask = RandomBlocks(c.sizes, block, density, rng_);
+    mask[0] = !mask[0];
+    Expect(!FindBlocks({mask.get(), c.sizes.weights()}, c.sizes).has_value(), "blocks in part",
+           "mask", {Product::kForward, c, nullptr, nullptr, nullptr, 1}, density);
+    Check(c, std::move(mask), density, threads, true);
   }
 
   void CheckRandom() {
@@ -109,8 +128,16 @@ class Grid {
                           Span(kernel.width, dilation.width) + pick(10)};
     const Convolution c = MakeConvolution(pick(20), image, pick(40), kernel, pick(40), stride,
                                           pick(2) == 1, dilation);
-    Check(c, pick(2) == 1 ? MaskStructure::Weights() : MaskStructure::ChannelPairs(),
-          std::pow(10.0, -2.5 * pick(100) / 100), static_cast<int>(pick(4)), true);
+    const double density = std::pow(10.0, -2.5 * pick(100) / 100);
+    const int threads = static_cast<int>(pick(4));
+    if (pick(2) == 1) {
+      const BlockShape block = {int64_t{1} << (pick(5) - 1), int64_t{1} << (pick(5) - 1),
+                                pick(2) == 1};
+      Check(c, RandomBlocks(c.sizes, block, density, rng_), density, threads, true);
+    } else {
+      Check(c, pick(2) == 1 ? MaskStructure::Weights() : MaskStructure::ChannelPairs(), density,
+            threads, true);
+    }
   }
 
   // What an engine refuses it says of an argument.
@@ -250,6 +277,37 @@ void CheckMatMuls(Grid& grid) {
   grid.CheckMatMul(130, 9, 3000, 0.1);  // outputs in parts
 }
 
+// Blocks of every size, per tap and over all taps; channels that they do and do not divide;
+// batches around whole vectors; strides, dilations and matrix products.
+void CheckBlocks(Grid& grid) {
+  for (const BlockShape block : {BlockShape{4, 4, true},
+                                 {4, 4, false},
+                                 {2, 4, true},
+                                 {4, 2, true},
+                                 {1, 8, true},
+                                 {8, 1, false},
+                                 {8, 8, true},
+                                 {16, 4, false}})
+    for (const Pixels stride : {Pixels{1, 1}, {2, 3}})
+      for (const int64_t channels : {16, 21})
+        grid.CheckBlocks(MakeConvolution(3, {8, 7}, channels, {3, 3}, 48 - channels, stride, true),
+                         block, 0.3, 1 + int(channels % 2));
+  for (int64_t batch = 1; batch <= 33; batch += batch % 16 == 1 ? 14 : 1)
+    for (const double density : {0.0, 0.1, 1.0})
+      grid.CheckBlocks(MakeConvolution(batch, {6, 5}, 12, {3, 3}, 16, {1, 1}, batch % 2 == 0),
+                       {4, 4, true}, density, 2);
+  for (const Pixels dilation : {Pixels{2, 2}, {3, 1}})
+    grid.CheckBlocks(MakeConvolution(2, {11, 12}, 9, {3, 2}, 16, {1, 2}, true, dilation),
+                     {4, 4, true}, 0.3, 1);
+  for (const int64_t rows : {1, 2, 16, 17, 100, 257})
+    for (const int64_t in : {4, 70})
+      for (const int64_t out : {15, 128})
+        grid.CheckBlocks({MatMulSizes(rows, in, out)}, {4, 4, true}, 0.2, 2);
+  grid.CheckBlocks({MatMulSizes(130, 12, 3000)}, {4, 4, true}, 0.1, 3);
+  grid.CheckBlocks(MakeConvolution(1, {1, 300}, 8, {1, 5}, 8, {1, 1}, true), {4, 4, true}, 0.4, 4);
+  grid.CheckBlocks(MakeConvolution(2, {40, 3}, 8, {11, 1}, 8, {4, 1}, true), {4, 4, false}, 0.4, 4);
+}
+
 // Sizes of nothing are computed; those that do not fit are refused.
 void CheckLimits(Grid& grid) {
   const Convolution c = MakeConvolution(1, {8, 8}, 4, {3, 3}, 4, {1, 1}, true);
@@ -280,6 +338,7 @@ int main(int argc, char** argv) {
   CheckChannelsAndDensities(grid);
   CheckTiles(grid);
   CheckMatMuls(grid);
+  CheckBlocks(grid);
   for (int i = argc > 1 ? std::atoi(argv[1]) : 100; i > 0; --i) grid.CheckRandom();
   const int failures = grid.Failures();
   std::printf("%d failures\n", failures);

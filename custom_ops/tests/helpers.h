@@ -76,6 +76,26 @@ inline Mask RandomMask(const ConvSizes& s, MaskStructure structure, double densi
   return mask;
 }
 
+// Input and output channels that are active or missing together, in each tap or in all of them.
+struct BlockShape {
+  int64_t in, out;
+  bool per_tap;
+};
+
+// Of whole blocks; those at the last channels may be smaller.
+inline Mask RandomBlocks(const ConvSizes& s, BlockShape block, double density, std::mt19937& rng) {
+  std::bernoulli_distribution active(density);
+  Mask mask = std::make_unique<bool[]>(s.weights());
+  const int64_t pairs = s.in_channels * s.out_channels;
+  for (int64_t i = 0; i < s.weights(); ++i) {
+    const int64_t in = i / s.out_channels % s.in_channels, out = i % s.out_channels;
+    const int64_t first = i - in % block.in * s.out_channels - out % block.out;
+    const bool is_first = first == i && (block.per_tap || i < pairs);
+    mask[i] = is_first ? active(rng) : mask[first != i ? first : i - pairs];
+  }
+  return mask;
+}
+
 // False for NaN and infinity, too.
 inline bool Close(const std::vector<float>& result, const std::vector<double>& expected) {
   double largest = 1e-3, difference = 0;

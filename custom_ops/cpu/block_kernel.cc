@@ -1,0 +1,152 @@
+#include "custom_ops/cpu/block_kernel.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "custom_ops/contract/numbers.h"
+#include "custom_ops/cpu/thread_memory.h"
+
+namespace keras_sparse {
+namespace {
+
+BlockLoad LoadOf(Product product, const ConvSizes& s, const Lattice& lattice,
+                 const BlockGrid& grid) {
+  const bool transposed = product == Product::kInputGradient;
+  const int64_t of_lattice =
+      DivideUp(grid.count * static_cast<int64_t>(lattice.taps.size()), grid.taps);
+  return {product,
+          s.batch,
+          transposed ? s.out_channels : s.in_channels,
+          transposed ? s.in_channels : s.out_channels,
+          transposed ? grid.out : grid.in,
+          transposed ? grid.in : grid.out,
+          transposed ? grid.in_blocks : grid.out_blocks,
+          of_lattice};
+}
+
+}  // namespace
+
+std::unique_ptr<BlockKernel> BlockKernel::Make(Product product, const ConvSizes& sizes,
+                                               const Lattice& lattice, const BlockGrid& grid,
+                                               const Kernels& kernels, int threads) {
+  const auto tiling =
+      ChooseBlockTiling(lattice, LoadOf(product, sizes, lattice, grid), kernels.lanes, threads);
+  if (!tiling) return nullptr;
+  return std::unique_ptr<BlockKernel>(
+      new BlockKernel(product, sizes, lattice, grid, *tiling, kernels));
+}
+
+BlockKernel::BlockKernel(Product product, const ConvSizes& s, const Lattice& lattice,
+                         const BlockGrid& grid, const BlockTiling& tiling, const Kernels& kernels)
+    : kernels_(kernels),
+      transposed_(product == Product::kInputGradient),
+      packed_(PackPixels(lattice, tiling.tile_h, tiling.tile_w)),
+      weights_(s.weights()),
+      out_channels_(s.out_channels),
+      floats_(grid.in * grid.out) {
+  BlockTables& t = tables_;
+  t.tile = TilesOf(product, s, lattice, packed_, tiling.tile_h, tiling.tile_w);
+  const BlockLoad load = LoadOf(product, s, lattice, grid);
+  t.block = {load.summed, load.outputs};
+  t.summed_blocks = static_cast<int32_t>(DivideUp(load.in_channels, int64_t{load.summed}));
+  t.output_blocks = static_cast<int32_t>(load.output_blocks);
+  t.parts = tiling.parts;
+  const bool in_chunks = product == Product::kKernelGradient;
+  list_ = MakeBlockList(
+      grid, s, lattice, packed_,
+      {transposed_, tiling.parts, in_chunks ? tiling.chunk_blocks : int64_t{t.summed_blocks},
+       int64_t{packed_.slots | 1} * kernels.lanes, kernels.lanes});
+  t.part_outputs = list_.part_outputs.data();
+  t.first_segment = list_.first_segment.data(), t.first_active = list_.first_active.data();
+  t.segments = list_.segments.data(), t.offsets = list_.offsets.data();
+  groups_ = DivideUp(t.tile.tiles, kernels.lanes);
+}
+
+WorkItem BlockKernel::ItemOf(int64_t piece, int64_t pieces_of_groups) const {
+  const int32_t part = static_cast<int32_t>(piece / pieces_of_groups);
+  const int64_t i = piece % pieces_of_groups;
+  return {
+      SliceBegin(groups_, i, pieces_of_groups), SliceBegin(groups_, i + 1, pieces_of_groups), part,
+      ThreadMemory::Get(ThreadMemory::kWorkBuffer, kernels_.block_buffer_floats(tables_, part))};
+}
+
+// Values by [block][summed][output]; 0 beyond the channels.
+void BlockKernel::Gather(const float* kernel, int64_t begin, int64_t end, float* values) const {
+  const int32_t outputs = tables_.block.outputs;
+  const int32_t step_in = transposed_ ? 1 : outputs, step_out = transposed_ ? outputs : 1;
+  for (int64_t i = begin; i < end; ++i) {
+    const BlockList::Block& block = list_.blocks[i];
+    float* value = values + int64_t{block.place} * floats_;
+    if (block.ins * block.outs < floats_) std::fill_n(value, floats_, 0.0f);
+    for (int32_t in = 0; in < block.ins; ++in) {
+      const float* row = kernel + block.weight + in * out_channels_;
+      for (int32_t out = 0; out < block.outs; ++out)
+        value[in * step_in + out * step_out] = row[out];
+    }
+  }
+}
+
+void BlockKernel::Multiply(const float* inputs, const float* kernel, float* result,
+                           const Parallel& parallel) const {
+  float* values = ThreadMemory::Get(ThreadMemory::kValues, active() * floats_);
+  const int64_t slices = std::min<int64_t>(parallel.threads, 1 + active() * floats_ / 65536);
+  parallel.run(slices, 2 * active() * floats_ / slices, [&](int64_t slice) {
+    Gather(kernel, SliceBegin(active(), slice, slices), SliceBegin(active(), slice + 1, slices),
+           values);
+  });
+  const int64_t pieces =
+      std::min<int64_t>(groups_, parallel.threads == 1 ? 1 : 4 * parallel.threads);
+  const LatticeTables& t = tables_.tile;
+  const int64_t cycles = active() * floats_ * t.tile_h * t.tile_w / 2 * groups_ /
+                             std::max<int64_t>(1, pieces * tables_.parts) +
+                         10000;
+  parallel.run(pieces * tables_.parts, cycles, [&](int64_t piece) {
+    kernels_.multiply_blocks(tables_, inputs, values, result, ItemOf(piece, pieces));
+  });
+}
+
+void BlockKernel::Gradient(const float* inputs, const float* output_gradient, float* result,
+                           const Parallel& parallel, bool zeros_are_there) const {
+  const int64_t floats = active() * floats_;
+  const int64_t pieces = std::min<int64_t>(groups_, parallel.threads);
+  float* sums = ThreadMemory::Get(ThreadMemory::kValues, pieces * floats);
+  std::fill_n(sums, pieces * floats, 0.0f);
+  const LatticeTables& t = tables_.tile;
+  const int64_t cycles =
+      floats * t.tile_h * t.tile_w / 2 * groups_ / std::max<int64_t>(1, pieces * tables_.parts) +
+      10000;
+  parallel.run(pieces * tables_.parts, cycles, [&](int64_t piece) {
+    kernels_.gradient_blocks(tables_, inputs, output_gradient, sums + piece % pieces * floats,
+                             ItemOf(piece, pieces));
+  });
+  const int64_t slices = std::min<int64_t>(parallel.threads, 1 + weights_ / 65536);
+  parallel.run(slices, weights_ / slices, [&](int64_t slice) {
+    WriteGradient(sums, pieces, SliceBegin(weights_, slice, slices),
+                  SliceBegin(weights_, slice + 1, slices), !zeros_are_there, result);
+  });
+}
+
+// Zeros into the weights [begin, end), then the sums of the blocks that have weights there.
+void BlockKernel::WriteGradient(const float* sums, int64_t pieces, int64_t begin, int64_t end,
+                                bool fill, float* result) const {
+  if (fill) std::memset(result + begin, 0, (end - begin) * sizeof(float));
+  const int64_t reach = (tables_.block.summed - 1) * out_channels_ + tables_.block.outputs;
+  auto block = std::lower_bound(
+      list_.blocks.begin(), list_.blocks.end(), begin - reach,
+      [](const BlockList::Block& one, int64_t weight) { return one.weight < weight; });
+  const int64_t floats = active() * floats_;
+  for (; block != list_.blocks.end() && block->weight < end; ++block) {
+    const float* value = sums + int64_t{block->place} * floats_;
+    for (int32_t in = 0; in < block->ins; ++in)
+      for (int32_t out = 0; out < block->outs; ++out) {
+        const int64_t weight = block->weight + in * out_channels_ + out;
+        if (weight < begin || weight >= end) continue;
+        float sum = 0;
+        for (int64_t piece = 0; piece < pieces; ++piece)
+          sum += value[piece * floats + in * tables_.block.outputs + out];
+        result[weight] = sum;
+      }
+  }
+}
+
+}  // namespace keras_sparse

@@ -1,0 +1,46 @@
+// A product of a mask of blocks on the pixels of one lattice: what lattice_kernel.h is for single
+// weights.
+#pragma once
+
+#include <memory>
+
+#include "custom_ops/cpu/active_blocks.h"
+#include "custom_ops/cpu/block_tiling.h"
+#include "custom_ops/cpu/kernels.h"
+#include "custom_ops/cpu/lattice_product.h"
+
+namespace keras_sparse {
+
+class BlockKernel : public LatticeProduct {
+ public:
+  // Null where the inputs are too many for the loops over blocks.
+  static std::unique_ptr<BlockKernel> Make(Product product, const ConvSizes& sizes,
+                                           const Lattice& lattice, const BlockGrid& grid,
+                                           const Kernels& kernels, int threads);
+  BlockKernel(const BlockKernel&) = delete;
+
+  void Multiply(const float* inputs, const float* kernel, float* result,
+                const Parallel& parallel) const override;
+  void Gradient(const float* inputs, const float* output_gradient, float* result,
+                const Parallel& parallel, bool zeros_are_there) const override;
+
+ private:
+  BlockKernel(Product product, const ConvSizes& sizes, const Lattice& lattice,
+              const BlockGrid& grid, const BlockTiling& tiling, const Kernels& kernels);
+
+  void Gather(const float* kernel, int64_t begin, int64_t end, float* values) const;
+  void WriteGradient(const float* sums, int64_t pieces, int64_t begin, int64_t end, bool fill,
+                     float* result) const;
+  WorkItem ItemOf(int64_t piece, int64_t pieces_of_groups) const;
+  int64_t active() const { return static_cast<int64_t>(list_.blocks.size()); }
+
+  const Kernels& kernels_;
+  const bool transposed_;
+  PackedPixels packed_;
+  BlockList list_;
+  BlockTables tables_;
+  int64_t groups_, weights_, out_channels_;
+  int32_t floats_;  // of a block
+};
+
+}  // namespace keras_sparse

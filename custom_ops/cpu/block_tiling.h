@@ -1,0 +1,30 @@
+// The tile of output pixels for masks of blocks, and in how many parts the output channels are
+// computed.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "custom_ops/cpu/lattice.h"
+
+namespace keras_sparse {
+
+struct BlockTiling {
+  int32_t tile_h, tile_w;
+  int32_t parts;         // of the output blocks, so that there is work for every thread
+  int64_t chunk_blocks;  // summed blocks that stay in the cache, for the kernel gradient
+};
+
+// What the cost of one lattice depends on.
+struct BlockLoad {
+  Product product;
+  int64_t batch, in_channels, out_channels;
+  int32_t summed, outputs;        // channels of a block
+  int64_t output_blocks, active;  // blocks
+};
+
+// None where the inputs of the smallest tile are too many to be packed at once.
+std::optional<BlockTiling> ChooseBlockTiling(const Lattice& lattice, const BlockLoad& load,
+                                             int lanes, int threads);
+
+}  // namespace keras_sparse

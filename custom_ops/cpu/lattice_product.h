@@ -1,0 +1,21 @@
+// A product on the pixels of one lattice, by the loops over single weights or those over blocks.
+#pragma once
+
+#include "custom_ops/contract/parallel.h"
+
+namespace keras_sparse {
+
+class LatticeProduct {
+ public:
+  virtual ~LatticeProduct() = default;
+
+  // result = kernel times inputs, on the pixels of this lattice.
+  virtual void Multiply(const float* inputs, const float* kernel, float* result,
+                        const Parallel& parallel) const = 0;
+
+  // result = gradient by the active weights, 0 for the others, unless these are `zeros_are_there`.
+  virtual void Gradient(const float* inputs, const float* output_gradient, float* result,
+                        const Parallel& parallel, bool zeros_are_there) const = 0;
+};
+
+}  // namespace keras_sparse
