@@ -29,6 +29,7 @@ NETWORKS = (
     *("ResNet50V2", "VGG16", "ViT", "Xception"),
 )
 SIDE, BATCH, DENSITY, IMAGES, EPOCHS, EVERY = 96, 32, 0.1, 256, 2, 4
+FILLED = 0.9  # a kernel of a larger density has nothing to skip
 PATCH, WIDTH, HEADS, BLOCKS = 8, 192, 3, 4  # of the ViT: the width of ViT-Tiny
 NOTE = f"""\
 Images of {SIDE}x{SIDE}, batch {BATCH}, density {DENSITY:g} or that beside the name, SGD with
@@ -37,7 +38,9 @@ momentum 0.9, {IMAGES} images, {EPOCHS} epochs with a mask update every {EVERY} 
 
 - `on the op`: the share of the multiply-adds of all masked kernels that the custom op runs at this
   batch, with the uniform densities of the beginning and with those after the training. `all`: that
-  share of the whole network's, kernels without a mask included.
+  share of the whole network's, kernels without a mask included. `filled`: the share, after the
+  training, of kernels that are more than {FILLED:.0%} dense. Momentum moves weights into small
+  kernels of many positions until nothing is left to skip there.
 - `closed` and `open`: seconds of the dense network's training step over seconds of the sparse
   one's, with the growth window closed and open; two threads, wall time, or one thread, CPU
   time; medians over turns.
@@ -125,18 +128,24 @@ def network(name: str) -> Any:
 
 
 def on_the_op(sparse: Any) -> dict[str, float]:
-    """Shares of dense multiply-adds that the op runs.
+    """Shares of dense multiply-adds.
 
-    {"masked": of those of the masked kernels, "all": of those of the network}.
+    {"masked": those that the op runs, of those of the masked kernels; "all": the same, of those of
+    the network; "filled": those of kernels that are almost dense, of those of the masked kernels}.
     """
     import keras_sparse as ks
 
     described = ks.summary(sparse, "dict", batch=BATCH)
-    runs = [layer for layer in described["layers"] if layer["runs_as"] == "custom op"]
-    on_op = sum(layer["multiply_adds_dense"] for layer in runs)
-    everything = described["total"]["multiply_adds_dense"]
-    masked = sum(layer["multiply_adds_dense"] for layer in described["layers"])
-    return {"masked": on_op / masked, "all": on_op / everything}
+    layers, everything = described["layers"], described["total"]["multiply_adds_dense"]
+    masked = sum(layer["multiply_adds_dense"] for layer in layers)
+    on_op, filled = (
+        sum(layer["multiply_adds_dense"] for layer in some)
+        for some in (
+            [layer for layer in layers if layer["runs_as"] == "custom op"],
+            [layer for layer in layers if layer["density"] > FILLED],
+        )
+    )
+    return {"masked": on_op / masked, "all": on_op / everything, "filled": filled / masked}
 
 
 def _step(model: Any, density: float | None, images: Any, labels: Any) -> Callable[[], None]:
@@ -200,7 +209,7 @@ def _digits() -> tuple[Any, Any]:
 
 def results_table(rows: list[Record]) -> str:
     """A row for each network."""
-    shares = ("on the op, before", "after", "all, after")
+    shares = ("on the op, before", "after", "all, after", "filled, after")
     columns = (
         "network",
         "threads",
@@ -216,13 +225,15 @@ def results_table(rows: list[Record]) -> str:
 
 
 def _cells(row: Record) -> tuple[object, ...]:
-    shares = (row["before"]["masked"], row["after"]["masked"], row["after"]["all"])
+    before, after = row["before"], row["after"]
+    shares = [f"{n:.0%}" for n in (before["masked"], after["masked"], after["all"])]
     name, asked = _key(row)
     return (
         name if asked == DENSITY else f"{name}, density {asked:g}",
         row.get("threads", 2),
         f"{row['outputs']:.0e}",
-        *(f"{share:.0%}" for share in shares),
+        *shares,
+        f"{after['filled']:.0%}" if "filled" in after else "",
         *(f"{row['dense_seconds']:.3f}", f"{row['closed']:.2f}", f"{row['open']:.2f}"),
         *(f"{row['density']:.4f}", f"{row['export']:.0e}"),
     )

@@ -170,10 +170,14 @@ class SparseLayer(LayerWithMasks):
         def stock() -> Any:
             return self._stock(inputs, self._with_masked_gradient(kernel, weight))
 
-        def custom_op() -> Any:
-            return self._custom_op(product, inputs, kernel, weight)
-
         choice = self._choice(product, inputs, weight)
+        if not choice.is_stock:
+            mask, wanted = self._mask_and_switch(weight)
+
+        def custom_op() -> Any:
+            dense = ops.convert_to_tensor(inputs, sparse=False)
+            return self._call_custom_op(product, dense, kernel, mask, wanted)
+
         return choice.run(lambda: self.kernel_masks[weight].mask_density, custom_op, stock)
 
     def _choice(self, product: Product, inputs: Any, weight: str) -> Choice:
@@ -196,13 +200,17 @@ class SparseLayer(LayerWithMasks):
         """The product as the Keras layer computes it."""
         raise NotImplementedError(f"{type(self).__name__} must say what the Keras layer computes.")
 
-    def _custom_op(self, product: Product, inputs: Any, kernel: Any, weight: str) -> Any:
+    def _mask_and_switch(self, weight: str) -> tuple[Any, Any]:
+        """The mask, and whether its missing weights get a gradient: tensors, or False.
+
+        They are read before the layer's ``cond``. A branch that reads a variable for its gradient
+        passes it on, and TensorFlow expects the same dtype from the other branch at that place.
+        """
         kernel_mask = self.kernel_masks[weight]
         with host_scope():
             is_dense = self._has_dense_gradient(weight)
             wanted = False if is_dense is False else ops.copy(kernel_mask.dense_weight_gradient)
-        inputs = ops.convert_to_tensor(inputs, sparse=False)
-        return self._call_custom_op(product, inputs, kernel, ops.copy(kernel_mask.mask), wanted)
+        return ops.copy(kernel_mask.mask), wanted
 
     def _call_custom_op(
         self, product: Product, inputs: Any, kernel: Any, mask: Any, wanted: Any
