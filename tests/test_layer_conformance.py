@@ -217,6 +217,42 @@ def test_the_graph_runs_what_the_layer_and_the_summary_say(name):
 
 
 @available
+@pytest.mark.parametrize("name", ["Conv2D dilated", "Dense", "EinsumDense", "SeparableConv1D"])
+def test_both_branches_pass_on_values_of_the_same_dtype(name):
+    """At any other place TensorFlow logs a failed type inference when the step is first run."""
+    import tensorflow as tf
+
+    _, model = twins(name)
+    specs = [tf.TensorSpec((128, *KINDS[name].shape))]
+    step = tf.function(
+        lambda x: outputs_and_gradients(model, x, model.trainable_variables),
+        autograph=False,
+        input_signature=specs,
+    )
+    functions = step.get_concrete_function().graph.as_graph_def()
+    library = {function.signature.name: function for function in functions.library.function}
+    choices = [node for node in functions.node if node.op in ("If", "StatelessIf")]
+    assert choices
+    for node in choices:
+        branches = [library[node.attr[f"{b}_branch"].func.name] for b in ("then", "else")]
+        for one, other in zip(*map(passed_on, branches), strict=True):
+            assert one == other or None in (one, other)
+
+
+def passed_on(branch):
+    """The dtype of each optional value that a branch returns; None for any other output."""
+    nodes = {node.name: node for node in branch.node_def}
+    names = [branch.ret[output.name].split(":")[0] for output in branch.signature.output_arg]
+    made = [nodes.get(name) for name in names]
+    return [
+        tuple(node.attr["Toutput_types"].list.type)
+        if node is not None and node.op == "OptionalFromValue"
+        else None
+        for node in made
+    ]
+
+
+@available
 @each_single_layer
 def test_the_custom_op_on_request_is_what_runs(name):
     layer = built(KINDS[name].sparse(implementation="custom_op"), name)

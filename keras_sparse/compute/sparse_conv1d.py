@@ -83,8 +83,5 @@ class SparseConv1D(
     def _call_custom_op(
         self, product: Product, inputs: Any, kernel: Any, mask: Any, wanted: Any
     ) -> Any:
-        images, taps, active = (
-            ops.expand_dims(self._padded(inputs), 1),
-            *(ops.expand_dims(x, 0) for x in (kernel, mask)),
-        )
-        return ops.squeeze(call_custom_op(product, images, taps, active, wanted, self.name), 1)
+        images = ops.expand_dims(self._padded(inputs), 1)
+        return ops.squeeze(call_custom_op(product, images, kernel, mask, wanted, self.name), 1)

@@ -61,7 +61,6 @@ class SparseConvTranspose(SparseLayer):
         shape = list(self.compute_output_shape(ops.shape(inputs)))
         if self.rank == 1:
             inputs = ops.expand_dims(inputs, 1)
-            kernel, mask = ops.expand_dims(kernel, 0), ops.expand_dims(mask, 0)
             shape.insert(1, 1)
         outputs = call_transposed(product, inputs, kernel, mask, wanted, self.name, shape)
         return ops.squeeze(outputs, 1) if self.rank == 1 else outputs

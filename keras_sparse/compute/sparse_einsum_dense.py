@@ -60,7 +60,5 @@ class SparseEinsumDense(
     ) -> Any:
         found = contraction(self.equation)
         assert isinstance(found, Contraction)  # else there is an obstacle
-        matrix, shape = found.matrix(inputs), product.kernel_shape
-        kernel, mask = ops.reshape(kernel, shape), ops.reshape(mask, shape)
-        outputs = call_custom_op(product, matrix, kernel, mask, wanted, self.name)
+        outputs = call_custom_op(product, found.matrix(inputs), kernel, mask, wanted, self.name)
         return found.tensor(outputs, len(inputs.shape), self.kernel.shape)

@@ -172,11 +172,11 @@ class SparseLayer(LayerWithMasks):
 
         choice = self._choice(product, inputs, weight)
         if not choice.is_stock:
-            mask, wanted = self._mask_and_switch(weight)
+            operands = self._kernel_operands(product, kernel, weight)
 
         def custom_op() -> Any:
             dense = ops.convert_to_tensor(inputs, sparse=False)
-            return self._call_custom_op(product, dense, kernel, mask, wanted)
+            return self._call_custom_op(product, dense, *operands)
 
         return choice.run(lambda: self.kernel_masks[weight].mask_density, custom_op, stock)
 
@@ -200,22 +200,36 @@ class SparseLayer(LayerWithMasks):
         """The product as the Keras layer computes it."""
         raise NotImplementedError(f"{type(self).__name__} must say what the Keras layer computes.")
 
-    def _mask_and_switch(self, weight: str) -> tuple[Any, Any]:
-        """The mask, and whether its missing weights get a gradient: tensors, or False.
+    def _kernel_operands(self, product: Product, kernel: Any, weight: str) -> tuple[Any, Any, Any]:
+        """Kernel and mask in the product's shape, and whether missing weights get a gradient.
 
-        They are read before the layer's ``cond``. A branch that reads a variable for its gradient
-        passes it on, and TensorFlow expects the same dtype from the other branch at that place.
+        They are made before the layer's ``cond``. A branch passes on what its gradient needs, and
+        TensorFlow expects the same dtype from the other branch at that place.
         """
         kernel_mask = self.kernel_masks[weight]
         with host_scope():
             is_dense = self._has_dense_gradient(weight)
             wanted = False if is_dense is False else ops.copy(kernel_mask.dense_weight_gradient)
-        return ops.copy(kernel_mask.mask), wanted
+        kernel, mask = (
+            tensor
+            if tuple(tensor.shape) == product.kernel_shape
+            else ops.reshape(tensor, product.kernel_shape)
+            for tensor in (kernel, ops.copy(kernel_mask.mask))
+        )
+        return kernel, mask, wanted
 
     def _call_custom_op(
         self, product: Product, inputs: Any, kernel: Any, mask: Any, wanted: Any
     ) -> Any:
-        """The layer's outputs; a subclass brings inputs and kernel into the product's shape."""
+        """The layer's outputs; a subclass brings the inputs into the product's shape.
+
+        Args:
+            product: what is computed.
+            inputs: the layer's, a dense tensor.
+            kernel: of ``product.kernel_shape``.
+            mask: of the same shape.
+            wanted: do missing weights get a gradient?
+        """
         return call_custom_op(product, inputs, kernel, mask, wanted, self.name)
 
     # --- in configs and conversions

@@ -63,10 +63,7 @@ class SparseSeparableConv(SparseLayer):
     ) -> Any:
         pixels = ops.depthwise_conv(inputs, self.depthwise_kernel, **self._window())
         if self.rank == 1:
-            pixels, kernel, mask = (
-                ops.expand_dims(pixels, 1),
-                *(ops.expand_dims(x, 0) for x in (kernel, mask)),
-            )
+            pixels = ops.expand_dims(pixels, 1)
         outputs = call_custom_op(product, pixels, kernel, mask, wanted, self.name)
         return ops.squeeze(outputs, 1) if self.rank == 1 else outputs
 
