@@ -100,11 +100,15 @@ def active(optimizer):
 
 
 def assert_masks_hold(optimizer):
-    """Weights of this SparseMomentum are 0 where their masks are False; frozen ones are theirs."""
+    """Weights of this SparseMomentum are 0 where their masks are False; frozen ones are theirs.
+
+    They are +0.0: zip files of both zeros are a third larger at a density of 0.1.
+    """
     for variable, mask in zip(optimizer.masked_variables, optimizer.masks.values(), strict=True):
         if variable.trainable:
-            outside = np.count_nonzero(to_numpy(variable)[~mask])
-            assert outside == 0, f"{outside} missing weights of {variable.path} are not 0"
+            missing = to_numpy(variable)[~mask]
+            outside = np.count_nonzero(missing) + np.count_nonzero(np.signbit(missing))
+            assert outside == 0, f"{outside} missing weights of {variable.path} are not +0.0"
 
 
 class MasksHold(keras.callbacks.Callback):

@@ -31,6 +31,15 @@ def test_each_layer_keeps_its_largest_weights():
 
 
 @backend
+def test_missing_weights_are_positive_zeros():
+    model = numbered()
+    masks = ks.prune(model, 0.25)
+    missing = array(model.get_layer("head").kernel)[~masks[HEAD]]
+    assert not missing.any()
+    assert not np.signbit(missing).any()
+
+
+@backend
 def test_all_layers_compete_and_none_is_empty():
     masks = ks.prune(numbered(), 0.25, scope="global")
     assert (int(masks[HIDDEN].sum()), int(masks[HEAD].sum())) == (1, 47)

@@ -18,7 +18,7 @@ from keras_sparse._keras.models import (
 )
 from keras_sparse._keras.optimizers import (
     index_of,
-    multiply_in_place,
+    mask_in_place,
     optimizer_steps_are_stateless,
     part_of,
     track_list,
@@ -75,8 +75,8 @@ __all__ = [
     "is_sparse",
     "layers_of",
     "losses_kept",
+    "mask_in_place",
     "model_in_train_step",
-    "multiply_in_place",
     "of_the_first_worker",
     "optimizer_steps_are_stateless",
     "own_trainable",

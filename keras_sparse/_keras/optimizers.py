@@ -47,23 +47,24 @@ def optimizer_steps_are_stateless() -> bool:
     return keras.backend.backend() == "jax"
 
 
-def multiply_in_place(variables: Sequence[Any], masks: Sequence[Any]) -> None:
-    """variable <- variable * mask, on each replica by itself.
+def mask_in_place(variables: Sequence[Any], masks: Sequence[Any]) -> None:
+    """Sets what is missing in masks to 0, on each replica by itself.
 
+    A product would write -0.0 for negative weights, and compressed files a third larger.
     Assigning in a replica would cost a collective per weight.
     """
     if keras.backend.backend() != "tensorflow":
         for variable, mask in zip(variables, masks, strict=True):
-            variable.assign(variable * ops.cast(mask, variable.dtype))
+            variable.assign(ops.where(mask, variable, ops.zeros_like(variable)))
         return
     import tensorflow as tf
 
-    def multiply(variable: Any, mask: Any) -> None:
-        variable.assign(variable * tf.cast(mask, variable.dtype))
+    def zero_missing(variable: Any, mask: Any) -> None:
+        variable.assign(tf.where(mask, variable, tf.zeros_like(variable)))
 
     def on_all_replicas(strategy: Any, pairs: Iterable[tuple[Any, Any]]) -> None:
         for variable, mask in pairs:
-            strategy.extended.update(variable, multiply, args=(mask,), group=False)
+            strategy.extended.update(variable, zero_missing, args=(mask,), group=False)
 
     pairs = [(variable.value, mask.value) for variable, mask in zip(variables, masks, strict=True)]
     if (

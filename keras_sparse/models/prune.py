@@ -188,4 +188,4 @@ def _apply(
         if kernel_mask is not None:
             kernel_mask.take_structure(variable.path, structure)
             kernel_mask.assign(mask)
-        variable.assign(to_float32(variable) * mask)
+        variable.assign(np.where(mask, to_float32(variable), 0))

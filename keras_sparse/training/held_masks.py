@@ -116,7 +116,7 @@ class MaskHolder(MaskVariables):
         return int(to_numpy(self.iterations))
 
     def apply_masks(self) -> None:
-        """weight <- weight * mask, for every masked weight that is trainable, on every replica."""
+        """Sets missing weights to 0 in every masked weight that is trainable, on every replica."""
         masked_weight.apply_masks(self.trained_weights())
 
     # --- where weights were put back without masks

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sparse._keras import multiply_in_place, to_float32, to_numpy
+from keras_sparse._keras import mask_in_place, to_float32, to_numpy
 from keras_sparse.compute.mask_state import KernelMask, kernel_mask_of
 from keras_sparse.rules import mask_bits
 from keras_sparse.rules.scores import MaskedLayer
@@ -195,5 +195,5 @@ class Views(Sequence[MaskedLayer]):
 
 
 def apply_masks(weights: Sequence[MaskedWeight]) -> None:
-    """weight <- weight * mask, for all of them at once, on every replica."""
-    multiply_in_place([one.variable for one in weights], [one.mask_variable for one in weights])
+    """Sets missing weights to 0, all of them at once, on every replica."""
+    mask_in_place([one.variable for one in weights], [one.mask_variable for one in weights])

@@ -67,7 +67,7 @@ def scale_untrained(
     ):
         if is_untrained and by is not None:
             weight = to_float32(v) if own is None else own
-            v.assign(np.asarray(weight * by * mask, np.float32))
+            v.assign(np.where(mask, weight * by, 0).astype(np.float32))
 
 
 def _factors(
