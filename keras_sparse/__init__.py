@@ -14,6 +14,7 @@ answer_early()  # before TensorFlow is imported
 
 from keras_sparse.compute import layers, ops
 from keras_sparse.conversion.sparsify import densify, sparsify
+from keras_sparse.models.compressed import load_compressed, save_compressed
 from keras_sparse.models.density_of import density
 from keras_sparse.models.export import export
 from keras_sparse.models.plots import plot_history
@@ -58,11 +59,13 @@ __all__ = [
     "density",
     "export",
     "layers",
+    "load_compressed",
     "mask_update",
     "momentum_of",
     "ops",
     "plot_history",
     "prune",
+    "save_compressed",
     "schedules",
     "scores",
     "snip_masks",

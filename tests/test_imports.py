@@ -41,6 +41,7 @@ TPU_CHECK = [
 DEPENDENCIES = {
     "h5py",
     "keras",
+    "ml_dtypes",
     "numpy",
     "rich",
 }  # what the package needs, and may import at its top

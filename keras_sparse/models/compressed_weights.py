@@ -1,0 +1,141 @@
+"""The arrays of a Keras weight file (HDF5), coded one by one; the rest of the file beside them."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import ml_dtypes
+import numpy as np
+
+from keras_sparse.models.verified_zip import (
+    DamagedFileError,
+    VerifiedZip,
+    ZipWithDigests,
+    as_damage,
+)
+from keras_sparse.rules.coded_array import UNSIGNED, decoded, pieces
+
+Stored = Literal["float32", "float16", "bfloat16"]
+ARRAYS = "arrays"  # the index' list of {"path", "shape", "dtype", "stored", "part"}
+REST = "rest.h5"  # groups, attributes, and datasets that are no numbers
+
+
+def write_weights(path: str, target: ZipWithDigests, dtype: Stored, optimizer: bool) -> None:
+    """Writes the content of a weight file.
+
+    Args:
+        path: file of ``keras.Model.save_weights``.
+        target: where to write.
+        dtype: of the nonzeros of floating-point arrays with two or more axes.
+        optimizer: also its arrays.
+
+    Raises:
+        ValueError: a weight is outside the range of ``dtype``.
+    """
+    index = target.index[ARRAYS] = []
+    with tempfile.TemporaryDirectory() as folder:
+        rest = Path(folder, REST)
+        with h5py.File(path) as source, h5py.File(rest, "w") as others:
+            for name, array in _arrays(source, others, optimizer):
+                stored = _stored(array, dtype)
+                part = f"arrays/{len(index)}"
+                index.append(
+                    {
+                        "path": name,
+                        "shape": array.shape,
+                        "dtype": array.dtype.str,
+                        "stored": str(stored) if stored != array.dtype else array.dtype.str,
+                        "attributes": dict(source[name].attrs),
+                        "part": part,
+                    }
+                )
+                target.write_pieces(part, pieces(_cast(array, stored, name)))
+        target.write(REST, rest.read_bytes())
+
+
+def read_weights(source: VerifiedZip, path: Path) -> set[str]:
+    """Writes the weight file that ``write_weights`` was given.
+
+    Args:
+        source: what ``write_weights`` has written.
+        path: file to write.
+
+    Returns:
+        The parts that were read.
+
+    Raises:
+        DamagedFileError: the file is damaged.
+    """
+    index = source.index[ARRAYS]
+    path.write_bytes(source.read(REST))
+    with as_damage(), h5py.File(path, "a") as target:
+        for each in index:
+            dtype, shape = np.dtype(each["dtype"]), tuple(each["shape"])
+            dataset = target.create_dataset(each["path"], shape, dtype)
+            flat, begin = np.empty(int(np.prod(shape)), dtype), 0
+            for piece in source.read_pieces(each["part"]):
+                found = decoded(piece, np.dtype(each["stored"]))
+                flat[begin : begin + found.size] = found.astype(dtype)
+                begin += found.size
+            if begin != flat.size:
+                raise DamagedFileError(f"{each['path']} has {begin} elements, not {flat.size}")
+            dataset[...] = flat.reshape(shape)
+            dataset.attrs.update(each["attributes"])
+    return {REST, *(each["part"] for each in index)}
+
+
+def _arrays(
+    source: h5py.Group, others: h5py.Group, optimizer: bool
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Path and content of each array of numbers; copies everything else."""
+    _copy_attributes(source, others)
+    for key, item in source.items():
+        if item.name == "/optimizer" and not optimizer:
+            continue
+        if isinstance(item, h5py.Group):
+            yield from _arrays(item, others.create_group(key), optimizer)
+        elif _is_numeric(item):
+            yield item.name, item[()]
+        else:
+            source.copy(key, others)
+
+
+def _is_numeric(dataset: h5py.Dataset) -> bool:
+    """Numbers, bools, and what Keras writes for bfloat16: two bytes, and an attribute."""
+    is_described = all(isinstance(value, str) for value in dataset.attrs.values())
+    return dataset.dtype.kind in "bfiuV" and dataset.dtype.itemsize in UNSIGNED and is_described
+
+
+def _copy_attributes(source: h5py.Group, target: h5py.Group) -> None:
+    for key, value in source.attrs.items():
+        target.attrs[key] = value
+
+
+def _stored(array: np.ndarray, dtype: Stored) -> np.dtype:
+    smaller = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+    is_cast = array.dtype.kind == "f" and array.ndim > 1 and smaller.itemsize < array.itemsize
+    return smaller if is_cast and dtype != "float32" else array.dtype
+
+
+def _cast(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
+    """Nonzeros stay nonzero, because they tell the mask; finite values stay finite."""
+    if dtype == array.dtype:
+        return array
+    finfo: Any = ml_dtypes.finfo  # untyped
+    limits = finfo(dtype)
+    with np.errstate(over="ignore"):
+        found = array.astype(dtype)
+    too_large = np.isinf(found) & np.isfinite(array)
+    if too_large.any():
+        largest = float(np.abs(array[too_large]).max())
+        raise ValueError(
+            f"Every weight must be in the range of `dtype`, at most {float(limits.max):.6g} for "
+            f'{dtype}. Received: {largest:.6g} in {name!r}; save it in "bfloat16" or "float32"'
+        )
+    vanished = (found == 0) & (array != 0)
+    # Processors may read what is below the normal range of float32 as 0.
+    smallest = max(float(limits.smallest_subnormal), float(np.finfo(np.float32).tiny))
+    found[vanished] = np.copysign(smallest, array[vanished])
+    return found
