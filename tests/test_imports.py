@@ -58,7 +58,10 @@ MAY_IMPORT_TENSORFLOW = {  # the rest is the same on every backend
     "models/export",
     "tracing/tensorflow_graph",
     "models/step_speed",
+    "commands/bench",
+    "commands/layer_speed",
     "commands/products",
+    "commands/threads",
     "commands/tune",
 }
 

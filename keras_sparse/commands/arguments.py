@@ -16,6 +16,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="command")
     _add_tpu_check(commands)
     _add_tune(commands)
+    _add_bench(commands)
     return top
 
 
@@ -79,6 +80,37 @@ def _add_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     )
     command.add_argument("--json", action="store_true", help="print the table as JSON")
     command.add_argument("--quick", action="store_true", help=argparse.SUPPRESS)  # for tests
+
+
+def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser(
+        "bench",
+        help="measure whether sparse layers are faster for a model, on this machine",
+        description="Times a training step of a function's model with dense and with sparse "
+        "layers, and each layer alone; prints a table. It takes a minute or more.",
+        epilog="Exit codes: 0 steps with sparse layers are faster, 1 they are not, 2 they cannot "
+        "be measured.",
+    )
+    command.set_defaults(module="keras_sparse.commands.bench")
+    command.add_argument(
+        "function",
+        metavar=FUNCTION,
+        help="a function without arguments; it returns a Keras model, or (model, (inputs, "
+        "targets)) with tf.TensorSpecs",
+    )
+    command.add_argument(
+        "--density",
+        type=float,
+        help="active / all masked weights (default: the masks that the model has, or the density "
+        "of its SparseMomentum, or 0.1)",
+    )
+    command.add_argument("--batch", type=_positive, default=128, help="examples in a step")
+    command.add_argument(
+        "--threads",
+        type=_positive,
+        help="threads that TensorFlow computes with (default: all cores)",
+    )
+    command.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
 def _positive(text: str) -> int:

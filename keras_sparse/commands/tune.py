@@ -16,6 +16,7 @@ from rich.table import Table as Printed
 
 from keras_sparse.commands.break_even_fit import Point, break_even_density, fitted
 from keras_sparse.commands.products import MEASURED, QUICK, STRUCTURES, Measured, computing
+from keras_sparse.commands.threads import set_threads
 from keras_sparse.compute import tuned
 from keras_sparse.compute.break_even import Row, Table, check_writable
 from keras_sparse.compute.library import available, tensorflow_version
@@ -48,7 +49,8 @@ class Result:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code: 0 written, 2 cannot be measured or written."""
     errors = Console(stderr=True)
-    threads = _threads(arguments.threads)
+    threads = set_threads(arguments.threads)
+    _hide_gpus()
     if not (now := available()):
         errors.print(f"Cannot run: the compiled ops are {now}", markup=False)
         return 2
@@ -154,18 +156,12 @@ def _point(measured: Measured, row: Row, turns: int, threads: int) -> tuple[floa
     return min(found), max(spread)
 
 
-def _threads(asked: int | None) -> int:
-    """Sets the number of threads, and hides GPUs; to be called before TensorFlow's first op."""
+def _hide_gpus() -> None:
+    """The kernels for CPUs are measured, and the dense operations of CPUs."""
     import tensorflow as tf
 
     if tf.config.list_physical_devices("GPU"):
         tf.config.set_visible_devices([], "GPU")
-    if asked is not None:
-        tf.config.threading.set_intra_op_parallelism_threads(asked)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-        return asked
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 0) or cores or 1
 
 
 def _how_to_use(path: Path) -> str:

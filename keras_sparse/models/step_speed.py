@@ -51,7 +51,9 @@ def step_speed(model: keras.Model, inputs: Any) -> StepSpeed:
             or the backend is not TensorFlow.
     """
     _check(model)
-    data = tree.lists_to_tuples(tree.map_structure(_random, inputs))  # for tf.data, as in `fit`
+    data = tree.lists_to_tuples(
+        tree.map_structure(random_values, inputs)
+    )  # for tf.data, as in `fit`
     seconds = _take_turns(_contenders(model, data))
     return StepSpeed(
         statistics.median(seconds["dense"]),
@@ -79,8 +81,8 @@ def _contenders(model: keras.Model, data: Any) -> dict[str, Callable[[], None]]:
     dense, sparse = densify(model), sparsify(model, verbose=False)
     original = sparse_momentum_of(model)
     chosen = {} if original is None else Selection.from_config(original.selection.get_config())
-    masked = StaticSparsity(_optimizer(model), 1.0, initial_masks="nonzero", seed=0, **chosen)
-    dense_step, sparse_step = _step(dense, _optimizer(model), data), _step(sparse, masked, data)
+    masked = StaticSparsity(optimizer_like(model), 1.0, initial_masks="nonzero", seed=0, **chosen)
+    dense_step, sparse_step = _step(dense, optimizer_like(model), data), _step(sparse, masked, data)
     optimizer = sparse_optimizer(sparse)
 
     def with_window(is_open: bool) -> Callable[[], None]:
@@ -93,7 +95,7 @@ def _contenders(model: keras.Model, data: Any) -> dict[str, Callable[[], None]]:
     return {"dense": dense_step, "closed": with_window(False), "open": with_window(True)}
 
 
-def _random(tensor: Any) -> np.ndarray:
+def random_values(tensor: Any) -> np.ndarray:
     """Random normal numbers of the tensor's shape; zeros for integers and bools."""
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     if dtype == "string" or tensor.sparse:
@@ -107,7 +109,7 @@ def _random(tensor: Any) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(tensor.shape).astype("float32")
 
 
-def _optimizer(model: keras.Model) -> Any:
+def optimizer_like(model: keras.Model) -> Any:
     """A new optimizer with the config of the one that steps the model's weights."""
     sparse = sparse_momentum_of(model)
     own = sparse.inner_optimizer if sparse is not None else getattr(model, "optimizer", None)
