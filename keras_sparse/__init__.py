@@ -14,6 +14,7 @@ answer_early()  # before TensorFlow is imported
 
 from keras_sparse.compute import layers, ops
 from keras_sparse.conversion.sparsify import densify, sparsify
+from keras_sparse.models.compact import compact
 from keras_sparse.models.compressed import load_compressed, save_compressed
 from keras_sparse.models.density_of import density
 from keras_sparse.models.export import export
@@ -55,6 +56,7 @@ __all__ = [
     "StaticSparsity",
     "UpdateMasks",
     "check_agreement",
+    "compact",
     "densify",
     "density",
     "export",

@@ -3,6 +3,7 @@
 from keras_sparse._keras.backup import KerasBackup
 from keras_sparse._keras.files import NamedInFiles, Saveable, write_saved_model
 from keras_sparse._keras.models import (
+    calls_of,
     check_keras_3,
     compiled_losses,
     consumers,
@@ -60,6 +61,7 @@ __all__ = [
     "batch_of_running_fit",
     "bytes_of_tensor",
     "calling_model",
+    "calls_of",
     "check_keras_3",
     "compiled_losses",
     "consumers",

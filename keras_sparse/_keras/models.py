@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
@@ -25,6 +25,24 @@ def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
 def consumers(layer: keras.layers.Layer) -> list[Any]:
     """The layers and operations that take a layer's outputs, in all Functional models."""
     return [node.operation for node in layer._outbound_nodes]
+
+
+class Call(NamedTuple):
+    """One call of an operation in the graph of a functional model."""
+
+    operation: Any
+    inputs: list[Any]  # KerasTensors
+    outputs: list[Any]
+
+
+def calls_of(model: keras.Model) -> list[Call]:
+    """The calls of a functional model, each after those that make its inputs."""
+    depths = sorted(model._nodes_by_depth, reverse=True)
+    nodes = [node for depth in depths for node in model._nodes_by_depth[depth]]
+    return [
+        Call(node.operation, list(node.arguments.keras_tensors), list(node.outputs))
+        for node in nodes
+    ]
 
 
 def own_trainable(layer: keras.layers.Layer) -> list[Any]:
