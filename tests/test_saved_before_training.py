@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import array, assert_sparse, compiled, fit, sgd, sparse, toy_model
+from helpers import array, assert_same, assert_sparse, compiled, fit, sgd, sparse, toy_model
 
 import keras_sparse as ks
 
@@ -39,6 +39,25 @@ def test_a_model_saved_before_its_optimizer_is_built_trains(tmp_path, ending, in
     fit(loaded, ks.UpdateMasks(), epochs=2)
     assert_sparse(loaded, count=48)
     assert loaded.optimizer.step() == 8
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5:UserWarning")
+@pytest.mark.parametrize("epochs", [0, 1])
+@pytest.mark.parametrize("callbacks", [[], [ks.UpdateMasks]])
+def test_a_training_under_loss_scaling_cannot_go_on_from_an_h5_file(tmp_path, epochs, callbacks):
+    optimizer = keras.optimizers.LossScaleOptimizer(static())
+    model = compiled(optimizer, loss=keras.losses.MeanSquaredError())
+    if epochs:
+        fit(model, epochs=epochs)
+    loaded = saved_and_loaded(model, tmp_path / "model.h5")
+    with pytest.raises(ValueError, match="cannot read its state from a .h5 file"):
+        fit(loaded, *(make() for make in callbacks), epochs=1)
+    if epochs:
+        masks = [array(layer.kernel) != 0 for layer in loaded.layers]
+        again = static(initial_masks="nonzero")
+        loaded.compile(keras.optimizers.LossScaleOptimizer(again), "mse")
+        fit(loaded, epochs=1)
+        assert_same([array(layer.kernel) != 0 for layer in loaded.layers], masks)
 
 
 @pytest.mark.filterwarnings("ignore:Skipping variable loading:UserWarning")

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from keras_sparse._keras import eager_scope, variables_of
+from keras_sparse._keras import eager_scope, model_in_train_step, variables_of
 from keras_sparse.training.starting_masks import NOT_RESTORED, StartingMasks
 from keras_sparse.training.state_in_files import COUNTERS
 
@@ -19,6 +19,8 @@ class MaskedOptimizer(StartingMasks):
 
     Arguments as for StartingMasks.
     """
+
+    _was_asked_without_variables = False
 
     def attach(self, model: keras.Model) -> None:
         """Tells whose the variables are, so that layer types can be told.
@@ -62,7 +64,9 @@ class MaskedOptimizer(StartingMasks):
             return
         variables = list(variables)
         if not variables:
+            self._was_asked_without_variables = True
             return
+        self._check_loss_scaling()
         with eager_scope():
             before = self.variables
             self._variables_before = lambda: before
@@ -75,6 +79,22 @@ class MaskedOptimizer(StartingMasks):
             is_certain = self._model() is not None or not self.selection.needs_model
             if is_certain or self._loaded is not None:
                 self._make_masks(chosen)
+
+    def _check_loss_scaling(self) -> None:
+        """Raises ValueError inside a LossScaleOptimizer that Keras built without any variable.
+
+        From a .h5 file, that optimizer takes its own state alone, and values of others for it.
+        """
+        model = self._model() or model_in_train_step()
+        outer = getattr(model, "optimizer", None)
+        is_inside = isinstance(outer, keras.optimizers.LossScaleOptimizer)
+        if is_inside and self._was_asked_without_variables:
+            raise ValueError(
+                "A LossScaleOptimizer must be built with trainable weights, and Keras cannot read "
+                "its state from a .h5 file of a model. Save the model as .keras, or compile it "
+                'again with a new optimizer: SparseMomentum(..., initial_masks="nonzero"). '
+                "Received: a LossScaleOptimizer that was built without any"
+            )
 
     def _select(self, variables: Sequence[Any]) -> list[int]:
         """Indices of the variables to mask.
