@@ -67,7 +67,8 @@ MEASURED = {
         Measured(3, 64, 64, 32, 4),
         Measured(3, 256, 256, 8, 8),
         Measured(3, 256, 256, 4, 4),
-        Measured(3, 512, 512, 2, 2),
+        Measured(3, 512, 512, 4, 1),
+        Measured(3, 512, 512, 2, 1),
     ),
     "dilated convolution": (
         Measured(3, 128, 128, 28, 2, dilation=2),
@@ -78,12 +79,13 @@ MEASURED = {
         Measured(1, 256, 64, 56, 1),
         Measured(1, 512, 512, 4, 16),
         Measured(1, 256, 1024, 7, 1),
+        Measured(1, 320, 1280, 4, 1),
     ),
     "matmul": (
         Measured(0, 512, 512, 1, 1024),
         Measured(0, 2048, 2048, 1, 128),
         Measured(0, 1024, 1024, 1, 64),
-        Measured(0, 1024, 1024, 1, 16),
+        Measured(0, 2048, 2048, 1, 16),
     ),
 }
 # For tests of the command: they say nothing about a machine.

@@ -96,15 +96,6 @@ def kind_of(product: Product) -> str:
     return "convolution" if product.dilation == (1, 1) else "dilated convolution"
 
 
-def min_positions(product: Product) -> float:
-    """The output positions from which on a product of this kernel may be worth the custom op.
-
-    >>> min_positions(Product("matmul", (1000, 1000)))
-    4.0
-    """
-    return row_of(product).min_positions(product.weights)
-
-
 def row_of(product: Product) -> Row:
     """The row of the table of break-even densities that this product belongs to."""
     return tables().row(kind_of(product), product.dtype, "weights")
