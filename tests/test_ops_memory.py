@@ -113,3 +113,94 @@ def test_a_mask_of_which_single_elements_are_written_is_seen(kernel_gradient):
         mask = mask.copy()
         mask[step, step] = not mask[step, step]
         variable.scatter_nd_update([[step, step]], [mask[step, step]])
+
+
+# --- a kernel that nobody trains: the op of few rows reads its active weights once
+
+
+@pytest.fixture
+def product():
+    """The op in a compiled function, for batches of up to 16 rows."""
+    import tensorflow as tf
+
+    op = custom_ops().keras_sparse_mat_mul
+    specs = [tf.TensorSpec((None, 40)), tf.TensorSpec(SHAPE), tf.TensorSpec(SHAPE, "bool")]
+    return tf.function(lambda inputs, kernel, mask: op(inputs, kernel, mask, False), specs)
+
+
+def check_product(found, inputs, kernel, mask):
+    np.testing.assert_allclose(found, inputs @ (kernel * mask), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [1, 8, 16])
+@pytest.mark.parametrize("change", ["assign", "assign_add", "scatter_nd_update"])
+def test_every_change_of_a_kernel_is_seen(product, rows, change):
+    import tensorflow as tf
+
+    rng = np.random.default_rng(3)
+    mask, inputs = masks(1)[0], rng.standard_normal((rows, 40), "float32")
+    value = rng.standard_normal(SHAPE, "float32")
+    kernel, constant_mask = tf.Variable(value), tf.constant(mask)
+    for _ in range(3):
+        for _ in range(4):  # the third call keeps the kernel, the fourth does not read it
+            check_product(product(inputs, kernel, constant_mask), inputs, value, mask)
+        if change == "scatter_nd_update":
+            row, column = np.argwhere(mask)[7]
+            value[row, column] += 1
+            kernel.scatter_nd_update([[row, column]], [value[row, column]])
+        else:
+            value = value + 1
+            kernel.assign_add(np.ones(SHAPE, "float32")) if change == "assign_add" else (
+                kernel.assign(value)
+            )
+
+
+def test_a_kernel_that_changes_inside_of_the_compiled_step_is_seen():
+    import tensorflow as tf
+
+    op, mask = custom_ops().keras_sparse_mat_mul, masks(1)[0]
+    value = np.random.default_rng(4).standard_normal(SHAPE, "float32")
+    kernel = tf.Variable(value)
+
+    @tf.function
+    def step(inputs, change):
+        before = op(inputs, kernel, mask, False)
+        kernel.assign_add(change * tf.ones(SHAPE))
+        return before, op(inputs, kernel, mask, False)
+
+    inputs = operands(0)[0]
+    for change in (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 2.0, 0.0):
+        before, after = step(inputs, change)
+        check_product(before, inputs, value, mask)
+        value = value + np.float32(change)
+        check_product(after, inputs, value, mask)
+
+
+def test_a_mask_that_changes_over_a_kept_kernel_is_seen(product):
+    import tensorflow as tf
+
+    value = np.random.default_rng(5).standard_normal(SHAPE, "float32")
+    kernel, inputs = tf.constant(value), operands(0)[0]
+    for mask in masks(3):
+        for _ in range(3):
+            check_product(product(inputs, kernel, tf.constant(mask)), inputs, value, mask)
+
+
+def test_batches_of_several_sizes_share_a_kept_kernel(product):
+    import tensorflow as tf
+
+    rng = np.random.default_rng(6)
+    mask, value = masks(1)[0], rng.standard_normal(SHAPE, "float32")
+    kernel, constant_mask = tf.constant(value), tf.constant(mask)
+    for rows in (1, 1, 1, 5, 5, 5, 40, 1, 5):
+        inputs = rng.standard_normal((rows, 40), "float32")
+        check_product(product(inputs, kernel, constant_mask), inputs, value, mask)
+
+
+def test_the_same_rows_have_the_same_bits_before_and_after_the_kernel_is_kept(product):
+    import tensorflow as tf
+
+    kernel = tf.constant(np.random.default_rng(7).standard_normal(SHAPE, "float32"))
+    mask, inputs = tf.constant(masks(1)[0]), operands(0)[0]
+    first = product(inputs, kernel, mask).numpy()
+    assert all((product(inputs, kernel, mask).numpy() == first).all() for _ in range(4))

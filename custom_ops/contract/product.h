@@ -72,6 +72,14 @@ class ConvPlan {
   // another run of this plan has left it; then the zeros of missing weights are not written again.
   virtual void Run(const float* first, const float* second, float* result, const Parallel& parallel,
                    bool is_own = false) const = 0;
+
+  // For few rows: the values of the active weights, which the caller may keep as long as the kernel
+  // does not change. How many there are; 0: this plan reads them out of the kernel in each run.
+  virtual int64_t KeptValues() const { return 0; }
+  virtual void ReadValues(const float* /*kernel*/, float* /*values*/, const Parallel&) const {}
+  // As Run does, with these values for the kernel.
+  virtual void RunWithValues(const float* /*first*/, const float* /*values*/, float* /*result*/,
+                             const Parallel&) const {}
 };
 
 // The best plan for this processor; `threads`: how many will run it. Never fails for a convolution

@@ -1,5 +1,6 @@
 // The loops for processors with AVX2. Built with -mavx2 -mfma.
 #include "custom_ops/cpu/block_loops.h"
+#include "custom_ops/cpu/few_rows_loops.h"
 #include "custom_ops/cpu/loops.h"
 
 #ifndef __AVX2__
@@ -19,6 +20,11 @@ const Kernels* Avx2Kernels() {
                                   avx2::MultiplyTilesAny,
                                   avx2::GradientTilesAny};
   return &kernels;
+}
+
+const RowLoops* Avx2RowLoops() {
+  static const RowLoops loops = {avx2::kLanes, avx2::RowBufferFloats, avx2::MultiplyRows};
+  return &loops;
 }
 
 }  // namespace keras_sparse

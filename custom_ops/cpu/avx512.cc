@@ -1,6 +1,7 @@
 // The loops for processors with AVX-512. Built with -mavx512f -mavx512bw -mavx512dq -mavx512vl
 // -mfma.
 #include "custom_ops/cpu/block_loops.h"
+#include "custom_ops/cpu/few_rows_loops.h"
 #include "custom_ops/cpu/loops.h"
 
 #ifndef __AVX512F__
@@ -20,6 +21,11 @@ const Kernels* Avx512Kernels() {
                                   avx512::MultiplyTilesAny,
                                   avx512::GradientTilesAny};
   return &kernels;
+}
+
+const RowLoops* Avx512RowLoops() {
+  static const RowLoops loops = {avx512::kLanes, avx512::RowBufferFloats, avx512::MultiplyRows};
+  return &loops;
 }
 
 }  // namespace keras_sparse

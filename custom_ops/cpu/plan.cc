@@ -12,6 +12,7 @@
 #include "custom_ops/contract/numbers.h"
 #include "custom_ops/contract/window.h"
 #include "custom_ops/cpu/block_kernel.h"
+#include "custom_ops/cpu/few_rows.h"
 #include "custom_ops/cpu/lattice_kernel.h"
 
 namespace keras_sparse {
@@ -100,6 +101,8 @@ class CpuPlan : public ConvPlan {
 
 std::unique_ptr<ConvPlan> MakeCpuPlan(Product product, const Convolution& convolution,
                                       const bool* mask, int threads, const Kernels& kernels) {
+  auto plan = MakeFewRowsPlan(product, convolution, mask, kernels);
+  if (plan != nullptr) return plan;
   return std::make_unique<CpuPlan>(product, convolution, mask, threads, kernels);
 }
 

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <utility>
+#include <vector>
 
 #include "custom_ops/tensorflow/check.h"
 #include "tensorflow/core/platform/mutex.h"
@@ -44,6 +46,49 @@ class PlanOfLastCall {
     Convolution convolution = {};
     std::shared_ptr<const ConvPlan> plan;
     tensorflow::Tensor mask;
+  };
+
+  tensorflow::mutex mutex_;
+  Kept kept_;
+};
+
+// The values of the active weights in the last call, for plans of few rows, which take longer to
+// read them than to multiply them.
+//
+// When two calls in a row find the same values at the same address, nobody trains the kernel: its
+// tensor is kept, too. From then on the same address means the same values, and the kernel is not
+// read. An operation that changes a variable copies memory that somebody else holds, so the next
+// change shows as another address.
+class ValuesOfLastCall {
+ public:
+  using Values = std::shared_ptr<const std::vector<float>>;
+
+  Values Get(const std::shared_ptr<const ConvPlan>& plan, const tensorflow::Tensor& kernel,
+             const Parallel& parallel) {
+    Kept kept;
+    {
+      tensorflow::mutex_lock lock(mutex_);
+      kept = kept_;
+    }
+    const bool same_plan = kept.plan == plan;
+    if (same_plan && kept.kernel.data() == kernel.data()) return kept.values;
+    const auto values = std::make_shared<std::vector<float>>(plan->KeptValues());
+    plan->ReadValues(kernel.flat<float>().data(), values->data(), parallel);
+    const bool unchanged =
+        same_plan && kept.address == kernel.data() &&
+        std::memcmp(values->data(), kept.values->data(), values->size() * sizeof(float)) == 0;
+    kept = {plan, values, kernel.data(), unchanged ? kernel : tensorflow::Tensor()};
+    tensorflow::mutex_lock lock(mutex_);
+    kept_ = kept;
+    return values;
+  }
+
+ private:
+  struct Kept {
+    std::shared_ptr<const ConvPlan> plan;
+    Values values;
+    const void* address = nullptr;
+    tensorflow::Tensor kernel;  // or none
   };
 
   tensorflow::mutex mutex_;
@@ -132,9 +177,16 @@ class CpuProductKernel : public tensorflow::OpKernel {
       if (!is_own)
         TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DT_FLOAT, call.result, &result,
                                                   context->output_alloc_attr(0)));
-      plan->Run(context->input(kInputs.first).flat<float>().data(),
-                context->input(kInputs.second).flat<float>().data(), result.flat<float>().data(),
-                OnWorkers(workers, &out_of_memory), is_own);
+      const Parallel parallel = OnWorkers(workers, &out_of_memory);
+      const tensorflow::Tensor& second = context->input(kInputs.second);
+      const float* first = context->input(kInputs.first).flat<float>().data();
+      float* const outputs = result.flat<float>().data();
+      if (plan->KeptValues() > 0) {
+        const auto values = values_.Get(plan, second, parallel);
+        plan->RunWithValues(first, values->data(), outputs, parallel);
+      } else {
+        plan->Run(first, second.flat<float>().data(), outputs, parallel, is_own);
+      }
       context->set_output(0, result);
       if (kProduct == Product::kKernelGradient && !out_of_memory) gradient_.Keep(plan, result);
     } catch (const std::bad_alloc&) {
@@ -147,6 +199,7 @@ class CpuProductKernel : public tensorflow::OpKernel {
   Rules rules_;
   MaskStructure structure_;
   PlanOfLastCall plan_;
+  ValuesOfLastCall values_;
   GradientOfLastCall gradient_;  // of a kernel gradient alone
 };
 

@@ -178,6 +178,11 @@ class Grid {
     plan->Run(call.first, call.second, result.data(), Threads(1), true);
     const bool is_same = SameBits(result, once);
     Expect(is_same, "not the same over its own result", "plan", call, density);
+    if (plan->KeptValues() == 0) return;
+    std::vector<float> values(plan->KeptValues(), NAN), from_values = Poisoned(call);
+    plan->ReadValues(call.second, values.data(), Threads(1));
+    plan->RunWithValues(call.first, values.data(), from_values.data(), Threads(call.threads));
+    Expect(SameBits(from_values, once), "another result of kept values", "plan", call, density);
   }
 
   void Expect(bool holds, const char* what, const std::string& engine, const Call& call,
@@ -275,6 +280,9 @@ void CheckMatMuls(Grid& grid) {
       for (const int64_t out : {1, 15, 33, 128})
         for (const double density : {0.0, 0.05, 0.3, 1.0}) grid.CheckMatMul(rows, in, out, density);
   grid.CheckMatMul(130, 9, 3000, 0.1);  // outputs in parts
+  // Few rows: one has its weights in the lanes, others are lanes; inputs in chunks.
+  for (const int64_t rows : {1, 3, 8, 9}) grid.CheckMatMul(rows, 1200, 70, 0.2);
+  grid.CheckMatMul(1, 8192 + 40, 17, 0.1);
 }
 
 // Blocks of every size, per tap and over all taps; channels that they do and do not divide;
