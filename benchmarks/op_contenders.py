@@ -1,6 +1,7 @@
 """What conv_ops.py compares: layers, masks and implementations."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,8 +124,9 @@ def _step(
     jit_compile: bool,
 ) -> Contender:
     """A compiled function of one product, or of that and both gradients."""
-    arrays = (operands.inputs, kernel, operands.output_gradient)
-    inputs, weights, output_gradient = map(tf.constant, arrays)
+    inputs, output_gradient = map(tf.constant, (operands.inputs, operands.output_gradient))
+    # A training changes the weights: no operation may keep what it read in the last step.
+    versions = itertools.cycle([tf.constant(kernel) for _ in range(1 if forward_only else 2)])
 
     @tf.function(autograph=False, jit_compile=jit_compile)
     def step(inputs: tf.Tensor, weights: tf.Tensor, output_gradient: tf.Tensor) -> object:
@@ -135,4 +137,4 @@ def _step(
             outputs = product(inputs, weights)
         return outputs, tape.gradient(outputs, (inputs, weights), output_gradients=output_gradient)
 
-    return lambda: step(inputs, weights, output_gradient)
+    return lambda: step(inputs, next(versions), output_gradient)
