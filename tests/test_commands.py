@@ -33,7 +33,9 @@ def command(*words):
     return subprocess.run(line, capture_output=True, text=True, env=os.environ | paths, check=False)
 
 
-@pytest.mark.parametrize("words", [[], ["tune"], ["bench"], ["tpu-check"]], ids=str)
+@pytest.mark.parametrize(
+    "words", [[], ["tune"], ["bench"], ["inspect"], ["compare"], ["tpu-check"]], ids=str
+)
 def test_help_is_answered_without_tensorflow(words, tmp_path, monkeypatch):
     for name in ("tensorflow", "keras"):
         (tmp_path / f"{name}.py").write_text("raise ImportError('imported')")

@@ -56,6 +56,8 @@ MAY_IMPORT_TENSORFLOW = {  # the rest is the same on every backend
     "training/fused_sgd",
     "training/agreement",
     "models/export",
+    "models/tflite_tensors",
+    "models/weight_files",
     "tracing/tensorflow_graph",
     "models/step_speed",
     "commands/bench",

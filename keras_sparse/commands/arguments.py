@@ -17,6 +17,8 @@ def parser() -> argparse.ArgumentParser:
     _add_tpu_check(commands)
     _add_tune(commands)
     _add_bench(commands)
+    _add_inspect(commands)
+    _add_compare(commands)
     return top
 
 
@@ -109,6 +111,40 @@ def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--threads",
         type=_positive,
         help="threads that TensorFlow computes with (default: all cores)",
+    )
+    command.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+FILE = "a .keras file, one of ks.save_compressed, an .h5 or .tflite file, or a SavedModel's folder"
+
+
+def _add_inspect(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser(
+        "inspect",
+        help="show the density, structure and dead channels of each weight in a file",
+        description="Prints a table of the weights in a file, and its size as it is and zipped. "
+        "Optimizers and masks have no rows.",
+        epilog="Exit codes: 0 done, 2 the file cannot be read.",
+    )
+    command.set_defaults(module="keras_sparse.commands.inspect")
+    command.add_argument("file", help=FILE)
+    command.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser(
+        "compare",
+        help="show where the weights in two files differ",
+        description="Prints a table of the weights in two files, of the same format or not: both "
+        "densities, the share of weights that are zero in both or nonzero in both, and the largest "
+        "difference.",
+        epilog="Exit codes: 0 the weights are equal, 1 they differ, 2 a file cannot be read.",
+    )
+    command.set_defaults(module="keras_sparse.commands.compare")
+    command.add_argument("file", help=FILE)
+    command.add_argument("other", help="another one")
+    command.add_argument(
+        "--tolerance", type=float, default=0.0, help="differences up to it are equal (default: 0)"
     )
     command.add_argument("--json", action="store_true", help="print the figures as JSON")
 

@@ -14,12 +14,12 @@ from rich.table import Table
 
 from keras_sparse.commands.layer_speed import LayerSpeed, layer_speeds, sparse_layers
 from keras_sparse.commands.named_function import function_named
+from keras_sparse.commands.output import console
 from keras_sparse.commands.threads import set_threads
 from keras_sparse.compute.library import available
 from keras_sparse.conversion.sparsify import has_sparse_layers, sparsify
 from keras_sparse.models.step_speed import optimizer_like
 from keras_sparse.models.summary import summary
-from keras_sparse.models.summary_table import WIDTH_OF_A_LOG
 from keras_sparse.tracing.multiply_adds import count_multiply_adds
 from keras_sparse.training.find_optimizer import sparse_momentum_of
 from keras_sparse.training.sparse_momentum import SparseMomentum
@@ -52,9 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write(json.dumps(result, indent=1) + "\n")
     else:
-        console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG)
-        console.print(printed(sparse.name, result))
-        console.print(verdict(result), soft_wrap=True)
+        console().print(printed(sparse.name, result))
+        console().print(verdict(result), soft_wrap=True)
     return 0 if result["step_speed_up_closed"] > 1 else 1
 
 

@@ -15,13 +15,13 @@ from rich.progress import Progress
 from rich.table import Table as Printed
 
 from keras_sparse.commands.break_even_fit import Point, break_even_density, fitted
+from keras_sparse.commands.output import console
 from keras_sparse.commands.products import MEASURED, QUICK, STRUCTURES, Measured, computing
 from keras_sparse.commands.threads import set_threads
 from keras_sparse.compute import tuned
 from keras_sparse.compute.break_even import Row, Table, check_writable
 from keras_sparse.compute.library import available, tensorflow_version
 from keras_sparse.compute.processor import processor
-from keras_sparse.models.summary_table import WIDTH_OF_A_LOG
 from keras_sparse.models.turns import ratio, take_turns
 
 DENSITIES = (0.5, 0.2, 0.05)
@@ -67,9 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write(table.text())
     else:
-        Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG).print(
-            printed(results, table)
-        )
+        console().print(printed(results, table))
     errors.print(f"Written to {path}{_how_to_use(path)}", markup=False, soft_wrap=True)
     spread = statistics.median(each for result in results for each in result.spread)
     if spread > BUSY:

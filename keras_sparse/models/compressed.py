@@ -10,7 +10,13 @@ from typing import Any
 import keras
 
 from keras_sparse._keras import check_keras_3
-from keras_sparse.models.compressed_weights import Stored, read_weights, write_weights
+from keras_sparse.models.compressed_weights import (
+    ARRAYS,
+    REST,
+    Stored,
+    read_weights,
+    write_weights,
+)
 from keras_sparse.models.verified_zip import DamagedFileError, VerifiedZip, ZipWithDigests
 
 WEIGHTS = "model.weights.h5"  # in the files of ``keras.Model.save``
@@ -127,8 +133,8 @@ def _compress(saved: Path, path: Path, dtype: Stored, optimizer: bool) -> None:
 def _decompress(path: Path, saved: Path) -> None:
     weights = saved.with_name(WEIGHTS)
     with VerifiedZip(path) as source, zipfile.ZipFile(saved, "w") as target:
-        names = read_weights(source, weights)
-        for name in source.names - names:
+        read_weights(source, weights)
+        for name in source.names - {ARRAYS, REST}:
             target.writestr(name, source.read(name))
         target.write(weights, WEIGHTS)
 

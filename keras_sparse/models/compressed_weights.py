@@ -18,7 +18,7 @@ from keras_sparse.models.verified_zip import (
 from keras_sparse.rules.coded_array import UNSIGNED, decoded, pieces
 
 Stored = Literal["float32", "float16", "bfloat16"]
-ARRAYS = "arrays"  # the index' list of {"path", "shape", "dtype", "stored", "part"}
+ARRAYS = "arrays"  # a part of the file; in the index, what its arrays are
 REST = "rest.h5"  # groups, attributes, and datasets that are no numbers
 
 
@@ -34,62 +34,64 @@ def write_weights(path: str, target: ZipWithDigests, dtype: Stored, optimizer: b
     Raises:
         ValueError: a weight is outside the range of ``dtype``.
     """
-    index = target.index[ARRAYS] = []
     with tempfile.TemporaryDirectory() as folder:
         rest = Path(folder, REST)
         with h5py.File(path) as source, h5py.File(rest, "w") as others:
-            for name, array in _arrays(source, others, optimizer):
-                stored = _stored(array, dtype)
-                part = f"arrays/{len(index)}"
-                index.append(
-                    {
-                        "path": name,
-                        "shape": array.shape,
-                        "dtype": array.dtype.str,
-                        "stored": str(stored) if stored != array.dtype else array.dtype.str,
-                        "attributes": dict(source[name].attrs),
-                        "part": part,
-                    }
-                )
-                target.write_pieces(part, pieces(_cast(array, stored, name)))
+            index: list[dict[str, Any]] = []
+            target.index[ARRAYS] = index
+            found = _arrays(source, others, optimizer)
+            target.write_pieces(ARRAYS, _coded(found, dtype, index))
         target.write(REST, rest.read_bytes())
 
 
-def read_weights(source: VerifiedZip, path: Path) -> set[str]:
+def _coded(
+    found: Iterator[h5py.Dataset], dtype: Stored, index: list[dict[str, Any]]
+) -> Iterator[bytes]:
+    """The pieces of all arrays; describes each in the index."""
+    for dataset in found:
+        array = dataset[()]
+        stored = _cast(array, _stored(array, dtype), dataset.name)
+        is_cast = stored.dtype != array.dtype
+        index.append(
+            {
+                "path": dataset.name,
+                "shape": array.shape,
+                "dtype": array.dtype.str,
+                "stored": str(stored.dtype) if is_cast else array.dtype.str,
+                "attributes": dict(dataset.attrs),
+            }
+        )
+        yield from pieces(stored)
+
+
+def read_weights(source: VerifiedZip, path: Path) -> None:
     """Writes the weight file that ``write_weights`` was given.
 
     Args:
         source: what ``write_weights`` has written.
         path: file to write.
 
-    Returns:
-        The parts that were read.
-
     Raises:
         DamagedFileError: the file is damaged.
     """
-    index = source.index[ARRAYS]
     path.write_bytes(source.read(REST))
     with as_damage(), h5py.File(path, "a") as target:
-        for each in index:
+        coded = source.read_pieces(ARRAYS)
+        for each in source.index[ARRAYS]:
             dtype, shape = np.dtype(each["dtype"]), tuple(each["shape"])
-            dataset = target.create_dataset(each["path"], shape, dtype)
             flat, begin = np.empty(int(np.prod(shape)), dtype), 0
-            for piece in source.read_pieces(each["part"]):
-                found = decoded(piece, np.dtype(each["stored"]))
+            while begin < flat.size:
+                found = decoded(next(coded), np.dtype(each["stored"]))
                 flat[begin : begin + found.size] = found.astype(dtype)
                 begin += found.size
-            if begin != flat.size:
-                raise DamagedFileError(f"{each['path']} has {begin} elements, not {flat.size}")
-            dataset[...] = flat.reshape(shape)
+            dataset = target.create_dataset(each["path"], data=flat.reshape(shape), dtype=dtype)
             dataset.attrs.update(each["attributes"])
-    return {REST, *(each["part"] for each in index)}
+        for _ in coded:  # its end compares the checksum
+            raise DamagedFileError("it has more weights than its index")
 
 
-def _arrays(
-    source: h5py.Group, others: h5py.Group, optimizer: bool
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Path and content of each array of numbers; copies everything else."""
+def _arrays(source: h5py.Group, others: h5py.Group, optimizer: bool) -> Iterator[h5py.Dataset]:
+    """The arrays of numbers; copies everything else."""
     _copy_attributes(source, others)
     for key, item in source.items():
         if item.name == "/optimizer" and not optimizer:
@@ -97,7 +99,7 @@ def _arrays(
         if isinstance(item, h5py.Group):
             yield from _arrays(item, others.create_group(key), optimizer)
         elif _is_numeric(item):
-            yield item.name, item[()]
+            yield item
         else:
             source.copy(key, others)
 

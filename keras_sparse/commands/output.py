@@ -1,0 +1,12 @@
+"""The console of the commands' tables: as wide as the terminal, or wide in logs and pipes."""
+
+import sys
+
+from rich.console import Console
+
+from keras_sparse.models.summary_table import WIDTH_OF_A_LOG
+
+
+def console() -> Console:
+    """A console on stdout."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG)

@@ -1,0 +1,64 @@
+"""The constants of a .tflite file, those that its converter stored as sparse tensors too."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def is_tflite(path: Path) -> bool:
+    """Whether a file begins as every .tflite file does."""
+    with path.open("rb") as file:
+        return file.read(8)[4:] == b"TFL3"
+
+
+def constants(path: Path) -> Iterator[tuple[str, np.ndarray, bool]]:
+    """Name, values as the file has them, and whether the file stores them as a sparse tensor.
+
+    Source: https://github.com/tensorflow/tensorflow/blob/master/tensorflow/compiler/mlir/lite/
+    schema/schema.fbs, SparsityParameters.
+    """
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes(), 0))
+    kinds = schema.TensorType
+    dtypes = {kinds.FLOAT32: "<f4", kinds.FLOAT16: "<f2", kinds.INT8: "i1", kinds.INT32: "<i4"}
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            data = model.buffers[tensor.buffer].data
+            if data is None or not len(data) or tensor.type not in dtypes:
+                continue
+            values = np.frombuffer(bytes(data), dtypes[tensor.type])
+            shape = tuple(np.atleast_1d(tensor.shape).tolist()) if tensor.shape is not None else ()
+            is_sparse = tensor.sparsity is not None
+            dense = _dense(values, shape, tensor.sparsity) if is_sparse else values.reshape(shape)
+            yield tensor.name.decode(), dense, is_sparse
+
+
+def _dense(values: np.ndarray, shape: tuple[int, ...], sparsity: Any) -> np.ndarray:
+    """The array that a sparse tensor stands for.
+
+    Its dimensions, and then those within blocks, are levels in the order of the traversal. A level
+    is dense, or lists the indices below each index of the level before.
+    """
+    levels: dict[int, np.ndarray] = {}  # of each value, its index on the levels so far
+    number = 1
+    for dimension, level in zip(sparsity.traversalOrder, sparsity.dimMetadata, strict=True):
+        if level.arraySegments is None:
+            children, indices = np.full(number, level.denseSize), np.arange(level.denseSize)
+            indices = np.tile(indices, number)
+        else:
+            children = np.diff(np.asarray(level.arraySegments.values, np.int64))
+            indices = np.asarray(level.arrayIndices.values, np.int64)
+        levels = {key: np.repeat(index, children) for key, index in levels.items()}
+        levels[int(dimension)] = indices
+        number = len(indices)
+    places = [levels[axis] for axis in range(len(shape))]
+    blocks = [] if sparsity.blockMap is None else np.asarray(sparsity.blockMap).tolist()
+    for i, axis in enumerate(blocks):
+        inner = levels[len(shape) + i]
+        places[axis] = places[axis] * (int(inner.max()) + 1) + inner
+    dense = np.zeros(shape, values.dtype)
+    dense[tuple(places)] = values
+    return dense

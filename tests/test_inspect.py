@@ -1,0 +1,138 @@
+"""``inspect`` and ``compare`` read every kind of file, and find what is in it."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from helpers import fit, toy_model
+
+import keras_sparse as ks
+from keras_sparse.__main__ import main
+from keras_sparse.models.weight_files import arrays_in
+from keras_sparse.rules.found_structure import found_structure
+
+FORMATS = [".keras", ".weights.h5", ".sparse", ".tflite", "folder", "sparse.tflite"]
+
+
+def write(model, path):
+    """Writes a model in the format of the file's name."""
+    if path.name.endswith("sparse.tflite"):
+        import tensorflow as tf
+
+        converter = tf.lite.TFLiteConverter.from_keras_model(model)
+        converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
+        path.write_bytes(converter.convert())
+    elif path.name.endswith(".tflite"):
+        ks.export(model, path, format="litert", verbose=False)
+    elif path.name.endswith(".sparse"):
+        ks.save_compressed(model, path)
+    elif path.name.endswith(".weights.h5"):
+        model.save_weights(path)
+    elif path.name.endswith(".keras"):
+        model.save(path)
+    else:
+        ks.export(model, path, verbose=False)
+
+
+def blocks_of_four():
+    model = toy_model()
+    ks.prune(model, 0.25, block_shape=(4, 1))
+    return model
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_gives_kernels_in_the_order_of_keras(tmp_path, name):
+    model = blocks_of_four()
+    write(model, tmp_path / name)
+    found = [each.values for each in arrays_in(tmp_path / name) if each.values.ndim > 1]
+    kernels = {v.shape: np.array(v) for v in model.weights if len(v.shape) > 1}
+    assert {array.shape for array in found} == set(kernels)
+    for array in found:
+        np.testing.assert_array_equal(array, kernels[array.shape])
+
+
+def test_names_are_those_of_layers_and_optimizers_are_left_out(tmp_path):
+    model = ks.sparsify(toy_model())
+    model.compile(ks.SparseMomentum(keras.optimizers.Adam(), 0.25), "mse")
+    fit(model, ks.UpdateMasks())
+    model.save(tmp_path / "model.keras")
+    names = [each.name for each in arrays_in(tmp_path / "model.keras")]
+    assert names == ["head/0", "head/1", "hidden/0", "hidden/1"]
+
+
+def checked(mask, *changes):
+    mask = mask.copy()
+    for index in changes:
+        mask[index] = True
+    return found_structure(mask)
+
+
+def test_structures_are_found():
+    empty = np.zeros((3, 3, 8, 16), bool)
+    assert checked(empty) == "empty"
+    assert checked(empty, ...) == "dense"
+    assert checked(empty, (0, 1, slice(4), slice(8))) == "blocks 4x8 per tap"
+    assert checked(empty, (..., slice(8), slice(2))) == "blocks 8x2"
+    assert checked(empty, (..., 0, 0)) == "blocks 1x1"  # all taps of a pair of channels
+    assert checked(empty, (0, 0, 0, 0)) == "single weights"
+    assert checked(empty[0, 0], (slice(4, 8), 3)) == "blocks 4x1"
+    assert checked(empty[0, 0], (slice(0, 8, 4),), (slice(1, 8, 4),)) == "blocks 2x16"
+    two_of_four = np.zeros((8, 16), bool)
+    for column in range(16):
+        two_of_four[[column % 4, (column + 1) % 4, 4 + column % 3, 7], column] = True
+    assert found_structure(two_of_four) == "2:4 along inputs"
+
+
+def test_inspect_prints_each_weight(tmp_path, capsys):
+    write(blocks_of_four(), tmp_path / "a.keras")
+    assert main(["inspect", str(tmp_path / "a.keras"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    rows = {row["name"]: row for row in report["weights"]}
+    assert rows["hidden/0"]["density"] == 0.25
+    assert rows["hidden/0"]["structure"] == "blocks 4x1"
+    assert report["total"]["nonzero"] == 48
+    assert report["bytes"] == (tmp_path / "a.keras").stat().st_size > report["bytes_zipped"]
+    assert main(["inspect", str(tmp_path / "a.keras")]) == 0
+    printed = capsys.readouterr().out
+    assert "blocks 4x1" in printed
+    assert "Density of weights with two or more axes: 0.2500" in printed
+
+
+def test_compare_finds_equal_and_changed_weights(tmp_path, capsys):
+    model = blocks_of_four()
+    for name in ("a.keras", "b.weights.h5", "c.tflite"):
+        write(model, tmp_path / name)
+    kernel = np.array(model.get_layer("hidden").kernel)
+    kernel[np.unravel_index(np.argmax(kernel == 0), kernel.shape)] = 0.5
+    model.get_layer("hidden").kernel.assign(kernel)
+    write(model, tmp_path / "d.sparse")
+    a, b, c, d = (
+        str(tmp_path / name) for name in ("a.keras", "b.weights.h5", "c.tflite", "d.sparse")
+    )
+    assert main(["compare", a, b]) == 0
+    assert main(["compare", a, d, "--tolerance", "1"]) == 1  # a place differs
+    capsys.readouterr()
+    assert main(["compare", a, d, "--json"]) == 1
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["hidden/0"]["largest_difference"] == 0.5
+    assert rows["hidden/0"]["same_places"] == 127 / 128
+    assert rows["head/0"]["largest_difference"] == 0
+    main(["compare", a, c, "--json"])
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["(8, 16) #0"]["largest_difference"] == 0
+    assert rows["(16,) #0"]["density"][1] is None  # LiteRT leaves out a bias of zeros
+
+
+def test_what_cannot_be_read_is_named(tmp_path, capsys):
+    (tmp_path / "text").write_text("no weights at all")
+    (tmp_path / "empty").mkdir()
+    for name, why in (("text", "must be a .keras file"), ("empty", "must be"), ("none", "exist")):
+        assert main(["inspect", str(tmp_path / name)]) == 2
+        assert why in capsys.readouterr().err
+    write(toy_model(), tmp_path / "a.sparse")
+    content = bytearray((tmp_path / "a.sparse").read_bytes())
+    content[content.find(b"PK\x01\x02") - 200] ^= 0xFF
+    (tmp_path / "a.sparse").write_bytes(content)
+    assert main(["inspect", str(tmp_path / "a.sparse")]) == 2
+    assert "damaged" in capsys.readouterr().err
