@@ -58,7 +58,7 @@ def test_names_are_those_of_layers_and_optimizers_are_left_out(tmp_path):
     fit(model, ks.UpdateMasks())
     model.save(tmp_path / "model.keras")
     names = [each.name for each in arrays_in(tmp_path / "model.keras")]
-    assert names == ["head/0", "head/1", "hidden/0", "hidden/1"]
+    assert names == ["hidden/0", "hidden/1", "head/0", "head/1"]
 
 
 def checked(mask, *changes):
