@@ -99,6 +99,19 @@ def test_json_has_all_figures(ratios, capsys):
     assert all(one["dense_seconds"] > 0 < one["speed_up"] for one in found.values())
 
 
+def test_layers_are_timed_with_the_growth_window_closed(ratios, monkeypatch, capsys):
+    ratios(0.5, 0.5)
+    switches, speed = [], layer_speed._speed
+
+    def noted(owner, *others):
+        switches.extend(float(m.dense_weight_gradient) for m in owner.kernel_masks.values())
+        return speed(owner, *others)
+
+    monkeypatch.setattr(layer_speed, "_speed", noted)
+    assert run("dense") == 0
+    assert switches == [0, 0]
+
+
 def test_a_measured_step(capsys):
     assert run("dense", "--json") in (0, 1)
     assert json.loads(capsys.readouterr().out)["step_seconds_dense"] > 0

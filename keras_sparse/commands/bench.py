@@ -21,7 +21,7 @@ from keras_sparse.conversion.sparsify import has_sparse_layers, sparsify
 from keras_sparse.models.step_speed import optimizer_like
 from keras_sparse.models.summary import summary
 from keras_sparse.tracing.multiply_adds import count_multiply_adds
-from keras_sparse.training.find_optimizer import sparse_momentum_of
+from keras_sparse.training.find_optimizer import sparse_momentum_of, sparse_optimizer
 from keras_sparse.training.sparse_momentum import SparseMomentum
 
 DENSITY = 0.1  # without --density, of models that have none
@@ -45,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     total = summary(sparse, "dict", input_shape, arguments.batch, time_step=True)["total"]
     counted = count_multiply_adds(sparse, input_shape, arguments.batch)
+    sparse_optimizer(sparse).open_growth_window(False)
     found = layer_speeds(sparse, counted)
     number = sparse_layers(sparse)
     layers = list(track(found, "layers", total=number, console=errors, transient=True))

@@ -48,7 +48,7 @@ def layer_speeds(model: keras.Model, counted: MultiplyAdds) -> Iterator[LayerSpe
     """Times the sparse layers whose inputs are known; not cells, which a layer of the user calls.
 
     Args:
-        model: a built model with sparse layers.
+        model: a built model with sparse layers, its growth window closed.
         counted: what ``count_multiply_adds`` found, at the batch in question.
     """
     around = multiplying_layers(model)
