@@ -15,11 +15,11 @@ from keras_sparse._keras import (
     Saveable,
     eager_scope,
     host_scope,
-    is_eager,
     set_path,
     to_float32,
     to_numpy,
 )
+from keras_sparse.compute.followed_kernel import followed_kernel_class
 from keras_sparse.rules import mask_bits
 from keras_sparse.rules.structure import Structure, Weights
 
@@ -63,7 +63,7 @@ class KernelMask(Saveable):
                 "ones", shape=(), dtype="float32", trainable=False, name="mask_density"
             )
         kernel.kernel_mask = self
-        kernel.__class__ = sparse_kernel_class(type(kernel))
+        kernel.__class__ = followed_kernel_class(type(kernel))
 
     @property
     def variables(self) -> list[Any]:
@@ -183,40 +183,3 @@ def nonzero_mask(weights: Any) -> np.ndarray:
     """
     nonzero = to_float32(weights) != 0
     return nonzero if nonzero.any() else np.ones_like(nonzero)
-
-
-def sparse_kernel_class(cls: type) -> type:
-    """The class of variables that is ``cls`` and tells its KernelMask of new whole weights."""
-    if issubclass(cls, _FollowedKernel):
-        return cls
-    if cls not in _CLASSES:
-        _CLASSES[cls] = type(cls.__name__, (_FollowedKernel, cls), {})
-    return _CLASSES[cls]
-
-
-def plain_class(cls: type) -> type:
-    """The class that ``sparse_kernel_class`` has made this one of; any other class is its own."""
-    return next((plain for plain, followed in _CLASSES.items() if followed is cls), cls)
-
-
-_CLASSES: dict[type, type] = {}
-
-
-class _FollowedKernel:
-    """What a kernel of a sparse layer does beside being a variable."""
-
-    def assign(self, value: Any) -> Any:
-        assigned = super().assign(value)  # type: ignore[misc]
-        self._tell()
-        return assigned
-
-    def _restore_from_tensors(self, restored: Any) -> Any:
-        """TensorFlow's checkpoints come in here."""
-        operation = super()._restore_from_tensors(restored)  # type: ignore[misc]
-        self._tell()
-        return operation
-
-    def _tell(self) -> None:
-        kernel_mask = kernel_mask_of(self)
-        if kernel_mask is not None and is_eager():
-            kernel_mask.follow_weights()

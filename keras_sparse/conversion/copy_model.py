@@ -7,9 +7,7 @@ by one, and a reference to a layer becomes a reference to its copy.
 
 import collections
 import copy
-import enum
 import functools
-import inspect
 import types
 import weakref
 from collections.abc import Callable, Mapping
@@ -18,29 +16,14 @@ from typing import Any
 import keras
 
 from keras_sparse._keras import eager_scope, layers_of, strategy_scope
+from keras_sparse.compute.followed_kernel import plain_class
 from keras_sparse.compute.layers import SparseLayer
-from keras_sparse.compute.mask_state import plain_class
 from keras_sparse.conversion import keras_copy
-from keras_sparse.conversion.keras_copy import HAS_STATE, TRACKED, TRACKER, attributes_to_copy
+from keras_sparse.conversion.copied_functions import copy_function, holds_state
+from keras_sparse.conversion.keras_copy import TRACKED, TRACKER, attributes_to_copy
+from keras_sparse.conversion.plain_objects import SHARED, is_plain, slots_of
 
 MADE_BY_NEW = ("build", "quantize")  # Layer.__new__ creates these for each layer
-SHARED = (
-    type(None),
-    bool,
-    int,
-    float,
-    complex,
-    str,
-    bytes,
-    type,
-    enum.Enum,
-    inspect.Signature,
-    types.ModuleType,
-    types.BuiltinFunctionType,
-    keras.DTypePolicy,
-    keras.distribution.DeviceMesh,
-    keras.distribution.TensorLayout,
-)
 BUILT_IN = (list, dict, set, collections.OrderedDict, collections.defaultdict)
 BACKENDS = {"tensorflow", "jax", "jaxlib", "numpy", "torch"}
 
@@ -207,27 +190,12 @@ class _Copier:
         if isinstance(value, functools.partial):
             keywords = self._items(value.keywords)
             return functools.partial(self.copy(value.func), *map(self.copy, value.args), **keywords)
-        return self._function(value) if _holds_state(value) else value
-
-    def _function(self, function: types.FunctionType) -> Any:
-        """A function whose closure holds the copies of what this one's holds."""
-        closure = tuple(types.CellType() for _ in function.__closure__ or ())
-        copied = types.FunctionType(
-            function.__code__, function.__globals__, function.__name__, closure=closure
-        )
-        self._keep(function, copied)
-        copied.__defaults__ = self.copy(function.__defaults__)
-        copied.__kwdefaults__ = self.copy(function.__kwdefaults__)
-        vars(copied).update(vars(function))
-        for old, new in zip(function.__closure__ or (), closure, strict=True):
-            if (contents := _contents(old)) is not None:
-                new.cell_contents = self.copy(contents) if _holds_state(contents) else contents
-        return copied
+        return copy_function(value, self.copy, self._keep) if holds_state(value) else value
 
     def _object(self, value: Any) -> Any:
         if type(value).__module__.partition(".")[0] in BACKENDS:
             return keras_copy.copy_of_backend_object(value, self.copy)
-        if _is_plain(type(value)):
+        if is_plain(type(value)):
             return self._shell(value)
         try:
             return copy.deepcopy(value, dict(self.copies))
@@ -248,60 +216,5 @@ class _Copier:
             for name in set(vars(new)) - set(MADE_BY_NEW):
                 del vars(new)[name]
         vars(new).update(self._items(attributes))
-        for name, value in _slots(old).items():
+        for name, value in slots_of(old).items():
             object.__setattr__(new, name, self.copy(value))
-
-
-def _slots(value: Any) -> dict[str, Any]:
-    """The attributes of an object that are not in its ``__dict__``."""
-    slots = [vars(base).get("__slots__", ()) for base in type(value).__mro__]
-    names = {name for of_base in slots for name in _as_tuple(of_base)} - {"__dict__", "__weakref__"}
-    return {name: getattr(value, name) for name in names if hasattr(value, name)}
-
-
-def _as_tuple(names: Any) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)
-
-
-def _contents(cell: types.CellType) -> Any:
-    """The contents of a cell; None if it is empty."""
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return None
-
-
-def _holds_state(value: Any, depth: int = 4) -> bool:
-    """Whether a value holds a layer, a variable, a metric, or a function that closes over one."""
-    if isinstance(value, HAS_STATE):
-        return True
-    if depth == 0:
-        return False
-    if isinstance(value, types.MethodType):
-        return _holds_state(value.__self__, depth - 1)
-    if isinstance(value, types.FunctionType):
-        inner = [
-            *map(_contents, value.__closure__ or ()),
-            *(value.__defaults__ or ()),
-            *(value.__kwdefaults__ or {}).values(),
-        ]
-        return any(_holds_state(held, depth - 1) for held in inner)
-    if isinstance(value, dict):
-        return any(_holds_state(held, depth - 1) for held in value.values())
-    return isinstance(value, list | tuple | set) and any(
-        _holds_state(held, depth - 1) for held in value
-    )
-
-
-def _is_plain(cls: type) -> bool:
-    """Whether the objects of this class consist of their ``__dict__`` alone."""
-    own_way = any(getattr(cls, name, None) is not getattr(object, name, None) for name in OWN_WAYS)
-    slots = any(vars(base).get("__slots__") for base in cls.__mro__)
-    return cls.__basicsize__ == _Plain.__basicsize__ and not own_way and not slots
-
-
-OWN_WAYS = ("__reduce_ex__", "__reduce__", "__deepcopy__", "__getstate__", "__setstate__")
-
-
-class _Plain:
-    """An object with a ``__dict__`` and nothing else."""
