@@ -6,10 +6,10 @@ import pytest
 from keras_sparse.rules.budget import (
     Counts,
     _round_to_groups,
-    _spread,
     _without_empty_layers,
     grow_counts,
     prune_counts,
+    spread,
 )
 
 
@@ -106,7 +106,7 @@ def test_groups_that_cannot_add_up_regrow_where_they_were_pruned():
     ],
 )
 def test_what_does_not_fit_is_spread_equally(wanted, caps, expected):
-    np.testing.assert_allclose(_spread(*of(wanted, np.array(caps, float))), expected)
+    np.testing.assert_allclose(spread(*of(wanted, np.array(caps, float))), expected)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from keras_sparse._keras.optimizers import (
 from keras_sparse._keras.running import (
     batch_of_running_fit,
     calling_model,
+    is_restoring_compilation,
     model_in_train_step,
     running_callbacks,
     running_fit,
@@ -74,6 +75,7 @@ __all__ = [
     "index_of",
     "input_structure",
     "is_eager",
+    "is_restoring_compilation",
     "is_sparse",
     "layers_of",
     "losses_kept",

@@ -78,6 +78,19 @@ def calling_model(variables: Sequence[Any]) -> keras.Model | None:
     return None
 
 
+def is_restoring_compilation() -> bool:
+    """Is Keras compiling a model from its file?  The optimizer's own values follow then.
+
+    Walks the stack: only for code that runs once.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "compile_from_config":
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
 def running_callbacks() -> keras.callbacks.CallbackList | None:
     """The list that is calling a callback now, or None.
 

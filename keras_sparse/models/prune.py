@@ -12,6 +12,7 @@ from keras_sparse.compute.mask_state import kernel_mask_of
 from keras_sparse.conversion.sparsify import mask_of
 from keras_sparse.rules import scores
 from keras_sparse.rules.all_layers import check_no_distribution, check_scope, global_counts
+from keras_sparse.rules.asked import affordable_weights, ask
 from keras_sparse.rules.density import active_counts, check_density
 from keras_sparse.rules.mask_update import prune_to
 from keras_sparse.rules.scores import MaskedLayer, Score
@@ -22,12 +23,14 @@ from keras_sparse.training.find_optimizer import sparse_momentum_of
 from keras_sparse.training.masked_optimizer import MaskedOptimizer
 from keras_sparse.training.seed import Seed
 from keras_sparse.training.selection import Selection
+from keras_sparse.training.weight_costs import check_budget, costs_by
 
 
 def prune(
     model: keras.Model,
     density: float,
     *,
+    budget: str = "weights",
     scope: str = "layer",
     distribution: Any = "uniform",
     score: str | Score = "magnitude",
@@ -48,6 +51,8 @@ def prune(
         model: a built model. Frozen layers stay unchanged.
         density: active / all pruned weights afterwards, in (0, 1]. It is relative to all weights,
             not to the active ones.
+        budget: what the density is a share of, as in ``SparseMomentum``: ``"weights"``, or
+            ``"multiply_adds"``, those of the active weights / of all pruned weights, never more.
         scope: ``"layer"``: each layer keeps its part, by ``distribution``; ``"global"``: all layers
             compete, and each keeps at least one weight, or block.
         distribution: density of each layer, as in ``SparseMomentum``: ``"uniform"``, ``"erk"``, a
@@ -83,8 +88,11 @@ def prune(
     asked = as_structure(block_shape, structure) if is_given else None
     groups = _structure(model, variables, asked)
     rng = np.random.default_rng(Seed(seed).value)
+    costs = costs_by(check_budget(budget), model, variables)
     layers = [_layer(variable, groups) for variable in variables]
-    if scope == "global":
+    if costs is not None:
+        counts = _affordable(layers, costs, density, distribution, scope, rule, rng)
+    elif scope == "global":
         wanted = round(density * sum(layer.mask.size for layer in layers))
         counts = global_counts(layers, wanted, rule, rng)
     else:
@@ -155,6 +163,26 @@ def _counts(layers: Sequence[MaskedLayer], density: float, distribution: Any) ->
     names, shapes = [layer.name for layer in layers], [layer.mask.shape for layer in layers]
     wanted = active_counts(names, shapes, density, distribution)
     return to_whole_groups(wanted, shapes, layers[0].structure)
+
+
+def _affordable(
+    layers: Sequence[MaskedLayer],
+    costs: Sequence[int],
+    density: float,
+    distribution: Any,
+    scope: str,
+    rule: Score,
+    rng: np.random.Generator,
+) -> list[int]:
+    """The active weights of each layer that a budget in multiply-adds can pay."""
+    names, shapes = [layer.name for layer in layers], [layer.mask.shape for layer in layers]
+    asked = ask(names, shapes, costs, density, distribution)
+    if scope == "global":
+        for layer, cost in zip(layers, costs, strict=True):
+            layer.cost = cost
+        return global_counts(layers, asked.budget, rule, rng, by_cost=True)
+    active = [int(np.count_nonzero(layer.mask)) for layer in layers]
+    return affordable_weights(asked, shapes, layers[0].structure, costs, active)
 
 
 def _warn_if_sparser(masks: Sequence[np.ndarray], density: float, wanted: int) -> None:

@@ -22,6 +22,7 @@ from keras_sparse.models.step_speed import step_speed
 from keras_sparse.models.summary_table import COLUMNS, print_table
 from keras_sparse.tracing.model_inputs import symbolic_inputs
 from keras_sparse.tracing.multiply_adds import MultiplyAdds, count_multiply_adds
+from keras_sparse.training.find_optimizer import sparse_momentum_of
 
 Masked = tuple[Any, np.ndarray]
 
@@ -58,9 +59,11 @@ def summary(
         "multiply_adds_sparse": int | None, "dead_inputs": int, "dead_outputs": int}``. None means
         unknown, and the total's ``"why_unknown"`` has the reason.
 
-        The total's ``density`` is active / all weights of the rows; ``other_weights`` counts the
-        rest. Its multiply-adds are those of the whole model. They include
-        ``other_multiply_adds``: those of weights without a row, and of no weight (attention).
+        The total's ``density`` is active / all weights of the rows, its ``multiply_adds_density``
+        the same share of their multiply-adds; ``other_weights`` counts the rest. With a
+        SparseMomentum, its ``budget`` is the one of the two that its density is asked for. The
+        total's multiply-adds are those of the whole model. They include ``other_multiply_adds``:
+        those of weights without a row, and of no weight (attention).
 
         With ``time_step``, the total has ``step_seconds_dense``. ``step_speed_up_closed`` and
         ``step_speed_up_open`` are the dense seconds over those of sparse layers, with the growth
@@ -118,6 +121,8 @@ def _describe(model: keras.Model, input_shape: Any, batch: int | None) -> dict[s
     if has_sparse_layers(model) and (table := measured()) is not None:
         total["break_even_densities"] = table
     rates = exploration_rates(model)
+    if (optimizer := sparse_momentum_of(model)) is not None:
+        total["budget"] = optimizer.budget
     if rates is not None:
         for row, (v, _) in zip(rows, masked, strict=True):
             row["exploration_rate"] = rates.of_weights.get(id(v))
@@ -169,6 +174,7 @@ def _total(
     total: dict[str, Any] = {
         key: _sum([row[key] for row in rows]) for key in COLUMNS.values() if key != "density"
     }
+    total["multiply_adds_density"] = _share(total)
     for key in ("multiply_adds_dense", "multiply_adds_sparse"):
         total[key] = _sum([total[key], other])
     total["density"] = total["active"] / total["weights"] if rows else 1.0
@@ -177,6 +183,12 @@ def _total(
     if counted.why_unknown is not None:
         total["why_unknown"] = counted.why_unknown
     return total
+
+
+def _share(total: dict[str, Any]) -> float | None:
+    """Sparse / dense multiply-adds of the rows; None where one is unknown, or all are 0."""
+    sparse, dense = total["multiply_adds_sparse"], total["multiply_adds_dense"]
+    return sparse / dense if dense and sparse is not None else None
 
 
 def _sum(numbers: Sequence[int | None]) -> int | None:

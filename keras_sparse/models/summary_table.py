@@ -19,6 +19,10 @@ COLUMNS = {
     "dead\ninputs": "dead_inputs",
     "dead\noutputs": "dead_outputs",
 }
+BUDGETS = {
+    "weights": "the budget is in weights",
+    "multiply_adds": "the budget is in multiply-adds",
+}
 WIDTH_OF_A_LOG = 150  # columns, if the output is not a terminal
 WIDTH_OF_RUNS_AS = 16  # least columns
 UNLIMITED = 10_000
@@ -91,6 +95,12 @@ class _Path:
 
 def _caption(total: dict[str, Any], narrow: bool) -> str:
     lines = [f"{total['other_weights']:,} other weights are dense"]
+    if total["multiply_adds_density"] is not None:
+        budget = f" ({BUDGETS[total['budget']]})" if "budget" in total else ""
+        lines.append(
+            f"density {total['density']:.4f} of the weights, {total['multiply_adds_density']:.4f} "
+            f"of their multiply-adds{budget}"
+        )
     if total["other_multiply_adds"]:
         lines.append(
             f"the totals include {total['other_multiply_adds']:,} multiply-adds of other weights"

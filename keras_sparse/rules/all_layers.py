@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_sparse.rules.cost_budget import affordable
 from keras_sparse.rules.scores import MaskedLayer, Score
 
 SCOPES = ("layer", "global")
@@ -31,6 +32,7 @@ def global_counts(
     wanted: int,
     score: Score,
     rng: np.random.Generator,
+    by_cost: bool = False,
 ) -> list[int]:
     """Active weights that each layer keeps, by one threshold on the scores of all layers.
 
@@ -39,12 +41,14 @@ def global_counts(
     Args:
         layers: the masked layers; missing weights do not compete.
         wanted: weights to keep in all layers together; groups are rounded to the nearest. All are
-            kept where fewer are active.
+            kept where fewer are active. With ``by_cost``, what they may cost, never exceeded.
         score: the largest stay. Groups compete by the mean score of a weight.
         rng: source of randomness for the score; it is left as it was.
+        by_cost: True: the budget is one of costs, by the ``cost`` of the layers.
 
     Raises:
-        ValueError: NaN in the scores of active weights (names the layers).
+        ValueError: NaN in the scores of active weights (names the layers); a budget of costs that
+            does not pay for one group in each layer.
 
     >>> layers = [
     ...     MaskedLayer(name, np.array(weight), np.ones(3, bool))
@@ -54,7 +58,8 @@ def global_counts(
     [2, 1]
     """
     active = [int(np.count_nonzero(layer.mask)) for layer in layers]
-    if sum(active) <= wanted:
+    costs = np.array([layer.cost if by_cost else 1 for layer in layers], np.int64)
+    if int(np.dot(active, costs)) <= wanted:
         return active
     state = rng.bit_generator.state
     sizes = np.array([layer.structure.group_size(layer.mask.shape) for layer in layers])
@@ -65,7 +70,9 @@ def global_counts(
             "The scores, and so the weights, must not be NaN: look for a learning rate "
             f"that was too high, or bad data. Nothing was changed. Received: NaN in {bad}"
         )
-    if len(set(sizes)) == 1:
+    if by_cost:
+        groups = _by_cost(means, sizes * costs, wanted)
+    elif len(set(sizes)) == 1:
         groups = _by_threshold(means, int(np.floor(wanted / sizes[0] + 0.5)))
     else:
         groups = _by_rank(means, sizes, wanted)
@@ -90,6 +97,15 @@ def _by_rank(means: Sequence[np.ndarray], sizes: np.ndarray, wanted: int) -> np.
     size = sizes[owners]
     kept = owners[np.cumsum(size) <= wanted + size / 2]  # to the nearest group
     return np.bincount(kept, minlength=len(means))
+
+
+def _by_cost(means: Sequence[np.ndarray], costs: np.ndarray, budget: int) -> np.ndarray:
+    """Groups of each layer by descending mean until one does not fit; then those that still do."""
+    owners = np.repeat(np.arange(len(means)), [mean.size for mean in means])
+    owners = owners[np.argsort(-np.concatenate(means), kind="stable")]
+    kept = owners[np.cumsum(costs[owners]) <= budget]
+    most = np.array([mean.size for mean in means])
+    return affordable(budget, np.bincount(kept, minlength=len(means)), most, costs, 1)
 
 
 def _means(layer: MaskedLayer, size: int, score: Score, rng: np.random.Generator) -> np.ndarray:

@@ -50,7 +50,7 @@ def grow_counts(counts: Counts, pruned: np.ndarray) -> np.ndarray:
     caps = np.floor(MAXIMUM_REGROWTH * free + 1e-9).astype(np.int64)
     if int((caps * counts.group_size).sum()) < total:
         caps = free
-    wanted = _spread(counts.shares * total, (caps * counts.group_size).astype(float))
+    wanted = spread(counts.shares * total, (caps * counts.group_size).astype(float))
     grown: np.ndarray | None
     if (counts.group_size == 1).all():
         grown = largest_remainder(wanted, total, caps)
@@ -61,7 +61,7 @@ def grow_counts(counts: Counts, pruned: np.ndarray) -> np.ndarray:
     return _without_empty_layers(counts, pruned, grown)
 
 
-def _spread(wanted: np.ndarray, caps: np.ndarray) -> np.ndarray:
+def spread(wanted: np.ndarray, caps: np.ndarray) -> np.ndarray:
     """Clips ``wanted`` at ``caps`` and spreads the excess equally over the layers with room.
 
     The sum stays the same.

@@ -39,7 +39,7 @@ def erdos_renyi(shapes: Sequence[Shape], density: float) -> list[int]:
     >>> erdos_renyi([(100, 100), (100, 10)], 0.2)
     [1419, 781]
     """
-    return _scaled([sum(shape[-2:]) / math.prod(shape[-2:]) for shape in shapes], shapes, density)
+    return _scaled(erdos_renyi, shapes, density)
 
 
 def erdos_renyi_kernel(shapes: Sequence[Shape], density: float) -> list[int]:
@@ -50,9 +50,15 @@ def erdos_renyi_kernel(shapes: Sequence[Shape], density: float) -> list[int]:
     >>> erdos_renyi_kernel([(3, 3, 4, 8), (3, 3, 8, 16)], 0.5)
     [270, 450]
     """
-    return _scaled([sum(shape) / math.prod(shape) for shape in shapes], shapes, density)
+    return _scaled(erdos_renyi_kernel, shapes, density)
 
 
+# To what a layer's density is proportional, by the distribution.
+PROPORTIONAL: dict[Distribution, Callable[[Shape], float]] = {
+    uniform: lambda shape: 1.0,
+    erdos_renyi: lambda shape: sum(shape[-2:]) / math.prod(shape[-2:]),
+    erdos_renyi_kernel: lambda shape: sum(shape) / math.prod(shape),
+}
 NAMED: dict[str, Distribution] = {
     "uniform": uniform,
     "erdos_renyi": erdos_renyi,
@@ -149,31 +155,42 @@ def _by_map(
     names: Sequence[str], shapes: Sequence[Shape], density: float, wanted: Mapping[str, float]
 ) -> list[int]:
     """Counts by the first glob that names a layer, else by ``density``."""
+    chosen = densities_by_map(names, density, wanted)
+    return [max(1, round(d * math.prod(shape))) for d, shape in zip(chosen, shapes, strict=True)]
+
+
+def densities_by_map(
+    names: Sequence[str], density: float, wanted: Mapping[str, float]
+) -> list[float]:
+    """The density of each layer, by the first glob that names it, else ``density``."""
     for pattern in wanted:
         if not any(matches(name, pattern) for name in names):
             raise ValueError(
                 "`distribution` names a layer that has no mask. "
                 f"Received: {pattern!r}; the masked weights are {list(names)}"
             )
-    chosen = [next((v for p, v in wanted.items() if matches(name, p)), density) for name in names]
-    return [max(1, round(d * math.prod(shape))) for d, shape in zip(chosen, shapes, strict=True)]
+    return [next((v for p, v in wanted.items() if matches(name, p)), density) for name in names]
 
 
-def _scaled(raw: Sequence[float], shapes: Sequence[Shape], density: float) -> list[int]:
-    """Counts for densities proportional to ``raw``, capped at 1.
-
-    Weights that a full layer cannot take go to the others.
-    """
+def _scaled(distribution: Distribution, shapes: Sequence[Shape], density: float) -> list[int]:
+    raw = [PROPORTIONAL[distribution](shape) for shape in shapes]
     sizes = np.array([math.prod(shape) for shape in shapes], float)
-    weights, full = np.asarray(raw, float), np.zeros(len(shapes), bool)
+    return _exact(scaled(raw, sizes, density), shapes, density)
+
+
+def scaled(raw: Sequence[float], sizes: np.ndarray, density: float) -> np.ndarray:
+    """Parts of sizes: densities proportional to ``raw``, capped at 1, ``density`` in all.
+
+    What a full layer cannot take goes to the others.
+    """
+    weights, full = np.asarray(raw, float), np.zeros(len(sizes), bool)
     while not full.all():
         scale = (density * sizes.sum() - sizes[full].sum()) / (weights * sizes)[~full].sum()
         newly_full = ~full & (scale * weights > 1.0)
         if not newly_full.any():
             break
         full |= newly_full
-    wanted = sizes if full.all() else np.where(full, sizes, scale * weights * sizes)
-    return _exact(wanted, shapes, density)
+    return sizes if full.all() else np.where(full, sizes, scale * weights * sizes)
 
 
 def _exact(wanted: np.ndarray, shapes: Sequence[Shape], density: float) -> list[int]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_sparse.rules import mask_bits
+from keras_sparse.rules.cost_budget import cost_of
 from keras_sparse.rules.density import Shape
 from keras_sparse.rules.structure import Structure
 
@@ -119,29 +120,32 @@ def check_given(
     masks: Sequence[np.ndarray],
     wanted: int,
     structure: Structure,
+    costs: Sequence[int] | None = None,
 ) -> None:
     """Raises ValueError for a group active in part, and for another density than the given one.
 
     Args:
         names: names of the weights, for errors.
         masks: bool arrays.
-        wanted: active weights in all masks together.
+        wanted: active weights in all masks together; with ``costs``, what they may cost.
         structure: what the masks are made of.
+        costs: the cost of one weight of each mask, in multiply-adds; None: the budget is not one
+            of costs.
     """
     for name, mask in zip(names, masks, strict=True):
         structure.check_whole(name, mask)
-    active, total = (sum(int(n) for n in counts) for counts in _counts(masks))
-    largest = max(structure.group_size(mask.shape) for mask in masks)
+    of_each = [1] * len(masks) if costs is None else costs
+    active = cost_of(masks, costs)
+    total = sum(mask.size * cost for mask, cost in zip(masks, of_each, strict=True))
+    pairs = zip(masks, of_each, strict=True)
+    largest = max(structure.group_size(mask.shape) * cost for mask, cost in pairs)
     if abs(active - wanted) > max(TOLERANCE * wanted, largest - 1, len(masks)):
+        counted = "active weights" if costs is None else "multiply-adds"
         raise ValueError(
             f"`density` must be that of `initial_masks`, {active / total:.6g} at the first step: "
-            f"the masks have {active} active weights. Received: {wanted / total:.6g}, {wanted} "
-            f"active weights, for {list(names)}"
+            f"the masks have {active} {counted}. Received: {wanted / total:.6g}, {wanted} "
+            f"{counted}, for {list(names)}"
         )
-
-
-def _counts(masks: Sequence[np.ndarray]) -> tuple[list[int], list[int]]:
-    return [int(np.count_nonzero(mask)) for mask in masks], [mask.size for mask in masks]
 
 
 def _check_mask(path: Any, mask: np.ndarray) -> None:

@@ -1,11 +1,12 @@
 """Masks for the start of a training, and for weights that were put back (NumPy only)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
+from keras_sparse.rules.cost_budget import cost_of
 from keras_sparse.rules.given_masks import GivenMasks
 from keras_sparse.rules.mask_update import top_k_mask
 from keras_sparse.rules.structure import Structure, Weights
@@ -112,6 +113,7 @@ def reconcile(
     weights: Sequence[np.ndarray],
     masks: Sequence[np.ndarray],
     structure: Structure,
+    costs: Callable[[], Sequence[int] | None] = lambda: None,
 ) -> list[np.ndarray]:
     """Masks that fit the weights: the given ones, or those of an earlier epoch.
 
@@ -124,33 +126,39 @@ def reconcile(
         weights: float arrays.
         masks: bool arrays of their shapes, of whole groups.
         structure: what the masks are made of.
+        costs: gives the cost of one weight of each, for masks that fit a budget of costs; or None.
 
     Raises:
-        ValueError: more nonzero weights than active ones: the weights are not of this sparse run.
+        ValueError: more nonzero weights than active ones, or dearer ones: the weights are not of
+            this sparse run.
     """
     fit = all(not weight[~mask].any() for weight, mask in zip(weights, masks, strict=True))
     # NaN spreads over masks; the next update names the layer
     if fit or any(np.isnan(weight).any() for weight in weights):
         return list(masks)
     found = [structure.whole(weight != 0) for weight in weights]
-    total = sum(map(np.count_nonzero, masks))
-    left = total - sum(map(np.count_nonzero, found))
+    of_each = costs()
+    left = cost_of(masks, of_each) - cost_of(found, of_each)
     if left < 0:
-        _raise_too_many(names, total - left, total, structure)
+        _raise_too_many(names, found, masks, structure)
     fitting = []
-    for mask, own in zip(masks, found, strict=True):
+    for mask, own, cost in zip(masks, found, of_each or [1] * len(masks), strict=True):
         active = structure.active_groups(own).copy()
-        size = structure.group_size(mask.shape)
-        spare = np.flatnonzero(structure.active_groups(mask) & ~active)[: left // size]
+        price = structure.group_size(mask.shape) * cost
+        spare = np.flatnonzero(structure.active_groups(mask) & ~active)[: left // price]
         active.reshape(-1)[spare] = True
-        left -= len(spare) * size
+        left -= len(spare) * price
         fitting.append(structure.from_groups(active, mask.shape))
     return fitting
 
 
 def _raise_too_many(
-    names: Sequence[str], nonzero: int, active: int, structure: Structure
+    names: Sequence[str],
+    found: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    structure: Structure,
 ) -> NoReturn:
+    nonzero, active = cost_of(found, None), cost_of(masks, None)
     in_groups = "" if structure == Weights() else f", in whole blocks ({structure}),"
     raise ValueError(
         f"The model's weights are not those of this sparse run: {nonzero} of them{in_groups} are "

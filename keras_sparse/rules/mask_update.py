@@ -1,8 +1,9 @@
 """One mask update: prune, redistribute, grow (NumPy only).
 
 The method is sparse momentum (Dettmers & Zettlemoyer 2019, arXiv 1907.04840, algorithm 1) with
-exact integer budgets: the number of active weights is the same before and after every update.
-It prunes and grows whole groups of weights, see ``keras_sparse.rules.structure``.
+exact integer budgets: the number of active weights is the same before and after every update, or
+what they cost is never more than a budget. It prunes and grows whole groups of weights, see
+``keras_sparse.rules.structure``.
 """
 
 import math
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_sparse.rules.budget import Counts, grow_counts, prune_counts
+from keras_sparse.rules.cost_budget import grow_within
 from keras_sparse.rules.scores import MaskedLayer, Score, Share
 
 LOOK_FOR = "Look for a learning rate that is too high, or bad data"
@@ -55,6 +57,7 @@ def update_masks(
     redistribute: Share | None,
     grow: Score,
     rng: np.random.Generator,
+    budget: int | None = None,
 ) -> list[np.ndarray]:
     """One mask update of all layers together.
 
@@ -65,10 +68,14 @@ def update_masks(
         redistribute: share of each layer in what is regrown; None: each layer regrows what it lost.
         grow: score of the missing weights, just-pruned ones included; the largest become active.
         rng: source of randomness for scores.
+        budget: what all active weights may cost after the update, by the ``cost`` of the layers;
+            at least what they cost now. Shares are then shares of cost. None: the number of active
+            weights stays the same.
 
     Returns:
-        New masks, bool, of the weights' shapes. The given arrays are not changed. The number of
-        active weights stays the same, and no layer loses its last one.
+        New masks, bool, of the weights' shapes. The given arrays are not changed. No layer loses
+        its last active weight. With a budget, less of it is left than the cheapest weight of a
+        layer with a missing one costs, or the cheapest group.
 
     Raises:
         ValueError: prune rate outside [0, 1]; a score with NaN, or a share that is not finite
@@ -82,7 +89,11 @@ def update_masks(
         _keep(layer, int(n), prune, rng)
         for layer, n in zip(layers, counts.active - pruned, strict=True)
     ]
-    grown = pruned if redistribute is None else grow_counts(counts, pruned)
+    if budget is not None:
+        costs = counts.group_size * [layer.cost for layer in layers]
+        grown = grow_within(counts, pruned, costs, budget, by_share=redistribute is not None)
+    else:
+        grown = pruned if redistribute is None else grow_counts(counts, pruned)
     masks = []
     for layer, groups, n in zip(layers, kept, grown, strict=True):
         groups |= top_k_mask(_group_score(layer, grow, rng), int(n), ~groups)

@@ -35,6 +35,7 @@ class MaskedLayer:
         block_shape: (in, out) channels of one block over all taps, or None for single weights; the
             short form of ``structure``.
         structure: a structure such as ``keras_sparse.Blocks``, or None: what ``block_shape`` says.
+        cost: what one active weight costs, where the budget is one of costs: its multiply-adds.
 
     Each array may also be a function without arguments that reads it.
 
@@ -51,8 +52,9 @@ class MaskedLayer:
         gradient: Read | None = None,
         block_shape: BlockShape = None,
         structure: Structure | None = None,
+        cost: int = 1,
     ) -> None:
-        self.name = name
+        self.name, self.cost = name, cost
         self.structure = as_structure(block_shape, structure)
         self._sources = {"weight": weight, "mask": mask, "momentum": momentum, "gradient": gradient}
 

@@ -1,5 +1,6 @@
 """The density asked for, and what it makes of the masks: at first, by a schedule, on request."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -7,10 +8,13 @@ import numpy as np
 
 from keras_sparse.rules import density as densities
 from keras_sparse.rules.all_layers import global_counts
+from keras_sparse.rules.asked import Asked, affordable_weights, ask
+from keras_sparse.rules.cost_budget import cost_of
 from keras_sparse.rules.mask_update import prune_to
 from keras_sparse.rules.scores import Score
 from keras_sparse.rules.whole_groups import to_whole_groups
 from keras_sparse.training import schedules
+from keras_sparse.training.first_masks import counts_in_groups
 from keras_sparse.training.masked_optimizer import MaskedOptimizer
 from keras_sparse.training.masked_weight import MaskedWeight, Views
 from keras_sparse.training.momentum import reset_momentum
@@ -31,17 +35,28 @@ class MasksToDensity(MaskedOptimizer):
     announced_stop = -1  # of the training that `start_training` began; set by the user
     _is_watched = False  # `fit` will say so if nobody updates the masks
 
-    def initial_counts(
-        self,
-        names: Sequence[str],
-        shapes: Sequence[tuple[int, ...]],
-        step: int,
-    ) -> list[int]:
+    def initial_counts(self, variables: Sequence[Any], step: int) -> tuple[list[int], int]:
         if isinstance(self.density, schedules.OverTraining):
             density = self.density(0.0)
         else:
             density = self._density_at(step)
-        return densities.active_counts(names, shapes, density, self.distribution)
+        asked, costs = self._ask(density, variables), self.costs_of(variables)
+        if costs is None:
+            counts = counts_in_groups(asked.wanted.tolist(), variables, self.structure)
+            return counts, sum(counts)
+        shapes = [tuple(variable.shape) for variable in variables]
+        most = [math.prod(shape) for shape in shapes]
+        return affordable_weights(asked, shapes, self.structure, costs, most), asked.budget
+
+    def _ask(self, density: float, variables: Sequence[Any]) -> Asked:
+        """What this density asks of these weights together, before it is in whole groups."""
+        names = [variable.path for variable in variables]
+        shapes = [tuple(variable.shape) for variable in variables]
+        costs = self.costs_of(variables)
+        if costs is not None:
+            return ask(names, shapes, costs, density, self.distribution)
+        counts = densities.active_counts(names, shapes, density, self.distribution)
+        return Asked(np.array(counts), sum(counts))
 
     # --- the training
 
@@ -101,17 +116,23 @@ class MasksToDensity(MaskedOptimizer):
         density: float,
         masks: Sequence[np.ndarray] | None = None,
     ) -> bool:
-        """Are more of the trained weights active than this density asks for?  To a half group.
+        """Are more of the trained weights active, or dearer ones, than this density asks for?
+
+        To a half group.
 
         Args:
             density: active / all masked weights that are trained, in (0, 1].
             masks: of the weights that are trained, in place of the optimizer's.
         """
         weights = self.trained_weights()
-        sizes = [self.structure.group_size(one.shape) for one in weights]
         shown = (one.mask for one in weights) if masks is None else masks
-        active = sum(int(np.count_nonzero(mask)) for mask in shown)
-        return active > sum(self._wanted_at(density, weights)) + max(sizes, default=1) // 2
+        spent = cost_of(shown, [one.cost for one in weights])
+        return spent > self._asked_at(density, weights).budget + self._dearest_group(weights) // 2
+
+    def _dearest_group(self, weights: Sequence[MaskedWeight]) -> int:
+        """What the dearest group of these weights costs."""
+        prices = (self.structure.group_size(one.shape) * one.cost for one in weights)
+        return max(prices, default=1)
 
     def _is_dense_phase(self, step: int) -> bool:
         is_alternating = isinstance(self.density, AlternatingOverTraining)
@@ -123,12 +144,16 @@ class MasksToDensity(MaskedOptimizer):
             self.assign_masks([np.ones(one.shape, bool) for one in weights], weights)
             reset_momentum(self.inner_optimizer)
 
-    def _wanted_at(self, density: float, weights: Sequence[MaskedWeight]) -> list[int]:
-        """Active weights that this density gives these ones, of all that share it."""
-        names = [variable.path for variable in self.masked_variables]
-        shapes = [one.shape for one in self.masked_weights]
-        counts = densities.active_counts(names, shapes, density, self.distribution)
-        return [counts[one.position] for one in weights]
+    def _asked_at(self, density: float, weights: Sequence[MaskedWeight]) -> Asked:
+        """What this density asks of these weights, of all that share it."""
+        asked, chosen = self._ask(density, self.masked_variables), {w.position for w in weights}
+        others = sum(
+            math.ceil(asked.wanted[one.position] * one.cost)
+            for one in self.masked_weights
+            if one.position not in chosen
+        )
+        positions = [one.position for one in weights]
+        return Asked(asked.wanted[positions], asked.budget - others)
 
     def _counts_at(
         self,
@@ -137,16 +162,20 @@ class MasksToDensity(MaskedOptimizer):
         rng: np.random.Generator,
     ) -> list[int]:
         """Active weights, in whole groups, that this density leaves before anything is grown."""
-        wanted = np.array(self._wanted_at(density, weights))
+        asked = self._asked_at(density, weights)
+        costs = self.costs_of([one.variable for one in weights])
         if self.scope == "global" and weights:
             prune = cast(Score, self.prune)  # None has a constant density
-            return global_counts(Views(weights), int(wanted.sum()), prune, rng)
+            return global_counts(Views(weights), asked.budget, prune, rng, costs is not None)
         active = np.array([np.count_nonzero(one.mask) for one in weights])
+        shapes, wanted, only_up = [one.shape for one in weights], asked.wanted, self.grow is None
+        if costs is not None:
+            return affordable_weights(
+                asked, shapes, self.structure, costs, active.tolist(), only_up
+            )
         if self.grow is not None and len(active):  # keep where growth has put them
             total = min(int(wanted.sum()), int(active.sum()))
             wanted = densities.largest_remainder(active * (total / active.sum()), total, active)
-        shapes = [one.shape for one in weights]
-        only_up = self.grow is None
         return to_whole_groups(wanted, shapes, self.structure, active, only_up)
 
     def _density_at(self, step: int) -> float:

@@ -37,8 +37,9 @@ class UpdateMasks(keras.callbacks.Callback):
     the last steps. If that is impossible, a warning follows before and after the training.
 
     ``density`` (active / all masked weights) and ``exploration_rate`` (weights ever active / all
-    masked weights) join the logs of each epoch, for all callbacks in any order. If a metric has
-    such a name, they are ``mask_density`` and ``mask_exploration_rate``.
+    masked weights) join the logs of each epoch, for all callbacks in any order; with a budget in
+    multiply-adds, ``multiply_adds_density`` does, too. If a metric has such a name, they are
+    ``mask_density``, ...
 
     Args:
         every: ``"epoch"``: before each epoch but the first, the published method; or a number of

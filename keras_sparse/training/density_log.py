@@ -2,11 +2,13 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from keras_sparse.training.sparse_momentum import SparseMomentum
 
-DENSITY, EXPLORATION_RATE = "density", "exploration_rate"  # what is logged of all masked weights
+# what is logged of all masked weights
+DENSITY, EXPLORATION_RATE = "density", "exploration_rate"
+MULTIPLY_ADDS_DENSITY = "multiply_adds_density"  # where it is what was asked for
 
 
 class DensityLog:
@@ -50,10 +52,10 @@ class DensityLog:
         """
         self._logged_epoch = epoch
         counts = list(_counts(optimizers))
-        layers = {name: active / size for name, size, active, _ in counts}
-        total = sum(size for _, size, _, _ in counts)
-        density = sum(active for _, _, active, _ in counts) / total if total else 1.0
-        rate = sum(ever for *_, ever in counts) / total if total else 1.0
+        layers = {one.name: one.active / one.size for one in counts}
+        total = sum(one.size for one in counts)
+        density = sum(one.active for one in counts) / total if total else 1.0
+        rate = sum(one.ever for one in counts) / total if total else 1.0
         self.history.setdefault("step", []).append(optimizers[0].step())
         for path, value in {**layers, EXPLORATION_RATE: rate}.items():
             self.history.setdefault(path, []).append(value)
@@ -61,6 +63,10 @@ class DensityLog:
             return
         logs[self._key(DENSITY, logs)] = density
         logs[self._key(EXPLORATION_RATE, logs)] = rate
+        if any(optimizer.budget != "weights" for optimizer in optimizers):
+            dense = sum(one.size * one.cost for one in counts)
+            spent = sum(one.active * one.cost for one in counts)
+            logs[self._key(MULTIPLY_ADDS_DENSITY, logs)] = spent / dense if dense else 1.0
         if self.log_layers:
             logs.update({f"density/{path}": value for path, value in layers.items()})
 
@@ -76,9 +82,18 @@ class DensityLog:
         return f"mask_{name}"
 
 
-def _counts(optimizers: Sequence[SparseMomentum]) -> Iterator[tuple[str, int, int, int]]:
-    """(name, size, active weights, weights ever active) of each masked weight."""
+class _Counts(NamedTuple):
+    """Of a masked weight: its elements, those active, those ever active; and what one costs."""
+
+    name: str
+    size: int
+    active: int
+    ever: int
+    cost: int
+
+
+def _counts(optimizers: Sequence[SparseMomentum]) -> Iterator[_Counts]:
     for optimizer in optimizers:
         prefix = "" if len(optimizers) == 1 else f"{optimizer.name}/"
         for one in optimizer.masked_weights:
-            yield f"{prefix}{one.name}", one.size, *one.counts()
+            yield _Counts(f"{prefix}{one.name}", one.size, *one.counts(), one.cost)

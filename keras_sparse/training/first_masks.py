@@ -1,7 +1,8 @@
 """The first masks of Keras variables: as ``initial_masks`` says, of whole blocks."""
 
+import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from keras_sparse._keras import has_value, of_the_first_worker, to_float32
 from keras_sparse.compute.mask_state import kernel_mask_of
 from keras_sparse.rules import mask_bits
 from keras_sparse.rules.all_layers import global_counts
+from keras_sparse.rules.cost_budget import cost_of
 from keras_sparse.rules.initial_masks import Kind, initial_mask
 from keras_sparse.rules.mask_update import prune_to
 from keras_sparse.rules.scores import MaskedLayer, magnitude
@@ -96,37 +98,55 @@ def competing_counts(
     variables: Sequence[Any],
     wanted: int,
     structure: Structure,
+    costs: Sequence[int] | None = None,
 ) -> list[int]:
-    """Active weights per layer where the magnitudes of all layers compete."""
-    layers = []
-    for variable in variables:
-        weight, mask = to_float32(variable), np.ones(variable.shape, bool)
-        layers.append(MaskedLayer(variable.path, weight, mask, structure=structure))
-    return global_counts(layers, wanted, magnitude, np.random.default_rng(0))  # draws nothing
+    """Active weights per layer where the magnitudes of all layers compete.
+
+    Args:
+        variables: the weights.
+        wanted: active weights in all layers together; with ``costs``, what they may cost.
+        structure: what the masks are made of.
+        costs: the cost of one weight of each layer; None: the budget is in weights.
+    """
+    weights = [(variable.path, to_float32(variable)) for variable in variables]
+    layers = _competing(weights, structure, costs)
+    rng = np.random.default_rng(0)  # draws nothing
+    return global_counts(layers, wanted, magnitude, rng, costs is not None)
+
+
+def _competing(
+    scores: Iterable[tuple[str, np.ndarray]],
+    structure: Structure,
+    costs: Sequence[int] | None,
+) -> list[MaskedLayer]:
+    """Layers of these magnitudes without a missing weight."""
+    return [
+        MaskedLayer(name, score, np.ones(score.shape, bool), structure=structure, cost=cost)
+        for (name, score), cost in zip(scores, costs or itertools.repeat(1), strict=False)
+    ]
 
 
 def sensitivity_masks(
     scores: Mapping[str, np.ndarray],
     wanted: int,
     structure: Structure,
+    costs: Sequence[int] | None = None,
 ) -> list[np.ndarray]:
     """Masks of the weights of largest connection sensitivity; all layers compete.
 
     Args:
         scores: {path of the weight: float array of its shape, not negative}.
-        wanted: active weights in all layers together.
+        wanted: active weights in all layers together; with ``costs``, what they may cost.
         structure: what the masks are made of.
+        costs: the cost of one weight of each layer; None: the budget is in weights.
 
     Raises:
         ValueError: NaN (names the layers), or scores that are all 0.
     """
-    layers = []
-    for name, score in scores.items():
-        everywhere = np.ones(score.shape, bool)
-        layers.append(MaskedLayer(name, score, everywhere, structure=structure))
+    layers = _competing(scores.items(), structure, costs)
     rng = np.random.default_rng(0)  # draws nothing
-    counts = global_counts(layers, wanted, magnitude, rng)
-    _check_informative(scores, wanted)
+    counts = global_counts(layers, wanted, magnitude, rng, costs is not None)
+    _check_informative(scores, sum(counts))
     return prune_to(layers, counts, magnitude, rng)
 
 
@@ -162,18 +182,21 @@ def notice_of_density(
     masks: Sequence[np.ndarray],
     wanted: int,
     structure: Structure,
+    costs: Sequence[int] | None = None,
 ) -> str | None:
     """What to warn of, where ``"nonzero"`` finds more active weights than wanted; else None.
 
     Weights that are not sparse, or not in blocks, do not become so.
     """
-    found, total = sum(map(np.count_nonzero, masks)), sum(mask.size for mask in masks)
+    found = cost_of(masks, costs)
+    total = cost_of([np.ones(mask.shape, bool) for mask in masks], costs)
     if kind != "nonzero" or found <= wanted + 0.01 * total:
         return None
     in_groups = "" if structure == Weights() else f" in whole blocks ({structure})"
+    counted = "them" if costs is None else "the multiply-adds"
     return (
         'The density will not be the one asked for: initial_masks="nonzero" keeps all weights '
-        f"that are not 0, {found / total:.3f} of them{in_groups}. "
+        f"that are not 0, {found / total:.3f} of {counted}{in_groups}. "
         'Pass initial_masks="magnitude" to prune to the density. '
         f"Received: a density of {wanted / total:.3f}"
     )

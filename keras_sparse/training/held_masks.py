@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_sparse._keras import has_value, to_numpy
+from keras_sparse.rules.cost_budget import cost_of
 from keras_sparse.rules.initial_masks import reconcile
 from keras_sparse.rules.structure import BlockShape
 from keras_sparse.training import masked_weight
@@ -52,6 +53,21 @@ class MaskHolder(MaskVariables):
         """Active / all masked weights, frozen ones included; 1.0 where no weight is masked."""
         active = sum(int(np.count_nonzero(one.mask)) for one in self.masked_weights)
         return active / sum(one.size for one in self.masked_weights) if self.masked_weights else 1.0
+
+    def budget_density(self) -> float:
+        """The density in the budget's terms, frozen weights included.
+
+        It is ``total_density``; with ``budget="multiply_adds"``, the multiply-adds of active
+        weights / those of all masked weights.
+
+        Raises:
+            ValueError: the multiply-adds are unknown.
+        """
+        if self.budget == "weights" or not self.masked_weights:
+            return self.total_density()
+        costs = [one.cost for one in self.masked_weights]
+        dense = sum(one.size * one.cost for one in self.masked_weights)
+        return cost_of((one.mask for one in self.masked_weights), costs) / dense
 
     # --- to replace
 
@@ -143,6 +159,7 @@ class MaskHolder(MaskVariables):
             [one.value for one in trained],
             [masks[one.position] for one in trained],
             self.structure,
+            lambda: self.costs_of([one.variable for one in trained]),
         )
         for one, mask in zip(trained, fitting, strict=True):
             masks[one.position] = mask

@@ -5,6 +5,7 @@ from typing import cast
 
 import numpy as np
 
+from keras_sparse.rules.cost_budget import cost_of
 from keras_sparse.rules.mask_update import prune_to, update_masks
 from keras_sparse.rules.scores import Score, Share
 from keras_sparse.training import growth_window as windows
@@ -71,6 +72,7 @@ class MaskUpdates(MasksToDensity):
     def _next_masks(
         self, prune: Score, weights: Sequence[MaskedWeight], step: int, rng: np.random.Generator
     ) -> list[np.ndarray]:
+        masks: list[np.ndarray] | None = None
         layers = Views(weights)
         if callable(self.density):
             counts = self._counts_at(self._density_at(step), weights, rng)
@@ -80,4 +82,27 @@ class MaskUpdates(MasksToDensity):
             layers = Views(weights, masks)
         rate = schedules.value_at(self.prune_rate, step, *self._training_span(), "prune_rate")
         grow = cast(Score, self.grow)  # None needs a density schedule, see `check_rules`
-        return update_masks(layers, rate, prune, self.redistribute, grow, rng)
+        budget = self._budget_of_update(weights, masks, step)
+        return update_masks(layers, rate, prune, self.redistribute, grow, rng, budget)
+
+    def _budget_of_update(
+        self, weights: Sequence[MaskedWeight], masks: Sequence[np.ndarray] | None, step: int
+    ) -> int | None:
+        """What these weights may cost after the update; None: their number stays the same.
+
+        It is what they cost before, and what an earlier update left of the density asked for. Masks
+        of another density, which a user has set or a file has brought, keep theirs.
+
+        Args:
+            weights: the weights that are trained.
+            masks: their masks before the update; None: the optimizer's.
+            step: the optimizer step.
+        """
+        if self.budget == "weights":
+            return None
+        shown = [one.mask for one in weights] if masks is None else masks
+        spent = cost_of(shown, [one.cost for one in weights])
+        frozen = [one for one in self.masked_weights if not one.is_trained]
+        asked = self._ask(self._density_at(step), self.masked_variables).budget
+        left = asked - spent - cost_of((w.mask for w in frozen), [w.cost for w in frozen])
+        return spent + (left if 0 < left < self._dearest_group(self.masked_weights) else 0)

@@ -5,13 +5,20 @@ from typing import Any
 
 import numpy as np
 
-from keras_sparse._keras import optimizer_steps_are_stateless, track_list, untrack, variables_of
+from keras_sparse._keras import (
+    calling_model,
+    optimizer_steps_are_stateless,
+    track_list,
+    untrack,
+    variables_of,
+)
 from keras_sparse.compute.mask_owner import MaskOwner
 from keras_sparse.compute.mask_state import KernelMask, kernel_mask_of
 from keras_sparse.rules.given_masks import unique_names
 from keras_sparse.rules.structure import Structure
 from keras_sparse.training.masked_weight import MaskedWeight, Signals
 from keras_sparse.training.momentum import GradientAverage
+from keras_sparse.training.weight_costs import WeightCosts
 from keras_sparse.training.wrapper import OptimizerWrapper
 
 
@@ -32,6 +39,7 @@ class MaskVariables(MaskOwner, OptimizerWrapper):
     """
 
     gradient_momentum: float | None = None  # not None: the average stands for the momentum
+    budget = "weights"  # or "multiply_adds": what a density is a share of
 
     def __init__(
         self,
@@ -43,6 +51,8 @@ class MaskVariables(MaskOwner, OptimizerWrapper):
         super().__init__(inner_optimizer, name=name)
         self.structure = structure
         self._gradient_average = gradient_average
+        self._model: Any = lambda: None
+        self._costs = WeightCosts()
         self.masked_weights: list[MaskedWeight] = []
         self.awaiting: list[int] = []
         self.begins_anew = False
@@ -67,12 +77,28 @@ class MaskVariables(MaskOwner, OptimizerWrapper):
         signals = Signals(self.inner_optimizer, self._gradient_average, is_momentum)
         names = unique_names([variable.path for variable in variables])
         self.masked_weights = [
-            MaskedWeight(index, position, variable, name, mask, self.structure, signals)
+            MaskedWeight(
+                index, position, variable, name, mask, self.structure, signals, self.cost_of
+            )
             for position, (index, variable, name, mask) in enumerate(
                 zip(indices, variables, names, masks, strict=True)
             )
         ]
         self.awaiting = []
+
+    def cost_of(self, variable: Any) -> int:
+        """What one element of this weight costs of the budget: 1, or its multiply-adds.
+
+        Raises:
+            ValueError: the budget is in multiply-adds, and these are unknown.
+        """
+        if self.budget == "weights":
+            return 1
+        return self._costs.of(variable, self._model() or calling_model(variables_of(self)))
+
+    def costs_of(self, variables: Sequence[Any]) -> list[int] | None:
+        """The costs of these weights; None: the budget is in weights."""
+        return None if self.budget == "weights" else [self.cost_of(v) for v in variables]
 
     def _mask_variable(self, variable: Any) -> Any:
         kernel_mask = kernel_mask_of(variable)

@@ -5,13 +5,21 @@ What changes the masks comes on top.
 
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 
-from keras_sparse._keras import eager_scope, model_in_train_step, variables_of
+from keras_sparse._keras import (
+    calling_model,
+    eager_scope,
+    is_restoring_compilation,
+    model_in_train_step,
+    optimizer_steps_are_stateless,
+    variables_of,
+)
 from keras_sparse.training.starting_masks import NOT_RESTORED, StartingMasks
 from keras_sparse.training.state_in_files import COUNTERS
+from keras_sparse.training.weight_costs import UNKNOWN_MODEL
 
 
 class MaskedOptimizer(StartingMasks):
@@ -55,18 +63,24 @@ class MaskedOptimizer(StartingMasks):
                 depthwise kernels for certain. Without any variable (all are frozen, or Keras has
                 loaded a .h5 file), nothing is built until there is one.
         """
-        if isinstance(variables, keras.Model):
+        is_model = isinstance(variables, keras.Model)
+        if is_model:
             self._model = weakref.ref(variables)
             variables = variables.trainable_variables
         if self.begins_anew:
             self.begin_anew()
         if self.built:
+            if is_model and self.needs_model:
+                if not self.masked_weights:
+                    self.attach(self._model())
+                self.costs_of(self.masked_variables)  # by this model: `fit` may know another
             return
         variables = list(variables)
         if not variables:
             self._was_asked_without_variables = True
             return
         self._check_loss_scaling()
+        self._find_model(variables)
         with eager_scope():
             before = self.variables
             self._variables_before = lambda: before
@@ -76,7 +90,9 @@ class MaskedOptimizer(StartingMasks):
             super().build(variables)
             self._seed.build()
             self._add_counters()
-            is_certain = self._model() is not None or not self.selection.needs_model
+            # a file that is being loaded brings the masks
+            is_known = self._model() is not None and not is_restoring_compilation()
+            is_certain = is_known or not self.needs_model
             if is_certain or self._loaded is not None:
                 self._make_masks(chosen)
 
@@ -95,6 +111,39 @@ class MaskedOptimizer(StartingMasks):
                 'again with a new optimizer: SparseMomentum(..., initial_masks="nonzero"). '
                 "Received: a LossScaleOptimizer that was built without any"
             )
+
+    @property
+    def needs_model(self) -> bool:
+        """Do layer types select weights, or does the model say what weights cost?"""
+        return self.selection.needs_model or self.budget != "weights"
+
+    def _find_model(self, variables: Sequence[Any]) -> None:
+        """Learns whose method makes the present call, such as ``fit``, if that must be known."""
+        if not self.needs_model or self._model() is not None:
+            return
+        model = calling_model(variables)
+        if model is not None:
+            self._model = weakref.ref(model)
+
+    def _check_ready(self) -> None:
+        if self.needs_model and not self.masked_weights and not self.awaiting:
+            self._find_model(variables_of(self))
+            model, is_late = self._model(), optimizer_steps_are_stateless()
+            if model is None or (is_late and self.budget != "weights"):
+                self._raise_unknown_model()
+            if not is_late:
+                with eager_scope():
+                    self.attach(model)
+        super()._check_ready()
+
+    def _raise_unknown_model(self) -> NoReturn:
+        if self.selection.needs_model:
+            raise ValueError(
+                "`dense` or `sparse` name layer types and the model is not known. Call "
+                "`optimizer.build(model)` first, or train with the UpdateMasks callback. "
+                f"Received: {self.selection}"
+            )
+        raise ValueError(UNKNOWN_MODEL.format(path=variables_of(self)[0].path))
 
     def _select(self, variables: Sequence[Any]) -> list[int]:
         """Indices of the variables to mask.

@@ -37,7 +37,6 @@ class MaskedSteps(ExploredMasks):
     ) -> None:
         super().__init__(inner_optimizer, structure, gradient_average, name)
         self.selection = selection
-        self._model: Any = lambda: None
         self.counters: dict[str, Any] = {}
         # for the first step to say; a file that is loaded before may settle it
         self._notice: str | None = None
@@ -85,12 +84,6 @@ class MaskedSteps(ExploredMasks):
         if self.begins_anew and not optimizer_steps_are_stateless():
             with eager_scope():
                 self.begin_anew()
-        if not self.masked_weights and self.selection.needs_model and self._model() is None:
-            raise ValueError(
-                "`dense` or `sparse` name layer types and the model is not known. Call "
-                "`optimizer.build(model)` first, or train with the UpdateMasks callback. "
-                f"Received: {self.selection}"
-            )
         if self.awaiting:
             raise ValueError(SNIP_WITHOUT_BATCH)
         if self._doubt is not None:

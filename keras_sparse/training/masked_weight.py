@@ -1,7 +1,7 @@
 """One masked weight of an optimizer: its variable, its mask, its momentum, what was ever active."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -39,6 +39,7 @@ class MaskedWeight:
         mask_variable: bool variable of the weight's shape: the optimizer's, or the sparse layer's.
         structure: what the mask is made of.
         signals: what is kept of its gradients.
+        cost_of: what one element of a variable costs of the budget.
 
     Attributes:
         explored_variable: int32 variable with one bit a weight: was it ever active?
@@ -53,12 +54,13 @@ class MaskedWeight:
         mask_variable: Any,
         structure: Structure,
         signals: Signals,
+        cost_of: Callable[[Any], int],
     ) -> None:
         self.index, self.position, self.name = index, position, name
         self.variable, self.mask_variable = variable, mask_variable
         self.shape = tuple(variable.shape)
         self.structure = structure
-        self._signals = signals
+        self._signals, self._cost_of = signals, cost_of
         words = (-(-mask_bits.number_of_bytes(self.shape) // 4),)
         self.explored_variable = keras.Variable(
             "zeros", words, "int32", trainable=False, name=f"explored_{index}"
@@ -67,6 +69,11 @@ class MaskedWeight:
     @property
     def size(self) -> int:
         return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def cost(self) -> int:
+        """What one active weight costs of the budget: 1, or its multiply-adds for one example."""
+        return self._cost_of(self.variable)
 
     @property
     def kernel_mask(self) -> KernelMask | None:
@@ -107,6 +114,7 @@ class MaskedWeight:
             else lambda: momentum_of(self._signals.inner_optimizer, self.index),
             gradient=None if is_momentum else read_average,
             structure=self.structure,
+            cost=self.cost,
         )
 
     # --- to replace

@@ -14,6 +14,7 @@ class CommonSettings(TypedDict, total=False):
     """
 
     prune_rate: Any
+    budget: str
     distribution: Any
     scope: str
     sparse: Any

@@ -19,6 +19,7 @@ from keras_sparse._keras import (
     variables_of,
 )
 from keras_sparse.conversion.sparsify import densify
+from keras_sparse.rules.asked import ask
 from keras_sparse.rules.density import active_counts, check_density
 from keras_sparse.rules.given_masks import unique_names
 from keras_sparse.rules.structure import BlockShape, Structure
@@ -26,6 +27,7 @@ from keras_sparse.rules.structure_arguments import as_structure
 from keras_sparse.training.first_masks import counts_in_groups, sensitivity_masks
 from keras_sparse.training.momentum import GradientAverage, momentum_of
 from keras_sparse.training.selection import Selection
+from keras_sparse.training.weight_costs import check_budget, costs_by
 
 ATTEMPTS = 20  # of a loss scale that is halved while a float16 gradient overflows
 DATASETS = ("Dataset", "Sequence", "DataLoader", "Generator", "generator", "Iterator")
@@ -39,6 +41,7 @@ def snip_masks(
     *,
     sample_weight: Any = None,
     loss: Any = None,
+    budget: str = "weights",
     sparse: Any = None,
     dense: Any = None,
     block_shape: BlockShape = None,
@@ -60,6 +63,8 @@ def snip_masks(
             all, to the nearest block.
         sample_weight: of the batch, or None.
         loss: as for ``compile``; None: the model's own. Weight regularizers are left out.
+        budget: what the density is a share of, as in ``SparseMomentum``. With ``"multiply_adds"``,
+            weights still compete by their scores alone.
         sparse: weights to mask in addition, as for ``SparseMomentum``.
         dense: weights to leave dense, likewise.
         block_shape: (in, out) channels of the blocks that masks are made of. Scores are summed over
@@ -89,9 +94,13 @@ def snip_masks(
         groups.check(variable.path, tuple(variable.shape))
     names = unique_names([variable.path for variable in variables])
     shapes = [tuple(variable.shape) for variable in variables]
-    wanted = sum(counts_in_groups(active_counts(names, shapes, density), variables, groups))
+    costs = costs_by(check_budget(budget), model, variables)
+    if costs is None:
+        wanted = sum(counts_in_groups(active_counts(names, shapes, density), variables, groups))
+    else:
+        wanted = ask(names, shapes, costs, density, "uniform").budget
     scores = sensitivities(model, (x, y, sample_weight), variables, loss)
-    masks = sensitivity_masks(dict(zip(names, scores, strict=True)), wanted, groups)
+    masks = sensitivity_masks(dict(zip(names, scores, strict=True)), wanted, groups, costs)
     return dict(zip(names, masks, strict=True))
 
 

@@ -22,6 +22,7 @@ from keras_sparse.training.rule_checks import (
 )
 from keras_sparse.training.selection import Selection
 from keras_sparse.training.update_watch import watch_for_updates
+from keras_sparse.training.weight_costs import check_budget
 
 
 @keras.saving.register_keras_serializable("keras_sparse")
@@ -31,13 +32,19 @@ class SparseMomentum(MaskUpdates):
     In every step, the inner optimizer receives the dense gradient; then each masked weight is
     multiplied by its mask. ``update_masks`` prunes, redistributes and grows (Dettmers & Zettlemoyer
     2019, arXiv 1907.04840); the ``UpdateMasks`` callback or your loop calls it. The number of
-    active weights never changes, unless ``density`` is a schedule.
+    active weights, or what they cost of the ``budget``, only changes if ``density`` is a schedule.
 
     Args:
         inner_optimizer: a Keras 3 optimizer or its name.
-        density: active / all masked weights, in (0, 1]; or a schedule of it (a Keras schedule,
-            ``CubicOverTraining``, or a tfmot pruning schedule). A schedule never raises the number
-            of active weights; only ``AlternatingOverTraining`` makes all active again.
+        density: active / all masked weights, in (0, 1], see ``budget``; or a schedule of it (a
+            Keras schedule, ``CubicOverTraining``, or a tfmot pruning schedule). A schedule never
+            raises the density; only ``AlternatingOverTraining`` makes all weights active again.
+        budget: what the density is a share of. ``"weights"``: of the masked weights.
+            ``"multiply_adds"``: of their multiply-adds for one example, so that a training keeps
+            the cost it was asked for. A weight costs as many as output positions use it. Pruning
+            frees cost, and growing spends it: never more than the density allows, and less by no
+            more than the cheapest weight (or block) of a layer with room costs. Shares are then
+            shares of cost. The model must have inputs of known shape.
         prune_rate: share of the active weights that one update prunes, in [0, 1], or a schedule of
             the optimizer step. Default: the paper's cosine from 0.5 to 0.005 over the training.
         distribution: initial density of each layer: ``"uniform"``, ``"erdos_renyi"``, ``"erk"``, a
@@ -103,6 +110,7 @@ class SparseMomentum(MaskUpdates):
         inner_optimizer: Any,
         density: Any,
         *,
+        budget: str = "weights",
         prune_rate: Any = None,
         distribution: Any = "uniform",
         scope: str = "layer",
@@ -130,6 +138,7 @@ class SparseMomentum(MaskUpdates):
         super().__init__(
             inner_optimizer, selection, initial_masks, structure, average, seed, name, initial_scale
         )
+        self.budget = check_budget(budget)
         self.prune, self.redistribute, self.grow = rules
         if not callable(density):
             densities.check_density(density)
@@ -158,7 +167,10 @@ class SparseMomentum(MaskUpdates):
         )
         masks = f"{len(self.masked_weights)} masks" if self.built else "not built"
         inner = type(self.inner_optimizer).__name__
-        return f"<SparseMomentum around {inner}: density={self.density}, {rules}, {masks}>"
+        density = f"density={self.density}"
+        if self.budget != "weights":
+            density += f" of {self.budget}"
+        return f"<SparseMomentum around {inner}: {density}, {rules}, {masks}>"
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
@@ -175,7 +187,7 @@ class SparseMomentum(MaskUpdates):
             value = getattr(self, key)
             config[key] = (names.get(value) or serialize(value)) if callable(value) else value
         names_of_values = ("initial_masks", "gradient_momentum", "growth_window")
-        for key in ("scope", *names_of_values, "initial_scale", "seed", "name"):
+        for key in ("budget", "scope", *names_of_values, "initial_scale", "seed", "name"):
             config[key] = getattr(self, key)
         config.update(self.structure.as_arguments())
         if isinstance(self.initial_masks, GivenMasks):

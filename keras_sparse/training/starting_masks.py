@@ -16,7 +16,6 @@ from keras_sparse.training.first_masks import (
     RANDOM_OVER_TRAINED,
     check_readable,
     competing_counts,
-    counts_in_groups,
     first_masks,
     notice_of_density,
     of_one_worker,
@@ -61,13 +60,12 @@ class StartingMasks(StateInFiles):
 
     scope = "layer"  # or "global": all layers compete where weights are pruned to a density
 
-    def initial_counts(
-        self,
-        names: Sequence[str],
-        shapes: Sequence[tuple[int, ...]],
-        step: int,
-    ) -> list[int]:
-        """Active weights per layer when training starts at this optimizer step."""
+    def initial_counts(self, variables: Sequence[Any], step: int) -> tuple[list[int], int]:
+        """What is active when training starts at this optimizer step.
+
+        Returns:
+            Active weights of each variable, in whole groups; and in all, or what all may cost.
+        """
         message = f"{type(self).__name__} must say how many weights are active at first."
         raise NotImplementedError(message)
 
@@ -123,16 +121,11 @@ class StartingMasks(StateInFiles):
         check_readable(self.initial_masks, weights)
         names = unique_names([weight.path for weight in weights])
         scores = dict(zip(names, sensitivities(weights), strict=True))
-        wanted = sum(self._first_counts(weights))
-        masks = of_one_worker(sensitivity_masks(scores, wanted, self.structure))
+        _, wanted = self.initial_counts(weights, self.step())
+        costs = self.costs_of(weights)
+        masks = of_one_worker(sensitivity_masks(scores, wanted, self.structure, costs))
         self._begin_with(indices, masks)
         self._fill_dense_layers()
-
-    def _first_counts(self, weights: Sequence[Any]) -> list[int]:
-        """Active weights of each when training starts, in whole groups."""
-        shapes = [tuple(weight.shape) for weight in weights]
-        wanted = self.initial_counts([weight.path for weight in weights], shapes, self.step())
-        return counts_in_groups(wanted, weights, self.structure)
 
     def _was_restored(self) -> bool:
         """Has TensorFlow put back a checkpoint, which was read before there were variables?"""
@@ -146,15 +139,16 @@ class StartingMasks(StateInFiles):
         weights = [variables_of(self)[i] for i in indices]
         if not weights:
             return []
-        counts = self._first_counts(weights)
+        counts, wanted = self.initial_counts(weights, step)
         if isinstance(kind, GivenMasks):
-            return self._given_masks(kind, weights, sum(counts))
+            return self._given_masks(kind, weights, wanted)
         check_readable(kind, weights)
+        costs = self.costs_of(weights)
         if kind == "magnitude" and self.scope == "global":
-            counts = competing_counts(weights, sum(counts), self.structure)
+            counts = competing_counts(weights, wanted, self.structure, costs)
         rng = np.random.default_rng([self.seed, step])
         masks = first_masks(kind, weights, counts, self.structure, rng)
-        self._notice = notice_of_density(kind, masks, sum(counts), self.structure)
+        self._notice = notice_of_density(kind, masks, wanted, self.structure, costs)
         return masks
 
     def _given_masks(
@@ -165,7 +159,7 @@ class StartingMasks(StateInFiles):
     ) -> list[np.ndarray]:
         names = unique_names([weight.path for weight in weights])
         masks = given.of(names, [tuple(weight.shape) for weight in weights])
-        check_given(names, masks, wanted, self.structure)
+        check_given(names, masks, wanted, self.structure, self.costs_of(weights))
         return of_one_worker(masks)
 
     def _begin_with(self, indices: Sequence[int], masks: Sequence[np.ndarray]) -> None:

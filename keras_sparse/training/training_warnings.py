@@ -36,7 +36,7 @@ def warn_before(
     one_epoch = fit.epochs - epoch.number < 2
     follows = isinstance(optimizer.density, OverTraining)
     if final is None and epoch.stop < 0 and one_epoch and follows:
-        text = final_density.UNKNOWN_LENGTH.format(density=optimizer.total_density())
+        text = final_density.UNKNOWN_LENGTH.format(density=optimizer.budget_density())
         warnings.warn(text, stacklevel=3)
     elif final is not None and final.later is not None:
         if not optimizer.warned_of_density:
@@ -61,6 +61,6 @@ def warn_after(optimizer: SparseMomentum, final: FinalDensity | None) -> None:
     asked, later = min(final.value, final.later or 1.0), final.later is not None
     if optimizer.density_is_above(asked) and not (later and optimizer.warned_of_density):
         optimizer.warned_of_density = optimizer.warned_of_density or later
-        density = optimizer.total_density()
+        density = optimizer.budget_density()
         text = final_density.not_reached(density, asked, now, stop, later)
         warnings.warn(text, stacklevel=3)
