@@ -44,7 +44,8 @@ TIMES_SLOWER = 10  # a mutant that needs so much more processor time loops for e
 
 # Where the tests of a module are not tests/test_<module>.py. Its doctests are always among them.
 TESTS = {
-    "rules/all_layers": ["test_prune", "test_initial_masks", "test_snip"],
+    "rules/all_layers": ["test_prune", "test_initial_masks", "test_snip", "test_cost_budget"],
+    "rules/asked": ["test_cost_budget"],
     "rules/budget": ["test_budget", "test_mask_update"],
     "rules/density": ["test_density", "test_density_schedules"],
     "rules/mask_bits": ["test_mask_bits"],
@@ -88,6 +89,7 @@ TESTS = {
     "training/tfmot_density": ["test_density_schedules"],
     "training/training_warnings": ["test_final_density", "test_callbacks"],
     "training/update_watch": ["test_several_optimizers"],
+    "training/weight_costs": ["test_multiply_add_budget"],
 }
 # A comparison moves its border, or turns round; "is" and "==" are the same for None.
 COMPARISONS = (

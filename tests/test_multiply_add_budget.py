@@ -53,10 +53,8 @@ class Spending(keras.callbacks.Callback):
         assert [one.cost for one in optimizer.masked_weights] == COSTS
         self.spent.append(spent(optimizer))
         masks = optimizer.masks.values()
-        self.room.append(
-            self.group
-            * min((c for c, m in zip(COSTS, masks, strict=True) if not m.all()), default=0)
-        )
+        room = [cost for cost, mask in zip(COSTS, masks, strict=True) if not mask.all()]
+        self.room.append(self.group * min(room, default=0))
 
 
 def trained(optimizer, epochs=4, group=1, model=None, **fit):
@@ -148,8 +146,8 @@ def test_a_saved_training_goes_on_with_its_masks_and_its_budget(tmp_path):
         model.set_weights(start)
         model.compile(ks.SparseMomentum(sgd(), 0.07, budget="multiply_adds", seed=0), LOSS)
         model.optimizer.build(model)
-        model.optimizer.start_training(16)
         for first, last in zip([0, *stops], stops, strict=False):
+            model.optimizer.start_training(16, begun_at=0)
             fit(model, first, last)
             model.save(tmp_path / "model.keras")
             model = keras.models.load_model(tmp_path / "model.keras")

@@ -41,7 +41,7 @@ class SparseMomentum(MaskUpdates):
             raises the density; only ``AlternatingOverTraining`` makes all weights active again.
         budget: what the density is a share of. ``"weights"``: of the masked weights.
             ``"multiply_adds"``: of their multiply-adds for one example, so that a training keeps
-            the cost it was asked for. A weight costs as many as output positions use it. Pruning
+            the cost it was asked for. The output positions that use a weight are its cost. Pruning
             frees cost, and growing spends it: never more than the density allows, and less by no
             more than the cheapest weight (or block) of a layer with room costs. Shares are then
             shares of cost. The model must have inputs of known shape.
