@@ -70,10 +70,8 @@ class MaskedOptimizer(StartingMasks):
         if self.begins_anew:
             self.begin_anew()
         if self.built:
-            if is_model and self.needs_model:
-                if not self.masked_weights:
-                    self.attach(self._model())
-                self.costs_of(self.masked_variables)  # by this model: `fit` may know another
+            if is_model:
+                self._take_model(self._model())
             return
         variables = list(variables)
         if not variables:
@@ -111,6 +109,12 @@ class MaskedOptimizer(StartingMasks):
                 'again with a new optimizer: SparseMomentum(..., initial_masks="nonzero"). '
                 "Received: a LossScaleOptimizer that was built without any"
             )
+
+    def _take_model(self, model: keras.Model) -> None:
+        """Makes what waits for a model."""
+        if self.needs_model and not self.masked_weights:
+            self.attach(model)
+        self.costs_of(self.masked_variables)  # by this model: `fit` may know another
 
     @property
     def needs_model(self) -> bool:
