@@ -2,6 +2,7 @@
 
     python -m benchmarks.conv_ops                       # all layers, one and two threads
     python -m benchmarks.conv_ops --quick               # few turns: a first impression
+    python -m benchmarks.conv_ops --dtype bfloat16      # another dtype
     # also masks of a training, beside evenly spread ones
     python -m benchmarks.conv_ops --masks benchmarks/data/wrn_16_4_masks.npz
     # the other library for sparse training on CPUs, in the same run
@@ -57,6 +58,7 @@ class Work:
     peer: bool
     quick: bool
     groups: tuple[str, ...]  # of layers
+    dtype: str
 
 
 def main() -> None:
@@ -66,7 +68,7 @@ def main() -> None:
         sparseprop_peer.check_available()
     count = 5 if arguments.quick else arguments.turns
     common = (count, tuple(arguments.densities), arguments.masks, bool(arguments.peer))
-    common += (arguments.quick, tuple(arguments.groups))
+    common += (arguments.quick, tuple(arguments.groups), arguments.dtype)
     works = [Work(threads, *common) for threads in arguments.threads]
     command = " ".join([COMMAND, *sys.argv[1:]])
     text = report.header("Sparse operations against dense ones", command) + NOTE + "\n"
@@ -162,7 +164,7 @@ def contenders_of(
     work: Work, layer: Layer, masks: list[np.ndarray], forward_only: bool
 ) -> dict[str, Contender]:
     """The dense products, and for each mask the sparse ones, warmed up."""
-    operands = Operands(layer)
+    operands = Operands(layer, work.dtype)
     kinds = {"TF": False, "XLA": True}
     found = {name: dense(operands, forward_only, jit_compile=xla) for name, xla in kinds.items()}
     for i, mask in enumerate(masks):
@@ -189,6 +191,7 @@ def _arguments() -> argparse.Namespace:
     add("--threads", type=int, nargs="+", default=[1, 2])
     add("--densities", type=float, nargs="+", default=[0.2, 0.1, 0.05, 0.02])
     add("--groups", choices=GROUPS, nargs="+", default=list(GROUPS), help="of layers; default: all")
+    add("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     add("--turns", type=int, default=20)
     add("--masks", type=Path, help="a file that trained_masks.py wrote")
     add("--peer", choices=("sparseprop",), help='cells become "ours / the peer\'s"')

@@ -76,9 +76,10 @@ def masks_of_training(file: Path, batch: int) -> list[tuple[Layer, np.ndarray]]:
 
 
 class Operands:
-    """Random inputs, output gradients and kernel of a layer."""
+    """Random inputs, output gradients and kernel of a layer, and the dtype to compute in."""
 
-    def __init__(self, layer: Layer) -> None:
+    def __init__(self, layer: Layer, dtype: str = "float32") -> None:
+        self.dtype = dtype
         rng = np.random.default_rng(0)
         shapes = [layer.activations_shape(n) for n in (layer.channels_in, layer.channels_out)]
         shapes.append(layer.kernel_shape)
@@ -124,9 +125,11 @@ def _step(
     jit_compile: bool,
 ) -> Contender:
     """A compiled function of one product, or of that and both gradients."""
-    inputs, output_gradient = map(tf.constant, (operands.inputs, operands.output_gradient))
+    arrays = operands.inputs, operands.output_gradient
+    inputs, output_gradient = (tf.cast(array, operands.dtype) for array in arrays)
     # A training changes the weights: no operation may keep what it read in the last step.
-    versions = itertools.cycle([tf.constant(kernel) for _ in range(1 if forward_only else 2)])
+    number = 1 if forward_only else 2
+    versions = itertools.cycle([tf.cast(kernel, operands.dtype) for _ in range(number)])
 
     @tf.function(autograph=False, jit_compile=jit_compile)
     def step(inputs: tf.Tensor, weights: tf.Tensor, output_gradient: tf.Tensor) -> object:

@@ -18,6 +18,7 @@ from examples.models import vgg16_d, wide_resnet
 MODELS: dict[str, Callable[[], keras.Model]] = {
     "WRN-16-8": lambda: wide_resnet(16, 8),
     "VGG16-D": vgg16_d,
+    "WRN-16-4": lambda: wide_resnet(16, 4),
     "WRN-10-1": lambda: wide_resnet(10, 1),  # to try this script out
 }
 TRAINED = report.ROOT / "benchmarks" / "data" / "trained_densities.json"
@@ -43,18 +44,27 @@ class Training:
         sparse: with SparseMomentum and sparse layers, or as plain Keras has it.
         jit_compile: with XLA.
         fused_normalization: dense, but for the batch normalization that sparse models have.
+        policy: dtype policy of the layers.
+        implementation: of sparse layers.
     """
 
     def __init__(
-        self, case: Case, sparse: bool, jit_compile: bool = False, fused_normalization: bool = False
+        self,
+        case: Case,
+        sparse: bool,
+        jit_compile: bool = False,
+        fused_normalization: bool = False,
+        policy: str = "float32",
+        implementation: str = "auto",
     ) -> None:
         keras.utils.set_random_seed(0)
+        keras.config.set_dtype_policy(policy)
         model = MODELS[case.model]()
         if fused_normalization:
             model = classifier.with_fused_normalization(model)
         optimizer: Any = keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
         if sparse:
-            model = ks.sparsify(model)
+            model = ks.sparsify(model, implementation=implementation)
             gc.collect()  # the dense model, which nobody holds any more
             optimizer = _sparse_optimizer(case, optimizer)
         # Without a metric: only the loss is read.

@@ -95,8 +95,6 @@ def sparse_kernels(arguments: argparse.Namespace) -> bool:
     why_not = None
     if keras.backend.backend() != "tensorflow":
         why_not = f"the backend is {keras.backend.backend()}, not tensorflow"
-    elif arguments.precision != "float32":
-        why_not = f"the precision is {arguments.precision}, not float32"
     elif not ks.ops.available():
         why_not = ks.ops.available().reason
     if arguments.sparse_kernels and why_not:

@@ -4,8 +4,17 @@ import keras
 import pytest
 
 import keras_sparse as ks
+from keras_sparse.compute import tuned
 
 collect_ignore = ["mutants.py"]  # needs cosmic-ray
+
+
+@pytest.fixture(autouse=True, scope="session")
+def shipped_table():
+    """The same break-even densities on processors with AMX, for tests of all that reads them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuned, "has_fast_16_bits", lambda: False)
+        yield
 
 
 @pytest.fixture

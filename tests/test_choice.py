@@ -168,10 +168,12 @@ LAYERS = {  # settings of the layer, shape of an input, what may run at some bat
     "1x1": ({**CONV, "kernel_size": 1, "filters": 128}, (8, 8, 128), True),
     "dilated": ({**CONV, "dilation_rate": (1, 2)}, (8, 8, 64), True),
     "grouped": ({**CONV, "groups": 2}, (8, 8, 64), False),
-    "bfloat16": ({**CONV, "dtype": "mixed_bfloat16"}, (8, 8, 64), False),
+    "bfloat16": ({**CONV, "dtype": "mixed_bfloat16"}, (8, 8, 64), True),
+    "float16": ({**CONV, "dtype": "mixed_float16"}, (8, 8, 64), True),
+    "float64": ({**CONV, "dtype": "float64"}, (8, 8, 64), False),
     "dense": ({"units": 512}, (512,), True),
     "dense, more axes": ({"units": 256}, (4, 256), True),
-    "dense bfloat16": ({"units": 512, "dtype": "mixed_bfloat16"}, (512,), False),
+    "dense bfloat16": ({"units": 512, "dtype": "mixed_bfloat16"}, (512,), True),
     "dense float64": ({"units": 512, "dtype": "float64"}, (512,), False),
 }
 
@@ -247,7 +249,7 @@ def who_is(kernel):
     ],
     ids=str,
 )
-def test_inputs_that_are_not_dense_float32(inputs, settings, ran):
+def test_inputs_of_other_types_than_the_kernel(inputs, settings, ran):
     """Integers and bfloat16 are promoted to the kernel's float32; float64 promotes the kernel."""
     import tensorflow as tf
 
@@ -260,11 +262,10 @@ def test_inputs_that_are_not_dense_float32(inputs, settings, ran):
     else:
         layer(tf.cast(example, inputs["dtype"]))
     assert (row["runs_as"] == "custom op") == bool(ran)
-    is_float32 = inputs.get("dtype") in ("bfloat16", "int32") and "dtype" not in settings
-    assert bool(ran) == is_float32
+    assert bool(ran) == (inputs.get("dtype") in ("bfloat16", "int32"))
 
 
-@pytest.mark.parametrize("name", ["grouped", "bfloat16", "channels first", "dense"])
+@pytest.mark.parametrize("name", ["grouped", "float64", "channels first", "dense"])
 def test_where_stock_always_computes_the_graph_is_that_of_the_keras_layer(name):
     """Inference: operations that compute something, with those of functions that are called."""
     first = {**CONV, "data_format": "channels_first"}

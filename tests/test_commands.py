@@ -200,7 +200,7 @@ def test_tune_writes_a_table_that_choose_reads(quick, monkeypatch, capsys):
     path = tuned.file_of_this_machine()
     assert f"Written to {path}" in printed.err
     written = break_even.load(path)
-    assert set(written.rows) == set(tuned.shipped().rows)
+    assert set(written.rows) == {k for k in tuned.shipped().rows if k[1] != "float16"}
     assert tuned.why_not(written) is None
     assert written.threads >= 1
     monkeypatch.delenv(tuned.VARIABLE)

@@ -72,9 +72,10 @@ def with_masks(layer, density=DENSITY):
     return layer
 
 
-def twins(name, density=DENSITY, **settings):
+def twins(name, density=DENSITY, dtype="float32", **settings):
     """A sparse layer with random masks, and the Keras layer with the masked weights."""
-    layers = [KINDS[name].dense(name="it"), KINDS[name].sparse(name="it", **settings)]
+    common = {"name": "it", "dtype": dtype}
+    layers = [KINDS[name].dense(**common), KINDS[name].sparse(**common, **settings)]
     dense, sparse = (model_of(layer, name) for layer in layers)
     rng = np.random.default_rng(1)
     sparse.set_weights([0.3 * rng.normal(size=weight.shape) for weight in dense.get_weights()])
@@ -150,17 +151,34 @@ def test_outputs_are_those_of_the_keras_layer(name, implementation):
 @backend
 @each_kind
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_other_dtype_policies_run_the_stock_operation(name, policy):
-    layers = [KINDS[name].dense(dtype=policy), KINDS[name].sparse(dtype=policy)]
-    dense, sparse = (model_of(layer, name) for layer in layers)
-    dense.set_weights(sparse.get_weights())
-    with_masks(layers[1])
-    dense.set_weights(sparse.get_weights())
+def test_mixed_precision_runs_the_custom_op_where_it_is_worth_it(name, policy):
+    dense, sparse = twins(name, dtype=policy)
     one, other = sparse(examples(name)), dense(examples(name))
     assert one.dtype == other.dtype
     close(keras.ops.cast(one, "float32"), keras.ops.cast(other, "float32"), 2e-2)
-    rows = ks.summary(sparse, "dict", batch=1024)["layers"]
-    assert all(row["runs_as"].startswith("stock: ") for row in rows)
+    said = [row["runs_as"] for row in ks.summary(sparse, "dict", batch=1024)["layers"]]
+    assert ("custom op" in said) == custom_ops
+
+
+@available
+@each_kind
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_in_16_bits_the_custom_op_has_outputs_and_gradients_of_the_keras_layer(name, policy):
+    import tensorflow as tf
+
+    dense, sparse = twins(name, dtype=policy, implementation="custom_op")
+    masks = [kernel_mask_of(variable) for variable in sparse.trainable_variables]
+    inputs = tf.constant(examples(name))
+    one, by_dense = outputs_and_gradients(dense, inputs, dense.trainable_variables)
+    other, by_sparse = outputs_and_gradients(sparse, inputs, sparse.trainable_variables)
+    assert one.dtype == other.dtype
+    for expected, got, mask in zip(
+        [one, *by_dense], [other, *by_sparse], [None, None, *masks], strict=True
+    ):
+        assert got.dtype == expected.dtype
+        expected = array(tf.cast(expected, "float32")) * (mask is None or array(mask.mask))
+        difference = np.abs(array(tf.cast(got, "float32")) - expected).max()
+        assert difference <= 2e-2 * np.abs(expected).max()
 
 
 @available

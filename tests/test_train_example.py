@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_sparse as ks
 from examples import runs, train
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -134,10 +135,10 @@ def test_what_cannot_work_is_refused_at_once(words, told, capsys):
     assert told in capsys.readouterr().err
 
 
-def test_sparse_kernels_that_cannot_run_are_refused(digits, tmp_path, policy):
-    asked = ("--precision", "mixed_bfloat16", "--sparse-kernels")
-    with pytest.raises(SystemExit, match="the precision is mixed_bfloat16, not float32"):
-        train.main(words(digits, tmp_path, *asked))
+def test_sparse_kernels_that_cannot_run_are_refused(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(ks.ops, "available", lambda: ks.ops.Availability("there is no compiler"))
+    with pytest.raises(SystemExit, match="`--sparse-kernels` cannot work: there is no compiler"):
+        train.main(words(digits, tmp_path, "--sparse-kernels"))
 
 
 @pytest.mark.parametrize(

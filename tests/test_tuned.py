@@ -1,5 +1,6 @@
 """Tables of break-even densities: which one counts, what is wrong with a file, who reads it."""
 
+import dataclasses
 import json
 import warnings
 
@@ -12,6 +13,7 @@ import keras_sparse as ks
 from keras_sparse.compute import break_even, tuned
 from keras_sparse.compute.break_even import Row, Table
 from keras_sparse.compute.choice import choose
+from keras_sparse.compute.cpu_kernels import DTYPES
 from keras_sparse.compute.library import tensorflow_version
 from keras_sparse.compute.processor import processor
 from keras_sparse.compute.product import Product
@@ -50,6 +52,27 @@ def environment(monkeypatch, tmp_path):
 def test_without_a_file_the_shipped_table_counts(environment):
     assert tuned.tables().name == "shipped, AMD EPYC (Zen 5)"
     assert choose(DENSE).break_even == 0.5
+
+
+def test_with_amx_a_table_of_its_own_counts(environment, monkeypatch):
+    """Dense products of 16 bits are many times as fast there, float32 ones as elsewhere."""
+    monkeypatch.setattr(tuned, "has_fast_16_bits", lambda: True)
+    tuned.tables.cache_clear()
+    assert tuned.tables().name == "shipped, Intel Sapphire Rapids"
+    conv = Product("conv2d", (3, 3, 64, 64), "bfloat16")
+    assert choose(dataclasses.replace(conv, dtype="float32")).break_even == 0.55
+    assert choose(conv).break_even == 0.1
+    assert choose(Product("matmul", (512, 512), "bfloat16"), density=0.01).why == (
+        "nobody has measured it to be faster (shipped, Intel Sapphire Rapids)"
+    )
+    assert choose(Product("matmul", (512, 512), "bfloat16"), "custom_op").why is None
+
+
+def test_without_amx_sixteen_bits_have_densities_of_their_own(environment):
+    for dtype in ("bfloat16", "float16"):
+        densities = [choose(Product("conv2d", (3, 3, 64, 64), d)).break_even
+                     for d in (dtype, "float32")]  # fmt: skip
+        assert 0.2 < densities[0] <= densities[1]
 
 
 def test_the_file_of_the_cache_folder_counts(environment, tmp_path):
@@ -188,7 +211,8 @@ def test_a_model_without_sparse_layers_names_no_table():
     assert "break_even_densities" not in ks.summary(model, "dict")["total"]
 
 
-def test_the_shipped_table_has_every_product_that_the_kernels_compute():
-    shipped = break_even.load(tuned.SHIPPED_TABLE)
+@pytest.mark.parametrize("path", [tuned.SHIPPED_TABLE, tuned.SHIPPED_WITH_AMX])
+def test_a_shipped_table_has_every_product_that_the_kernels_compute(path):
+    shipped = break_even.load(path)
     kinds = ("convolution", "dilated convolution", "1x1 convolution", "matmul")
-    assert {(kind, "float32", "weights") for kind in kinds} <= set(shipped.rows)
+    assert {(kind, dtype, "weights") for kind in kinds for dtype in DTYPES} <= set(shipped.rows)

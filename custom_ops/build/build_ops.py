@@ -46,7 +46,7 @@ LIBRARY, RECORD = (
 JOBS = 2  # an XLA lowering takes a GB
 COMMON = ["-std=c++17", "-O3", "-fPIC", "-Wall", "-Wextra", f"-I{ROOT}"]
 INSTRUCTIONS = {
-    "avx2": ["-mavx2", "-mfma"],
+    "avx2": ["-mavx2", "-mfma", "-mf16c"],
     "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"],
 }
 

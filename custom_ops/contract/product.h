@@ -65,16 +65,18 @@ class ConvPlan {
   // Is this the mask that the plan was made for? One pass over it, at memory speed.
   virtual bool HasMask(const bool* mask) const = 0;
 
+  // All are arrays of the convolution's type; sums are float32.
   // kForward:        first = inputs,           second = kernel           -> result = outputs
   // kInputGradient:  first = output gradient,  second = kernel           -> result = input gradient
   // kKernelGradient: first = inputs,           second = output gradient  -> result = kernel
   // gradient, 0 where missing. The same bits for the same `threads`. `is_own`: `result` is as
   // another run of this plan has left it; then the zeros of missing weights are not written again.
-  virtual void Run(const float* first, const float* second, float* result, const Parallel& parallel,
+  virtual void Run(const void* first, const void* second, void* result, const Parallel& parallel,
                    bool is_own = false) const = 0;
 
-  // For few rows: the values of the active weights, which the caller may keep as long as the kernel
-  // does not change. How many there are; 0: this plan reads them out of the kernel in each run.
+  // For few rows in float32: the values of the active weights, which the caller may keep as long as
+  // the kernel does not change. How many there are; 0: this plan reads them out of the kernel in
+  // each run.
   virtual int64_t KeptValues() const { return 0; }
   virtual void ReadValues(const float* /*kernel*/, float* /*values*/, const Parallel&) const {}
   // As Run does, with these values for the kernel.

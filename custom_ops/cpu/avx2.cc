@@ -1,7 +1,6 @@
-// The loops for processors with AVX2. Built with -mavx2 -mfma.
-#include "custom_ops/cpu/block_loops.h"
+// The loops for processors with AVX2. Built with -mavx2 -mfma -mf16c.
 #include "custom_ops/cpu/few_rows_loops.h"
-#include "custom_ops/cpu/loops.h"
+#include "custom_ops/cpu/kernels_of.h"
 
 #ifndef __AVX2__
 #error "This file is built with AVX2."
@@ -10,15 +9,7 @@
 namespace keras_sparse {
 
 const Kernels* Avx2Kernels() {
-  static const Kernels kernels = {"AVX2",
-                                  avx2::kLanes,
-                                  avx2::kMaxSums,
-                                  avx2::BufferFloats,
-                                  avx2::MultiplyAny,
-                                  avx2::GradientAny,
-                                  avx2::BlockBufferFloats,
-                                  avx2::MultiplyTilesAny,
-                                  avx2::GradientTilesAny};
+  static const Kernels kernels = avx2::KernelsNamed("AVX2");
   return &kernels;
 }
 

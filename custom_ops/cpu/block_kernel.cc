@@ -26,24 +26,26 @@ BlockLoad LoadOf(Product product, const ConvSizes& s, const Lattice& lattice,
 
 }  // namespace
 
-std::unique_ptr<BlockKernel> BlockKernel::Make(Product product, const ConvSizes& sizes,
+std::unique_ptr<BlockKernel> BlockKernel::Make(Product product, const Convolution& convolution,
                                                const Lattice& lattice, const BlockGrid& grid,
                                                const Kernels& kernels, int threads) {
-  const auto tiling =
-      ChooseBlockTiling(lattice, LoadOf(product, sizes, lattice, grid), kernels.lanes, threads);
+  const auto tiling = ChooseBlockTiling(lattice, LoadOf(product, convolution.sizes, lattice, grid),
+                                        kernels.lanes, threads);
   if (!tiling) return nullptr;
   return std::unique_ptr<BlockKernel>(
-      new BlockKernel(product, sizes, lattice, grid, *tiling, kernels));
+      new BlockKernel(product, convolution, lattice, grid, *tiling, kernels));
 }
 
-BlockKernel::BlockKernel(Product product, const ConvSizes& s, const Lattice& lattice,
+BlockKernel::BlockKernel(Product product, const Convolution& convolution, const Lattice& lattice,
                          const BlockGrid& grid, const BlockTiling& tiling, const Kernels& kernels)
     : kernels_(kernels),
+      type_(convolution.type),
       transposed_(product == Product::kInputGradient),
       packed_(PackPixels(lattice, tiling.tile_h, tiling.tile_w)),
-      weights_(s.weights()),
-      out_channels_(s.out_channels),
+      weights_(convolution.sizes.weights()),
+      out_channels_(convolution.sizes.out_channels),
       floats_(grid.in * grid.out) {
+  const ConvSizes& s = convolution.sizes;
   BlockTables& t = tables_;
   t.tile = TilesOf(product, s, lattice, packed_, tiling.tile_h, tiling.tile_w);
   const BlockLoad load = LoadOf(product, s, lattice, grid);
@@ -71,7 +73,7 @@ WorkItem BlockKernel::ItemOf(int64_t piece, int64_t pieces_of_groups) const {
 }
 
 // Values by [block][summed][output]; 0 beyond the channels.
-void BlockKernel::Gather(const float* kernel, int64_t begin, int64_t end, float* values) const {
+void BlockKernel::Gather(const void* kernel, int64_t begin, int64_t end, float* values) const {
   const int32_t outputs = tables_.block.outputs;
   const int32_t step_in = transposed_ ? 1 : outputs, step_out = transposed_ ? outputs : 1;
   for (int64_t i = begin; i < end; ++i) {
@@ -79,14 +81,14 @@ void BlockKernel::Gather(const float* kernel, int64_t begin, int64_t end, float*
     float* value = values + int64_t{block.place} * floats_;
     if (block.ins * block.outs < floats_) std::fill_n(value, floats_, 0.0f);
     for (int32_t in = 0; in < block.ins; ++in) {
-      const float* row = kernel + block.weight + in * out_channels_;
+      const int64_t row = block.weight + in * out_channels_;
       for (int32_t out = 0; out < block.outs; ++out)
-        value[in * step_in + out * step_out] = row[out];
+        value[in * step_in + out * step_out] = FloatAt(type_, kernel, row + out);
     }
   }
 }
 
-void BlockKernel::Multiply(const float* inputs, const float* kernel, float* result,
+void BlockKernel::Multiply(const void* inputs, const void* kernel, void* result,
                            const Parallel& parallel) const {
   float* values = ThreadMemory::Get(ThreadMemory::kValues, active() * floats_);
   const int64_t slices = std::min<int64_t>(parallel.threads, 1 + active() * floats_ / 65536);
@@ -94,6 +96,7 @@ void BlockKernel::Multiply(const float* inputs, const float* kernel, float* resu
     Gather(kernel, SliceBegin(active(), slice, slices), SliceBegin(active(), slice + 1, slices),
            values);
   });
+  const Loops& loops = kernels_.loops[static_cast<int>(type_)];
   const int64_t pieces =
       std::min<int64_t>(groups_, parallel.threads == 1 ? 1 : 4 * parallel.threads);
   const LatticeTables& t = tables_.tile;
@@ -101,13 +104,14 @@ void BlockKernel::Multiply(const float* inputs, const float* kernel, float* resu
                              std::max<int64_t>(1, pieces * tables_.parts) +
                          10000;
   parallel.run(pieces * tables_.parts, cycles, [&](int64_t piece) {
-    kernels_.multiply_blocks(tables_, inputs, values, result, ItemOf(piece, pieces));
+    loops.multiply_blocks(tables_, inputs, values, result, ItemOf(piece, pieces));
   });
 }
 
-void BlockKernel::Gradient(const float* inputs, const float* output_gradient, float* result,
+void BlockKernel::Gradient(const void* inputs, const void* output_gradient, void* result,
                            const Parallel& parallel, bool zeros_are_there) const {
   const int64_t floats = active() * floats_;
+  const Loops& loops = kernels_.loops[static_cast<int>(type_)];
   const int64_t pieces = std::min<int64_t>(groups_, parallel.threads);
   float* sums = ThreadMemory::Get(ThreadMemory::kValues, pieces * floats);
   std::fill_n(sums, pieces * floats, 0.0f);
@@ -116,8 +120,8 @@ void BlockKernel::Gradient(const float* inputs, const float* output_gradient, fl
       floats * t.tile_h * t.tile_w / 2 * groups_ / std::max<int64_t>(1, pieces * tables_.parts) +
       10000;
   parallel.run(pieces * tables_.parts, cycles, [&](int64_t piece) {
-    kernels_.gradient_blocks(tables_, inputs, output_gradient, sums + piece % pieces * floats,
-                             ItemOf(piece, pieces));
+    loops.gradient_blocks(tables_, inputs, output_gradient, sums + piece % pieces * floats,
+                          ItemOf(piece, pieces));
   });
   const int64_t slices = std::min<int64_t>(parallel.threads, 1 + weights_ / 65536);
   parallel.run(slices, weights_ / slices, [&](int64_t slice) {
@@ -128,8 +132,9 @@ void BlockKernel::Gradient(const float* inputs, const float* output_gradient, fl
 
 // Zeros into the weights [begin, end), then the sums of the blocks that have weights there.
 void BlockKernel::WriteGradient(const float* sums, int64_t pieces, int64_t begin, int64_t end,
-                                bool fill, float* result) const {
-  if (fill) std::memset(result + begin, 0, (end - begin) * sizeof(float));
+                                bool fill, void* result) const {
+  const int64_t element = ElementBytes(type_);
+  if (fill) std::memset(static_cast<char*>(result) + begin * element, 0, (end - begin) * element);
   const int64_t reach = (tables_.block.summed - 1) * out_channels_ + tables_.block.outputs;
   auto block = std::lower_bound(
       list_.blocks.begin(), list_.blocks.end(), begin - reach,
@@ -144,7 +149,7 @@ void BlockKernel::WriteGradient(const float* sums, int64_t pieces, int64_t begin
         float sum = 0;
         for (int64_t piece = 0; piece < pieces; ++piece)
           sum += value[piece * floats + in * tables_.block.outputs + out];
-        result[weight] = sum;
+        SetElement(type_, result, weight, sum);
       }
   }
 }

@@ -14,27 +14,28 @@ namespace keras_sparse {
 class BlockKernel : public LatticeProduct {
  public:
   // Null where the inputs are too many for the loops over blocks.
-  static std::unique_ptr<BlockKernel> Make(Product product, const ConvSizes& sizes,
+  static std::unique_ptr<BlockKernel> Make(Product product, const Convolution& convolution,
                                            const Lattice& lattice, const BlockGrid& grid,
                                            const Kernels& kernels, int threads);
   BlockKernel(const BlockKernel&) = delete;
 
-  void Multiply(const float* inputs, const float* kernel, float* result,
+  void Multiply(const void* inputs, const void* kernel, void* result,
                 const Parallel& parallel) const override;
-  void Gradient(const float* inputs, const float* output_gradient, float* result,
+  void Gradient(const void* inputs, const void* output_gradient, void* result,
                 const Parallel& parallel, bool zeros_are_there) const override;
 
  private:
-  BlockKernel(Product product, const ConvSizes& sizes, const Lattice& lattice,
+  BlockKernel(Product product, const Convolution& convolution, const Lattice& lattice,
               const BlockGrid& grid, const BlockTiling& tiling, const Kernels& kernels);
 
-  void Gather(const float* kernel, int64_t begin, int64_t end, float* values) const;
+  void Gather(const void* kernel, int64_t begin, int64_t end, float* values) const;
   void WriteGradient(const float* sums, int64_t pieces, int64_t begin, int64_t end, bool fill,
-                     float* result) const;
+                     void* result) const;
   WorkItem ItemOf(int64_t piece, int64_t pieces_of_groups) const;
   int64_t active() const { return static_cast<int64_t>(list_.blocks.size()); }
 
   const Kernels& kernels_;
+  const ElementType type_;
   const bool transposed_;
   PackedPixels packed_;
   BlockList list_;

@@ -11,10 +11,13 @@
 namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS {
 
 // The memory that one work item uses, beside its inputs and outputs.
+// `Value`: what inputs and outputs consist of. A float has room for any.
+template <class Value>
 struct BlockBuffer {
-  float *zeros, *outside, *packed, *sums;
-  const float** inputs;
-  float** outputs;
+  Value *zeros, *outside;
+  float *packed, *sums;
+  const Value** inputs;
+  Value** outputs;
   int64_t packed_floats, gradient_floats;  // from a channel of packed pixels, or sums, to the next
   int64_t floats;
 
@@ -31,51 +34,73 @@ struct BlockBuffer {
     };
     packed_floats = (t.slots | 1) * kLanes;  // odd: channels lie in different places of a cache
     gradient_floats = (tile | 1) * kLanes;
-    zeros = take(t.in_channels > t.out_channels ? t.in_channels : t.out_channels);
-    outside = take(t.out_channels);
+    zeros = reinterpret_cast<Value*>(
+        take(t.in_channels > t.out_channels ? t.in_channels : t.out_channels));
+    outside = reinterpret_cast<Value*>(take(t.out_channels));
     packed = take(int64_t{b.summed_blocks} * b.block.summed * packed_floats);
     const int64_t most = MostPixels(b.block.outputs) * kLanes;
     sums = take(outputs_of_part * (gradient_floats > most ? gradient_floats : most));
-    inputs = reinterpret_cast<const float**>(take(int64_t{t.pixels} * kLanes * 2));
-    outputs = reinterpret_cast<float**>(take(tile * kLanes * 2));
+    inputs = reinterpret_cast<const Value**>(take(int64_t{t.pixels} * kLanes * 2));
+    outputs = reinterpret_cast<Value**>(take(tile * kLanes * 2));
     floats = next - memory;
   }
 };
 
 inline int64_t BlockBufferFloats(const BlockTables& tables, int32_t part) {
-  return BlockBuffer(tables, part, nullptr).floats;
+  return BlockBuffer<float>(tables, part, nullptr).floats;
 }
 
-KS_INLINE void FillWithZeros(float* begin, float* end) {
+template <class Value>
+KS_INLINE void FillWithZeros(Value* begin, Value* end) {
   for (; begin != end; ++begin) *begin = 0;
 }
 
 // Once per work item: what no tile writes.
-KS_INLINE void BeginBlocks(const BlockTables& b, const BlockBuffer& buffer) {
+template <class Value>
+KS_INLINE void BeginBlocks(const BlockTables& b, const BlockBuffer<Value>& buffer) {
   const LatticeTables& t = b.tile;
   FillWithZeros(buffer.zeros, buffer.outside);
   FillWithZeros(buffer.packed + t.in_channels * buffer.packed_floats,
                 buffer.packed + int64_t{b.summed_blocks} * b.block.summed * buffer.packed_floats);
 }
 
-KS_INLINE void PackTiles(const LatticeTables& t, const BlockBuffer& buffer) {
+template <class Elements>
+__attribute__((noinline)) void PackTiles(const LatticeTables& t,
+                                         const BlockBuffer<typename Elements::Value>& buffer) {
   for (int32_t i = 0; i < t.pixels; ++i)
-    ToLanes(buffer.inputs + i * kLanes, 0, t.in_channels, buffer.packed + t.slot[i] * kLanes,
-            buffer.packed_floats);
+    ToLanes<Elements>(buffer.inputs + i * kLanes, 0, t.in_channels,
+                      buffer.packed + t.slot[i] * kLanes, buffer.packed_floats);
 }
 
-KS_INLINE BlockSegments SegmentsOf(const BlockTables& b, const BlockBuffer& buffer, int32_t part) {
+// The output gradient of a group of tiles.
+template <class Elements>
+__attribute__((noinline)) void PackGradientTiles(
+    const LatticeTables& t, const OutputChannels& channels,
+    const BlockBuffer<typename Elements::Value>& buffer) {
+  for (int i = 0; i < t.tile_h * t.tile_w; ++i)
+    ToLanes<Elements>(buffer.outputs + i * kLanes, channels.first, channels.count,
+                      buffer.sums + i * kLanes, buffer.gradient_floats);
+}
+
+// The sums of pixels side by side, to their places.
+template <class Elements, bool kStream>
+__attribute__((noinline)) void UnpackPixels(const OutputChannels& channels, const float* sums,
+                                            int32_t pixels,
+                                            typename Elements::Value* const* pixel) {
+  for (int32_t i = 0; i < pixels; ++i)
+    FromLanes<Elements, kStream>(sums + i * kLanes, pixels * kLanes, channels.first, channels.count,
+                                 pixel + i * kLanes);
+}
+
+template <class Value>
+KS_INLINE BlockSegments SegmentsOf(const BlockTables& b, const BlockBuffer<Value>& buffer,
+                                   int32_t part) {
   return {b.segments + b.first_segment[part], b.segments + b.first_segment[part + 1],
           b.offsets + b.first_active[part],
           buffer.packed_floats * static_cast<int64_t>(sizeof(float))};
 }
 
-// Output channels of a part.
-struct PartChannels {
-  int64_t first, count;
-};
-
-KS_INLINE PartChannels ChannelsOf(const BlockTables& b, int32_t part) {
+KS_INLINE OutputChannels ChannelsOf(const BlockTables& b, int32_t part) {
   const int64_t first = int64_t{b.part_outputs[part]} * b.block.outputs,
                 end = int64_t{b.part_outputs[part + 1]} * b.block.outputs;
   return {first, (end < b.tile.out_channels ? end : b.tile.out_channels) - first};
@@ -96,62 +121,58 @@ KS_INLINE void MultiplyPixels(int pixels, const BlockSegments& segments, const f
   __builtin_trap();
 }
 
-template <int S, int O>
-void MultiplyTiles(const BlockTables& b, const float* inputs, const float* weights, float* outputs,
-                   WorkItem work) {
+template <class Elements, int S, int O>
+void MultiplyTiles(const BlockTables& b, const typename Elements::Value* inputs,
+                   const float* weights, typename Elements::Value* outputs, WorkItem work) {
   const LatticeTables& t = b.tile;
-  const BlockBuffer buffer(b, work.part, work.buffer);
+  const BlockBuffer<typename Elements::Value> buffer(b, work.part, work.buffer);
   BeginBlocks(b, buffer);
   const BlockSegments segments = SegmentsOf(b, buffer, work.part);
   weights += b.first_active[work.part] * (S * O);
-  const PartChannels channels = ChannelsOf(b, work.part);
-  const bool stream = Streams(t, outputs);
+  const OutputChannels channels = ChannelsOf(b, work.part);
+  const bool stream = Streams<Elements>(t, channels, outputs);
   const int32_t cuts = (t.tile_w + MostPixels(O) - 1) / MostPixels(O);
   TilePixels tiles;
   for (int64_t group = work.first_group; group < work.end_group; ++group) {
     FindTiles(t, group, tiles);
-    FindInputs(t, tiles, inputs, buffer.zeros, buffer.inputs);
-    PackTiles(t, buffer);
+    FindInputs<typename Elements::Value>(t, tiles, inputs, buffer.zeros, buffer.inputs);
+    PackTiles<Elements>(t, buffer);
     FindOutputs(t, tiles, outputs, buffer.outside, buffer.outputs);
     for (int32_t y = 0; y < t.tile_h; ++y)
       for (int32_t cut = 0; cut < cuts; ++cut) {
         const int32_t x = t.tile_w * cut / cuts, pixels = t.tile_w * (cut + 1) / cuts - x;
         const float* packed = buffer.packed + (int64_t{y} * t.row_stride + x) * kLanes;
         MultiplyPixels<S, O>(pixels, segments, packed, weights, buffer.sums);
-        for (int32_t i = 0; i < pixels; ++i) {
-          const float* sums = buffer.sums + i * kLanes;
-          float* const* pixel = buffer.outputs + (y * t.tile_w + x + i) * kLanes;
-          if (stream) {
-            FromLanes<true>(sums, pixels * kLanes, channels.first, channels.count, pixel);
-          } else {
-            FromLanes<false>(sums, pixels * kLanes, channels.first, channels.count, pixel);
-          }
+        const auto pixel = buffer.outputs + (y * t.tile_w + x) * kLanes;
+        if (stream) {
+          UnpackPixels<Elements, true>(channels, buffer.sums, pixels, pixel);
+        } else {
+          UnpackPixels<Elements, false>(channels, buffer.sums, pixels, pixel);
         }
       }
   }
   if (stream) EndOfStream();
 }
 
-template <int S, int O>
-void GradientTiles(const BlockTables& b, const float* inputs, const float* output_gradient,
-                   float* sums, WorkItem work) {
+template <class Elements, int S, int O>
+void GradientTiles(const BlockTables& b, const typename Elements::Value* inputs,
+                   const typename Elements::Value* output_gradient, float* sums, WorkItem work) {
+  using Value = typename Elements::Value;
   const LatticeTables& t = b.tile;
-  const BlockBuffer buffer(b, work.part, work.buffer);
+  const BlockBuffer<Value> buffer(b, work.part, work.buffer);
   BeginBlocks(b, buffer);
   const BlockSegments segments = SegmentsOf(b, buffer, work.part);
-  const PartChannels channels = ChannelsOf(b, work.part);
+  const OutputChannels channels = ChannelsOf(b, work.part);
   FillWithZeros(buffer.sums + channels.count * buffer.gradient_floats,
                 buffer.sums + (channels.count + O - 1) / O * O * buffer.gradient_floats);
   TilePixels tiles;
   for (int64_t group = work.first_group; group < work.end_group; ++group) {
     FindTiles(t, group, tiles);
-    FindInputs(t, tiles, inputs, buffer.zeros, buffer.inputs);
-    PackTiles(t, buffer);
-    const float** gradients = const_cast<const float**>(buffer.outputs);
-    FindOutputs<const float>(t, tiles, output_gradient, buffer.zeros, gradients);
-    for (int i = 0; i < t.tile_h * t.tile_w; ++i)
-      ToLanes(gradients + i * kLanes, channels.first, channels.count, buffer.sums + i * kLanes,
-              buffer.gradient_floats);
+    FindInputs<Value>(t, tiles, inputs, buffer.zeros, buffer.inputs);
+    PackTiles<Elements>(t, buffer);
+    FindOutputs<const Value>(t, tiles, output_gradient, buffer.zeros,
+                             const_cast<const Value**>(buffer.outputs));
+    PackGradientTiles<Elements>(t, channels, buffer);
     const float* first = buffer.sums - channels.first * buffer.gradient_floats;
     GradientBlocks<S, O>(segments,
                          {buffer.packed, first, t.tile_h, t.tile_w,
@@ -160,21 +181,27 @@ void GradientTiles(const BlockTables& b, const float* inputs, const float* outpu
   }
 }
 
-inline void MultiplyTilesAny(const BlockTables& b, const float* inputs, const float* weights,
-                             float* outputs, WorkItem work) {
-#define KS_CASE(S, O)                              \
-  if (b.block.summed == S && b.block.outputs == O) \
-    return MultiplyTiles<S, O>(b, inputs, weights, outputs, work);
+template <class Elements>
+void MultiplyTilesAny(const BlockTables& b, const void* inputs, const float* weights, void* outputs,
+                      WorkItem work) {
+  using Value = typename Elements::Value;
+#define KS_CASE(S, O)                                                                   \
+  if (b.block.summed == S && b.block.outputs == O)                                      \
+    return MultiplyTiles<Elements, S, O>(b, static_cast<const Value*>(inputs), weights, \
+                                         static_cast<Value*>(outputs), work);
   KS_FOR_BLOCKS(KS_CASE)
 #undef KS_CASE
   __builtin_trap();  // a plan chooses from the same list
 }
 
-inline void GradientTilesAny(const BlockTables& b, const float* inputs,
-                             const float* output_gradient, float* sums, WorkItem work) {
-#define KS_CASE(S, O)                              \
-  if (b.block.summed == S && b.block.outputs == O) \
-    return GradientTiles<S, O>(b, inputs, output_gradient, sums, work);
+template <class Elements>
+void GradientTilesAny(const BlockTables& b, const void* inputs, const void* output_gradient,
+                      float* sums, WorkItem work) {
+  using Value = typename Elements::Value;
+#define KS_CASE(S, O)                                                          \
+  if (b.block.summed == S && b.block.outputs == O)                             \
+    return GradientTiles<Elements, S, O>(b, static_cast<const Value*>(inputs), \
+                                         static_cast<const Value*>(output_gradient), sums, work);
   KS_FOR_BLOCKS(KS_CASE)
 #undef KS_CASE
   __builtin_trap();

@@ -50,11 +50,11 @@ class FewRows : public ConvPlan {
 
   bool HasMask(const bool* mask) const override { return mask_.Equals(mask); }
 
-  void Run(const float* first, const float* second, float* result, const Parallel& parallel,
+  void Run(const void* first, const void* second, void* result, const Parallel& parallel,
            bool) const override {
     float* values = ThreadMemory::Get(ThreadMemory::kValues, KeptValues());
-    ReadValues(second, values, parallel);
-    RunWithValues(first, values, result, parallel);
+    ReadValues(static_cast<const float*>(second), values, parallel);
+    RunWithValues(static_cast<const float*>(first), values, static_cast<float*>(result), parallel);
   }
 
   int64_t KeptValues() const override { return static_cast<int64_t>(channels_.size()); }

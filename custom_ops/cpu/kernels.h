@@ -12,6 +12,8 @@
 
 #include <cstdint>
 
+#include "custom_ops/contract/element_type.h"
+
 namespace keras_sparse {
 
 // Active weights of one output channel within a chunk of input channels.
@@ -67,25 +69,31 @@ struct WorkItem {
 
 struct BlockTables;  // block_tables.h
 
+// For inputs and outputs of one type of elements. Weights and sums are floats.
+struct Loops {
+  // outputs = sums of weights (in the order of `offsets`) times inputs
+  void (*multiply)(const LatticeTables& tables, const void* inputs, const float* weights,
+                   void* outputs, WorkItem work);
+  // sums[i] = sum over the pixels of this work of input times output gradient, i in the order of
+  // `offsets`; only the weights of work.part; zero before. `lane_sums`: lanes zeros per active
+  // weight of the part, or null: reduced at once.
+  void (*gradient)(const LatticeTables& tables, const void* inputs, const void* output_gradient,
+                   float* sums, float* lane_sums, WorkItem work);
+  // The same for masks of blocks, in the order of [active block][summed][output].
+  void (*multiply_blocks)(const BlockTables& tables, const void* inputs, const float* weights,
+                          void* outputs, WorkItem work);
+  void (*gradient_blocks)(const BlockTables& tables, const void* inputs,
+                          const void* output_gradient, float* sums, WorkItem work);
+};
+
 struct Kernels {
   const char* name;
   int lanes;
   int max_tile;  // sums that fit the registers
   int64_t (*buffer_floats)(const LatticeTables& tables, int32_t part);
-  // outputs = sums of weights (in the order of `offsets`) times inputs
-  void (*multiply)(const LatticeTables& tables, const float* inputs, const float* weights,
-                   float* outputs, WorkItem work);
-  // sums[i] = sum over the pixels of this work of input times output gradient, i in the order of
-  // `offsets`; only the weights of work.part; zero before. `lane_sums`: lanes zeros per active
-  // weight of the part, or null: reduced at once.
-  void (*gradient)(const LatticeTables& tables, const float* inputs, const float* output_gradient,
-                   float* sums, float* lane_sums, WorkItem work);
-  // The same for masks of blocks, in the order of [active block][summed][output].
+  // The same for masks of blocks.
   int64_t (*block_buffer_floats)(const BlockTables& tables, int32_t part);
-  void (*multiply_blocks)(const BlockTables& tables, const float* inputs, const float* weights,
-                          float* outputs, WorkItem work);
-  void (*gradient_blocks)(const BlockTables& tables, const float* inputs,
-                          const float* output_gradient, float* sums, WorkItem work);
+  Loops loops[kElementTypes];  // by ElementType
 };
 
 const Kernels* PortableKernels();

@@ -33,8 +33,8 @@ inline void PackImages(const LaneLayout& layout, GroupRows rows, const float* im
       FindPixels(layout, rows.group, images + (y * layout.width + x) * layout.channels, step, zeros,
                  pixels);
       for (int lane = 0; lane < kImageLanes; lane += kLanes)
-        ToLanes(pixels + lane, 0, layout.channels, lanes + layout.At(rows.group, 0, y, x) + lane,
-                layout.plane());
+        ToLanes<Float32>(pixels + lane, 0, layout.channels,
+                         lanes + layout.At(rows.group, 0, y, x) + lane, layout.plane());
     }
 }
 
@@ -48,8 +48,8 @@ inline void UnpackImages(const LaneLayout& layout, GroupRows rows, const float* 
       FindPixels(layout, rows.group, images + (y * layout.width + x) * layout.channels, step,
                  outside, pixels);
       for (int lane = 0; lane < kImageLanes; lane += kLanes)
-        FromLanes<false>(lanes + layout.At(rows.group, 0, y, x) + lane, layout.plane(), 0,
-                         layout.channels, pixels + lane);
+        FromLanes<Float32, false>(lanes + layout.At(rows.group, 0, y, x) + lane, layout.plane(), 0,
+                                  layout.channels, pixels + lane);
     }
 }
 

@@ -1,55 +1,78 @@
 // Channels side by side become lanes side by side, and the other way round.
+//
+// `Elements` is a struct of elements.h: what the channels are in memory. Lanes are floats.
 #pragma once
 
+#include "custom_ops/cpu/elements.h"
 #include "custom_ops/cpu/vector.h"
 
 namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS {
 
 // rows[channel * stride + lane] = pixels[lane][channel] for the first `channels` channels from
 // `first` on.
-KS_INLINE void ToLanes(const float* const* pixels, int64_t first, int64_t channels, float* rows,
-                       int64_t stride) {
-  for (int64_t c = 0; c < channels; c += kLanes) {
+template <class Elements>
+KS_INLINE void ToLanes(const typename Elements::Value* const* pixels, int64_t first,
+                       int64_t channels, float* rows, int64_t stride) {
+  constexpr int kPerLane = Elements::kPerLane, kChannels = kLanes * kPerLane;
+  for (int64_t c = 0; c < channels; c += kChannels) {
     const int64_t left = channels - c;
     Vector r[kLanes];
-    if (left >= kLanes) {
-      for (int lane = 0; lane < kLanes; ++lane) r[lane] = LoadUnaligned(pixels[lane] + first + c);
+    if (left >= kChannels) {
+      for (int lane = 0; lane < kLanes; ++lane)
+        r[lane] = LoadUnaligned(reinterpret_cast<const float*>(pixels[lane] + first + c));
     } else {
       for (int lane = 0; lane < kLanes; ++lane)
         r[lane] = LoadPart(pixels[lane] + first + c, static_cast<int>(left));
     }
     Transpose(r);
-    const int rows_left = left < kLanes ? static_cast<int>(left) : kLanes;
-    for (int i = 0; i < rows_left; ++i) Store(rows + (c + i) * stride, r[i]);
+    const int rows_left = left < kChannels ? static_cast<int>(left) : kChannels;
+    for (int i = 0; i < rows_left; i += kPerLane) {
+      Vector channel[kPerLane];
+      Elements::Widen(r[i / kPerLane], channel);
+      Store(rows + (c + i) * stride, channel[0]);
+      if (kPerLane == 2 && i + 1 < rows_left)
+        Store(rows + (c + i + 1) * stride, channel[kPerLane - 1]);
+    }
   }
 }
 
 // The other way round. kStream: whole vectors go past the caches, and all addresses are aligned.
-template <bool kStream>
+template <class Elements, bool kStream>
 KS_INLINE void FromLanes(const float* rows, int64_t stride, int64_t first, int64_t channels,
-                         float* const* pixels) {
-  for (int64_t c = 0; c < channels; c += kLanes) {
+                         typename Elements::Value* const* pixels) {
+  constexpr int kPerLane = Elements::kPerLane, kChannels = kLanes * kPerLane;
+  for (int64_t c = 0; c < channels; c += kChannels) {
     const int64_t left = channels - c;
     Vector r[kLanes];
-    for (int i = 0; i < kLanes; ++i) r[i] = i < left ? Load(rows + (c + i) * stride) : Vector{};
+    for (int i = 0; i < kLanes; ++i) {
+      Vector channel[kPerLane];
+      for (int k = 0; k < kPerLane; ++k) {
+        const int64_t row = i * kPerLane + k;
+        channel[k] = row < left ? Load(rows + (c + row) * stride) : Vector{};
+      }
+      r[i] = Elements::Narrow(channel);
+    }
     Transpose(r);
     for (int lane = 0; lane < kLanes; ++lane) {
-      float* p = pixels[lane] + first + c;
-      if (left < kLanes) {
+      typename Elements::Value* p = pixels[lane] + first + c;
+      if (left < kChannels) {
         StorePart(p, r[lane], static_cast<int>(left));
       } else if (kStream) {
-        Stream(p, r[lane]);
+        Stream(reinterpret_cast<float*>(p), r[lane]);
       } else {
-        StoreUnaligned(p, r[lane]);
+        StoreUnaligned(reinterpret_cast<float*>(p), r[lane]);
       }
     }
   }
 }
 
 // Channels [first, first + channels) of these pixels into the second cache.
-KS_INLINE void PrefetchPixels(const float* const* pixels, int64_t first, int64_t channels) {
+template <class Value>
+KS_INLINE void PrefetchPixels(const Value* const* pixels, int64_t first, int64_t channels) {
+  constexpr int64_t kLine = 64 / sizeof(Value);
   for (int lane = 0; lane < kLanes; ++lane)
-    for (int64_t c = 0; c < channels; c += 16) __builtin_prefetch(pixels[lane] + first + c, 0, 2);
+    for (int64_t c = 0; c < channels; c += kLine)
+      __builtin_prefetch(pixels[lane] + first + c, 0, 2);
 }
 
 }  // namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS

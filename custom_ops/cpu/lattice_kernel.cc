@@ -24,9 +24,11 @@ LatticeLoad LoadOf(Product product, const ConvSizes& s, const Lattice& lattice,
 
 }  // namespace
 
-LatticeKernel::LatticeKernel(Product product, const ConvSizes& s, const Lattice& lattice,
-                             const PackedMask& mask, const Kernels& kernels, int threads)
-    : kernels_(kernels) {
+LatticeKernel::LatticeKernel(Product product, const Convolution& convolution,
+                             const Lattice& lattice, const PackedMask& mask, const Kernels& kernels,
+                             int threads)
+    : kernels_(kernels), type_(convolution.type) {
+  const ConvSizes& s = convolution.sizes;
   const bool transposed = product == Product::kInputGradient;
   const LatticeLoad load = LoadOf(product, s, lattice, mask);
   const Tiling tiling = ChooseTiling(lattice, load, kernels.lanes, kernels.max_tile, threads);
@@ -54,7 +56,7 @@ WorkItem LatticeKernel::ItemOf(int64_t piece, int64_t pieces_of_groups) const {
           ThreadMemory::Get(ThreadMemory::kWorkBuffer, kernels_.buffer_floats(tables_, part))};
 }
 
-void LatticeKernel::Multiply(const float* inputs, const float* kernel, float* result,
+void LatticeKernel::Multiply(const void* inputs, const void* kernel, void* result,
                              const Parallel& parallel) const {
   const int64_t active = static_cast<int64_t>(list_.weight.size());
   float* values = ThreadMemory::Get(ThreadMemory::kValues, active);
@@ -62,22 +64,24 @@ void LatticeKernel::Multiply(const float* inputs, const float* kernel, float* re
   parallel.run(slices, 4 * active / slices, [&](int64_t slice) {
     for (int64_t i = SliceBegin(active, slice, slices); i < SliceBegin(active, slice + 1, slices);
          ++i)
-      values[list_.place[i]] = kernel[list_.weight[i]];
+      values[list_.place[i]] = FloatAt(type_, kernel, list_.weight[i]);
   });
   // Four times as many pieces as threads: a piece that is slow, or late, does not keep the others
   // waiting.
+  const Loops& loops = kernels_.loops[static_cast<int>(type_)];
   const int64_t pieces =
       std::min<int64_t>(groups_, parallel.threads == 1 ? 1 : 4 * parallel.threads);
   const int64_t cycles =
       active * 10 * groups_ / std::max<int64_t>(1, pieces * tables_.parts) + 10000;
   parallel.run(pieces * tables_.parts, cycles, [&](int64_t piece) {
-    kernels_.multiply(tables_, inputs, values, result, ItemOf(piece, pieces));
+    loops.multiply(tables_, inputs, values, result, ItemOf(piece, pieces));
   });
 }
 
-void LatticeKernel::Gradient(const float* inputs, const float* output_gradient, float* result,
+void LatticeKernel::Gradient(const void* inputs, const void* output_gradient, void* result,
                              const Parallel& parallel, bool zeros_are_there) const {
   const int64_t active = static_cast<int64_t>(list_.weight.size());
+  const Loops& loops = kernels_.loops[static_cast<int>(type_)];
   const int64_t pieces = std::min<int64_t>(groups_, parallel.threads);
   float* sums = ThreadMemory::Get(ThreadMemory::kValues, pieces * active);
   std::fill_n(sums, pieces * active, 0.0f);
@@ -93,8 +97,7 @@ void LatticeKernel::Gradient(const float* inputs, const float* output_gradient, 
       lanes = ThreadMemory::Get(ThreadMemory::kLaneSums, lane_sums);
       std::fill_n(lanes, lane_sums, 0.0f);
     }
-    kernels_.gradient(tables_, inputs, output_gradient, sums + piece % pieces * active, lanes,
-                      item);
+    loops.gradient(tables_, inputs, output_gradient, sums + piece % pieces * active, lanes, item);
   });
   const int64_t slices = std::min<int64_t>(parallel.threads, 1 + weights_ / 65536);
   parallel.run(slices, weights_ / slices, [&](int64_t slice) {
@@ -104,19 +107,20 @@ void LatticeKernel::Gradient(const float* inputs, const float* output_gradient, 
 }
 
 void LatticeKernel::WriteGradient(const float* sums, int64_t pieces, int64_t begin, int64_t end,
-                                  bool fill, float* result) const {
+                                  bool fill, void* result) const {
   constexpr int64_t kSpan =
       1 << 14;  // weights: zeros are still in the first cache when sums are written among them
-  const int64_t active = static_cast<int64_t>(list_.weight.size());
+  const int64_t active = static_cast<int64_t>(list_.weight.size()), element = ElementBytes(type_);
+  char* bytes = static_cast<char*>(result);
   int64_t i =
       std::lower_bound(list_.weight.begin(), list_.weight.end(), begin) - list_.weight.begin();
   for (int64_t first = begin; first < end; first += kSpan) {
     const int64_t last = std::min(first + kSpan, end);
-    if (fill) std::memset(result + first, 0, (last - first) * sizeof(float));
+    if (fill) std::memset(bytes + first * element, 0, (last - first) * element);
     for (; i < active && list_.weight[i] < last; ++i) {
       float sum = 0;
       for (int64_t piece = 0; piece < pieces; ++piece) sum += sums[piece * active + list_.place[i]];
-      result[list_.weight[i]] = sum;
+      SetElement(type_, result, list_.weight[i], sum);
     }
   }
 }

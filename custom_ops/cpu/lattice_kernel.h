@@ -13,24 +13,25 @@ namespace keras_sparse {
 
 class LatticeKernel : public LatticeProduct {
  public:
-  LatticeKernel(Product product, const ConvSizes& sizes, const Lattice& lattice,
+  LatticeKernel(Product product, const Convolution& convolution, const Lattice& lattice,
                 const PackedMask& mask, const Kernels& kernels, int threads);
   LatticeKernel(const LatticeKernel&) = delete;
 
-  void Multiply(const float* inputs, const float* kernel, float* result,
+  void Multiply(const void* inputs, const void* kernel, void* result,
                 const Parallel& parallel) const override;
-  void Gradient(const float* inputs, const float* output_gradient, float* result,
+  void Gradient(const void* inputs, const void* output_gradient, void* result,
                 const Parallel& parallel, bool zeros_are_there) const override;
 
  private:
   // Sums over the pieces, in the order of the kernel: of the weights in [begin, end), and between
   // them, where `fill`, zeros.
   void WriteGradient(const float* sums, int64_t pieces, int64_t begin, int64_t end, bool fill,
-                     float* result) const;
+                     void* result) const;
 
   WorkItem ItemOf(int64_t piece, int64_t pieces_of_groups) const;
 
   const Kernels& kernels_;
+  const ElementType type_;
   PackedPixels packed_;
   ActiveList list_;
   LatticeTables tables_;

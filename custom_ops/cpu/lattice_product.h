@@ -9,12 +9,13 @@ class LatticeProduct {
  public:
   virtual ~LatticeProduct() = default;
 
+  // Values are arrays of the convolution's type.
   // result = kernel times inputs, on the pixels of this lattice.
-  virtual void Multiply(const float* inputs, const float* kernel, float* result,
+  virtual void Multiply(const void* inputs, const void* kernel, void* result,
                         const Parallel& parallel) const = 0;
 
   // result = gradient by the active weights, 0 for the others, unless these are `zeros_are_there`.
-  virtual void Gradient(const float* inputs, const float* output_gradient, float* result,
+  virtual void Gradient(const void* inputs, const void* output_gradient, void* result,
                         const Parallel& parallel, bool zeros_are_there) const = 0;
 };
 

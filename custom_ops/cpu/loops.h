@@ -11,7 +11,15 @@
 
 namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS {
 
-KS_INLINE void Pack(const LatticeTables& t, const WorkBuffer& buffer, int32_t chunk) {
+inline OutputChannels OutputsOf(const LatticeTables& t, int32_t part) {
+  return {t.part_outputs[part], t.part_outputs[part + 1] - t.part_outputs[part]};
+}
+
+// A chunk of the input channels of a group of tiles.
+template <class Elements>
+__attribute__((noinline)) void Pack(const LatticeTables& t,
+                                    const WorkBuffer<typename Elements::Value>& buffer,
+                                    int32_t chunk) {
   const int64_t first = static_cast<int64_t>(chunk) * t.chunk_channels,
                 left = t.in_channels - first;
   const int64_t channels = left < t.chunk_channels ? left : t.chunk_channels;
@@ -21,17 +29,40 @@ KS_INLINE void Pack(const LatticeTables& t, const WorkBuffer& buffer, int32_t ch
   const uint32_t height = t.tile_h * t.in_step_y, width = t.tile_w * t.in_step_x;
   const int64_t next_group = int64_t{kLanes} * height * width * t.in_channels + first;
   for (int32_t i = 0; i < t.pixels; ++i) {
-    const float* const* pixels = buffer.inputs + i * kLanes;
+    const typename Elements::Value* const* pixels = buffer.inputs + i * kLanes;
     if (static_cast<uint32_t>(t.dy[i]) < height && static_cast<uint32_t>(t.dx[i]) < width)
       PrefetchPixels(pixels, next_group, channels);
-    ToLanes(pixels, first, channels, buffer.packed + t.slot[i] * kLanes,
-            static_cast<int64_t>(t.slots) * kLanes);
+    ToLanes<Elements>(pixels, first, channels, buffer.packed + t.slot[i] * kLanes,
+                      static_cast<int64_t>(t.slots) * kLanes);
   }
+}
+
+// The output gradient of a group of tiles, where the sums of a product lie.
+template <class Elements>
+__attribute__((noinline)) void PackGradient(const LatticeTables& t, const OutputChannels& part,
+                                            const typename Elements::Value* const* pixels,
+                                            float* packed) {
+  const int64_t tile = int64_t{t.tile_h} * t.tile_w, pitch = tile * kLanes;
+  for (int64_t i = 0; i < tile; ++i, pixels += kLanes) {
+    PrefetchPixels(pixels, pitch * t.out_channels + part.first, part.count);
+    ToLanes<Elements>(pixels, part.first, part.count, packed + i * kLanes, pitch);
+  }
+}
+
+// The sums of a group of tiles, to their places.
+template <class Elements, bool kStream>
+__attribute__((noinline)) void Unpack(const LatticeTables& t, const OutputChannels& part,
+                                      const float* sums, typename Elements::Value* const* pixels) {
+  const int64_t tile = int64_t{t.tile_h} * t.tile_w, pitch = tile * kLanes;
+  for (int64_t i = 0; i < tile; ++i)
+    FromLanes<Elements, kStream>(sums + i * kLanes, pitch, part.first, part.count,
+                                 pixels + i * kLanes);
 }
 
 // --- one work item
 
-KS_INLINE Chunk ChunkOf(const LatticeTables& t, const WorkBuffer& buffer, int64_t list,
+template <class Value>
+KS_INLINE Chunk ChunkOf(const LatticeTables& t, const WorkBuffer<Value>& buffer, int64_t list,
                         int64_t floats_before_part) {
   return {t.segments + t.first_segment[list],
           t.segments + t.first_segment[list + 1],
@@ -41,22 +72,22 @@ KS_INLINE Chunk ChunkOf(const LatticeTables& t, const WorkBuffer& buffer, int64_
           buffer.sums - floats_before_part};
 }
 
-template <int H, int W>
-void Multiply(const LatticeTables& t, const float* inputs, const float* weights, float* outputs,
-              WorkItem work) {
-  const WorkBuffer buffer(t, work.part, work.buffer);
+template <class Elements, int H, int W>
+void Multiply(const LatticeTables& t, const typename Elements::Value* inputs, const float* weights,
+              typename Elements::Value* outputs, WorkItem work) {
+  const WorkBuffer<typename Elements::Value> buffer(t, work.part, work.buffer);
   for (int64_t i = 0; i < t.in_channels; ++i) buffer.zeros[i] = 0;
-  const int64_t first_output = t.part_outputs[work.part];
+  const OutputChannels part = OutputsOf(t, work.part);
   constexpr int64_t kTile = H * W * kLanes;
-  const bool stream = Streams(t, outputs);
+  const bool stream = Streams<Elements>(t, part, outputs);
   TilePixels tiles;
   for (int64_t group = work.first_group; group < work.end_group; ++group) {
     FindTiles(t, group, tiles);
-    FindInputs(t, tiles, inputs, buffer.zeros, buffer.inputs);
+    FindInputs<typename Elements::Value>(t, tiles, inputs, buffer.zeros, buffer.inputs);
     for (int32_t chunk = 0; chunk < t.chunks; ++chunk) {
       const int64_t list = int64_t{work.part} * t.chunks + chunk;
-      if (t.first_active[list] < t.first_active[list + 1]) Pack(t, buffer, chunk);
-      const Chunk segments = ChunkOf(t, buffer, list, first_output * kTile);
+      if (t.first_active[list] < t.first_active[list + 1]) Pack<Elements>(t, buffer, chunk);
+      const Chunk segments = ChunkOf(t, buffer, list, part.first * kTile);
       if (chunk == 0) {
         MultiplyChunk<H, W, true>(segments, weights + t.first_active[list]);
       } else {
@@ -64,14 +95,10 @@ void Multiply(const LatticeTables& t, const float* inputs, const float* weights,
       }
     }
     FindOutputs(t, tiles, outputs, buffer.outside, buffer.outputs);
-    const int64_t channels = t.part_outputs[work.part + 1] - first_output;
-    for (int i = 0; i < H * W; ++i) {
-      const float* sums = buffer.sums + i * kLanes;
-      if (stream) {
-        FromLanes<true>(sums, kTile, first_output, channels, buffer.outputs + i * kLanes);
-      } else {
-        FromLanes<false>(sums, kTile, first_output, channels, buffer.outputs + i * kLanes);
-      }
+    if (stream) {
+      Unpack<Elements, true>(t, part, buffer.sums, buffer.outputs);
+    } else {
+      Unpack<Elements, false>(t, part, buffer.sums, buffer.outputs);
     }
   }
   if (stream) EndOfStream();
@@ -108,31 +135,29 @@ KS_INLINE void GradientSums(Chunk chunk, float* products, float* sums) {
   for (int32_t i = 0; i < waiting; ++i) sums[i] += last[i];
 }
 
-template <int H, int W>
-void Gradient(const LatticeTables& t, const float* inputs, const float* output_gradient,
-              float* sums, float* lane_sums, WorkItem work) {
-  const WorkBuffer buffer(t, work.part, work.buffer);
+template <class Elements, int H, int W>
+void Gradient(const LatticeTables& t, const typename Elements::Value* inputs,
+              const typename Elements::Value* output_gradient, float* sums, float* lane_sums,
+              WorkItem work) {
+  using Value = typename Elements::Value;
+  const WorkBuffer<Value> buffer(t, work.part, work.buffer);
   const int64_t zeros = t.in_channels > t.out_channels ? t.in_channels : t.out_channels;
   for (int64_t i = 0; i < zeros; ++i) buffer.zeros[i] = 0;
-  const int64_t first_output = t.part_outputs[work.part],
-                channels = t.part_outputs[work.part + 1] - first_output;
+  const OutputChannels part = OutputsOf(t, work.part);
   const int64_t first_of_part = t.first_active[int64_t{work.part} * t.chunks];
   constexpr int64_t kTile = H * W * kLanes;
   TilePixels tiles;
   for (int64_t group = work.first_group; group < work.end_group; ++group) {
     FindTiles(t, group, tiles);
-    FindInputs(t, tiles, inputs, buffer.zeros, buffer.inputs);
-    const float** gradients = const_cast<const float**>(buffer.outputs);
-    FindOutputs<const float>(t, tiles, output_gradient, buffer.zeros, gradients);
-    for (int i = 0; i < H * W; ++i) {
-      PrefetchPixels(gradients + i * kLanes, kTile * t.out_channels + first_output, channels);
-      ToLanes(gradients + i * kLanes, first_output, channels, buffer.sums + i * kLanes, kTile);
-    }
+    FindInputs<Value>(t, tiles, inputs, buffer.zeros, buffer.inputs);
+    const Value** gradients = const_cast<const Value**>(buffer.outputs);
+    FindOutputs<const Value>(t, tiles, output_gradient, buffer.zeros, gradients);
+    PackGradient<Elements>(t, part, gradients, buffer.sums);
     for (int32_t chunk = 0; chunk < t.chunks; ++chunk) {
       const int64_t list = int64_t{work.part} * t.chunks + chunk;
       if (t.first_active[list] == t.first_active[list + 1]) continue;
-      Pack(t, buffer, chunk);
-      const Chunk segments = ChunkOf(t, buffer, list, first_output * kTile);
+      Pack<Elements>(t, buffer, chunk);
+      const Chunk segments = ChunkOf(t, buffer, list, part.first * kTile);
       const int64_t first = t.first_active[list];
       if (lane_sums != nullptr) {
         GradientChunk<H, W, true>(segments, lane_sums + (first - first_of_part) * kLanes);
@@ -161,24 +186,31 @@ void Gradient(const LatticeTables& t, const float* inputs, const float* output_g
 
 constexpr int kMaxSums = kLanes == 16 ? 16 : 12;
 
-inline void MultiplyAny(const LatticeTables& t, const float* inputs, const float* weights,
-                        float* outputs, WorkItem work) {
+template <class Elements>
+void MultiplyAny(const LatticeTables& t, const void* inputs, const float* weights, void* outputs,
+                 WorkItem work) {
+  using Value = typename Elements::Value;
   switch (t.tile_h * 100 + t.tile_w) {
-#define KS_CASE(H, W) \
-  case H * 100 + W:   \
-    return Multiply<H, W>(t, inputs, weights, outputs, work);
+#define KS_CASE(H, W)                                                              \
+  case H * 100 + W:                                                                \
+    return Multiply<Elements, H, W>(t, static_cast<const Value*>(inputs), weights, \
+                                    static_cast<Value*>(outputs), work);
     KS_FOR_TILES(KS_CASE)
 #undef KS_CASE
   }
   __builtin_trap();  // a plan chooses from the same list
 }
 
-inline void GradientAny(const LatticeTables& t, const float* inputs, const float* output_gradient,
-                        float* sums, float* lane_sums, WorkItem work) {
+template <class Elements>
+void GradientAny(const LatticeTables& t, const void* inputs, const void* output_gradient,
+                 float* sums, float* lane_sums, WorkItem work) {
+  using Value = typename Elements::Value;
   switch (t.tile_h * 100 + t.tile_w) {
-#define KS_CASE(H, W) \
-  case H * 100 + W:   \
-    return Gradient<H, W>(t, inputs, output_gradient, sums, lane_sums, work);
+#define KS_CASE(H, W)                                                                            \
+  case H * 100 + W:                                                                              \
+    return Gradient<Elements, H, W>(t, static_cast<const Value*>(inputs),                        \
+                                    static_cast<const Value*>(output_gradient), sums, lane_sums, \
+                                    work);
     KS_FOR_TILES(KS_CASE)
 #undef KS_CASE
   }

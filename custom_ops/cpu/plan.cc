@@ -20,7 +20,8 @@ namespace keras_sparse {
 std::vector<const Kernels*> AvailableKernels() {
   std::vector<const Kernels*> available = {PortableKernels()};
 #if !defined(KERAS_SPARSE_ONLY_PORTABLE)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+      __builtin_cpu_supports("f16c"))
     available.push_back(Avx2Kernels());
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
@@ -49,6 +50,7 @@ class CpuPlan : public ConvPlan {
   CpuPlan(Product product, const Convolution& convolution, const bool* mask, int threads,
           const Kernels& kernels)
       : product_(product),
+        type_(convolution.type),
         result_size_(ResultSize(product, convolution.sizes)),
         mask_(mask, convolution.sizes.weights()) {
     if (convolution.IsEmpty()) return;  // nothing but zeros
@@ -58,10 +60,9 @@ class CpuPlan : public ConvPlan {
     for (const Lattice& lattice : MakeLattices(product, c)) {
       std::unique_ptr<LatticeProduct> kernel;
       if (blocks)
-        kernel =
-            BlockKernel::Make(product, c.sizes, lattice, *blocks, kernels, std::max(1, threads));
+        kernel = BlockKernel::Make(product, c, lattice, *blocks, kernels, std::max(1, threads));
       if (kernel == nullptr)
-        kernel = std::make_unique<LatticeKernel>(product, c.sizes, lattice, mask_, kernels,
+        kernel = std::make_unique<LatticeKernel>(product, c, lattice, mask_, kernels,
                                                  std::max(1, threads));
       lattices_.push_back(std::move(kernel));
     }
@@ -69,9 +70,10 @@ class CpuPlan : public ConvPlan {
 
   bool HasMask(const bool* mask) const override { return mask_.Equals(mask); }
 
-  void Run(const float* first, const float* second, float* result, const Parallel& parallel,
+  void Run(const void* first, const void* second, void* result, const Parallel& parallel,
            bool is_own) const override {
-    if (lattices_.empty() && result_size_ > 0) FillWithZeros(result, result_size_, parallel);
+    if (lattices_.empty() && result_size_ > 0)
+      FillWithZeros(static_cast<char*>(result), result_size_ * ElementBytes(type_), parallel);
     for (const auto& lattice : lattices_) {
       if (product_ == Product::kKernelGradient) {
         lattice->Gradient(first, second, result, parallel, is_own);
@@ -82,16 +84,16 @@ class CpuPlan : public ConvPlan {
   }
 
  private:
-  static void FillWithZeros(float* result, int64_t count, const Parallel& parallel) {
-    const int64_t slices = std::min<int64_t>(parallel.threads, 1 + count / 65536);
-    parallel.run(slices, count / slices, [&](int64_t slice) {
-      const int64_t begin = SliceBegin(count, slice, slices);
-      std::memset(result + begin, 0,
-                  (SliceBegin(count, slice + 1, slices) - begin) * sizeof(float));
+  static void FillWithZeros(char* result, int64_t bytes, const Parallel& parallel) {
+    const int64_t slices = std::min<int64_t>(parallel.threads, 1 + bytes / 262144);
+    parallel.run(slices, bytes / 4 / slices, [&](int64_t slice) {
+      const int64_t begin = SliceBegin(bytes, slice, slices);
+      std::memset(result + begin, 0, SliceBegin(bytes, slice + 1, slices) - begin);
     });
   }
 
   const Product product_;
+  const ElementType type_;
   const int64_t result_size_;
   const PackedMask mask_;
   std::vector<std::unique_ptr<LatticeProduct>> lattices_;
@@ -114,7 +116,6 @@ std::unique_ptr<ConvPlan> MakeConvPlan(Product product, const Convolution& convo
 const char* WhyNotOnCpu(const Convolution& convolution) {
   constexpr int64_t kMost = int64_t{1} << 29, kMostPixels = 1024;
   const ConvSizes& s = convolution.sizes;
-  if (convolution.type != ElementType::kFloat32) return "`inputs` must be float32 on CPUs";
   if (s.batch * s.in_height * s.in_width >= kMost)
     return "`inputs` must have fewer than 2^29 pixels";
   if (s.batch * s.out_height * s.out_width >= kMost)

@@ -1,20 +1,11 @@
 // The loops for every other processor, in vectors of 4 lanes that any compiler knows.
-#include "custom_ops/cpu/block_loops.h"
 #include "custom_ops/cpu/few_rows_loops.h"
-#include "custom_ops/cpu/loops.h"
+#include "custom_ops/cpu/kernels_of.h"
 
 namespace keras_sparse {
 
 const Kernels* PortableKernels() {
-  static const Kernels kernels = {"portable",
-                                  portable::kLanes,
-                                  portable::kMaxSums,
-                                  portable::BufferFloats,
-                                  portable::MultiplyAny,
-                                  portable::GradientAny,
-                                  portable::BlockBufferFloats,
-                                  portable::MultiplyTilesAny,
-                                  portable::GradientTilesAny};
+  static const Kernels kernels = portable::KernelsNamed("portable");
   return &kernels;
 }
 

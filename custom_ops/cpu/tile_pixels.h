@@ -1,6 +1,7 @@
 // Where the pixels of a group of tiles lie in the images.
 #pragma once
 
+#include "custom_ops/cpu/elements.h"
 #include "custom_ops/cpu/kernels.h"
 #include "custom_ops/cpu/vector.h"
 
@@ -26,8 +27,9 @@ KS_INLINE void FindTiles(const LatticeTables& t, int64_t group, TilePixels& tile
 }
 
 // pixels[i][lane]: the first channel of the input pixel in slot[i], or zeros.
-KS_INLINE void FindInputs(const LatticeTables& t, const TilePixels& tiles, const float* inputs,
-                          const float* zeros, const float** pixels) {
+template <class Value>
+KS_INLINE void FindInputs(const LatticeTables& t, const TilePixels& tiles, const Value* inputs,
+                          const Value* zeros, const Value** pixels) {
   const uint32_t height = t.in_h, width = t.in_w;
   int64_t image[kLanes];
   int32_t y0[kLanes], x0[kLanes];
@@ -48,9 +50,9 @@ KS_INLINE void FindInputs(const LatticeTables& t, const TilePixels& tiles, const
 }
 
 // pixels[i][lane]: the first channel of the output pixel i of the tile, or `outside`.
-template <class Float>
-KS_INLINE void FindOutputs(const LatticeTables& t, const TilePixels& tiles, Float* outputs,
-                           Float* outside, Float** pixels) {
+template <class Value>
+KS_INLINE void FindOutputs(const LatticeTables& t, const TilePixels& tiles, Value* outputs,
+                           Value* outside, Value** pixels) {
   for (int32_t i = 0; i < t.tile_h * t.tile_w; ++i) {
     for (int lane = 0; lane < kLanes; ++lane) {
       const int32_t row = tiles.y[lane] + i / t.tile_w, column = tiles.x[lane] + i % t.tile_w;
@@ -63,12 +65,21 @@ KS_INLINE void FindOutputs(const LatticeTables& t, const TilePixels& tiles, Floa
   }
 }
 
-// An output that no cache holds until it is read again need not be fetched before it is written.
-constexpr int64_t kStreamFloats = 1 << 19;
+// Of one part.
+struct OutputChannels {
+  int64_t first, count;
+};
 
-KS_INLINE bool Streams(const LatticeTables& t, const float* outputs) {
-  const int64_t floats = t.tiles * t.tile_h * t.tile_w * t.out_channels;
-  return floats >= kStreamFloats && t.out_channels % kLanes == 0 &&
+// An output that no cache holds until it is read again need not be fetched before it is written.
+constexpr int64_t kStreamBytes = 1 << 21;
+
+template <class Elements>
+KS_INLINE bool Streams(const LatticeTables& t, const OutputChannels& part,
+                       const typename Elements::Value* outputs) {
+  constexpr int kChannels = kLanes * Elements::kPerLane;
+  const int64_t elements = t.tiles * t.tile_h * t.tile_w * t.out_channels;
+  return elements * static_cast<int64_t>(sizeof *outputs) >= kStreamBytes &&
+         t.out_channels % kChannels == 0 && part.first % kChannels == 0 &&
          reinterpret_cast<uintptr_t>(outputs) % kVectorBytes == 0;
 }
 

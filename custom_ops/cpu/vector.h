@@ -30,7 +30,7 @@ constexpr int kLanes = 4;
 constexpr int kVectorBytes = kLanes * sizeof(float);
 
 typedef float Vector __attribute__((vector_size(kVectorBytes)));
-typedef float UnalignedVector __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
+typedef float UnalignedVector __attribute__((vector_size(kVectorBytes), aligned(1), may_alias));
 
 #define KS_INLINE inline __attribute__((always_inline))
 

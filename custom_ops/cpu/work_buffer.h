@@ -8,10 +8,13 @@ namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS {
 
 constexpr int kProducts = 64;  // gradients per lane that wait to be summed, at least
 
+// `Value`: what inputs and outputs consist of. A float has room for any.
+template <class Value>
 struct WorkBuffer {
-  float *zeros, *outside, *packed, *sums, *products;
-  const float** inputs;
-  float** outputs;
+  Value *zeros, *outside;
+  float *packed, *sums, *products;
+  const Value** inputs;
+  Value** outputs;
   int64_t floats;
 
   WorkBuffer(const LatticeTables& t, int32_t part, float* memory) {
@@ -23,20 +26,21 @@ struct WorkBuffer {
       next += (count + 15) / 16 * 16;
       return taken;
     };
-    zeros = take(t.in_channels > t.out_channels ? t.in_channels : t.out_channels);
-    outside = take(t.out_channels);
+    zeros = reinterpret_cast<Value*>(
+        take(t.in_channels > t.out_channels ? t.in_channels : t.out_channels));
+    outside = reinterpret_cast<Value*>(take(t.out_channels));
     packed = take(static_cast<int64_t>(t.chunk_channels) * t.slots * kLanes);
     sums = take(outputs_of_part * tile * kLanes);
     products = take((kProducts + kLanes + t.longest_segment) * kLanes);
-    inputs = reinterpret_cast<const float**>(take(static_cast<int64_t>(t.pixels) * kLanes * 2));
-    outputs = reinterpret_cast<float**>(take(tile * kLanes * 2));
+    inputs = reinterpret_cast<const Value**>(take(static_cast<int64_t>(t.pixels) * kLanes * 2));
+    outputs = reinterpret_cast<Value**>(take(tile * kLanes * 2));
     floats = next - memory;
   }
 };
 static_assert(sizeof(float*) <= 2 * sizeof(float), "two floats hold a pointer");
 
 inline int64_t BufferFloats(const LatticeTables& tables, int32_t part) {
-  return WorkBuffer(tables, part, nullptr).floats;
+  return WorkBuffer<float>(tables, part, nullptr).floats;
 }
 
 }  // namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS

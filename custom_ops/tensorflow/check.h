@@ -9,6 +9,7 @@
 #pragma once
 
 #include <string>
+#include <type_traits>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -36,6 +37,13 @@ constexpr ProductInputs InputsOf(Product product) {
   return product == Product::kForward         ? ProductInputs{1, 2, 0, 1, -1, 3}
          : product == Product::kInputGradient ? ProductInputs{1, 2, 3, 1, 3, 4}
                                               : ProductInputs{1, 1, 0, 2, 2, -1};
+}
+
+template <typename T>
+constexpr ElementType TypeOf() {
+  return std::is_same_v<T, float>                  ? ElementType::kFloat32
+         : std::is_same_v<T, tensorflow::bfloat16> ? ElementType::kBFloat16
+                                                   : ElementType::kFloat16;
 }
 
 // A call whose arguments are right.

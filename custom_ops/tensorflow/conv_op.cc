@@ -15,8 +15,6 @@
 namespace keras_sparse {
 namespace {
 
-using tensorflow::DEVICE_CPU;
-
 REGISTER_OP("KerasSparse>Conv2D")
     .Input("inputs: T")
     .Input("kernel: T")
@@ -50,14 +48,9 @@ REGISTER_OP("KerasSparse>Conv2DKernelGradient")
     .Attr("dilations: list(int) = [1, 1]")
     .KERAS_SPARSE_PRODUCT_ATTRIBUTES.SetShapeFn(ProductShape<ConvRules, Product::kKernelGradient>);
 
-REGISTER_KERNEL_BUILDER(Name("KerasSparse>Conv2D").Device(DEVICE_CPU).TypeConstraint<float>("T"),
-                        CpuProductKernel<ConvRules, Product::kForward>);
-REGISTER_KERNEL_BUILDER(
-    Name("KerasSparse>Conv2DInputGradient").Device(DEVICE_CPU).TypeConstraint<float>("T"),
-    CpuProductKernel<ConvRules, Product::kInputGradient>);
-REGISTER_KERNEL_BUILDER(
-    Name("KerasSparse>Conv2DKernelGradient").Device(DEVICE_CPU).TypeConstraint<float>("T"),
-    CpuProductKernel<ConvRules, Product::kKernelGradient>);
+KERAS_SPARSE_REGISTER_ON_CPU("KerasSparse>Conv2D", ConvRules, float)
+KERAS_SPARSE_REGISTER_ON_CPU("KerasSparse>Conv2D", ConvRules, tensorflow::bfloat16)
+KERAS_SPARSE_REGISTER_ON_CPU("KerasSparse>Conv2D", ConvRules, Eigen::half)
 
 }  // namespace
 }  // namespace keras_sparse

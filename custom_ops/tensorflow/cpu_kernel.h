@@ -140,7 +140,7 @@ inline Parallel OnWorkers(const tensorflow::DeviceBase::CpuWorkerThreads& worker
   return parallel;
 }
 
-template <class Rules, Product kProduct>
+template <class Rules, typename T, Product kProduct>
 class CpuProductKernel : public tensorflow::OpKernel {
  public:
   explicit CpuProductKernel(tensorflow::OpKernelConstruction* context)
@@ -152,11 +152,12 @@ class CpuProductKernel : public tensorflow::OpKernel {
   void Compute(tensorflow::OpKernelContext* context) override {
     auto call = CheckProduct(kProduct, rules_, context);
     OP_REQUIRES_OK(context, call.status());
+    call->convolution.type = TypeOf<T>();
     call->convolution.structure = structure_;
     if (call->convolution.IsEmpty()) {
       tensorflow::Tensor* zeros = nullptr;
       OP_REQUIRES_OK(context, context->allocate_output(0, call->result, &zeros));
-      std::fill_n(zeros->flat<float>().data(), zeros->NumElements(), 0.0f);
+      std::fill_n(zeros->flat<T>().data(), zeros->NumElements(), T(0));
       return;
     }
     const char* why = WhyNotOnCpu(call->convolution);
@@ -175,18 +176,10 @@ class CpuProductKernel : public tensorflow::OpKernel {
       tensorflow::Tensor result;
       const bool is_own = kProduct == Product::kKernelGradient && gradient_.Take(plan, &result);
       if (!is_own)
-        TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DT_FLOAT, call.result, &result,
-                                                  context->output_alloc_attr(0)));
-      const Parallel parallel = OnWorkers(workers, &out_of_memory);
-      const tensorflow::Tensor& second = context->input(kInputs.second);
-      const float* first = context->input(kInputs.first).flat<float>().data();
-      float* const outputs = result.flat<float>().data();
-      if (plan->KeptValues() > 0) {
-        const auto values = values_.Get(plan, second, parallel);
-        plan->RunWithValues(first, values->data(), outputs, parallel);
-      } else {
-        plan->Run(first, second.flat<float>().data(), outputs, parallel, is_own);
-      }
+        TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DataTypeToEnum<T>::value, call.result,
+                                                  &result, context->output_alloc_attr(0)));
+      RunPlan(plan, context->input(kInputs.first), context->input(kInputs.second),
+              OnWorkers(workers, &out_of_memory), is_own, result.flat<T>().data());
       context->set_output(0, result);
       if (kProduct == Product::kKernelGradient && !out_of_memory) gradient_.Keep(plan, result);
     } catch (const std::bad_alloc&) {
@@ -194,6 +187,18 @@ class CpuProductKernel : public tensorflow::OpKernel {
     }
     if (out_of_memory) return absl::ResourceExhaustedError("Out of memory in a sparse product.");
     return absl::OkStatus();
+  }
+
+  void RunPlan(const std::shared_ptr<const ConvPlan>& plan, const tensorflow::Tensor& first,
+               const tensorflow::Tensor& second, const Parallel& parallel, bool is_own, T* result) {
+    if constexpr (std::is_same_v<T, float>) {
+      if (plan->KeptValues() > 0) {
+        const auto values = values_.Get(plan, second, parallel);
+        plan->RunWithValues(first.flat<T>().data(), values->data(), result, parallel);
+        return;
+      }
+    }
+    plan->Run(first.flat<T>().data(), second.flat<T>().data(), result, parallel, is_own);
   }
 
   Rules rules_;
@@ -204,3 +209,14 @@ class CpuProductKernel : public tensorflow::OpKernel {
 };
 
 }  // namespace keras_sparse
+
+// The three kernels of a product for a type.
+#define KERAS_SPARSE_REGISTER_ON_CPU(NAME, RULES, TYPE)                                        \
+  REGISTER_KERNEL_BUILDER(Name(NAME).Device(tensorflow::DEVICE_CPU).TypeConstraint<TYPE>("T"), \
+                          CpuProductKernel<RULES, TYPE, Product::kForward>);                   \
+  REGISTER_KERNEL_BUILDER(                                                                     \
+      Name(NAME "InputGradient").Device(tensorflow::DEVICE_CPU).TypeConstraint<TYPE>("T"),     \
+      CpuProductKernel<RULES, TYPE, Product::kInputGradient>);                                 \
+  REGISTER_KERNEL_BUILDER(                                                                     \
+      Name(NAME "KernelGradient").Device(tensorflow::DEVICE_CPU).TypeConstraint<TYPE>("T"),    \
+      CpuProductKernel<RULES, TYPE, Product::kKernelGradient>);

@@ -14,13 +14,6 @@
 
 namespace keras_sparse {
 
-template <typename T>
-constexpr ElementType TypeOf() {
-  return std::is_same_v<T, float>                  ? ElementType::kFloat32
-         : std::is_same_v<T, tensorflow::bfloat16> ? ElementType::kBFloat16
-                                                   : ElementType::kFloat16;
-}
-
 template <class Rules, typename T, Product kProduct>
 class GpuProductKernel : public tensorflow::OpKernel {
  public:

@@ -9,8 +9,6 @@
 namespace keras_sparse {
 namespace {
 
-using tensorflow::DEVICE_CPU;
-
 REGISTER_OP("KerasSparse>MatMul")
     .Input("inputs: T")
     .Input("kernel: T")
@@ -36,14 +34,9 @@ REGISTER_OP("KerasSparse>MatMulKernelGradient")
     .KERAS_SPARSE_PRODUCT_ATTRIBUTES.SetShapeFn(
         ProductShape<MatMulRules, Product::kKernelGradient>);
 
-REGISTER_KERNEL_BUILDER(Name("KerasSparse>MatMul").Device(DEVICE_CPU).TypeConstraint<float>("T"),
-                        CpuProductKernel<MatMulRules, Product::kForward>);
-REGISTER_KERNEL_BUILDER(
-    Name("KerasSparse>MatMulInputGradient").Device(DEVICE_CPU).TypeConstraint<float>("T"),
-    CpuProductKernel<MatMulRules, Product::kInputGradient>);
-REGISTER_KERNEL_BUILDER(
-    Name("KerasSparse>MatMulKernelGradient").Device(DEVICE_CPU).TypeConstraint<float>("T"),
-    CpuProductKernel<MatMulRules, Product::kKernelGradient>);
+KERAS_SPARSE_REGISTER_ON_CPU("KerasSparse>MatMul", MatMulRules, float)
+KERAS_SPARSE_REGISTER_ON_CPU("KerasSparse>MatMul", MatMulRules, tensorflow::bfloat16)
+KERAS_SPARSE_REGISTER_ON_CPU("KerasSparse>MatMul", MatMulRules, Eigen::half)
 
 }  // namespace
 }  // namespace keras_sparse

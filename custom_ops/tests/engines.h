@@ -45,12 +45,29 @@ inline std::vector<float> Poisoned(const Call& call) {
   return std::vector<float>(ResultSize(call.product, call.convolution.sizes), NAN);
 }
 
+// Of the operands.
+struct Sizes {
+  int64_t first, second;
+};
+
+inline Sizes SizesOf(const Call& call) {
+  const ConvSizes& s = call.convolution.sizes;
+  return {call.product == Product::kInputGradient ? s.outputs() : s.inputs(),
+          call.product == Product::kKernelGradient ? s.outputs() : s.weights()};
+}
+
+// Operands and result are of the convolution's type; the values are those of `call`.
 inline Engine CpuEngine(const Kernels& kernels) {
   const auto run = [&kernels](const Call& call, int) {
-    std::vector<float> result = Poisoned(call);
+    const ElementType type = call.convolution.type;
+    const Sizes sizes = SizesOf(call);
+    const std::vector<float> poison = Poisoned(call);
+    std::vector<char> result = ToElements(type, poison.data(), poison.size());
     const auto plan = MakeCpuPlan(call.product, call.convolution, call.mask, call.threads, kernels);
-    plan->Run(call.first, call.second, result.data(), Threads(call.threads));
-    return result;
+    plan->Run(ToElements(type, call.first, sizes.first).data(),
+              ToElements(type, call.second, sizes.second).data(), result.data(),
+              Threads(call.threads));
+    return ToFloats(type, result);
   };
   return {kernels.name, false, [](Product, const Convolution& c) { return WhyNotOnCpu(c); }, run};
 }

@@ -29,6 +29,8 @@ namespace {
 
 constexpr Product kProducts[] = {Product::kForward, Product::kInputGradient,
                                  Product::kKernelGradient};
+constexpr ElementType kTypes[] = {ElementType::kFloat32, ElementType::kBFloat16,
+                                  ElementType::kFloat16};
 constexpr int kOneOf = 4;  // a slow engine takes one in this number of cases of a large grid
 
 // Operands of all products, for one mask.
@@ -40,6 +42,12 @@ struct Operands {
         gradient(Random(s.outputs(), rng)) {
     for (int64_t i = 0; i < s.weights(); ++i)
       kernel[i] = mask[i] ? kernel[i] : NAN;  // missing weights are never read
+  }
+
+  // To values that this type has.
+  void RoundTo(ElementType type) {
+    for (std::vector<float>* values : {&inputs, &kernel, &gradient})
+      *values = ToFloats(type, ToElements(type, values->data(), values->size()));
   }
 
   Call CallOf(Product product, const Convolution& convolution, int threads) const {
@@ -58,32 +66,51 @@ bool SameBits(const std::vector<float>& one, const std::vector<float>& other) {
          (one.empty() || std::memcmp(one.data(), other.data(), one.size() * sizeof(float)) == 0);
 }
 
+const char* NameOf(ElementType type) {
+  return type == ElementType::kFloat32    ? ""
+         : type == ElementType::kBFloat16 ? ", bfloat16"
+                                          : ", float16";
+}
+
 class Grid {
  public:
   explicit Grid(unsigned seed) : rng_(seed), engines_(AllEngines()) {}
 
-  // `is_large`: slow engines take one of several cases.
+  // `is_large`: slow engines take one of several cases, and those of 16 bits half as many.
   void Check(const Convolution& c, MaskStructure structure, double density, int threads,
              bool is_large) {
     Check(c, RandomMask(c.sizes, structure, density, rng_), density, threads, is_large);
   }
 
   void Check(const Convolution& c, Mask mask, double density, int threads, bool is_large) {
-    const Operands operands(c.sizes, std::move(mask), rng_);
     const bool for_slow = !is_large || ++large_cases_ % kOneOf == 0;
+    Operands operands(c.sizes, std::move(mask), rng_);
+    Check(c, operands, density, threads, for_slow);
+    for (const ElementType type : {ElementType::kFloat16, ElementType::kBFloat16}) {
+      if (is_large && large_cases_ % (2 * kOneOf) != static_cast<int>(type)) continue;
+      Convolution typed = c;
+      typed.type = type;
+      operands.RoundTo(type);
+      Check(typed, operands, density, threads, for_slow);
+    }
+  }
+
+  void Check(const Convolution& c, const Operands& operands, double density, int threads,
+             bool for_slow) {
     for (const Product product : kProducts) {
       const Call call = operands.CallOf(product, c, threads);
       const auto expected =
           reference::Compute(product, c, operands.mask.get(), call.first, call.second);
       for (const Engine& engine : engines_) {
         if ((engine.is_slow && !for_slow) || engine.why_not(product, c) != nullptr) continue;
-        ++runs_[engine.name];
+        ++runs_[engine.name + NameOf(c.type)];
         const auto result = engine.run(call, 0xff), again = engine.run(call, 0x3f);
-        const bool is_right = Close(result, expected);
+        const bool is_right = Close(c.type, result, expected);
         const bool is_same = SameBits(result, again);
         Expect(is_right && is_same, is_right ? "not the same twice" : "wrong", engine.name, call,
                density);
       }
+      if (c.type != ElementType::kFloat32) continue;
       CheckPlan(operands, call, density);
       if (for_slow && WhyNotOnCudaCores(product, c) == nullptr && !c.IsEmpty())
         Expect(CudaListsAreRight(product, c, operands.mask), "lists", "CUDA", call, density);
@@ -140,6 +167,36 @@ class Grid {
     }
   }
 
+  // Each value of a type times a weight, alone: pixels of one row, and a diagonal kernel. To the
+  // bit, infinities and the smallest numbers included; of a NaN that it is one.
+  void CheckEachValue(ElementType type) {
+    constexpr int64_t kSide = 256, kValues = kSide * kSide;
+    Convolution c = {MatMulSizes(kSide, kSide, kSide)};
+    c.type = type;
+    const Mask mask = std::make_unique<bool[]>(kValues);
+    std::vector<uint16_t> values(kValues), kernel(kValues), result(kValues);
+    for (int64_t i = 0; i < kValues; ++i) values[i] = static_cast<uint16_t>(i);
+    for (int64_t i = 0; i < kSide; ++i) {
+      mask[i * kSide + i] = true;
+      SetElement(type, kernel.data(), i * kSide + i, 1 + std::ldexp(float(i), i % 2 ? -10 : -20));
+    }
+    for (const Kernels* kernels : AvailableKernels()) {
+      MakeCpuPlan(Product::kForward, c, mask.get(), 1, *kernels)
+          ->Run(values.data(), kernel.data(), result.data(), Threads(1));
+      int wrong = 0;
+      for (int64_t i = 0; i < kValues; ++i) {
+        const float value = FloatAt(type, values.data(), i);
+        const float product = value * FloatAt(type, kernel.data(), i % kSide * (kSide + 1)) + 0.0f;
+        uint16_t expected;
+        SetElement(type, &expected, 0, product);
+        wrong += std::isnan(product) ? !std::isnan(FloatAt(type, result.data(), i))
+                                     : result[i] != expected;
+      }
+      Expect(wrong == 0, "not the value", std::string(kernels->name) + NameOf(type),
+             {Product::kForward, c, nullptr, nullptr, nullptr, 1}, wrong);
+    }
+  }
+
   // What an engine refuses it says of an argument.
   void CheckRefusal(const Convolution& c) {
     for (const Engine& engine : engines_)
@@ -154,10 +211,13 @@ class Grid {
 
   // Every engine ran; how many checks failed.
   int Failures() {
-    for (const Engine& engine : engines_) {
-      std::printf("%s: %d products\n", engine.name.c_str(), runs_[engine.name]);
-      failures_ += runs_[engine.name] == 0;
-    }
+    for (const Engine& engine : engines_)
+      for (const ElementType type : kTypes) {
+        const std::string name = engine.name + NameOf(type);
+        const bool is_computed = !engine.is_slow || type == ElementType::kFloat32;
+        if (is_computed) std::printf("%s: %d products\n", name.c_str(), runs_[name]);
+        failures_ += is_computed && runs_[name] == 0;
+      }
     return failures_;
   }
 
@@ -316,6 +376,11 @@ void CheckBlocks(Grid& grid) {
   grid.CheckBlocks(MakeConvolution(2, {40, 3}, 8, {11, 1}, 8, {4, 1}, true), {4, 4, false}, 0.4, 4);
 }
 
+void CheckEachValue(Grid& grid) {
+  for (const ElementType type : {ElementType::kBFloat16, ElementType::kFloat16})
+    grid.CheckEachValue(type);
+}
+
 // Sizes of nothing are computed; those that do not fit are refused.
 void CheckLimits(Grid& grid) {
   const Convolution c = MakeConvolution(1, {8, 8}, 4, {3, 3}, 4, {1, 1}, true);
@@ -326,12 +391,11 @@ void CheckLimits(Grid& grid) {
                     : empty.sizes.out_channels) = 0;
     grid.Check(empty, MaskStructure::Weights(), 0.5, 1, false);
   }
-  Convolution many = c, large = c, far = c, other_type = c;
+  Convolution many = c, large = c, far = c;
   many.sizes.batch = int64_t{1} << 26;
   large.sizes.kernel_height = large.sizes.kernel_width = 2000;
   far.sizes.stride_width = 2000;
-  other_type.type = ElementType::kBFloat16;
-  for (const Convolution& refused : {many, large, far, other_type}) grid.CheckRefusal(refused);
+  for (const Convolution& refused : {many, large, far}) grid.CheckRefusal(refused);
 }
 
 }  // namespace
@@ -341,6 +405,7 @@ int main(int argc, char** argv) {
   using namespace keras_sparse::tests;
   Grid grid(argc > 2 ? std::atoi(argv[2]) : 1);
   CheckLimits(grid);
+  CheckEachValue(grid);
   CheckWindows(grid);
   CheckDilations(grid);
   CheckChannelsAndDensities(grid);

@@ -96,15 +96,36 @@ inline Mask RandomBlocks(const ConvSizes& s, BlockShape block, double density, s
   return mask;
 }
 
-// False for NaN and infinity, too.
-inline bool Close(const std::vector<float>& result, const std::vector<double>& expected) {
-  double largest = 1e-3, difference = 0;
+// The values as an array of this type, and as floats again.
+inline std::vector<char> ToElements(ElementType type, const float* values, int64_t count) {
+  std::vector<char> elements(count * ElementBytes(type));
+  for (int64_t i = 0; i < count; ++i) SetElement(type, elements.data(), i, values[i]);
+  return elements;
+}
+
+inline std::vector<float> ToFloats(ElementType type, const std::vector<char>& elements) {
+  std::vector<float> values(elements.size() / ElementBytes(type));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = FloatAt(type, elements.data(), i);
+  return values;
+}
+
+// Half of the distance to the next value, of a value of size 1.
+inline double RoundingError(ElementType type) {
+  return type == ElementType::kFloat32    ? 0
+         : type == ElementType::kBFloat16 ? 1.0 / 256
+                                          : 1.0 / 2048;
+}
+
+// To float32's sums, and one rounding of each result to its type. False for NaN and infinity, too.
+inline bool Close(ElementType type, const std::vector<float>& result,
+                  const std::vector<double>& expected) {
+  double largest = 1e-3;
   for (const double value : expected) largest = std::max(largest, std::abs(value));
   for (size_t i = 0; i < expected.size(); ++i) {
-    if (!std::isfinite(result[i])) return false;
-    difference = std::max(difference, std::abs(result[i] - expected[i]));
+    const double most = 1e-5 * largest + RoundingError(type) * std::abs(expected[i]);
+    if (!std::isfinite(result[i]) || std::abs(result[i] - expected[i]) > most) return false;
   }
-  return difference <= 1e-5 * largest;
+  return true;
 }
 
 }  // namespace keras_sparse::tests

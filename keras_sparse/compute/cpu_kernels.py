@@ -15,12 +15,13 @@ from keras_sparse.compute.library import why_no_custom_ops
 from keras_sparse.compute.product import Product
 from keras_sparse.compute.tuned import tables
 
+DTYPES = ("float32", "bfloat16", "float16")
 SPARSE_INPUTS = "the inputs are sparse tensors, which the custom op would make dense"
 MIN_CHANNELS = 16  # with fewer input or output channels the stock operation wins at any density
 
 
 class CpuKernels:
-    """Float32 products on CPUs, of masks of any structure."""
+    """Products on CPUs, of masks of any structure; sums are float32 for every dtype."""
 
     name = "cpu_kernels"
 
@@ -31,8 +32,8 @@ class CpuKernels:
         """Why there is no kernel for this product, or None."""
         if (why := why_no_custom_ops()) is not None:
             return why
-        if product.dtype != "float32":
-            return f"dtype is {product.dtype}, not float32"
+        if product.dtype not in DTYPES:
+            return f"dtype is {product.dtype}, not one of {', '.join(DTYPES)}"
         return unsupported_form(product)
 
     def why_slower(self, product: Product) -> str | None:
@@ -47,7 +48,11 @@ class CpuKernels:
             return few
         if not product.is_known:
             return "the shape of the kernel is not known when traced"
-        return None if row_of(product).density > 0 else f"it is never faster here ({tables().name})"
+        if row_of(product).density > 0:
+            return None
+        is_shipped = tables().tuned is None
+        why = "nobody has measured it to be faster" if is_shipped else "it is never faster here"
+        return f"{why} ({tables().name})"
 
     def break_even(self, product: Product) -> Any:
         """The density up to which the custom op wins, 0 or less where it never does.

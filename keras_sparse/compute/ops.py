@@ -166,7 +166,7 @@ def why_stock_conv2d(
         groups: in how many groups the channels are convolved.
         block_shape: (in, out) channels of the mask's blocks, None for single weights.
 
-    >>> ks.ops.why_stock_conv2d("float16", "channels_last", 1, 1) is None
+    >>> ks.ops.why_stock_conv2d("float64", "channels_last", 1, 1) is None
     False
     """
     product = Product(
@@ -184,7 +184,7 @@ def why_stock_conv2d(
 def why_stock_matmul(dtype: str, block_shape: BlockShape = None) -> str | None:
     """Why the custom op cannot compute a matrix product of this dtype and masks, or None.
 
-    >>> ks.ops.why_stock_matmul("float16") is None
+    >>> ks.ops.why_stock_matmul("float64") is None
     False
     """
     return choose(

@@ -16,12 +16,14 @@ from pathlib import Path
 from keras_sparse.compute import break_even
 from keras_sparse.compute.break_even import Row, Table
 from keras_sparse.compute.library import tensorflow_version
-from keras_sparse.compute.processor import processor
+from keras_sparse.compute.processor import has_fast_16_bits, processor
 
 VARIABLE = "KERAS_SPARSE_TUNING"
 SHIPPED = "shipped"
-# No other processor has been measured: there it is a guess until the user runs `tune`.
-SHIPPED_TABLE = Path(__file__).parent / "tables" / "zen5.json"
+FOLDER = Path(__file__).parent / "tables"
+# On another processor than these two it is a guess until the user runs `tune`.
+SHIPPED_TABLE = FOLDER / "zen5.json"
+SHIPPED_WITH_AMX = FOLDER / "sapphire_rapids.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +70,8 @@ def tables() -> Tables:
 
 
 def shipped() -> Table:
-    """The table of the library."""
-    return break_even.load(SHIPPED_TABLE)
+    """The table of the library: of a processor with AMX, or of one without."""
+    return break_even.load(SHIPPED_WITH_AMX if has_fast_16_bits() else SHIPPED_TABLE)
 
 
 def file_of_this_machine() -> Path:
