@@ -55,7 +55,9 @@ def mask_in_place(variables: Sequence[Any], masks: Sequence[Any]) -> None:
     """
     if keras.backend.backend() != "tensorflow":
         for variable, mask in zip(variables, masks, strict=True):
-            variable.assign(ops.where(mask, variable, ops.zeros_like(variable)))
+            # JAX's functions of arrays take no Keras variables
+            weight, active = ops.convert_to_tensor(variable), ops.convert_to_tensor(mask)
+            variable.assign(ops.where(active, weight, ops.zeros_like(weight)))
         return
     import tensorflow as tf
 
