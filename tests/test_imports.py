@@ -53,6 +53,7 @@ MAY_IMPORT_TENSORFLOW = {  # the rest is the same on every backend
     "compute/gradients",
     "compute/op_call",
     "compute/normalization",
+    "compute/normalization_op",
     "training/fused_sgd",
     "training/agreement",
     "models/export",

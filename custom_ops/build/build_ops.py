@@ -101,12 +101,17 @@ def x86() -> bool:
 def sources() -> list[Path]:
     """All files of the library."""
     files = [file for file in sorted(CODE.glob("*/*.cc")) if file.parent.name != "tests"]
-    return files if x86() else [file for file in files if file.stem not in INSTRUCTIONS]
+    return files if x86() else [file for file in files if _instructions(file) not in INSTRUCTIONS]
+
+
+def _instructions(source: Path) -> str:
+    """What a file is compiled for: the last word of its name, if it is a set of instructions."""
+    return source.stem.rpartition("_")[2]
 
 
 def flags(source: Path) -> list[str]:
     """The flags of a file, without those of TensorFlow."""
-    special = INSTRUCTIONS.get(source.stem, [])
+    special = INSTRUCTIONS.get(_instructions(source), [])
     return [*COMMON, *special, *([] if x86() else ["-DKERAS_SPARSE_ONLY_PORTABLE"])]
 
 

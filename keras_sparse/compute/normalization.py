@@ -1,4 +1,4 @@
-"""FusedBatchNormalization: Keras' layer on TensorFlow's fused operation.
+"""FusedBatchNormalization: Keras' layer on compiled ops, or on TensorFlow's fused operation.
 
 Keras' normalization has ten element-wise operations, which take longer than sparse convolutions.
 """
@@ -9,18 +9,21 @@ import keras
 from keras import ops
 
 from keras_sparse._keras import NamedInFiles
+from keras_sparse.compute.normalization_op import can_normalize_by_op, normalize_by_op
 
 
 @keras.saving.register_keras_serializable("keras_sparse", name="FusedBatchNormalization")
 class FusedBatchNormalization(
     keras.layers.BatchNormalization, metaclass=NamedInFiles, name_in_files="BatchNormalization"
 ):
-    """keras.layers.BatchNormalization in one operation.
+    """keras.layers.BatchNormalization in few operations.
 
-    Arguments, weights, names, weight files and values are those of the Keras layer. Inputs of shape
-    (batch, height, width, channels) in float32, normalized over the last axis, run TensorFlow's
-    fused operation. All others run as Keras does: masked, renormalized or synchronized ones, other
-    backends, dtypes and ranks.
+    Arguments, weights, names, weight files and values are those of the Keras layer. Inputs in
+    float32, normalized over the last axis, are normalized by compiled ops in training. A ReLU that
+    follows, in a graph, runs in the same pass over memory, and so do its gradient and the sum of
+    the gradients of a branch. Predictions, frozen layers, GPUs and TPUs run TensorFlow's fused
+    operation, for inputs of shape (batch, height, width, channels). All others run as Keras does:
+    masked, renormalized or synchronized ones, other backends and dtypes.
 
     >>> layer = FusedBatchNormalization()
     >>> images = np.random.default_rng(0).normal(3, 2, (8, 4, 4, 2)).astype("float32")
@@ -30,21 +33,35 @@ class FusedBatchNormalization(
     """
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
-        if mask is not None or not self._can_fuse(inputs):
-            return super().call(inputs, training=training, mask=mask)
         trains = bool(training) and self.trainable
+        if mask is not None or not self._is_plain(inputs):
+            return super().call(inputs, training=training, mask=mask)
+        if trains and can_normalize_by_op():
+            return self._train_by_op(inputs)
+        if len(inputs.shape) != 4:
+            return super().call(inputs, training=training, mask=mask)
         outputs, mean, variance = _fused(inputs, self._statistics(), self.epsilon, trains)
         if trains:
             count = ops.cast(ops.size(inputs), "float32") / inputs.shape[-1]
             # TensorFlow's variance is the unbiased one, Keras keeps the other.
-            biased = variance * ((count - 1) / count)
-            for average, value in ((self.moving_mean, mean), (self.moving_variance, biased)):
-                average.assign(average * self.momentum + value * (1.0 - self.momentum))
+            self._move_averages(mean, variance * ((count - 1) / count))
         return outputs
 
-    def _can_fuse(self, inputs: Any) -> bool:
+    def _train_by_op(self, inputs: Any) -> Any:
+        scale, offset, *_ = self._statistics()
+        outputs, mean, variance = normalize_by_op(inputs, scale, offset, self.epsilon)
+        self._move_averages(mean, variance)
+        return outputs
+
+    def _move_averages(self, mean: Any, variance: Any) -> None:
+        for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            average.assign(average * self.momentum + value * (1.0 - self.momentum))
+
+    def _is_plain(self, inputs: Any) -> bool:
+        """Over the last axis, in float32, without anything that changes the arithmetic."""
         plain = not (self.renorm or self.synchronized) and keras.backend.backend() == "tensorflow"
-        last = len(inputs.shape) == 4 and self.axis in (-1, 3) and inputs.shape[-1] is not None
+        rank = len(inputs.shape)
+        last = rank >= 2 and self.axis in (-1, rank - 1) and inputs.shape[-1] is not None
         return (
             plain
             and last

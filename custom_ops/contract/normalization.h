@@ -1,0 +1,47 @@
+// Batch normalization in a training step, with the ReLU behind it, in as few passes as it takes:
+// one for the moments, one for the outputs, and two for the gradient.
+//
+//   outputs = scale * (inputs - mean) / sqrt(variance + epsilon) + offset; with `relu` at least 0
+//
+// The gradient is the one by the inputs from which mean and variance were computed. It recomputes
+// which outputs the ReLU let through, so that nobody has to keep them. `addend`, if not null, is
+// added to the gradient by the inputs: what the inputs' other readers hand back.
+#pragma once
+
+#include <cstdint>
+
+#include "custom_ops/contract/parallel.h"
+
+namespace keras_sparse {
+
+// Arrays of [rows][channels]: every axis but the last is one.
+struct Normalization {
+  int64_t rows;
+  int64_t channels;
+  float epsilon;
+  bool relu;
+};
+
+// Of each channel.
+struct ChannelValues {
+  const float* scale;
+  const float* offset;
+  const float* mean;
+  const float* variance;
+};
+
+// The variance is the biased one. Both are not a number where there are no rows.
+void BatchMoments(const Normalization& normalization, const float* inputs, float* mean,
+                  float* variance, const Parallel& parallel);
+
+// `outputs` may be `inputs`.
+void BatchNorm(const Normalization& normalization, const float* inputs,
+               const ChannelValues& channels, float* outputs, const Parallel& parallel);
+
+// `input_gradient` may be `output_gradient` or `addend`.
+void BatchNormGradient(const Normalization& normalization, const float* output_gradient,
+                       const float* inputs, const ChannelValues& channels, const float* addend,
+                       float* input_gradient, float* scale_gradient, float* offset_gradient,
+                       const Parallel& parallel);
+
+}  // namespace keras_sparse

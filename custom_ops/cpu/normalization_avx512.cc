@@ -1,0 +1,15 @@
+// Batch normalization for processors with AVX-512.
+#include "custom_ops/cpu/normalization_loops.h"
+
+#ifndef __AVX512F__
+#error "This file is built with AVX-512."
+#endif
+
+namespace keras_sparse {
+
+const NormalizationKernels* Avx512Normalization() {
+  static const NormalizationKernels kernels = avx512::NormalizationNamed("AVX-512");
+  return &kernels;
+}
+
+}  // namespace keras_sparse

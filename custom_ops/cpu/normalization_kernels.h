@@ -1,0 +1,56 @@
+// What the loops of batch normalization compute: of some rows, all channels.
+#pragma once
+
+#include <cstdint>
+
+#include "custom_ops/contract/normalization.h"
+
+namespace keras_sparse {
+
+// Constants of each channel.
+struct NormalizationFactors {
+  const float* mean;
+  const float* factor;  // scale / sqrt(variance + epsilon)
+  const float* offset;
+  // Of the gradient: input gradient = factor * g + by_deviation * (input - mean) + constant, where
+  // g is the output gradient that the ReLU lets through.
+  const float* by_deviation;
+  const float* constant;
+};
+
+struct NormalizationKernels {
+  const char* name;
+  // The mean of each channel, and its sum of squared deviations from that mean.
+  void (*moments)(int64_t rows, int64_t channels, const float* inputs, float* mean, float* squares);
+  // `is_large`: no cache holds the results until they are read again.
+  void (*normalize)(int64_t rows, int64_t channels, bool relu, bool is_large, const float* inputs,
+                    const NormalizationFactors& factors, float* outputs);
+  // The sums of g, and of g * (input - mean).
+  void (*gradient_sums)(int64_t rows, int64_t channels, bool relu, const float* output_gradient,
+                        const float* inputs, const NormalizationFactors& factors, float* sums,
+                        float* deviation_sums);
+  void (*input_gradient)(int64_t rows, int64_t channels, bool relu, bool is_large,
+                         const float* output_gradient, const float* inputs,
+                         const NormalizationFactors& factors, const float* addend,
+                         float* input_gradient);
+};
+
+const NormalizationKernels* PortableNormalization();
+const NormalizationKernels* Avx2Normalization();
+const NormalizationKernels* Avx512Normalization();
+
+// Those for a set of instructions, by its name; the processor must have it.
+const NormalizationKernels& NormalizationFor(const char* instructions);
+
+// The functions of contract/normalization.h, by these loops; those take the best.
+void BatchMoments(const NormalizationKernels& kernels, const Normalization& normalization,
+                  const float* inputs, float* mean, float* variance, const Parallel& parallel);
+void BatchNorm(const NormalizationKernels& kernels, const Normalization& normalization,
+               const float* inputs, const ChannelValues& channels, float* outputs,
+               const Parallel& parallel);
+void BatchNormGradient(const NormalizationKernels& kernels, const Normalization& normalization,
+                       const float* output_gradient, const float* inputs,
+                       const ChannelValues& channels, const float* addend, float* input_gradient,
+                       float* scale_gradient, float* offset_gradient, const Parallel& parallel);
+
+}  // namespace keras_sparse

@@ -1,0 +1,254 @@
+// The loops of batch normalization, compiled once for each set of instructions.
+//
+// A block of rows is read column by column of vectors, so that the constants of a column stay in
+// registers and the block in the first caches. Memory is read in its order, block by block.
+#pragma once
+
+#include "custom_ops/cpu/normalization_kernels.h"
+#include "custom_ops/cpu/vector.h"
+
+namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS {
+
+constexpr int64_t kBlockRows = 32;
+constexpr int kWide = kLanes == 16 ? 4 : 2;  // vectors side by side: 32 registers, or 16
+
+typedef int32_t Bits __attribute__((vector_size(kVectorBytes)));
+
+KS_INLINE bool CanStream(const float* p, int64_t channels) {
+  return channels % kLanes == 0 && reinterpret_cast<uintptr_t>(p) % kVectorBytes == 0;
+}
+
+// `kVectors` vectors side by side, or the first `lanes` of one; `kStreams`: stored past the caches.
+template <int kVectors, bool kIsPart, bool kStreams>
+struct Columns {
+  static constexpr int kCount = kVectors;
+  int lanes;
+
+  KS_INLINE Vector Load(const float* p, int i) const {
+    return kIsPart ? LoadPart(p, lanes) : LoadUnaligned(p + i * kLanes);
+  }
+  KS_INLINE void Store(float* p, int i, Vector v) const {
+    if (kIsPart) {
+      StorePart(p, v, lanes);
+    } else if (kStreams) {
+      Stream(p + i * kLanes, v);
+    } else {
+      StoreUnaligned(p + i * kLanes, v);
+    }
+  }
+};
+
+// do_columns(columns, first channel) for all channels.
+template <bool kStreams = false, class Function>
+KS_INLINE void ForColumns(int64_t channels, const Function& do_columns) {
+  int64_t c = 0;
+  for (; c + kWide * kLanes <= channels; c += kWide * kLanes)
+    do_columns(Columns<kWide, false, kStreams>{kLanes}, c);
+  for (; c + kLanes <= channels; c += kLanes) do_columns(Columns<1, false, kStreams>{kLanes}, c);
+  if (c < channels) do_columns(Columns<1, true, false>{static_cast<int>(channels - c)}, c);
+}
+
+// do_block(first row, rows) for all rows.
+template <class Function>
+KS_INLINE void ForBlocks(int64_t rows, const Function& do_block) {
+  for (int64_t r = 0; r < rows; r += kBlockRows)
+    do_block(r, rows - r < kBlockRows ? rows - r : kBlockRows);
+}
+
+// Zero where `z` is at most zero; what is not a number passes.
+KS_INLINE Vector IfPositive(Vector z, Vector v) { return (Vector)((Bits)v & ~(Bits)(z <= 0)); }
+
+// --- moments
+
+// Of a block, joined with those of the `before` rows before it (Chan, Golub & LeVeque 1979). The
+// block is read twice, from a cache the second time: no difference of large numbers is taken.
+template <class C>
+KS_INLINE void MomentsOfBlock(C columns, const float* inputs, int64_t stride, int64_t rows,
+                              int64_t before, float* mean, float* squares) {
+  Vector sum[C::kCount] = {}, square[C::kCount] = {};
+  for (int64_t r = 0; r < rows; ++r)
+    for (int i = 0; i < C::kCount; ++i) sum[i] += columns.Load(inputs + r * stride, i);
+  for (int i = 0; i < C::kCount; ++i) sum[i] *= Broadcast(1.0f / static_cast<float>(rows));
+  for (int64_t r = 0; r < rows; ++r)
+    for (int i = 0; i < C::kCount; ++i) {
+      const Vector deviation = columns.Load(inputs + r * stride, i) - sum[i];
+      square[i] = MultiplyAdd(deviation, deviation, square[i]);
+    }
+  const float share = static_cast<float>(rows) / static_cast<float>(before + rows);
+  for (int i = 0; i < C::kCount; ++i) {
+    const Vector old = before > 0 ? columns.Load(mean, i) : Vector{};
+    const Vector change = sum[i] - old;
+    const Vector joined = change * change * Broadcast(share * static_cast<float>(before));
+    columns.Store(mean, i, MultiplyAdd(change, Broadcast(share), old));
+    columns.Store(squares, i,
+                  square[i] + joined + (before > 0 ? columns.Load(squares, i) : Vector{}));
+  }
+}
+
+inline void Moments(int64_t rows, int64_t channels, const float* inputs, float* mean,
+                    float* squares) {
+  ForBlocks(rows, [&](int64_t first, int64_t count) {
+    ForColumns(channels, [&](auto columns, int64_t c) {
+      MomentsOfBlock(columns, inputs + first * channels + c, channels, count, first, mean + c,
+                     squares + c);
+    });
+  });
+}
+
+// --- outputs
+
+template <bool kRelu, class C>
+KS_INLINE void NormalizeBlock(C columns, const float* inputs, int64_t stride, int64_t rows,
+                              const NormalizationFactors& f, int64_t c, float* outputs) {
+  Vector mean[C::kCount], factor[C::kCount], offset[C::kCount];
+  for (int i = 0; i < C::kCount; ++i) {
+    mean[i] = columns.Load(f.mean + c, i);
+    factor[i] = columns.Load(f.factor + c, i);
+    offset[i] = columns.Load(f.offset + c, i);
+  }
+  for (int64_t r = 0; r < rows; ++r)
+    for (int i = 0; i < C::kCount; ++i) {
+      const Vector deviation = columns.Load(inputs + r * stride, i) - mean[i];
+      const Vector z = MultiplyAdd(deviation, factor[i], offset[i]);
+      columns.Store(outputs + r * stride, i, kRelu ? IfPositive(z, z) : z);
+    }
+}
+
+template <bool kRelu, bool kStreams>
+void NormalizeBy(int64_t rows, int64_t channels, const float* inputs,
+                 const NormalizationFactors& factors, float* outputs) {
+  ForBlocks(rows, [&](int64_t first, int64_t count) {
+    ForColumns<kStreams>(channels, [&](auto columns, int64_t c) {
+      const int64_t at = first * channels + c;
+      NormalizeBlock<kRelu>(columns, inputs + at, channels, count, factors, c, outputs + at);
+    });
+  });
+  if (kStreams) EndOfStream();
+}
+
+inline void Normalize(int64_t rows, int64_t channels, bool relu, bool is_large, const float* inputs,
+                      const NormalizationFactors& factors, float* outputs) {
+  const bool streams = is_large && CanStream(outputs, channels);
+  const auto run = relu && streams ? NormalizeBy<true, true>
+                   : relu          ? NormalizeBy<true, false>
+                   : streams       ? NormalizeBy<false, true>
+                                   : NormalizeBy<false, false>;
+  run(rows, channels, inputs, factors, outputs);
+}
+
+// --- gradient
+
+// The output gradient that the ReLU lets through.
+template <bool kRelu>
+KS_INLINE Vector Through(Vector gradient, Vector deviation, Vector factor, Vector offset) {
+  return kRelu ? IfPositive(MultiplyAdd(deviation, factor, offset), gradient) : gradient;
+}
+
+template <bool kRelu, class C>
+KS_INLINE void SumsOfBlock(C columns, const float* output_gradient, const float* inputs,
+                           int64_t stride, int64_t rows, const NormalizationFactors& f, int64_t c,
+                           bool is_first, float* sums, float* deviation_sums) {
+  Vector sum[C::kCount] = {}, product[C::kCount] = {};
+  Vector mean[C::kCount], factor[C::kCount], offset[C::kCount];
+  for (int i = 0; i < C::kCount; ++i) {
+    mean[i] = columns.Load(f.mean + c, i);
+    factor[i] = columns.Load(f.factor + c, i);
+    offset[i] = columns.Load(f.offset + c, i);
+  }
+  for (int64_t r = 0; r < rows; ++r)
+    for (int i = 0; i < C::kCount; ++i) {
+      const Vector deviation = columns.Load(inputs + r * stride, i) - mean[i];
+      const Vector g = Through<kRelu>(columns.Load(output_gradient + r * stride, i), deviation,
+                                      factor[i], offset[i]);
+      sum[i] += g;
+      product[i] = MultiplyAdd(g, deviation, product[i]);
+    }
+  for (int i = 0; i < C::kCount; ++i) {
+    columns.Store(sums, i, is_first ? sum[i] : sum[i] + columns.Load(sums, i));
+    columns.Store(deviation_sums, i,
+                  is_first ? product[i] : product[i] + columns.Load(deviation_sums, i));
+  }
+}
+
+inline void GradientSums(int64_t rows, int64_t channels, bool relu, const float* output_gradient,
+                         const float* inputs, const NormalizationFactors& factors, float* sums,
+                         float* deviation_sums) {
+  ForBlocks(rows, [&](int64_t first, int64_t count) {
+    ForColumns(channels, [&](auto columns, int64_t c) {
+      const int64_t at = first * channels + c;
+      const auto run =
+          relu ? SumsOfBlock<true, decltype(columns)> : SumsOfBlock<false, decltype(columns)>;
+      run(columns, output_gradient + at, inputs + at, channels, count, factors, c, first == 0,
+          sums + c, deviation_sums + c);
+    });
+  });
+}
+
+template <bool kRelu, bool kAdds, class C>
+KS_INLINE void GradientOfBlock(C columns, const float* output_gradient, const float* inputs,
+                               const float* addend, int64_t stride, int64_t rows,
+                               const NormalizationFactors& f, int64_t c, float* input_gradient) {
+  Vector mean[C::kCount], factor[C::kCount], offset[C::kCount], by_deviation[C::kCount],
+      constant[C::kCount];
+  for (int i = 0; i < C::kCount; ++i) {
+    mean[i] = columns.Load(f.mean + c, i);
+    factor[i] = columns.Load(f.factor + c, i);
+    offset[i] = columns.Load(f.offset + c, i);
+    by_deviation[i] = columns.Load(f.by_deviation + c, i);
+    constant[i] = columns.Load(f.constant + c, i);
+  }
+  for (int64_t r = 0; r < rows; ++r)
+    for (int i = 0; i < C::kCount; ++i) {
+      const Vector deviation = columns.Load(inputs + r * stride, i) - mean[i];
+      const Vector g = Through<kRelu>(columns.Load(output_gradient + r * stride, i), deviation,
+                                      factor[i], offset[i]);
+      Vector sum = MultiplyAdd(deviation, by_deviation[i], constant[i]);
+      if (kAdds) sum += columns.Load(addend + r * stride, i);
+      columns.Store(input_gradient + r * stride, i, MultiplyAdd(g, factor[i], sum));
+    }
+}
+
+template <bool kRelu, bool kAdds, bool kStreams>
+void InputGradientBy(int64_t rows, int64_t channels, const float* output_gradient,
+                     const float* inputs, const NormalizationFactors& factors, const float* addend,
+                     float* input_gradient) {
+  ForBlocks(rows, [&](int64_t first, int64_t count) {
+    ForColumns<kStreams>(channels, [&](auto columns, int64_t c) {
+      const int64_t at = first * channels + c;
+      GradientOfBlock<kRelu, kAdds>(columns, output_gradient + at, inputs + at,
+                                    kAdds ? addend + at : nullptr, channels, count, factors, c,
+                                    input_gradient + at);
+    });
+  });
+  if (kStreams) EndOfStream();
+}
+
+template <bool kRelu, bool kAdds>
+void InputGradientOf(bool streams, int64_t rows, int64_t channels, const float* output_gradient,
+                     const float* inputs, const NormalizationFactors& factors, const float* addend,
+                     float* input_gradient) {
+  const auto run =
+      streams ? InputGradientBy<kRelu, kAdds, true> : InputGradientBy<kRelu, kAdds, false>;
+  run(rows, channels, output_gradient, inputs, factors, addend, input_gradient);
+}
+
+inline void InputGradient(int64_t rows, int64_t channels, bool relu, bool is_large,
+                          const float* output_gradient, const float* inputs,
+                          const NormalizationFactors& factors, const float* addend,
+                          float* input_gradient) {
+  // What is written where it was read is in a cache.
+  const bool is_own = input_gradient == output_gradient || input_gradient == addend;
+  const bool streams = is_large && !is_own && CanStream(input_gradient, channels);
+  const bool adds = addend != nullptr;
+  const auto run = relu && adds ? InputGradientOf<true, true>
+                   : relu       ? InputGradientOf<true, false>
+                   : adds       ? InputGradientOf<false, true>
+                                : InputGradientOf<false, false>;
+  run(streams, rows, channels, output_gradient, inputs, factors, addend, input_gradient);
+}
+
+inline NormalizationKernels NormalizationNamed(const char* name) {
+  return {name, Moments, Normalize, GradientSums, InputGradient};
+}
+
+}  // namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS

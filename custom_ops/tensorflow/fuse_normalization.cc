@@ -1,0 +1,225 @@
+// Joins a batch normalization with what stands beside it, when TensorFlow prepares a graph:
+//
+//   ReLU(BatchNorm(x))                                 -> BatchNorm(x, relu)
+//   BatchNormGradient(x, ReLUGradient(g, outputs))     -> BatchNormGradient(x, g, relu)
+//   AddN(BatchNormGradient(x, g), other)               -> BatchNormGradient(x, g, addend = other)
+//
+// Each saves passes over memory. Layers and gradients trace the operations one by one, so that
+// whatever reads a tensor between them, in the graph or eagerly, finds it. Such a tensor is
+// computed where something reads it: then nothing is joined. Graphs without KerasSparse>BatchNorm
+// are left alone.
+#ifndef NDEBUG
+#define NDEBUG  // TensorFlow is built with it, and a tensorflow::EdgeSet has another layout without
+#endif
+#include <optional>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "custom_ops/tensorflow/normalization_check.h"
+#include "tensorflow/core/common_runtime/optimization_registry.h"
+#include "tensorflow/core/graph/graph.h"
+#include "tensorflow/core/graph/node_builder.h"
+
+namespace keras_sparse {
+namespace {
+
+using tensorflow::Edge;
+using tensorflow::Graph;
+using tensorflow::Node;
+using tensorflow::NodeBuilder;
+using tensorflow::OutputTensor;
+
+constexpr char kNorm[] = "KerasSparse>BatchNorm", kGradient[] = "KerasSparse>BatchNormGradient";
+
+OutputTensor InputOf(const Node* node, int input) {
+  const Edge* edge = nullptr;
+  if (!node->input_edge(input, &edge).ok()) return {};
+  return {edge->src(), edge->src_output()};
+}
+
+bool IsSame(const OutputTensor& a, const OutputTensor& b) {
+  return a.node == b.node && a.index == b.index;
+}
+
+// The one reader of an output that has no other; null if there are several, or none.
+Node* OnlyReader(const Node* node, int output) {
+  Node* reader = nullptr;
+  for (const Edge* edge : node->out_edges()) {
+    if (edge->src_output() != output) continue;
+    if (reader != nullptr) return nullptr;
+    reader = edge->dst();
+  }
+  return reader;
+}
+
+bool IsFloat(const Node* node) {
+  tensorflow::DataType type;
+  return tensorflow::GetNodeAttr(node->attrs(), "T", &type).ok() && type == tensorflow::DT_FLOAT;
+}
+
+bool ReadsRelu(const Node* node) {
+  bool relu = false;
+  return tensorflow::GetNodeAttr(node->attrs(), "relu", &relu).ok() && relu;
+}
+
+float EpsilonOf(const Node* node) {
+  float epsilon = -1;
+  return tensorflow::GetNodeAttr(node->attrs(), "epsilon", &epsilon).ok() ? epsilon : -1;
+}
+
+// A node of the type, with the ReLU, the gradient and the addend that it has from now on, in place
+// of two: `node`, and the one beside it.
+absl::StatusOr<Node*> Joined(Graph* graph, const Node* node, bool relu,
+                             std::optional<OutputTensor> gradient,
+                             std::optional<OutputTensor> addend) {
+  NodeBuilder builder(graph->NewName(node->name()), node->type_string());
+  for (int input = kNormInputs; input <= kVariance; ++input) {
+    const OutputTensor from = InputOf(node, input);
+    builder.Input(from.node, from.index);
+  }
+  if (gradient) {
+    builder.Input(gradient->node, gradient->index);
+    std::vector<NodeBuilder::NodeOut> addends;
+    if (addend) addends.emplace_back(addend->node, addend->index);
+    builder.Input(addends).Attr("count", static_cast<int>(addends.size()));
+  }
+  Node* joined = nullptr;
+  TF_RETURN_IF_ERROR(builder.Attr("epsilon", EpsilonOf(node))
+                         .Attr("relu", relu)
+                         .Device(node->requested_device())
+                         .Finalize(graph, &joined));
+  joined->set_assigned_device_name(node->assigned_device_name());
+  return joined;
+}
+
+// Readers of the old output read the new one.
+absl::Status Redirect(Graph* graph, Node* old, int old_output, Node* joined, int output) {
+  std::vector<const Edge*> edges;
+  for (const Edge* edge : old->out_edges())
+    if (edge->src_output() == old_output) edges.push_back(edge);
+  for (const Edge* edge : edges) {
+    Node* reader = edge->dst();
+    const int input = edge->dst_input();
+    TF_RETURN_IF_ERROR(graph->UpdateEdge(joined, output, reader, input));
+  }
+  return absl::OkStatus();
+}
+
+// Whether `node` is computed from `from`, or waits for it.
+bool DependsOn(const Node* node, const Node* from) {
+  std::vector<const Node*> left = {node};
+  std::unordered_set<const Node*> seen = {node};
+  while (!left.empty()) {
+    const Node* next = left.back();
+    left.pop_back();
+    if (next == from) return true;
+    for (const Edge* edge : next->in_edges())
+      if (seen.insert(edge->src()).second) left.push_back(edge->src());
+  }
+  return false;
+}
+
+// Whether a node and the one that reads it may become one: on one device, with nothing between
+// them.
+bool CanJoin(const Node* first, const Node* second) {
+  if (first->assigned_device_name() != second->assigned_device_name()) return false;
+  bool has_others = false;
+  for (const Edge* edge : first->out_edges())
+    has_others |= edge->dst() != second && !edge->dst()->IsSink();
+  if (!has_others) return true;
+  for (const Edge* edge : second->in_edges())
+    if (edge->src() != first && DependsOn(edge->src(), first)) return false;
+  return true;
+}
+
+// Puts one node in the place of two. The readers of their outputs have been redirected.
+void Replace(Graph* graph, Node* first, Node* second, Node* joined) {
+  for (Node* old : {first, second}) {
+    for (const Edge* edge : old->in_edges())
+      if (edge->IsControlEdge() && edge->src() != first) graph->AddControlEdge(edge->src(), joined);
+    for (const Edge* edge : old->out_edges())
+      if (edge->IsControlEdge() && edge->dst() != second)
+        graph->AddControlEdge(joined, edge->dst());
+  }
+  graph->RemoveNode(second);
+  graph->RemoveNode(first);
+}
+
+absl::Status JoinRelu(Graph* graph, Node* norm) {
+  Node* relu = OnlyReader(norm, 0);
+  if (ReadsRelu(norm) || relu == nullptr || relu->type_string() != "Relu" || !IsFloat(relu) ||
+      !CanJoin(norm, relu))
+    return absl::OkStatus();
+  TF_ASSIGN_OR_RETURN(Node * joined, Joined(graph, norm, true, std::nullopt, std::nullopt));
+  TF_RETURN_IF_ERROR(Redirect(graph, relu, 0, joined, 0));
+  Replace(graph, norm, relu, joined);
+  return absl::OkStatus();
+}
+
+// Whether these outputs are those of the normalization with ReLU that the gradient belongs to.
+bool AreOutputsOf(const OutputTensor& outputs, const Node* gradient) {
+  const Node* norm = outputs.node;
+  if (norm->type_string() != kNorm || !ReadsRelu(norm) || EpsilonOf(norm) != EpsilonOf(gradient))
+    return false;
+  for (int input = kNormInputs; input <= kVariance; ++input)
+    if (!IsSame(InputOf(norm, input), InputOf(gradient, input))) return false;
+  return true;
+}
+
+// Returns the gradient that is there afterwards.
+absl::StatusOr<Node*> JoinReluGradient(Graph* graph, Node* gradient) {
+  Node* relu = InputOf(gradient, kNormGradient).node;
+  if (relu->type_string() != "ReluGrad" || !IsFloat(relu) || ReadsRelu(gradient) ||
+      OnlyReader(relu, 0) != gradient || !AreOutputsOf(InputOf(relu, 1), gradient) ||
+      !CanJoin(gradient, relu))
+    return gradient;
+  TF_ASSIGN_OR_RETURN(Node * joined, Joined(graph, gradient, true, InputOf(relu, 0), std::nullopt));
+  for (const int output : {0, 1, 2})
+    TF_RETURN_IF_ERROR(Redirect(graph, gradient, output, joined, output));
+  Replace(graph, relu, gradient, joined);
+  return joined;
+}
+
+absl::Status JoinSum(Graph* graph, Node* gradient) {
+  Node* sum = OnlyReader(gradient, 0);
+  if (sum == nullptr || sum->type_string() != "AddN" || sum->num_inputs() != 2 || !IsFloat(sum) ||
+      gradient->num_inputs() > kAddend || !CanJoin(gradient, sum))
+    return absl::OkStatus();
+  const OutputTensor other = InputOf(sum, InputOf(sum, 0).node == gradient ? 1 : 0);
+  TF_ASSIGN_OR_RETURN(Node * joined, Joined(graph, gradient, ReadsRelu(gradient),
+                                            InputOf(gradient, kNormGradient), other));
+  TF_RETURN_IF_ERROR(Redirect(graph, sum, 0, joined, 0));
+  for (const int output : {1, 2})
+    TF_RETURN_IF_ERROR(Redirect(graph, gradient, output, joined, output));
+  Replace(graph, gradient, sum, joined);
+  return absl::OkStatus();
+}
+
+std::vector<Node*> NodesOfType(Graph* graph, const char* type) {
+  std::vector<Node*> nodes;
+  for (Node* node : graph->op_nodes())
+    if (node->type_string() == type) nodes.push_back(node);
+  return nodes;
+}
+
+class JoinNormalizations : public tensorflow::GraphOptimizationPass {
+ public:
+  absl::Status Run(const tensorflow::GraphOptimizationPassOptions& options) override {
+    if (options.graph == nullptr || *options.graph == nullptr) return absl::OkStatus();
+    Graph* graph = options.graph->get();
+    for (Node* norm : NodesOfType(graph, kNorm)) TF_RETURN_IF_ERROR(JoinRelu(graph, norm));
+    for (Node* gradient : NodesOfType(graph, kGradient)) {
+      TF_ASSIGN_OR_RETURN(Node * joined, JoinReluGradient(graph, gradient));
+      TF_RETURN_IF_ERROR(JoinSum(graph, joined));
+    }
+    return absl::OkStatus();
+  }
+};
+
+// Before XLA's own passes of this group, which begin with 5.
+REGISTER_OPTIMIZATION(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 0,
+                      JoinNormalizations);
+
+}  // namespace
+}  // namespace keras_sparse

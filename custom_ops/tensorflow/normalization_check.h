@@ -1,0 +1,46 @@
+// The arguments that batch normalization takes: one check for the CPU kernels and the XLA
+// lowerings.
+//
+//   KerasSparse>BatchMoments       inputs
+//   KerasSparse>BatchNorm          inputs, scale, offset, mean, variance
+//   KerasSparse>BatchNormGradient  the same, output_gradient, and at most one addend
+#pragma once
+
+#include "custom_ops/contract/normalization.h"
+#include "custom_ops/tensorflow/check.h"
+
+namespace keras_sparse {
+
+enum NormalizationInput { kNormInputs, kScale, kOffset, kMean, kVariance, kNormGradient, kAddend };
+
+// Reads the attributes that the ops have in common.
+inline absl::Status ReadNormalization(tensorflow::OpKernelConstruction* context,
+                                      Normalization* normalization) {
+  TF_RETURN_IF_ERROR(context->GetAttr("epsilon", &normalization->epsilon));
+  return context->GetAttr("relu", &normalization->relu);
+}
+
+// Sets rows and channels.
+template <class Context>
+absl::Status CheckNormalization(Context* context, Normalization* normalization) {
+  const tensorflow::TensorShape inputs = ShapeOf(context, kNormInputs);
+  if (inputs.dims() == 0) return BadShape("inputs", "have an axis of channels", inputs);
+  normalization->channels = inputs.dim_size(inputs.dims() - 1);
+  normalization->rows = 1;
+  for (int axis = 0; axis + 1 < inputs.dims(); ++axis) normalization->rows *= inputs.dim_size(axis);
+  constexpr const char* kNames[] = {"inputs", "scale", "offset", "mean", "variance"};
+  for (int input = kScale; input <= kVariance && input < context->num_inputs(); ++input) {
+    const tensorflow::TensorShape shape = ShapeOf(context, input);
+    if (shape.dims() != 1 || shape.dim_size(0) != normalization->channels)
+      return BadShape(kNames[input], absl::StrCat("have the shape [", normalization->channels, "]"),
+                      shape);
+  }
+  for (int input = kNormGradient; input < context->num_inputs(); ++input)
+    if (ShapeOf(context, input) != inputs)
+      return BadShape(input == kAddend ? "addends" : "output_gradient",
+                      absl::StrCat("have the shape of `inputs`, ", inputs.DebugString()),
+                      ShapeOf(context, input));
+  return absl::OkStatus();
+}
+
+}  // namespace keras_sparse

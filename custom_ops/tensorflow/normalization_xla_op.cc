@@ -1,0 +1,104 @@
+// What batch normalization becomes under XLA: HLO's own gradient, and arithmetic.
+#include "custom_ops/tensorflow/lowering.h"
+#include "custom_ops/tensorflow/normalization_check.h"
+#include "xla/hlo/builder/lib/arithmetic.h"
+#include "xla/hlo/builder/lib/math.h"
+
+namespace keras_sparse {
+namespace {
+
+// Checks, then hands over the inputs as HLO.
+class NormalizationLowering : public tensorflow::XlaOpKernel {
+ public:
+  explicit NormalizationLowering(tensorflow::OpKernelConstruction* context)
+      : tensorflow::XlaOpKernel(context) {
+    if (context->HasAttr("epsilon"))
+      OP_REQUIRES_OK(context, ReadNormalization(context, &normalization_));
+  }
+
+  void Compile(tensorflow::XlaOpKernelContext* context) final {
+    Normalization n = normalization_;
+    OP_REQUIRES_OK(context, CheckNormalization(context, &n));
+    channel_axis_ = context->InputShape(kNormInputs).dims() - 1;
+    Lower(context, n);
+  }
+
+ protected:
+  virtual void Lower(tensorflow::XlaOpKernelContext* context, const Normalization& n) = 0;
+
+  // inputs + values, or inputs * values, of each channel.
+  xla::XlaOp Add(xla::XlaOp inputs, xla::XlaOp values) const {
+    return xla::Add(inputs, values, {channel_axis_});
+  }
+  xla::XlaOp Multiply(xla::XlaOp inputs, xla::XlaOp values) const {
+    return xla::Mul(inputs, values, {channel_axis_});
+  }
+
+  // Before the ReLU.
+  xla::XlaOp Normal(tensorflow::XlaOpKernelContext* context) const {
+    const xla::XlaOp variance = context->Input(kVariance);
+    const xla::XlaOp factor =
+        context->Input(kScale) *
+        xla::Rsqrt(variance + xla::ScalarLike(variance, normalization_.epsilon));
+    const xla::XlaOp deviation = Add(context->Input(kNormInputs), -context->Input(kMean));
+    return Add(Multiply(deviation, factor), context->Input(kOffset));
+  }
+
+  Normalization normalization_ = {};
+  int64_t channel_axis_ = 0;
+};
+
+class MomentsLowering : public NormalizationLowering {
+ public:
+  using NormalizationLowering::NormalizationLowering;
+
+  void Lower(tensorflow::XlaOpKernelContext* context, const Normalization& n) override {
+    const xla::XlaOp inputs = context->Input(kNormInputs);
+    std::vector<int64_t> axes;
+    for (int64_t axis = 0; axis < channel_axis_; ++axis) axes.push_back(axis);
+    const xla::XlaOp zero = xla::ConstantR0<float>(context->builder(), 0);
+    const xla::XlaComputation add = xla::CreateScalarAddComputation(xla::F32, context->builder());
+    const xla::XlaOp rows = xla::ConstantR0<float>(context->builder(), static_cast<float>(n.rows));
+    const xla::XlaOp mean = xla::Reduce(inputs, zero, add, axes) / rows;
+    context->SetOutput(0, mean);
+    context->SetOutput(1, xla::Reduce(xla::Square(Add(inputs, -mean)), zero, add, axes) / rows);
+  }
+};
+
+class NormLowering : public NormalizationLowering {
+ public:
+  using NormalizationLowering::NormalizationLowering;
+
+  void Lower(tensorflow::XlaOpKernelContext* context, const Normalization& n) override {
+    const xla::XlaOp normal = Normal(context);
+    context->SetOutput(0, n.relu ? xla::Max(normal, xla::ZerosLike(normal)) : normal);
+  }
+};
+
+class NormGradientLowering : public NormalizationLowering {
+ public:
+  using NormalizationLowering::NormalizationLowering;
+
+  void Lower(tensorflow::XlaOpKernelContext* context, const Normalization& n) override {
+    xla::XlaOp gradient = context->Input(kNormGradient);
+    if (n.relu) {
+      const xla::XlaOp normal = Normal(context);
+      gradient = Masked(xla::Gt(normal, xla::ZerosLike(normal)), gradient);
+    }
+    const xla::XlaOp gradients = xla::BatchNormGrad(
+        context->Input(kNormInputs), context->Input(kScale), context->Input(kMean),
+        context->Input(kVariance), gradient, n.epsilon, channel_axis_);
+    xla::XlaOp by_inputs = xla::GetTupleElement(gradients, 0);
+    if (context->num_inputs() > kAddend) by_inputs = by_inputs + context->Input(kAddend);
+    context->SetOutput(0, by_inputs);
+    context->SetOutput(1, xla::GetTupleElement(gradients, 1));
+    context->SetOutput(2, xla::GetTupleElement(gradients, 2));
+  }
+};
+
+REGISTER_XLA_OP(Name("KerasSparse>BatchMoments"), MomentsLowering);
+REGISTER_XLA_OP(Name("KerasSparse>BatchNorm"), NormLowering);
+REGISTER_XLA_OP(Name("KerasSparse>BatchNormGradient"), NormGradientLowering);
+
+}  // namespace
+}  // namespace keras_sparse
