@@ -40,7 +40,7 @@ sanitize: .venv/installed-test
 
 mutants: .venv/installed-mutants
 	$(BUILD_OPS)
-	$(BIN)/python tests/mutants.py $(MODULES)
+	$(BIN)/python tests/mutants $(MODULES)
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv

@@ -6,7 +6,7 @@ import pytest
 import keras_sparse as ks
 from keras_sparse.compute import tuned
 
-collect_ignore = ["mutants.py"]  # needs cosmic-ray
+collect_ignore = ["mutants"]  # needs cosmic-ray
 
 
 @pytest.fixture(autouse=True, scope="session")

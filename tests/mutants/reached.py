@@ -1,0 +1,275 @@
+"""The fast tests that run a line: each module notes its lines while all fast tests run once.
+
+A note before each statement costs little; a tracer would slow down all of Keras. What was found is
+kept in a file. A test runs again if it changes, or a module that it runs.
+"""
+
+import ast
+import builtins
+import collections
+import dataclasses
+import functools
+import importlib.util
+import inspect
+import itertools
+import json
+import os
+import signal
+import sys
+import time
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from changes import FOLDERS, ROOT, Mutant, digest, modules_in, path_of
+
+REACHED = ROOT / ".mutants-reached.json"
+SECONDS = 4  # of processor time; a test that takes longer is not fast
+IMPORT = "import"  # in the place of a test's name: what runs before all tests
+OPTIONS = [
+    *["-o", "addopts=--doctest-modules", "-m", "not slow"],
+    *["-p", "no:cacheprovider", "-p", "no:terminal"],
+]
+# Test files of rules/ and training/, beside the doctests; others test kernels, layers and models.
+FILES = (
+    "agreement backup beside_keras_callbacks budget callbacks checkpoint compiled conformance "
+    "custom_loops density density_schedules epoch_plan every_step exploration final_density "
+    "freezing fused_sgd given_masks growth_window initial_masks initial_scale initializer_law "
+    "looks_trained mask_bits mask_update mask_update_invariants masked_optimizer masks_hold "
+    "momentum optimizer_config optimizers presets prune "
+    "schedules scores selection several_optimizers snip state_in_files "
+    "structure untrained update_times wrapper"
+)
+# The test files about a module, where that is not test_<module>.py: they are run before others.
+ABOUT = {
+    "rules/all_layers": "prune initial_masks snip",
+    "rules/budget": "budget mask_update",
+    "rules/density": "density density_schedules",
+    "rules/mask_update": "mask_update mask_update_invariants",
+    "rules/scores": "scores mask_update",
+    "rules/structure_arguments": "structure",
+    "rules/whole_groups": "structure initial_masks",
+    "training/asked_density": "density_schedules final_density",
+    "training/backup_files": "backup",
+    "training/callback_order": "beside_keras_callbacks",
+    "training/density_log": "callbacks exploration",
+    "training/explored_masks": "exploration",
+    "training/find_optimizer": "looks_trained compiled",
+    "training/first_masks": "masked_optimizer snip",
+    "training/held_masks": "masked_optimizer masks_hold",
+    "training/mask_training": "callbacks growth_window",
+    "training/mask_updates": "optimizers",
+    "training/mask_variables": "masked_optimizer",
+    "training/masked_steps": "masks_hold every_step fused_sgd",
+    "training/masked_weight": "masked_optimizer exploration",
+    "training/momentum": "momentum conformance",
+    "training/phases": "presets",
+    "training/restored_weights": "beside_keras_callbacks",
+    "training/rule_checks": "optimizers",
+    "training/scale_invariant": "untrained",
+    "training/seed": "optimizers",
+    "training/selectors": "selection",
+    "training/settings": "presets",
+    "training/sparse_momentum": "optimizers optimizer_config",
+    "training/starting_masks": "masked_optimizer snip",
+    "training/tfmot_density": "density_schedules",
+    "training/training_warnings": "final_density callbacks",
+    "training/update_watch": "several_optimizers",
+}
+PATHS = [
+    *[f"keras_sparse/{folder}" for folder in FOLDERS],
+    *[f"tests/test_{name}.py" for name in FILES.split()],
+]
+
+
+@dataclasses.dataclass
+class Run:
+    """What a test did when it ran last."""
+
+    seconds: float
+    lines: list[str]  # "rules/budget:17"
+    text: str  # digest of the test
+    of: str  # digest of its file and of the modules that it ran
+
+    def modules(self) -> set[str]:
+        return {line.partition(":")[0] for line in self.lines}
+
+
+def digest_of(item: pytest.Item) -> str:
+    """Of what the test does, as far as it stands in the test itself."""
+    doctest = getattr(item, "dtest", None)
+    return digest(doctest.docstring if doctest else inspect.getsource(item.function))
+
+
+def digest_around(item: pytest.Item, modules: set[str]) -> str:
+    return digest(*[digest_of_file(path) for path in (item.path, *map(path_of, sorted(modules)))])
+
+
+def digest_of_all() -> str:
+    files = [file for path in PATHS for file in sorted((ROOT / path).glob("*.py")) or [ROOT / path]]
+    return digest(*map(digest_of_file, files))
+
+
+@functools.cache
+def digest_of_file(path: Path) -> str:
+    return digest(path.read_text())
+
+
+def noted(source: str, module: str) -> ast.Module:
+    """The module, with a note before each statement of its functions."""
+    tree = ast.parse(source)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    within = {id(node): node for function in functions for node in ast.walk(function)}
+    for node in within.values():
+        for field in ("body", "orelse", "finalbody"):
+            if isinstance(statements := getattr(node, field, None), list):
+                setattr(node, field, [of for one in statements for of in (note(one, module), one)])
+        if isinstance(node, ast.FunctionDef) and is_text(node.body[1]):
+            node.body.pop(0)  # else the docstring were none
+    return ast.fix_missing_locations(tree)
+
+
+def is_text(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def note(statement: ast.stmt, module: str) -> ast.stmt:
+    return ast.parse(f"__seen__({f'{module}:{statement.lineno}'!r})").body[0]
+
+
+class Noting(SourceFileLoader):
+    """Imports rules/ and training/ such that they note the lines that run."""
+
+    MODULES: ClassVar = {
+        f"keras_sparse.{name.replace('/', '.')}": name for name in modules_in(FOLDERS)
+    }
+
+    @classmethod
+    def find_spec(cls, name: str, *_: object) -> object:
+        if name not in cls.MODULES:
+            return None
+        file = str(path_of(cls.MODULES[name]))
+        return importlib.util.spec_from_file_location(name, file, loader=cls(name, file))
+
+    def get_code(self, fullname: str) -> object:
+        source = self.get_source(fullname)
+        return compile(noted(source, self.MODULES[fullname]), self.path, "exec", dont_inherit=True)
+
+
+class Reference:
+    """A plugin of pytest that runs those tests whose lines are not known."""
+
+    def __init__(self) -> None:
+        self.runs = load()
+        self.seen: set[str] = set()
+        self.outcomes: list[str] = []
+        builtins.__seen__ = self.seen.add  # type: ignore[attr-defined]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.outcomes.append(report.outcome)
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        items = [item for item in session.items if not self.is_known(item)]
+        print(f"{len(items)} of {len(session.items)} fast tests run once", flush=True)
+        known = {item.nodeid for item in session.items}
+        self.runs = {name: run for name, run in self.runs.items() if name in known}
+        self.runs[IMPORT] = Run(0, sorted(self.seen), "", digest_of_all())
+        signal.signal(signal.SIGPROF, self.stop)
+        for item, following in itertools.pairwise([*items, None]):
+            self.run(item, following)
+        save(self.runs)
+        return True
+
+    def is_known(self, item: pytest.Item) -> bool:
+        run = self.runs.get(item.nodeid)
+        return run is not None and run.of == digest_around(item, run.modules())
+
+    def run(self, item: pytest.Item, following: pytest.Item | None) -> None:
+        self.seen.clear()
+        self.outcomes.clear()
+        begin = time.process_time()
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        seconds = time.process_time() - begin
+        passed = set(self.outcomes) == {"passed"}
+        lines = sorted(self.seen) if passed else []
+        modules = {line.partition(":")[0] for line in self.seen}
+        around = digest_around(item, modules)
+        self.runs[item.nodeid] = Run(seconds, lines, digest_of(item), around)
+        if not passed:
+            print(f"{item.nodeid} is left out: {self.outcomes}, {seconds:.1f} s", flush=True)
+        if len(self.runs) % 50 == 0:
+            save(self.runs)
+
+    @staticmethod
+    def stop(*_: object) -> None:
+        raise pytest.fail.Exception("not fast")
+
+
+def load() -> dict[str, Run]:
+    known = json.loads(REACHED.read_text()) if REACHED.exists() else {}
+    return {name: Run(**run) for name, run in known.items()}
+
+
+def save(runs: dict[str, Run]) -> None:
+    new = REACHED.with_suffix(".new")
+    new.write_text(json.dumps({name: dataclasses.asdict(run) for name, run in runs.items()}))
+    new.replace(REACHED)
+
+
+def run_reference() -> None:
+    """In a fork, since the modules that note their lines stay imported."""
+    if REACHED.exists() and load()[IMPORT].of == digest_of_all():
+        return
+    child = os.fork()
+    if not child:
+        sys.meta_path.insert(0, Noting)
+        code = int(pytest.main([*OPTIONS, *PATHS], plugins=[Reference()]))
+        sys.stdout.flush()
+        os._exit(code)
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) not in (0, 1):  # 1: some tests fail
+        raise SystemExit("the tests cannot run")
+
+
+class Reached:
+    """Finds the tests of a mutant."""
+
+    def __init__(self) -> None:
+        self.runs = load()
+        self.on_import = set(self.runs.pop(IMPORT).lines)
+        self.kills: collections.Counter[tuple[str, str]] = collections.Counter()
+
+    def tests(self, mutant: Mutant) -> list[str]:
+        """The tests that run its line; of a line that runs on import, those of the module."""
+        line = f"{mutant.module}:{mutant.statement()}"
+        if self.runs_on_import(mutant):
+            tests = [name for name, run in self.runs.items() if mutant.module in run.modules()]
+        else:
+            tests = [name for name, run in self.runs.items() if line in run.lines]
+        return self.in_order(tests, mutant.module)
+
+    def runs_on_import(self, mutant: Mutant) -> bool:
+        line = f"{mutant.module}:{mutant.statement()}"
+        return not mutant.is_in_function() or line in self.on_import
+
+    def in_order(self, tests: list[str], module: str) -> list[str]:
+        """First those that killed other mutants of the module, then its own, then file by file."""
+
+        def cost(test: str) -> tuple[int, float]:
+            return -self.kills[module, test], self.runs[test].seconds
+
+        about = ABOUT.get(module, module.rpartition("/")[2]).split()
+        own = (f"{module}.py", *[f"/test_{name}.py" for name in about])
+        turns: collections.Counter[str] = collections.Counter()
+        order = []
+        for test in sorted(tests, key=cost):
+            file = test.partition("::")[0]
+            first = not self.kills[module, test] and (not file.endswith(own), turns[file])
+            turns[file] += 1
+            order.append((first or (False, -1), *cost(test), test))
+        return [test for *_, test in sorted(order)]
+
+    def digest(self, tests: list[str]) -> str:
+        return digest(*sorted(name + self.runs[name].text for name in tests))
