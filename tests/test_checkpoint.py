@@ -1,6 +1,7 @@
 """What is saved of a sparse run, and what may be loaded into one."""
 
 import keras
+import numpy as np
 import pytest
 from helpers import (
     active,
@@ -16,6 +17,7 @@ from helpers import (
 )
 
 import keras_sparse as ks
+from keras_sparse.training.checkpoint import SavedMask, SavedState
 
 backend = pytest.mark.backend
 HIDDEN = "toy/hidden/kernel"
@@ -191,3 +193,24 @@ def test_weights_of_one_path_keep_masks_of_their_own(tmp_path):
     fit(loaded, callback, data=data)
     assert_sparse(loaded, count=32)
     assert len(callback.history) == 4  # "step", "exploration_rate" and two masks
+
+
+# --- files of the first version, without paths
+
+
+def masks_without_paths(*shapes):
+    masks = [SavedMask(i, None, np.ones(shape, bool)) for i, shape in enumerate(shapes)]
+    return SavedState(masks, {}, None)
+
+
+def test_a_shape_that_one_weight_has_tells_its_mask():
+    state = masks_without_paths((2, 3))
+    weights = [keras.Variable("zeros", shape) for shape in ((4, 4), (2, 3))]
+    found = state.masks_for(weights, chosen=[1])
+    assert found == {1: state.masks[0]}
+
+
+def test_a_shape_that_two_weights_have_tells_nothing():
+    weights = [keras.Variable("zeros", shape) for shape in ((4, 4), (2, 3), (2, 3))]
+    with pytest.raises(ValueError, match="no mask fits"):
+        masks_without_paths((2, 3)).masks_for(weights, chosen=[1])

@@ -34,6 +34,7 @@ class Linear(ks.schedules.OverTraining):
             FinalDensity(0.5, 42, 0.25),
         ),  # sampled every 2 steps
         (schedules.ExponentialDecay(1.0, 100, 0.5), FinalDensity(0.5, 100)),  # it never ends
+        (schedules.PolynomialDecay(1.0, 50, 0.5, power=1.0), FinalDensity(0.5, 50)),
         (lambda step: 0.5 if step < 10_000 else 0.2, FinalDensity(0.5, 0, 0.2)),
         (
             lambda step: ([1.0] * 50 + [0.5] * 51)[int(step)],

@@ -289,3 +289,26 @@ def test_a_closed_window_is_saved(tmp_path):
     other.load_weights(tmp_path / "m.weights.h5")
     assert not array(other.optimizer.growth_window_open)
     assert not any(array(layer.dense_weight_gradient) for layer in other.layers)
+
+
+# --- the optimizer without a training
+
+
+def test_a_closed_window_of_sparse_layers_forbids_updates():
+    model = sparse_toy()
+    optimizer = model.optimizer
+    optimizer.build(model)
+    assert optimizer.window_opened() == 0
+    optimizer.open_growth_window(False)
+    assert (optimizer.window_opened(), optimizer.can_grow()) == (-1, False)
+    with pytest.raises(ValueError, match="The growth window is closed.*at step 0"):
+        optimizer.update_masks()
+
+
+@pytest.mark.parametrize(("make", "convert"), [(ks.SET, ks.sparsify), (ks.SparseMomentum, None)])
+def test_random_growth_and_dense_layers_need_no_window(make, convert):
+    model = toy_model() if convert is None else convert(toy_model())
+    optimizer = compiled(make(sgd(), 0.25), model).optimizer
+    optimizer.build(model)
+    optimizer.open_growth_window(False)
+    assert optimizer.can_grow()

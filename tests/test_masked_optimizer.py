@@ -18,6 +18,7 @@ from helpers import (
 )
 
 import keras_sparse as ks
+from keras_sparse.training import first_masks
 
 backend = pytest.mark.backend
 HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
@@ -336,3 +337,21 @@ def test_an_update_of_masks_that_are_no_blocks_is_an_error():
     model.optimizer.start_training(10)
     with pytest.raises(ValueError, match="'toy/hidden/kernel' is not made of whole blocks"):
         model.optimizer.update_masks()
+
+
+def test_masks_of_other_weights_replace_those_before():
+    optimizer = built().optimizer
+    masks = optimizer.mask_variables
+    optimizer.hold_masks_of(optimizer.masked_indices[:1])
+    assert [mask.path for mask in optimizer.mask_variables] == [masks[0].path]
+    listed = {id(variable) for variable in optimizer.variables}
+    assert not listed & {id(mask) for mask in masks}
+
+
+def test_masks_that_look_at_weights_need_all_of_them(monkeypatch):
+    one, other = (keras.Variable("ones", (2, 2)) for _ in range(2))
+    monkeypatch.setattr(first_masks, "has_value", lambda variable: variable is one)
+    first_masks.check_readable("magnitude", [one])
+    first_masks.check_readable("random", [one, other])
+    with pytest.raises(ValueError, match="only made in the first step.*initial_masks='magnitude'"):
+        first_masks.check_readable("magnitude", [one, other])

@@ -1,5 +1,6 @@
 """SparseMomentum through its config."""
 
+import functools
 import json
 
 import keras
@@ -96,3 +97,13 @@ def test_a_layer_as_selector_is_found_again_in_a_loaded_model(tmp_path):
     assert list(keras.models.load_model(tmp_path / "model.keras").optimizer.masks) == [
         "hidden/kernel"
     ]
+
+
+def test_the_largest_weights_of_all_layers_need_no_schedule_and_no_distribution():
+    make = functools.partial(ks.SparseMomentum, sgd(), initial_masks="magnitude")
+    assert make(0.1, scope="global").scope == "global"
+    assert make(0.1, distribution="erk").scope == "layer"
+    with pytest.raises(ValueError, match="distribution"):
+        make(0.1, scope="global", distribution="erk")
+    with pytest.raises(ValueError, match="nothing is pruned to one.*initial_masks='random'"):
+        ks.SparseMomentum(sgd(), 0.1, scope="global")

@@ -79,6 +79,11 @@ def test_a_typo_is_told_with_the_function_that_was_called(make):
         make("sgd", 0.1, disribution="erk")
 
 
+def test_a_typo_after_a_right_name_is_told():
+    with pytest.raises(TypeError, match=r"no argument `prun`. Did you mean `prune`\?"):
+        ks.RigL("sgd", 0.1, seed=0, prun="magnitude")
+
+
 def test_a_typo_in_the_callback_is_told():
     with pytest.raises(
         TypeError,
@@ -143,3 +148,32 @@ def test_granet_does_not_begin_below_its_end(density, initial, message):
 def test_settings_are_the_arguments_of_the_optimizer():
     parameters = inspect.signature(ks.SparseMomentum.__init__).parameters
     assert set(AllSettings.__annotations__) == set(parameters) - {"self", "inner_optimizer"}
+
+
+# --- the phases of AC/DC
+
+
+@pytest.mark.parametrize(
+    "borders",
+    [(), (0.2, 0.4), (0.4, 0.2, 0.6), (0.2, 0.2, 0.6), (-0.1,), (1.0,), (0.1, 0.4, 1.5), 1],
+)
+def test_borders_of_phases_are_an_odd_number_of_ascending_shares(borders):
+    with pytest.raises(ValueError, match="an odd number of ascending values in .0, 1.*Received"):
+        ks.AlternatingOverTraining(0.1, borders)
+
+
+def test_a_phase_begins_at_its_border():
+    density = ks.AlternatingOverTraining(0.1, borders=(0.0, 0.3, 0.6))  # 3 * 0.1 is above 0.3
+    shares = (0.0, 0.29, 3 * 0.1, 0.3 - 1e-12, 0.59, 0.6, 1.0)
+    assert [density(share) for share in shares] == [0.1, 0.1, 1.0, 1.0, 1.0, 0.1, 0.1]
+    assert density.first_steps(10, 20) == [10, 10, 13, 16]
+
+
+def test_acdc_takes_borders_or_a_schedule_that_has_them():
+    assert ks.ACDC("sgd", 0.1, borders=(0.5,)).density.borders == (0.5,)
+    schedule = ks.AlternatingOverTraining(0.1, borders=(0.5,))
+    assert ks.ACDC("sgd", schedule).density.borders == (0.5,)
+    with pytest.raises(ValueError, match="has borders of its own. Received: borders=.0.5"):
+        ks.ACDC("sgd", schedule, borders=(0.5,))
+    with pytest.raises(ValueError, match="others never rise. Received: density="):
+        ks.ACDC("sgd", ks.CubicOverTraining(0.1))

@@ -3,10 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from helpers import assert_sparse, compiled, fit, sgd, toy_data
+from helpers import assert_sparse, compiled, fit, sgd, toy_data, toy_model
 
 import keras_sparse as ks
 from keras_sparse.training.selection import Selection
+from keras_sparse.training.selectors import selectors_to_config
 
 pytestmark = pytest.mark.backend
 layers = keras.layers
@@ -294,3 +295,27 @@ def test_a_guess_that_was_wrong_raises_in_fit():
         match=r"call `optimizer.build\(model\)` before `fit`. Received: \['taps/kernel'\]",
     ):
         fit(model, ks.UpdateMasks(), data=toy_data((8, 8, 2)))
+
+
+# --- without a training
+
+
+def test_a_layer_is_saved_as_the_paths_of_its_kernels():
+    layer = toy_model().layers[0]
+    config = selectors_to_config([layer, "*/head/*", keras.layers.Dense])
+    assert config == ["toy/hidden/kernel", "*/head/*", {"layer_type": "Dense"}]
+
+
+@pytest.mark.parametrize("dense", ["*", keras.layers.Dense])
+def test_a_model_in_which_nothing_is_left_to_mask_is_an_error(dense):
+    model = toy_model()
+    with pytest.raises(ValueError, match="There is nothing to mask"):
+        Selection(dense=dense).select(model.trainable_variables, model)
+
+
+def test_variables_of_which_nothing_is_left_to_mask_are_an_error_unless_types_wait_for_a_model():
+    variables = toy_model().trainable_variables
+    with pytest.raises(ValueError, match="There is nothing to mask"):
+        Selection(dense="*").select(variables, None)
+    biases = [variable for variable in variables if len(variable.shape) == 1]
+    assert Selection(dense=keras.layers.Conv2D).select(biases, None) == []

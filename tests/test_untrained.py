@@ -358,6 +358,15 @@ def test_the_callback_scales_what_was_built_without_its_model():
 
 
 @backend
+def test_a_loop_that_scales_nothing_need_not_name_the_model():
+    model = compiled(ks.SparseMomentum(sgd(), 0.25, initial_masks="magnitude"))
+    model.optimizer.build(model.trainable_variables)
+    gradients = [keras.ops.ones(variable.shape) for variable in model.trainable_variables]
+    model.optimizer.apply(gradients, model.trainable_variables)  # without a warning
+    assert model.optimizer.step() == 1
+
+
+@backend
 def test_a_loop_that_never_names_the_model_is_warned():
     model = compiled()
     model.optimizer.build(model.trainable_variables)

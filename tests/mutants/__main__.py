@@ -16,7 +16,7 @@ import os
 import sys
 
 from changes import ROOT, Mutant, modules_in, mutants_of
-from reached import run_reference
+from reached import REACHED, run_reference
 from trials import NO_PYTHON, Trials
 
 
@@ -64,11 +64,20 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=6, help="of tests for a mutant")
     parser.add_argument("--list", action="store_true", help="try none, list what was found")
     arguments = parser.parse_args()
-    chosen = {of: mutants_of(of)[: arguments.sample] for of in modules_in(arguments.modules)}
+    tried = Trials(arguments.seconds).results if REACHED.exists() else {}
+    chosen = {
+        module: [
+            mutant
+            for number, mutant in enumerate(mutants_of(module))
+            if arguments.sample is None or number < arguments.sample or mutant.key in tried
+        ]
+        for module in modules_in(arguments.modules)
+    }
     if not arguments.list:
         prepare()
         run_reference()
         by_turns = itertools.zip_longest(*chosen.values())  # a stopped run tells of each module
         due = [mutant for turn in by_turns for mutant in turn if mutant is not None]
+        due.sort(key=lambda mutant: mutant.key not in tried)  # survivors first
         Trials(arguments.seconds).run(due)
     report(chosen, Trials(arguments.seconds))

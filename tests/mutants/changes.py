@@ -8,7 +8,6 @@ import dataclasses
 import difflib
 import functools
 import hashlib
-import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -36,6 +35,8 @@ OTHERS = (
     "ReplaceFalseWithTrue ReplaceBreakWithContinue ReplaceContinueWithBreak ZeroIterationForLoop "
     "ExceptionReplacer"
 )
+# of a zip, of a dataclass, and of a warning, which names the line that it shows
+LEFT_ALONE = ("strict", "frozen", "stacklevel")
 OF_COSMIC_RAY = [
     *[f"ReplaceComparisonOperator_{pair}" for pair in COMPARISONS.split()],
     *[f"ReplaceBinaryOperator_{pair}" for pair in BINARY.split()],
@@ -159,7 +160,7 @@ def modules_in(wanted: list[str]) -> list[str]:
 
 
 def mutants_of(module: str) -> list[Mutant]:
-    """All mutants, in a random order that is the same each time."""
+    """All mutants, in the order of their digests: a random one, and always the same."""
     source = path_of(module).read_text()
     without = list(left_alone(source))
     nodes = list(ast_nodes(get_ast(source)))
@@ -169,13 +170,13 @@ def mutants_of(module: str) -> list[Mutant]:
         for occurrence, (start, _) in enumerate(places):
             if not any(first <= start <= last for first, last in without):
                 mutants.append(Mutant(module, name, occurrence, *start, source))
-    return random.Random(module).sample(mutants, len(mutants))
+    return sorted(mutants, key=lambda mutant: mutant.key)
 
 
 def left_alone(source: str) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """Places that only declare: types, `strict=True` of a zip, `frozen=True` of a dataclass."""
+    """Places that only declare: types, and the arguments of `LEFT_ALONE`."""
     for node in ast.walk(ast.parse(source)):
-        declares = isinstance(node, ast.keyword) and node.arg in ("strict", "frozen")
+        declares = isinstance(node, ast.keyword) and node.arg in LEFT_ALONE
         value = node.value if declares else None
         for found in (getattr(node, "annotation", None), getattr(node, "returns", None), value):
             if found is not None:

@@ -33,17 +33,18 @@ OPTIONS = [
 ]
 # Test files of rules/ and training/, beside the doctests; others test kernels, layers and models.
 FILES = (
-    "agreement backup beside_keras_callbacks budget callbacks checkpoint compiled conformance "
-    "custom_loops density density_schedules epoch_plan every_step exploration final_density "
-    "freezing fused_sgd given_masks growth_window initial_masks initial_scale initializer_law "
-    "looks_trained mask_bits mask_update mask_update_invariants masked_optimizer masks_hold "
-    "momentum optimizer_config optimizers presets prune "
-    "schedules scores selection several_optimizers snip state_in_files "
-    "structure untrained update_times wrapper"
+    "agreement backup backup_files beside_keras_callbacks budget callback_order callbacks "
+    "checkpoint compiled conformance cost_budget custom_loops density density_schedules epoch_plan every_step "
+    "exploration final_density freezing fused_sgd given_masks growth_window initial_masks "
+    "initial_scale initializer_law looks_trained mask_bits mask_training mask_update "
+    "mask_update_invariants masked_optimizer masks_hold momentum multiply_add_budget optimizer_config optimizers "
+    "presets prune schedules scores selection several_optimizers snip state_in_files structure "
+    "untrained update_times wrapper"
 )
 # The test files about a module, where that is not test_<module>.py: they are run before others.
 ABOUT = {
-    "rules/all_layers": "prune initial_masks snip",
+    "rules/all_layers": "prune initial_masks snip cost_budget",
+    "rules/asked": "cost_budget",
     "rules/budget": "budget mask_update",
     "rules/density": "density density_schedules",
     "rules/mask_update": "mask_update mask_update_invariants",
@@ -51,17 +52,17 @@ ABOUT = {
     "rules/structure_arguments": "structure",
     "rules/whole_groups": "structure initial_masks",
     "training/asked_density": "density_schedules final_density",
-    "training/backup_files": "backup",
-    "training/callback_order": "beside_keras_callbacks",
+    "training/backup_files": "backup_files backup",
+    "training/callback_order": "callback_order beside_keras_callbacks",
     "training/density_log": "callbacks exploration",
     "training/explored_masks": "exploration",
     "training/find_optimizer": "looks_trained compiled",
     "training/first_masks": "masked_optimizer snip",
     "training/held_masks": "masked_optimizer masks_hold",
-    "training/mask_training": "callbacks growth_window",
-    "training/mask_updates": "optimizers",
+    "training/mask_training": "mask_training callbacks",
+    "training/mask_updates": "mask_training optimizers",
     "training/mask_variables": "masked_optimizer",
-    "training/masked_steps": "masks_hold every_step fused_sgd",
+    "training/masked_steps": "masks_hold growth_window every_step fused_sgd",
     "training/masked_weight": "masked_optimizer exploration",
     "training/momentum": "momentum conformance",
     "training/phases": "presets",
@@ -71,10 +72,12 @@ ABOUT = {
     "training/seed": "optimizers",
     "training/selectors": "selection",
     "training/settings": "presets",
-    "training/sparse_momentum": "optimizers optimizer_config",
-    "training/starting_masks": "masked_optimizer snip",
+    "training/sparse_momentum": "optimizer_config optimizers",
+    "training/starting_masks": "masked_optimizer mask_training untrained snip",
+    "training/state_in_files": "state_in_files mask_training",
     "training/tfmot_density": "density_schedules",
     "training/training_warnings": "final_density callbacks",
+    "training/weight_costs": "multiply_add_budget",
     "training/update_watch": "several_optimizers",
 }
 PATHS = [
@@ -90,7 +93,7 @@ class Run:
     seconds: float
     lines: list[str]  # "rules/budget:17"
     text: str  # digest of the test
-    of: str  # digest of its file and of the modules that it ran
+    of: str  # digest of the test and of the modules that it ran
 
     def modules(self) -> set[str]:
         return {line.partition(":")[0] for line in self.lines}
@@ -103,7 +106,8 @@ def digest_of(item: pytest.Item) -> str:
 
 
 def digest_around(item: pytest.Item, modules: set[str]) -> str:
-    return digest(*[digest_of_file(path) for path in (item.path, *map(path_of, sorted(modules)))])
+    files = map(path_of, sorted(modules))
+    return digest(digest_of(item), *map(digest_of_file, files))
 
 
 def digest_of_all() -> str:

@@ -1,0 +1,80 @@
+"""The epoch of a backup stands in its weight file or beside it; flaws are listed."""
+
+import json
+import os
+
+import h5py
+import numpy as np
+import pytest
+
+from keras_sparse.training.backup_files import STAMP, read_progress
+
+SAVED = {"epoch": 3, "batch": 2}
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """Names of a weight file and of the metadata beside it."""
+    return str(tmp_path / "latest.weights.h5"), str(tmp_path / "training_metadata.json")
+
+
+def write_weights(path, stamp=None):
+    with h5py.File(path, "w") as file:
+        file["kernel"] = np.ones(3)
+        if stamp is not None:
+            file.attrs[STAMP] = json.dumps(stamp)
+
+
+def write_metadata(path, content, seconds_after=1):
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(content)
+    weights = os.path.join(os.path.dirname(path), "latest.weights.h5")
+    now = os.stat(weights).st_mtime_ns + seconds_after * 10**9
+    os.utime(path, ns=(now, now))
+
+
+def progress(paths):
+    """What was read, and the flaws without the folder."""
+    flaws = []
+    found = read_progress(*paths, flaws)
+    return found, [flaw.replace(f"{os.path.dirname(paths[0])}/", "") for flaw in flaws]
+
+
+def test_stamped_weights_need_no_metadata(paths):
+    write_weights(paths[0], SAVED)
+    assert progress(paths) == (SAVED, [])
+
+
+def test_a_stamp_wins_over_broken_metadata_which_are_reported(paths):
+    write_weights(paths[0], SAVED)
+    write_metadata(paths[1], "{")
+    assert progress(paths) == (SAVED, ["training_metadata.json is not whole"])
+
+
+def test_a_stamp_wins_over_older_metadata(paths):
+    write_weights(paths[0], SAVED)
+    write_metadata(paths[1], '{"epoch": 1}', seconds_after=-1)
+    assert progress(paths) == (SAVED, [])
+
+
+def test_weights_without_a_stamp_need_metadata(paths):
+    write_weights(paths[0])
+    assert progress(paths) == (None, ["training_metadata.json is not whole"])
+
+
+def test_metadata_without_a_batch_are_of_an_epochs_beginning(paths):
+    write_weights(paths[0])
+    write_metadata(paths[1], '{"epoch": 3}', seconds_after=0)
+    assert progress(paths) == ({"epoch": 3, "batch": 0}, [])
+
+
+def test_metadata_older_than_weights_without_a_stamp_are_of_another_backup(paths):
+    write_weights(paths[0])
+    write_metadata(paths[1], '{"epoch": 3}', seconds_after=-1)
+    found, flaws = progress(paths)
+    assert found is None
+    assert flaws == ["training_metadata.json is older than latest.weights.h5"]
+
+
+def test_missing_weights_are_a_flaw(paths):
+    assert progress(paths) == (None, ["latest.weights.h5 is missing"])
