@@ -1,4 +1,4 @@
-"""Does a mutant survive its tests?  Each is tried in a fork of a process that has all imports.
+"""Tries whether a mutant survives its tests, in a fork of a process that has all imports.
 
 The fork puts the mutant's code into the functions that exist already. A change of what runs on
 import is tried in a fork that has imported TensorFlow, but not keras_sparse.
