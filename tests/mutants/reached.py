@@ -34,12 +34,12 @@ OPTIONS = [
 # Test files of rules/ and training/, beside the doctests; others test kernels, layers and models.
 FILES = (
     "agreement backup backup_files beside_keras_callbacks budget callback_order callbacks "
-    "checkpoint compiled conformance cost_budget custom_loops density density_schedules epoch_plan every_step "
-    "exploration final_density freezing fused_sgd given_masks growth_window initial_masks "
-    "initial_scale initializer_law looks_trained mask_bits mask_training mask_update "
-    "mask_update_invariants masked_optimizer masks_hold momentum multiply_add_budget optimizer_config optimizers "
-    "presets prune schedules scores selection several_optimizers snip state_in_files structure "
-    "untrained update_times wrapper"
+    "checkpoint compiled conformance cost_budget custom_loops density density_schedules "
+    "epoch_plan every_step exploration final_density freezing fused_sgd given_masks "
+    "growth_window initial_masks initial_scale initializer_law looks_trained mask_bits "
+    "mask_training mask_update mask_update_invariants masked_optimizer masks_hold momentum "
+    "multiply_add_budget optimizer_config optimizers presets prune schedules scores selection "
+    "several_optimizers snip state_in_files structure untrained update_times wrapper"
 )
 # The test files about a module, where that is not test_<module>.py: they are run before others.
 ABOUT = {
