@@ -42,6 +42,9 @@ METHODS = {
     "GraNet": Method("GraNet"),
     "GraNet, momentum": Method("GraNet", {"grow": "momentum"}),
     "sparse momentum": Method("SparseMomentum", growth_window=None),
+    "sparse momentum, multiply-adds": Method(
+        "SparseMomentum", {"budget": "multiply_adds"}, growth_window=None
+    ),
 }
 NAMES = (DENSE, *METHODS)
 
