@@ -1,6 +1,6 @@
 """Writes the table of both budgets, in weights and in multiply-adds, from the accuracy records.
 
-    python -m benchmarks.budget_tables
+Run it as ``python -m benchmarks.budget_tables``.
 """
 
 from typing import Any
