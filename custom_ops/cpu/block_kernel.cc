@@ -24,6 +24,19 @@ BlockLoad LoadOf(Product product, const ConvSizes& s, const Lattice& lattice,
           of_lattice};
 }
 
+// Blocks lie far apart in a wide kernel: the processor fetches none before it is asked for.
+constexpr int64_t kAhead = 48;  // blocks
+
+template <bool kWrite>
+void PrefetchBlock(const std::vector<BlockList::Block>& blocks, int64_t i, int64_t row,
+                   const void* kernel, ElementType type) {
+  if (i >= static_cast<int64_t>(blocks.size())) return;
+  for (int32_t in = 0; in < blocks[i].ins; ++in)
+    __builtin_prefetch(
+        static_cast<const char*>(kernel) + (blocks[i].weight + in * row) * ElementBytes(type),
+        kWrite);
+}
+
 }  // namespace
 
 std::unique_ptr<BlockKernel> BlockKernel::Make(Product product, const Convolution& convolution,
@@ -78,6 +91,7 @@ void BlockKernel::Gather(const void* kernel, int64_t begin, int64_t end, float* 
   const int32_t step_in = transposed_ ? 1 : outputs, step_out = transposed_ ? outputs : 1;
   for (int64_t i = begin; i < end; ++i) {
     const BlockList::Block& block = list_.blocks[i];
+    PrefetchBlock<false>(list_.blocks, i + kAhead, out_channels_, kernel, type_);
     float* value = values + int64_t{block.place} * floats_;
     if (block.ins * block.outs < floats_) std::fill_n(value, floats_, 0.0f);
     for (int32_t in = 0; in < block.ins; ++in) {
@@ -91,7 +105,7 @@ void BlockKernel::Gather(const void* kernel, int64_t begin, int64_t end, float* 
 void BlockKernel::Multiply(const void* inputs, const void* kernel, void* result,
                            const Parallel& parallel) const {
   float* values = ThreadMemory::Get(ThreadMemory::kValues, active() * floats_);
-  const int64_t slices = std::min<int64_t>(parallel.threads, 1 + active() * floats_ / 65536);
+  const int64_t slices = SlicesOf(parallel);
   parallel.run(slices, 2 * active() * floats_ / slices, [&](int64_t slice) {
     Gather(kernel, SliceBegin(active(), slice, slices), SliceBegin(active(), slice + 1, slices),
            values);
@@ -123,33 +137,27 @@ void BlockKernel::Gradient(const void* inputs, const void* output_gradient, void
     loops.gradient_blocks(tables_, inputs, output_gradient, sums + piece % pieces * floats,
                           ItemOf(piece, pieces));
   });
-  const int64_t slices = std::min<int64_t>(parallel.threads, 1 + weights_ / 65536);
-  parallel.run(slices, weights_ / slices, [&](int64_t slice) {
-    WriteGradient(sums, pieces, SliceBegin(weights_, slice, slices),
-                  SliceBegin(weights_, slice + 1, slices), !zeros_are_there, result);
+  if (!zeros_are_there) FillWithZeros(result, weights_ * ElementBytes(type_), parallel);
+  const int64_t slices = SlicesOf(parallel);
+  parallel.run(slices, 2 * floats / slices, [&](int64_t slice) {
+    WriteGradient(sums, pieces, SliceBegin(active(), slice, slices),
+                  SliceBegin(active(), slice + 1, slices), result);
   });
 }
 
-// Zeros into the weights [begin, end), then the sums of the blocks that have weights there.
+// Sums over the pieces, of blocks [begin, end) in the order of the kernel.
 void BlockKernel::WriteGradient(const float* sums, int64_t pieces, int64_t begin, int64_t end,
-                                bool fill, void* result) const {
-  const int64_t element = ElementBytes(type_);
-  if (fill) std::memset(static_cast<char*>(result) + begin * element, 0, (end - begin) * element);
-  const int64_t reach = (tables_.block.summed - 1) * out_channels_ + tables_.block.outputs;
-  auto block = std::lower_bound(
-      list_.blocks.begin(), list_.blocks.end(), begin - reach,
-      [](const BlockList::Block& one, int64_t weight) { return one.weight < weight; });
+                                void* result) const {
   const int64_t floats = active() * floats_;
-  for (; block != list_.blocks.end() && block->weight < end; ++block) {
-    const float* value = sums + int64_t{block->place} * floats_;
-    for (int32_t in = 0; in < block->ins; ++in)
-      for (int32_t out = 0; out < block->outs; ++out) {
-        const int64_t weight = block->weight + in * out_channels_ + out;
-        if (weight < begin || weight >= end) continue;
-        float sum = 0;
-        for (int64_t piece = 0; piece < pieces; ++piece)
-          sum += value[piece * floats + in * tables_.block.outputs + out];
-        SetElement(type_, result, weight, sum);
+  for (int64_t i = begin; i < end; ++i) {
+    const BlockList::Block& block = list_.blocks[i];
+    PrefetchBlock<true>(list_.blocks, i + kAhead, out_channels_, result, type_);
+    const float* value = sums + int64_t{block.place} * floats_;
+    for (int32_t in = 0; in < block.ins; ++in, value += tables_.block.outputs)
+      for (int32_t out = 0; out < block.outs; ++out) {
+        float sum = value[out];
+        for (int64_t piece = 1; piece < pieces; ++piece) sum += value[piece * floats + out];
+        SetElement(type_, result, block.weight + in * out_channels_ + out, sum);
       }
   }
 }

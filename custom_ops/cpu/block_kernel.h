@@ -2,6 +2,7 @@
 // weights.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 
 #include "custom_ops/cpu/active_blocks.h"
@@ -29,8 +30,11 @@ class BlockKernel : public LatticeProduct {
               const BlockGrid& grid, const BlockTiling& tiling, const Kernels& kernels);
 
   void Gather(const void* kernel, int64_t begin, int64_t end, float* values) const;
-  void WriteGradient(const float* sums, int64_t pieces, int64_t begin, int64_t end, bool fill,
+  void WriteGradient(const float* sums, int64_t pieces, int64_t begin, int64_t end,
                      void* result) const;
+  int64_t SlicesOf(const Parallel& parallel) const {
+    return std::min<int64_t>(parallel.threads, 1 + active() * floats_ / 65536);
+  }
   WorkItem ItemOf(int64_t piece, int64_t pieces_of_groups) const;
   int64_t active() const { return static_cast<int64_t>(list_.blocks.size()); }
 

@@ -1,6 +1,7 @@
 #include "custom_ops/cpu/block_tiling.h"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "custom_ops/contract/numbers.h"
@@ -10,7 +11,7 @@ namespace keras_sparse {
 namespace {
 
 constexpr int32_t kLargestSide = 32, kLargestTile = 256;
-constexpr double kSecondCache = 768 * 1024, kMostPacked = 32 << 20;  // bytes
+constexpr double kPackedInCache = 512 * 1024, kMostPacked = 32 << 20;  // bytes
 constexpr double kChunk = 256 * 1024;  // bytes of packed pixels beside the gradients of a block
 
 // Sizes up to kLargestSide that cut an axis of this length evenly.
@@ -41,10 +42,10 @@ Tile MakeTile(const Lattice& lattice, const BlockLoad& load, int32_t height, int
 }
 
 // Cycles, roughly: two multiplications a cycle, five cycles a vector that changes its layout, more
-// where it does not stay in the second cache.
+// the more of them do not stay in the second cache.
 double Cost(const Tile& t, const BlockLoad& load) {
   const double tile = t.height * t.width, products = load.summed * load.outputs;
-  const double move = t.packed_bytes > kSecondCache ? 8 : 5;
+  const double move = 5 + 3 * std::max(0.0, std::log2(t.packed_bytes / kPackedInCache));
   const double layout = move * (load.in_channels * t.pixels + load.out_channels * tile);
   if (load.product == Product::kKernelGradient)
     return t.groups * (layout + load.active * (tile * products / 2 + t.height * 5 + 45));
@@ -68,7 +69,6 @@ std::optional<BlockTiling> ChooseBlockTiling(const Lattice& lattice, const Block
   double best_cost = 0;
   for (const int32_t height : Sides(lattice.grid_h))
     for (const int32_t width : Sides(lattice.grid_w)) {
-      if (height * width > kLargestTile) continue;
       const Tile tile = MakeTile(lattice, load, height, width, lanes);
       if (tile.packed_bytes > kMostPacked) continue;
       const double cost = Cost(tile, load);

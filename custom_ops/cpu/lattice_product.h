@@ -1,9 +1,22 @@
 // A product on the pixels of one lattice, by the loops over single weights or those over blocks.
 #pragma once
 
+#include <algorithm>
+#include <cstring>
+
+#include "custom_ops/contract/numbers.h"
 #include "custom_ops/contract/parallel.h"
 
 namespace keras_sparse {
+
+inline void FillWithZeros(void* result, int64_t bytes, const Parallel& parallel) {
+  const int64_t slices = std::min<int64_t>(parallel.threads, 1 + bytes / 262144);
+  parallel.run(slices, bytes / 4 / slices, [&](int64_t slice) {
+    const int64_t begin = SliceBegin(bytes, slice, slices);
+    std::memset(static_cast<char*>(result) + begin, 0,
+                SliceBegin(bytes, slice + 1, slices) - begin);
+  });
+}
 
 class LatticeProduct {
  public:

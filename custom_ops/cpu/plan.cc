@@ -73,7 +73,7 @@ class CpuPlan : public ConvPlan {
   void Run(const void* first, const void* second, void* result, const Parallel& parallel,
            bool is_own) const override {
     if (lattices_.empty() && result_size_ > 0)
-      FillWithZeros(static_cast<char*>(result), result_size_ * ElementBytes(type_), parallel);
+      FillWithZeros(result, result_size_ * ElementBytes(type_), parallel);
     for (const auto& lattice : lattices_) {
       if (product_ == Product::kKernelGradient) {
         lattice->Gradient(first, second, result, parallel, is_own);
@@ -84,14 +84,6 @@ class CpuPlan : public ConvPlan {
   }
 
  private:
-  static void FillWithZeros(char* result, int64_t bytes, const Parallel& parallel) {
-    const int64_t slices = std::min<int64_t>(parallel.threads, 1 + bytes / 262144);
-    parallel.run(slices, bytes / 4 / slices, [&](int64_t slice) {
-      const int64_t begin = SliceBegin(bytes, slice, slices);
-      std::memset(result + begin, 0, SliceBegin(bytes, slice + 1, slices) - begin);
-    });
-  }
-
   const Product product_;
   const ElementType type_;
   const int64_t result_size_;
