@@ -5,6 +5,8 @@
     python -m benchmarks.conv_ops --dtype bfloat16      # another dtype
     # also masks of a training, beside evenly spread ones
     python -m benchmarks.conv_ops --masks benchmarks/data/wrn_16_4_masks.npz
+    # masks of blocks of 4 x 4 channels, each tap for itself; without it single weights
+    python -m benchmarks.conv_ops --structure 4x4-per-tap
     # the other library for sparse training on CPUs, in the same run
     python -m benchmarks.conv_ops --peer sparseprop
 
@@ -35,6 +37,7 @@ from benchmarks.op_contenders import (
     sparse,
 )
 from benchmarks.processes import in_process
+from keras_sparse.rules.structure import Blocks, Structure, Weights
 
 COMMAND = "python -m benchmarks.conv_ops"
 INFERENCE_BATCHES = (1, 8)
@@ -59,6 +62,8 @@ class Work:
     quick: bool
     groups: tuple[str, ...]  # of layers
     dtype: str
+    structure: Structure  # of the masks
+    batches: tuple[int, ...]  # of the predictions
 
 
 def main() -> None:
@@ -69,9 +74,11 @@ def main() -> None:
     count = 5 if arguments.quick else arguments.turns
     common = (count, tuple(arguments.densities), arguments.masks, bool(arguments.peer))
     common += (arguments.quick, tuple(arguments.groups), arguments.dtype)
+    common += (arguments.structure, tuple(arguments.batches))
     works = [Work(threads, *common) for threads in arguments.threads]
     command = " ".join([COMMAND, *sys.argv[1:]])
     text = report.header("Sparse operations against dense ones", command) + NOTE + "\n"
+    text += f"Masks: `{arguments.structure!r}`.\n\n"
     text += "".join(in_process(measure, work) for work in works)
     print(text)
     report.write(arguments.output, text)
@@ -85,8 +92,7 @@ def measure(work: Work) -> str:
     if work.masks:
         sections.append(f"### Training step with masks of a training\n\n{trained_table(work)}")
     sections += [
-        f"### Forward only, batch {batch}\n\n{forward_table(work, batch)}"
-        for batch in INFERENCE_BATCHES
+        f"### Forward only, batch {batch}\n\n{forward_table(work, batch)}" for batch in work.batches
     ]
     return title + "\n".join(sections) + "\n"
 
@@ -114,7 +120,7 @@ def _table(work: Work, groups: Mapping[str, tuple[Layer, ...]], forward_only: bo
     for group, layers in groups.items():
         results = []
         for layer in layers[:1] if work.quick else layers:
-            masks = [random_mask(layer, density) for density in work.densities]
+            masks = [random_mask(layer, density, work.structure) for density in work.densities]
             seconds, kind, ratios = compare(work, layer, masks, forward_only)
             rows.append((layer.name, f"{1000 * seconds:.2f} {kind}", *map(_cell, ratios)))
             print(*rows[-1], sep="  ", flush=True)
@@ -177,6 +183,15 @@ def contenders_of(
     return found
 
 
+def _structure(text: str) -> Structure:
+    """``4x4-per-tap`` or ``4x4``: input x output channels of a block."""
+    size, _, per_tap = text.partition("-")
+    if per_tap not in ("", "per-tap"):
+        raise ValueError(text)
+    in_, out = map(int, size.split("x"))
+    return Blocks(in_, out, per_tap=bool(per_tap))
+
+
 def _who(work: Work) -> tuple[str, ...]:
     return ("sparse", "peer") if work.peer else ("sparse",)
 
@@ -195,6 +210,8 @@ def _arguments() -> argparse.Namespace:
     add("--turns", type=int, default=20)
     add("--masks", type=Path, help="a file that trained_masks.py wrote")
     add("--peer", choices=("sparseprop",), help='cells become "ours / the peer\'s"')
+    add("--structure", type=_structure, default=Weights(), help="of the masks: 4x4-per-tap, 8x8")
+    add("--batches", type=int, nargs="*", default=INFERENCE_BATCHES, help="of predictions")
     add("--quick", action="store_true", help="five turns, and the first layer of each kind")
     add("--output", type=Path, default=report.RESULTS / "conv_ops.md")
     return parser.parse_args()

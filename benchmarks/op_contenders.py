@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_sparse.rules.structure import Structure, Weights
+
 Contender = Callable[[], object]
 
 
@@ -56,11 +58,15 @@ GROUPS = {
 }
 
 
-def random_mask(layer: Layer, density: float) -> np.ndarray:
-    """Exactly this share of the weights, evenly spread."""
-    mask = np.zeros(int(np.prod(layer.kernel_shape)), bool)
-    mask[np.random.default_rng(0).permutation(mask.size)[: round(density * mask.size)]] = True
-    return mask.reshape(layer.kernel_shape)
+def random_mask(layer: Layer, density: float, structure: Structure | None = None) -> np.ndarray:
+    """This share of the groups of the structure, of single weights without one, evenly spread."""
+    structure = structure or Weights()
+    groups = np.zeros(int(np.prod(structure.grid(layer.kernel_shape))), bool)
+    order = np.random.default_rng(0).permutation(groups.size)
+    groups[order[: round(density * groups.size)]] = True
+    return structure.from_groups(
+        groups.reshape(structure.grid(layer.kernel_shape)), layer.kernel_shape
+    )
 
 
 def masks_of_training(file: Path, batch: int) -> list[tuple[Layer, np.ndarray]]:

@@ -90,6 +90,22 @@ def test_what_is_no_pair(value):
 # --- choices
 
 
+@pytest.mark.parametrize(
+    ("structure", "is_stock"),
+    [
+        (ks.structure.Weights(), True),
+        (ks.Blocks(4, 4, per_tap=True), False),
+        (ks.Blocks(8, 2), False),
+        (ks.Blocks(1, 8), True),
+    ],
+)
+def test_small_blocks_are_worth_it_at_densities_at_which_single_weights_are_not(
+    structure, is_stock
+):
+    product = Product("conv2d", (3, 3, 64, 64), structure=structure)
+    assert choose(product, density=0.65).is_stock == is_stock
+
+
 def test_a_choice_says_why_it_is_stock():
     product = Product("matmul", (64, 64))
     assert choose(product, density=0.25).why is None

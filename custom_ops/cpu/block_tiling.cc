@@ -69,6 +69,7 @@ std::optional<BlockTiling> ChooseBlockTiling(const Lattice& lattice, const Block
   double best_cost = 0;
   for (const int32_t height : Sides(lattice.grid_h))
     for (const int32_t width : Sides(lattice.grid_w)) {
+      if (height * width > kLargestTile) continue;
       const Tile tile = MakeTile(lattice, load, height, width, lanes);
       if (tile.packed_bytes > kMostPacked) continue;
       const double cost = Cost(tile, load);

@@ -352,8 +352,7 @@ void CheckBlocks(Grid& grid) {
                                  {4, 4, false},
                                  {2, 4, true},
                                  {4, 2, true},
-                                 {1, 8, true},
-                                 {8, 1, false},
+                                 {4, 2, false},
                                  {8, 8, true},
                                  {16, 4, false}})
     for (const Pixels stride : {Pixels{1, 1}, {2, 3}})

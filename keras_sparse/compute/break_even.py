@@ -27,7 +27,7 @@ class Row:
     Attributes:
         kind: ``"convolution"``, ``"dilated convolution"``, ``"1x1 convolution"`` or ``"matmul"``.
         dtype: of inputs and kernel, e.g. "float32".
-        structure: what the mask is made of: ``"weights"``.
+        structure: of the masks: ``"weights"`` or ``"blocks"``, small ones.
         density: the break-even at infinitely many output positions; 0: the custom op never wins.
         half_positions: the output positions at which it is about half of ``density``.
         call_multiply_adds: dense multiply-adds that take the time of a call of the custom op.
