@@ -9,9 +9,10 @@ import numpy as np
 
 from keras_sparse.compute.op_call import call_custom_op
 from keras_sparse.compute.product import Product
-from keras_sparse.rules.structure import Structure, Weights
+from keras_sparse.rules.structure import Blocks, Structure, Weights
 
-STRUCTURES: dict[str, Structure] = {"weights": Weights()}  # by their names in a table
+# By their names in a table; blocks of 4x4 stand for all that have kernels of their own.
+STRUCTURES: dict[str, Structure] = {"weights": Weights(), "blocks": Blocks(4, 4, per_tap=True)}
 
 
 @dataclasses.dataclass(frozen=True)
