@@ -8,8 +8,9 @@ Dilated convolutions were timed with both gradients in seven layers: 0.46 to 0.5
 2, 0.37 at 4 and 6.
 
 Masks of small blocks have kernels of their own. Their densities are those of single weights times
-1.3: in nine layers, blocks of 4x4 at density 0.65 took the time of single weights at 0.5, or less
-(2026-11-26, forward product and both gradients, one busy core).
+1.3: blocks of 4x4 at density 0.65 took less time than single weights at 0.5 in eight of nine
+layers, and 4 % more in the ninth, a dense layer at batch 16 (2026-11-26, forward product and both
+gradients). Blocks of 2x4 and 4x2, which gain less, share this row and were not compared with it.
 """
 
 from typing import Any
