@@ -46,7 +46,8 @@ def compact(model: keras.Model, verbose: bool = False) -> keras.Model:
 
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(2)])
     >>> kernel = np.ones((4, 3)); kernel[:, 1] = 0  # no weight writes the second unit
-    >>> model.layers[0].kernel.assign(kernel) is None or compact(model).layers[0].units
+    >>> _ = model.layers[0].kernel.assign(kernel)
+    >>> compact(model).layers[0].units
     2
     """
     check_keras_3(model, "model")
