@@ -95,21 +95,30 @@ inline void Moments(int64_t rows, int64_t channels, const float* inputs, float* 
   });
 }
 
+// The factors of a block's columns, in registers.
+template <class C>
+struct ColumnFactors {
+  Vector mean[C::kCount], factor[C::kCount], offset[C::kCount];
+
+  KS_INLINE ColumnFactors(C columns, const NormalizationFactors& f, int64_t c) {
+    for (int i = 0; i < C::kCount; ++i) {
+      mean[i] = columns.Load(f.mean + c, i);
+      factor[i] = columns.Load(f.factor + c, i);
+      offset[i] = columns.Load(f.offset + c, i);
+    }
+  }
+};
+
 // --- outputs
 
 template <bool kRelu, class C>
 KS_INLINE void NormalizeBlock(C columns, const float* inputs, int64_t stride, int64_t rows,
                               const NormalizationFactors& f, int64_t c, float* outputs) {
-  Vector mean[C::kCount], factor[C::kCount], offset[C::kCount];
-  for (int i = 0; i < C::kCount; ++i) {
-    mean[i] = columns.Load(f.mean + c, i);
-    factor[i] = columns.Load(f.factor + c, i);
-    offset[i] = columns.Load(f.offset + c, i);
-  }
+  const ColumnFactors<C> column(columns, f, c);
   for (int64_t r = 0; r < rows; ++r)
     for (int i = 0; i < C::kCount; ++i) {
-      const Vector deviation = columns.Load(inputs + r * stride, i) - mean[i];
-      const Vector z = MultiplyAdd(deviation, factor[i], offset[i]);
+      const Vector deviation = columns.Load(inputs + r * stride, i) - column.mean[i];
+      const Vector z = MultiplyAdd(deviation, column.factor[i], column.offset[i]);
       columns.Store(outputs + r * stride, i, kRelu ? IfPositive(z, z) : z);
     }
 }
@@ -149,17 +158,12 @@ KS_INLINE void SumsOfBlock(C columns, const float* output_gradient, const float*
                            int64_t stride, int64_t rows, const NormalizationFactors& f, int64_t c,
                            bool is_first, float* sums, float* deviation_sums) {
   Vector sum[C::kCount] = {}, product[C::kCount] = {};
-  Vector mean[C::kCount], factor[C::kCount], offset[C::kCount];
-  for (int i = 0; i < C::kCount; ++i) {
-    mean[i] = columns.Load(f.mean + c, i);
-    factor[i] = columns.Load(f.factor + c, i);
-    offset[i] = columns.Load(f.offset + c, i);
-  }
+  const ColumnFactors<C> column(columns, f, c);
   for (int64_t r = 0; r < rows; ++r)
     for (int i = 0; i < C::kCount; ++i) {
-      const Vector deviation = columns.Load(inputs + r * stride, i) - mean[i];
+      const Vector deviation = columns.Load(inputs + r * stride, i) - column.mean[i];
       const Vector g = Through<kRelu>(columns.Load(output_gradient + r * stride, i), deviation,
-                                      factor[i], offset[i]);
+                                      column.factor[i], column.offset[i]);
       sum[i] += g;
       product[i] = MultiplyAdd(g, deviation, product[i]);
     }
@@ -188,23 +192,20 @@ template <bool kRelu, bool kAdds, class C>
 KS_INLINE void GradientOfBlock(C columns, const float* output_gradient, const float* inputs,
                                const float* addend, int64_t stride, int64_t rows,
                                const NormalizationFactors& f, int64_t c, float* input_gradient) {
-  Vector mean[C::kCount], factor[C::kCount], offset[C::kCount], by_deviation[C::kCount],
-      constant[C::kCount];
+  const ColumnFactors<C> column(columns, f, c);
+  Vector by_deviation[C::kCount], constant[C::kCount];
   for (int i = 0; i < C::kCount; ++i) {
-    mean[i] = columns.Load(f.mean + c, i);
-    factor[i] = columns.Load(f.factor + c, i);
-    offset[i] = columns.Load(f.offset + c, i);
     by_deviation[i] = columns.Load(f.by_deviation + c, i);
     constant[i] = columns.Load(f.constant + c, i);
   }
   for (int64_t r = 0; r < rows; ++r)
     for (int i = 0; i < C::kCount; ++i) {
-      const Vector deviation = columns.Load(inputs + r * stride, i) - mean[i];
+      const Vector deviation = columns.Load(inputs + r * stride, i) - column.mean[i];
       const Vector g = Through<kRelu>(columns.Load(output_gradient + r * stride, i), deviation,
-                                      factor[i], offset[i]);
+                                      column.factor[i], column.offset[i]);
       Vector sum = MultiplyAdd(deviation, by_deviation[i], constant[i]);
       if (kAdds) sum += columns.Load(addend + r * stride, i);
-      columns.Store(input_gradient + r * stride, i, MultiplyAdd(g, factor[i], sum));
+      columns.Store(input_gradient + r * stride, i, MultiplyAdd(g, column.factor[i], sum));
     }
 }
 
