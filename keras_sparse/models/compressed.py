@@ -34,8 +34,8 @@ def save_compressed(
 
     Zeros take no space, whether ``SparseMomentum``, tfmot or anything else made them; masks need
     none beside their weights. At a density of 0.1 and in float32, a kernel takes about 10 % of its
-    dense size: 8.5 % for the values, 1.5 % for their places. The file is written beside ``path`` and then renamed,
-    so that a file of that name stays whole until the new one is.
+    dense size: 8.5 % for the values, 1.5 % for their places. The file is written beside ``path``
+    and then renamed, so that a file of that name stays whole until the new one is.
 
     Args:
         model: a Keras model with weights.
