@@ -37,7 +37,7 @@ from benchmarks.op_contenders import (
     sparse,
 )
 from benchmarks.processes import in_process
-from keras_sparse.rules.structure import Blocks, Structure, Weights
+from keras_sparse.rules.structure import Structure, Weights
 
 COMMAND = "python -m benchmarks.conv_ops"
 INFERENCE_BATCHES = (1, 8)
@@ -183,15 +183,6 @@ def contenders_of(
     return found
 
 
-def _structure(text: str) -> Structure:
-    """``4x4-per-tap`` or ``4x4``: input x output channels of a block."""
-    size, _, per_tap = text.partition("-")
-    if per_tap not in ("", "per-tap"):
-        raise ValueError(text)
-    in_, out = map(int, size.split("x"))
-    return Blocks(in_, out, per_tap=bool(per_tap))
-
-
 def _who(work: Work) -> tuple[str, ...]:
     return ("sparse", "peer") if work.peer else ("sparse",)
 
@@ -210,7 +201,12 @@ def _arguments() -> argparse.Namespace:
     add("--turns", type=int, default=20)
     add("--masks", type=Path, help="a file that trained_masks.py wrote")
     add("--peer", choices=("sparseprop",), help='cells become "ours / the peer\'s"')
-    add("--structure", type=_structure, default=Weights(), help="of the masks: 4x4-per-tap, 8x8")
+    add(
+        "--structure",
+        type=options.structure,
+        default=Weights(),
+        help="of the masks: 4x4-per-tap, 8x8",
+    )
     add("--batches", type=int, nargs="*", default=INFERENCE_BATCHES, help="of predictions")
     add("--quick", action="store_true", help="five turns, and the first layer of each kind")
     add("--output", type=Path, default=report.RESULTS / "conv_ops.md")

@@ -14,6 +14,7 @@ import keras
 import keras_sparse as ks
 from benchmarks import classifier, report, turns
 from examples.models import vgg16_d, wide_resnet
+from keras_sparse.rules.structure import Structure, Weights
 
 MODELS: dict[str, Callable[[], keras.Model]] = {
     "WRN-16-8": lambda: wide_resnet(16, 8),
@@ -34,6 +35,7 @@ class Case:
     density: float
     threads: int
     trained: bool  # with the layers' densities of a training instead of the same for all
+    structure: Structure = dataclasses.field(default_factory=Weights)  # of the masks
 
 
 class Training:
@@ -95,7 +97,7 @@ def _sparse_optimizer(case: Case, inner: Any) -> ks.SparseMomentum:
     if case.trained:
         distribution = json.loads(TRAINED.read_text())[case.model]
     settings: Any = {"distribution": distribution, "redistribute": None, "prune_rate": 0.3}
-    optimizer = ks.SparseMomentum(inner, case.density, **settings)
+    optimizer = ks.SparseMomentum(inner, case.density, structure=case.structure, **settings)
     optimizer.updates_are_planned = True  # by `update` above
     return optimizer
 

@@ -1,0 +1,104 @@
+"""Computes the speed-ups of trainings from the times of their steps; writes the tables."""
+
+import dataclasses
+from collections.abc import Callable
+
+from benchmarks import options, report
+from benchmarks.step_contenders import Case
+
+STEPS_AN_UPDATE = 390  # 50,000 images in batches of 128
+DENSE = ("float32", "XLA", "fused", "bfloat16", "bfloat16, fused")
+NOTE = f"""\
+Seconds of a step of `fit`, medians over turns; wall time, or CPU time for one thread. `float32` is
+plain Keras, `XLA` the same with `jit_compile=True` (no figure: it took more than 1.5 times as long
+in a first try). `fused` has the batch normalization that `sparsify` puts in. `bfloat16` is
+`mixed_bfloat16`. An update is `update_masks()` and what it adds to the step after it. With
+{STEPS_AN_UPDATE} steps an update, the mean step of a training is
+
+    window none:  open + update / {STEPS_AN_UPDATE}
+    window W:     (W open + ({STEPS_AN_UPDATE} - W) closed + update) / {STEPS_AN_UPDATE}
+
+A speed-up is the time of the best dense float32 step over this mean; behind the stroke, that of the
+best bfloat16 step. `closed alone` is what masks that never change get. Densities are the same in
+all layers (uniform), or those that a training has led to, with the same number of weights in all
+(trained): it moves weights to the first layers, where a weight costs most multiplications.
+"""
+PARTS_NOTE = "The seconds of one step, divided as the operations in TensorFlow's profile of it are."
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """Median seconds of one case, and its memory in GB."""
+
+    case: Case
+    seconds: dict[str, float]  # of the dense contenders, and "open" and "closed"
+    update: float
+    memory: tuple[float, float]  # dense, sparse
+    parts: dict[str, dict[str, float]]  # of a step of each contender that was profiled
+
+    def windowed(self, window: int) -> float:
+        """Mean seconds of a step if the window is open for this many steps before each update."""
+        opened, closed = window, STEPS_AN_UPDATE - window
+        steps = opened * self.seconds["open"] + closed * self.seconds["closed"]
+        return (steps + self.update) / STEPS_AN_UPDATE
+
+    def best_dense(self, is_bfloat16: bool) -> float:
+        """Seconds of the quickest dense step of this type."""
+        kinds = [kind for kind in DENSE if ("bfloat16" in kind) == is_bfloat16]
+        return min(self.seconds[kind] for kind in kinds if kind in self.seconds)
+
+
+def text(results: list[Result], windows: list[int]) -> str:
+    """The report after its header."""
+    case = results[0].case
+    parts = f"## Where the time goes\n\n{PARTS_NOTE}\n\n"
+    parts += "\n".join(parts_table(result) for result in results)
+    settings = f"Threads: {case.threads}. Density: {case.density:g}."
+    tables = f"{seconds_table(results)}\n{speed_ups_table(results, windows)}"
+    return f"{NOTE}\n{settings}\n\n{tables}\n{parts}"
+
+
+def seconds_table(results: list[Result]) -> str:
+    """A row of seconds and gigabytes for each case."""
+    columns = ("case", *DENSE, "open", "closed", "update", "dense GB", "sparse GB")
+    rows = []
+    for result in results:
+        times = [result.seconds.get(name) for name in (*DENSE, "open", "closed")]
+        cells = ["" if seconds is None else f"{seconds:.3f}" for seconds in times]
+        memory = [f"{gigabytes:.2f}" for gigabytes in result.memory]
+        rows.append((name_of(result.case), *cells, f"{result.update:.2f}", *memory))
+    return report.table(columns, rows)
+
+
+def speed_ups_table(results: list[Result], windows: list[int]) -> str:
+    """A row for each case: speed-ups against both types of dense steps, by window."""
+    steps: dict[str, Callable[[Result], float]] = {
+        "window none": lambda result: result.windowed(STEPS_AN_UPDATE)
+    }
+    for window in windows:
+        steps[f"window {window}"] = lambda result, window=window: result.windowed(window)
+    steps["closed alone"] = lambda result: result.seconds["closed"]
+    rows = [
+        (name_of(result.case), *(_speed_up(result, step(result)) for step in steps.values()))
+        for result in results
+    ]
+    return report.table(("speed-up", *steps), rows)
+
+
+def _speed_up(result: Result, seconds: float) -> str:
+    return " / ".join(f"{result.best_dense(kind) / seconds:.2f}" for kind in (False, True))
+
+
+def parts_table(result: Result) -> str:
+    """A row for each part of the step, the largest of the dense step first."""
+    every = result.parts.values()
+    names = dict.fromkeys(name for parts in every for name in parts)
+    rows = [(name, *(f"{parts.get(name, 0.0):.4f}" for parts in every)) for name in names]
+    rows.append(("sum", *(f"{sum(parts.values()):.4f}" for parts in every)))
+    return report.table((name_of(result.case), *result.parts), rows)
+
+
+def name_of(case: Case) -> str:
+    """Network, batch, masks and densities."""
+    densities = "trained" if case.trained else "uniform"
+    return f"{case.model}, batch {case.batch}, {options.name_of(case.structure)}, {densities}"
