@@ -5,8 +5,9 @@ module changes, or if it survived and its tests change.
 
     python tests/mutants                          # all of rules/ and training/
     python tests/mutants rules/budget             # one module
-    python tests/mutants --sample 15 training     # fifteen of each module, drawn at random
-    python tests/mutants --list --sample 15       # survivors and the score so far
+    python tests/mutants --sample 3 training      # three of each module, drawn at random
+    python tests/mutants --sample 3 --seed 1      # another three of each
+    python tests/mutants --list                   # survivors and the score so far
 """
 
 import argparse
@@ -15,8 +16,8 @@ import itertools
 import os
 import sys
 
-from changes import ROOT, Mutant, modules_in, mutants_of
-from reached import REACHED, run_reference
+from changes import ROOT, Mutant, digest, modules_in, mutants_of
+from reached import run_reference
 from trials import NO_PYTHON, Trials
 
 
@@ -40,6 +41,11 @@ def report(chosen: dict[str, list[Mutant]], trials: Trials) -> None:
         print(f"{folder}/: {share:.1f} %, {killed} of {tried_} mutants killed ({count} in all)")
 
 
+def sample(mutants: list[Mutant], size: int | None, seed: int) -> list[Mutant]:
+    """That many of these mutants, drawn at random; None: all."""
+    return sorted(mutants, key=lambda mutant: digest(str(seed), mutant.key))[:size]
+
+
 def prepare() -> None:
     """Imports what no mutant changes."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -61,16 +67,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("modules", nargs="*", default=["rules", "training"])
     parser.add_argument("--sample", type=int, help="try this many of each module")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--seconds", type=float, default=6, help="of tests for a mutant")
     parser.add_argument("--list", action="store_true", help="try none, list what was found")
     arguments = parser.parse_args()
-    tried = Trials(arguments.seconds).results if REACHED.exists() else {}
     chosen = {
-        module: [
-            mutant
-            for number, mutant in enumerate(mutants_of(module))
-            if arguments.sample is None or number < arguments.sample or mutant.key in tried
-        ]
+        module: sample(mutants_of(module), arguments.sample, arguments.seed)
         for module in modules_in(arguments.modules)
     }
     if not arguments.list:
@@ -78,6 +80,7 @@ if __name__ == "__main__":
         run_reference()
         by_turns = itertools.zip_longest(*chosen.values())  # a stopped run tells of each module
         due = [mutant for turn in by_turns for mutant in turn if mutant is not None]
-        due.sort(key=lambda mutant: mutant.key not in tried)  # survivors first
-        Trials(arguments.seconds).run(due)
+        trials = Trials(arguments.seconds)
+        due.sort(key=lambda mutant: mutant.key not in trials.results)  # survivors first
+        trials.run(due)
     report(chosen, Trials(arguments.seconds))

@@ -160,7 +160,7 @@ def modules_in(wanted: list[str]) -> list[str]:
 
 
 def mutants_of(module: str) -> list[Mutant]:
-    """All mutants, in the order of their digests: a random one, and always the same."""
+    """All mutants of a module."""
     source = path_of(module).read_text()
     without = list(left_alone(source))
     nodes = list(ast_nodes(get_ast(source)))
@@ -170,7 +170,7 @@ def mutants_of(module: str) -> list[Mutant]:
         for occurrence, (start, _) in enumerate(places):
             if not any(first <= start <= last for first, last in without):
                 mutants.append(Mutant(module, name, occurrence, *start, source))
-    return sorted(mutants, key=lambda mutant: mutant.key)
+    return mutants
 
 
 def left_alone(source: str) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:

@@ -34,19 +34,22 @@ OPTIONS = [
 # Test files of rules/ and training/, beside the doctests; others test kernels, layers and models.
 FILES = (
     "agreement backup backup_files beside_keras_callbacks budget callback_order callbacks "
-    "checkpoint compiled conformance cost_budget custom_loops density density_schedules "
-    "epoch_plan every_step exploration final_density freezing fused_sgd given_masks "
-    "growth_window initial_masks initial_scale initializer_law looks_trained mask_bits "
-    "mask_training mask_update mask_update_invariants masked_optimizer masks_hold momentum "
-    "multiply_add_budget optimizer_config optimizers presets prune schedules scores selection "
-    "several_optimizers snip state_in_files structure untrained update_times wrapper"
+    "checkpoint coded_array compiled compressed conformance cost_budget custom_loops density "
+    "density_schedules epoch_plan every_step exploration final_density freezing fused_sgd "
+    "given_masks golden growth_in_windows growth_window initial_masks initial_scale "
+    "initializer_law inspect looks_trained mask_bits mask_training mask_update "
+    "mask_update_invariants masked_optimizer masks_hold momentum multiply_add_budget "
+    "optimizer_config optimizers presets prune schedules scores selection several_optimizers snip "
+    "state_in_files structure untrained update_times wrapper"
 )
 # The test files about a module, where that is not test_<module>.py: they are run before others.
 ABOUT = {
     "rules/all_layers": "prune initial_masks snip cost_budget",
     "rules/asked": "cost_budget",
     "rules/budget": "budget mask_update",
+    "rules/coded_array": "coded_array compressed",
     "rules/density": "density density_schedules",
+    "rules/found_structure": "inspect",
     "rules/mask_update": "mask_update mask_update_invariants",
     "rules/scores": "scores mask_update",
     "rules/structure_arguments": "structure",
@@ -58,6 +61,7 @@ ABOUT = {
     "training/explored_masks": "exploration",
     "training/find_optimizer": "looks_trained compiled",
     "training/first_masks": "masked_optimizer snip",
+    "training/growth_window": "growth_window growth_in_windows",
     "training/held_masks": "masked_optimizer masks_hold",
     "training/mask_training": "mask_training callbacks",
     "training/mask_updates": "mask_training optimizers",
