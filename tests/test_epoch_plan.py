@@ -41,6 +41,13 @@ def test_updates_are_due_at_epochs_at_steps_or_at_phases():
     assert phases.steps == [0, 20, 40, 60]
 
 
+def test_phases_need_a_known_length_and_one_step_is_one():
+    phases, one_step = AlternatingOverTraining(0.1, borders=(0.5,)), FitLength(epochs=1, batches=1)
+    assert plan("auto", phases, fit=one_step, epoch=Epoch(0, 7, 7, 8)).planner.times.steps == [7, 8]
+    unknown = plan("auto", phases, fit=FitLength(epochs=2), epoch=Epoch(0, 7, 7, -1))
+    assert isinstance(unknown.planner.times, AtEpochs)
+
+
 def test_short_first_trainings_update_more_often_than_before_each_epoch():
     fit = FitLength(epochs=2, batches=50)
     assert plan("auto", fit=fit).planner.times.period == 10

@@ -6,7 +6,7 @@ import pytest
 from helpers import Recorder, array, assert_sparse, compiled, fit, sgd, sparse, toy_data, toy_model
 
 import keras_sparse as ks
-from keras_sparse.training.final_density import FinalDensity, final_density
+from keras_sparse.training.final_density import FinalDensity, final_density, not_reached
 
 tfmot = pytest.importorskip("tensorflow_model_optimization").sparsity.keras
 schedules = keras.optimizers.schedules
@@ -234,6 +234,20 @@ def test_one_epoch_of_unknown_length_is_told():
         match="length of this training of one epoch is not known: the density will stay at 1. Pass",
     ):
         model.fit(data, epochs=1, verbose=0, shuffle=False, callbacks=[ks.UpdateMasks()])
+
+
+@pytest.mark.parametrize(
+    ("step", "asked_later", "why"),
+    [
+        (0, True, "the training was stopped at step 0 of 12"),
+        (11, False, "the training was stopped at step 11 of 12"),
+        (12, True, "the density schedule reaches it only after this training"),
+        (12, False, "weights of an earlier step were put back"),
+    ],
+)
+def test_the_warning_names_the_reason(step, asked_later, why):
+    message = not_reached(0.5, 0.25, step, 12, asked_later)
+    assert f"a density of 0.5 where 0.25 was asked for: {why}. Train on" in message
 
 
 # --- by hand

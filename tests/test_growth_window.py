@@ -52,6 +52,16 @@ def open_steps(optimizer, *callbacks, every=None, epochs=3, execution=1):
 # --- how many steps
 
 
+@ks.scores.needs("momentum")
+def own_score(layer, rng):
+    return np.abs(layer.momentum)
+
+
+@ks.scores.needs("momentum")
+def own_share(layer):
+    return np.abs(layer.momentum).max()
+
+
 @backend
 @pytest.mark.parametrize(
     ("make", "steps"),
@@ -84,12 +94,14 @@ def open_steps(optimizer, *callbacks, every=None, epochs=3, execution=1):
             lambda: ks.SET(
                 sgd(),
                 0.1,
-                redistribute=ks.scores.needs("momentum")(
-                    lambda layer: np.abs(layer.momentum).max()
-                ),
+                redistribute=own_share,
             ),
             50,
         ),
+        (lambda: ks.SET(sgd(), 0.1, prune=ks.scores.momentum), 0),  # of active weights, too
+        (lambda: ks.SET(sgd(), 0.1, prune=own_score), 50),
+        (lambda: ks.SET("adam", 0.1, prune=lambda layer, rng: np.abs(layer.weight)), 0),
+        (lambda: ks.GradualPruning(sgd(), 0.1, redistribute=own_share), 0),  # nothing regrows
         (lambda: ks.StaticSparsity("adam", 0.1), 0),
         (lambda: ks.GradualPruning("adam", 0.1), 0),
         (

@@ -348,6 +348,17 @@ def test_masks_of_other_weights_replace_those_before():
     assert not listed & {id(mask) for mask in masks}
 
 
+@backend
+@pytest.mark.parametrize(
+    ("settings", "shapes"),
+    [({}, []), ({"gradient_momentum": 0.9}, [(8, 16), (16, 4)])],
+)
+def test_the_average_of_gradients_is_among_the_variables(settings, shapes):
+    variables = built(**settings).optimizer.variables
+    averages = [tuple(one.shape) for one in variables if "gradient_average" in one.path]
+    assert [shape for shape in averages if shape] == shapes  # the others are counters
+
+
 def test_masks_that_look_at_weights_need_all_of_them(monkeypatch):
     one, other = (keras.Variable("ones", (2, 2)) for _ in range(2))
     monkeypatch.setattr(first_masks, "has_value", lambda variable: variable is one)

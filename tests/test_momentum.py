@@ -9,7 +9,13 @@ from helpers import after_two_steps, compiled, fit
 
 import keras_sparse as ks
 from keras_sparse.training.growth_window import steps_of
-from keras_sparse.training.momentum import KEPT, GradientAverage, Kept, linear_decay
+from keras_sparse.training.momentum import (
+    KEPT,
+    GradientAverage,
+    Kept,
+    linear_decay,
+    reset_momentum,
+)
 
 pytestmark = pytest.mark.backend
 optimizers = keras.optimizers
@@ -50,6 +56,19 @@ def test_decay_of_an_average(decay):
         ValueError, match="`gradient_momentum` must be in .*Received: gradient_momentum="
     ):
         GradientAverage(decay)
+
+
+def test_a_reset_leaves_second_moments_and_what_is_no_momentum():
+    adam, adagrad = optimizers.Adam(0.1), optimizers.Adagrad(0.1)
+    after_two_steps(adam)
+    adagrad.build([keras.Variable([[1.0, 1.0]])])
+    accumulators = [keras.ops.convert_to_numpy(one) for one in adagrad.variables]
+    for one in (adam, adagrad):
+        reset_momentum(one)
+    assert not any(keras.ops.convert_to_numpy(one).any() for one in adam._momentums)
+    assert keras.ops.convert_to_numpy(adam._velocities[1]).all()
+    for one, before in zip(adagrad.variables, accumulators, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(one), before)
 
 
 def test_register_an_optimizer_of_your_own():

@@ -62,6 +62,7 @@ def test_config_goes_through_json(make):
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(optimizer)))
     again = keras.saving.deserialize_keras_object(config)
     assert json.dumps(again.get_config()) == json.dumps(optimizer.get_config())
+    assert again.structure == optimizer.structure
     for rule in ("prune", "grow", "redistribute", "distribution"):
         assert getattr(again, rule) == getattr(optimizer, rule)
 

@@ -155,7 +155,17 @@ def test_settings_are_the_arguments_of_the_optimizer():
 
 @pytest.mark.parametrize(
     "borders",
-    [(), (0.2, 0.4), (0.4, 0.2, 0.6), (0.2, 0.2, 0.6), (-0.1,), (1.0,), (0.1, 0.4, 1.5), 1],
+    [
+        (),
+        (0.2, 0.4),
+        (0.4, 0.2, 0.6),
+        (0.2, 0.2, 0.6),
+        (-0.1,),
+        (1.0,),
+        (0.1, 0.4, 1.5),
+        (-0.1, 0.4, 0.6),
+        1,
+    ],
 )
 def test_borders_of_phases_are_an_odd_number_of_ascending_shares(borders):
     with pytest.raises(ValueError, match="an odd number of ascending values in .0, 1.*Received"):

@@ -221,6 +221,12 @@ def test_what_cannot_work_is_told():
         ks.snip_masks(own, x, y, 0.5)
 
 
+def test_as_many_weights_as_move_the_loss_may_be_active():
+    x, y = np.eye(4, 8), toy_data()[1][:4]  # four of eight inputs are never but 0
+    masks = ks.snip_masks(toy_model(), x, y, 0.5, loss="mse", dense="head")  # without a warning
+    np.testing.assert_array_equal(masks["toy/hidden/kernel"][:, 0], [True] * 4 + [False] * 4)
+
+
 # --- as first masks
 
 

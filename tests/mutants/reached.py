@@ -39,8 +39,8 @@ FILES = (
     "given_masks golden growth_in_windows growth_window initial_masks initial_scale "
     "initializer_law inspect looks_trained mask_bits mask_training mask_update "
     "mask_update_invariants masked_optimizer masks_hold momentum multiply_add_budget "
-    "optimizer_config optimizers presets prune schedules scores selection several_optimizers snip "
-    "state_in_files structure untrained update_times wrapper"
+    "optimizer_config optimizers presets prune schedules scores seed selection several_optimizers "
+    "snip state_in_files structure untrained update_times wrapper"
 )
 # The test files about a module, where that is not test_<module>.py: they are run before others.
 ABOUT = {
@@ -66,14 +66,14 @@ ABOUT = {
     "training/mask_training": "mask_training callbacks",
     "training/mask_updates": "mask_training optimizers",
     "training/mask_variables": "masked_optimizer",
-    "training/masked_steps": "masks_hold growth_window every_step fused_sgd",
+    "training/masked_steps": "masks_hold growth_window every_step fused_sgd untrained",
     "training/masked_weight": "masked_optimizer exploration",
     "training/momentum": "momentum conformance",
     "training/phases": "presets",
     "training/restored_weights": "beside_keras_callbacks",
-    "training/rule_checks": "optimizers",
+    "training/rule_checks": "optimizers optimizer_config",
     "training/scale_invariant": "untrained",
-    "training/seed": "optimizers",
+    "training/seed": "seed optimizers",
     "training/selectors": "selection",
     "training/settings": "presets",
     "training/sparse_momentum": "optimizer_config optimizers",
