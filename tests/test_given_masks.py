@@ -18,6 +18,8 @@ from helpers import (
 )
 
 import keras_sparse as ks
+from keras_sparse.rules.given_masks import GivenMasks, check_given
+from keras_sparse.rules.structure_arguments import as_structure
 
 backend = pytest.mark.backend
 HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
@@ -128,6 +130,69 @@ def test_masks_that_do_not_fit_are_told_by_name(masks, settings, message):
     model = compiled(ks.SparseMomentum(sgd(), **arguments))
     with pytest.raises(ValueError, match=message):
         model.optimizer.build(model)
+
+
+EYE, ONES = np.eye(4, dtype=bool), np.ones((4, 4), bool)
+
+
+def masks_of(*paths):
+    return GivenMasks(dict(zip(paths, [EYE, ONES], strict=False)))
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (("a/kernel", "b/kernel"), ("b/kernel", "a/kernel")),
+        (("net/a/kernel", "net/b/kernel"), ("b/kernel", "a/kernel")),  # of a loaded model
+        (("a/kernel", "b/kernel"), ("net/b/kernel", "net/a/kernel")),
+        (("a/kernel", "net/a/kernel"), ("net/a/kernel", "a/kernel")),  # its own comes first
+    ],
+)
+def test_masks_are_found_by_the_ends_of_paths(paths, names):
+    found = masks_of(*paths).of(names, [(4, 4)] * 2)
+    assert_same(found, [ONES, EYE])
+
+
+@pytest.mark.parametrize(
+    ("paths", "names", "missing", "unused"),
+    [
+        (("a/kernel",), ("aa/kernel",), ["aa/kernel"], ["a/kernel"]),  # ends of names are no names
+        (("x/a/kernel", "y/a/kernel"), ("a/kernel",), ["a/kernel"], ["x/a/kernel", "y/a/kernel"]),
+        (("a/kernel",), ("x/a/kernel", "y/a/kernel"), ["x/a/kernel", "y/a/kernel"], []),
+        (("a/kernel",), ("a/kernel", "x/a/kernel"), ["a/kernel", "x/a/kernel"], []),
+    ],
+)
+def test_a_mask_that_may_be_of_another_weight_is_refused(paths, names, missing, unused):
+    with pytest.raises(ValueError, match="a mask for each weight that gets one") as caught:
+        masks_of(*paths).of(names, [(4, 4)] * len(names))
+    assert f"no mask for {missing}; masks of no such weight for {unused}" in str(caught.value)
+
+
+def test_masks_are_equal_by_paths_and_values_and_show_their_density():
+    assert masks_of("a") == masks_of("a")
+    assert masks_of("a") != masks_of("b")
+    assert GivenMasks({"a": EYE}) != GivenMasks({"a": ONES})
+    assert masks_of("a") != {"a": EYE}
+    assert repr(masks_of("a", "b")) == "<2 masks, density 0.625>"  # 20 of 32
+
+
+@pytest.mark.parametrize(
+    ("active", "nearest", "costs", "block_shape"),
+    [
+        ([202], 200, None, None),  # 1 % may be rounded otherwise
+        ([11], 10, None, None),  # or a weight in each layer
+        ([11, 11], 20, None, None),
+        ([32], 17, None, (4, 4)),  # or less than a block of 16
+        ([10, 10], 38, [1, 3], None),  # of 40; or less than the dearest weight costs
+    ],
+)
+def test_the_density_is_that_of_the_masks_up_to_rounding(active, nearest, costs, block_shape):
+    masks = [np.arange(400).reshape(100, 4) < number for number in active]  # rows of 4
+    names, structure = ["a", "b"][: len(masks)], as_structure(block_shape)
+    check_given(names, masks, nearest, structure, costs)
+    counted = "active weights" if costs is None else "multiply-adds"
+    with pytest.raises(ValueError, match=f"Received: .* {nearest - 1} {counted}, for .'a'"):
+        check_given(names, masks, nearest - 1, structure, costs)
 
 
 def test_masks_of_weights_of_one_path():

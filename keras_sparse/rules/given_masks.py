@@ -1,6 +1,7 @@
 """GivenMasks holds the first masks that a user gives, as bits (NumPy only)."""
 
 import base64
+import collections
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -64,8 +65,8 @@ class GivenMasks(Mapping[str, np.ndarray]):
     def of(self, names: Sequence[str], shapes: Sequence[Shape]) -> list[np.ndarray]:
         """The masks of these weights, in order.
 
-        A weight whose path is not there has the only mask whose path ends like its own: a model
-        that Keras has loaded may have lost the first folders of its paths.
+        A weight whose path is not there has the only mask whose path ends like its own, if no other
+        weight has it: a model that Keras has loaded may have lost the first folders of its paths.
 
         Args:
             names: paths of the weights that get a mask.
@@ -75,7 +76,8 @@ class GivenMasks(Mapping[str, np.ndarray]):
             ValueError: a weight without a mask, a mask without a weight, or of another shape.
         """
         found = {name: name if name in self._bits else self._similar(name) for name in names}
-        missing = [name for name, path in found.items() if path is None]
+        times = collections.Counter(found.values())
+        missing = [name for name, path in found.items() if path is None or times[path] > 1]
         unused = [path for path in self if path not in found.values()]
         if missing or unused:
             raise ValueError(
