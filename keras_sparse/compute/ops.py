@@ -61,7 +61,8 @@ def sparse_conv2d(
             dense; False: it is 0 for missing weights. A tensor or variable is read at run time.
         implementation: ``"custom_op"``; ``"stock"``, the operations of Keras; ``"auto"``: the
             custom op where it is faster at the mask's density, as in a sparse layer. In a graph,
-            each run counts the active weights of a mask that is not a constant.
+            each run counts the active weights of a mask that is not a constant; in wide dense
+            layers this takes time, and ``"custom_op"`` or a sparse layer saves it.
         name: the layer's name. Eagerly, the ops keep the plan of each mask by this name.
         block_shape: (in, out) channels of the blocks that the mask consists of; None: single
             weights. It selects the kernel on GPUs; the result is right for every mask.
@@ -218,7 +219,13 @@ def _compute(
 
 
 def _density(mask: Any) -> Any:
-    """Active / all weights of a mask: a number where its values are known, else a tensor."""
+    """Active / all weights of a mask: a number where its values are known, else a tensor.
+
+    A layer keeps the density beside its mask. Here the mask may be anybody's variable, whose
+    changes nobody announces: so it is counted in each run. On one busy core (Zen 5, density 0.05)
+    that took 0.4 % of a 3x3 convolution's step (256 > 256, 32 images of 14x14), 10 % of that of a
+    dense layer of 1024 > 1024 (batch 128), and 26 % of one of 4096 > 4096.
+    """
     values = static_value(mask)
     if values is None:
         return ops.mean(ops.cast(mask, "float32"))
