@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_sparse._keras import NamedInFiles
+from keras_sparse.compute.bias import with_bias
 from keras_sparse.compute.op_call import call_custom_op
 from keras_sparse.compute.product import Product
 from keras_sparse.compute.sparse_layer import SparseLayer
@@ -27,12 +28,7 @@ class SparseConv1D(
     """
 
     def call(self, inputs: Any) -> Any:
-        outputs = self._compute(inputs)
-        if self.use_bias:
-            is_last = self.data_format == "channels_last"
-            shape = (1, 1, self.filters) if is_last else (1, self.filters, 1)
-            outputs = ops.add(outputs, ops.reshape(self.bias, shape))
-        return outputs if self.activation is None else self.activation(outputs)
+        return with_bias(self, self._compute(inputs))
 
     def _padded(self, inputs: Any) -> Any:
         """The inputs, after as many zeros as the window sees of the past."""

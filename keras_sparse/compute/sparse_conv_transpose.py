@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_sparse._keras import NamedInFiles
+from keras_sparse.compute.bias import with_bias
 from keras_sparse.compute.op_call import call_transposed
 from keras_sparse.compute.product import Product, positions
 from keras_sparse.compute.sparse_layer import SparseLayer
@@ -17,13 +18,7 @@ class SparseConvTranspose(SparseLayer):
     """The product is the gradient, by its inputs, of the convolution with the same kernel."""
 
     def call(self, inputs: Any) -> Any:
-        outputs = self._compute(inputs)
-        if self.use_bias:
-            ones = (1,) * self.rank
-            is_last = self.data_format == "channels_last"
-            shape = (1, *ones, self.filters) if is_last else (1, self.filters, *ones)
-            outputs = ops.add(outputs, ops.reshape(self.bias, shape))
-        return outputs if self.activation is None else self.activation(outputs)
+        return with_bias(self, self._compute(inputs))
 
     def _stock(self, inputs: Any, kernel: Any) -> Any:
         return ops.conv_transpose(

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_sparse._keras import NamedInFiles
+from keras_sparse.compute.bias import with_bias
 from keras_sparse.compute.product import Product
 from keras_sparse.compute.sparse_layer import SparseLayer
 from keras_sparse.rules.structure import Weights
@@ -21,10 +22,7 @@ class SparseDense(SparseLayer, keras.layers.Dense, metaclass=NamedInFiles, name_
     """
 
     def call(self, inputs: Any, training: Any = None) -> Any:
-        outputs = self._compute(ops.convert_to_tensor(inputs))
-        if self.bias is not None:
-            outputs = ops.add(outputs, self.bias)
-        return outputs if self.activation is None else self.activation(outputs)
+        return with_bias(self, self._compute(ops.convert_to_tensor(inputs)))
 
     def _stock(self, inputs: Any, kernel: Any) -> Any:
         return ops.matmul(inputs, kernel)

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_sparse._keras import NamedInFiles
+from keras_sparse.compute.bias import with_bias
 from keras_sparse.compute.einsum import Contraction, contraction
 from keras_sparse.compute.op_call import call_custom_op
 from keras_sparse.compute.product import Product, positions
@@ -29,10 +30,7 @@ class SparseEinsumDense(
     """
 
     def call(self, inputs: Any, training: Any = None) -> Any:
-        outputs = self._compute(ops.convert_to_tensor(inputs))
-        if self.bias is not None:
-            outputs = ops.add(outputs, self.bias)
-        return outputs if self.activation is None else self.activation(outputs)
+        return with_bias(self, self._compute(ops.convert_to_tensor(inputs)))
 
     def _stock(self, inputs: Any, kernel: Any) -> Any:
         return ops.einsum(self.equation, inputs, kernel)

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_sparse._keras import NamedInFiles
+from keras_sparse.compute.bias import with_bias
 from keras_sparse.compute.op_call import call_custom_op
 from keras_sparse.compute.product import Product, positions
 from keras_sparse.compute.sparse_layer import SparseLayer
@@ -19,13 +20,7 @@ class SparseSeparableConv(SparseLayer):
     masked_weights = ("pointwise_kernel",)
 
     def call(self, inputs: Any) -> Any:
-        outputs = self._compute(inputs)
-        if self.use_bias:
-            ones = (1,) * self.rank
-            is_last = self.data_format == "channels_last"
-            shape = (1, *ones, self.filters) if is_last else (1, self.filters, *ones)
-            outputs = ops.add(outputs, ops.reshape(self.bias, shape))
-        return outputs if self.activation is None else self.activation(outputs)
+        return with_bias(self, self._compute(inputs))
 
     def _stock(self, inputs: Any, kernel: Any) -> Any:
         return ops.separable_conv(inputs, self.depthwise_kernel, kernel, **self._window())

@@ -12,15 +12,7 @@ from keras_sparse.tracing.products import DATA, UNKNOWN, Graph, Operation, Origi
 def trace(
     call: Callable[[Any], Any], inputs: Any, weights: Sequence[Any]
 ) -> tuple[Graph, list[Origins]]:
-    """The graph of ``call(inputs)`` and the origins of its inputs.
-
-    Nothing is computed, and no variable changes.
-
-    Args:
-        call: the function to trace.
-        inputs: a structure of keras.KerasTensor, with known shapes.
-        weights: the keras.Variables to find in the graph.
-    """
+    """As ``tensorflow_graph.trace``, on JAX."""
     import jax
 
     spec: Any = jax.ShapeDtypeStruct
