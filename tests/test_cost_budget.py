@@ -110,6 +110,15 @@ def test_erk_scales_to_the_cost_and_caps_a_layer():
     np.testing.assert_allclose(asked.wanted, [(0.5 * 14000 - 4000), 4])
 
 
+def test_layers_follow_the_distribution_or_keep_their_proportions():
+    asked, shapes, costs = Asked(np.array([10.0, 90.0]), 130), [(10, 10)] * 2, [4, 1]
+    counts = [
+        affordable_weights(asked, shapes, Weights(), costs, [100, 100], by_distribution)
+        for by_distribution in (True, False)
+    ]
+    assert counts == [[10, 90], [26, 26]]  # 26 % of what both may have
+
+
 def test_the_threshold_of_all_layers_stops_where_a_group_does_not_fit():
     """By score: 5 of the dear layer, 4 and 3 of the cheap one, 2 of the dear one, 1, .5."""
     layers = [

@@ -197,6 +197,16 @@ def test_a_schedule_that_goes_on_after_the_training_is_told_before_it_and_after_
     assert f"left with a density of {reached} where 0.25 was asked for" in after
 
 
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_blocks_that_are_too_large_for_the_density_are_told(scope):
+    block_of_each = {"scope": scope, "block_shape": (4, 4)}  # 16 of 128 and of 64 weights
+    model = compiled(ks.GradualPruning(sgd(), 16 / 192, **block_of_each))
+    (message,) = told(model)
+    assert "left with a density of 0.1667 where 0.08333 was asked for: each masked" in message
+    assert "Choose smaller blocks" in message
+    assert_sparse(model, count=32)
+
+
 def test_fits_in_a_loop_are_told_once():
     model = compiled(ks.GradualPruning(sgd(), schedules.PolynomialDecay(1.0, 12, 0.25)))
     assert len(told(model, epochs=1)) == 2

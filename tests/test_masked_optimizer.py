@@ -18,6 +18,7 @@ from helpers import (
 )
 
 import keras_sparse as ks
+from keras_sparse.compute.mask_state import kernel_mask_of
 from keras_sparse.training import first_masks
 
 backend = pytest.mark.backend
@@ -62,6 +63,29 @@ def test_nonzero_takes_the_masks_of_a_sparse_checkpoint():
     optimizer = ks.SparseMomentum(sgd(), 0.9, initial_masks="nonzero")
     compiled(optimizer, model).optimizer.build(model)
     assert_same(list(optimizer.masks.values()), list(sparse.optimizer.masks.values()))
+
+
+def test_nonzero_looks_at_weights_where_a_sparse_layer_has_all_and_at_its_mask_otherwise():
+    model, even = ks.sparsify(toy_model(), verbose=False), np.arange(128).reshape(8, 16) % 2 == 0
+    hidden, head = (layer.kernel for layer in model.layers)
+    hidden.assign(array(hidden) * even)
+    eye = np.eye(16, 4, dtype=bool)
+    kernel_mask_of(head).assign(eye)
+    only_one = np.zeros((16, 4))
+    only_one[0, 0] = 1.0
+    head.assign(only_one)  # the other active weights are 0
+    optimizer = ks.SparseMomentum(sgd(), 0.5, initial_masks="nonzero")
+    optimizer.build(model)
+    assert_same(list(optimizer.masks.values()), [even, eye])
+
+
+def test_a_layer_that_is_trained_dense_loses_a_mask_that_it_got_after_build():
+    model = compiled(sparse(dense="head"), ks.sparsify(toy_model(), verbose=False))
+    model.optimizer.build(model)
+    mask = kernel_mask_of(model.layers[1].kernel)
+    mask.assign(np.eye(16, 4, dtype=bool))  # as a file of weights brings one
+    model.optimizer.attach(model)
+    assert mask.density() == 1
 
 
 def test_nonzero_of_nothing_raises():

@@ -76,6 +76,7 @@ def global_counts(
         groups = _by_threshold(means, int(np.floor(wanted / sizes[0] + 0.5)))
     else:
         groups = _by_rank(means, sizes, wanted)
+    groups = np.maximum(groups, [min(mean.size, 1) for mean in means])
     return [int(count) for count in groups * sizes]
 
 

@@ -113,6 +113,11 @@ def not_reached(density: float, asked: float, step: int, stop: int, asked_later:
     )
 
 
+LEAST = (
+    "The model is left with a density of {density:.4g} where {asked:.4g} was asked for: each "
+    "masked layer keeps one weight, or one block. Choose smaller blocks, a higher density, or name "
+    "layers in `dense`."
+)
 UNKNOWN_LENGTH = (
     "The density schedule follows the training, and the length of this training of one epoch is "
     "not known: the density will stay at {density:.4g}. Pass `steps_per_epoch` to `fit`, or call "

@@ -58,9 +58,12 @@ def warn_after(optimizer: SparseMomentum, final: FinalDensity | None) -> None:
         now, stop = optimizer.step(), optimizer.counter("training_stop")
     if final is None or now < optimizer.announced_stop:
         return
-    asked, later = min(final.value, final.later or 1.0), final.later is not None
+    asked, later = final.later or final.value, final.later is not None
     if optimizer.density_is_above(asked) and not (later and optimizer.warned_of_density):
         optimizer.warned_of_density = optimizer.warned_of_density or later
         density = optimizer.budget_density()
         text = final_density.not_reached(density, asked, now, stop, later)
+        group = optimizer.structure.group_size
+        if all(one.counts()[0] <= group(one.shape) for one in optimizer.trained_weights()):
+            text = final_density.LEAST.format(density=density, asked=asked)
         warnings.warn(text, stacklevel=3)

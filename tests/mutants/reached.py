@@ -33,7 +33,7 @@ OPTIONS = [
 ]
 # Test files of rules/ and training/, beside the doctests; others test kernels, layers and models.
 FILES = (
-    "agreement backup backup_files beside_keras_callbacks budget callback_order callbacks "
+    "agreement all_layers backup backup_files beside_keras_callbacks budget callback_order callbacks "
     "checkpoint coded_array compiled compressed conformance cost_budget custom_loops density "
     "density_schedules epoch_plan every_step exploration final_density freezing fused_sgd "
     "given_masks golden growth_in_windows growth_window initial_masks initial_scale "
@@ -44,7 +44,7 @@ FILES = (
 )
 # The test files about a module, where that is not test_<module>.py: they are run before others.
 ABOUT = {
-    "rules/all_layers": "prune initial_masks snip cost_budget",
+    "rules/all_layers": "all_layers prune initial_masks snip cost_budget",
     "rules/asked": "cost_budget",
     "rules/budget": "budget mask_update",
     "rules/coded_array": "coded_array compressed",
@@ -64,7 +64,7 @@ ABOUT = {
     "training/growth_window": "growth_window growth_in_windows",
     "training/held_masks": "masked_optimizer masks_hold",
     "training/mask_training": "mask_training callbacks",
-    "training/mask_updates": "mask_training optimizers",
+    "training/mask_updates": "mask_training optimizers multiply_add_budget",
     "training/mask_variables": "masked_optimizer",
     "training/masked_steps": "masks_hold growth_window every_step fused_sgd untrained",
     "training/masked_weight": "masked_optimizer exploration",
