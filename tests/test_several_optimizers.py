@@ -80,6 +80,14 @@ def test_an_optimizer_that_steps_more_often_than_the_model(updates):
     assert (one.counter("training_stop"), other.counter("training_stop")) == (12, 36)
 
 
+def test_nothing_is_logged_as_the_density_of_all_while_one_has_no_masks_yet():
+    model, one, other = pair(often=0)
+    with pytest.warns(UserWarning, match="'other'"):
+        logs = fit(model, ks.UpdateMasks()).history
+    assert (one.built, other.built) == (True, False)
+    assert "density" not in logs
+
+
 def test_two_callbacks_log_under_the_names_of_their_optimizers():
     model, one, other = pair()
     logs = fit(model, ks.UpdateMasks(optimizer=one), ks.UpdateMasks(optimizer=other)).history

@@ -33,9 +33,9 @@ OPTIONS = [
 ]
 # Test files of rules/ and training/, beside the doctests; others test kernels, layers and models.
 FILES = (
-    "agreement all_layers backup backup_files beside_keras_callbacks budget callback_order callbacks "
-    "checkpoint coded_array compiled compressed conformance cost_budget custom_loops density "
-    "density_schedules epoch_plan every_step exploration final_density freezing fused_sgd "
+    "agreement all_layers backup backup_files beside_keras_callbacks budget callback_order "
+    "callbacks checkpoint coded_array compiled compressed conformance cost_budget custom_loops "
+    "density density_schedules epoch_plan every_step exploration final_density freezing fused_sgd "
     "given_masks golden growth_in_windows growth_window initial_masks initial_scale "
     "initializer_law inspect looks_trained mask_bits mask_training mask_update "
     "mask_update_invariants masked_optimizer masks_hold momentum multiply_add_budget "
