@@ -249,6 +249,52 @@ def test_each_kernel_of_each_kind_of_layer_is_computed_by_whom_the_summary_says(
     assert len(found) > 1
 
 
+def test_a_prediction_of_few_rows_runs_the_custom_op_where_a_training_does_not(ran):
+    import tensorflow as tf
+
+    layer = ks.layers.SparseDense(2048)
+    model = keras.Sequential([keras.Input((1024,)), layer, keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    layer.set_mask(mask_of((1024, 2048), 0.1))
+    said = [ks.summary(model, "dict", batch=batch)["layers"][0]["runs_as"] for batch in (16, 17)]
+    in_training = "stock: density 0.10 is above 0.038 for 16 output positions"
+    assert said[0] == f"training: {in_training}; prediction: custom op"
+    assert said[1] == "stock: density 0.10 is above 0.041 for 17 output positions"
+    row = ks.summary(model, "dict")["layers"][0]
+    assert row["runs_as"].startswith("training: custom op from batch")
+    assert "; prediction: custom op up to batch 16 and from batch" in row["runs_as"]
+    assert layer.runs_as((16, 1024), training=False) == OP
+    spec = tf.TensorSpec((None, 1024))
+    traced = tf.function(lambda x: model(x), input_signature=[spec])
+
+    def in_a_tape(x):
+        with tf.GradientTape():
+            return model(x, training=False)
+
+    def predict(x):
+        return model.predict(x, batch_size=32, verbose=0)
+
+    def fit(x):
+        model.fit(x, x[:, :1], verbose=0)
+
+    predictions = (model, predict, traced, lambda x: model(x, training=False))
+    trainings = (in_a_tape, tf.function(in_a_tape), fit, lambda x: model(x, training=True))
+    for runs, rows, expected in (
+        (predictions, 16, True), (predictions, 17, False), (trainings, 16, False)
+    ):  # fmt: skip
+        for run in runs:
+            run(tf.ones((rows, 1024)))
+            assert bool(ran) == expected, (rows, run)
+            ran.clear()
+    layer.trainable = False
+    model.compile("sgd", "mse")
+    for run in (in_a_tape, tf.function(in_a_tape), fit, trainings[3]):
+        run(tf.ones((16, 1024)))
+        assert bool(ran), run
+        ran.clear()
+    assert ks.summary(model, "dict", batch=16)["layers"][0]["runs_as"] == OP
+
+
 def who_is(kernel):
     """As ``ran`` names a kernel: its layer and its number of weights."""
     return kernel.path.split("/")[-2], int(np.prod(kernel.shape))

@@ -11,7 +11,7 @@ from oracle import needs_ops
 
 import keras_sparse as ks
 from keras_sparse.compute import break_even, tuned
-from keras_sparse.compute.break_even import Row, Table
+from keras_sparse.compute.break_even import FEW_ROWS, Row, Table
 from keras_sparse.compute.choice import choose
 from keras_sparse.compute.cpu_kernels import DTYPES
 from keras_sparse.compute.library import tensorflow_version
@@ -216,3 +216,4 @@ def test_a_shipped_table_has_every_product_that_the_kernels_compute(path):
     shipped = break_even.load(path)
     kinds = ("convolution", "dilated convolution", "1x1 convolution", "matmul")
     assert {(kind, dtype, "weights") for kind in kinds for dtype in DTYPES} <= set(shipped.rows)
+    assert (FEW_ROWS, "float32", "weights") in shipped.rows

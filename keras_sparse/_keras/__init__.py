@@ -39,6 +39,7 @@ from keras_sparse._keras.scopes import (
     host_scope,
     in_control_flow,
     is_eager,
+    is_in_training,
     strategy_of,
     strategy_scope,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "index_of",
     "input_structure",
     "is_eager",
+    "is_in_training",
     "is_restoring_compilation",
     "is_sparse",
     "layers_of",

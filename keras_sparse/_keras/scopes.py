@@ -48,6 +48,21 @@ def is_eager() -> bool:
     return bool(tf.executing_eagerly())
 
 
+def is_in_training() -> bool:
+    """May the present call of a layer belong to a training step?
+
+    No, where no tf.GradientTape records, and the layer is not called with ``training=True``. The
+    second holds where a step computes twice, first without a tape (``tf.recompute_grad``).
+    """
+    if keras.backend.backend() != "tensorflow":
+        return True
+    from keras.src.backend.common import global_state
+    from tensorflow.python.eager import record
+
+    context = global_state.get_global_attribute("current_call_ctx")
+    return bool(record.could_possibly_record() or getattr(context, "training", False))
+
+
 def in_control_flow() -> bool:
     """Is TensorFlow tracing a branch of ``cond``, or a loop?"""
     if keras.backend.backend() != "tensorflow":

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_sparse.compute.break_even import FEW_ROWS
 from keras_sparse.compute.op_call import call_custom_op
 from keras_sparse.compute.product import Product
 from keras_sparse.rules.structure import Blocks, Structure, Weights
@@ -88,6 +89,7 @@ MEASURED = {
         Measured(0, 1024, 1024, 1, 64),
         Measured(0, 2048, 2048, 1, 16),
     ),
+    FEW_ROWS: (Measured(0, 4096, 4096, 1, 1), Measured(0, 2048, 2048, 1, 8)),
 }
 # For tests of the command: they say nothing about a machine.
 QUICK = {
@@ -95,6 +97,7 @@ QUICK = {
     "dilated convolution": (Measured(3, 32, 32, 16, 2, dilation=2),),
     "1x1 convolution": (Measured(1, 64, 64, 16, 8),),
     "matmul": (Measured(0, 256, 256, 1, 512),),
+    FEW_ROWS: (Measured(0, 2048, 1024, 1, 1),),
 }
 
 

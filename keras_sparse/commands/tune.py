@@ -19,7 +19,7 @@ from keras_sparse.commands.output import console
 from keras_sparse.commands.products import MEASURED, QUICK, STRUCTURES, Measured, computing
 from keras_sparse.commands.threads import set_threads
 from keras_sparse.compute import tuned
-from keras_sparse.compute.break_even import Row, Table, check_writable
+from keras_sparse.compute.break_even import FEW_ROWS, Row, Table, check_writable
 from keras_sparse.compute.library import available, tensorflow_version
 from keras_sparse.compute.processor import processor
 from keras_sparse.models.turns import ratio, take_turns
@@ -140,10 +140,13 @@ def _result(row: Row, products: Iterator[Measured], turns: int, threads: int) ->
 
 
 def _point(measured: Measured, row: Row, turns: int, threads: int) -> tuple[float, float]:
-    """The lower break-even density of the product alone and with its gradients; the spread."""
+    """The lower break-even density of the product alone and with its gradients; the spread.
+
+    Of few rows there is but the product: with its gradients it belongs to another row.
+    """
     product, found, spread = measured.product(row.dtype, STRUCTURES[row.structure]), [], []
     clock = time.process_time if threads == 1 else time.perf_counter  # waiting threads spin
-    for with_gradients in (False, True):
+    for with_gradients in (False,) if row.kind == FEW_ROWS else (False, True):
         contenders = {
             str(density): computing(measured, product, density, with_gradients)
             for density in (None, *DENSITIES)

@@ -4,7 +4,8 @@ It is a JSON file. ``tables/`` has those of the library; ``python -m keras_spars
 and writes that of the user's machine, and ``tuned.py`` says which of them counts.
 
 A call and each weight cost the same for few output positions as for many, and save less: so the
-break-even density falls with the positions.
+break-even density falls with the positions. Products of few rows with a kernel that nobody trains
+have a row of their own: the dense operation reads the whole kernel, whatever the number of rows.
 """
 
 import dataclasses
@@ -17,6 +18,7 @@ from typing import Any
 from keras import ops
 
 FORMAT = 1  # of the file; a file of another format is not read
+FEW_ROWS = "few rows"  # the kind of matrix products of up to 16 rows whose kernel nobody trains
 Key = tuple[str, str, str]
 
 
@@ -25,11 +27,14 @@ class Row:
     """The break-even densities of one kind of product.
 
     Attributes:
-        kind: ``"convolution"``, ``"dilated convolution"``, ``"1x1 convolution"`` or ``"matmul"``.
+        kind: ``"convolution"``, ``"dilated convolution"``, ``"1x1 convolution"``, ``"matmul"`` or
+            ``"few rows"``.
         dtype: of inputs and kernel, e.g. "float32".
         structure: of the masks: ``"weights"`` or ``"blocks"``, small ones.
-        density: the break-even at infinitely many output positions; 0: the custom op never wins.
-        half_positions: the output positions at which it is about half of ``density``.
+        density: the break-even at infinitely many output positions, for few rows that of a very
+            large kernel; 0: the custom op never wins.
+        half_positions: the output positions at which it is about half of ``density``; few rows
+            have 0.
         call_multiply_adds: dense multiply-adds that take the time of a call of the custom op.
         min_multiply_adds: with fewer dense ones the choice itself, in a graph, costs what is
             gained.
@@ -62,13 +67,22 @@ class Row:
         >>> row = Row("matmul", "float32", "weights", 0.5, 180, 2e6, 4e6)
         >>> row.at(10**6, 1.0), row.at(10**6, 182.0), row.at(10**6, math.inf)
         (0.0, 0.2486, 0.5)
+        >>> Row("few rows", "float32", "weights", 0.5, 0, 2e6, 4e6).at(8 * 10**6, 1)
+        0.375
         """
+        if self.kind == FEW_ROWS:
+            return self._of_few_rows(weights)
         least = self.min_positions(weights)
         if not isinstance(positions, int | float):
             return ops.where(positions >= least, self._share(weights, positions), 0.0)
         if math.isinf(positions):
             return self.density
         return 0.0 if positions < least else self._share(weights, positions)
+
+    def _of_few_rows(self, weights: int) -> float:
+        if weights < self.min_multiply_adds:
+            return 0.0
+        return self.density * (1 - self.call_multiply_adds / weights)
 
     def _share(self, weights: int, positions: Any) -> Any:
         of_a_call = max(1, self.call_multiply_adds / max(1, weights))  # in positions

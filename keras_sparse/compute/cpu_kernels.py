@@ -7,6 +7,9 @@ smallest products, whose cost of a call was read off whole models: the table fol
 Dilated convolutions were timed with both gradients in seven layers: 0.46 to 0.55 at a dilation of
 2, 0.37 at 4 and 6.
 
+Products of up to 16 rows whose kernel nobody trains have a row of their own, by
+``benchmarks/few_rows.py``: that of one row, which gains least.
+
 Masks of small blocks have kernels of their own. Their densities are those of single weights times
 1.3: blocks of 4x4 at density 0.65 took less time than single weights at 0.5 in eight of nine
 layers, and 4 % more in the ninth, a dense layer at batch 16 (2026-11-26, forward product and both
@@ -15,7 +18,9 @@ gradients). Blocks of 2x4 and 4x2, which gain less, share this row and were not 
 
 from typing import Any
 
-from keras_sparse.compute.break_even import Row
+from keras import ops
+
+from keras_sparse.compute.break_even import FEW_ROWS, Row
 from keras_sparse.compute.library import why_no_custom_ops
 from keras_sparse.compute.product import Product
 from keras_sparse.compute.tuned import tables
@@ -24,6 +29,7 @@ from keras_sparse.rules.structure import Blocks, Structure
 DTYPES = ("float32", "bfloat16", "float16")
 SPARSE_INPUTS = "the inputs are sparse tensors, which the custom op would make dense"
 BLOCKS = ((4, 4), (2, 4), (4, 2))  # input x output channels that the kernels for blocks compute
+MOST_ROWS = 16  # of products whose kernel's active values the op may keep: few_rows.h
 MIN_CHANNELS = 16  # with fewer input or output channels the stock operation wins at any density
 
 
@@ -76,7 +82,14 @@ class CpuKernels:
         >>> round(CpuKernels().break_even(Product("matmul", (1024, 1024), positions=128)), 3)
         0.205
         """
-        return row_of(product).at(product.weights, product.positions)
+        many = row_of(product).at(product.weights, product.positions)
+        row = None if product.trains else few_rows_of(product)
+        if row is None:
+            return many
+        few = row.at(product.weights, product.positions)
+        if isinstance(product.positions, int | float):
+            return max(few, many) if product.positions <= MOST_ROWS else many
+        return ops.where(product.positions <= MOST_ROWS, ops.maximum(few, many), many)
 
     def measured(self) -> str:
         """Which table the break-even densities come from."""
@@ -120,6 +133,18 @@ def row_of(product: Product) -> Row:
     is_measured = product.dtype == "float32"  # in 16 bits nobody timed blocks: those of weights
     structure = kernels_for(product.structure) if is_measured else "weights"
     return tables().row(kind_of(product), product.dtype, structure)
+
+
+def few_rows_of(product: Product) -> Row | None:
+    """The row of a matrix product of few rows with a kernel that nobody trains; None: it is none.
+
+    >>> few_rows_of(Product("conv2d", (3, 3, 64, 64))) is None
+    True
+    """
+    is_matmul = product.taps == 1 and product.strides == (1, 1)
+    if not is_matmul or product.dtype != "float32":
+        return None
+    return tables().row(FEW_ROWS, product.dtype, "weights")
 
 
 def kernels_for(structure: Structure) -> str:

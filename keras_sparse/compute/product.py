@@ -35,6 +35,7 @@ class Product:
         obstacle: why only the stock operation computes it, where the layer knows; or None.
         positions: outputs of one channel in a batch (batch * height * width, or rows); infinity
             where they are not known.
+        trains: may the kernel change from call to call? False: in a prediction, or a frozen layer.
 
     >>> product = Product("conv2d", (3, 3, 16, 32), strides=(2, 2)).on((8, 9, 9, 16))
     >>> product.positions
@@ -53,6 +54,7 @@ class Product:
     has_sparse_inputs: bool = False
     obstacle: str | None = None
     positions: Any = math.inf
+    trains: bool = True
 
     def __post_init__(self) -> None:
         if len(self.kernel_shape) != RANKS[self.kind]:

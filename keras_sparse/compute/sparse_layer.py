@@ -11,6 +11,7 @@ from keras import ops
 from keras_sparse._keras import (
     eager_scope,
     host_scope,
+    is_in_training,
     is_sparse,
     to_numpy,
 )
@@ -80,7 +81,9 @@ class SparseLayer(LayerWithMasks):
 
     # --- who computes
 
-    def why_stock(self, input_shape: Any = None, weight: str | None = None) -> str | None:
+    def why_stock(
+        self, input_shape: Any = None, weight: str | None = None, training: bool = True
+    ) -> str | None:
         """Why the stock operation computes this layer at the mask's density; None: it does not.
 
         Args:
@@ -88,24 +91,30 @@ class SparseLayer(LayerWithMasks):
                 them: small ones are not worth the custom op. None, for the shape or a size in it:
                 very many.
             weight: the masked weight, one of ``masked_weights``. None: the first.
+            training: True: in a training step; False: in a prediction, where the custom op is
+                faster for few rows, too.
         """
         weight = self._named(weight)
-        choice = choose(self.product(input_shape, weight), self.implementation)
+        product = self.product(input_shape, weight, training=training)
+        choice = choose(product, self.implementation)
         return choice.why if choice.is_stock else choice.at(self._density_now(weight)).why
 
-    def runs_as(self, input_shape: Any = None, weight: str | None = None) -> str:
+    def runs_as(
+        self, input_shape: Any = None, weight: str | None = None, training: bool = True
+    ) -> str:
         """What computes inputs of this shape now: ``"custom op"``, or ``"stock: "`` and the reason.
 
         Args:
             input_shape: as for ``why_stock``.
             weight: as for ``why_stock``.
+            training: as for ``why_stock``.
 
         >>> layer = ks.layers.SparseDense(16, implementation="stock")
         >>> layer.build((None, 32))
         >>> layer.runs_as((128, 32))
         'stock: implementation="stock"'
         """
-        why = self.why_stock(input_shape, weight)
+        why = self.why_stock(input_shape, weight, training)
         return "custom op" if why is None else f"stock: {why}"
 
     @property
@@ -128,7 +137,11 @@ class SparseLayer(LayerWithMasks):
         return {cls.masked_weights[0]: cls.product_of(layer)}
 
     def product(
-        self, inputs: Any = None, weight: str | None = None, kernel_dtype: Any = None
+        self,
+        inputs: Any = None,
+        weight: str | None = None,
+        kernel_dtype: Any = None,
+        training: bool = True,
     ) -> Product:
         """The product of these inputs with the kernel, as far as it is known now.
 
@@ -136,8 +149,10 @@ class SparseLayer(LayerWithMasks):
             inputs: a tensor, a KerasTensor or a shape; None: very many.
             weight: as for ``why_stock``.
             kernel_dtype: that the call sees its kernel in; None: the layer's compute dtype.
+            training: as for ``why_stock``.
         """
         product = self.products_of(self)[self._named(weight)]
+        product = dataclasses.replace(product, trains=training and self.trainable)
         if inputs is None or not hasattr(inputs, "shape"):
             return product if inputs is None else self._on(product, inputs)
         dtype = promoted(inputs.dtype, kernel_dtype or product.dtype)
@@ -165,7 +180,7 @@ class SparseLayer(LayerWithMasks):
         """The product of inputs and a masked weight, by the implementation that is right now."""
         weight = self._named(weight)
         kernel = ops.copy(getattr(self, weight))  # a tensor, read once
-        product = self.product(inputs, weight, kernel.dtype)
+        product = self.product(inputs, weight, kernel.dtype, is_in_training())
 
         def stock() -> Any:
             return self._stock(inputs, self._with_masked_gradient(kernel, weight))

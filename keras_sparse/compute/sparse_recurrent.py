@@ -43,7 +43,9 @@ class SparseRecurrent(SparseComposite):
         has_device = keras.backend.backend() != "tensorflow" or has_gpu()
         return wanted is True or (wanted == "auto" and has_device)
 
-    def why_stock(self, input_shape: Any = None, weight: str | None = None) -> str | None:
+    def why_stock(
+        self, input_shape: Any = None, weight: str | None = None, training: bool = True
+    ) -> str | None:
         """Why the stock operation computes a kernel of the cell, at its mask's density; or None.
 
         Args:
@@ -51,21 +53,25 @@ class SparseRecurrent(SparseComposite):
                 size in it: very many.
             weight: ``"kernel"``, of all time steps in one product, or ``"recurrent_kernel"``, of
                 one time step. None: the first.
+            training: as for ``SparseLayer.why_stock``.
         """
         if input_shape is not None and weight == "recurrent_kernel":
             shape = getattr(input_shape, "shape", input_shape)
             input_shape = (shape[0], self.cell.units)
-        why: str | None = self.cell.why_stock(input_shape, weight)
+        why: str | None = self.cell.why_stock(input_shape, weight, training)
         return why
 
-    def runs_as(self, input_shape: Any = None, weight: str | None = None) -> str:
+    def runs_as(
+        self, input_shape: Any = None, weight: str | None = None, training: bool = True
+    ) -> str:
         """What computes a kernel of the cell: ``"custom op"``, or ``"stock: "`` and the reason.
 
         Args:
             input_shape: as for ``why_stock``.
             weight: as for ``why_stock``.
+            training: as for ``why_stock``.
         """
-        why = self.why_stock(input_shape, weight)
+        why = self.why_stock(input_shape, weight, training)
         return "custom op" if why is None else f"stock: {why}"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_sparse._keras import layers_of, symbolic
+from keras_sparse.compute.cpu_kernels import MOST_ROWS
 from keras_sparse.compute.layers import SparseLayer
 from keras_sparse.compute.sparse_recurrent import SparseRecurrent
 from keras_sparse.conversion.convertible import why_dense
@@ -27,7 +28,8 @@ def runs_as(
 ) -> str:
     """``"custom op"``, ``"custom op from batch 12"``, or ``"stock: "`` and the reason.
 
-    The answer holds for the present density of the weight's mask.
+    Where they differ, that of a training and that of a prediction. The answer holds for the present
+    density of the weight's mask.
 
     Args:
         layer: any layer.
@@ -44,28 +46,47 @@ def runs_as(
         return "stock: not a sparse layer" + (f" ({why})" if why else "")
     if not calls:
         return layer.runs_as(None, name)
-    if batch is None:
-        texts = [_at_any_batch(layer, name, inputs, traced) for inputs in calls]
-    else:
-        texts = [layer.runs_as(_with_batch(inputs, traced, batch), name) for inputs in calls]
-    return "; ".join(dict.fromkeys(texts))
+
+    def text_of(inputs: keras.KerasTensor, training: bool) -> str:
+        if batch is None:
+            return _at_any_batch(layer, name, inputs, traced, training)
+        return layer.runs_as(_with_batch(inputs, traced, batch), name, training)
+
+    in_training, in_prediction = (
+        "; ".join(dict.fromkeys(text_of(inputs, training) for inputs in calls))
+        for training in (True, False)
+    )
+    if in_training == in_prediction:
+        return in_training
+    return f"training: {in_training}; prediction: {in_prediction}"
 
 
 def _at_any_batch(
-    layer: SparseLayer | SparseRecurrent, name: str, inputs: keras.KerasTensor, traced: int
+    layer: SparseLayer | SparseRecurrent,
+    name: str,
+    inputs: keras.KerasTensor,
+    traced: int,
+    training: bool,
 ) -> str:
-    """Finds the smallest batch of the custom op by bisection: its break-even never falls."""
+    """Finds the batches of the custom op: few in a prediction, and many.
+
+    The smallest of many is found by bisection: above few rows its break-even never falls.
+    """
 
     def is_worth_it(batch: int) -> bool:
-        return layer.why_stock(_with_batch(inputs, traced, batch), name) is None
+        return layer.why_stock(_with_batch(inputs, traced, batch), name, training) is None
 
+    too_few = next((n for n in range(1, MOST_ROWS + 2) if not is_worth_it(n)), None)
+    if too_few is None:
+        return "custom op"
+    few = f"custom op up to batch {too_few - 1}" if too_few > 1 else ""
     if not is_worth_it(LARGEST_BATCH):
-        return layer.runs_as(_with_batch(inputs, traced, LARGEST_BATCH), name)
-    too_few, enough = 0, LARGEST_BATCH
+        return few or layer.runs_as(_with_batch(inputs, traced, LARGEST_BATCH), name, training)
+    enough = LARGEST_BATCH
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
         too_few, enough = (too_few, middle) if is_worth_it(middle) else (middle, enough)
-    return "custom op" if enough == 1 else f"custom op from batch {enough}"
+    return f"{few} and from batch {enough}" if few else f"custom op from batch {enough}"
 
 
 def _with_batch(inputs: keras.KerasTensor, traced: int, batch: int) -> keras.KerasTensor:

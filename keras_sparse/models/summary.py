@@ -74,7 +74,8 @@ def summary(
         shows it if it exceeds the density.
 
         A row of a frozen layer has ``"frozen": True``. With sparse layers, each row has
-        ``"runs_as"``: ``"custom op"``, or ``"stock: "`` and the reason. The total's
+        ``"runs_as"``: ``"custom op"``, or ``"stock: "`` and the reason; for both, where a
+        prediction runs another than a training: ``"training: ...; prediction: ..."``. The total's
         ``"break_even_densities"`` names the table of break-even densities, if custom ops can run.
 
     Raises:
