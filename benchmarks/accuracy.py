@@ -11,6 +11,7 @@ the records and is not repeated: a stopped benchmark continues where it was.
 
 import argparse
 import concurrent.futures
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,13 +20,16 @@ from typing import Any
 from benchmarks import accuracy_methods as methods
 from benchmarks import accuracy_networks as networks
 from benchmarks import accuracy_tables, options, records, report
-from benchmarks.accuracy_run import Run, check, train
+from benchmarks.accuracy_run import LEARNING_RATES, Run, check, train
 from benchmarks.processes import pool
 from examples.recipes import NETWORKS
 
 COMMAND = "python -m benchmarks.accuracy --network lenet-300-100 --data mnist.npz"
 RECORDS = report.RESULTS / "accuracy.jsonl"
-SHOWN = ("method", "density", "epochs", "seed", "growth_window", "test_error", "seconds")
+SHOWN = (
+    *("method", "density", "epochs", "seed", "optimizer", "growth_window", "growth_batch"),
+    *("test_error", "seconds"),
+)
 
 
 def main() -> None:
@@ -58,7 +62,8 @@ def _of_method(arguments: argparse.Namespace, method: str, seed: int) -> list[Ru
         "epochs": arguments.epochs or network.epochs,
         "seed": seed,
         "images": arguments.images or network.images,
-        "learning_rate": arguments.learning_rate,
+        "learning_rate": arguments.learning_rate or LEARNING_RATES[arguments.optimizer],
+        "optimizer": arguments.optimizer,
     }
     if method == methods.DENSE:
         return [Run(density=1.0, **common)]
@@ -66,11 +71,13 @@ def _of_method(arguments: argparse.Namespace, method: str, seed: int) -> list[Ru
     windows = [own if window == "own" else window for window in arguments.growth_windows]
     common["initial_scale"] = arguments.initial_scale
     runs = []
-    for density in arguments.densities:
-        for window in windows:
-            kernels = arguments.sparse_kernels or window != own  # stock layers have no window
-            settings: Any = {"growth_window": window, "sparse_kernels": kernels}
-            runs.append(Run(density=density, **settings, **common))
+    for density, window, batch in itertools.product(
+        arguments.densities, windows, arguments.growth_batches
+    ):
+        # stock layers have no window
+        kernels = arguments.sparse_kernels or window != own or batch < 1
+        settings: Any = {"growth_window": window, "growth_batch": batch, "sparse_kernels": kernels}
+        runs.append(Run(density=density, **settings, **common))
     return runs
 
 
@@ -112,10 +119,12 @@ def _arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--methods", nargs="+", choices=methods.NAMES, default=common)
     add("--densities", type=float, nargs="+", default=[0.05, 0.02])
     add("--growth-windows", type=_window, nargs="+", default=["own"], help=windows)
+    add("--growth-batches", type=float, nargs="+", default=[1.0], help="shares of a batch")
     add("--seeds", type=int, default=3)
     add("--epochs", type=int, help="default: the recipe's")
     add("--images", type=int, help="to train with; default: the recipe's")
-    add("--learning-rate", type=float, default=0.1)
+    add("--optimizer", choices=tuple(LEARNING_RATES), default="sgd")
+    add("--learning-rate", type=float, help=f"default: {LEARNING_RATES}")
     add("--initial-scale", choices=("auto",), help="default: none, the published method")
     add("--sparse-kernels", action="store_true", help="layers that skip missing weights")
     workers = os.cpu_count() or 1

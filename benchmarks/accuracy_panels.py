@@ -42,5 +42,8 @@ def network_title(network: str) -> str:
 
 def title_of(setting: Setting) -> str:
     """Of a panel."""
-    network, epochs, _, rate = setting
-    return f"{network_title(network)}, {epochs} epochs, learning rate {rate:g}"
+    by = "" if setting.optimizer == "sgd" else f"{setting.optimizer.capitalize()}, "
+    return (
+        f"{network_title(setting.network)}, {setting.epochs} epochs, {by}"
+        f"learning rate {setting.learning_rate:g}"
+    )

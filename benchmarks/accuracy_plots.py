@@ -30,6 +30,7 @@ from benchmarks.accuracy_tables import (
     row_of,
     setting_of,
     settings_of,
+    without_density,
 )
 
 OURS, THEIRS = "tab:blue", "tab:orange"
@@ -63,7 +64,7 @@ def published_method(known: Sequence[Record]) -> Figure | None:
     chosen = []
     for network in IN_DOCS:
         own = [record for record in known if record["network"] == network]
-        own = [r for r in own if r["method"] == "dense" or _without_density(row_of(r)) == PUBLISHED]
+        own = [r for r in own if r["method"] == "dense" or without_density(row_of(r)) == PUBLISHED]
         if _settings(own):
             chosen.append(of_setting(own, _settings(own)[0]))
     return _drawn(chosen, _draw_by_density)
@@ -88,10 +89,6 @@ def by_operations(own: Sequence[Record]) -> Figure | None:
 def _settings(own: Sequence[Record]) -> list[Any]:
     """Those that have a sparse method."""
     return settings_of([record for record in own if record["method"] != "dense"])
-
-
-def _without_density(row: Row) -> tuple[object, ...]:
-    return row.method, row.growth_window, row.initial_scale
 
 
 def _drawn(groups: Sequence[Sequence[Record]], draw: Any) -> Figure | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 Window = int | str | None
+LEARNING_RATES = {"sgd": 0.1, "adam": 0.001}  # unless a run says otherwise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Run:
     growth_window: Window = None  # None: dense weight gradients in all steps
     sparse_kernels: bool = False  # True: layers that skip missing weights, to the same result
     initial_scale: str | None = None  # None: the published method
+    growth_batch: float = 1.0  # share of a batch that missing weights take their gradients from
+    optimizer: str = "sgd"  # with Nesterov momentum 0.9; or another key of LEARNING_RATES
 
 
 def check(run: Run) -> None:
@@ -31,11 +34,12 @@ def check(run: Run) -> None:
 
     if run.method == DENSE or run.sparse_kernels:
         return
-    if run.growth_window != published_window(run.method):
+    if run.growth_window != published_window(run.method) or run.growth_batch < 1:
         raise ValueError(
             "Keras' own layers compute dense weight gradients in all steps: a growth window "
-            "that is not the method's own needs `sparse_kernels=True`. "
-            f"Received: method={run.method!r}, growth_window={run.growth_window!r}"
+            "that is not the method's own, or a growth batch, needs `sparse_kernels=True`. "
+            f"Received: method={run.method!r}, growth_window={run.growth_window!r}, "
+            f"growth_batch={run.growth_batch!r}"
         )
 
 
@@ -94,7 +98,9 @@ def compiled(run: Run, network: Any, steps: int) -> tuple[Any, dict[str, int]]:
     model = network.build()
     rows = ks.summary(model, "dict")["layers"]
     rate = network.rate(run.learning_rate, run.epochs * steps)
-    optimizer: Any = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
+    optimizer: Any = keras.optimizers.Adam(rate)
+    if run.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
     at_once = max(1, steps // 5)
     if run.method != "dense":
         model, optimizer = _sparse(run, model, optimizer)
@@ -128,10 +134,11 @@ def _sparse(run: Run, model: Any, inner: Any) -> tuple[Any, Any]:
 
     if run.sparse_kernels:
         # Stock operations have no growth window: one that is not the method's needs custom ops.
-        is_own = run.growth_window == methods.published_window(run.method)
+        own = methods.published_window(run.method)
+        is_own = run.growth_window == own and run.growth_batch == 1
         model = ks.sparsify(model, "auto" if is_own else "custom_op")
     settings: dict[str, Any] = {"seed": run.seed, "initial_scale": run.initial_scale}
-    settings["growth_window"] = run.growth_window
+    settings |= {"growth_window": run.growth_window, "growth_batch": run.growth_batch}
     return model, methods.optimizer_of(run.method, inner, run.density, **settings)
 
 
@@ -156,7 +163,8 @@ def operations(
         return {"training_flops": dense, "dense_training_flops": dense}
     steps = examples // accuracy_networks.network(run.network).batch
     shares = open_shares(model.optimizer.growth_window_steps(), steps, run.epochs)
-    flops = training_flops(costs, densities, shares[: len(densities)], examples)
+    shares = shares[: len(densities)]
+    flops = training_flops(costs, densities, shares, examples, run.growth_batch)
     return {"training_flops": flops, "dense_training_flops": dense}
 
 

@@ -14,7 +14,8 @@ is left out. The 95 % interval is that of the mean, by Student's t.
 - **method**: each is its preset in keras_sparse with its defaults, but without an initial scale
   ("initial scale" is `initial_scale="auto"`). All have the same recipe, and a mask update before
   each epoch (AC/DC: where its phases begin). "window": the growth window in steps, if it is not the
-  method's own. "kernels": layers that skip missing weights; the mathematics is the same.
+  method's own. "growth batch": the share of a batch that missing weights take their gradients
+  from, if it is not all. "kernels": layers that skip missing weights; the mathematics is the same.
 - **to sparse momentum**: the test error less that of published sparse momentum at the same density,
   seed by seed. Less than 0 is better.
 - **at chance**: runs that collapsed, with test errors of 80 % and more. They count, and "others" is
@@ -34,7 +35,8 @@ COLUMNS = (
     *("validation error %", "explored %", "FLOPs %", "seconds", "paper"),
 )
 CHANCE = 80.0  # errors in % from here on are of trainings that collapsed: ten classes give 90
-PUBLISHED = ("sparse momentum", None, None)  # method, growth window, initial scale
+# method, growth window and batch, initial scale
+PUBLISHED = ("sparse momentum", None, 1.0, None)
 Record = dict[str, Any]
 
 
@@ -45,6 +47,7 @@ class Setting(NamedTuple):
     epochs: int
     images: int
     learning_rate: float
+    optimizer: str = "sgd"
 
 
 class Row(NamedTuple):
@@ -55,20 +58,24 @@ class Row(NamedTuple):
     growth_window: int | str | None
     sparse_kernels: bool
     initial_scale: str | None
+    growth_batch: float = 1.0
 
 
 def setting_of(record: Record) -> Setting:
-    return Setting(*(record[key] for key in Setting._fields))
+    return Setting(**{key: record[key] for key in Setting._fields if key in record})
 
 
 def row_of(record: Record) -> Row:
-    return Row(*(record[key] for key in Row._fields))
+    return Row(**{key: record[key] for key in Row._fields if key in record})
 
 
 def settings_of(known: Sequence[Record]) -> list[Setting]:
     """Those of the records, each once: by network, the long trainings first."""
     found = {setting_of(record) for record in known}
-    return sorted(found, key=lambda s: (s.network, -s.epochs, -s.images, -s.learning_rate))
+    return sorted(
+        found,
+        key=lambda s: (s.network, s.optimizer != "sgd", -s.epochs, -s.images, -s.learning_rate),
+    )
 
 
 def of_setting(known: Sequence[Record], setting: Setting) -> list[Record]:
@@ -83,8 +90,9 @@ def sections(known: Sequence[Record]) -> str:
 
 def section(setting: Setting, records: Sequence[Record]) -> str:
     """The table of one setting."""
-    network, epochs, images, rate = setting
-    title = f"{network}, {epochs} epochs of {images:,} images, learning rate {rate:g}"
+    network, epochs, images, rate, optimizer = setting
+    by = "" if optimizer == "sgd" else f"{optimizer.capitalize()}, "
+    title = f"{network}, {epochs} epochs of {images:,} images, {by}learning rate {rate:g}"
     rows = [figures(row, records) for row in sorted(set(map(row_of, records)), key=order)]
     return f"\n## {title}\n\n{report.table(COLUMNS, rows)}"
 
@@ -122,11 +130,18 @@ def name_of(row: Row) -> str:
     words = [row.method]
     if row.growth_window != published_window(row.method):
         words.append(f"window {row.growth_window}")
+    if row.growth_batch < 1:
+        words.append(f"growth batch {row.growth_batch:g}")
     if row.initial_scale:
         words.append("initial scale")
     if row.sparse_kernels:
         words.append("kernels")
     return ", ".join(words)
+
+
+def without_density(row: Row) -> tuple[object, ...]:
+    """The setting of a row at all densities, with kernels or without."""
+    return row.method, row.growth_window, row.growth_batch, row.initial_scale
 
 
 def flops_share(records: Sequence[Record]) -> float | None:
@@ -143,18 +158,18 @@ def order(row: Row) -> tuple[Any, ...]:
     position = NAMES.index(row.method) if row.method in NAMES else len(NAMES)
     window = row.growth_window
     steps = window if isinstance(window, int) else {None: 1e9, "auto": 1e8}[window]
-    rest = (row.initial_scale or "", row.sparse_kernels)
+    rest = (-row.growth_batch, row.initial_scale or "", row.sparse_kernels)
     return -row.density, position, row.method, -steps, *rest
 
 
 def _difference(row: Row, records: Sequence[Record]) -> str:
     """To the published sparse momentum, seed by seed, with kernels or without."""
-    if row.method == "dense" or (row.method, row.growth_window, row.initial_scale) == PUBLISHED:
+    if row.method == "dense" or without_density(row) == PUBLISHED:
         return ""
     base = {}
     for record in records:
         of = row_of(record)
-        if (of.method, of.growth_window, of.initial_scale) == PUBLISHED and of[1] == row.density:
+        if without_density(of) == PUBLISHED and of.density == row.density:
             base[record["seed"]] = record["test_error"]
     own = [r for r in records if row_of(r) == row and r["seed"] in base]
     differences = [record["test_error"] - base[record["seed"]] for record in own]

@@ -40,8 +40,12 @@ def add(path: Path, result: Record) -> None:
 
 
 def run_of(kind: type[Any], record: Record) -> Any:
-    """The run that a record is of; ``kind`` is its dataclass."""
-    return kind(**{field.name: record[field.name] for field in dataclasses.fields(kind)})
+    """The run that a record is of; ``kind`` is its dataclass.
+
+    A record that was made before there was a field has the field's default.
+    """
+    names = [field.name for field in dataclasses.fields(kind)]
+    return kind(**{name: record[name] for name in names if name in record})
 
 
 def missing(runs: Sequence[Any], path: Path) -> list[Any]:

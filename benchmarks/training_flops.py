@@ -3,8 +3,9 @@
 A step of a layer is its forward product, the gradient of its inputs and the gradient of its
 weights, each of two operations a multiply-add. The first layer needs no gradient of its inputs.
 Missing weights cost nothing in the first two. The gradient of the weights is dense while the growth
-window is open, and otherwise of active weights only. Not counted: the optimizer, normalization,
-activations, and the updates of masks.
+window is open, and otherwise of active weights only. With a growth batch, an open step costs both:
+those of active weights, and dense ones of a share of the batch. Not counted: the optimizer,
+normalization, activations, and the updates of masks.
 """
 
 import math
@@ -16,6 +17,7 @@ def training_flops(
     densities: Sequence[Sequence[float]],
     open_shares: Sequence[float],
     examples: int,
+    growth_batch: float = 1.0,
 ) -> float:
     """Operations of a sparse training.
 
@@ -24,18 +26,22 @@ def training_flops(
         densities: for each epoch the mean density of each layer.
         open_shares: for each epoch the share of its steps with dense weight gradients, in [0, 1].
         examples: trained in one epoch.
+        growth_batch: share of a batch with dense weight gradients in these steps.
 
     >>> training_flops([10, 20], [[0.5, 0.25]], [0.0], examples=1)  # 2 (2 x 5 + 3 x 5)
     50.0
     >>> training_flops([10, 20], [[0.5, 0.25]], [1.0], examples=1)  # 2 (5 + 5 + 5 + 10 + 20)
     90.0
+    >>> training_flops([10, 20], [[0.5, 0.25]], [1.0], examples=1, growth_batch=0.5)  # 50 + 30
+    80.0
     """
     total = 0.0
     for row, is_open in zip(densities, open_shares, strict=True):
         for i, (dense, density) in enumerate(zip(multiply_adds, row, strict=True)):
             forward = dense * density
             inputs = forward if i > 0 else 0.0
-            weights = is_open * dense + (1 - is_open) * forward
+            opened = dense if growth_batch == 1 else forward + growth_batch * dense
+            weights = is_open * opened + (1 - is_open) * forward
             total += 2 * examples * (forward + inputs + weights)
     return total
 

@@ -6,12 +6,15 @@
 #include "tensorflow/core/platform/errors.h"
 
 // The attributes that all products have. `layer`: nodes of different layers must not share the plan
-// that a kernel keeps. `structure`, `block`: see ReadStructure.
+// that a kernel keeps. `structure`, `block`: see ReadStructure. `growth_batch`: not read here; the
+// gradients in keras_sparse/compute/gradients.py take those of missing weights from this share of a
+// batch.
 #define KERAS_SPARSE_PRODUCT_ATTRIBUTES                                      \
   Attr("layer: string = ''")                                                 \
       .Attr("T: {float, bfloat16, half} = DT_FLOAT")                         \
       .Attr("structure: {'weights', 'channel_pairs', 'blocks'} = 'weights'") \
-      .Attr("block: int = 0")
+      .Attr("block: int = 0")                                                \
+      .Attr("growth_batch: float = 1.0")
 
 namespace keras_sparse {
 

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from keras_sparse.compute.growth_batch import gradient_of_part
 from keras_sparse.compute.library import library
 
 Function = Callable[..., Any]
@@ -70,9 +71,13 @@ class _Ops:
         """Dense where that is wanted: decided while the graph runs, unless it is a constant."""
         import tensorflow as tf
 
-        tensors = inputs, mask, output_gradient
-        sparse = functools.partial(self.kernel_gradient, *tensors, **settings)
-        dense = functools.partial(self.dense_kernel_gradient, *tensors, **settings)
+        tensors, share = (inputs, mask, output_gradient), settings["growth_batch"]
+        of_active = functools.partial(self.kernel_gradient, **settings)
+        of_all = functools.partial(self.dense_kernel_gradient, **settings)
+        sparse = functools.partial(of_active, *tensors)
+        dense = functools.partial(of_all, *tensors)
+        if share < 1:
+            dense = functools.partial(gradient_of_part, share, of_active, of_all, *tensors)
         constant = tf.get_static_value(wanted)
         if constant is not None:
             return dense() if constant else sparse()
@@ -100,7 +105,7 @@ def custom_ops() -> Any:
 
 def _attributes(op: Any) -> dict[str, Any]:
     """What a gradient op has in common with the op that it belongs to."""
-    names = ["layer", "structure", "block"]
+    names = ["layer", "structure", "block", "growth_batch"]
     if "Conv2D" in op.type:
         names += ["strides", "padding", "dilations"]
     return {name: op.get_attr(name) for name in names}

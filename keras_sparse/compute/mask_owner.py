@@ -16,7 +16,10 @@ class MaskOwner:
         masked_variables: the weights that it masks, once it is built.
         masks: {name of a masked weight: its mask, a bool array, True = active}, in that order.
         structure: what masks are made of.
+        growth_batch: share of a batch that missing weights take their gradients from.
     """
+
+    growth_batch = 1.0
 
     if TYPE_CHECKING:
         built: bool

@@ -106,6 +106,12 @@ class KernelMask(Saveable):
         """From now on this optimizer masks the kernel, as long as it lives."""
         self._optimizer = weakref.ref(optimizer)
 
+    @property
+    def growth_batch(self) -> float:
+        """Share of a batch that missing weights take their gradients from: the optimizer's."""
+        optimizer = self._optimizer()
+        return 1.0 if optimizer is None else float(optimizer.growth_batch)
+
     def follow_weights(self, always: bool = False) -> None:
         """Makes the mask that of the nonzero weights, where no optimizer masks the kernel.
 

@@ -31,7 +31,7 @@ def call_custom_op(
     wanted = dense_weight_gradient
     if not isinstance(wanted, bool):
         wanted = ops.convert_to_tensor(wanted, "bool")
-    attributes = {"layer": layer, **_structure_attributes(product)}
+    attributes = {"layer": layer, **_common_attributes(product)}
     if product.kind == "conv2d":
         attributes |= _window_attributes(product)
         return custom_ops().keras_sparse_conv2d(inputs, kernel, mask, wanted, **attributes)
@@ -80,7 +80,7 @@ def call_transposed(
         inputs,
         wanted,
         layer=layer,
-        **_structure_attributes(product),
+        **_common_attributes(product),
         **_window_attributes(product),
     )
 
@@ -93,8 +93,9 @@ def _window_attributes(product: Product) -> dict[str, Any]:
     }
 
 
-def _structure_attributes(product: Product) -> dict[str, Any]:
-    return dataclasses.asdict(kernel_structure(product.structure))
+def _common_attributes(product: Product) -> dict[str, Any]:
+    structure = dataclasses.asdict(kernel_structure(product.structure))
+    return {**structure, "growth_batch": product.growth_batch}
 
 
 def _in_dtype(dtype: str, tensor: Any) -> Any:

@@ -33,6 +33,7 @@ class Product:
         structure: what the mask is made of.
         has_sparse_inputs: are the inputs sparse tensors?
         obstacle: why only the stock operation computes it, where the layer knows; or None.
+        growth_batch: share of a batch that missing weights take their gradients from.
         positions: outputs of one channel in a batch (batch * height * width, or rows); infinity
             where they are not known.
         trains: may the kernel change from call to call? False: in a prediction, or a frozen layer.
@@ -53,6 +54,7 @@ class Product:
     structure: Structure = dataclasses.field(default_factory=Weights)
     has_sparse_inputs: bool = False
     obstacle: str | None = None
+    growth_batch: float = 1.0
     positions: Any = math.inf
     trains: bool = True
 

@@ -181,6 +181,8 @@ class SparseLayer(LayerWithMasks):
         weight = self._named(weight)
         kernel = ops.copy(getattr(self, weight))  # a tensor, read once
         product = self.product(inputs, weight, kernel.dtype, is_in_training())
+        share = self.kernel_masks[weight].growth_batch
+        product = dataclasses.replace(product, growth_batch=share)
 
         def stock() -> Any:
             return self._stock(inputs, self._with_masked_gradient(kernel, weight))

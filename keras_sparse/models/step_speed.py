@@ -81,6 +81,8 @@ def _contenders(model: keras.Model, data: Any) -> dict[str, Callable[[], None]]:
     dense, sparse = densify(model), sparsify(model, verbose=False)
     original = sparse_momentum_of(model)
     chosen = {} if original is None else Selection.from_config(original.selection.get_config())
+    if original is not None:
+        chosen["growth_batch"] = original.growth_batch
     masked = StaticSparsity(optimizer_like(model), 1.0, initial_masks="nonzero", seed=0, **chosen)
     dense_step, sparse_step = _step(dense, optimizer_like(model), data), _step(sparse, masked, data)
     optimizer = sparse_optimizer(sparse)

@@ -32,6 +32,16 @@ def check(growth_window: Any) -> Window:
     return int(growth_window)
 
 
+def check_batch(growth_batch: Any) -> float:
+    """Returns a share of a batch in (0, 1] as a float; raises ValueError for anything else."""
+    is_number = isinstance(growth_batch, int | float | np.integer | np.floating)
+    if isinstance(growth_batch, bool) or not is_number or not 0 < growth_batch <= 1:
+        raise ValueError(
+            f"`growth_batch` must be in (0, 1]. Received: growth_batch={growth_batch!r}"
+        )
+    return float(growth_batch)
+
+
 def steps_of(
     growth_window: Window,
     reads: Iterable[str],

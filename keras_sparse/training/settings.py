@@ -24,6 +24,7 @@ class CommonSettings(TypedDict, total=False):
     structure: Structure | None
     gradient_momentum: float | None
     growth_window: int | str | None
+    growth_batch: float
     initial_scale: str | None
     seed: int | None
     name: str | None

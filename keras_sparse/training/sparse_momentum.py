@@ -81,6 +81,9 @@ class SparseMomentum(MaskUpdates):
             ``"auto"``: until the momentum holds 0.5 % of older gradients (50 for SGD's 0.9); 1 for
             the last gradient; 0 if nothing grows by gradients; all for Adam and its relatives, and
             for norms of gradients (``clipnorm``), where a window would change the training.
+        growth_batch: share of each batch, in (0, 1], that sparse layers take the gradients of
+            missing weights from: its first examples, scaled up to the whole batch. Active weights
+            get the whole batch's. Less than 1 makes a step in the growth window cheaper.
         initial_scale: ``"auto"``: untrained weights under a random mask get the variance for their
             active connections, so that signals do not shrink from layer to layer (Evci et al. 2022,
             arXiv 2010.03533). Their initializer must scale by fan (Glorot, He, LeCun,
@@ -124,6 +127,7 @@ class SparseMomentum(MaskUpdates):
         structure: Structure | None = None,
         gradient_momentum: float | None = None,
         growth_window: int | str | None = "auto",
+        growth_batch: float = 1.0,
         initial_scale: str | None = "auto",
         seed: int | None = None,
         name: str | None = None,
@@ -149,6 +153,7 @@ class SparseMomentum(MaskUpdates):
         self.scope = check_scope(scope)
         self.gradient_momentum = gradient_momentum
         self.growth_window = windows.check(growth_window)
+        self.growth_batch = windows.check_batch(growth_batch)
         check_rules(self.prune, self.grow, self.density)
         check_scope_is_used(self.scope, self.initial_masks, self.density, self.distribution)
         check_momentum_is_kept(rules, self.inner_optimizer, gradient_momentum)
@@ -186,7 +191,7 @@ class SparseMomentum(MaskUpdates):
         for key in ("density", "prune_rate", "distribution", "prune", "redistribute", "grow"):
             value = getattr(self, key)
             config[key] = (names.get(value) or serialize(value)) if callable(value) else value
-        names_of_values = ("initial_masks", "gradient_momentum", "growth_window")
+        names_of_values = ("initial_masks", "gradient_momentum", "growth_window", "growth_batch")
         for key in ("budget", "scope", *names_of_values, "initial_scale", "seed", "name"):
             config[key] = getattr(self, key)
         config.update(self.structure.as_arguments())
