@@ -48,6 +48,7 @@ class Training:
         fused_normalization: dense, but for the batch normalization that sparse models have.
         policy: dtype policy of the layers.
         implementation: of sparse layers.
+        growth_batch: share of the batch that missing weights take their gradients from.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Training:
         fused_normalization: bool = False,
         policy: str = "float32",
         implementation: str = "auto",
+        growth_batch: float = 1.0,
     ) -> None:
         keras.utils.set_random_seed(0)
         keras.config.set_dtype_policy(policy)
@@ -68,7 +70,7 @@ class Training:
         if sparse:
             model = ks.sparsify(model, implementation=implementation)
             gc.collect()  # the dense model, which nobody holds any more
-            optimizer = _sparse_optimizer(case, optimizer)
+            optimizer = _sparse_optimizer(case, optimizer, growth_batch)
         # Without a metric: only the loss is read.
         classifier.compiled(model, optimizer, metrics=None, jit_compile=jit_compile)
         self.optimizer = optimizer
@@ -92,11 +94,12 @@ class Training:
         return clock() - begin - step_seconds
 
 
-def _sparse_optimizer(case: Case, inner: Any) -> ks.SparseMomentum:
+def _sparse_optimizer(case: Case, inner: Any, growth_batch: float) -> ks.SparseMomentum:
     distribution: Any = "uniform"
     if case.trained:
         distribution = json.loads(TRAINED.read_text())[case.model]
     settings: Any = {"distribution": distribution, "redistribute": None, "prune_rate": 0.3}
+    settings["growth_batch"] = growth_batch
     optimizer = ks.SparseMomentum(inner, case.density, structure=case.structure, **settings)
     optimizer.updates_are_planned = True  # by `update` above
     return optimizer

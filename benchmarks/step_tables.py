@@ -1,6 +1,7 @@
 """Computes the speed-ups of trainings from the times of their steps; writes the tables."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 from benchmarks import options, report
@@ -12,7 +13,8 @@ NOTE = f"""\
 Seconds of a step of `fit`, medians over turns; wall time, or CPU time for one thread. `float32` is
 plain Keras, `XLA` the same with `jit_compile=True` (no figure: it took more than 1.5 times as long
 in a first try). `fused` has the batch normalization that `sparsify` puts in. `bfloat16` is
-`mixed_bfloat16`. An update is `update_masks()` and what it adds to the step after it. With
+`mixed_bfloat16`. `open, 0.25` is an open window with
+`growth_batch=0.25`. An update is `update_masks()` and what it adds to the step after it. With
 {STEPS_AN_UPDATE} steps an update, the mean step of a training is
 
     window none:  open + update / {STEPS_AN_UPDATE}
@@ -36,16 +38,31 @@ class Result:
     memory: tuple[float, float]  # dense, sparse
     parts: dict[str, dict[str, float]]  # of a step of each contender that was profiled
 
-    def windowed(self, window: int) -> float:
-        """Mean seconds of a step if the window is open for this many steps before each update."""
-        opened, closed = window, STEPS_AN_UPDATE - window
-        steps = opened * self.seconds["open"] + closed * self.seconds["closed"]
+    def windowed(self, window: int, is_open: str = "open") -> float:
+        """Mean seconds of a step if the window is open for this many steps before each update.
+
+        Args:
+            window: the steps.
+            is_open: the contender that makes them.
+        """
+        closed = STEPS_AN_UPDATE - window
+        steps = window * self.seconds[is_open] + closed * self.seconds["closed"]
         return (steps + self.update) / STEPS_AN_UPDATE
+
+    @property
+    def parts_of_batch(self) -> list[str]:
+        """The contenders with an open window on a part of the batch."""
+        return [name for name in self.seconds if name.startswith("open, ")]
 
     def best_dense(self, is_bfloat16: bool) -> float:
         """Seconds of the quickest dense step of this type."""
         kinds = [kind for kind in DENSE if ("bfloat16" in kind) == is_bfloat16]
         return min(self.seconds[kind] for kind in kinds if kind in self.seconds)
+
+
+def opened(growth_batch: float) -> str:
+    """The name of the step with an open window on this share of the batch."""
+    return "open" if growth_batch == 1 else f"open, {growth_batch:g}"
 
 
 def text(results: list[Result], windows: list[int]) -> str:
@@ -60,10 +77,11 @@ def text(results: list[Result], windows: list[int]) -> str:
 
 def seconds_table(results: list[Result]) -> str:
     """A row of seconds and gigabytes for each case."""
-    columns = ("case", *DENSE, "open", "closed", "update", "dense GB", "sparse GB")
+    steps = (*DENSE, "open", *results[0].parts_of_batch, "closed")
+    columns = ("case", *steps, "update", "dense GB", "sparse GB")
     rows = []
     for result in results:
-        times = [result.seconds.get(name) for name in (*DENSE, "open", "closed")]
+        times = [result.seconds.get(name) for name in steps]
         cells = ["" if seconds is None else f"{seconds:.3f}" for seconds in times]
         memory = [f"{gigabytes:.2f}" for gigabytes in result.memory]
         rows.append((name_of(result.case), *cells, f"{result.update:.2f}", *memory))
@@ -76,7 +94,9 @@ def speed_ups_table(results: list[Result], windows: list[int]) -> str:
         "window none": lambda result: result.windowed(STEPS_AN_UPDATE)
     }
     for window in windows:
-        steps[f"window {window}"] = lambda result, window=window: result.windowed(window)
+        for name in ("open", *results[0].parts_of_batch):
+            column = f"window {window}{name.removeprefix('open')}"
+            steps[column] = functools.partial(Result.windowed, window=window, is_open=name)
     steps["closed alone"] = lambda result: result.seconds["closed"]
     rows = [
         (name_of(result.case), *(_speed_up(result, step(result)) for step in steps.values()))

@@ -4,6 +4,8 @@
     python -m benchmarks.train_step
     # single weights beside blocks, also with the densities that a training gives the layers
     python -m benchmarks.train_step --structures weights 4x4-per-tap --trained
+    # also with the gradients of missing weights from a half and from a quarter of the batch
+    python -m benchmarks.train_step --growth-batches 0.5 0.25
     # VGG16-D at batch 64, few turns, without XLA
     python -m benchmarks.train_step --quick
 
@@ -43,10 +45,11 @@ def main() -> None:
     """A process a case and a contender's memory, one after the other; then prints and writes."""
     arguments = _arguments()
     count = 3 if arguments.quick else arguments.turns
-    results = []
+    results, batches = [], arguments.growth_batches
     for case in planned(arguments):
         dense, sparse = (in_process(peak_memory, case, kind) for kind in (False, True))
-        results.append(in_process(measure, case, count, not arguments.quick, (dense, sparse)))
+        memory, xla = (dense, sparse), not arguments.quick
+        results.append(in_process(measure, case, count, xla, memory, batches))
         print(step_tables.seconds_table(results[-1:]), flush=True)
     command = " ".join([COMMAND, *sys.argv[1:]])
     text = report.header("A whole training step, dense and sparse", command)
@@ -70,13 +73,18 @@ def planned(arguments: argparse.Namespace) -> list[Case]:
     ]
 
 
-def measure(case: Case, count: int, xla: bool, memory: tuple[float, float]) -> Result:
+def measure(
+    case: Case, count: int, xla: bool, memory: tuple[float, float], growth_batches: list[float]
+) -> Result:
     """Times one case; to be called in a fresh process."""
     turns.limit_threads(case.threads)
     clock = turns.clock_for(case.threads)
     dense = {name: Training(case, sparse=False, **kind).step for name, kind in DENSE.items()}
     sparse = Training(case, sparse=True)
     contenders = dense | {"open": windowed(sparse, True), "closed": windowed(sparse, False)}
+    for share in growth_batches:
+        of_part = Training(case, sparse=True, growth_batch=share)
+        contenders[step_tables.opened(share)] = windowed(of_part, True)
     for contender in contenders.values():
         contender()
     if xla:
@@ -118,6 +126,8 @@ def _arguments() -> argparse.Namespace:
     add("--density", type=float, default=0.05)
     add("--structures", type=options.structure, nargs="+", default=structures, help="of masks")
     add("--windows", type=int, nargs="+", default=[100, 50, 25, 10], help="steps before an update")
+    batches = "shares of the batch that missing weights take their gradients from, beside 1"
+    add("--growth-batches", type=float, nargs="*", default=[], help=batches)
     add("--threads", type=int, default=2)
     add("--trained", action="store_true", help="also with the densities of trained_densities.json")
     add("--turns", type=int, default=7)

@@ -197,6 +197,22 @@ def test_runs_with_a_window_of_their_own_have_sparse_kernels():
     ]
 
 
+def test_runs_with_a_growth_batch_or_adam_have_what_they_need():
+    words = "--data mnist.npz --seeds 1 --densities 0.1 --methods RigL --growth-batches 1 0.25"
+    runs = accuracy.planned(accuracy._arguments([*words.split(), "--optimizer", "adam"]))
+    assert [(run.growth_batch, run.sparse_kernels) for run in runs] == [(1.0, False), (0.25, True)]
+    assert {(run.optimizer, run.learning_rate) for run in runs} == {("adam", 0.001)}
+    with pytest.raises(ValueError, match=r"needs `sparse_kernels=True`.*growth_batch=0.25"):
+        accuracy_run.check(dataclasses.replace(SPARSE, growth_batch=0.25))
+
+
+def test_a_growth_batch_and_adam_are_named_in_the_tables(known):
+    part = {**known[0], "growth_window": 25, "growth_batch": 0.25, "sparse_kernels": True}
+    text = accuracy_tables.sections([*known, part, {**known[0], "optimizer": "adam"}])
+    assert "sparse momentum, window 25, growth batch 0.25, kernels" in text
+    assert "400 images, Adam, learning rate 0.1" in text
+
+
 def test_a_window_opens_on_time():
     assert [accuracy_run.steps_at_once(540, window) for window in (np.inf, 0, 100, 25, 1)] == [
         108,

@@ -51,6 +51,7 @@ MAY_IMPORT_TENSORFLOW = {  # the rest is the same on every backend
     "compute/library",
     "compute/gpu_kernels",
     "compute/gradients",
+    "compute/growth_batch",
     "compute/op_call",
     "compute/normalization",
     "compute/normalization_op",
