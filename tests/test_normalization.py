@@ -48,6 +48,22 @@ def test_inputs_of_any_rank_are_normalized(shape, training):
 
 
 @pytest.mark.backend
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("policy", "error"), [("mixed_bfloat16", 1e-2), ("mixed_float16", 2e-3)])
+def test_a_mixed_policy_gives_the_values_of_keras(policy, error, training):
+    pair = [
+        of_layer(cls(dtype=policy), INPUTS, training)
+        for cls in (keras.layers.BatchNormalization, FusedBatchNormalization)
+    ]
+    assert keras.backend.standardize_dtype(pair[1][0].dtype) == policy[6:]
+    assert all(weight.dtype == "float32" for weight in pair[1][1:])
+    for expected, found in zip(*pair, strict=True):
+        np.testing.assert_allclose(
+            found.astype("float32"), expected.astype("float32"), rtol=error, atol=error
+        )
+
+
+@pytest.mark.backend
 def test_a_mask_is_minded():
     assert_as_keras({}, mask=ops.convert_to_tensor(np.arange(60).reshape(5, 4, 3) % 3 > 0))
 

@@ -70,6 +70,19 @@ def test_gradients_are_those_of_keras(activation, in_graph):
     assert_near(*pair)
 
 
+@pytest.mark.parametrize(("policy", "error"), [("mixed_bfloat16", 0.05), ("mixed_float16", 5e-3)])
+def test_gradients_of_16_bits_are_those_of_float32_but_for_rounding(policy, error):
+    import tensorflow as tf
+
+    relu = keras.activations.relu
+    exact = gradients(built(ks.layers.FusedBatchNormalization), relu)
+    layer = built(ks.layers.FusedBatchNormalization, dtype=policy)
+    found = tf.function(gradients)(layer, lambda outputs: tf.cast(relu(outputs), "float32"))
+    for one, other in zip(exact, found, strict=True):
+        scale = float(keras.ops.max(keras.ops.abs(one)))
+        np.testing.assert_allclose(other, one, rtol=error, atol=error * scale)
+
+
 def test_gradients_of_gradients_are_those_of_keras():
     import tensorflow as tf
 
@@ -89,9 +102,14 @@ def test_gradients_of_gradients_are_those_of_keras():
         np.testing.assert_allclose(other, one, rtol=2e-3, atol=2e-3)
 
 
-def test_a_relu_and_its_gradient_run_within_the_normalization():
-    layer = built(ks.layers.FusedBatchNormalization)
-    assert types_that_run(lambda inputs: gradients(layer, keras.ops.relu, inputs), INPUTS) == [
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_a_relu_and_its_gradient_run_within_the_normalization(policy):
+    layer = built(ks.layers.FusedBatchNormalization, dtype=policy)
+
+    def then(outputs):
+        return keras.ops.cast(keras.ops.relu(outputs), "float32")
+
+    assert types_that_run(lambda inputs: gradients(layer, then, inputs), INPUTS) == [
         "KerasSparse>BatchMoments",
         "KerasSparse>BatchNorm",
         "KerasSparse>BatchNormGradient",

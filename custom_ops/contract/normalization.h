@@ -10,16 +10,19 @@
 
 #include <cstdint>
 
+#include "custom_ops/contract/element_type.h"
 #include "custom_ops/contract/parallel.h"
 
 namespace keras_sparse {
 
-// Arrays of [rows][channels]: every axis but the last is one.
+// Arrays of [rows][channels] of the type: every axis but the last is one. Values of channels and
+// all sums are floats.
 struct Normalization {
   int64_t rows;
   int64_t channels;
   float epsilon;
   bool relu;
+  ElementType type = ElementType::kFloat32;
 };
 
 // Of each channel.
@@ -31,17 +34,17 @@ struct ChannelValues {
 };
 
 // The variance is the biased one. Both are not a number where there are no rows.
-void BatchMoments(const Normalization& normalization, const float* inputs, float* mean,
+void BatchMoments(const Normalization& normalization, const void* inputs, float* mean,
                   float* variance, const Parallel& parallel);
 
 // `outputs` may be `inputs`.
-void BatchNorm(const Normalization& normalization, const float* inputs,
-               const ChannelValues& channels, float* outputs, const Parallel& parallel);
+void BatchNorm(const Normalization& normalization, const void* inputs,
+               const ChannelValues& channels, void* outputs, const Parallel& parallel);
 
 // `input_gradient` may be `output_gradient` or `addend`.
-void BatchNormGradient(const Normalization& normalization, const float* output_gradient,
-                       const float* inputs, const ChannelValues& channels, const float* addend,
-                       float* input_gradient, float* scale_gradient, float* offset_gradient,
+void BatchNormGradient(const Normalization& normalization, const void* output_gradient,
+                       const void* inputs, const ChannelValues& channels, const void* addend,
+                       void* input_gradient, float* scale_gradient, float* offset_gradient,
                        const Parallel& parallel);
 
 }  // namespace keras_sparse

@@ -14,25 +14,27 @@ struct Moments {
 
 inline double Square(double x) { return x * x; }
 
-inline Moments BatchMoments(const Normalization& n, const float* inputs) {
+inline Moments BatchMoments(const Normalization& n, const void* inputs) {
   Moments moments = {std::vector<double>(n.channels), std::vector<double>(n.channels)};
   for (int64_t c = 0; c < n.channels; ++c) {
     for (int64_t r = 0; r < n.rows; ++r)
-      moments.mean[c] += inputs[r * n.channels + c] / double(n.rows);
+      moments.mean[c] += FloatAt(n.type, inputs, r * n.channels + c) / double(n.rows);
     for (int64_t r = 0; r < n.rows; ++r)
-      moments.variance[c] += Square(inputs[r * n.channels + c] - moments.mean[c]) / double(n.rows);
+      moments.variance[c] +=
+          Square(FloatAt(n.type, inputs, r * n.channels + c) - moments.mean[c]) / double(n.rows);
   }
   return moments;
 }
 
-inline std::vector<double> BatchNorm(const Normalization& n, const float* inputs,
+inline std::vector<double> BatchNorm(const Normalization& n, const void* inputs,
                                      const ChannelValues& channels) {
   std::vector<double> outputs(n.rows * n.channels);
   for (int64_t i = 0; i < n.rows * n.channels; ++i) {
     const int64_t c = i % n.channels;
     const double deviation = std::sqrt(double(channels.variance[c]) + n.epsilon);
     outputs[i] =
-        channels.scale[c] * (inputs[i] - double(channels.mean[c])) / deviation + channels.offset[c];
+        channels.scale[c] * (FloatAt(n.type, inputs, i) - double(channels.mean[c])) / deviation +
+        channels.offset[c];
     if (n.relu && outputs[i] < 0) outputs[i] = 0;
   }
   return outputs;
@@ -42,18 +44,18 @@ struct Gradients {
   std::vector<double> inputs, scale, offset;
 };
 
-inline Gradients BatchNormGradient(const Normalization& n, const float* output_gradient,
-                                   const float* inputs, const ChannelValues& channels,
-                                   const float* addend) {
+inline Gradients BatchNormGradient(const Normalization& n, const void* output_gradient,
+                                   const void* inputs, const ChannelValues& channels,
+                                   const void* addend) {
   const std::vector<double> outputs = BatchNorm(n, inputs, channels);
   Gradients sums = {std::vector<double>(n.rows * n.channels), std::vector<double>(n.channels),
                     std::vector<double>(n.channels)};
   const auto gradient = [&](int64_t i) {
-    return n.relu && outputs[i] <= 0 ? 0.0 : output_gradient[i];
+    return n.relu && outputs[i] <= 0 ? 0.0 : FloatAt(n.type, output_gradient, i);
   };
   const auto normal = [&](int64_t i) {
     const int64_t c = i % n.channels;
-    return (inputs[i] - double(channels.mean[c])) /
+    return (FloatAt(n.type, inputs, i) - double(channels.mean[c])) /
            std::sqrt(double(channels.variance[c]) + n.epsilon);
   };
   for (int64_t i = 0; i < n.rows * n.channels; ++i) {
@@ -65,7 +67,7 @@ inline Gradients BatchNormGradient(const Normalization& n, const float* output_g
     const double factor = channels.scale[c] / std::sqrt(double(channels.variance[c]) + n.epsilon);
     sums.inputs[i] =
         factor * (gradient(i) - (sums.offset[c] + normal(i) * sums.scale[c]) / double(n.rows));
-    if (addend != nullptr) sums.inputs[i] += addend[i];
+    if (addend != nullptr) sums.inputs[i] += FloatAt(n.type, addend, i);
   }
   return sums;
 }

@@ -51,7 +51,6 @@ struct BFloat16 {
     return (Vector)(Rounded(channels[0]) >> 16 | (Rounded(channels[1]) & 0xffff0000u));
   }
 
- private:
   // As BFloat16Of, in the upper 16 bits.
   KS_INLINE static Bits Rounded(Vector v) {
     const Bits bits = (Bits)v, is_nan = (Bits)(v != v);

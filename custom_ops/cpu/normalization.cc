@@ -15,22 +15,31 @@
 
 namespace keras_sparse {
 
-const NormalizationKernels& NormalizationFor(const char* instructions) {
+const NormalizationKernels& NormalizationFor(const char* instructions, ElementType type) {
 #if !defined(KERAS_SPARSE_ONLY_PORTABLE)
-  for (const auto* kernels : {Avx2Normalization(), Avx512Normalization()})
+  for (const auto* kernels : {Avx2Normalization(type), Avx512Normalization(type)})
     if (std::strcmp(kernels->name, instructions) == 0) return *kernels;
 #endif
   (void)instructions;
-  return *PortableNormalization();
+  return *PortableNormalization(type);
 }
 
 namespace {
 
+const void* At(const Normalization& n, const void* elements, int64_t i) {
+  return static_cast<const char*>(elements) + i * ElementBytes(n.type);
+}
+void* At(const Normalization& n, void* elements, int64_t i) {
+  return static_cast<char*>(elements) + i * ElementBytes(n.type);
+}
+
 constexpr int64_t kPartFloats = 65536, kLeastRows = 64;
 constexpr double kCyclesOfFloat = 0.5;
-constexpr int64_t kLargeFloats = 1 << 22;  // 16 MB: smaller ones were quicker in the last cache
+constexpr int64_t kLargeBytes = 1 << 24;  // smaller ones were quicker in the last cache
 
-bool IsLarge(const Normalization& n) { return n.rows * n.channels >= kLargeFloats; }
+bool IsLarge(const Normalization& n) {
+  return n.rows * n.channels * ElementBytes(n.type) >= kLargeBytes;
+}
 
 // The rows in parts that are worth a thread each.
 class Parts {
@@ -98,12 +107,12 @@ class Factors {
 
 }  // namespace
 
-void BatchMoments(const NormalizationKernels& kernels, const Normalization& n, const float* inputs,
+void BatchMoments(const NormalizationKernels& kernels, const Normalization& n, const void* inputs,
                   float* mean, float* variance, const Parallel& parallel) {
   const Parts parts(n);
   std::vector<float> means(parts.count() * n.channels), squares(parts.count() * n.channels);
   parts.Forward(parallel, [&](int64_t part, int64_t first) {
-    kernels.moments(parts.rows(part), n.channels, inputs + first, &means[part * n.channels],
+    kernels.moments(parts.rows(part), n.channels, At(n, inputs, first), &means[part * n.channels],
                     &squares[part * n.channels]);
   });
   std::vector<double> sums(n.channels), all_squares(n.channels);
@@ -123,28 +132,28 @@ void BatchMoments(const NormalizationKernels& kernels, const Normalization& n, c
   }
 }
 
-void BatchNorm(const NormalizationKernels& kernels, const Normalization& n, const float* inputs,
-               const ChannelValues& channels, float* outputs, const Parallel& parallel) {
+void BatchNorm(const NormalizationKernels& kernels, const Normalization& n, const void* inputs,
+               const ChannelValues& channels, void* outputs, const Parallel& parallel) {
   const Parts parts(n);
   const Factors factors(n, channels);
   const NormalizationFactors of_channels = factors.of_channels();
   parts.Backward(parallel, [&](int64_t part, int64_t first) {
-    kernels.normalize(parts.rows(part), n.channels, n.relu, IsLarge(n), inputs + first, of_channels,
-                      outputs + first);
+    kernels.normalize(parts.rows(part), n.channels, n.relu, IsLarge(n), At(n, inputs, first),
+                      of_channels, At(n, outputs, first));
   });
 }
 
 void BatchNormGradient(const NormalizationKernels& kernels, const Normalization& n,
-                       const float* output_gradient, const float* inputs,
-                       const ChannelValues& channels, const float* addend, float* input_gradient,
+                       const void* output_gradient, const void* inputs,
+                       const ChannelValues& channels, const void* addend, void* input_gradient,
                        float* scale_gradient, float* offset_gradient, const Parallel& parallel) {
   const Parts parts(n);
   Factors factors(n, channels);
   const NormalizationFactors of_channels = factors.of_channels();
   std::vector<float> sums(parts.count() * n.channels), deviation_sums(parts.count() * n.channels);
   parts.Forward(parallel, [&](int64_t part, int64_t first) {
-    kernels.gradient_sums(parts.rows(part), n.channels, n.relu, output_gradient + first,
-                          inputs + first, of_channels, &sums[part * n.channels],
+    kernels.gradient_sums(parts.rows(part), n.channels, n.relu, At(n, output_gradient, first),
+                          At(n, inputs, first), of_channels, &sums[part * n.channels],
                           &deviation_sums[part * n.channels]);
   });
   std::vector<double> sum(n.channels), deviation_sum(n.channels);
@@ -160,34 +169,35 @@ void BatchNormGradient(const NormalizationKernels& kernels, const Normalization&
   }
   parts.Backward(parallel, [&](int64_t part, int64_t first) {
     kernels.input_gradient(parts.rows(part), n.channels, n.relu, IsLarge(n),
-                           output_gradient + first, inputs + first, of_channels,
-                           addend == nullptr ? nullptr : addend + first, input_gradient + first);
+                           At(n, output_gradient, first), At(n, inputs, first), of_channels,
+                           addend == nullptr ? nullptr : At(n, addend, first),
+                           At(n, input_gradient, first));
   });
 }
 
 namespace {
 
-const NormalizationKernels& Chosen() {
-  static const NormalizationKernels& kernels = NormalizationFor(Instructions());
-  return kernels;
+const NormalizationKernels& Chosen(const Normalization& n) {
+  static const char* instructions = Instructions();
+  return NormalizationFor(instructions, n.type);
 }
 
 }  // namespace
 
-void BatchMoments(const Normalization& n, const float* inputs, float* mean, float* variance,
+void BatchMoments(const Normalization& n, const void* inputs, float* mean, float* variance,
                   const Parallel& parallel) {
-  BatchMoments(Chosen(), n, inputs, mean, variance, parallel);
+  BatchMoments(Chosen(n), n, inputs, mean, variance, parallel);
 }
 
-void BatchNorm(const Normalization& n, const float* inputs, const ChannelValues& channels,
-               float* outputs, const Parallel& parallel) {
-  BatchNorm(Chosen(), n, inputs, channels, outputs, parallel);
+void BatchNorm(const Normalization& n, const void* inputs, const ChannelValues& channels,
+               void* outputs, const Parallel& parallel) {
+  BatchNorm(Chosen(n), n, inputs, channels, outputs, parallel);
 }
 
-void BatchNormGradient(const Normalization& n, const float* output_gradient, const float* inputs,
-                       const ChannelValues& channels, const float* addend, float* input_gradient,
+void BatchNormGradient(const Normalization& n, const void* output_gradient, const void* inputs,
+                       const ChannelValues& channels, const void* addend, void* input_gradient,
                        float* scale_gradient, float* offset_gradient, const Parallel& parallel) {
-  BatchNormGradient(Chosen(), n, output_gradient, inputs, channels, addend, input_gradient,
+  BatchNormGradient(Chosen(n), n, output_gradient, inputs, channels, addend, input_gradient,
                     scale_gradient, offset_gradient, parallel);
 }
 

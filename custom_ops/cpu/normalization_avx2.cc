@@ -7,9 +7,8 @@
 
 namespace keras_sparse {
 
-const NormalizationKernels* Avx2Normalization() {
-  static const NormalizationKernels kernels = avx2::NormalizationNamed("AVX2");
-  return &kernels;
+const NormalizationKernels* Avx2Normalization(ElementType type) {
+  return avx2::NormalizationNamed("AVX2", type);
 }
 
 }  // namespace keras_sparse

@@ -7,9 +7,8 @@
 
 namespace keras_sparse {
 
-const NormalizationKernels* Avx512Normalization() {
-  static const NormalizationKernels kernels = avx512::NormalizationNamed("AVX-512");
-  return &kernels;
+const NormalizationKernels* Avx512Normalization(ElementType type) {
+  return avx512::NormalizationNamed("AVX-512", type);
 }
 
 }  // namespace keras_sparse

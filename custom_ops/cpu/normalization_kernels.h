@@ -1,4 +1,4 @@
-// What the loops of batch normalization compute: of some rows, all channels.
+// What the loops of batch normalization compute: of some rows of one type, all channels.
 #pragma once
 
 #include <cstdint>
@@ -21,36 +21,36 @@ struct NormalizationFactors {
 struct NormalizationKernels {
   const char* name;
   // The mean of each channel, and its sum of squared deviations from that mean.
-  void (*moments)(int64_t rows, int64_t channels, const float* inputs, float* mean, float* squares);
+  void (*moments)(int64_t rows, int64_t channels, const void* inputs, float* mean, float* squares);
   // `is_large`: no cache holds the results until they are read again.
-  void (*normalize)(int64_t rows, int64_t channels, bool relu, bool is_large, const float* inputs,
-                    const NormalizationFactors& factors, float* outputs);
+  void (*normalize)(int64_t rows, int64_t channels, bool relu, bool is_large, const void* inputs,
+                    const NormalizationFactors& factors, void* outputs);
   // The sums of g, and of g * (input - mean).
-  void (*gradient_sums)(int64_t rows, int64_t channels, bool relu, const float* output_gradient,
-                        const float* inputs, const NormalizationFactors& factors, float* sums,
+  void (*gradient_sums)(int64_t rows, int64_t channels, bool relu, const void* output_gradient,
+                        const void* inputs, const NormalizationFactors& factors, float* sums,
                         float* deviation_sums);
   void (*input_gradient)(int64_t rows, int64_t channels, bool relu, bool is_large,
-                         const float* output_gradient, const float* inputs,
-                         const NormalizationFactors& factors, const float* addend,
-                         float* input_gradient);
+                         const void* output_gradient, const void* inputs,
+                         const NormalizationFactors& factors, const void* addend,
+                         void* input_gradient);
 };
 
-const NormalizationKernels* PortableNormalization();
-const NormalizationKernels* Avx2Normalization();
-const NormalizationKernels* Avx512Normalization();
+const NormalizationKernels* PortableNormalization(ElementType type);
+const NormalizationKernels* Avx2Normalization(ElementType type);
+const NormalizationKernels* Avx512Normalization(ElementType type);
 
-// Those for a set of instructions, by its name; the processor must have it.
-const NormalizationKernels& NormalizationFor(const char* instructions);
+// Those for a set of instructions, by its name, and a type; the processor must have them.
+const NormalizationKernels& NormalizationFor(const char* instructions, ElementType type);
 
 // The functions of contract/normalization.h, by these loops; those take the best.
 void BatchMoments(const NormalizationKernels& kernels, const Normalization& normalization,
-                  const float* inputs, float* mean, float* variance, const Parallel& parallel);
+                  const void* inputs, float* mean, float* variance, const Parallel& parallel);
 void BatchNorm(const NormalizationKernels& kernels, const Normalization& normalization,
-               const float* inputs, const ChannelValues& channels, float* outputs,
+               const void* inputs, const ChannelValues& channels, void* outputs,
                const Parallel& parallel);
 void BatchNormGradient(const NormalizationKernels& kernels, const Normalization& normalization,
-                       const float* output_gradient, const float* inputs,
-                       const ChannelValues& channels, const float* addend, float* input_gradient,
+                       const void* output_gradient, const void* inputs,
+                       const ChannelValues& channels, const void* addend, void* input_gradient,
                        float* scale_gradient, float* offset_gradient, const Parallel& parallel);
 
 }  // namespace keras_sparse

@@ -4,23 +4,26 @@
 // registers and the block in the first caches. Memory is read in its order, block by block.
 #pragma once
 
+#include "custom_ops/cpu/consecutive.h"
 #include "custom_ops/cpu/normalization_kernels.h"
-#include "custom_ops/cpu/vector.h"
 
 namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS {
 
 constexpr int64_t kBlockRows = 32;
 constexpr int kWide = kLanes == 16 ? 4 : 2;  // vectors side by side: 32 registers, or 16
 
-typedef int32_t Bits __attribute__((vector_size(kVectorBytes)));
-
-KS_INLINE bool CanStream(const float* p, int64_t channels) {
-  return channels % kLanes == 0 && reinterpret_cast<uintptr_t>(p) % kVectorBytes == 0;
+template <class Element>
+KS_INLINE bool CanStream(const void* p, int64_t channels) {
+  constexpr int kBytes = kLanes * sizeof(typename Element::Value);
+  return channels % kLanes == 0 && reinterpret_cast<uintptr_t>(p) % kBytes == 0;
 }
 
-// `kVectors` vectors side by side, or the first `lanes` of one; `kStreams`: stored past the caches.
-template <int kVectors, bool kIsPart, bool kStreams>
+// `kVectors` vectors side by side, or the first `lanes` of one. What is computed is float; what is
+// read and written by row are elements. `kStreams`: elements are stored past the caches.
+template <class Element, int kVectors, bool kIsPart, bool kStreams>
 struct Columns {
+  using Elements = Consecutive<Element>;
+  using Value = typename Element::Value;
   static constexpr int kCount = kVectors;
   int lanes;
 
@@ -30,22 +33,33 @@ struct Columns {
   KS_INLINE void Store(float* p, int i, Vector v) const {
     if (kIsPart) {
       StorePart(p, v, lanes);
-    } else if (kStreams) {
-      Stream(p + i * kLanes, v);
     } else {
       StoreUnaligned(p + i * kLanes, v);
+    }
+  }
+  KS_INLINE Vector LoadElements(const Value* p, int i) const {
+    return kIsPart ? Elements::LoadPart(p, lanes) : Elements::Load(p + i * kLanes);
+  }
+  KS_INLINE void StoreElements(Value* p, int i, Vector v) const {
+    if (kIsPart) {
+      Elements::StorePart(p, v, lanes);
+    } else if (kStreams) {
+      Elements::Stream(p + i * kLanes, v);
+    } else {
+      Elements::Store(p + i * kLanes, v);
     }
   }
 };
 
 // do_columns(columns, first channel) for all channels.
-template <bool kStreams = false, class Function>
+template <class Element, bool kStreams = false, class Function>
 KS_INLINE void ForColumns(int64_t channels, const Function& do_columns) {
   int64_t c = 0;
   for (; c + kWide * kLanes <= channels; c += kWide * kLanes)
-    do_columns(Columns<kWide, false, kStreams>{kLanes}, c);
-  for (; c + kLanes <= channels; c += kLanes) do_columns(Columns<1, false, kStreams>{kLanes}, c);
-  if (c < channels) do_columns(Columns<1, true, false>{static_cast<int>(channels - c)}, c);
+    do_columns(Columns<Element, kWide, false, kStreams>{kLanes}, c);
+  for (; c + kLanes <= channels; c += kLanes)
+    do_columns(Columns<Element, 1, false, kStreams>{kLanes}, c);
+  if (c < channels) do_columns(Columns<Element, 1, true, false>{static_cast<int>(channels - c)}, c);
 }
 
 // do_block(first row, rows) for all rows.
@@ -63,15 +77,15 @@ KS_INLINE Vector IfPositive(Vector z, Vector v) { return (Vector)((Bits)v & ~(Bi
 // Of a block, joined with those of the `before` rows before it (Chan, Golub & LeVeque 1979). The
 // block is read twice, from a cache the second time: no difference of large numbers is taken.
 template <class C>
-KS_INLINE void MomentsOfBlock(C columns, const float* inputs, int64_t stride, int64_t rows,
-                              int64_t before, float* mean, float* squares) {
+KS_INLINE void MomentsOfBlock(C columns, const typename C::Value* inputs, int64_t stride,
+                              int64_t rows, int64_t before, float* mean, float* squares) {
   Vector sum[C::kCount] = {}, square[C::kCount] = {};
   for (int64_t r = 0; r < rows; ++r)
-    for (int i = 0; i < C::kCount; ++i) sum[i] += columns.Load(inputs + r * stride, i);
+    for (int i = 0; i < C::kCount; ++i) sum[i] += columns.LoadElements(inputs + r * stride, i);
   for (int i = 0; i < C::kCount; ++i) sum[i] *= Broadcast(1.0f / static_cast<float>(rows));
   for (int64_t r = 0; r < rows; ++r)
     for (int i = 0; i < C::kCount; ++i) {
-      const Vector deviation = columns.Load(inputs + r * stride, i) - sum[i];
+      const Vector deviation = columns.LoadElements(inputs + r * stride, i) - sum[i];
       square[i] = MultiplyAdd(deviation, deviation, square[i]);
     }
   const float share = static_cast<float>(rows) / static_cast<float>(before + rows);
@@ -85,11 +99,12 @@ KS_INLINE void MomentsOfBlock(C columns, const float* inputs, int64_t stride, in
   }
 }
 
-inline void Moments(int64_t rows, int64_t channels, const float* inputs, float* mean,
-                    float* squares) {
+template <class Element>
+void Moments(int64_t rows, int64_t channels, const void* inputs, float* mean, float* squares) {
+  const auto* x = static_cast<const typename Element::Value*>(inputs);
   ForBlocks(rows, [&](int64_t first, int64_t count) {
-    ForColumns(channels, [&](auto columns, int64_t c) {
-      MomentsOfBlock(columns, inputs + first * channels + c, channels, count, first, mean + c,
+    ForColumns<Element>(channels, [&](auto columns, int64_t c) {
+      MomentsOfBlock(columns, x + first * channels + c, channels, count, first, mean + c,
                      squares + c);
     });
   });
@@ -112,36 +127,40 @@ struct ColumnFactors {
 // --- outputs
 
 template <bool kRelu, class C>
-KS_INLINE void NormalizeBlock(C columns, const float* inputs, int64_t stride, int64_t rows,
-                              const NormalizationFactors& f, int64_t c, float* outputs) {
+KS_INLINE void NormalizeBlock(C columns, const typename C::Value* inputs, int64_t stride,
+                              int64_t rows, const NormalizationFactors& f, int64_t c,
+                              typename C::Value* outputs) {
   const ColumnFactors<C> column(columns, f, c);
   for (int64_t r = 0; r < rows; ++r)
     for (int i = 0; i < C::kCount; ++i) {
-      const Vector deviation = columns.Load(inputs + r * stride, i) - column.mean[i];
+      const Vector deviation = columns.LoadElements(inputs + r * stride, i) - column.mean[i];
       const Vector z = MultiplyAdd(deviation, column.factor[i], column.offset[i]);
-      columns.Store(outputs + r * stride, i, kRelu ? IfPositive(z, z) : z);
+      columns.StoreElements(outputs + r * stride, i, kRelu ? IfPositive(z, z) : z);
     }
 }
 
-template <bool kRelu, bool kStreams>
-void NormalizeBy(int64_t rows, int64_t channels, const float* inputs,
-                 const NormalizationFactors& factors, float* outputs) {
+template <class Element, bool kRelu, bool kStreams>
+void NormalizeBy(int64_t rows, int64_t channels, const void* inputs,
+                 const NormalizationFactors& factors, void* outputs) {
+  const auto* x = static_cast<const typename Element::Value*>(inputs);
+  auto* y = static_cast<typename Element::Value*>(outputs);
   ForBlocks(rows, [&](int64_t first, int64_t count) {
-    ForColumns<kStreams>(channels, [&](auto columns, int64_t c) {
+    ForColumns<Element, kStreams>(channels, [&](auto columns, int64_t c) {
       const int64_t at = first * channels + c;
-      NormalizeBlock<kRelu>(columns, inputs + at, channels, count, factors, c, outputs + at);
+      NormalizeBlock<kRelu>(columns, x + at, channels, count, factors, c, y + at);
     });
   });
   if (kStreams) EndOfStream();
 }
 
-inline void Normalize(int64_t rows, int64_t channels, bool relu, bool is_large, const float* inputs,
-                      const NormalizationFactors& factors, float* outputs) {
-  const bool streams = is_large && CanStream(outputs, channels);
-  const auto run = relu && streams ? NormalizeBy<true, true>
-                   : relu          ? NormalizeBy<true, false>
-                   : streams       ? NormalizeBy<false, true>
-                                   : NormalizeBy<false, false>;
+template <class Element>
+void Normalize(int64_t rows, int64_t channels, bool relu, bool is_large, const void* inputs,
+               const NormalizationFactors& factors, void* outputs) {
+  const bool streams = is_large && CanStream<Element>(outputs, channels);
+  const auto run = relu && streams ? NormalizeBy<Element, true, true>
+                   : relu          ? NormalizeBy<Element, true, false>
+                   : streams       ? NormalizeBy<Element, false, true>
+                                   : NormalizeBy<Element, false, false>;
   run(rows, channels, inputs, factors, outputs);
 }
 
@@ -154,16 +173,17 @@ KS_INLINE Vector Through(Vector gradient, Vector deviation, Vector factor, Vecto
 }
 
 template <bool kRelu, class C>
-KS_INLINE void SumsOfBlock(C columns, const float* output_gradient, const float* inputs,
-                           int64_t stride, int64_t rows, const NormalizationFactors& f, int64_t c,
-                           bool is_first, float* sums, float* deviation_sums) {
+KS_INLINE void SumsOfBlock(C columns, const typename C::Value* output_gradient,
+                           const typename C::Value* inputs, int64_t stride, int64_t rows,
+                           const NormalizationFactors& f, int64_t c, bool is_first, float* sums,
+                           float* deviation_sums) {
   Vector sum[C::kCount] = {}, product[C::kCount] = {};
   const ColumnFactors<C> column(columns, f, c);
   for (int64_t r = 0; r < rows; ++r)
     for (int i = 0; i < C::kCount; ++i) {
-      const Vector deviation = columns.Load(inputs + r * stride, i) - column.mean[i];
-      const Vector g = Through<kRelu>(columns.Load(output_gradient + r * stride, i), deviation,
-                                      column.factor[i], column.offset[i]);
+      const Vector deviation = columns.LoadElements(inputs + r * stride, i) - column.mean[i];
+      const Vector g = Through<kRelu>(columns.LoadElements(output_gradient + r * stride, i),
+                                      deviation, column.factor[i], column.offset[i]);
       sum[i] += g;
       product[i] = MultiplyAdd(g, deviation, product[i]);
     }
@@ -174,24 +194,28 @@ KS_INLINE void SumsOfBlock(C columns, const float* output_gradient, const float*
   }
 }
 
-inline void GradientSums(int64_t rows, int64_t channels, bool relu, const float* output_gradient,
-                         const float* inputs, const NormalizationFactors& factors, float* sums,
-                         float* deviation_sums) {
+template <class Element>
+void GradientSums(int64_t rows, int64_t channels, bool relu, const void* output_gradient,
+                  const void* inputs, const NormalizationFactors& factors, float* sums,
+                  float* deviation_sums) {
+  const auto* g = static_cast<const typename Element::Value*>(output_gradient);
+  const auto* x = static_cast<const typename Element::Value*>(inputs);
   ForBlocks(rows, [&](int64_t first, int64_t count) {
-    ForColumns(channels, [&](auto columns, int64_t c) {
+    ForColumns<Element>(channels, [&](auto columns, int64_t c) {
       const int64_t at = first * channels + c;
       const auto run =
           relu ? SumsOfBlock<true, decltype(columns)> : SumsOfBlock<false, decltype(columns)>;
-      run(columns, output_gradient + at, inputs + at, channels, count, factors, c, first == 0,
-          sums + c, deviation_sums + c);
+      run(columns, g + at, x + at, channels, count, factors, c, first == 0, sums + c,
+          deviation_sums + c);
     });
   });
 }
 
 template <bool kRelu, bool kAdds, class C>
-KS_INLINE void GradientOfBlock(C columns, const float* output_gradient, const float* inputs,
-                               const float* addend, int64_t stride, int64_t rows,
-                               const NormalizationFactors& f, int64_t c, float* input_gradient) {
+KS_INLINE void GradientOfBlock(C columns, const typename C::Value* output_gradient,
+                               const typename C::Value* inputs, const typename C::Value* addend,
+                               int64_t stride, int64_t rows, const NormalizationFactors& f,
+                               int64_t c, typename C::Value* input_gradient) {
   const ColumnFactors<C> column(columns, f, c);
   Vector by_deviation[C::kCount], constant[C::kCount];
   for (int i = 0; i < C::kCount; ++i) {
@@ -200,56 +224,69 @@ KS_INLINE void GradientOfBlock(C columns, const float* output_gradient, const fl
   }
   for (int64_t r = 0; r < rows; ++r)
     for (int i = 0; i < C::kCount; ++i) {
-      const Vector deviation = columns.Load(inputs + r * stride, i) - column.mean[i];
-      const Vector g = Through<kRelu>(columns.Load(output_gradient + r * stride, i), deviation,
-                                      column.factor[i], column.offset[i]);
+      const Vector deviation = columns.LoadElements(inputs + r * stride, i) - column.mean[i];
+      const Vector g = Through<kRelu>(columns.LoadElements(output_gradient + r * stride, i),
+                                      deviation, column.factor[i], column.offset[i]);
       Vector sum = MultiplyAdd(deviation, by_deviation[i], constant[i]);
-      if (kAdds) sum += columns.Load(addend + r * stride, i);
-      columns.Store(input_gradient + r * stride, i, MultiplyAdd(g, column.factor[i], sum));
+      if (kAdds) sum += columns.LoadElements(addend + r * stride, i);
+      columns.StoreElements(input_gradient + r * stride, i, MultiplyAdd(g, column.factor[i], sum));
     }
 }
 
-template <bool kRelu, bool kAdds, bool kStreams>
-void InputGradientBy(int64_t rows, int64_t channels, const float* output_gradient,
-                     const float* inputs, const NormalizationFactors& factors, const float* addend,
-                     float* input_gradient) {
+template <class Element, bool kRelu, bool kAdds, bool kStreams>
+void InputGradientBy(int64_t rows, int64_t channels, const void* output_gradient,
+                     const void* inputs, const NormalizationFactors& factors, const void* addend,
+                     void* input_gradient) {
+  using Value = typename Element::Value;
+  const auto *g = static_cast<const Value*>(output_gradient),
+             *x = static_cast<const Value*>(inputs), *other = static_cast<const Value*>(addend);
+  auto* by_inputs = static_cast<Value*>(input_gradient);
   ForBlocks(rows, [&](int64_t first, int64_t count) {
-    ForColumns<kStreams>(channels, [&](auto columns, int64_t c) {
+    ForColumns<Element, kStreams>(channels, [&](auto columns, int64_t c) {
       const int64_t at = first * channels + c;
-      GradientOfBlock<kRelu, kAdds>(columns, output_gradient + at, inputs + at,
-                                    kAdds ? addend + at : nullptr, channels, count, factors, c,
-                                    input_gradient + at);
+      GradientOfBlock<kRelu, kAdds>(columns, g + at, x + at, kAdds ? other + at : nullptr, channels,
+                                    count, factors, c, by_inputs + at);
     });
   });
   if (kStreams) EndOfStream();
 }
 
-template <bool kRelu, bool kAdds>
-void InputGradientOf(bool streams, int64_t rows, int64_t channels, const float* output_gradient,
-                     const float* inputs, const NormalizationFactors& factors, const float* addend,
-                     float* input_gradient) {
-  const auto run =
-      streams ? InputGradientBy<kRelu, kAdds, true> : InputGradientBy<kRelu, kAdds, false>;
+template <class Element, bool kRelu, bool kAdds>
+void InputGradientOf(bool streams, int64_t rows, int64_t channels, const void* output_gradient,
+                     const void* inputs, const NormalizationFactors& factors, const void* addend,
+                     void* input_gradient) {
+  const auto run = streams ? InputGradientBy<Element, kRelu, kAdds, true>
+                           : InputGradientBy<Element, kRelu, kAdds, false>;
   run(rows, channels, output_gradient, inputs, factors, addend, input_gradient);
 }
 
-inline void InputGradient(int64_t rows, int64_t channels, bool relu, bool is_large,
-                          const float* output_gradient, const float* inputs,
-                          const NormalizationFactors& factors, const float* addend,
-                          float* input_gradient) {
+template <class Element>
+void InputGradient(int64_t rows, int64_t channels, bool relu, bool is_large,
+                   const void* output_gradient, const void* inputs,
+                   const NormalizationFactors& factors, const void* addend, void* input_gradient) {
   // What is written where it was read is in a cache.
   const bool is_own = input_gradient == output_gradient || input_gradient == addend;
-  const bool streams = is_large && !is_own && CanStream(input_gradient, channels);
+  const bool streams = is_large && !is_own && CanStream<Element>(input_gradient, channels);
   const bool adds = addend != nullptr;
-  const auto run = relu && adds ? InputGradientOf<true, true>
-                   : relu       ? InputGradientOf<true, false>
-                   : adds       ? InputGradientOf<false, true>
-                                : InputGradientOf<false, false>;
+  const auto run = relu && adds ? InputGradientOf<Element, true, true>
+                   : relu       ? InputGradientOf<Element, true, false>
+                   : adds       ? InputGradientOf<Element, false, true>
+                                : InputGradientOf<Element, false, false>;
   run(streams, rows, channels, output_gradient, inputs, factors, addend, input_gradient);
 }
 
-inline NormalizationKernels NormalizationNamed(const char* name) {
-  return {name, Moments, Normalize, GradientSums, InputGradient};
+template <class Element>
+NormalizationKernels NormalizationNamed(const char* name) {
+  return {name, Moments<Element>, Normalize<Element>, GradientSums<Element>,
+          InputGradient<Element>};
+}
+
+// The loops for a type of elements.
+inline const NormalizationKernels* NormalizationNamed(const char* name, ElementType type) {
+  static const NormalizationKernels kernels[kElementTypes] = {NormalizationNamed<Float32>(name),
+                                                              NormalizationNamed<BFloat16>(name),
+                                                              NormalizationNamed<Float16>(name)};
+  return &kernels[static_cast<int>(type)];
 }
 
 }  // namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS

@@ -3,9 +3,8 @@
 
 namespace keras_sparse {
 
-const NormalizationKernels* PortableNormalization() {
-  static const NormalizationKernels kernels = portable::NormalizationNamed("portable");
-  return &kernels;
+const NormalizationKernels* PortableNormalization(ElementType type) {
+  return portable::NormalizationNamed("portable", type);
 }
 
 }  // namespace keras_sparse

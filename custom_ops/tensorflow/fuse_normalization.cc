@@ -53,9 +53,10 @@ Node* OnlyReader(const Node* node, int output) {
   return reader;
 }
 
-bool IsFloat(const Node* node) {
-  tensorflow::DataType type;
-  return tensorflow::GetNodeAttr(node->attrs(), "T", &type).ok() && type == tensorflow::DT_FLOAT;
+bool HaveOneType(const Node* a, const Node* b) {
+  tensorflow::DataType first, second;
+  return tensorflow::GetNodeAttr(a->attrs(), "T", &first).ok() &&
+         tensorflow::GetNodeAttr(b->attrs(), "T", &second).ok() && first == second;
 }
 
 bool ReadsRelu(const Node* node) {
@@ -148,8 +149,8 @@ void Replace(Graph* graph, Node* first, Node* second, Node* joined) {
 
 absl::Status JoinRelu(Graph* graph, Node* norm) {
   Node* relu = OnlyReader(norm, 0);
-  if (ReadsRelu(norm) || relu == nullptr || relu->type_string() != "Relu" || !IsFloat(relu) ||
-      !CanJoin(norm, relu))
+  if (ReadsRelu(norm) || relu == nullptr || relu->type_string() != "Relu" ||
+      !HaveOneType(norm, relu) || !CanJoin(norm, relu))
     return absl::OkStatus();
   TF_ASSIGN_OR_RETURN(Node * joined, Joined(graph, norm, true, std::nullopt, std::nullopt));
   TF_RETURN_IF_ERROR(Redirect(graph, relu, 0, joined, 0));
@@ -170,7 +171,7 @@ bool AreOutputsOf(const OutputTensor& outputs, const Node* gradient) {
 // Returns the gradient that is there afterwards.
 absl::StatusOr<Node*> JoinReluGradient(Graph* graph, Node* gradient) {
   Node* relu = InputOf(gradient, kNormGradient).node;
-  if (relu->type_string() != "ReluGrad" || !IsFloat(relu) || ReadsRelu(gradient) ||
+  if (relu->type_string() != "ReluGrad" || !HaveOneType(gradient, relu) || ReadsRelu(gradient) ||
       OnlyReader(relu, 0) != gradient || !AreOutputsOf(InputOf(relu, 1), gradient) ||
       !CanJoin(gradient, relu))
     return gradient;
@@ -183,8 +184,8 @@ absl::StatusOr<Node*> JoinReluGradient(Graph* graph, Node* gradient) {
 
 absl::Status JoinSum(Graph* graph, Node* gradient) {
   Node* sum = OnlyReader(gradient, 0);
-  if (sum == nullptr || sum->type_string() != "AddN" || sum->num_inputs() != 2 || !IsFloat(sum) ||
-      gradient->num_inputs() > kAddend || !CanJoin(gradient, sum))
+  if (sum == nullptr || sum->type_string() != "AddN" || sum->num_inputs() != 2 ||
+      !HaveOneType(gradient, sum) || gradient->num_inputs() > kAddend || !CanJoin(gradient, sum))
     return absl::OkStatus();
   const OutputTensor other = InputOf(sum, InputOf(sum, 0).node == gradient ? 1 : 0);
   TF_ASSIGN_OR_RETURN(Node * joined, Joined(graph, gradient, ReadsRelu(gradient),

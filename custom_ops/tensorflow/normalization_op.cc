@@ -18,6 +18,9 @@ using tensorflow::shape_inference::DimensionHandle;
 using tensorflow::shape_inference::InferenceContext;
 using tensorflow::shape_inference::ShapeHandle;
 
+// Graphs that were saved without it hold float.
+constexpr char kTypes[] = "T: {float, bfloat16, half} = DT_FLOAT";
+
 // The vector of channels, merged with the shapes of all inputs that are one.
 absl::Status ChannelShape(InferenceContext* c, ShapeHandle* inputs, ShapeHandle* channels) {
   TF_RETURN_IF_ERROR(c->WithRankAtLeast(c->input(kNormInputs), 1, inputs));
@@ -47,54 +50,59 @@ absl::Status NormShape(InferenceContext* c) {
 }
 
 REGISTER_OP("KerasSparse>BatchMoments")
-    .Input("inputs: float")
+    .Input("inputs: T")
     .Output("mean: float")
     .Output("variance: float")
+    .Attr(kTypes)
     .SetShapeFn(MomentsShape);
 
 REGISTER_OP("KerasSparse>BatchNorm")
-    .Input("inputs: float")
+    .Input("inputs: T")
     .Input("scale: float")
     .Input("offset: float")
     .Input("mean: float")
     .Input("variance: float")
-    .Output("outputs: float")
+    .Output("outputs: T")
+    .Attr(kTypes)
     .Attr("epsilon: float")
     .Attr("relu: bool = false")
     .SetShapeFn(NormShape);
 
 REGISTER_OP("KerasSparse>BatchNormGradient")
-    .Input("inputs: float")
+    .Input("inputs: T")
     .Input("scale: float")
     .Input("offset: float")
     .Input("mean: float")
     .Input("variance: float")
-    .Input("output_gradient: float")
-    .Input("addends: count * float")
-    .Output("input_gradient: float")
+    .Input("output_gradient: T")
+    .Input("addends: count * T")
+    .Output("input_gradient: T")
     .Output("scale_gradient: float")
     .Output("offset_gradient: float")
+    .Attr(kTypes)
     .Attr("epsilon: float")
     .Attr("relu: bool = false")
     .Attr("count: int >= 0 = 0")
     .SetShapeFn(NormShape);
 
-const float* Values(OpKernelContext* context, int input) {
+const float* OfChannels(OpKernelContext* context, int input) {
   return context->input(input).flat<float>().data();
 }
 
 ChannelValues ChannelsOf(OpKernelContext* context) {
-  return {Values(context, kScale), Values(context, kOffset), Values(context, kMean),
-          Values(context, kVariance)};
+  return {OfChannels(context, kScale), OfChannels(context, kOffset), OfChannels(context, kMean),
+          OfChannels(context, kVariance)};
 }
 
 // Checks, then computes on TensorFlow's threads.
+template <typename T>
 class NormalizationKernel : public tensorflow::OpKernel {
  public:
   using tensorflow::OpKernel::OpKernel;
 
   void Compute(OpKernelContext* context) final {
     Normalization n = normalization_;
+    n.type = TypeOf<T>();
     OP_REQUIRES_OK(context, CheckNormalization(context, &n));
     const auto& workers = *context->device()->tensorflow_cpu_worker_threads();
     std::atomic<bool> out_of_memory = false;  // the loops take none
@@ -106,31 +114,41 @@ class NormalizationKernel : public tensorflow::OpKernel {
   }
 
  protected:
+  static const void* Elements(OpKernelContext* context, int input) {
+    return context->input(input).flat<T>().data();
+  }
+
   virtual absl::Status Run(OpKernelContext* context, const Normalization& n,
                            const Parallel& parallel) = 0;
 
   Normalization normalization_ = {};
 };
 
-class MomentsKernel : public NormalizationKernel {
+template <typename T>
+class MomentsKernel : public NormalizationKernel<T> {
+  using Base = NormalizationKernel<T>;
+
  public:
-  using NormalizationKernel::NormalizationKernel;
+  using Base::NormalizationKernel;
 
   absl::Status Run(OpKernelContext* context, const Normalization& n,
                    const Parallel& parallel) override {
     Tensor *mean = nullptr, *variance = nullptr;
     TF_RETURN_IF_ERROR(context->allocate_output(0, {n.channels}, &mean));
     TF_RETURN_IF_ERROR(context->allocate_output(1, {n.channels}, &variance));
-    BatchMoments(n, Values(context, kNormInputs), mean->flat<float>().data(),
+    BatchMoments(n, Base::Elements(context, kNormInputs), mean->flat<float>().data(),
                  variance->flat<float>().data(), parallel);
     return absl::OkStatus();
   }
 };
 
-class NormKernel : public NormalizationKernel {
+template <typename T>
+class NormKernel : public NormalizationKernel<T> {
+  using Base = NormalizationKernel<T>;
+
  public:
-  explicit NormKernel(tensorflow::OpKernelConstruction* context) : NormalizationKernel(context) {
-    OP_REQUIRES_OK(context, ReadNormalization(context, &normalization_));
+  explicit NormKernel(tensorflow::OpKernelConstruction* context) : Base(context) {
+    OP_REQUIRES_OK(context, ReadNormalization(context, &this->normalization_));
   }
 
   absl::Status Run(OpKernelContext* context, const Normalization& n,
@@ -138,17 +156,19 @@ class NormKernel : public NormalizationKernel {
     Tensor* outputs = nullptr;
     TF_RETURN_IF_ERROR(context->forward_input_or_allocate_output(
         {kNormInputs}, 0, context->input(kNormInputs).shape(), &outputs));
-    BatchNorm(n, Values(context, kNormInputs), ChannelsOf(context), outputs->flat<float>().data(),
-              parallel);
+    BatchNorm(n, Base::Elements(context, kNormInputs), ChannelsOf(context),
+              outputs->flat<T>().data(), parallel);
     return absl::OkStatus();
   }
 };
 
-class NormGradientKernel : public NormalizationKernel {
+template <typename T>
+class NormGradientKernel : public NormalizationKernel<T> {
+  using Base = NormalizationKernel<T>;
+
  public:
-  explicit NormGradientKernel(tensorflow::OpKernelConstruction* context)
-      : NormalizationKernel(context) {
-    OP_REQUIRES_OK(context, ReadNormalization(context, &normalization_));
+  explicit NormGradientKernel(tensorflow::OpKernelConstruction* context) : Base(context) {
+    OP_REQUIRES_OK(context, ReadNormalization(context, &this->normalization_));
     OP_REQUIRES(context, context->num_inputs() <= kAddend + 1,
                 absl::InvalidArgumentError(
                     absl::StrCat("`addends` must be at most one tensor. Received: count=",
@@ -164,9 +184,10 @@ class NormGradientKernel : public NormalizationKernel {
         context->input(kNormInputs).shape(), &by_inputs));
     TF_RETURN_IF_ERROR(context->allocate_output(1, {n.channels}, &by_scale));
     TF_RETURN_IF_ERROR(context->allocate_output(2, {n.channels}, &by_offset));
-    BatchNormGradient(n, Values(context, kNormGradient), Values(context, kNormInputs),
-                      ChannelsOf(context), adds ? Values(context, kAddend) : nullptr,
-                      by_inputs->flat<float>().data(), by_scale->flat<float>().data(),
+    BatchNormGradient(n, Base::Elements(context, kNormGradient),
+                      Base::Elements(context, kNormInputs), ChannelsOf(context),
+                      adds ? Base::Elements(context, kAddend) : nullptr,
+                      by_inputs->flat<T>().data(), by_scale->flat<float>().data(),
                       by_offset->flat<float>().data(), parallel);
     return absl::OkStatus();
   }
@@ -174,10 +195,19 @@ class NormGradientKernel : public NormalizationKernel {
 
 using tensorflow::DEVICE_CPU;
 
-REGISTER_KERNEL_BUILDER(Name("KerasSparse>BatchMoments").Device(DEVICE_CPU), MomentsKernel);
-REGISTER_KERNEL_BUILDER(Name("KerasSparse>BatchNorm").Device(DEVICE_CPU), NormKernel);
-REGISTER_KERNEL_BUILDER(Name("KerasSparse>BatchNormGradient").Device(DEVICE_CPU),
-                        NormGradientKernel);
+#define REGISTER_FOR(T)                                                                            \
+  REGISTER_KERNEL_BUILDER(                                                                         \
+      Name("KerasSparse>BatchMoments").Device(DEVICE_CPU).TypeConstraint<T>("T"),                  \
+      MomentsKernel<T>);                                                                           \
+  REGISTER_KERNEL_BUILDER(Name("KerasSparse>BatchNorm").Device(DEVICE_CPU).TypeConstraint<T>("T"), \
+                          NormKernel<T>);                                                          \
+  REGISTER_KERNEL_BUILDER(                                                                         \
+      Name("KerasSparse>BatchNormGradient").Device(DEVICE_CPU).TypeConstraint<T>("T"),             \
+      NormGradientKernel<T>)
+
+REGISTER_FOR(float);
+REGISTER_FOR(tensorflow::bfloat16);
+REGISTER_FOR(Eigen::half);
 
 }  // namespace
 }  // namespace keras_sparse

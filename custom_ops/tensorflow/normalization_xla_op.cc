@@ -34,13 +34,21 @@ class NormalizationLowering : public tensorflow::XlaOpKernel {
     return xla::Mul(inputs, values, {channel_axis_});
   }
 
+  // Elements as floats; floats as elements of the inputs' type.
+  static xla::XlaOp Floats(tensorflow::XlaOpKernelContext* context, int input) {
+    return xla::ConvertElementType(context->Input(input), xla::F32);
+  }
+  static xla::XlaOp Elements(tensorflow::XlaOpKernelContext* context, xla::XlaOp floats) {
+    return xla::ConvertElementType(floats, context->input_xla_type(kNormInputs));
+  }
+
   // Before the ReLU.
   xla::XlaOp Normal(tensorflow::XlaOpKernelContext* context) const {
     const xla::XlaOp variance = context->Input(kVariance);
     const xla::XlaOp factor =
         context->Input(kScale) *
         xla::Rsqrt(variance + xla::ScalarLike(variance, normalization_.epsilon));
-    const xla::XlaOp deviation = Add(context->Input(kNormInputs), -context->Input(kMean));
+    const xla::XlaOp deviation = Add(Floats(context, kNormInputs), -context->Input(kMean));
     return Add(Multiply(deviation, factor), context->Input(kOffset));
   }
 
@@ -53,7 +61,7 @@ class MomentsLowering : public NormalizationLowering {
   using NormalizationLowering::NormalizationLowering;
 
   void Lower(tensorflow::XlaOpKernelContext* context, const Normalization& n) override {
-    const xla::XlaOp inputs = context->Input(kNormInputs);
+    const xla::XlaOp inputs = Floats(context, kNormInputs);
     std::vector<int64_t> axes;
     for (int64_t axis = 0; axis < channel_axis_; ++axis) axes.push_back(axis);
     const xla::XlaOp zero = xla::ConstantR0<float>(context->builder(), 0);
@@ -71,7 +79,8 @@ class NormLowering : public NormalizationLowering {
 
   void Lower(tensorflow::XlaOpKernelContext* context, const Normalization& n) override {
     const xla::XlaOp normal = Normal(context);
-    context->SetOutput(0, n.relu ? xla::Max(normal, xla::ZerosLike(normal)) : normal);
+    context->SetOutput(
+        0, Elements(context, n.relu ? xla::Max(normal, xla::ZerosLike(normal)) : normal));
   }
 };
 
@@ -80,17 +89,17 @@ class NormGradientLowering : public NormalizationLowering {
   using NormalizationLowering::NormalizationLowering;
 
   void Lower(tensorflow::XlaOpKernelContext* context, const Normalization& n) override {
-    xla::XlaOp gradient = context->Input(kNormGradient);
+    xla::XlaOp gradient = Floats(context, kNormGradient);
     if (n.relu) {
       const xla::XlaOp normal = Normal(context);
       gradient = Masked(xla::Gt(normal, xla::ZerosLike(normal)), gradient);
     }
     const xla::XlaOp gradients = xla::BatchNormGrad(
-        context->Input(kNormInputs), context->Input(kScale), context->Input(kMean),
+        Floats(context, kNormInputs), context->Input(kScale), context->Input(kMean),
         context->Input(kVariance), gradient, n.epsilon, channel_axis_);
     xla::XlaOp by_inputs = xla::GetTupleElement(gradients, 0);
-    if (context->num_inputs() > kAddend) by_inputs = by_inputs + context->Input(kAddend);
-    context->SetOutput(0, by_inputs);
+    if (context->num_inputs() > kAddend) by_inputs = by_inputs + Floats(context, kAddend);
+    context->SetOutput(0, Elements(context, by_inputs));
     context->SetOutput(1, xla::GetTupleElement(gradients, 1));
     context->SetOutput(2, xla::GetTupleElement(gradients, 2));
   }

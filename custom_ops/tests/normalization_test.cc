@@ -20,7 +20,11 @@ namespace keras_sparse {
 namespace {
 
 using tests::Random;
+using tests::RoundingError;
 using tests::Threads;
+using tests::ToElements;
+
+using Array = std::vector<char>;
 
 bool Near(const float* result, const std::vector<double>& expected, double tolerance) {
   for (size_t i = 0; i < expected.size(); ++i)
@@ -29,67 +33,78 @@ bool Near(const float* result, const std::vector<double>& expected, double toler
   return true;
 }
 
-// The values of a case. All arrays of elements begin `shift` floats behind where they are
+bool AreNear(ElementType type, const void* result, const std::vector<double>& expected,
+             double tolerance) {
+  std::vector<float> values(expected.size());
+  for (size_t i = 0; i < values.size(); ++i) values[i] = FloatAt(type, result, i);
+  return Near(values.data(), expected, tolerance + RoundingError(type));
+}
+
+// The values of a case. All arrays of elements begin `shift` elements behind where they are
 // allocated; no input is so near to 0 after the normalization that rounding decides the ReLU.
 struct Values {
   Values(const Normalization& n, int64_t shift, float center, std::mt19937& rng)
-      : shift(shift),
-        inputs(Random(n.rows * n.channels + shift, rng)),
-        gradient(Random(n.rows * n.channels + shift, rng)),
-        addend(Random(n.rows * n.channels + shift, rng)),
+      : first(shift * ElementBytes(n.type)),
         scale(Random(n.channels, rng)),
         offset(Random(n.channels, rng)) {
-    for (float& x : inputs) x = std::round(x * 64) / 64 + center;
+    const int64_t count = n.rows * n.channels + shift;
+    auto values = Random(count, rng);
+    for (float& x : values) x = std::round(x * 64) / 64 + center;
+    inputs = ToElements(n.type, values.data(), count);
+    gradient = ToElements(n.type, Random(count, rng).data(), count);
+    addend = ToElements(n.type, Random(count, rng).data(), count);
     for (float& x : offset) x = std::round(x * 4) / 4 + 0.1f;
     for (float& x : scale) x = x < 0 ? -1.0f : 1.0f;
   }
 
-  const float* At(const std::vector<float>& values) const { return values.data() + shift; }
+  const void* At(const Array& array) const { return array.data() + first; }
+  void* At(Array& array) const { return array.data() + first; }
 
-  int64_t shift;
-  std::vector<float> inputs, gradient, addend, scale, offset;
+  int64_t first;
+  std::vector<float> scale, offset;
+  Array inputs, gradient, addend;
 };
 
 const char* WrongPart(const NormalizationKernels& k, const Normalization& n, const Values& values,
                       bool adds) {
   const Parallel threads = Threads(2);
   std::vector<float> mean(n.channels), variance(n.channels);
-  BatchMoments(k, n, values.At(values.inputs), mean.data(), variance.data(), threads);
-  const auto moments = reference::BatchMoments(n, values.At(values.inputs));
+  const void* inputs = values.At(values.inputs);
+  BatchMoments(k, n, inputs, mean.data(), variance.data(), threads);
+  const auto moments = reference::BatchMoments(n, inputs);
   if (!Near(mean.data(), moments.mean, 1e-6)) return "mean";
   if (!Near(variance.data(), moments.variance, 1e-5)) return "variance";
 
   const ChannelValues channels = {values.scale.data(), values.offset.data(), mean.data(),
                                   variance.data()};
   auto outputs = values.inputs;  // in place
-  BatchNorm(k, n, outputs.data() + values.shift, channels, outputs.data() + values.shift, threads);
-  const auto expected = reference::BatchNorm(n, values.At(values.inputs), channels);
-  if (!Near(outputs.data() + values.shift, expected, 1e-4)) return "outputs";
+  BatchNorm(k, n, values.At(outputs), channels, values.At(outputs), threads);
+  const auto expected = reference::BatchNorm(n, inputs, channels);
+  if (!AreNear(n.type, values.At(outputs), expected, 1e-4)) return "outputs";
 
   // Where rounding decides whether a ReLU lets through, no gradient arrives.
   auto gradient = values.gradient;
   Normalization linear = n;
   linear.relu = false;
-  const auto before = reference::BatchNorm(linear, values.At(values.inputs), channels);
+  const auto before = reference::BatchNorm(linear, inputs, channels);
   for (size_t i = 0; i < before.size(); ++i)
-    if (std::abs(before[i]) < 1e-3) gradient[values.shift + i] = 0;
+    if (std::abs(before[i]) < 1e-3) SetElement(n.type, values.At(gradient), i, 0);
 
-  const float* addend = adds ? values.At(values.addend) : nullptr;
+  const void* addend = adds ? values.At(values.addend) : nullptr;
   std::vector<float> by_scale(n.channels), by_offset(n.channels);
-  std::vector<float> by_inputs(outputs.size());
-  BatchNormGradient(k, n, gradient.data() + values.shift, values.At(values.inputs), channels,
-                    addend, by_inputs.data() + values.shift, by_scale.data(), by_offset.data(),
-                    threads);
-  const auto gradients = reference::BatchNormGradient(n, gradient.data() + values.shift,
-                                                      values.At(values.inputs), channels, addend);
-  if (!Near(by_inputs.data() + values.shift, gradients.inputs, 1e-4)) return "input gradient";
+  Array by_inputs(outputs.size());
+  BatchNormGradient(k, n, values.At(gradient), inputs, channels, addend, values.At(by_inputs),
+                    by_scale.data(), by_offset.data(), threads);
+  const auto gradients =
+      reference::BatchNormGradient(n, values.At(gradient), inputs, channels, addend);
+  if (!AreNear(n.type, values.At(by_inputs), gradients.inputs, 1e-4)) return "input gradient";
   if (!Near(by_scale.data(), gradients.scale, 1e-3)) return "scale gradient";
   if (!Near(by_offset.data(), gradients.offset, 1e-4)) return "offset gradient";
 
   auto own = gradient;  // over the output gradient
-  BatchNormGradient(k, n, own.data() + values.shift, values.At(values.inputs), channels, addend,
-                    own.data() + values.shift, by_scale.data(), by_offset.data(), threads);
-  return std::equal(own.begin() + values.shift, own.end(), by_inputs.begin() + values.shift)
+  BatchNormGradient(k, n, values.At(own), inputs, channels, addend, values.At(own), by_scale.data(),
+                    by_offset.data(), threads);
+  return std::equal(own.begin() + values.first, own.end(), by_inputs.begin() + values.first)
              ? nullptr
              : "input gradient in place";
 }
@@ -98,12 +113,12 @@ int Check(const NormalizationKernels& kernels, const Normalization& n, int64_t s
           std::mt19937& rng) {
   const char* wrong = WrongPart(kernels, n, Values(n, shift, center, rng), shift == 0);
   if (wrong == nullptr) return 0;
-  std::printf("%s, %s: %d rows, %d channels, shift %d, center %g, relu %d\n", kernels.name, wrong,
-              int(n.rows), int(n.channels), int(shift), center, n.relu);
+  std::printf("%s, %s: type %d, %d rows, %d channels, shift %d, center %g, relu %d\n", kernels.name,
+              wrong, int(n.type), int(n.rows), int(n.channels), int(shift), center, n.relu);
   return 1;
 }
 
-int Failures(const NormalizationKernels& kernels) {
+int Failures(const NormalizationKernels& kernels, ElementType type) {
   std::mt19937 rng(1);
   int failures = 0;
   for (const int64_t channels : {1, 3, 16, 17, 64, 150})
@@ -111,25 +126,29 @@ int Failures(const NormalizationKernels& kernels) {
       for (const int64_t shift : {0, 1})
         for (const float center : {0.0f, 100.0f})
           for (const bool relu : {false, true})
-            failures += Check(kernels, {rows, channels, 1e-3f, relu}, shift, center, rng);
+            failures += Check(kernels, {rows, channels, 1e-3f, relu, type}, shift, center, rng);
   return failures;
 }
 
 // Stored past the caches.
-int LargeFailures(const NormalizationKernels& kernels) {
+int LargeFailures(const NormalizationKernels& kernels, ElementType type) {
   std::mt19937 rng(1);
-  return Check(kernels, {37500, 112, 1e-3f, true}, 0, 0, rng);
+  return Check(kernels, {75000, 112, 1e-3f, true, type}, 0, 0, rng);
 }
 
 }  // namespace
 }  // namespace keras_sparse
 
 int main() {
+  using keras_sparse::NormalizationFor;
+  const auto engines = keras_sparse::AvailableKernels();
   int failures = 0;
-  for (const auto* kernels : keras_sparse::AvailableKernels())
-    failures += keras_sparse::Failures(keras_sparse::NormalizationFor(kernels->name));
-  const char* best = keras_sparse::AvailableKernels().back()->name;
-  failures += keras_sparse::LargeFailures(keras_sparse::NormalizationFor(best));
+  for (int i = 0; i < keras_sparse::kElementTypes; ++i) {
+    const auto type = static_cast<keras_sparse::ElementType>(i);
+    for (const auto* engine : engines)
+      failures += keras_sparse::Failures(NormalizationFor(engine->name, type), type);
+    failures += keras_sparse::LargeFailures(NormalizationFor(engines.back()->name, type), type);
+  }
   std::printf("%d failures\n", failures);
   return failures == 0 ? 0 : 1;
 }

@@ -19,11 +19,12 @@ class FusedBatchNormalization(
     """keras.layers.BatchNormalization in few operations.
 
     Arguments, weights, names, weight files and values are those of the Keras layer. Inputs in
-    float32, normalized over the last axis, are normalized by compiled ops in training. A ReLU that
-    follows, in a graph, runs in the same pass over memory, and so do its gradient and the sum of
-    the gradients of a branch. Predictions, frozen layers, GPUs and TPUs run TensorFlow's fused
-    operation, for inputs of shape (batch, height, width, channels). All others run as Keras does:
-    masked, renormalized or synchronized ones, other backends and dtypes.
+    float32, or in the bfloat16 or float16 of a mixed policy, are normalized over the last axis by
+    compiled ops in training. A ReLU that follows, in a graph, runs in the same pass over memory,
+    and so do its gradient and the sum of the gradients of a branch. Predictions, frozen layers,
+    GPUs and TPUs run TensorFlow's fused operation, for inputs of shape (batch, height, width,
+    channels). All others run as Keras does: masked, renormalized or synchronized ones, other
+    backends and dtypes.
 
     >>> layer = FusedBatchNormalization()
     >>> images = np.random.default_rng(0).normal(3, 2, (8, 4, 4, 2)).astype("float32")
@@ -58,15 +59,13 @@ class FusedBatchNormalization(
             average.assign(average * self.momentum + value * (1.0 - self.momentum))
 
     def _is_plain(self, inputs: Any) -> bool:
-        """Over the last axis, in float32, without anything that changes the arithmetic."""
+        """Over the last axis, with statistics in float32, and nothing that changes arithmetic."""
         plain = not (self.renorm or self.synchronized) and keras.backend.backend() == "tensorflow"
         rank = len(inputs.shape)
         last = rank >= 2 and self.axis in (-1, rank - 1) and inputs.shape[-1] is not None
-        return (
-            plain
-            and last
-            and keras.backend.standardize_dtype(inputs.dtype) == "float32" == self.compute_dtype
-        )
+        dtype = keras.backend.standardize_dtype(inputs.dtype)
+        known = dtype in ("float32", "bfloat16", "float16") and self.variable_dtype == "float32"
+        return plain and last and known and dtype == self.compute_dtype
 
     def _statistics(self) -> tuple[Any, Any, Any, Any]:
         scale = self.gamma if self.scale else ops.ones_like(self.moving_mean)

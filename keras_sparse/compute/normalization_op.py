@@ -21,13 +21,14 @@ def normalize_by_op(inputs: Any, scale: Any, offset: Any, epsilon: float) -> tup
     """Outputs, mean and biased variance of a batch.
 
     Args:
-        inputs: float32 tensor, (..., channels).
+        inputs: float32, bfloat16 or float16 tensor, (..., channels).
         scale: float32 tensor, (channels,).
         offset: float32 tensor, (channels,).
         epsilon: is added to the variance.
 
     Returns:
-        Outputs of the inputs' shape; mean and variance, (channels,), which have no gradient.
+        Outputs of the inputs' shape and dtype; mean and variance, float32 of shape (channels,),
+        which have no gradient.
     """
     ops = _ops()
     mean, variance = ops.keras_sparse_batch_moments(inputs)
@@ -75,7 +76,8 @@ def _as_operations(
     """The gradients by inputs, scale and offset."""
     import tensorflow as tf
 
-    axes = list(range(len(inputs.shape) - 1))
+    dtype, axes = inputs.dtype, list(range(len(inputs.shape) - 1))
+    inputs, output_gradient = (tf.cast(x, tf.float32) for x in (inputs, output_gradient))
     mean, variance = tf.nn.moments(inputs, axes)
     inverse = tf.math.rsqrt(variance + epsilon)
     normal = (inputs - mean) * inverse
@@ -83,4 +85,4 @@ def _as_operations(
     by_offset = tf.reduce_sum(output_gradient, axes)
     rows = tf.cast(tf.size(inputs) / tf.size(mean), inputs.dtype)
     by_inputs = scale * inverse * (output_gradient - (by_offset + normal * by_scale) / rows)
-    return by_inputs, by_scale, by_offset
+    return tf.cast(by_inputs, dtype), by_scale, by_offset
