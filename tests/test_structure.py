@@ -22,6 +22,8 @@ STRUCTURES = [
     Blocks(2, 2),
     Blocks(1, 1, per_tap=True),
     Blocks(2, 2, per_tap=True),
+    Blocks(3, 5),
+    Blocks(1, 8, per_tap=True),
 ]
 
 
@@ -31,9 +33,9 @@ def id_of(structure):
 
 @st.composite
 def shapes(draw):
-    """Of kernels that all STRUCTURES divide."""
+    """Of kernels, which blocks of two channels or three divide at times."""
     taps = draw(st.sampled_from([(), (3,), (2, 2), (3, 3)]))
-    return (*taps, 2 * draw(st.integers(1, 4)), 2 * draw(st.integers(1, 4)))
+    return (*taps, draw(st.integers(1, 8)), draw(st.integers(1, 8)))
 
 
 def labels(structure, shape):
@@ -51,14 +53,17 @@ def labels(structure, shape):
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(STRUCTURES), shapes())
-def test_groups_are_a_partition_of_the_weights_into_equal_parts(structure, shape):
+def test_groups_are_a_partition_of_the_weights_into_parts_of_the_sizes_told(structure, shape):
     covered = sum(
         structure.from_groups(one.reshape(structure.grid(shape)), shape).astype(int)
         for one in np.eye(math.prod(structure.grid(shape)), dtype=bool)
     )
     assert (covered == 1).all()
     sizes = np.bincount(labels(structure, shape).reshape(-1))
-    assert set(sizes) == {structure.group_size(shape)}
+    np.testing.assert_array_equal(sizes, structure.group_sizes(shape).reshape(-1))
+    assert max(sizes) == structure.group_size(shape)
+    assert structure.is_ragged(shape) == (len(set(sizes)) > 1)
+    assert all(size % structure.unit(shape) == 0 for size in sizes)
 
 
 @settings(max_examples=60, deadline=None)
@@ -70,7 +75,7 @@ def test_a_mask_made_of_groups_gives_the_groups_back(structure, shape, seed):
     assert mask.flags.writeable
     np.testing.assert_array_equal(structure.active_groups(mask), groups)
     sums = structure.to_groups(mask)
-    np.testing.assert_array_equal(sums, groups * structure.group_size(shape))
+    np.testing.assert_array_equal(sums, groups * structure.group_sizes(shape))
     structure.check_whole("kernel", mask)
     np.testing.assert_array_equal(structure.whole(mask), mask)
 
@@ -81,6 +86,8 @@ def test_group_values_are_the_sums_over_their_weights(structure, shape, seed):
     values = np.random.default_rng(seed).integers(-9, 10, shape)
     by_hand = np.bincount(labels(structure, shape).reshape(-1), values.reshape(-1))
     np.testing.assert_array_equal(structure.to_groups(values).reshape(-1), by_hand)
+    divided = structure.group_sizes(shape).reshape(-1) if structure.is_ragged(shape) else 1
+    np.testing.assert_array_equal(structure.scores(values).reshape(-1), by_hand / divided)
 
 
 @settings(max_examples=60, deadline=None)
@@ -165,13 +172,31 @@ def test_both_a_structure_and_its_short_form_raise():
         as_structure((4, 4), Blocks(4, 4))
 
 
-def test_channels_that_are_not_whole_blocks_raise():
-    message = r"must divide.*block_shape=\(2, 4\) for 'head/kernel' of shape \(8, 10\).*dense="
+def test_the_last_block_of_an_axis_holds_the_channels_that_are_left():
+    sizes = Blocks(4, 4).group_sizes((3, 3, 6, 10))
+    np.testing.assert_array_equal(sizes, 9 * np.array([[16, 16, 8], [8, 8, 4]]))
+    assert Blocks(4, 4).grid((512, 10)) == (128, 3)
+    per_tap = Blocks(4, 4, per_tap=True)
+    assert (per_tap.group_size((3, 3, 3, 16)), per_tap.is_ragged((3, 3, 3, 16))) == (12, False)
+    mask = Blocks(2, 4).from_groups(np.array([[False, True], [True, False]]), (3, 6))
+    by_hand = [[0, 0, 0, 0, 1, 1], [0, 0, 0, 0, 1, 1], [1, 1, 1, 1, 0, 0]]
+    np.testing.assert_array_equal(mask, by_hand)
+
+
+def test_blocks_of_different_sizes_are_ranked_by_the_mean_of_their_weights():
+    values = np.array([[1.0, 1.0, 1.0, 1.0, 2.0]])
+    np.testing.assert_array_equal(Blocks(1, 4).to_groups(values), [[4, 2]])
+    np.testing.assert_array_equal(Blocks(1, 4).scores(values), [[1, 2]])
+    np.testing.assert_array_equal(Blocks(1, 4).scores(values[:, :4]), [[4]])
+
+
+def test_weights_without_two_axes_have_no_blocks():
+    message = r"`block_shape` needs.*block_shape=\(2, 4\) for 'norm/gamma' of shape \(8,\).*dense="
     with pytest.raises(ValueError, match=message):
-        Blocks(2, 4).check("head/kernel", (8, 10))
-    with pytest.raises(ValueError, match=r"`structure` must.*structure=Blocks\(2, 4, per_tap=True"):
-        Blocks(2, 4, per_tap=True).check("head/kernel", (8, 10))
-    assert Blocks(2, 4).why_not((8, 12)) is None
+        Blocks(2, 4).check("norm/gamma", (8,))
+    with pytest.raises(ValueError, match=r"`structure` needs.*structure=Blocks\(2, 4, per_tap=Tru"):
+        Blocks(2, 4, per_tap=True).check("norm/gamma", (8,))
+    assert Blocks(2, 4).why_not((8, 10)) is None
     assert Blocks(2, 4).why_not((8,)) == "it has 1 axes, fewer than two"
     assert Weights().why_not((8,)) is None
 
@@ -190,6 +215,15 @@ def test_a_block_that_is_active_in_part_raises():
         Blocks(2, 2).check_whole("kernel", mask)
     with pytest.raises(ValueError, match="Received: 1 of 8 blocks"):
         Blocks(2, 2, per_tap=True).check_whole("kernel", mask)
+
+
+def test_a_block_at_the_edge_that_is_active_in_part_raises():
+    mask = np.zeros((3, 5), bool)
+    mask[2, 4] = True  # the corner: a block of one weight
+    Blocks(2, 2).check_whole("kernel", mask)
+    mask[0, 4] = True  # a block of two
+    with pytest.raises(ValueError, match="Received: 1 of 6 blocks are active in part"):
+        Blocks(2, 2).check_whole("kernel", mask)
 
 
 # --- values, configs, messages
@@ -339,7 +373,9 @@ def test_counts_are_whole_groups_within_their_layers_near_the_total(structure, k
     wanted = [data.draw(st.integers(1, n)) for n in most]
     counts = to_whole_groups(wanted, kernels, structure)
     sizes = [structure.group_size(shape) for shape in kernels]
-    bounds = zip(counts, sizes, most, strict=True)
-    assert all(count % size == 0 and size <= count <= n for count, size, n in bounds)
+    units = [structure.unit(shape) for shape in kernels]
+    bounds = zip(counts, sizes, units, most, strict=True)
+    assert all(count % unit == 0 and size <= count <= n for count, size, unit, n in bounds)
     if sum(wanted) >= sum(sizes):  # else one group in each layer is more
+        assert set(units) == set(sizes) or sum(counts) <= sum(wanted)
         assert abs(sum(counts) - sum(wanted)) <= max(sizes) / 2

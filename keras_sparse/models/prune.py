@@ -177,9 +177,9 @@ def _affordable(
     """The active weights of each layer that a budget in multiply-adds can pay."""
     names, shapes = [layer.name for layer in layers], [layer.mask.shape for layer in layers]
     asked = ask(names, shapes, costs, density, distribution)
+    for layer, cost in zip(layers, costs, strict=True):
+        layer.cost = cost
     if scope == "global":
-        for layer, cost in zip(layers, costs, strict=True):
-            layer.cost = cost
         return global_counts(layers, asked.budget, rule, rng, by_cost=True)
     active = [int(np.count_nonzero(layer.mask)) for layer in layers]
     return affordable_weights(asked, shapes, layers[0].structure, costs, active)

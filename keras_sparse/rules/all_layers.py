@@ -40,8 +40,9 @@ def global_counts(
 
     Args:
         layers: the masked layers; missing weights do not compete.
-        wanted: weights to keep in all layers together; groups are rounded to the nearest. All are
-            kept where fewer are active. With ``by_cost``, what they may cost, never exceeded.
+        wanted: weights to keep in all layers together; groups are rounded to the nearest, and down
+            where groups of a layer differ in size. All are kept where fewer are active. With
+            ``by_cost``, what they may cost, never exceeded.
         score: the largest stay. Groups compete by the mean score of a weight.
         rng: source of randomness for the score; it is left as it was.
         by_cost: True: the budget is one of costs, by the ``cost`` of the layers.
@@ -62,22 +63,25 @@ def global_counts(
     if int(np.dot(active, costs)) <= wanted:
         return active
     state = rng.bit_generator.state
-    sizes = np.array([layer.structure.group_size(layer.mask.shape) for layer in layers])
-    means = [_means(layer, size, score, rng) for layer, size in zip(layers, sizes, strict=True)]
+    found = [_means(layer, score, rng) for layer in layers]
+    means, sizes = [mean for mean, _ in found], [size for _, size in found]
     rng.bit_generator.state = state  # the same scores again, when the masks are made
     if bad := [x.name for x, m in zip(layers, means, strict=True) if np.isnan(m).any()]:
         raise ValueError(
             "The scores, and so the weights, must not be NaN: look for a learning rate "
             f"that was too high, or bad data. Nothing was changed. Received: NaN in {bad}"
         )
+    if any(isinstance(size, np.ndarray) for size in sizes):
+        return _where_groups_differ(means, sizes, costs, wanted, by_cost)
+    of_each = np.array(sizes)
     if by_cost:
-        groups = _by_cost(means, sizes * costs, wanted)
+        groups = _by_cost(means, of_each * costs, wanted)
     elif len(set(sizes)) == 1:
-        groups = _by_threshold(means, int(np.floor(wanted / sizes[0] + 0.5)))
+        groups = _by_threshold(means, int(np.floor(wanted / of_each[0] + 0.5)))
     else:
-        groups = _by_rank(means, sizes, wanted)
+        groups = _by_rank(means, of_each, wanted)
     groups = np.maximum(groups, [min(mean.size, 1) for mean in means])
-    return [int(count) for count in groups * sizes]
+    return [int(count) for count in groups * of_each]
 
 
 def _by_threshold(means: Sequence[np.ndarray], k: int) -> np.ndarray:
@@ -109,10 +113,45 @@ def _by_cost(means: Sequence[np.ndarray], costs: np.ndarray, budget: int) -> np.
     return affordable(budget, np.bincount(kept, minlength=len(means)), most, costs, 1)
 
 
-def _means(layer: MaskedLayer, size: int, score: Score, rng: np.random.Generator) -> np.ndarray:
-    """Mean scores of the active groups; the largest is infinite: each layer keeps a group."""
-    active = layer.structure.active_groups(layer.mask)
-    means = layer.structure.to_groups(np.asarray(score(layer, rng)))[active] / size
+def _where_groups_differ(
+    means: Sequence[np.ndarray],
+    sizes: Sequence[int | np.ndarray],
+    costs: np.ndarray,
+    wanted: int,
+    by_cost: bool,
+) -> list[int]:
+    """Weights of each layer by descending mean until a group does not fit; then what is payable.
+
+    Layers whose groups differ in size are counted in weights.
+    """
+    each = [np.broadcast_to(size, m.shape) for size, m in zip(sizes, means, strict=True)]
+    owners = np.repeat(np.arange(len(means)), [mean.size for mean in means])
+    order = np.argsort(-np.concatenate(means), kind="stable")
+    owners, ordered = owners[order], np.concatenate(each)[order]
+    kept = np.cumsum(ordered * costs[owners]) <= wanted
+    weights = np.bincount(owners[kept], weights=ordered[kept], minlength=len(means))
+    units = np.array([1 if isinstance(size, np.ndarray) else size for size in sizes])
+    most = np.array([int(size.sum()) for size in each]) // units
+    least = np.array([int(size.max(initial=0)) for size in each]) // units
+    if not by_cost:
+        wanted = max(wanted, int((least * units).sum()))
+    groups = affordable(wanted, weights / units, most, units * costs, least)
+    return [int(count) for count in groups * units]
+
+
+def _means(
+    layer: MaskedLayer, score: Score, rng: np.random.Generator
+) -> tuple[np.ndarray, int | np.ndarray]:
+    """Mean scores of the active groups, and their sizes: one number where all are equal.
+
+    The largest mean is infinite: each layer keeps a group.
+    """
+    structure, shape = layer.structure, layer.mask.shape
+    active = structure.active_groups(layer.mask)
+    size: int | np.ndarray = structure.group_size(shape)
+    if structure.is_ragged(shape):
+        size = structure.group_sizes(shape)[active]
+    means = structure.to_groups(np.asarray(score(layer, rng)))[active] / size
     if means.size and not np.isnan(means).any():
         means[np.argmax(means)] = np.inf
-    return means
+    return means, size

@@ -11,6 +11,7 @@ import numpy as np
 from keras_sparse.rules import density as densities
 from keras_sparse.rules.cost_budget import affordable
 from keras_sparse.rules.density import Shape
+from keras_sparse.rules.ragged import group_units
 from keras_sparse.rules.structure import Structure
 
 
@@ -85,6 +86,9 @@ def affordable_weights(
 ) -> list[int]:
     """Active weights of each layer, in whole groups, that the budget can pay; each has a group.
 
+    Layers whose groups differ in size are counted in weights, of which ``ragged.fitting`` makes
+    groups.
+
     Args:
         asked: what a density asks for.
         shapes: kernel shapes.
@@ -97,9 +101,11 @@ def affordable_weights(
     >>> affordable_weights(asked, [(8, 8), (8, 8)], ks.Blocks(4, 4), [4, 1], [64, 64])
     [32, 64]
     """
-    sizes = np.array([structure.group_size(shape) for shape in shapes], np.int64)
-    prices, limits = sizes * np.array(costs, np.int64), np.array(most, np.int64) // sizes
-    wanted: np.ndarray = asked.wanted / sizes
+    units = np.array([structure.unit(shape) for shape in shapes], np.int64)
+    prices, limits = units * np.array(costs, np.int64), np.array(most, np.int64) // units
+    wanted: np.ndarray = asked.wanted / units
     if not by_distribution:
         wanted = limits * min(1.0, asked.budget / max(1, int((limits * prices).sum())))
-    return [int(n) for n in affordable(asked.budget, wanted, limits, prices, 1) * sizes]
+    groups = np.array([group_units(structure, shape) for shape in shapes], np.int64)
+    least = np.minimum(groups, limits)
+    return [int(n) for n in affordable(asked.budget, wanted, limits, prices, least) * units]

@@ -18,6 +18,7 @@ class Counts:
     missing: np.ndarray
     group_size: np.ndarray
     shares: np.ndarray  # non-negative, sum 1
+    is_ragged: bool = False  # do groups of a layer differ in size? group_size is the largest then
 
 
 def prune_counts(counts: Counts, prune_rate: float) -> np.ndarray:

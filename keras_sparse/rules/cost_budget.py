@@ -78,7 +78,12 @@ def cost_of(masks: Iterable[np.ndarray], costs: Sequence[int] | None) -> int:
 
 
 def grow_within(
-    counts: Counts, pruned: np.ndarray, costs: np.ndarray, budget: int, by_share: bool
+    counts: Counts,
+    pruned: np.ndarray,
+    costs: np.ndarray,
+    budget: int,
+    by_share: bool,
+    first: np.ndarray | None = None,
 ) -> np.ndarray:
     """Groups to grow in each layer, so that all active groups cost at most the budget.
 
@@ -89,6 +94,7 @@ def grow_within(
         budget: what all active groups may cost after the update.
         by_share: True: a layer gets its share of the cost that is free, at most 99 % of its free
             places. False: it regrows what it lost.
+        first: what a layer without an active group gets, where that can be paid. None: 1.
     """
     free, kept = counts.missing + pruned, counts.active - pruned
     left = budget - int((kept * costs).sum())
@@ -97,7 +103,8 @@ def grow_within(
         caps = free
     least = np.zeros(len(kept), np.int64)
     for i in np.flatnonzero((kept == 0) & (free > 0)):  # no layer stays empty
-        least[i] = int((least * costs).sum()) + costs[i] <= left
+        group = 1 if first is None else min(int(first[i]), int(free[i]))
+        least[i] = group if int((least * costs).sum()) + group * costs[i] <= left else 0
     wanted = counts.shares * left / costs if by_share else pruned.astype(float)
     grown = affordable(left, wanted, np.maximum(caps, least), costs, least)
     return spend(left - int((grown * costs).sum()), grown, free, costs)

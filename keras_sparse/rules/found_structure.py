@@ -6,7 +6,7 @@ SIZES = (64, 32, 16, 8, 4, 2, 1)  # channels on a side of a block
 
 
 def found_structure(mask: np.ndarray) -> str:
-    """The coarsest structure that fits a mask.
+    """The coarsest structure that fits a mask; the last block of an axis may be smaller.
 
     Args:
         mask: bool array (taps..., in, out).
@@ -32,11 +32,14 @@ def found_structure(mask: np.ndarray) -> str:
 
 
 def _largest(mask: np.ndarray) -> int:
-    """The largest size whose groups along the last axis are active or missing as a whole."""
-    number = mask.shape[-1]
-    fits = [size for size in SIZES if number % size == 0]
-    groups = ((size, mask.reshape(*mask.shape[:-1], -1, size)) for size in fits)
-    return next(size for size, group in groups if (group == group[..., :1]).all())
+    """The largest size whose groups along the last axis are active or missing as a whole.
+
+    Channels are counted from 0; the last group has those that are left.
+    """
+    number, channels = mask.shape[-1], np.arange(mask.shape[-1])
+    fits = ((mask == mask[..., channels - channels % size]).all() for size in SIZES)
+    found = next(size for size, whole in zip(SIZES, fits, strict=True) if whole)
+    return min(found, number)
 
 
 def _is_two_of_four(taps: np.ndarray) -> bool:

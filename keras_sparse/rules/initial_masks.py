@@ -7,8 +7,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from keras_sparse.rules.cost_budget import cost_of
+from keras_sparse.rules.density import Shape
 from keras_sparse.rules.given_masks import GivenMasks
 from keras_sparse.rules.mask_update import top_k_mask
+from keras_sparse.rules.ragged import at_least_one
 from keras_sparse.rules.structure import Structure, Weights
 
 KINDS = ("random", "magnitude", "nonzero", "snip")
@@ -41,7 +43,8 @@ def initial_mask(
             the nonzero weights of a sparse checkpoint (then ``active`` is not used).
         name: name of the weight, for errors.
         weight: float array, kernel shape.
-        active: number of active weights (rounded to groups, at least one).
+        active: number of active weights (rounded to groups, at least one; never above where groups
+            differ in size).
         structure: what the mask is made of.
         rng: source of randomness.
     """
@@ -53,37 +56,41 @@ def initial_mask(
                 f"weights before training starts. Received: {weight.size} zeros"
             )
         return mask
-    number = max(1, round(active / structure.group_size(weight.shape)))
     if kind == "random" and structure != Weights():
-        groups = _evenly_spread(structure.grid(weight.shape), number, rng)
+        scores = _evenly_spread(structure.grid(weight.shape), rng)
     else:
         is_magnitude = kind == "magnitude"
         score = np.abs(weight) if is_magnitude else rng.random(weight.shape, dtype=np.float32)
-        groups = top_k_mask(structure.to_groups(score), number)
+        scores = structure.scores(score)
+    if structure.is_ragged(weight.shape):
+        groups = at_least_one(scores, structure.group_sizes(weight.shape), active)
+    else:
+        number = max(1, round(active / structure.group_size(weight.shape)))
+        groups = top_k_mask(scores, number)
     return structure.from_groups(groups, weight.shape)
 
 
-def _evenly_spread(grid: tuple[int, ...], number: int, rng: np.random.Generator) -> np.ndarray:
-    """Random groups, over which the rows (last axis but one) and the columns are spread evenly.
+def _evenly_spread(grid: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Random scores, whose best groups are spread evenly over rows (last axis but one) and columns.
 
-    The numbers of groups in any two rows differ by at most one, and so do those in two columns.
+    Of any number of the best groups, the numbers in two rows differ by at most one, and so do those
+    in two columns.
     Large groups are few. Drawn one by one they leave out many channels, which then get no gradient
     and do not come back. In a network without shortcuts it is then likely that nothing reaches the
     outputs. The first row and column, at the middle tap, is active in every layer: a way through.
 
     Args:
         grid: shape of the array of groups, (taps..., rows, columns).
-        number: active groups.
         rng: source of randomness.
     """
     *taps, rows, columns = grid
-    i = np.arange(number)
+    i = np.arange(math.prod(grid))
     down, right = i % rows, (i + i // math.lcm(rows, columns)) % columns  # along diagonals:
     turn = i // (rows * columns)  # every place once before any twice
     row, column = _permutation(rows, rng)[down], _permutation(columns, rng)[right]
-    mask = np.zeros((math.prod(taps), rows, columns), bool)
-    mask[_order_of_taps(mask.shape, rng)[turn, row, column], row, column] = True
-    return mask.reshape(grid)
+    scores = np.empty((math.prod(taps), rows, columns))
+    scores[_order_of_taps(scores.shape, rng)[turn, row, column], row, column] = -i
+    return scores.reshape(grid)
 
 
 def _order_of_taps(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
@@ -144,12 +151,20 @@ def reconcile(
     fitting = []
     for mask, own, cost in zip(masks, found, of_each or [1] * len(masks), strict=True):
         active = structure.active_groups(own).copy()
-        price = structure.group_size(mask.shape) * cost
-        spare = np.flatnonzero(structure.active_groups(mask) & ~active)[: left // price]
-        active.reshape(-1)[spare] = True
-        left -= len(spare) * price
+        spare = np.flatnonzero(structure.active_groups(mask) & ~active)
+        prices = cost * _sizes_at(spare, structure, mask.shape)
+        payable = np.count_nonzero(np.cumsum(prices) <= left)
+        active.reshape(-1)[spare[:payable]] = True
+        left -= int(prices[:payable].sum())
         fitting.append(structure.from_groups(active, mask.shape))
     return fitting
+
+
+def _sizes_at(groups: np.ndarray, structure: Structure, shape: Shape) -> np.ndarray:
+    """Weights in the groups of these flat indices."""
+    if structure.is_ragged(shape):
+        return structure.group_sizes(shape).reshape(-1)[groups]
+    return np.full(len(groups), structure.group_size(shape), np.int64)
 
 
 def _raise_too_many(

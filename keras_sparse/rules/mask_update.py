@@ -3,7 +3,8 @@
 The method is sparse momentum (Dettmers & Zettlemoyer 2019, arXiv 1907.04840, algorithm 1) with
 exact integer budgets: the number of active weights is the same before and after every update, or
 what they cost is never more than a budget. It prunes and grows whole groups of weights, see
-``keras_sparse.rules.structure``.
+``keras_sparse.rules.structure``. Where groups of a layer differ in size, the number of active
+weights is a budget, too: never more, and less by less than a group.
 """
 
 import math
@@ -13,9 +14,10 @@ import numpy as np
 
 from keras_sparse.rules.budget import Counts, grow_counts, prune_counts
 from keras_sparse.rules.cost_budget import grow_within
+from keras_sparse.rules.group_scores import LOOK_FOR, active_groups, group_score
+from keras_sparse.rules.ragged import weights_of
+from keras_sparse.rules.ragged_update import grow_where_groups_differ, keep_fitting
 from keras_sparse.rules.scores import MaskedLayer, Score, Share
-
-LOOK_FOR = "Look for a learning rate that is too high, or bad data"
 
 
 def top_k_mask(score: np.ndarray, k: int, among: np.ndarray | None = None) -> np.ndarray:
@@ -70,7 +72,7 @@ def update_masks(
         rng: source of randomness for scores.
         budget: what all active weights may cost after the update, by the ``cost`` of the layers;
             at least what they cost now. Shares are then shares of cost. None: the number of active
-            weights stays the same.
+            weights stays the same, or is the budget where groups of a layer differ in size.
 
     Returns:
         New masks, bool, of the weights' shapes. The given arrays are not changed. No layer loses
@@ -89,6 +91,9 @@ def update_masks(
         _keep(layer, int(n), prune, rng)
         for layer, n in zip(layers, counts.active - pruned, strict=True)
     ]
+    if counts.is_ragged:
+        by_share = redistribute is not None
+        return grow_where_groups_differ(layers, counts, kept, grow, rng, budget, by_share)
     if budget is not None:
         costs = counts.group_size * [layer.cost for layer in layers]
         grown = grow_within(counts, pruned, costs, budget, by_share=redistribute is not None)
@@ -96,7 +101,7 @@ def update_masks(
         grown = pruned if redistribute is None else grow_counts(counts, pruned)
     masks = []
     for layer, groups, n in zip(layers, kept, grown, strict=True):
-        groups |= top_k_mask(_group_score(layer, grow, rng), int(n), ~groups)
+        groups |= top_k_mask(group_score(layer, grow, rng), int(n), ~groups)
         masks.append(layer.structure.from_groups(groups, layer.mask.shape))
     return masks
 
@@ -106,58 +111,44 @@ def prune_to(
 ) -> list[np.ndarray]:
     """Masks with at most ``active[i]`` weights in layer i: the smallest scores become missing.
 
-    Weights are rounded to whole groups, and each layer keeps one.
+    Weights are rounded to whole groups, and each layer keeps one. Where groups of a layer differ in
+    size, they are rounded down; the next such layer gets what is left, by cost.
     """
-    masks = []
+    masks, left = [], 0
     for layer, n in zip(layers, active, strict=True):
-        size = layer.structure.group_size(layer.mask.shape)
-        count = min(_count_active_groups(layer), max(1, round(n / size)))
-        kept = _keep(layer, count, prune, rng)
-        masks.append(layer.structure.from_groups(kept, layer.mask.shape))
+        structure, shape = layer.structure, layer.mask.shape
+        if structure.is_ragged(shape):
+            kept = keep_fitting(layer, int(n) + left // layer.cost, prune, rng)
+            left = max(0, left + (int(n) - weights_of(kept, structure, shape)) * layer.cost)
+        else:
+            count = max(1, round(n / structure.group_size(shape)))
+            kept = _keep(layer, min(_count_active_groups(layer), count), prune, rng)
+        masks.append(structure.from_groups(kept, shape))
     return masks
 
 
 def count_layers(layers: Sequence[MaskedLayer], redistribute: Share | None) -> Counts:
     """Active and missing groups and the normalised share of every layer."""
-    active, total, sizes, shares = [], [], [], []
+    active, total, sizes, shares, is_ragged = [], [], [], [], False
     for layer in layers:
+        structure, shape = layer.structure, layer.mask.shape
         active.append(_count_active_groups(layer))
-        sizes.append(layer.structure.group_size(layer.mask.shape))
-        total.append(layer.mask.size // sizes[-1])
+        sizes.append(structure.group_size(shape))
+        total.append(math.prod(structure.grid(shape)))
+        is_ragged |= structure.is_ragged(shape)
         shares.append(_share(layer, redistribute) if active[-1] and redistribute else 0.0)
     weight = np.array(shares, float)
     if not weight.any():  # no momentum yet, or no redistribution
         weight = np.ones(len(shares))
-    n = np.array(active, np.int64)
-    return Counts(
-        n, np.array(total, np.int64) - n, np.array(sizes, np.int64), weight / weight.sum()
-    )
+    n, missing = np.array(active, np.int64), np.array(total, np.int64) - active
+    return Counts(n, missing, np.array(sizes, np.int64), weight / weight.sum(), is_ragged)
 
 
 def _keep(layer: MaskedLayer, n: int, prune: Score, rng: np.random.Generator) -> np.ndarray:
-    active = _active_groups(layer)
+    active = active_groups(layer)
     if n == np.count_nonzero(active):
         return active.copy()
-    return top_k_mask(_group_score(layer, prune, rng), n, active)
-
-
-def _group_score(layer: MaskedLayer, rule: Score, rng: np.random.Generator) -> np.ndarray:
-    """The scores of a rule, summed over each group; ValueError for NaN."""
-    score = np.asarray(rule(layer, rng))
-    if score.shape != layer.mask.shape:
-        raise ValueError(
-            "A score must have the weight's shape. "
-            f"Received: shape {score.shape} for {layer.name!r} of shape {layer.mask.shape}"
-        )
-    groups = layer.structure.to_groups(score)
-    if groups.size and math.isnan(groups.max()):  # max propagates NaN and costs no temporary
-        count = np.count_nonzero(np.isnan(groups))
-        raise ValueError(
-            f"NaN in the scores of layer {layer.name!r}: its weights, momentum or gradient are "
-            f"NaN. The masks were not changed. {LOOK_FOR}. "
-            f"Received: {count} NaN in {groups.size} scores"
-        )
-    return groups
+    return top_k_mask(group_score(layer, prune, rng), n, active)
 
 
 def _share(layer: MaskedLayer, redistribute: Share) -> float:
@@ -171,10 +162,5 @@ def _share(layer: MaskedLayer, redistribute: Share) -> float:
     return share
 
 
-def _active_groups(layer: MaskedLayer) -> np.ndarray:
-    layer.structure.check_whole(layer.name, layer.mask)
-    return layer.structure.active_groups(layer.mask)
-
-
 def _count_active_groups(layer: MaskedLayer) -> int:
-    return int(np.count_nonzero(_active_groups(layer)))
+    return int(np.count_nonzero(active_groups(layer)))

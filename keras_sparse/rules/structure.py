@@ -1,7 +1,9 @@
 """A structure says which weights of a mask are active or missing together (NumPy only).
 
-It divides a kernel (taps..., in, out) into groups of equal size. Rules count, prune and grow whole
-groups. Arguments give a structure as ``structure``, or by its short form ``block_shape``.
+It divides a kernel (taps..., in, out) into groups. Rules count, prune and grow whole groups. All
+groups of a kernel have one size, but those at an edge where blocks do not divide the channels: they
+hold the channels that are left. Arguments give a structure as ``structure``, or by its short form
+``block_shape``.
 """
 
 import abc
@@ -30,7 +32,19 @@ class Structure(abc.ABC):
 
     @abc.abstractmethod
     def group_size(self, shape: Shape) -> int:
-        """Weights in one group of a kernel of this shape."""
+        """Weights in one group of a kernel of this shape, the largest where they differ."""
+
+    def is_ragged(self, shape: Shape) -> bool:
+        """Do the groups of a kernel of this shape differ in size?"""
+        return False
+
+    def group_sizes(self, shape: Shape) -> np.ndarray:
+        """Weights in each group: an int array of the shape ``grid(shape)``."""
+        return np.full(self.grid(shape), self.group_size(shape))
+
+    def unit(self, shape: Shape) -> int:
+        """What numbers of active weights are counted in: a group; 1 where groups differ in size."""
+        return 1 if self.is_ragged(shape) else self.group_size(shape)
 
     @abc.abstractmethod
     def to_groups(self, values: np.ndarray) -> np.ndarray:
@@ -59,6 +73,16 @@ class Structure(abc.ABC):
     def why_not(self, shape: Shape) -> str | None:
         """Why a kernel of this shape has no such groups, or None where it has."""
 
+    def scores(self, values: np.ndarray) -> np.ndarray:
+        """What groups are ranked by: sums over each group; means where groups differ in size.
+
+        Both give groups of one size the same order. A sum would rank a group of few weights low,
+        though it spends less of a budget of weights.
+        """
+        sums = self.to_groups(values)
+        is_ragged = self.is_ragged(values.shape)
+        return sums / self.group_sizes(values.shape) if is_ragged else sums
+
     def active_groups(self, mask: np.ndarray) -> np.ndarray:
         """Bool array of groups: True where at least one weight is active."""
         return self.to_groups(mask) > 0
@@ -72,15 +96,15 @@ class Structure(abc.ABC):
         if (why := self.why_not(shape)) is not None:
             argument = str(self).partition("=")[0]
             raise ValueError(
-                f"`{argument}` must divide the last two axes of every masked weight: {why}. "
-                f"Received: {self} for {name!r} of shape {shape}; "
-                f"keep that layer dense with `dense=[{name!r}]`, or choose another structure"
+                f"`{argument}` needs input and output channels, the last two axes of every masked "
+                f"weight: {why}. Received: {self} for {name!r} of shape {shape}; "
+                f"keep that weight dense with `dense=[{name!r}]`, or choose another structure"
             )
 
     def check_whole(self, name: str, mask: np.ndarray) -> None:
         """Raises ValueError where a group of this mask is active in part."""
         active = self.to_groups(mask)
-        size = self.group_size(mask.shape)
+        size = (self.group_sizes if self.is_ragged(mask.shape) else self.group_size)(mask.shape)
         partly = int(np.count_nonzero((active > 0) & (active < size)))
         if partly:
             raise ValueError(
@@ -161,6 +185,9 @@ class Weights(Structure):
 class Blocks(Structure):
     """Blocks of ``in_`` input channels x ``out`` output channels: the last two axes of a kernel.
 
+    Blocks are counted from channel 0. Where they do not divide an axis, its last block holds the
+    channels that are left.
+
     Args:
         in_: channels of the last axis but one that a block spans.
         out: channels of the last axis.
@@ -175,6 +202,8 @@ class Blocks(Structure):
            [72.]])
     >>> Blocks(2, 4, per_tap=True).grid((3, 3, 4, 4))
     (3, 3, 2, 1)
+    >>> Blocks(4, 4).group_sizes((3, 10))
+    array([[12, 12,  6]])
     """
 
     in_: int
@@ -194,29 +223,46 @@ class Blocks(Structure):
 
     def grid(self, shape: Shape) -> Shape:
         taps = shape[:-2] if self.per_tap else ()
-        return (*taps, shape[-2] // self.in_, shape[-1] // self.out)
+        return (*taps, -(-shape[-2] // self.in_), -(-shape[-1] // self.out))
 
     def group_size(self, shape: Shape) -> int:
-        taps = 1 if self.per_tap else math.prod(shape[:-2])
-        return taps * self.in_ * self.out
+        return self._taps(shape) * min(self.in_, shape[-2]) * min(self.out, shape[-1])
+
+    def is_ragged(self, shape: Shape) -> bool:
+        pairs = zip(shape[-2:], (self.in_, self.out), strict=True)
+        return any(channels > side and channels % side for channels, side in pairs)
+
+    def group_sizes(self, shape: Shape) -> np.ndarray:
+        pairs = zip(shape[-2:], (self.in_, self.out), strict=True)
+        rows, columns = (np.diff([*range(0, n, side), n]) for n, side in pairs)
+        sizes = self._taps(shape) * np.outer(rows, columns)
+        return np.broadcast_to(sizes, self.grid(shape))
 
     def to_groups(self, values: np.ndarray) -> np.ndarray:
         grid, taps = self.grid(values.shape), math.prod(values.shape[:-2])
-        blocks = values.reshape(taps, grid[-2], self.in_, grid[-1], self.out)
+        blocks = self._whole_blocks(values).reshape(taps, grid[-2], self.in_, grid[-1], self.out)
         sums = blocks.sum(axis=(2, 4) if self.per_tap else (0, 2, 4))
         return np.asarray(sums.reshape(grid))
 
     def from_groups(self, groups: np.ndarray, shape: Shape) -> np.ndarray:
         mask = groups.repeat(self.in_, axis=-2).repeat(self.out, axis=-1)
-        return mask if self.per_tap else np.broadcast_to(mask, shape).copy()
+        mask = mask[..., : shape[-2], : shape[-1]]
+        return np.ascontiguousarray(mask) if self.per_tap else np.broadcast_to(mask, shape).copy()
 
     def why_not(self, shape: Shape) -> str | None:
-        if len(shape) < 2:
-            return f"it has {len(shape)} axes, fewer than two"
-        if shape[-2] % self.in_ or shape[-1] % self.out:
-            channels = f"{shape[-2]} x {shape[-1]} channels"
-            return f"{channels} are not whole blocks of {self.in_} x {self.out}"
-        return None
+        return f"it has {len(shape)} axes, fewer than two" if len(shape) < 2 else None
+
+    def _taps(self, shape: Shape) -> int:
+        """Taps that a block spans."""
+        return 1 if self.per_tap else math.prod(shape[:-2])
+
+    def _whole_blocks(self, values: np.ndarray) -> np.ndarray:
+        """The values, with zeros after the channels where blocks do not divide them."""
+        *others, rows, columns = values.shape
+        lacking = -rows % self.in_, -columns % self.out
+        if not any(lacking):
+            return values
+        return np.pad(values, [(0, 0)] * len(others) + [(0, n) for n in lacking])
 
     @property
     def block_shape(self) -> BlockShape:

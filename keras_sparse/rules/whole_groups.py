@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from keras_sparse.rules.asked import Asked, affordable_weights
 from keras_sparse.rules.density import Shape
 from keras_sparse.rules.structure import Structure, Weights
 
@@ -20,7 +21,8 @@ def to_whole_groups(
     """Weights of each layer in whole groups, whose total is the nearest to that of ``wanted``.
 
     Groups are rounded down. The rest is given out by the largest remainder over all layers. Each
-    layer has at least one group.
+    layer has at least one group. Where groups of a layer differ in size, that layer is counted in
+    weights, and the total is never above that of ``wanted`` unless one group in each layer is.
 
     Args:
         wanted: weights of each layer.
@@ -36,6 +38,8 @@ def to_whole_groups(
     if structure == Weights():
         return [int(n) for n in wanted]
     limits = [math.prod(shape) for shape in shapes] if at_most is None else list(at_most)
+    if any(map(structure.is_ragged, shapes)):
+        return _where_groups_differ(list(wanted), shapes, structure, limits)
     sizes = np.array([structure.group_size(shape) for shape in shapes], np.int64)
     most = np.array(limits, np.int64) // sizes
     counts = np.array(list(wanted), float)
@@ -45,6 +49,15 @@ def to_whole_groups(
     _come_near(groups, counts, sizes, bounds, overshoot=True)
     _exchange(groups, counts, sizes, bounds)
     return [int(n) for n in groups * sizes]
+
+
+def _where_groups_differ(
+    wanted: list[int], shapes: Sequence[Shape], structure: Structure, most: list[int]
+) -> list[int]:
+    """A budget of costs, where each weight costs 1."""
+    groups = (min(structure.group_size(s), n) for s, n in zip(shapes, most, strict=True))
+    asked = Asked(np.array(wanted, float), max(round(sum(wanted)), sum(groups)))
+    return affordable_weights(asked, shapes, structure, [1] * len(shapes), most)
 
 
 Bounds = tuple[np.ndarray, np.ndarray]  # groups of each layer: the least and the most

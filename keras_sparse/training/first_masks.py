@@ -40,8 +40,11 @@ def first_masks(
     counts: Sequence[int],
     structure: Structure,
     rng: np.random.Generator,
+    costs: Sequence[int] | None = None,
 ) -> list[np.ndarray]:
     """Bool arrays of the weights' shapes.
+
+    Where groups of a kernel differ in size, it gets what the ones before could not use.
 
     Args:
         kind: ``"random"``, ``"magnitude"`` or ``"nonzero"``, see ``initial_mask``.
@@ -49,14 +52,19 @@ def first_masks(
         counts: active weights of each, in whole groups; ``"nonzero"`` does not use them.
         structure: what the masks are made of.
         rng: source of randomness.
+        costs: the cost of one weight of each; None: 1.
     """
     readable = all(map(has_value, variables))
-    masks = []
-    for variable, active in zip(variables, counts, strict=True):
+    masks, left = [], 0
+    for variable, active, cost in zip(variables, counts, costs or [1] * len(counts), strict=True):
         weight = (
             _initial_weight(kind, variable) if readable else np.zeros(variable.shape, np.float32)
         )
-        masks.append(initial_mask(kind, variable.path, weight, active, structure, rng))
+        is_ragged = structure.is_ragged(weight.shape)
+        number = active + left // cost if is_ragged else active
+        masks.append(initial_mask(kind, variable.path, weight, number, structure, rng))
+        if is_ragged:
+            left = max(0, left + (active - int(np.count_nonzero(masks[-1]))) * cost)
     return masks
 
 

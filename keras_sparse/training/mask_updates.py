@@ -90,6 +90,9 @@ class MaskUpdates(MasksToDensity):
     ) -> int | None:
         """What these weights may cost after the update; None: their number stays the same.
 
+        Where blocks differ in size, the number of weights is a budget, too.
+
+
         It is what they cost before, and what an earlier update left of the density asked for. Masks
         of another density, which a user has set or a file has brought, keep theirs.
 
@@ -98,7 +101,8 @@ class MaskUpdates(MasksToDensity):
             masks: their masks before the update; None: the optimizer's.
             step: the optimizer step.
         """
-        if self.budget == "weights":
+        differ = any(self.structure.is_ragged(one.shape) for one in weights)
+        if self.budget == "weights" and not differ:
             return None
         shown = [one.mask for one in weights] if masks is None else masks
         spent = cost_of(shown, [one.cost for one in weights])

@@ -147,7 +147,7 @@ class StartingMasks(StateInFiles):
         if kind == "magnitude" and self.scope == "global":
             counts = competing_counts(weights, wanted, self.structure, costs)
         rng = np.random.default_rng([self.seed, step])
-        masks = first_masks(kind, weights, counts, self.structure, rng)
+        masks = first_masks(kind, weights, counts, self.structure, rng, costs)
         self._notice = notice_of_density(kind, masks, wanted, self.structure, costs)
         return masks
 
