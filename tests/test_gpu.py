@@ -212,6 +212,17 @@ def test_asking_for_what_cannot_be_had_raises(h200):
         ks.layers.SparseConv2D(64, 3, block_shape=(32, 0))
 
 
+def test_layers_that_blocks_do_not_divide_run_stock_operations(h200):
+    layers = [keras.layers.Dense(96, name="wide"), keras.layers.Dense(10, name="head")]
+    model = keras.Sequential([keras.Input((64,)), *layers])
+    sparse = ks.sparsify(model, "custom_op", block_shape=(32, 32), verbose=False)
+    wide, head = sparse.layers
+    assert (wide.implementation, head.implementation) == ("custom_op", "auto")
+    assert wide.structure == head.structure == ks.Blocks(32, 32)
+    why = "stock: the channels of a kernel of shape (96, 10) are not whole blocks of 32"
+    assert head.runs_as() == why
+
+
 def test_the_ops_have_kernels_on_gpus():
     from tensorflow.python.framework import kernels
 

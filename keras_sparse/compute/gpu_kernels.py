@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,17 @@ def kernel_structure(structure: Structure) -> KernelStructure:
     side = math.gcd(structure.in_, structure.out)
     block = next((block for block in BLOCKS if side % block == 0), None)
     return KernelStructure("blocks", block) if block else KernelStructure("channel_pairs")
+
+
+def lacks_whole_blocks(structure: Structure, shape: Sequence[int]) -> bool:
+    """Would a GPU here compute this structure in blocks, which this kernel is not made of?
+
+    Args:
+        structure: what masks are made of.
+        shape: of the kernel.
+    """
+    block = kernel_structure(structure).block
+    return block > 0 and has_gpu() and any(n % block for n in shape[-2:])
 
 
 def has_gpu() -> bool:

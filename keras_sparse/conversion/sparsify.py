@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_sparse._keras import check_keras_3, layers_of, strategy_scope, to_numpy
+from keras_sparse.compute.gpu_kernels import lacks_whole_blocks
 from keras_sparse.compute.layers import SparseLayer
 from keras_sparse.compute.mask_owner import mask_owner_of
 from keras_sparse.compute.mask_state import kernel_mask_of, nonzero_mask
@@ -43,10 +44,10 @@ def sparsify(
         model: a Keras model that has its weights: built, or called once. It stays unchanged.
         implementation: the implementation of the sparse layers; see
             ``keras_sparse.layers.SparseConv2D``.
-        block_shape: (in, out) channels of blocks, for sparse layers of whole blocks. None: the
-            structure of the model's SparseMomentum, or of the one that it is compiled with later.
-            On GPUs in float16 and bfloat16, only blocks have kernels; pass
-            ``implementation="custom_op"`` with them.
+        block_shape: (in, out) channels of the blocks that masks are made of. None: the structure of
+            the model's SparseMomentum, or of the one that it is compiled with later. On GPUs in
+            float16 and bfloat16, only blocks have kernels; pass ``implementation="custom_op"`` with
+            them. Layers whose channels they do not divide run stock operations there.
         verbose: ``"auto"``: prints one line if a layer with a kernel stays dense; True: prints a
             table of the layers, with reasons; False: prints nothing.
         structure: the structure of these layers, in place of ``block_shape``, such as
@@ -147,8 +148,7 @@ def _configure(
     elif isinstance(new, SparseComposite):
         new.configure(implementation, Weights())
     elif isinstance(new, SparseLayer):
-        whole = _if_whole(old, new, structure)
-        new.configure(implementation if whole == structure else "auto", whole)
+        new.configure(*_fitting(old, new, implementation, structure))
 
 
 def _give_masks(model: keras.Model, copies: dict[int, object]) -> None:
@@ -166,8 +166,17 @@ def _give_masks(model: keras.Model, copies: dict[int, object]) -> None:
             kernel_mask.mask_kernel()
 
 
-def _if_whole(layer: keras.layers.Layer, sparse: SparseLayer, structure: Structure) -> Structure:
-    """The structure, for a layer whose kernels are made of it; else single weights."""
-    kernels = [getattr(layer, weight) for weight in sparse.masked_weights] if layer.built else []
-    reasons = [structure.why_not(tuple(kernel.shape)) for kernel in kernels]
-    return structure if kernels and not any(reasons) else Weights()
+def _fitting(
+    layer: keras.layers.Layer, sparse: SparseLayer, implementation: str, structure: Structure
+) -> tuple[str, Structure]:
+    """The implementation and structure for this layer.
+
+    A layer that is not built gets single weights; one whose kernels a GPU cannot compute in blocks
+    gets ``"auto"``.
+    """
+    names = sparse.masked_weights if layer.built else ()
+    shapes = [tuple(getattr(layer, name).shape) for name in names]
+    if not shapes or any(map(structure.why_not, shapes)):
+        return implementation if structure == Weights() else "auto", Weights()
+    lacks_blocks = any(lacks_whole_blocks(structure, shape) for shape in shapes)
+    return "auto" if lacks_blocks else implementation, structure

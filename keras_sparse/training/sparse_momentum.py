@@ -73,7 +73,7 @@ class SparseMomentum(MaskUpdates):
             single weights. The short form of ``structure``.
         structure: what masks consist of, in place of ``block_shape``:
             ``keras_sparse.Blocks(4, 4, per_tap=True)`` gives each tap of a convolution its own
-            blocks. The compiled ops skip these as single weights.
+            blocks. Where blocks do not divide the channels, the last one is smaller.
         gradient_momentum: decay in [0, 1) of a moving average of the gradients, which replaces the
             momentum of optimizers without one.
         growth_window: optimizer steps before an update in which missing weights get gradients;
