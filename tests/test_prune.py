@@ -157,7 +157,7 @@ def test_a_random_score_follows_the_seed():
         ({"score": "momentum"}, "`score` must rank weights by their values"),
         ({"score": None}, "`score` must rank"),
         ({"dense": "nothing"}, "`dense` selects no"),
-        ({"block_shape": (3, 3)}, "`block_shape` must divide"),
+        ({"block_shape": (3, 0)}, "`block_shape` must be None or two positive integers"),
     ],
 )
 def test_what_cannot_work_changes_nothing(arguments, message):

@@ -88,8 +88,8 @@ def test_blocks_of_convolutions_and_dense_layers_compete_by_the_mean():
     masks = ks.snip_masks(model, *data, 0.25, loss="mse", block_shape=(4, 4))
     total = 3 * 3 * 4 * 8 + 128 * 8
     assert abs(sum(int(mask.sum()) for mask in masks.values()) - total / 4) <= 72
-    with pytest.raises(ValueError, match="must divide the last two axes"):
-        ks.snip_masks(model, *data, 0.25, loss="mse", block_shape=(3, 4))
+    masks = ks.snip_masks(model, *data, 0.25, loss="mse", block_shape=(3, 4))
+    assert 0 <= total / 4 - sum(int(mask.sum()) for mask in masks.values()) < 9 * 3 * 4
 
 
 # --- models
