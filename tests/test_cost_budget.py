@@ -112,11 +112,9 @@ def test_erk_scales_to_the_cost_and_caps_a_layer():
 
 def test_layers_follow_the_distribution_or_keep_their_proportions():
     asked, shapes, costs = Asked(np.array([10.0, 90.0]), 130), [(10, 10)] * 2, [4, 1]
-    counts = [
-        affordable_weights(asked, shapes, Weights(), costs, [100, 100], by_distribution)
-        for by_distribution in (True, False)
-    ]
-    assert counts == [[10, 90], [26, 26]]  # 26 % of what both may have
+    arguments = (asked, shapes, Weights(), costs, [100, 100])
+    assert affordable_weights(*arguments) == [10, 90]
+    assert affordable_weights(*arguments, by_distribution=False) == [26, 26]  # 26 % of the most
 
 
 def test_the_threshold_of_all_layers_stops_where_a_group_does_not_fit():

@@ -31,6 +31,11 @@ def test_the_end_of_a_fit_may_not_be_known(unknown):
     assert plan(fit=fit).ends_after is None
 
 
+@pytest.mark.parametrize(("steps_per_batch", "steps"), [(1, 3), (2, 6), (None, 3)])
+def test_an_execution_makes_the_steps_of_its_batches_and_at_least_one_each(steps_per_batch, steps):
+    assert FitLength(execution=3, steps_per_batch=steps_per_batch).steps_per_execution == steps
+
+
 def test_updates_are_due_at_epochs_at_steps_or_at_phases():
     assert isinstance(plan("epoch").planner.times, AtEpochs)
     every = plan(7).planner.times

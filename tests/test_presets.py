@@ -179,6 +179,13 @@ def test_a_phase_begins_at_its_border():
     assert density.first_steps(10, 20) == [10, 10, 13, 16]
 
 
+def test_the_phases_of_acdc_are_those_of_the_paper():
+    borders = ks.ACDC("sgd", 0.1).density.borders  # dense for 10 %, then by turns for 5 %
+    assert borders == pytest.approx(
+        [0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.85]
+    )
+
+
 def test_acdc_takes_borders_or_a_schedule_that_has_them():
     assert ks.ACDC("sgd", 0.1, borders=(0.5,)).density.borders == (0.5,)
     schedule = ks.AlternatingOverTraining(0.1, borders=(0.5,))

@@ -7,7 +7,7 @@ from helpers import assert_sparse, compiled, fit, sgd, toy_data, toy_model
 
 import keras_sparse as ks
 from keras_sparse.training.selection import Selection
-from keras_sparse.training.selectors import selectors_to_config
+from keras_sparse.training.selectors import selectors_of_config, selectors_to_config
 
 pytestmark = pytest.mark.backend
 layers = keras.layers
@@ -304,6 +304,25 @@ def test_a_layer_is_saved_as_the_paths_of_its_kernels():
     layer = toy_model().layers[0]
     config = selectors_to_config([layer, "*/head/*", keras.layers.Dense])
     assert config == ["toy/hidden/kernel", "*/head/*", {"layer_type": "Dense"}]
+
+
+@keras.saving.register_keras_serializable("tests_of_selection")
+class OwnDense(keras.layers.Dense):
+    """A registered layer type of a user."""
+
+
+def test_depthwise_kernels_within_a_model_in_the_model_stay_dense():
+    part = keras.Sequential([keras.Input((8, 8, 4)), keras.layers.DepthwiseConv2D(3)])
+    inputs = keras.Input((8, 8, 4))
+    model = keras.Model(inputs, keras.layers.Conv2D(2, 1, name="last")(part(inputs)))
+    chosen = Selection().select(model.trainable_variables, model)
+    assert [model.trainable_variables[i].path for i in chosen] == ["last/kernel"]
+
+
+def test_layer_types_are_found_again_by_their_names():
+    types = [OwnDense, keras.layers.Conv2D]
+    assert selectors_to_config(types) == [{"layer_type": "OwnDense"}, {"layer_type": "Conv2D"}]
+    assert selectors_of_config(selectors_to_config(types)) == types
 
 
 @pytest.mark.parametrize("dense", ["*", keras.layers.Dense])

@@ -312,6 +312,7 @@ def test_random_blocks_per_tap_are_seeded_and_use_every_tap():
     ("wanted", "shapes", "block_shape", "expected"),
     [
         ([22, 20], [(8, 8), (8, 8)], (4, 4), [32, 16]),  # 42 weights: 2.6 blocks of 16
+        ([6, 9], [(4, 8), (4, 8)], (2, 2), [8, 8]),  # 1.5 and 2.25 blocks: the first is rounded up
         (
             [1152, 1152, 64],
             [(3, 3, 16, 32), (3, 3, 32, 16), (16, 16)],

@@ -57,7 +57,7 @@ ABOUT = {
     "training/asked_density": "density_schedules final_density",
     "training/backup_files": "backup_files backup",
     "training/callback_order": "callback_order beside_keras_callbacks",
-    "training/density_log": "callbacks exploration",
+    "training/density_log": "beside_keras_callbacks exploration",
     "training/explored_masks": "exploration",
     "training/find_optimizer": "looks_trained compiled",
     "training/first_masks": "masked_optimizer snip",

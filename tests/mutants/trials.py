@@ -95,7 +95,8 @@ class Trials:
 
         def passes() -> int:
             sys.meta_path.insert(0, Mutated(mutant))
-            return int(pytest.main([*OPTIONS, "-x", *tests]))
+            # else pytest would import modules with doctests by itself, without the mutant
+            return int(pytest.main([*OPTIONS, "--assert=plain", "-x", *tests]))
 
         seconds = 5 + sum(self.reached.runs[test].seconds for test in tests)
         return "on import" if tests and in_fork(passes, TIMES_SLOWER * seconds) else None
