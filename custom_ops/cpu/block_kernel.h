@@ -7,6 +7,7 @@
 
 #include "custom_ops/cpu/active_blocks.h"
 #include "custom_ops/cpu/block_tiling.h"
+#include "custom_ops/cpu/block_values.h"
 #include "custom_ops/cpu/kernels.h"
 #include "custom_ops/cpu/lattice_product.h"
 
@@ -29,9 +30,6 @@ class BlockKernel : public LatticeProduct {
   BlockKernel(Product product, const Convolution& convolution, const Lattice& lattice,
               const BlockGrid& grid, const BlockTiling& tiling, const Kernels& kernels);
 
-  void Gather(const void* kernel, int64_t begin, int64_t end, float* values) const;
-  void WriteGradient(const float* sums, int64_t pieces, int64_t begin, int64_t end,
-                     void* result) const;
   int64_t SlicesOf(const Parallel& parallel) const {
     return std::min<int64_t>(parallel.threads, 1 + active() * floats_ / 65536);
   }
@@ -40,11 +38,11 @@ class BlockKernel : public LatticeProduct {
 
   const Kernels& kernels_;
   const ElementType type_;
-  const bool transposed_;
   PackedPixels packed_;
   BlockList list_;
+  BlockPlaces places_;
   BlockTables tables_;
-  int64_t groups_, weights_, out_channels_;
+  int64_t groups_, weights_;
   int32_t floats_;  // of a block
 };
 

@@ -174,10 +174,14 @@ void GradientTiles(const BlockTables& b, const typename Elements::Value* inputs,
                              const_cast<const Value**>(buffer.outputs));
     PackGradientTiles<Elements>(t, channels, buffer);
     const float* first = buffer.sums - channels.first * buffer.gradient_floats;
-    GradientBlocks<S, O>(segments,
-                         {buffer.packed, first, t.tile_h, t.tile_w,
-                          int64_t{t.row_stride} * kVectorBytes, buffer.gradient_floats},
-                         sums + b.first_active[work.part] * (S * O));
+    for (int32_t y = 0; y < t.tile_h; y += b.strip_h) {
+      const int32_t left = t.tile_h - y, height = left < b.strip_h ? left : b.strip_h;
+      GradientBlocks<S, O>(segments,
+                           {buffer.packed + int64_t{y} * t.row_stride * kLanes,
+                            first + int64_t{y} * t.tile_w * kLanes, height, t.tile_w,
+                            int64_t{t.row_stride} * kVectorBytes, buffer.gradient_floats},
+                           sums + b.first_active[work.part] * (S * O));
+    }
   }
 }
 

@@ -27,6 +27,7 @@ struct BlockTables {
   LatticeTables tile;  // tiles and pixels; it has no list of weights
   BlockSize block;
   int32_t summed_blocks, output_blocks;  // the last ones may reach beyond the channels
+  int32_t strip_h;                       // rows of a tile whose kernel gradient is summed at once
 
   // Active blocks by [part of the output channels]. The product names every output block once; the
   // kernel gradient names one again for each chunk of input channels that stays in the cache.

@@ -13,6 +13,7 @@ namespace {
 constexpr int32_t kLargestSide = 32, kLargestTile = 256;
 constexpr double kPackedInCache = 512 * 1024, kMostPacked = 32 << 20;  // bytes
 constexpr double kChunk = 256 * 1024;  // bytes of packed pixels beside the gradients of a block
+constexpr int32_t kStrip = 64;         // pixels of the kernel gradient's strips, at most
 
 // Sizes up to kLargestSide that cut an axis of this length evenly.
 std::vector<int32_t> Sides(int32_t length) {
@@ -41,6 +42,11 @@ Tile MakeTile(const Lattice& lattice, const BlockLoad& load, int32_t height, int
       static_cast<double>(load.in_channels) * std::max(1, packed.slots) * lanes * sizeof(float)};
 }
 
+// Rows of a strip: as even as they can be.
+int32_t StripHeight(int32_t height, int32_t width) {
+  return DivideUp(height, DivideUp(height, std::max(1, kStrip / width)));
+}
+
 // Cycles, roughly: two multiplications a cycle, five cycles a vector that changes its layout, more
 // the more of them do not stay in the second cache.
 double Cost(const Tile& t, const BlockLoad& load) {
@@ -48,7 +54,9 @@ double Cost(const Tile& t, const BlockLoad& load) {
   const double move = 5 + 3 * std::max(0.0, std::log2(t.packed_bytes / kPackedInCache));
   const double layout = move * (load.in_channels * t.pixels + load.out_channels * tile);
   if (load.product == Product::kKernelGradient)
-    return t.groups * (layout + load.active * (tile * products / 2 + t.height * 5 + 45));
+    return t.groups *
+           (layout + load.active * (tile * products / 2 + t.height * 5 +
+                                    45 * DivideUp(t.height, StripHeight(t.height, t.width))));
   const int32_t most = load.outputs >= 8 ? 3 : load.outputs >= 4 ? 6 : 8;
   const double runs = t.height * DivideUp(t.width, most);
   return t.groups * (layout + load.active * (tile * products / 2 + runs * load.summed * 1.5) +
@@ -76,8 +84,10 @@ std::optional<BlockTiling> ChooseBlockTiling(const Lattice& lattice, const Block
       if (!best || cost < best_cost) best = tile, best_cost = cost;
     }
   if (!best) return std::nullopt;
-  const double block_bytes = best->packed_bytes / load.in_channels * load.summed;
-  return BlockTiling{best->height, best->width, Parts(load, *best, threads),
+  const int32_t strip = StripHeight(best->height, best->width);
+  const double block_bytes = MakeTile(lattice, load, strip, best->width, lanes).packed_bytes /
+                             load.in_channels * load.summed;
+  return BlockTiling{best->height, best->width, Parts(load, *best, threads), strip,
                      std::max<int64_t>(1, static_cast<int64_t>(kChunk / block_bytes))};
 }
 

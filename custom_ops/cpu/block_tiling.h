@@ -11,8 +11,11 @@ namespace keras_sparse {
 
 struct BlockTiling {
   int32_t tile_h, tile_w;
-  int32_t parts;         // of the output blocks, so that there is work for every thread
-  int64_t chunk_blocks;  // summed blocks that stay in the cache, for the kernel gradient
+  int32_t parts;  // of the output blocks, so that there is work for every thread
+  // For the kernel gradient: rows of a tile whose pixels of a few channels stay in the first cache,
+  // and how many summed blocks of them stay in the second one.
+  int32_t strip_h;
+  int64_t chunk_blocks;
 };
 
 // What the cost of one lattice depends on.

@@ -370,6 +370,9 @@ void CheckBlocks(Grid& grid) {
     for (const int64_t in : {4, 70})
       for (const int64_t out : {15, 128})
         grid.CheckBlocks({MatMulSizes(rows, in, out)}, {4, 4, true}, 0.2, 2);
+  // Tiles of more rows than a strip, and a last strip of fewer.
+  grid.CheckBlocks(MakeConvolution(16, {11, 12}, 16, {3, 3}, 20, {1, 1}, true), {4, 4, true}, 0.5,
+                   2);
   grid.CheckBlocks({MatMulSizes(130, 12, 3000)}, {4, 4, true}, 0.1, 3);
   grid.CheckBlocks(MakeConvolution(1, {1, 300}, 8, {1, 5}, 8, {1, 1}, true), {4, 4, true}, 0.4, 4);
   grid.CheckBlocks(MakeConvolution(2, {40, 3}, 8, {11, 1}, 8, {4, 1}, true), {4, 4, false}, 0.4, 4);

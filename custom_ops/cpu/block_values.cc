@@ -1,0 +1,103 @@
+#include "custom_ops/cpu/block_values.h"
+
+#include <algorithm>
+
+namespace keras_sparse {
+namespace {
+
+// Blocks lie far apart in a wide kernel, and their values far apart in a list: the processor
+// fetches none before it is asked for.
+constexpr int64_t kAhead = 48;  // blocks
+
+// Inline: g++ drops calls of functions that do nothing but prefetch.
+template <bool kWriteWeights>
+inline __attribute__((always_inline)) void Prefetch(const BlockPlaces& p, int64_t i,
+                                                    const void* weights, const float* values) {
+  if (i >= p.count) return;
+  const BlockList::Block& block = p.blocks[i];
+  __builtin_prefetch(values + int64_t{block.place} * p.weights(), !kWriteWeights);
+  for (int32_t in = 0; in < block.ins; ++in)
+    __builtin_prefetch(
+        static_cast<const char*>(weights) + (block.weight + in * p.row) * ElementBytes(p.type),
+        kWriteWeights);
+}
+
+// A block at the last channels, or one of 16-bit weights.
+void ReadPart(const BlockPlaces& p, const BlockList::Block& block, const void* kernel,
+              float* value) {
+  const int32_t step_in = p.transposed ? 1 : p.out, step_out = p.transposed ? p.in : 1;
+  if (block.ins * block.outs < p.weights()) std::fill_n(value, p.weights(), 0.0f);
+  for (int32_t in = 0; in < block.ins; ++in)
+    for (int32_t out = 0; out < block.outs; ++out)
+      value[in * step_in + out * step_out] =
+          FloatAt(p.type, kernel, block.weight + in * p.row + out);
+}
+
+template <int I, int O>
+void Read(const BlockPlaces& p, const void* kernel, int64_t begin, int64_t end, float* values) {
+  for (int64_t i = begin; i < end; ++i) {
+    const BlockList::Block& block = p.blocks[i];
+    Prefetch<false>(p, i + kAhead, kernel, values);
+    float* value = values + int64_t{block.place} * (I * O);
+    if (p.type != ElementType::kFloat32 || block.ins < I || block.outs < O) {
+      ReadPart(p, block, kernel, value);
+      continue;
+    }
+    float weights[I][O];
+    for (int in = 0; in < I; ++in)
+      std::memcpy(weights[in], static_cast<const float*>(kernel) + block.weight + in * p.row,
+                  sizeof weights[in]);
+    if (!p.transposed) {
+      std::memcpy(value, weights, sizeof weights);
+      continue;
+    }
+    for (int out = 0; out < O; ++out)
+      for (int in = 0; in < I; ++in) value[out * I + in] = weights[in][out];
+  }
+}
+
+template <int I, int O>
+void Write(const BlockPlaces& p, const float* sums, int64_t pieces, int64_t begin, int64_t end,
+           void* gradient) {
+  const int64_t piece_floats = p.count * (I * O);
+  for (int64_t i = begin; i < end; ++i) {
+    const BlockList::Block& block = p.blocks[i];
+    Prefetch<true>(p, i + kAhead, gradient, sums);
+    float sum[I][O];
+    const float* value = sums + int64_t{block.place} * (I * O);
+    std::memcpy(sum, value, sizeof sum);
+    for (int64_t piece = 1; piece < pieces; ++piece)
+      for (int k = 0; k < I * O; ++k) sum[k / O][k % O] += value[piece * piece_floats + k];
+    if (p.type == ElementType::kFloat32 && block.ins == I && block.outs == O) {
+      for (int in = 0; in < I; ++in)
+        std::memcpy(static_cast<float*>(gradient) + block.weight + in * p.row, sum[in],
+                    sizeof sum[in]);
+      continue;
+    }
+    for (int32_t in = 0; in < block.ins; ++in)
+      for (int32_t out = 0; out < block.outs; ++out)
+        SetElement(p.type, gradient, block.weight + in * p.row + out, sum[in][out]);
+  }
+}
+
+}  // namespace
+
+void ReadBlocks(const BlockPlaces& p, const void* kernel, int64_t begin, int64_t end,
+                float* values) {
+#define KS_CASE(I, O) \
+  if (p.in == I && p.out == O) return Read<I, O>(p, kernel, begin, end, values);
+  KS_FOR_BLOCKS(KS_CASE)
+#undef KS_CASE
+  __builtin_trap();  // FindBlocks chooses from the same list
+}
+
+void WriteBlocks(const BlockPlaces& p, const float* sums, int64_t pieces, int64_t begin,
+                 int64_t end, void* gradient) {
+#define KS_CASE(I, O) \
+  if (p.in == I && p.out == O) return Write<I, O>(p, sums, pieces, begin, end, gradient);
+  KS_FOR_BLOCKS(KS_CASE)
+#undef KS_CASE
+  __builtin_trap();
+}
+
+}  // namespace keras_sparse

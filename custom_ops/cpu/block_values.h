@@ -1,0 +1,31 @@
+// The weights of active blocks, out of a dense kernel; and their gradients, into one.
+#pragma once
+
+#include <cstdint>
+
+#include "custom_ops/contract/element_type.h"
+#include "custom_ops/cpu/active_blocks.h"
+
+namespace keras_sparse {
+
+// Where the weights of blocks lie.
+struct BlockPlaces {
+  const BlockList::Block* blocks;  // in the order of the kernel
+  int64_t count;
+  int32_t in, out;  // channels of a block
+  int64_t row;      // weights from an input channel to the next
+  bool transposed;  // values are by [output][input channel] of a block
+  ElementType type;
+
+  int32_t weights() const { return in * out; }
+};
+
+// values[place] = weights, of blocks [begin, end); 0 beyond the channels.
+void ReadBlocks(const BlockPlaces& places, const void* kernel, int64_t begin, int64_t end,
+                float* values);
+
+// Gradients of blocks [begin, end) = the sums over the pieces of sums[piece][place].
+void WriteBlocks(const BlockPlaces& places, const float* sums, int64_t pieces, int64_t begin,
+                 int64_t end, void* gradient);
+
+}  // namespace keras_sparse
