@@ -3,10 +3,9 @@
 And a process has one MirroredStrategy: its collectives refuse groups of another size.
 """
 
-import os
-import subprocess
-import sys
 import textwrap
+
+from forked import Program
 
 PROLOGUE = """
 import os, warnings
@@ -41,16 +40,6 @@ mirrored = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(devices)])
 
 def run(body, devices=2):
     """Runs a program with this many CPUs and a strategy for all of them; the words it prints."""
-    paths = os.pathsep.join(["", os.getcwd(), os.path.dirname(__file__)])
-    environment = {
-        **os.environ,
-        "PYTHONPATH": paths,
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "DEVICES": str(devices),
-    }
-    command = [sys.executable, "-c", PROLOGUE + textwrap.dedent(body)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout.split()
+    ended = Program(PROLOGUE + textwrap.dedent(body), DEVICES=str(devices)).wait()
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    return ended.stdout.split()

@@ -1,13 +1,11 @@
 """The ImageNet example trains a narrow ResNet-50 on small images, keeps its density, exports."""
 
 import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import script
 
 pytestmark = pytest.mark.slow
 tf = pytest.importorskip("tensorflow")
@@ -48,15 +46,9 @@ def write_records(path, images, rng):
 
 
 def run_example(*arguments):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "tensorflow"}
-    command = [
-        sys.executable,
-        ROOT / "examples" / "imagenet_resnet50_tpu.py",
-        *SMALL,
-        *map(str, arguments),
-    ]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
+    program = ROOT / "examples" / "imagenet_resnet50_tpu.py"
+    ended = script(program, *SMALL, *arguments, PYTHONPATH=str(ROOT)).wait()
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def log_of(folder):

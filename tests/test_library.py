@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import Program
 from oracle import needs_ops
 
 import keras_sparse as ks
@@ -98,17 +99,14 @@ def test_a_library_for_another_processor_is_not_loaded(tmp_path):
     assert "cannot be loaded: " in available.reason
 
 
+IMPORTS = """
+import keras, numpy as np, keras_sparse as ks, sys
+x, k = np.ones((2, 3), "f"), np.ones((3, 4), "f")
+"""
+
+
 def run(code, **environment):
-    imports = "import keras, numpy as np, keras_sparse as ks, sys"
-    code = f"{imports}\nx, k = np.ones((2, 3), 'f'), np.ones((3, 4), 'f')\n{code}"
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return Program(IMPORTS + code, **environment).wait()
 
 
 @needs_ops
@@ -132,10 +130,17 @@ def test_asking_for_them_gives_the_reason(tmp_path):
 
 
 def test_another_backend_neither_loads_nor_imports_tensorflow():
-    result = run(
+    code = IMPORTS + (
         "total = ks.ops.sparse_matmul(x, k, k > 0).sum()\n"
-        "print(bool(ks.ops.available()), total, 'tensorflow' in sys.modules)",
-        KERAS_BACKEND="jax",
+        "print(bool(ks.ops.available()), total, 'tensorflow' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.stdout.strip() == "False 24.0 False", result.stderr
 

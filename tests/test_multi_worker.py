@@ -1,17 +1,17 @@
 """MultiWorkerMirroredStrategy: several processes, which decide the masks each by itself."""
 
-import os
-import signal
-import subprocess
 import sys
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
+from forked import Program, script
 from helpers import built
 from workers import ENVIRONMENT, ROOT, blocks_of, run_workers
 
 import keras_sparse as ks
+from examples import multi_worker
 
 STEPS, EPOCHS = 20, 3
 # The example with a worker that kills itself before a step. A momentum of 0.5 needs a growth window
@@ -26,12 +26,12 @@ make_step = multi_worker.make_step
 def make_mortal_step(strategy, model):
     step = make_step(strategy, model)
     def mortal(batch):
-        kill = json.loads(os.environ.get("KILL", "0"))
         if [strategy.cluster_resolver.task_id, model.optimizer.step()] == kill:
             os.kill(os.getpid(), signal.SIGKILL)
         return step(batch)
     return mortal
 
+kill = json.loads(os.environ["KILL"])
 multi_worker.make_step = make_mortal_step
 multi_worker.main()
 """
@@ -63,39 +63,43 @@ assert received().startswith(expected), received()
 
 
 @pytest.fixture
-def example(tmp_path):
-    """Runs examples/multi_worker.py; its exit code, its output, and the arrays that it saved."""
-    rng = np.random.default_rng(0)
-    images, labels = (
-        rng.integers(0, 256, (STEPS * 32, 28, 28), np.uint8),
-        rng.integers(0, 10, STEPS * 32),
-    )
-    np.savez(
-        tmp_path / "data.npz", x_train=images, y_train=labels, x_test=images[:8], y_test=labels[:8]
-    )
-    (tmp_path / "mortal.py").write_text(MORTAL)
+def options(tmp_path):
+    """The arguments of examples/multi_worker.py for a checkpoint of this name."""
+    rng, count = np.random.default_rng(0), STEPS * 32
+    images, labels = rng.integers(0, 256, (count, 28, 28), np.uint8), rng.integers(0, 10, count)
+    test = {"x_test": images[:8], "y_test": labels[:8]}
+    np.savez(tmp_path / "data.npz", x_train=images, y_train=labels, **test)
 
-    def run(checkpoint, *options, kill=""):
-        file = tmp_path / f"{checkpoint}.weights.h5"
-        settings = {
-            "--data": tmp_path / "data.npz",
-            "--checkpoint": file,
-            "--batch": 32,
-            "--epochs": EPOCHS,
-        }
-        command = [
-            sys.executable,
-            str(tmp_path / "mortal.py"),
-            *(str(part) for pair in settings.items() for part in pair),
-            *map(str, options),
-        ]
-        environment = {**os.environ, **ENVIRONMENT} | ({"KILL": kill} if kill else {})
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=environment, timeout=300, check=False
-        )
-        return done.returncode, done.stdout + done.stderr, saved(file)
+    def arguments(checkpoint, *others):
+        files = ["--data", tmp_path / "data.npz", "--checkpoint", tmp_path / checkpoint]
+        return list(map(str, [*files, "--batch", 32, "--epochs", EPOCHS, *others]))
 
-    return run
+    return arguments
+
+
+@pytest.fixture
+def train(options, tmp_path, monkeypatch):
+    """Trains by the example, each worker a fork; what they print, and the arrays that are saved."""
+
+    def on_forks(checkpoint, *others, kill="null"):
+        outputs = []
+
+        def start(command, env):
+            worker = Program(MORTAL, *command[2:], **{**env, **ENVIRONMENT, "KILL": kill})
+            end = worker.wait
+            worker.wait = lambda: outputs.append("".join(end()[1:]))
+            return worker
+
+        with monkeypatch.context() as patch:
+            patch.setattr(multi_worker, "subprocess", SimpleNamespace(Popen=start))
+            patch.setattr(sys, "argv", ["", *options(checkpoint, *others)])
+            try:
+                multi_worker.main()
+            finally:
+                sys.stdout.write("\n".join(outputs))  # for the report of a failure
+        return outputs[0], saved(tmp_path / checkpoint)
+
+    return on_forks
 
 
 def saved(file):
@@ -114,29 +118,21 @@ def last_line(output):
     return next(line for line in output.splitlines() if "steps; density" in line)
 
 
-@pytest.mark.parametrize(
-    ("workers", "kill"),
-    [
-        (2, "[1, 27]"),
-        pytest.param(2, "[0, 33]", marks=pytest.mark.slow),
-        pytest.param(4, "[3, 21]", marks=pytest.mark.slow),
-    ],
-)
-def test_a_training_goes_on_after_a_worker_was_killed(example, workers, kill):
-    options = ("--workers", workers, "--sparse-layers")
-    code, output, undisturbed = example("undisturbed", *options)
-    assert code == 0, output
+@pytest.mark.slow
+@pytest.mark.parametrize(("workers", "kills"), [(2, ["[1, 27]", "[0, 53]"]), (4, ["[3, 21]"])])
+def test_a_training_goes_on_after_workers_were_killed(train, tmp_path, workers, kills):
+    settings = ("--workers", workers, "--sparse-layers")
+    output, undisturbed = train("undisturbed.weights.h5", *settings)
     assert last_line(output).endswith(f"on {workers} replicas")
-    code, printed, backup = example("killed", *options, kill=kill)
-    assert code == 1
-    assert "A worker has died. Start again to continue from the last checkpoint." in printed
-    assert f"{-signal.SIGKILL.value}" in printed.splitlines()[-1]
-    assert [
-        key for key in backup if not np.array_equal(backup[key], undisturbed[key])
-    ]  # the state after one epoch
-    code, resumed_output, resumed = example("killed", *options)
-    assert code == 0, resumed_output
-    assert "epoch 1 of 3" not in resumed_output
+    for kill in kills:
+        again = r"A worker has died. Start again to continue from the last checkpoint. .*-9"
+        with pytest.raises(SystemExit, match=again):
+            train("killed.weights.h5", *settings, kill=kill)
+        backup = saved(tmp_path / "killed.weights.h5")  # the state after an epoch
+        assert not all(np.array_equal(backup[key], undisturbed[key]) for key in backup)
+    resumed_output, resumed = train("killed.weights.h5", *settings)
+    assert f"epoch {len(kills)} of 3" not in resumed_output
+    assert f"epoch {len(kills) + 1} of 3" in resumed_output
     assert last_line(resumed_output) == last_line(output)
     assert resumed.keys() == undisturbed.keys()
     assert sum("mask" in key for key in resumed) >= 3
@@ -146,9 +142,17 @@ def test_a_training_goes_on_after_a_worker_was_killed(example, workers, kill):
 
 
 @pytest.mark.slow
-def test_two_workers_train_the_masks_of_one_process(example):
-    (_, output, alone), (_, printed, workers) = example("alone"), example("workers", "--workers", 2)
-    assert last_line(output).replace("on 1", "on 2") == last_line(printed)
+def test_the_command_trains_the_masks_of_one_process_on_two_workers(
+    options, tmp_path, capfd, monkeypatch
+):
+    program = ROOT / "examples" / "multi_worker.py"
+    one = script(program, *options("alone.weights.h5"), **ENVIRONMENT).wait()
+    command = [str(program), *options("workers.weights.h5", "--workers", 2)]
+    monkeypatch.setattr(sys, "argv", command)
+    multi_worker.main()
+    told = capfd.readouterr().out
+    assert last_line(one.stdout).replace("on 1", "on 2") == last_line(told)
+    alone, workers = (saved(tmp_path / f"{name}.weights.h5") for name in ("alone", "workers"))
     assert alone.keys() == workers.keys()
     for key, value in alone.items():
         if value.dtype == bool:
@@ -216,14 +220,11 @@ def test_workers_without_a_seed_take_that_of_the_first():
     assert one == other
 
 
-def test_a_checkpoint_is_whole_or_that_of_the_epoch_before(tmp_path, monkeypatch):
+def test_a_checkpoint_is_whole_or_that_of_the_epoch_before(tmp_path):
     class Dies:
         def save_weights(self, path, overwrite):
             path.write_text("half")
             raise KeyboardInterrupt
-
-    monkeypatch.syspath_prepend(ROOT / "examples")
-    import multi_worker
 
     file = tmp_path / "run.weights.h5"
     file.write_text("whole")

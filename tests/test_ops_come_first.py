@@ -1,14 +1,9 @@
 """The compiled ops are loaded before TensorFlow collects what XLA can lower."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+from forked import Program
 from oracle import needs_ops
 
-ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = """
 import numpy as np, tensorflow as tf, keras, keras_sparse as ks
 {before}
@@ -30,12 +25,5 @@ print(product().numpy().sum())
     ],
 )
 def test_ops_compile_with_xla_after_tensorflow_has_run_functions(before):
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(before=before)],
-        cwd=ROOT,
-        env={**os.environ},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout.strip() == "24.0", done.stderr[-2000:]
+    ended = Program(PROGRAM.format(before=before)).wait()
+    assert ended.stdout.strip() == "24.0", ended.stderr[-2000:]

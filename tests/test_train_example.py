@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from forked import script
 
 import keras_sparse as ks
 from examples import runs, train
@@ -87,13 +88,11 @@ def test_snip_takes_its_masks_from_the_first_batch(digits, tmp_path):
 @pytest.mark.slow
 def test_a_killed_training_ends_as_an_undisturbed_one(digits, tmp_path):
     settings = ("--method", "SparseMomentum", "--epochs", 12, "--save")
-    program = [sys.executable, ROOT / "examples" / "train.py"]
-    command = [*program, *words(digits, tmp_path / "a", *settings)]
-    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}) as training:
-        while training.poll() is None and len(epochs_in(tmp_path / "a")) < 2:
-            time.sleep(0.01)
-        training.send_signal(signal.SIGKILL)
-    assert training.returncode == -signal.SIGKILL
+    training = script(ROOT / "examples" / "train.py", *words(digits, tmp_path / "a", *settings))
+    while training.poll() is None and len(epochs_in(tmp_path / "a")) < 2:
+        time.sleep(0.01)
+    training.kill()
+    assert training.wait().returncode == -signal.SIGKILL
     assert not records_in(tmp_path / "a")
     for folder in ("a", "b"):
         train.main(words(digits, tmp_path / folder, *settings))

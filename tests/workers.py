@@ -4,9 +4,9 @@ import json
 import os
 import re
 import socket
-import subprocess
-import sys
 from pathlib import Path
+
+from forked import Program
 
 ROOT = Path(__file__).resolve().parents[1]
 PATHS = os.pathsep.join(map(str, (ROOT, ROOT / "examples", ROOT / "tests")))
@@ -15,26 +15,14 @@ ENVIRONMENT = {"PYTHONPATH": PATHS, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_D
 
 def run_workers(program, count):
     """Runs a program for each worker at once; their outputs. One worker has no cluster."""
-    configurations = (
-        [{"TF_CONFIG": json.dumps(configuration)} for configuration in _cluster(count)]
-        if count > 1
-        else [{}]
+    clusters = [{"TF_CONFIG": each} for each in cluster(count)] if count > 1 else [{}]
+    strict = f"import warnings\nwarnings.simplefilter('error', UserWarning)\n{program}"
+    workers = [Program(strict, **ENVIRONMENT, **configuration) for configuration in clusters]
+    ended = [worker.wait() for worker in workers]
+    assert not any(worker.returncode for worker in ended), "\n".join(
+        worker.stderr[-3000:] for worker in ended
     )
-    command = [sys.executable, "-W", "error::UserWarning", "-c", program]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    workers = [
-        subprocess.Popen(command, env={**os.environ, **ENVIRONMENT, **configuration}, **pipes)
-        for configuration in configurations
-    ]
-    try:
-        ended = [worker.communicate(timeout=300) for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-    assert not any(worker.returncode for worker in workers), "\n".join(
-        errors[-3000:] for _, errors in ended
-    )
-    return [output for output, _ in ended]
+    return [worker.stdout for worker in ended]
 
 
 def blocks_of(page):
@@ -42,7 +30,8 @@ def blocks_of(page):
     return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
 
 
-def _cluster(count):
+def cluster(count):
+    """TF_CONFIG of each worker."""
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))
@@ -50,6 +39,6 @@ def _cluster(count):
     for each in sockets:
         each.close()
     return [
-        {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
         for index in range(count)
     ]

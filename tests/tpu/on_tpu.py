@@ -2,12 +2,11 @@
 
 import json
 import os
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+from forked import Program
 
 from keras_sparse.tpu_check.cxx import compiler
 
@@ -57,20 +56,12 @@ def run(body, loads=True, timeout=600, **environment):
         *os.environ.get("PYTHONPATH", "").split(os.pathsep),
     ]
     environment = {
-        **os.environ,
         "PYTHONPATH": os.pathsep.join(paths),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "XDG_CACHE_HOME": str(CACHE),
         **environment,
     }
     program = PROLOGUE.format(load="tpu_check.load()" if loads else "") + textwrap.dedent(body)
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=timeout,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    ended = Program(program, **environment).wait(timeout)
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    return json.loads(ended.stdout.splitlines()[-1])

@@ -2,13 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import keras
 import pytest
 import tensorflow as tf
+from forked import Program
 from on_tpu import CACHE, ROOT, needs_compiler
 
 from keras_sparse.__main__ import main
@@ -39,6 +38,12 @@ def nothing():
     return "a model"
 """
 
+COMMAND = """
+import os, runpy
+os.environ.pop("TPU_LIBRARY_PATH", None)  # jax puts it there where it finds libtpu
+runpy.run_module("keras_sparse", run_name="__main__", alter_sys=True)
+"""
+
 
 def command(tmp_path, *arguments):
     """(exit code, what it prints) of the command, without libtpu."""
@@ -47,25 +52,14 @@ def command(tmp_path, *arguments):
         "raise ImportError('this libtpu is broken')"
     )  # also where there is one
     paths = os.pathsep.join([str(tmp_path), str(ROOT)])
-    elsewhere = {
-        name: value for name, value in os.environ.items() if name != "TPU_LIBRARY_PATH"
-    }  # jax puts it there where it finds libtpu
     environment = {
-        **elsewhere,
         "PYTHONPATH": paths,
         "XDG_CACHE_HOME": str(CACHE),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "COLUMNS": "150",
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "keras_sparse", "tpu-check", *arguments],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=tmp_path,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
+    ended = Program(COMMAND, "tpu-check", *arguments, **environment).wait(timeout=600)
+    return ended.returncode, ended.stdout + ended.stderr
 
 
 @pytest.mark.slow
