@@ -1,4 +1,4 @@
-"""What holds for every mask update: 10,000 random ones."""
+"""What holds for every mask update: 10,000 random ones, five after another."""
 
 import math
 
@@ -70,10 +70,12 @@ RULES = st.tuples(
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(random_layers(), RULES, st.integers(0, 1000))
+@settings(max_examples=2_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(random_layers(), st.lists(RULES, min_size=5, max_size=5), st.integers(0, 1000))
 def test_every_update_keeps_the_total_and_grows_missing_weights(layers, rules, seed):
-    _check_update(layers, rules, seed)
+    for number, rule in enumerate(rules):
+        masks = _check_update(layers, rule, seed + number)
+        layers = [_trained(layer, mask) for layer, mask in zip(layers, masks, strict=True)]
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -82,7 +84,16 @@ def test_an_update_keeps_the_total_and_grows_missing_weights(layers, rules, seed
     _check_update(layers, rules, seed)
 
 
+def _trained(layer, mask):
+    """The layer after an update and some training: all active weights are others."""
+    weight = np.where(mask, np.roll(layer.weight + layer.momentum, 1), 0)
+    return MaskedLayer(
+        layer.name, weight, mask, layer.momentum, layer.gradient, structure=layer.structure
+    )
+
+
 def _check_update(layers, rules, seed):
+    """The masks after an update by these rules."""
     prune, redistribute, grow, rate = rules
     share = None if redistribute is None else scores.SHARES[redistribute]
     before = [layer.mask.copy() for layer in layers]
@@ -99,6 +110,7 @@ def _check_update(layers, rules, seed):
         layer.structure.check_whole(layer.name, mask)
         np.testing.assert_array_equal(layer.mask, old)  # nothing of the caller's is changed
         assert survivors is None or not (survivors & ~mask).any()  # what was not pruned stays
+    return new
 
 
 def _kept(layer, prune, rate, seed):
