@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import pytest
+from backends import each
 from helpers import (
     STEPS,
     MasksHold,
@@ -23,7 +24,7 @@ from helpers import (
 
 import keras_sparse as ks
 
-pytestmark = pytest.mark.backend
+backend = pytest.mark.backend
 optimizers = keras.optimizers
 
 
@@ -150,6 +151,7 @@ def test_no_momentum_is_an_error_that_says_what_to_do(name):
     ks.SparseMomentum(WITHOUT_MOMENTUM[name](), 0.25, gradient_momentum=0.9)  # the cure
 
 
+@backend
 @each_optimizer
 def test_weights_are_sparse_and_momenta_dense(name):
     model = trained(name, density=0.5, jit_compile=True)
@@ -161,6 +163,7 @@ def test_weights_are_sparse_and_momenta_dense(name):
         assert np.count_nonzero(missing) > 0.8 * missing.size
 
 
+@backend
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.momentum is not None])
 def test_momentum_after_two_steps_by_hand(name):
     expected = ROWS[name].momentum
@@ -173,7 +176,7 @@ def test_the_automatic_growth_window_is_that_of_the_momentum(name):
     assert sparse(name).growth_window_steps() == ROWS[name].window
 
 
-@each_optimizer
+@each("name", ROWS, on_jax=["SGD", "Adam", "MultiOptimizer"])
 def test_an_update_in_sparse_layers_moves_weights_and_keeps_their_number(name):
     model = trained(name, model=ks.sparsify(toy_model()))
     before = model.optimizer.masks
@@ -184,7 +187,7 @@ def test_an_update_in_sparse_layers_moves_weights_and_keeps_their_number(name):
     assert sum(mask.sum() for mask in model.optimizer.masks.values()) == 48
 
 
-@each_optimizer
+@each("name", ROWS, on_jax=["SGD", "Adam", "MultiOptimizer", "ScheduleFreeAdamW"])
 def test_at_density_1_it_is_the_inner_optimizer(name):
     wrapped = compiled(sparse(name, density=1.0))
     plain = compiled(ROWS[name].make())
@@ -204,7 +207,7 @@ def test_config_round_trip(name):
     assert type(again.inner_optimizer) is type(optimizer.inner_optimizer)
 
 
-@each_optimizer
+@each("name", ROWS, on_jax=["Adam", "MultiOptimizer"])
 def test_a_saved_model_goes_on_as_if_nothing_had_happened(name, tmp_path):
     model = trained(name)
     model.save(tmp_path / "model.keras")

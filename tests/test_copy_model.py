@@ -5,6 +5,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+from backends import each
 from helpers import array, arrays, assert_same
 from model_kinds import KINDS, ROWS, Block, L, OwnStep, sequence_of
 
@@ -58,8 +59,7 @@ def assert_twins(new, old, inputs):
     assert set(map(id, new.variables)).isdisjoint(map(id, old.variables))
 
 
-@pytest.mark.backend
-@pytest.mark.parametrize("name", KINDS)
+@each("name", KINDS, on_jax=["branches_and_shared_layers", "subclassed", "adapted", "own_cells"])
 def test_converted_models_are_twins_of_the_model_given(name):
     model, inputs = made(name)
     outputs(model, inputs)

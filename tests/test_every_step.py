@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from backends import each
 from helpers import (
     active,
     array,
@@ -40,8 +41,7 @@ INNER = {
 }
 
 
-@backend
-@pytest.mark.parametrize("average", [None, 0.9])
+@each("average", [None, 0.9], on_jax=[None])
 @pytest.mark.parametrize("name", list(INNER))
 def test_settings_of_the_inner_optimizer(name, average):
     model = compiled(ks.SparseMomentum(INNER[name](), 0.25, gradient_momentum=average))
@@ -51,8 +51,7 @@ def test_settings_of_the_inner_optimizer(name, average):
     assert all((one != other).any() for one, other in zip(model.get_weights(), start, strict=True))
 
 
-@backend
-@pytest.mark.parametrize("name", list(INNER))
+@each("name", INNER, on_jax=["global_clipnorm", "accumulation", "ema_overwrite"])
 def test_settings_of_the_inner_optimizer_act_as_without_us(name):
     wrapped = compiled(ks.SparseMomentum(INNER[name](), 1.0))
     plain = compiled(INNER[name]())
@@ -65,9 +64,8 @@ def test_settings_of_the_inner_optimizer_act_as_without_us(name):
         )  # momentum in one operation may round the last bit otherwise
 
 
-@backend
 @pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16", "bfloat16"])
-@pytest.mark.parametrize("average", [None, 0.9])
+@each("average", [None, 0.9], on_jax=[0.9])
 def test_dtypes(policy, name, average):
     policy(name)
     model = compiled(ks.SparseMomentum(sgd(), 0.25, gradient_momentum=average))

@@ -6,6 +6,7 @@ import inspect
 import keras
 import numpy as np
 import pytest
+from backends import each
 from helpers import array, arrays, assert_same
 from layer_kinds import KINDS as FULLY_TESTED
 from layer_kinds import VARIANTS
@@ -19,7 +20,6 @@ custom_ops = keras.backend.backend() == "tensorflow" and bool(ks.ops.available()
 available = pytest.mark.skipif(not custom_ops, reason="no custom ops here")
 KINDS = {**FULLY_TESTED, **VARIANTS}
 each_kind = pytest.mark.parametrize("name", FULLY_TESTED)
-each_variant = pytest.mark.parametrize("name", KINDS)
 each_single_layer = pytest.mark.parametrize(
     "name",
     [n for n, kind in FULLY_TESTED.items() if isinstance(kind.sparse(), ks.layers.SparseLayer)],
@@ -345,7 +345,6 @@ def test_set_mask_masks_the_kernel_and_refuses_another_shape(name):
 # --- files, configs and copies
 
 
-@backend
 @each_kind
 def test_configs_come_back(name):
     layer = KINDS[name].sparse(implementation="stock", name="a", dtype="mixed_float16")
@@ -358,9 +357,8 @@ def test_configs_come_back(name):
     assert data["registered_name"] == f"keras_sparse>Sparse{name.split()[0]}"
 
 
-@backend
 @each_kind
-@pytest.mark.parametrize("file", FILES)
+@each("file", FILES, on_jax=["m.keras"])
 def test_masks_come_back_from_files(name, file, tmp_path):
     _, model = twins(name)
     (model.save if file == "m.keras" else model.save_weights)(tmp_path / file)
@@ -374,9 +372,8 @@ def test_masks_come_back_from_files(name, file, tmp_path):
     assert_same(loaded.get_weights(), model.get_weights())
 
 
-@backend
 @each_kind
-@pytest.mark.parametrize("file", FILES)
+@each("file", FILES, on_jax=["m.weights.h5"])
 def test_weight_files_fit_the_keras_layer_and_back(name, file, tmp_path):
     dense, sparse = twins(name)
     fresh = [model_of(make(name="it"), name) for make in (KINDS[name].dense, KINDS[name].sparse)]
@@ -413,8 +410,7 @@ def test_copies_have_the_masks_and_clones_have_fresh_ones(name):
     close(copied(examples(name)), model(examples(name)))
 
 
-@backend
-@each_variant
+@each("name", KINDS, on_jax=FULLY_TESTED)
 def test_sparsify_and_densify_lead_there_and_back(name):
     dense, sparse = twins(name)
     converted = ks.sparsify(dense, verbose=False)
@@ -441,7 +437,6 @@ def test_an_exported_model_is_made_of_stock_operations(name, tmp_path):
     close(served.serve(tf.constant(examples(name))), model(examples(name)))
 
 
-@backend
 @each_single_layer
 def test_lora_and_quantization_ask_for_a_dense_layer(name):
     layer = built(KINDS[name].sparse(), name)

@@ -5,7 +5,17 @@ import itertools
 import keras
 import numpy as np
 import pytest
-from helpers import Interrupt, array, assert_same, assert_sparse, compiled, fit, sgd, toy_model
+from backends import each
+from helpers import (
+    Interrupt,
+    array,
+    assert_same,
+    assert_sparse,
+    compiled,
+    fit,
+    sgd,
+    toy_model,
+)
 from test_custom_loops import custom_loop
 
 import keras_sparse as ks
@@ -257,8 +267,7 @@ OPTIMIZERS = {
 }
 
 
-@backend
-@pytest.mark.parametrize("name", list(OPTIMIZERS))
+@each("name", OPTIMIZERS, on_jax=["SGD", "Adam", "Muon"])
 def test_a_dense_phase_begins_with_zeros_and_without_momenta(name):
     model = compiled(ks.ACDC(OPTIMIZERS[name](), 0.25, borders=BORDERS, seed=0))
     optimizer = model.optimizer

@@ -1,0 +1,9 @@
+"""Parametrizations of which TensorFlow runs all values, and other backends some."""
+
+import pytest
+
+
+def each(argument, values, on_jax):
+    """A test for each value; those ``on_jax`` are of what depends on the backend."""
+    chosen = [pytest.param(v, marks=pytest.mark.backend) if v in on_jax else v for v in values]
+    return pytest.mark.parametrize(argument, chosen)
