@@ -39,6 +39,10 @@ def test_shares_of_a_layer_without_active_weights_are_zero():
     assert [share(empty) for share in scores.SHARES.values()] == [0.0, 0.0, 0.0]
 
 
+def test_weights_cost_one_each_where_nothing_else_is_said():
+    assert MaskedLayer("plain", np.ones(2), np.ones(2, bool)).cost == 1
+
+
 def test_arrays_are_read_when_asked_for_and_once():
     read = []
 
