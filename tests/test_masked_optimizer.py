@@ -6,6 +6,7 @@ import pytest
 from helpers import (
     active,
     array,
+    assert_masks_hold,
     assert_same,
     assert_sparse,
     built,
@@ -379,6 +380,25 @@ def test_the_average_of_gradients_is_among_the_variables(settings, shapes):
     variables = built(**settings).optimizer.variables
     averages = [tuple(one.shape) for one in variables if "gradient_average" in one.path]
     assert [shape for shape in averages if shape] == shapes  # the others are counters
+
+
+@backend
+def test_a_step_may_be_of_all_variables_or_of_some():
+    model = built()
+    variables = model.trainable_variables
+    gradients = [keras.ops.ones(variable.shape) for variable in variables]
+    model.optimizer.apply(gradients)
+    model.optimizer.apply(gradients[:1], variables[:1])
+    assert model.optimizer.step() == 2
+    assert_masks_hold(model.optimizer)
+
+
+def test_fit_alone_tells_layer_types():
+    layers = [keras.Input((8,)), keras.layers.Dense(16), keras.layers.EinsumDense("ab,bc->ac", 4)]
+    optimizer = ks.StaticSparsity(sgd(), 0.25, dense=keras.layers.EinsumDense)
+    model = compiled(optimizer, keras.Sequential(layers))
+    fit(model, epochs=1)  # without UpdateMasks, and not built before
+    assert_sparse(model, count=32)
 
 
 def test_masks_that_look_at_weights_need_all_of_them(monkeypatch):
