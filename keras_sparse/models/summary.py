@@ -81,6 +81,7 @@ def summary(
     Raises:
         ValueError: the model has no weights, ``output`` is unknown, ``input_shape`` or ``batch``
             does not fit, or the step cannot be timed (the message has the reason).
+        TypeError: no Keras model.
 
     >>> dense = keras.layers.Dense(2)
     >>> model = keras.Sequential([keras.Input((4,)), dense])
@@ -88,6 +89,8 @@ def summary(
     8
     """
     check_keras_3(model, "model")
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
     if output not in ("table", "dict", "json"):
         raise ValueError(f'`output` must be "table", "dict" or "json". Received: output={output!r}')
     if batch is not None and (not isinstance(batch, int) or isinstance(batch, bool) or batch < 1):

@@ -46,8 +46,13 @@ class MaskUpdates(MasksToDensity):
 
         Raises:
             ValueError: NaN in weights, momentum or gradient (names the layer); a closed growth
-                window. The masks are as before then.
+                window; an optimizer that is not built. The masks are as before then.
         """
+        if not self.built:
+            raise ValueError(
+                "The optimizer has no masks yet. Call `optimizer.build(model)` first, or train. "
+                f"Received: {self}"
+            )
         self.updates_are_planned = True
         if self.begins_anew:
             self.begin_anew()

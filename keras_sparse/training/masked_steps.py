@@ -104,10 +104,11 @@ class MaskedSteps(ExploredMasks):
         unknown = [v.path for v in variables if index_of(self, v) is None]
         if unknown:
             raise ValueError(
-                "The model has trainable weights that it had not when the optimizer was built: "
-                "layers were built or unfrozen since. Build all layers first, by a call of the "
-                "model; or compile with a new SparseMomentum, with "
-                'initial_masks="nonzero" to keep the masks there are. '
+                "The model has trainable weights that the optimizer was not built for. Layers were "
+                "built or unfrozen since, or the optimizer was built for another model. Each model "
+                "needs an optimizer of its own. Build all layers first, by a call of the model; or "
+                "compile with a new SparseMomentum, with "
+                'initial_masks="nonzero" to keep the masks that it has. '
                 f"Received: unknown variables {unknown}"
             )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_sparse.rules.density import check_density
 from keras_sparse.training.schedules import OverTraining
 
 ROUNDING = 1e-9  # 3 * 0.1 is more than 0.3
@@ -66,6 +67,7 @@ def alternating(density: Any, borders: Sequence[float] | None) -> AlternatingOve
         ValueError: another schedule, or borders beside a schedule.
     """
     if not callable(density):
+        check_density(density)
         return AlternatingOverTraining(density, ACDC_BORDERS if borders is None else borders)
     if not isinstance(density, AlternatingOverTraining):
         message = "`density` must be a number or an AlternatingOverTraining: others never rise"

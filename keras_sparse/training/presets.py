@@ -6,6 +6,7 @@ All take the arguments of ``SparseMomentum`` by keyword, and the same ``UpdateMa
 from collections.abc import Sequence
 from typing import Any, Unpack
 
+from keras_sparse.rules.density import check_density
 from keras_sparse.training.phases import alternating
 from keras_sparse.training.schedules import CosineOverTraining, CubicOverTraining, falling
 from keras_sparse.training.settings import CommonSettings, Settings, check_names
@@ -183,6 +184,8 @@ def GradualPruning(
         **settings: further arguments of ``SparseMomentum``.
     """
     check_names("GradualPruning", settings, Settings)
-    schedule = density if callable(density) else CubicOverTraining(density)
+    if not callable(density):
+        check_density(density)
+        density = CubicOverTraining(density)
     rules: Settings = {"grow": None, "redistribute": None, "initial_masks": "magnitude", **settings}
-    return SparseMomentum(inner_optimizer, schedule, **rules)
+    return SparseMomentum(inner_optimizer, density, **rules)

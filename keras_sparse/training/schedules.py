@@ -22,7 +22,7 @@ class OverTraining:
 
     def __init__(self, initial: float, final: float) -> None:
         for name, value in (("initial", initial), ("final", final)):
-            if not 0.0 <= value <= 1.0:
+            if not (isinstance(value, numbers.Real) and 0.0 <= value <= 1.0):
                 raise ValueError(f"`{name}` must be in [0, 1]. Received: {name}={value!r}")
         self.initial, self.final = float(initial), float(final)
 

@@ -1,5 +1,6 @@
 """The seed of random masks and scores: given, or drawn as Keras draws one."""
 
+import numbers
 from typing import Any
 
 import keras
@@ -12,9 +13,16 @@ class Seed:
 
     Args:
         given: by the user; None: drawn, so it follows ``keras.utils.set_random_seed``, else chance.
+
+    Raises:
+        ValueError: no integer, or a negative one.
     """
 
     def __init__(self, given: int | None) -> None:
+        if not (given is None or (isinstance(given, numbers.Integral) and given >= 0)):
+            raise ValueError(
+                f"`seed` must be None or an integer that is not negative. Received: seed={given!r}"
+            )
         self._is_given = given is not None
         self._value = drawn_seed() if given is None else int(given)
         self._variable: Any = None

@@ -25,6 +25,19 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+def _optimizer(given: Any) -> Any:
+    """The Keras optimizer that was given, by itself or as what ``keras.optimizers.get`` takes."""
+    try:
+        if (optimizer := keras.optimizers.get(given)) is not None:
+            return optimizer
+    except ValueError:
+        pass
+    raise ValueError(
+        "`inner_optimizer` must be a Keras optimizer, such as keras.optimizers.SGD(momentum=0.9), "
+        f'or the name of one, such as "adam". Received: inner_optimizer={given!r}'
+    )
+
+
 def _delegated(name: str) -> property:
     """A setting of the inner optimizer; Keras' own code for the wrapper sees the default."""
 
@@ -64,7 +77,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
     def __init__(self, inner_optimizer: Any, name: str | None = None) -> None:
         check_keras_3(inner_optimizer, "inner_optimizer")
         super().__init__(learning_rate=0.0, name=name)
-        self.inner_optimizer = keras.optimizers.get(inner_optimizer)
+        self.inner_optimizer = _optimizer(inner_optimizer)
         if isinstance(self.inner_optimizer, OptimizerWrapper | keras.optimizers.LossScaleOptimizer):
             raise ValueError(
                 "`inner_optimizer` must not be a wrapper itself; put LossScaleOptimizer outside, "

@@ -1,0 +1,69 @@
+"""The message of a user's mistake names the argument, the rule and what was received."""
+
+import keras
+import numpy as np
+import pytest
+from helpers import sgd
+
+import keras_sparse as ks
+
+
+def small():
+    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="a")], name="net")
+
+
+def built():
+    optimizer = ks.SparseMomentum(sgd(), 0.5)
+    optimizer.build(small())
+    return optimizer
+
+
+# the argument: (call, what the message says beside it)
+MISTAKES = {
+    "inner_optimizer": (lambda: ks.SparseMomentum("sdg", 0.5), ["'sdg'", "Keras optimizer"]),
+    "inner_optimizer, missing": (lambda: ks.SparseMomentum(None, 0.5), ["None"]),
+    "inner_optimizer, a model": (lambda: ks.SparseMomentum(small(), 0.5), ["Sequential"]),
+    "density": (lambda: ks.SparseMomentum(sgd(), "5%"), ["(0, 1]", "'5%'"]),
+    "density, RigL": (lambda: ks.RigL(sgd(), 3), ["(0, 1]", "density=3"]),
+    "density, ACDC": (lambda: ks.ACDC(sgd(), 2), ["(0, 1]", "density=2"]),
+    "density, GraNet": (lambda: ks.GraNet(sgd(), 2), ["(0, 1]", "density=2"]),
+    "density, GradualPruning": (lambda: ks.GradualPruning(sgd(), 2), ["(0, 1]", "density=2"]),
+    "final": (lambda: ks.CubicOverTraining("low"), ["[0, 1]", "'low'"]),
+    "seed": (lambda: ks.SparseMomentum(sgd(), 0.5, seed="x"), ["integer", "'x'"]),
+    "seed, negative": (lambda: ks.SparseMomentum(sgd(), 0.5, seed=-1), ["integer", "-1"]),
+    "budget": (lambda: ks.SparseMomentum(sgd(), 0.5, budget="flops"), ["multiply_adds", "'flops'"]),
+    "structure": (lambda: ks.SparseMomentum(sgd(), 0.5, structure="4x4"), ["Blocks(4, 4", "'4x4'"]),
+    "grow": (lambda: ks.SparseMomentum(sgd(), 0.5, grow="grad"), ["'gradient'", "'grad'"]),
+    "dense": (
+        lambda: ks.SparseMomentum(sgd(), 0.5, dense="head").build(small()),
+        ["'head'", "net/a/kernel"],
+    ),
+    "masks": (lambda: built().set_masks({"head": np.ones((4, 4), bool)}), ["'head'", "net/a"]),
+    "model": (lambda: ks.summary("net"), ["keras.Model", "'net'"]),
+    "model, sparsify": (lambda: ks.sparsify("net"), ["keras.Model", "'net'"]),
+    "every": (lambda: ks.UpdateMasks(every="epochs"), ["integer", "'epochs'"]),
+    "implementation": (lambda: ks.sparsify(small(), implementation="fast"), ["stock", "'fast'"]),
+}
+
+
+@pytest.mark.parametrize("argument", MISTAKES)
+def test_a_mistake_is_answered_with_the_argument_the_rule_and_the_value(argument):
+    call, parts = MISTAKES[argument]
+    with pytest.raises((ValueError, TypeError)) as raised:
+        call()
+    message = str(raised.value)
+    for part in (f"`{argument.partition(',')[0]}`", "Received: ", *parts):
+        assert part in message
+
+
+def test_an_optimizer_that_is_not_built_cannot_update_masks():
+    with pytest.raises(ValueError, match="has no masks yet.*optimizer.build.*Received: <Sparse"):
+        ks.SparseMomentum(sgd(), 0.5).update_masks()
+
+
+def test_an_optimizer_of_another_model_says_so():
+    optimizer, other = built(), keras.layers.Dense(2)
+    other.build((None, 4))
+    gradients = [np.zeros(v.shape, "float32") for v in other.trainable_variables]
+    with pytest.raises(ValueError, match="built for another model.*Received: unknown variables"):
+        optimizer.apply(gradients, other.trainable_variables)
