@@ -12,12 +12,13 @@ def small():
     return keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="a")], name="net")
 
 
-def built():
+def built(model):
     optimizer = ks.SparseMomentum(sgd(), 0.5)
-    optimizer.build(small())
+    optimizer.build(model)
     return optimizer
 
 
+MODEL = small()
 # the argument: (call, what the message says beside it)
 MISTAKES = {
     "inner_optimizer": (lambda: ks.SparseMomentum("sdg", 0.5), ["'sdg'", "Keras optimizer"]),
@@ -38,10 +39,15 @@ MISTAKES = {
         lambda: ks.SparseMomentum(sgd(), 0.5, dense="head").build(small()),
         ["'head'", "net/a/kernel"],
     ),
-    "masks": (lambda: built().set_masks({"head": np.ones((4, 4), bool)}), ["'head'", "net/a"]),
-    "model": (lambda: ks.summary("net"), ["keras.Model", "'net'"]),
+    "masks": (lambda: built(MODEL).set_masks({"head": np.ones((4, 4), bool)}), ["'head'", "net/a"]),
+    "model": (lambda: ks.summary("net"), ["Keras model", "'net'"]),
+    "model, prune": (lambda: ks.prune("net", 0.5), ["Keras model", "'net'"]),
+    "model, export": (lambda: ks.export("net", "folder"), ["Keras model", "'net'"]),
+    "model, save_compressed": (lambda: ks.save_compressed("net", "file"), ["Keras model", "'net'"]),
+    "model, density": (lambda: ks.density("net"), ["Keras model", "'net'"]),
+    "trained": (lambda: ks.sparse_optimizer("net"), ["an optimizer", "'net'"]),
     "model, sparsify": (lambda: ks.sparsify("net"), ["keras.Model", "'net'"]),
-    "every": (lambda: ks.UpdateMasks(every="epochs"), ["integer", "'epochs'"]),
+    "every": (lambda: ks.UpdateMasks(every="epochs"), ['"epoch"', "'epochs'"]),
     "implementation": (lambda: ks.sparsify(small(), implementation="fast"), ["stock", "'fast'"]),
 }
 
@@ -62,7 +68,8 @@ def test_an_optimizer_that_is_not_built_cannot_update_masks():
 
 
 def test_an_optimizer_of_another_model_says_so():
-    optimizer, other = built(), keras.layers.Dense(2)
+    model, other = small(), keras.layers.Dense(2)
+    optimizer = built(model)
     other.build((None, 4))
     gradients = [np.zeros(v.shape, "float32") for v in other.trainable_variables]
     with pytest.raises(ValueError, match="built for another model.*Received: unknown variables"):

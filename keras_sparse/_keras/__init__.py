@@ -5,6 +5,7 @@ from keras_sparse._keras.files import NamedInFiles, Saveable, write_saved_model
 from keras_sparse._keras.models import (
     calls_of,
     check_keras_3,
+    check_model,
     compiled_losses,
     consumers,
     drawn_seed,
@@ -65,6 +66,7 @@ __all__ = [
     "calling_model",
     "calls_of",
     "check_keras_3",
+    "check_model",
     "compiled_losses",
     "consumers",
     "drawn_seed",

@@ -17,6 +17,13 @@ def check_keras_3(obj: Any, argument: str) -> None:
         )
 
 
+def check_model(model: Any) -> None:
+    """Raises TypeError for an argument ``model`` that is no Keras model, nor a layer."""
+    check_keras_3(model, "model")
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(f"`model` must be a Keras model. Received: model={model!r}")
+
+
 def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
     """All layers of a model however deeply nested, sublayers and RNN cells included."""
     return list(model._flatten_layers(include_self=False, recursive=True))

@@ -8,7 +8,7 @@ import numpy as np
 import rich.console
 import rich.table
 
-from keras_sparse._keras import calls_of, check_keras_3, to_float32
+from keras_sparse._keras import calls_of, check_model, to_float32
 from keras_sparse.conversion.sparsify import densify, has_layers_to_densify
 from keras_sparse.models.channel_rules import (
     CONVOLUTIONS,
@@ -50,7 +50,7 @@ def compact(model: keras.Model, verbose: bool = False) -> keras.Model:
     >>> compact(model).layers[0].units
     2
     """
-    check_keras_3(model, "model")
+    check_model(model)
     if not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
         raise ValueError(
             "`model` must be a functional or Sequential model that is built: its graph says "

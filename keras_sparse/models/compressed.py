@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from keras_sparse._keras import check_keras_3
+from keras_sparse._keras import check_model
 from keras_sparse.models.compressed_weights import (
     ARRAYS,
     REST,
@@ -57,7 +57,7 @@ def save_compressed(
     >>> bool(np.all(load_compressed(path).weights[0] == model.weights[0]))
     True
     """
-    check_keras_3(model, "model")
+    check_model(model)
     if dtype not in ("float32", "float16", "bfloat16"):
         raise ValueError(
             f'`dtype` must be "float32", "float16" or "bfloat16". Received: dtype={dtype!r}'

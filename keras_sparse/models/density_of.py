@@ -6,6 +6,7 @@ from typing import cast
 import keras
 import numpy as np
 
+from keras_sparse._keras import check_model
 from keras_sparse.models.masked_weights import masked_weights
 from keras_sparse.rules import density as distributions
 
@@ -32,8 +33,7 @@ class DensityModule(types.ModuleType):
         >>> ks.density(model)
         1.0
         """
-        if not isinstance(model, keras.layers.Layer):
-            raise TypeError(f"`model` must be a Keras model. Received: model={model!r}")
+        check_model(model)
         masks = [mask for _, mask in masked_weights(model)]
         if not masks:
             raise ValueError(

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_sparse._keras import check_keras_3, write_saved_model
+from keras_sparse._keras import check_model, write_saved_model
 from keras_sparse.conversion.sparsify import densify, has_layers_to_densify
 
 
@@ -35,7 +35,7 @@ def export(
     >>> model = keras.Sequential([keras.Input((32,)), keras.layers.Dense(16)])
     >>> export(model, tempfile.mkdtemp(), verbose=False)  # doctest: +SKIP
     """
-    check_keras_3(model, "model")
+    check_model(model)
     exported = densify(model) if has_layers_to_densify(model) else model
     if format == "tf_saved_model" and keras.backend.backend() == "tensorflow":
         write_saved_model(exported, str(path), **settings)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sparse._keras import check_keras_3, to_float32
+from keras_sparse._keras import check_model, to_float32
 from keras_sparse.compute.mask_state import kernel_mask_of
 from keras_sparse.conversion.sparsify import mask_of
 from keras_sparse.rules import scores
@@ -79,7 +79,7 @@ def prune(
     >>> [int(mask.sum()) for mask in masks.values()], ks.density(model)
     ([32, 16], 0.25)
     """
-    check_keras_3(model, "model")
+    check_model(model)
     check_density(density)
     rule = _checked_score(score)
     check_no_distribution(check_scope(scope), distribution)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sparse._keras import check_keras_3
+from keras_sparse._keras import check_model
 from keras_sparse.compute.choice import measured
 from keras_sparse.compute.kernel_axes import (
     dead_channels,
@@ -88,9 +88,7 @@ def summary(
     >>> summary(model, "dict")["total"]["multiply_adds_dense"]
     8
     """
-    check_keras_3(model, "model")
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    check_model(model)
     if output not in ("table", "dict", "json"):
         raise ValueError(f'`output` must be "table", "dict" or "json". Received: output={output!r}')
     if batch is not None and (not isinstance(batch, int) or isinstance(batch, bool) or batch < 1):

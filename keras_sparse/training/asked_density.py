@@ -14,6 +14,7 @@ from keras_sparse.rules.mask_update import prune_to
 from keras_sparse.rules.scores import Score
 from keras_sparse.rules.whole_groups import to_whole_groups
 from keras_sparse.training import schedules
+from keras_sparse.training.epoch_plan import is_positive_integer
 from keras_sparse.training.first_masks import counts_in_groups
 from keras_sparse.training.masked_optimizer import MaskedOptimizer
 from keras_sparse.training.masked_weight import MaskedWeight, Views
@@ -70,7 +71,8 @@ class MasksToDensity(MaskedOptimizer):
             steps: optimizer steps from its beginning to its end; None: not known.
             begun_at: the optimizer step at which it began; None: now.
         """
-        check_positive(steps, "steps")
+        if steps is not None and not is_positive_integer(steps):
+            raise ValueError(f"`steps` must be a positive integer. Received: steps={steps!r}")
         start = self.step() if begun_at is None else begun_at
         self.set_training(start, None if steps is None else start + steps)
         self.warned_of_density = (
@@ -185,12 +187,3 @@ class MasksToDensity(MaskedOptimizer):
 
     def _training_span(self) -> tuple[int, int]:
         return self.counter("training_start"), self.counter("training_stop")
-
-
-def check_positive(value: Any, argument: str) -> int | None:
-    """Returns a positive integer or None; raises ValueError for anything else."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value <= 0:
-        raise ValueError(f"`{argument}` must be a positive integer. Received: {argument}={value!r}")
-    return int(value)

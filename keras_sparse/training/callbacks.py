@@ -8,9 +8,9 @@ import keras
 
 from keras_sparse._keras import batch_of_running_fit, check_keras_3, strategy_scope
 from keras_sparse.training import agreement
-from keras_sparse.training.asked_density import check_positive
 from keras_sparse.training.callback_order import surround_other_callbacks
 from keras_sparse.training.density_log import DensityLog
+from keras_sparse.training.epoch_plan import check_every
 from keras_sparse.training.find_optimizer import (
     build_parts,
     check_settings,
@@ -86,8 +86,7 @@ class UpdateMasks(keras.callbacks.Callback):
         super().__init__()
         own = ("every", "optimizer", "log_layers", "check_agreement")
         check_names("UpdateMasks", settings, AllSettings, own)
-        name = every if isinstance(every, str) and every in ("auto", "epoch") else None
-        self.every = name or check_positive(every, "every") or "auto"
+        self.every = check_every(every)
         self.log_layers = log_layers
         self.check_agreement = check_agreement
         self.settings = settings

@@ -5,6 +5,8 @@ Follows ``every``, the density schedule, and what is known of the length of the 
 
 import dataclasses
 import math
+import numbers
+from typing import Any
 
 from keras_sparse.rules.update_times import (
     AtEpochs,
@@ -19,6 +21,25 @@ from keras_sparse.training.final_density import FinalDensity, final_density
 from keras_sparse.training.phases import AlternatingOverTraining
 from keras_sparse.training.schedules import Schedule
 from keras_sparse.training.tfmot_density import TfmotDensity
+
+
+def check_every(value: Any) -> int | str:
+    """When masks change: "auto", which None means, too, "epoch", or a number of steps.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if value is None or (isinstance(value, str) and value in ("auto", "epoch")):
+        return value or "auto"
+    if is_positive_integer(value):
+        return int(value)
+    rule = 'must be a positive integer, "epoch" or "auto"'
+    raise ValueError(f"`every` {rule}. Received: every={value!r}")
+
+
+def is_positive_integer(value: Any) -> bool:
+    """Is it an integer above 0, of Python or NumPy, and no bool?"""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) > 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,6 +30,7 @@ def sparse_optimizer(trained: Any) -> SparseMomentum:
 
     Raises:
         ValueError: there is none, or there are several.
+        TypeError: neither a model nor an optimizer.
 
     >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
     >>> inner = SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.25)
@@ -38,6 +39,8 @@ def sparse_optimizer(trained: Any) -> SparseMomentum:
     True
     """
     check_keras_3(trained, "trained")
+    if not isinstance(trained, keras.optimizers.Optimizer | keras.layers.Layer):
+        raise TypeError(f"`trained` must be a model or an optimizer. Received: trained={trained!r}")
     found = (
         _inside(trained)
         if isinstance(trained, keras.optimizers.Optimizer)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_sparse._keras import (
-    check_keras_3,
+    check_model,
     compiled_losses,
     strategy_scope,
     to_float32,
@@ -88,7 +88,7 @@ def snip_masks(
     """
     check_density(density)
     groups = as_structure(block_shape, structure)
-    check_keras_3(model, "model")
+    check_model(model)
     variables = _selected(model, Selection(sparse, dense))
     for variable in variables:
         groups.check(variable.path, tuple(variable.shape))
@@ -129,7 +129,7 @@ def snip_scores(
     >>> scores[model.weights[0].path]
     array([[2., 2.]], dtype=float32)
     """
-    check_keras_3(model, "model")
+    check_model(model)
     variables = _selected(model, Selection(sparse, dense))
     scores = sensitivities(model, (x, y, sample_weight), variables, loss)
     return dict(zip(unique_names([v.path for v in variables]), scores, strict=True))
