@@ -30,7 +30,8 @@ of kernels that are full then: at density 0.9, the op takes 1.2 to 1.5 times as 
 operation in three of their shapes. 2 % are of a 1x1 convolution, 128 > 256 at 23x23, of density
 0.56: there the op takes as long as the dense operation with the growth window closed, and 1.1 times
 as long with it open (a product with both gradients, one thread). `redistribute=None` leaves each
-layer its density, and all of them on the op.
+layer its density, and `budget="multiply_adds"` makes weights of many positions dear: both keep the
+kernels on the op.
 """
 COLUMNS = (
     *("network", "setting", "threads", "outputs", "on the op, before", "after", "all, after"),
