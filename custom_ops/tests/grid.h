@@ -1,0 +1,266 @@
+// What is checked of one case: every engine of this machine against the reference.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "custom_ops/contract/conv_reference.h"
+#include "custom_ops/contract/matmul.h"
+#include "custom_ops/contract/matmul_reference.h"
+#include "custom_ops/contract/window.h"
+#include "custom_ops/cpu/active_blocks.h"
+#include "custom_ops/tests/engines.h"
+#include "custom_ops/tests/helpers.h"
+
+namespace keras_sparse::tests {
+
+constexpr Product kProducts[] = {Product::kForward, Product::kInputGradient,
+                                 Product::kKernelGradient};
+constexpr ElementType kTypes[] = {ElementType::kFloat32, ElementType::kBFloat16,
+                                  ElementType::kFloat16};
+constexpr int kOneOf = 4;  // a slow engine takes one in this number of cases of a large grid
+
+// Operands of all products, for one mask.
+struct Operands {
+  Operands(const ConvSizes& s, Mask mask_of_weights, std::mt19937& rng)
+      : mask(std::move(mask_of_weights)),
+        inputs(Random(s.inputs(), rng)),
+        kernel(Random(s.weights(), rng)),
+        gradient(Random(s.outputs(), rng)) {
+    for (int64_t i = 0; i < s.weights(); ++i)
+      kernel[i] = mask[i] ? kernel[i] : NAN;  // missing weights are never read
+  }
+
+  // To values that this type has.
+  void RoundTo(ElementType type) {
+    for (std::vector<float>* values : {&inputs, &kernel, &gradient})
+      *values = ToFloats(type, ToElements(type, values->data(), values->size()));
+  }
+
+  Call CallOf(Product product, const Convolution& convolution, int threads) const {
+    const float* first = product == Product::kInputGradient ? gradient.data() : inputs.data();
+    const float* second = product == Product::kKernelGradient ? gradient.data() : kernel.data();
+    return {product, convolution, mask.get(), first, second, threads};
+  }
+
+  Mask mask;
+  std::vector<float> inputs, kernel, gradient;
+};
+
+// Equal to the last bit; memcmp takes no null pointers, as vectors of no elements have.
+inline bool SameBits(const std::vector<float>& one, const std::vector<float>& other) {
+  return one.size() == other.size() &&
+         (one.empty() || std::memcmp(one.data(), other.data(), one.size() * sizeof(float)) == 0);
+}
+
+inline const char* NameOf(ElementType type) {
+  return type == ElementType::kFloat32    ? ""
+         : type == ElementType::kBFloat16 ? ", bfloat16"
+                                          : ", float16";
+}
+
+class Grid {
+ public:
+  explicit Grid(unsigned seed) : rng_(seed), engines_(AllEngines()) {}
+
+  // `is_large`: slow engines take one of several cases, and those of 16 bits half as many.
+  void Check(const Convolution& c, MaskStructure structure, double density, int threads,
+             bool is_large) {
+    Check(c, RandomMask(c.sizes, structure, density, rng_), density, threads, is_large);
+  }
+
+  void Check(const Convolution& c, Mask mask, double density, int threads, bool is_large) {
+    const bool for_slow = !is_large || ++large_cases_ % kOneOf == 0;
+    Operands operands(c.sizes, std::move(mask), rng_);
+    Check(c, operands, density, threads, for_slow);
+    for (const ElementType type : {ElementType::kFloat16, ElementType::kBFloat16}) {
+      if (is_large && large_cases_ % (2 * kOneOf) != static_cast<int>(type)) continue;
+      Convolution typed = c;
+      typed.type = type;
+      operands.RoundTo(type);
+      Check(typed, operands, density, threads, for_slow);
+    }
+  }
+
+  void Check(const Convolution& c, const Operands& operands, double density, int threads,
+             bool for_slow) {
+    for (const Product product : kProducts) {
+      const Call call = operands.CallOf(product, c, threads);
+      const auto expected =
+          reference::Compute(product, c, operands.mask.get(), call.first, call.second);
+      for (const Engine& engine : engines_) {
+        if ((engine.is_slow && !for_slow) || engine.why_not(product, c) != nullptr) continue;
+        ++runs_[engine.name + NameOf(c.type)];
+        const auto result = engine.run(call, 0xff), again = engine.run(call, 0x3f);
+        const bool is_right = Close(c.type, result, expected);
+        const bool is_same = SameBits(result, again);
+        Expect(is_right && is_same, is_right ? "not the same twice" : "wrong", engine.name, call,
+               density);
+      }
+      if (c.type != ElementType::kFloat32) continue;
+      CheckPlan(operands, call, density);
+      if (for_slow && WhyNotOnCudaCores(product, c) == nullptr && !c.IsEmpty())
+        Expect(CudaListsAreRight(product, c, operands.mask), "lists", "CUDA", call, density);
+    }
+  }
+
+  void CheckMatMul(int64_t rows, int64_t in, int64_t out, double density) {
+    const Convolution c = {MatMulSizes(rows, in, out)};
+    Check(c, MaskStructure::Weights(), density, 2, true);
+    const Operands operands(c.sizes, RandomMask(c.sizes, MaskStructure::Weights(), density, rng_),
+                            rng_);
+    for (const Product product : kProducts) {  // one reference is tested against the other
+      const Call call = operands.CallOf(product, c, 1);
+      const bool equal =
+          reference::Compute(product, c, call.mask, call.first, call.second) ==
+          reference::MatMul(product, rows, in, out, call.mask, call.first, call.second);
+      Expect(equal, "another reference", "reference", call, density);
+    }
+  }
+
+  // Masks of blocks run the loops over blocks; with one weight more or less they do not.
+  void CheckBlocks(const Convolution& c, BlockShape block, double density, int threads) {
+    Mask mask = RandomBlocks(c.sizes, block, density, rng_);
+    Expect(FindBlocks({mask.get(), c.sizes.weights()}, c.sizes).has_value(), "no blocks", "mask",
+           {Product::kForward, c, nullptr, nullptr, nullptr, 1}, density);
+    Check(c, std::move(mask), density, threads, true);
+    mask = RandomBlocks(c.sizes, block, density, rng_);
+    mask[0] = !mask[0];
+    Expect(!FindBlocks({mask.get(), c.sizes.weights()}, c.sizes).has_value(), "blocks in part",
+           "mask", {Product::kForward, c, nullptr, nullptr, nullptr, 1}, density);
+    Check(c, std::move(mask), density, threads, true);
+  }
+
+  void CheckRandom() {
+    const auto pick = [this](int64_t most) {
+      return std::uniform_int_distribution<int64_t>(1, most)(rng_);
+    };
+    const Pixels kernel = pick(2) == 1 ? Pixels{3, 3} : Pixels{pick(7), pick(7)};
+    const Pixels stride = pick(2) == 1 ? Pixels{1, 1} : Pixels{pick(4), pick(4)};
+    const Pixels dilation = pick(3) == 1 ? Pixels{pick(3), pick(3)} : Pixels{1, 1};
+    const Pixels image = {Span(kernel.height, dilation.height) + pick(10),
+                          Span(kernel.width, dilation.width) + pick(10)};
+    const Convolution c = MakeConvolution(pick(20), image, pick(40), kernel, pick(40), stride,
+                                          pick(2) == 1, dilation);
+    const double density = std::pow(10.0, -2.5 * pick(100) / 100);
+    const int threads = static_cast<int>(pick(4));
+    if (pick(2) == 1) {
+      const BlockShape block = {int64_t{1} << (pick(5) - 1), int64_t{1} << (pick(5) - 1),
+                                pick(2) == 1};
+      Check(c, RandomBlocks(c.sizes, block, density, rng_), density, threads, true);
+    } else {
+      Check(c, pick(2) == 1 ? MaskStructure::Weights() : MaskStructure::ChannelPairs(), density,
+            threads, true);
+    }
+  }
+
+  // Each value of a type times a weight, alone: pixels of one row, and a diagonal kernel. To the
+  // bit, infinities and the smallest numbers included; of a NaN that it is one.
+  void CheckEachValue(ElementType type) {
+    constexpr int64_t kSide = 256, kValues = kSide * kSide;
+    Convolution c = {MatMulSizes(kSide, kSide, kSide)};
+    c.type = type;
+    const Mask mask = std::make_unique<bool[]>(kValues);
+    std::vector<uint16_t> values(kValues), kernel(kValues), result(kValues);
+    for (int64_t i = 0; i < kValues; ++i) values[i] = static_cast<uint16_t>(i);
+    for (int64_t i = 0; i < kSide; ++i) {
+      mask[i * kSide + i] = true;
+      SetElement(type, kernel.data(), i * kSide + i, 1 + std::ldexp(float(i), i % 2 ? -10 : -20));
+    }
+    for (const Kernels* kernels : AvailableKernels()) {
+      MakeCpuPlan(Product::kForward, c, mask.get(), 1, *kernels)
+          ->Run(values.data(), kernel.data(), result.data(), Threads(1));
+      int wrong = 0;
+      for (int64_t i = 0; i < kValues; ++i) {
+        const float value = FloatAt(type, values.data(), i);
+        const float product = value * FloatAt(type, kernel.data(), i % kSide * (kSide + 1)) + 0.0f;
+        uint16_t expected;
+        SetElement(type, &expected, 0, product);
+        wrong += std::isnan(product) ? !std::isnan(FloatAt(type, result.data(), i))
+                                     : result[i] != expected;
+      }
+      Expect(wrong == 0, "not the value", std::string(kernels->name) + NameOf(type),
+             {Product::kForward, c, nullptr, nullptr, nullptr, 1}, wrong);
+    }
+  }
+
+  // What an engine refuses it says of an argument.
+  void CheckRefusal(const Convolution& c) {
+    for (const Engine& engine : engines_)
+      for (const Product product : kProducts) {
+        const char* why = engine.why_not(product, c);
+        const bool names_argument =
+            why != nullptr && why[0] == '`' && std::strstr(why, "` must ") != nullptr;
+        Expect(names_argument, "not refused", engine.name,
+               {product, c, nullptr, nullptr, nullptr, 1}, 0);
+      }
+  }
+
+  // Every engine ran; how many checks failed.
+  int Failures() {
+    for (const Engine& engine : engines_)
+      for (const ElementType type : kTypes) {
+        const std::string name = engine.name + NameOf(type);
+        const bool is_computed = !engine.is_slow || type == ElementType::kFloat32;
+        if (is_computed) std::printf("%s: %d products\n", name.c_str(), runs_[name]);
+        failures_ += is_computed && runs_[name] == 0;
+      }
+    return failures_;
+  }
+
+ private:
+  // A plan knows its mask, and may write over its own result.
+  void CheckPlan(const Operands& operands, const Call& call, double density) {
+    const int64_t weights = call.convolution.sizes.weights();
+    if (weights == 0) return;
+    const auto plan = MakeConvPlan(call.product, call.convolution, call.mask, 1);
+    bool knows = plan->HasMask(call.mask);
+    operands.mask[weights - 1] = !operands.mask[weights - 1];
+    knows = knows && !plan->HasMask(call.mask);
+    operands.mask[weights - 1] = !operands.mask[weights - 1];
+    Expect(knows, "another mask", "plan", call, density);
+    std::vector<float> result = Poisoned(call);
+    plan->Run(call.first, call.second, result.data(), Threads(1));
+    const std::vector<float> once = result;
+    plan->Run(call.first, call.second, result.data(), Threads(1), true);
+    const bool is_same = SameBits(result, once);
+    Expect(is_same, "not the same over its own result", "plan", call, density);
+    if (plan->KeptValues() == 0) return;
+    std::vector<float> values(plan->KeptValues(), NAN), from_values = Poisoned(call);
+    plan->ReadValues(call.second, values.data(), Threads(1));
+    plan->RunWithValues(call.first, values.data(), from_values.data(), Threads(call.threads));
+    Expect(SameBits(from_values, once), "another result of kept values", "plan", call, density);
+  }
+
+  void Expect(bool holds, const char* what, const std::string& engine, const Call& call,
+              double density) {
+    if (holds) return;
+    ++failures_;
+    const Convolution& c = call.convolution;
+    const ConvSizes& s = c.sizes;
+    std::printf(
+        "%s: %s, product %d: batch %d, %dx%dx%d, kernel %dx%d, %dx%dx%d outputs, stride %dx%d, "
+        "dilation %dx%d, pad %d %d, density %g, %d threads\n",
+        engine.c_str(), what, int(call.product), int(s.batch), int(s.in_height), int(s.in_width),
+        int(s.in_channels), int(s.kernel_height), int(s.kernel_width), int(s.out_height),
+        int(s.out_width), int(s.out_channels), int(s.stride_height), int(s.stride_width),
+        int(c.dilation_height), int(c.dilation_width), int(s.pad_top), int(s.pad_left), density,
+        call.threads);
+  }
+
+  std::mt19937 rng_;
+  std::vector<Engine> engines_;
+  std::map<std::string, int> runs_;
+  int large_cases_ = 0, failures_ = 0;
+};
+
+}  // namespace keras_sparse::tests
