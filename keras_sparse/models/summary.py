@@ -1,6 +1,7 @@
 """``summary(model)``: the sparsity of each layer and what it saves, as a table, dict or JSON."""
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -152,7 +153,7 @@ def _describe_weight(
     active, dense = int(np.count_nonzero(mask)), counted.of_weights[id(variable)]
     row = {
         "weight": variable.path,
-        "shape": [int(n) for n in variable.shape],
+        "shape": list(mask.shape),
         "weights": mask.size,
         "active": active,
         "density": active / mask.size,
@@ -180,7 +181,8 @@ def _total(
     for key in ("multiply_adds_dense", "multiply_adds_sparse"):
         total[key] = _sum([total[key], other])
     total["density"] = total["active"] / total["weights"] if rows else 1.0
-    total["other_weights"] = model.count_params() - total["weights"]
+    sizes = (math.prod(v.shape) for v, _ in masked)  # of a packed kernel, fewer than its weights
+    total["other_weights"] = model.count_params() - sum(sizes)
     total["other_multiply_adds"] = other
     if counted.why_unknown is not None:
         total["why_unknown"] = counted.why_unknown

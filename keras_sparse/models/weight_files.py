@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from keras_sparse.models.compressed_weights import read_weights
+from keras_sparse.models.quantized_arrays import quantized_arrays
 from keras_sparse.models.tflite_tensors import constants, is_tflite
 from keras_sparse.models.verified_zip import INDEX, DamagedFileError, VerifiedZip
 
@@ -79,18 +80,23 @@ def _compressed(path: Path) -> Iterator[NamedArray]:
 
 def _arrays_of(group: h5py.Group, prefix: str = "") -> Iterator[NamedArray]:
     """Keras writes variables into a group ``vars``, which has the layer's own name."""
+    quantized = quantized_arrays({key: item[()] for key, item in group.items() if _is_array(item)})
     for key, item in group.items():
         if key in ("optimizer", "optimizer_weights") or key.endswith("_mask"):
             continue
         if isinstance(item, h5py.Dataset):
-            if item.dtype.kind in "bfiu" and item.size:
-                yield NamedArray(f"{prefix}{key}", item[()])
+            if _is_array(item):
+                yield NamedArray(f"{prefix}{key}", quantized.get(key, item[()]))
         elif key == "vars":
             parent = prefix.rstrip("/").rpartition("/")[0]
             own = item.attrs.get("name", prefix.rstrip("/").rpartition("/")[2])
             yield from _arrays_of(item, f"{parent}/{own}/".lstrip("/"))
         else:
             yield from _arrays_of(item, prefix if key == "layers" else f"{prefix}{key}/")
+
+
+def _is_array(item: Any) -> bool:
+    return isinstance(item, h5py.Dataset) and item.dtype.kind in "bfiu" and item.size > 0
 
 
 def _saved_model(path: Path) -> Iterator[NamedArray]:
