@@ -144,6 +144,8 @@ def _step(
         with tf.GradientTape() as tape:
             tape.watch((inputs, weights))
             outputs = product(inputs, weights)
-        return outputs, tape.gradient(outputs, (inputs, weights), output_gradients=output_gradient)
+        with tf.control_dependencies([outputs]):  # a training knows it not before the outputs
+            known = tf.identity(output_gradient)
+        return outputs, tape.gradient(outputs, (inputs, weights), output_gradients=known)
 
     return lambda: step(inputs, next(versions), output_gradient)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from oracle import needs_ops
 
+import keras_sparse as ks
 from keras_sparse.compute.gradients import custom_ops
 
 pytestmark = needs_ops
@@ -204,3 +205,94 @@ def test_the_same_rows_have_the_same_bits_before_and_after_the_kernel_is_kept(pr
     mask, inputs = tf.constant(masks(1)[0]), operands(0)[0]
     first = product(inputs, kernel, mask).numpy()
     assert all((product(inputs, kernel, mask).numpy() == first).all() for _ in range(4))
+
+
+# --- a forward product and its input gradient read a kernel once
+
+LARGE = (1024, 512)  # 2 MiB: smaller kernels are read twice
+
+
+def names_of_pairs(run):
+    """Types of the products of a graph that share values, by the name of their pair."""
+    from tensorflow.python.eager import context
+
+    context.context().enable_graph_collection()
+    try:
+        run()
+        graphs = context.context().export_run_metadata().partition_graphs
+    finally:
+        context.context().disable_graph_collection()
+    found = {}
+    for node in (node for graph in graphs for node in graph.node):
+        if name := node.attr["shared_values"].s:
+            found.setdefault(name, []).append(node.op)
+    return sorted(sorted(pair) for pair in found.values())
+
+
+def large_operands():
+    rng = np.random.default_rng(0)
+    kernel = rng.standard_normal(LARGE, "float32") / 32
+    return rng.standard_normal((32, LARGE[0]), "float32"), kernel, rng.random(LARGE) < 0.1
+
+
+def test_a_kernel_that_a_step_changes_is_read_anew_in_the_next_one():
+    import tensorflow as tf
+
+    inputs, kernel, active = large_operands()
+    variable, mask = tf.Variable(kernel), tf.Variable(active)
+
+    @tf.function
+    def step(x):
+        with tf.GradientTape() as tape:
+            weights = tf.identity(variable)
+            tape.watch((x, weights))
+            flags = {"dense_weight_gradient": False, "implementation": "custom_op"}
+            outputs = ks.ops.sparse_matmul(x, weights, mask, **flags)
+            loss = tf.reduce_sum(outputs**2)
+        by_inputs, by_kernel = tape.gradient(loss, (x, weights))
+        variable.assign_sub(1e-3 * by_kernel)
+        return outputs, by_inputs
+
+    for number in range(4):
+        if number == 2:
+            active = ~active
+            mask.assign(active)
+        expected = inputs @ (kernel * active)
+        outputs, by_inputs = step(tf.constant(inputs))
+        np.testing.assert_allclose(outputs, expected, atol=1e-4)
+        np.testing.assert_allclose(by_inputs, 2 * expected @ (kernel * active).T, atol=1e-3)
+        kernel = kernel - 1e-3 * (inputs.T @ (2 * expected)) * active
+    pair = ["KerasSparse>MatMul", "KerasSparse>MatMulInputGradient"]
+    again = tf.function(step.python_function)
+    assert names_of_pairs(lambda: again(tf.constant(inputs))) == [pair]
+
+
+@pytest.mark.parametrize("name", ["dense", "conv", "transposed"])
+def test_products_of_layers_share_what_they_read(name):
+    """A transposed convolution is an input gradient first: it has nothing to take."""
+    import keras
+    import tensorflow as tf
+
+    layer, shape = {
+        "dense": (ks.layers.SparseDense(512), (1024,)),
+        "conv": (ks.layers.SparseConv2D(256, 3, padding="same"), (4, 4, 256)),
+        "transposed": (ks.layers.SparseConv2DTranspose(256, 3, padding="same"), (4, 4, 256)),
+    }[name]
+    first = keras.layers.Dense(shape[-1])
+    model = keras.Sequential([keras.Input(shape), first, layer, keras.layers.Flatten()])
+    rng = np.random.default_rng(0)
+    layer.set_mask(rng.random(layer.kernel.shape) < 0.05)
+    inputs = tf.constant(rng.standard_normal((128, *shape), "float32"))
+
+    def gradients(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(x, training=True) ** 2)
+        return tape.gradient(loss, [weight.value for weight in model.trainable_weights])
+
+    step = tf.function(gradients)
+    pairs = names_of_pairs(lambda: step(inputs))
+    op = "KerasSparse>MatMul" if name == "dense" else "KerasSparse>Conv2D"
+    assert pairs == ([] if name == "transposed" else [[op, f"{op}InputGradient"]])
+    for one, other in zip(step(inputs), gradients(inputs), strict=True):
+        scale = np.abs(other).max()
+        np.testing.assert_allclose(one / scale, other / scale, atol=1e-5)

@@ -82,6 +82,17 @@ class ConvPlan {
   // As Run does, with these values for the kernel.
   virtual void RunWithValues(const float* /*first*/, const float* /*values*/, float* /*result*/,
                              const Parallel&) const {}
+
+  // For single weights in float32, more rows than a few: the values of the active weights in the
+  // kernel's order, which two products with one kernel may share, so that it is read once. How many
+  // there are; 0: this plan shares none.
+  virtual int64_t SharedValues() const { return 0; }
+  // As Run does, and writes them.
+  virtual void RunAndShare(const void* /*first*/, const void* /*kernel*/, void* /*result*/,
+                           float* /*shared*/, const Parallel&) const {}
+  // As Run does, with these values for the kernel.
+  virtual void RunShared(const void* /*first*/, const float* /*shared*/, void* /*result*/,
+                         const Parallel&) const {}
 };
 
 // The best plan for this processor; `threads`: how many will run it. Never fails for a convolution

@@ -11,7 +11,6 @@ namespace {
 
 constexpr int64_t kLaneSumBytes =
     600 * 1024;  // sums per lane stay in the second cache, else they are reduced at once
-
 LatticeLoad LoadOf(Product product, const ConvSizes& s, const Lattice& lattice,
                    const PackedMask& mask) {
   const bool transposed = product == Product::kInputGradient;
@@ -56,15 +55,16 @@ WorkItem LatticeKernel::ItemOf(int64_t piece, int64_t pieces_of_groups) const {
           ThreadMemory::Get(ThreadMemory::kWorkBuffer, kernels_.buffer_floats(tables_, part))};
 }
 
-void LatticeKernel::Multiply(const void* inputs, const void* kernel, void* result,
-                             const Parallel& parallel) const {
+template <class Read>
+void LatticeKernel::MultiplyBy(Read read, const void* inputs, void* result,
+                               const Parallel& parallel) const {
   const int64_t active = static_cast<int64_t>(list_.weight.size());
   float* values = ThreadMemory::Get(ThreadMemory::kValues, active);
+  const int32_t* const place = list_.place.data();
   const int64_t slices = std::min<int64_t>(parallel.threads, 1 + active / 65536);
   parallel.run(slices, 4 * active / slices, [&](int64_t slice) {
-    for (int64_t i = SliceBegin(active, slice, slices); i < SliceBegin(active, slice + 1, slices);
-         ++i)
-      values[list_.place[i]] = FloatAt(type_, kernel, list_.weight[i]);
+    const int64_t end = SliceBegin(active, slice + 1, slices);
+    for (int64_t i = SliceBegin(active, slice, slices); i < end; ++i) values[place[i]] = read(i);
   });
   // Four times as many pieces as threads: a piece that is slow, or late, does not keep the others
   // waiting.
@@ -76,6 +76,28 @@ void LatticeKernel::Multiply(const void* inputs, const void* kernel, void* resul
   parallel.run(pieces * tables_.parts, cycles, [&](int64_t piece) {
     loops.multiply(tables_, inputs, values, result, ItemOf(piece, pieces));
   });
+}
+
+void LatticeKernel::Multiply(const void* inputs, const void* kernel, void* result,
+                             const Parallel& parallel) const {
+  MultiplyBy([&](int64_t i) { return FloatAt(type_, kernel, list_.weight[i]); }, inputs, result,
+             parallel);
+}
+
+int64_t LatticeKernel::SharedValues() const {
+  return type_ == ElementType::kFloat32 ? static_cast<int64_t>(list_.weight.size()) : 0;
+}
+
+void LatticeKernel::MultiplyAndShare(const void* inputs, const void* kernel, void* result,
+                                     float* shared, const Parallel& parallel) const {
+  const float* const weights = static_cast<const float*>(kernel);
+  MultiplyBy([&](int64_t i) { return shared[i] = weights[list_.weight[i]]; }, inputs, result,
+             parallel);
+}
+
+void LatticeKernel::MultiplyShared(const void* inputs, const float* shared, void* result,
+                                   const Parallel& parallel) const {
+  MultiplyBy([=](int64_t i) { return shared[i]; }, inputs, result, parallel);
 }
 
 void LatticeKernel::Gradient(const void* inputs, const void* output_gradient, void* result,

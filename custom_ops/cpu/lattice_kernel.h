@@ -19,10 +19,20 @@ class LatticeKernel : public LatticeProduct {
 
   void Multiply(const void* inputs, const void* kernel, void* result,
                 const Parallel& parallel) const override;
+  int64_t SharedValues() const override;
+  void MultiplyAndShare(const void* inputs, const void* kernel, void* result, float* shared,
+                        const Parallel& parallel) const override;
+  void MultiplyShared(const void* inputs, const float* shared, void* result,
+                      const Parallel& parallel) const override;
   void Gradient(const void* inputs, const void* output_gradient, void* result,
                 const Parallel& parallel, bool zeros_are_there) const override;
 
  private:
+  // Calls read(i) for each active weight in the kernel's order, puts what it returns into the order
+  // of the loops, and multiplies.
+  template <class Read>
+  void MultiplyBy(Read read, const void* inputs, void* result, const Parallel& parallel) const;
+
   // Sums over the pieces, in the order of the kernel: of the weights in [begin, end), and between
   // them, where `fill`, zeros.
   void WriteGradient(const float* sums, int64_t pieces, int64_t begin, int64_t end, bool fill,

@@ -27,6 +27,14 @@ class LatticeProduct {
   virtual void Multiply(const void* inputs, const void* kernel, void* result,
                         const Parallel& parallel) const = 0;
 
+  // The same, for plans that share the values of the active weights: see ConvPlan. How many this
+  // lattice has; 0: it shares none.
+  virtual int64_t SharedValues() const { return 0; }
+  virtual void MultiplyAndShare(const void* /*inputs*/, const void* /*kernel*/, void* /*result*/,
+                                float* /*shared*/, const Parallel&) const {}
+  virtual void MultiplyShared(const void* /*inputs*/, const float* /*shared*/, void* /*result*/,
+                              const Parallel&) const {}
+
   // result = gradient by the active weights, 0 for the others, unless these are `zeros_are_there`.
   virtual void Gradient(const void* inputs, const void* output_gradient, void* result,
                         const Parallel& parallel, bool zeros_are_there) const = 0;

@@ -54,6 +54,7 @@ class CpuPlan : public ConvPlan {
         result_size_(ResultSize(product, convolution.sizes)),
         mask_(mask, convolution.sizes.weights()) {
     if (convolution.IsEmpty()) return;  // nothing but zeros
+    mask_.ForEachActive([&](int64_t) { ++active_; });
     Convolution c = convolution;
     c.sizes = InOneRow(convolution.sizes);
     const auto blocks = FindBlocks(mask_, c.sizes);
@@ -83,11 +84,28 @@ class CpuPlan : public ConvPlan {
     }
   }
 
+  int64_t SharedValues() const override {
+    const bool is_whole = product_ != Product::kKernelGradient && lattices_.size() == 1 &&
+                          lattices_[0]->SharedValues() == active_;
+    return is_whole ? active_ : 0;
+  }
+
+  void RunAndShare(const void* first, const void* kernel, void* result, float* shared,
+                   const Parallel& parallel) const override {
+    lattices_[0]->MultiplyAndShare(first, kernel, result, shared, parallel);
+  }
+
+  void RunShared(const void* first, const float* shared, void* result,
+                 const Parallel& parallel) const override {
+    lattices_[0]->MultiplyShared(first, shared, result, parallel);
+  }
+
  private:
   const Product product_;
   const ElementType type_;
   const int64_t result_size_;
   const PackedMask mask_;
+  int64_t active_ = 0;
   std::vector<std::unique_ptr<LatticeProduct>> lattices_;
 };
 

@@ -24,7 +24,8 @@ REGISTER_OP("KerasSparse>Conv2D")
     .Attr("strides: list(int)")
     .Attr("padding: {'SAME', 'VALID'}")
     .Attr("dilations: list(int) = [1, 1]")
-    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.SetShapeFn(ProductShape<ConvRules, Product::kForward>);
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.SetShapeFn(
+        ProductShape<ConvRules, Product::kForward>);
 
 REGISTER_OP("KerasSparse>Conv2DInputGradient")
     .Input("inputs: T")
@@ -36,7 +37,8 @@ REGISTER_OP("KerasSparse>Conv2DInputGradient")
     .Attr("strides: list(int)")
     .Attr("padding: {'SAME', 'VALID'}")
     .Attr("dilations: list(int) = [1, 1]")
-    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.SetShapeFn(ProductShape<ConvRules, Product::kInputGradient>);
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.SetShapeFn(
+        ProductShape<ConvRules, Product::kInputGradient>);
 
 REGISTER_OP("KerasSparse>Conv2DKernelGradient")
     .Input("inputs: T")

@@ -7,10 +7,12 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "custom_ops/tensorflow/check.h"
+#include "custom_ops/tensorflow/shared_values.h"
 #include "tensorflow/core/platform/mutex.h"
 #include "tensorflow/core/util/work_sharder.h"
 
@@ -140,6 +142,8 @@ inline Parallel OnWorkers(const tensorflow::DeviceBase::CpuWorkerThreads& worker
   return parallel;
 }
 
+constexpr size_t kLargeKernel = 2 << 20;  // bytes; a smaller one costs little to read twice
+
 template <class Rules, typename T, Product kProduct>
 class CpuProductKernel : public tensorflow::OpKernel {
  public:
@@ -147,6 +151,12 @@ class CpuProductKernel : public tensorflow::OpKernel {
       : tensorflow::OpKernel(context) {
     OP_REQUIRES_OK(context, rules_.Read(context));
     OP_REQUIRES_OK(context, ReadStructure(context, &structure_));
+    if (kProduct != Product::kKernelGradient)
+      OP_REQUIRES_OK(context, context->GetAttr("shared_values", &shared_values_));
+  }
+
+  ~CpuProductKernel() override {
+    if (!shared_values_.empty()) SharedValues::Forget(shared_values_);
   }
 
   void Compute(tensorflow::OpKernelContext* context) override {
@@ -178,14 +188,44 @@ class CpuProductKernel : public tensorflow::OpKernel {
       if (!is_own)
         TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DataTypeToEnum<T>::value, call.result,
                                                   &result, context->output_alloc_attr(0)));
-      RunPlan(plan, context->input(kInputs.first), context->input(kInputs.second),
-              OnWorkers(workers, &out_of_memory), is_own, result.flat<T>().data());
+      const Parallel parallel = OnWorkers(workers, &out_of_memory);
+      bool is_done = false;
+      TF_RETURN_IF_ERROR(RunSharing(plan, context, parallel, &result, &is_done));
+      if (!is_done)
+        RunPlan(plan, context->input(kInputs.first), context->input(kInputs.second), parallel,
+                is_own, result.flat<T>().data());
       context->set_output(0, result);
       if (kProduct == Product::kKernelGradient && !out_of_memory) gradient_.Keep(plan, result);
     } catch (const std::bad_alloc&) {
       out_of_memory = true;
     }
     if (out_of_memory) return absl::ResourceExhaustedError("Out of memory in a sparse product.");
+    return absl::OkStatus();
+  }
+
+  // As RunPlan, if a pair of products reads a large kernel once: shared_values.h.
+  absl::Status RunSharing(const std::shared_ptr<const ConvPlan>& plan,
+                          tensorflow::OpKernelContext* context, const Parallel& parallel,
+                          tensorflow::Tensor* result, bool* is_done) {
+    constexpr ProductInputs kInputs = InputsOf(kProduct);
+    const tensorflow::Tensor &kernel = context->input(kInputs.second),
+                             &mask = context->input(kInputs.mask);
+    const bool is_large = kernel.TotalBytes() >= kLargeKernel;
+    const int64_t count = shared_values_.empty() || !is_large ? 0 : plan->SharedValues();
+    if (count == 0) return absl::OkStatus();
+    const T* first = context->input(kInputs.first).flat<T>().data();
+    T* const outputs = result->flat<T>().data();
+    tensorflow::Tensor values;
+    if (kProduct == Product::kForward) {
+      TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DT_FLOAT, {count}, &values));
+      plan->RunAndShare(first, kernel.flat<T>().data(), outputs, values.flat<float>().data(),
+                        parallel);
+      SharedValues::Put(shared_values_, {kernel, mask, values});
+      *is_done = true;
+    } else if (SharedValues::Take(shared_values_, kernel, mask, &values)) {
+      plan->RunShared(first, values.flat<float>().data(), outputs, parallel);
+      *is_done = true;
+    }
     return absl::OkStatus();
   }
 
@@ -203,6 +243,7 @@ class CpuProductKernel : public tensorflow::OpKernel {
 
   Rules rules_;
   MaskStructure structure_;
+  std::string shared_values_;  // the name of a pair of products, or none
   PlanOfLastCall plan_;
   ValuesOfLastCall values_;
   GradientOfLastCall gradient_;  // of a kernel gradient alone

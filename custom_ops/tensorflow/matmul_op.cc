@@ -15,7 +15,8 @@ REGISTER_OP("KerasSparse>MatMul")
     .Input("mask: bool")
     .Input("dense_weight_gradient: bool")
     .Output("outputs: T")
-    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.SetShapeFn(ProductShape<MatMulRules, Product::kForward>);
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.SetShapeFn(
+        ProductShape<MatMulRules, Product::kForward>);
 
 REGISTER_OP("KerasSparse>MatMulInputGradient")
     .Input("inputs: T")
@@ -24,7 +25,8 @@ REGISTER_OP("KerasSparse>MatMulInputGradient")
     .Input("output_gradient: T")
     .Input("dense_weight_gradient: bool")
     .Output("input_gradient: T")
-    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.SetShapeFn(ProductShape<MatMulRules, Product::kInputGradient>);
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.SetShapeFn(
+        ProductShape<MatMulRules, Product::kInputGradient>);
 
 REGISTER_OP("KerasSparse>MatMulKernelGradient")
     .Input("inputs: T")

@@ -16,6 +16,9 @@
       .Attr("block: int = 0")                                                \
       .Attr("growth_batch: float = 1.0")
 
+// Of a forward product and its input gradient: share_values.cc sets it in a graph that runs.
+#define KERAS_SPARSE_SHARED_VALUES Attr("shared_values: string = ''")
+
 namespace keras_sparse {
 
 template <class Rules, Product kProduct>

@@ -33,6 +33,8 @@ struct Call {
   int threads;
 };
 
+constexpr int kFirstGarbage = 0xff;  // of the first of two runs
+
 struct Engine {
   std::string name;
   bool is_slow;  // it takes a part of the large grids
@@ -56,14 +58,31 @@ inline Sizes SizesOf(const Call& call) {
           call.product == Product::kKernelGradient ? s.outputs() : s.weights()};
 }
 
-// Operands and result are of the convolution's type; the values are those of `call`.
+// A forward product gives the values of its active weights in the kernel's order, and an input
+// gradient takes them.
+inline void RunBySharedValues(const ConvPlan& plan, const Call& call, float* result) {
+  std::vector<float> active, shared(plan.SharedValues(), NAN);
+  for (int64_t i = 0; i < call.convolution.sizes.weights(); ++i)
+    if (call.mask[i]) active.push_back(call.second[i]);
+  if (call.product == Product::kInputGradient)
+    return plan.RunShared(call.first, active.data(), result, Threads(call.threads));
+  plan.RunAndShare(call.first, call.second, result, shared.data(), Threads(call.threads));
+  if (shared != active) *result = NAN;
+}
+
+// Operands and result are of the convolution's type; the values are those of `call`. The second of
+// two runs shares values, if the plan does.
 inline Engine CpuEngine(const Kernels& kernels) {
-  const auto run = [&kernels](const Call& call, int) {
+  const auto run = [&kernels](const Call& call, int garbage) {
     const ElementType type = call.convolution.type;
     const Sizes sizes = SizesOf(call);
     const std::vector<float> poison = Poisoned(call);
     std::vector<char> result = ToElements(type, poison.data(), poison.size());
     const auto plan = MakeCpuPlan(call.product, call.convolution, call.mask, call.threads, kernels);
+    if (garbage != kFirstGarbage && plan->SharedValues() > 0) {
+      RunBySharedValues(*plan, call, reinterpret_cast<float*>(result.data()));
+      return ToFloats(type, result);
+    }
     plan->Run(ToElements(type, call.first, sizes.first).data(),
               ToElements(type, call.second, sizes.second).data(), result.data(),
               Threads(call.threads));

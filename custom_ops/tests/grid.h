@@ -100,7 +100,7 @@ class Grid {
       for (const Engine& engine : engines_) {
         if ((engine.is_slow && !for_slow) || engine.why_not(product, c) != nullptr) continue;
         ++runs_[engine.name + NameOf(c.type)];
-        const auto result = engine.run(call, 0xff), again = engine.run(call, 0x3f);
+        const auto result = engine.run(call, kFirstGarbage), again = engine.run(call, 0x3f);
         const bool is_right = Close(c.type, result, expected);
         const bool is_same = SameBits(result, again);
         Expect(is_right && is_same, is_right ? "not the same twice" : "wrong", engine.name, call,

@@ -1,0 +1,104 @@
+// Pairs a forward product with the input gradient of the same kernel and mask, when TensorFlow
+// prepares a graph: the second one then takes the values that the first one has read.
+//
+// A pair gets one name in its attribute `shared_values`, and nothing else changes. What the kernels
+// do with it is in shared_values.h; a pair that was not right would cost time and no result.
+#ifndef NDEBUG
+#define NDEBUG  // as in fuse_normalization.cc
+#endif
+#include <atomic>
+#include <map>
+#include <string>
+#include <tuple>
+#include <unordered_set>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "tensorflow/core/common_runtime/optimization_registry.h"
+#include "tensorflow/core/graph/graph.h"
+
+namespace keras_sparse {
+namespace {
+
+using tensorflow::Edge;
+using tensorflow::Graph;
+using tensorflow::Node;
+
+constexpr int kKernel = 1, kMask = 2;  // inputs of both operations
+constexpr char kAttribute[] = "shared_values";
+
+// A node and its output.
+using Source = std::pair<const Node*, int>;
+
+// Where an input comes from, past the nodes that pass it on.
+Source SourceOf(const Node* node, int input) {
+  const Edge* edge = nullptr;
+  if (!node->input_edge(input, &edge).ok()) return {nullptr, 0};
+  const Node* from = edge->src();
+  return from->IsIdentity() || from->IsSwitch() ? SourceOf(from, 0)
+                                                : Source{from, edge->src_output()};
+}
+
+bool IsPlain(const Node* node) {
+  tensorflow::DataType type;
+  return tensorflow::GetNodeAttr(node->attrs(), "T", &type).ok() && type == tensorflow::DT_FLOAT &&
+         absl::StrContains(node->assigned_device_name(), "CPU:");
+}
+
+// All nodes that `node` is computed from, or waits for.
+std::unordered_set<const Node*> Before(const Node* node) {
+  std::vector<const Node*> left = {node};
+  std::unordered_set<const Node*> seen = {node};
+  while (!left.empty()) {
+    const Node* next = left.back();
+    left.pop_back();
+    for (const Edge* edge : next->in_edges())
+      if (seen.insert(edge->src()).second) left.push_back(edge->src());
+  }
+  return seen;
+}
+
+// By product, kernel and mask.
+using Key = std::tuple<std::string, Source, Source>;
+
+class ShareValues : public tensorflow::GraphOptimizationPass {
+ public:
+  absl::Status Run(const tensorflow::GraphOptimizationPassOptions& options) override {
+    if (options.graph == nullptr || *options.graph == nullptr) return absl::OkStatus();
+    std::map<Key, std::vector<Node*>> forward, gradients;
+    for (Node* node : (*options.graph)->op_nodes()) {
+      for (const char* product : {"KerasSparse>MatMul", "KerasSparse>Conv2D"}) {
+        const bool is_forward = node->type_string() == product;
+        if (!is_forward && node->type_string() != absl::StrCat(product, "InputGradient")) continue;
+        const Key key = {product, SourceOf(node, kKernel), SourceOf(node, kMask)};
+        if (IsPlain(node)) (is_forward ? forward : gradients)[key].push_back(node);
+      }
+    }
+    for (auto& [key, readers] : gradients) Pair(forward[key], readers);
+    return absl::OkStatus();
+  }
+
+ private:
+  // The forward product must come first: what it keeps waits for the gradient.
+  static void Pair(const std::vector<Node*>& forward, const std::vector<Node*>& gradients) {
+    static std::atomic<int64_t> pairs = 0;
+    std::unordered_set<const Node*> paired;
+    for (Node* gradient : gradients) {
+      if (forward.size() == paired.size()) return;
+      const auto before = Before(gradient);
+      for (Node* product : forward) {
+        if (before.count(product) == 0 || !paired.insert(product).second) continue;
+        const std::string name = absl::StrCat("pair_", pairs++);
+        product->AddAttr(kAttribute, name);
+        gradient->AddAttr(kAttribute, name);
+        break;
+      }
+    }
+  }
+};
+
+REGISTER_OPTIMIZATION(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 0, ShareValues);
+
+}  // namespace
+}  // namespace keras_sparse
