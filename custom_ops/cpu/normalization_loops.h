@@ -1,7 +1,9 @@
 // The loops of batch normalization, compiled once for each set of instructions.
 //
 // A block of rows is read column by column of vectors, so that the constants of a column stay in
-// registers and the block in the first caches. Memory is read in its order, block by block.
+// registers and the block in the first caches. Memory is read in its order, block by block. A
+// processor does not foresee the columns' gaps, so passes that wait for memory fetch the next block
+// while they compute one.
 #pragma once
 
 #include "custom_ops/cpu/consecutive.h"
@@ -9,7 +11,9 @@
 
 namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS {
 
-constexpr int64_t kBlockRows = 32;
+constexpr int64_t kMostRows = 32, kFewestRows = 2;  // of a block
+// Elements of a block of one array, where the next block is fetched beside it.
+constexpr int64_t kMomentElements = 2048, kGradientElements = 1024;
 constexpr int kWide = kLanes == 16 ? 4 : 2;  // vectors side by side: 32 registers, or 16
 
 template <class Element>
@@ -62,11 +66,38 @@ KS_INLINE void ForColumns(int64_t channels, const Function& do_columns) {
   if (c < channels) do_columns(Columns<Element, 1, true, false>{static_cast<int>(channels - c)}, c);
 }
 
-// do_block(first row, rows) for all rows.
+// Rows [first, first + rows), and how many the block behind them has.
+struct RowBlock {
+  int64_t first, rows, next_rows;
+};
+
+// Do rows have several columns of vectors? Those of one are read without gaps.
+KS_INLINE bool HasGaps(int64_t channels) { return channels > kWide * kLanes; }
+
+KS_INLINE int64_t RowsOf(int64_t elements, int64_t channels) {
+  const int64_t rows = HasGaps(channels) ? elements / channels : kMostRows;
+  return rows > kMostRows ? kMostRows : rows < kFewestRows ? kFewestRows : rows;
+}
+
+// do_block(block) for all rows, `most` at a time.
 template <class Function>
-KS_INLINE void ForBlocks(int64_t rows, const Function& do_block) {
-  for (int64_t r = 0; r < rows; r += kBlockRows)
-    do_block(r, rows - r < kBlockRows ? rows - r : kBlockRows);
+KS_INLINE void ForBlocks(int64_t rows, int64_t most, const Function& do_block) {
+  for (int64_t first = 0; first < rows; first += most) {
+    const int64_t left = rows - first, behind = left > most ? left - most : 0;
+    do_block(RowBlock{first, left < most ? left : most, behind < most ? behind : most});
+  }
+}
+
+// The next block of an array into the first cache: of its memory, in order, the share that falls to
+// the columns from channel c on.
+template <class C>
+KS_INLINE void PrefetchNext(C, const typename C::Value* array, const RowBlock& block,
+                            int64_t channels, int64_t c) {
+  constexpr int64_t kLine = 64 / sizeof *array;
+  if (!HasGaps(channels)) return;
+  const auto* share = array + (block.first + block.rows) * channels + c * block.next_rows;
+  for (int64_t i = 0; i < C::kCount * kLanes * block.next_rows; i += kLine)
+    __builtin_prefetch(share + i, 0, 3);
 }
 
 // Zero where `z` is at most zero; what is not a number passes.
@@ -102,10 +133,11 @@ KS_INLINE void MomentsOfBlock(C columns, const typename C::Value* inputs, int64_
 template <class Element>
 void Moments(int64_t rows, int64_t channels, const void* inputs, float* mean, float* squares) {
   const auto* x = static_cast<const typename Element::Value*>(inputs);
-  ForBlocks(rows, [&](int64_t first, int64_t count) {
+  ForBlocks(rows, RowsOf(kMomentElements, channels), [&](const RowBlock& block) {
     ForColumns<Element>(channels, [&](auto columns, int64_t c) {
-      MomentsOfBlock(columns, x + first * channels + c, channels, count, first, mean + c,
-                     squares + c);
+      PrefetchNext(columns, x, block, channels, c);
+      MomentsOfBlock(columns, x + block.first * channels + c, channels, block.rows, block.first,
+                     mean + c, squares + c);
     });
   });
 }
@@ -144,10 +176,10 @@ void NormalizeBy(int64_t rows, int64_t channels, const void* inputs,
                  const NormalizationFactors& factors, void* outputs) {
   const auto* x = static_cast<const typename Element::Value*>(inputs);
   auto* y = static_cast<typename Element::Value*>(outputs);
-  ForBlocks(rows, [&](int64_t first, int64_t count) {
+  ForBlocks(rows, kMostRows, [&](const RowBlock& block) {  // the caches still hold much of `inputs`
     ForColumns<Element, kStreams>(channels, [&](auto columns, int64_t c) {
-      const int64_t at = first * channels + c;
-      NormalizeBlock<kRelu>(columns, x + at, channels, count, factors, c, y + at);
+      const int64_t at = block.first * channels + c;
+      NormalizeBlock<kRelu>(columns, x + at, channels, block.rows, factors, c, y + at);
     });
   });
   if (kStreams) EndOfStream();
@@ -200,12 +232,14 @@ void GradientSums(int64_t rows, int64_t channels, bool relu, const void* output_
                   float* deviation_sums) {
   const auto* g = static_cast<const typename Element::Value*>(output_gradient);
   const auto* x = static_cast<const typename Element::Value*>(inputs);
-  ForBlocks(rows, [&](int64_t first, int64_t count) {
+  ForBlocks(rows, RowsOf(kGradientElements, channels), [&](const RowBlock& block) {
     ForColumns<Element>(channels, [&](auto columns, int64_t c) {
-      const int64_t at = first * channels + c;
+      const int64_t at = block.first * channels + c;
+      PrefetchNext(columns, x, block, channels, c);
+      PrefetchNext(columns, g, block, channels, c);
       const auto run =
           relu ? SumsOfBlock<true, decltype(columns)> : SumsOfBlock<false, decltype(columns)>;
-      run(columns, g + at, x + at, channels, count, factors, c, first == 0, sums + c,
+      run(columns, g + at, x + at, channels, block.rows, factors, c, block.first == 0, sums + c,
           deviation_sums + c);
     });
   });
@@ -241,11 +275,13 @@ void InputGradientBy(int64_t rows, int64_t channels, const void* output_gradient
   const auto *g = static_cast<const Value*>(output_gradient),
              *x = static_cast<const Value*>(inputs), *other = static_cast<const Value*>(addend);
   auto* by_inputs = static_cast<Value*>(input_gradient);
-  ForBlocks(rows, [&](int64_t first, int64_t count) {
+  ForBlocks(rows, RowsOf(kGradientElements, channels), [&](const RowBlock& block) {
     ForColumns<Element, kStreams>(channels, [&](auto columns, int64_t c) {
-      const int64_t at = first * channels + c;
+      const int64_t at = block.first * channels + c;
+      PrefetchNext(columns, x, block, channels, c);
+      PrefetchNext(columns, g, block, channels, c);
       GradientOfBlock<kRelu, kAdds>(columns, g + at, x + at, kAdds ? other + at : nullptr, channels,
-                                    count, factors, c, by_inputs + at);
+                                    block.rows, factors, c, by_inputs + at);
     });
   });
   if (kStreams) EndOfStream();
