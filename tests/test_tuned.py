@@ -217,3 +217,17 @@ def test_a_shipped_table_has_every_product_that_the_kernels_compute(path):
     kinds = ("convolution", "dilated convolution", "1x1 convolution", "matmul")
     assert {(kind, dtype, "weights") for kind in kinds for dtype in DTYPES} <= set(shipped.rows)
     assert (FEW_ROWS, "float32", "weights") in shipped.rows
+
+
+def test_half_positions_fall_with_the_root_of_the_kernels_size_down_to_a_third():
+    row = Row("matmul", "float32", "weights", 1.0, 180, 0, 0, half_weights=4e6)
+    of = [row.at(weights, 91.0) for weights in (10_000, 10**6, 4 * 10**6, 64 * 10**6)]
+    np.testing.assert_allclose(of, [90 / 151, 90 / 181, 90 / 271, 90 / 271])
+
+
+def test_a_table_without_half_weights_is_read_and_holds_for_every_kernel(tmp_path):
+    path = tmp_path / "earlier.json"
+    path.write_text(json.dumps(FILE | {"tensorflow": "2.21.0", "rows": [ROW]}))
+    row = next(iter(break_even.load(path).rows.values()))
+    assert row.half_weights == 0
+    assert row.at(10**6, 100.0) == row.at(10**8, 100.0)

@@ -38,6 +38,8 @@ class Row:
         call_multiply_adds: dense multiply-adds that take the time of a call of the custom op.
         min_multiply_adds: with fewer dense ones the choice itself, in a graph, costs what is
             gained.
+        half_weights: the weights of a kernel that ``half_positions`` holds for; it falls with the
+            root of their number, down to a third. 0: it holds for every kernel.
     """
 
     kind: str
@@ -47,6 +49,7 @@ class Row:
     half_positions: float
     call_multiply_adds: float
     min_multiply_adds: float
+    half_weights: float = 0
 
     @property
     def key(self) -> Key:
@@ -69,6 +72,9 @@ class Row:
         (0.0, 0.2486, 0.5)
         >>> Row("few rows", "float32", "weights", 0.5, 0, 2e6, 4e6).at(8 * 10**6, 1)
         0.375
+        >>> row = Row("matmul", "float32", "weights", 0.5, 180, 2e6, 4e6, half_weights=4e6)
+        >>> row.at(10**6, 92.0), row.at(16 * 10**6, 181.0)
+        (0.247, 0.249)
         """
         if self.kind == FEW_ROWS:
             return self._of_few_rows(weights)
@@ -86,7 +92,13 @@ class Row:
 
     def _share(self, weights: int, positions: Any) -> Any:
         of_a_call = max(1, self.call_multiply_adds / max(1, weights))  # in positions
-        return self.density * ((positions - of_a_call) / (positions + self.half_positions))
+        return self.density * ((positions - of_a_call) / (positions + self._half(weights)))
+
+    def _half(self, weights: int) -> float:
+        if self.half_weights == 0:
+            return self.half_positions
+        part = math.sqrt(weights / self.half_weights)
+        return self.half_positions * min(1.0, max(1 / 3, part))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +150,10 @@ def _unfinished(path: Path) -> Path:
 
 FACTS = {"processor": str, "threads": int, "tensorflow": str, "keras_sparse": str, "date": str}
 TEXTS = ("kind", "dtype", "structure")
-NUMBERS = ("density", "half_positions", "call_multiply_adds", "min_multiply_adds")
+NUMBERS = (
+    *("density", "half_positions", "call_multiply_adds", "min_multiply_adds"),
+    "half_weights",
+)
 
 
 def load(path: Path) -> Table:
@@ -166,6 +181,7 @@ def _row(read: Any) -> Row:
     _require(isinstance(read, dict), f"one of its rows is {read!r}")
     for name in TEXTS:
         _require(_is(read.get(name), str), f"{name!r} of a row is {read.get(name)!r}")
+    read = {"half_weights": 0, **read}  # earlier tables lack it
     for name in NUMBERS:
         value, most = read.get(name), 1 if name == "density" else math.inf
         is_number = _is(value, int) or _is(value, float)
