@@ -26,8 +26,9 @@ struct BlockGrid {
   }
 };
 
-// The largest blocks of KS_FOR_BLOCKS that the mask consists of; none where no block is active in
-// part, or where blocks that reach beyond the channels would cost more than single weights.
+// The blocks of the first size in KS_FOR_BLOCKS that the mask consists of. None where every size
+// has a block that is active in part, or where blocks that reach beyond the channels would cost
+// more than single weights.
 std::optional<BlockGrid> FindBlocks(const PackedMask& mask, const ConvSizes& sizes);
 
 struct BlockListSettings {

@@ -11,11 +11,9 @@ namespace keras_sparse {
 
 struct BlockTiling {
   int32_t tile_h, tile_w;
-  int32_t parts;  // of the output blocks, so that there is work for every thread
-  // For the kernel gradient: rows of a tile whose pixels of a few channels stay in the first cache,
-  // and how many summed blocks of them stay in the second one.
-  int32_t strip_h;
-  int64_t chunk_blocks;
+  int32_t parts;         // of the output blocks, so that there is work for every thread
+  int32_t strip_h;       // kernel gradient: rows whose pixels of a few channels fit the first cache
+  int64_t chunk_blocks;  // kernel gradient: summed blocks whose pixels fit the second cache
 };
 
 // What the cost of one lattice depends on.

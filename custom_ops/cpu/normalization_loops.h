@@ -1,7 +1,7 @@
 // The loops of batch normalization, compiled once for each set of instructions.
 //
-// A block of rows is read column by column of vectors, so that the constants of a column stay in
-// registers and the block in the first caches. Memory is read in its order, block by block. A
+// Some rows, a block, are read column by column of vectors. So the constants of a column stay in
+// registers, and the block in the first caches. Memory is read in its order, block by block. A
 // processor does not foresee the columns' gaps, so passes that wait for memory fetch the next block
 // while they compute one.
 #pragma once

@@ -49,8 +49,8 @@ int32_t ChunkChannels(const LatticeLoad& load, int64_t slots, int lanes) {
 }
 
 // Into how many parts the output channels are cut. With too few tiles for all threads, each thread
-// packs all inputs and computes some of the outputs. A single tap packs so little that it does the
-// same where else the sums of a group of tiles would not stay in the second cache.
+// packs all inputs and computes some of the outputs. A single tap packs little. So it does the same
+// where the sums of a group of tiles would not stay in the second cache.
 constexpr int64_t kSumBytes = 512 * 1024;
 
 int64_t Parts(const Lattice& lattice, const LatticeLoad& load, const Tiling& tiling, int lanes,

@@ -2,8 +2,8 @@
 //
 // Semantics and layouts are those of contract/product.h, float32 with IEEE multiply-adds, any mask.
 // Sums are taken in a fixed order: the same inputs give the same bits. All pointers are on the
-// device. The lists of active weights are built there in each call, a pass over the mask, so
-// nothing waits for the GPU and nothing is kept from call to call.
+// device. The lists of active weights are built there in each call, in a pass over the mask. So
+// nothing waits for the GPU, and nothing is kept from call to call.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // The products on a GPU inside of TensorFlow: by blocks on tensor cores, or on CUDA cores, on
-// TensorFlow's stream. The attributes `structure` and `block` choose; a mask of another structure
-// gives the right result, only later.
+// TensorFlow's stream. The attributes `structure` and `block` choose. A mask of another structure
+// gives the right result, but takes longer.
 #pragma once
 
 #include <string>

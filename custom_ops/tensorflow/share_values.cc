@@ -2,7 +2,7 @@
 // prepares a graph: the second one then takes the values that the first one has read.
 //
 // A pair gets one name in its attribute `shared_values`, and nothing else changes. What the kernels
-// do with it is in shared_values.h; a pair that was not right would cost time and no result.
+// do with it is in shared_values.h. A wrong pair would cost time, and change no result.
 #ifndef NDEBUG
 #define NDEBUG  // as in fuse_normalization.cc
 #endif

@@ -1,8 +1,9 @@
 // What a forward product read of its kernel, for the input gradient of the same step: the values of
 // the active weights. share_values.cc gives such a pair of operations one name.
 //
-// The kernel's tensor is kept until the input gradient has taken the values. TensorFlow changes no
-// memory that two tensors share, so a kernel and a mask at the same addresses are the same.
+// The tensors of kernel and mask are kept until the input gradient has taken the values. TensorFlow
+// changes no memory that two tensors share, so a kernel and a mask at the same addresses are the
+// same.
 #pragma once
 
 #include <string>
@@ -25,7 +26,7 @@ class SharedValues {
     All().entries[name] = std::move(entry);
   }
 
-  // True, and the values, if they are of this kernel and mask. Whoever is wrong forgets them, too.
+  // True, and the values, if they are of this kernel and mask. The entry is gone afterwards.
   static bool Take(const std::string& name, const tensorflow::Tensor& kernel,
                    const tensorflow::Tensor& mask, tensorflow::Tensor* values) {
     Entry entry;

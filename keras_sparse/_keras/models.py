@@ -18,7 +18,7 @@ def check_keras_3(obj: Any, argument: str) -> None:
 
 
 def check_model(model: Any) -> None:
-    """Raises TypeError for an argument ``model`` that is no Keras model, nor a layer."""
+    """Raises TypeError for an argument ``model`` that is neither a Keras model nor a layer."""
     check_keras_3(model, "model")
     if not isinstance(model, keras.layers.Layer):
         raise TypeError(f"`model` must be a Keras model. Received: model={model!r}")

@@ -27,8 +27,8 @@ def running_fit() -> keras.callbacks.CallbackList | None:
 def batch_of_running_fit() -> tuple[Any, Any, Any]:
     """Inputs, targets and sample weights of a batch of the ``fit`` that makes the present call.
 
-    The data are read from their beginning, and ``fit`` still gets all of them: a generator has been
-    looked into by Keras, which keeps what it saw. Random numbers of NumPy stay as they were.
+    The data are read from their beginning, and ``fit`` still gets all of them. Of a generator Keras
+    has already read a batch, which it keeps. NumPy's random state stays as it was.
 
     Raises:
         ValueError: no ``fit`` is running, or its data cannot be read twice.

@@ -51,8 +51,8 @@ def is_eager() -> bool:
 def is_in_training() -> bool:
     """May the present call of a layer belong to a training step?
 
-    No, where no tf.GradientTape records, and the layer is not called with ``training=True``. The
-    second holds where a step computes twice, first without a tape (``tf.recompute_grad``).
+    No, if no tf.GradientTape records and the layer is not called with ``training=True``. A tape
+    alone does not tell: ``tf.recompute_grad`` computes a step first without one.
     """
     if keras.backend.backend() != "tensorflow":
         return True

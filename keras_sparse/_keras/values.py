@@ -53,7 +53,7 @@ def symbolic(tensor: Any, batch: int | None = None) -> keras.KerasTensor:
 
     Args:
         tensor: of any backend, or a KerasTensor.
-        batch: its first size, if it is to be another.
+        batch: its first size; None: the tensor's.
     """
     shape = tuple(tensor.shape)
     shape = shape if batch is None else (batch, *shape[1:])

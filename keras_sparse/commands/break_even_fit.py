@@ -56,8 +56,8 @@ def fitted(points: Sequence[Point], start: Row) -> Row:
     """The row of which the formula comes nearest to the points, in least squares.
 
     A density above a point counts four times: there the custom op would run where it is slower.
-    What a call costs, and the smallest product worth the choice, are not fitted: a product alone
-    does not show them, and these products are larger.
+    Three numbers stay those of ``start``: ``call_multiply_adds``, ``min_multiply_adds`` and
+    ``half_weights``. A product alone does not show the first two, and these products are larger.
 
     Args:
         points: of products of one kind, dtype and structure.
@@ -68,7 +68,7 @@ def fitted(points: Sequence[Point], start: Row) -> Row:
 
 
 def _with_half_positions(points: Sequence[Point], start: Row, half: float) -> tuple[Row, float]:
-    """The best row with this number, and its error."""
+    """The best row with these ``half_positions``, and its error."""
     unit = dataclasses.replace(start, density=1.0, half_positions=half)
     shares = np.array([max(0.0, unit.at(p.weights, p.positions)) for p in points])
     above = np.outer(DENSITIES, shares) - [p.density for p in points]

@@ -58,7 +58,7 @@ class Measured:
         )
 
     def shape(self, channels: int) -> tuple[int, ...]:
-        """The shape of inputs or outputs with so large a number of channels."""
+        """The shape of inputs or outputs with this number of channels."""
         sizes = (self.pixels, self.pixels) if self.size else ()
         return self.batch, *sizes, channels
 

@@ -142,7 +142,7 @@ def _result(row: Row, products: Iterator[Measured], turns: int, threads: int) ->
 def _point(measured: Measured, row: Row, turns: int, threads: int) -> tuple[float, float]:
     """The lower break-even density of the product alone and with its gradients; the spread.
 
-    Of few rows there is but the product: with its gradients it belongs to another row.
+    For few rows only the product counts: with its gradients it belongs to another row.
     """
     product, found, spread = measured.product(row.dtype, STRUCTURES[row.structure]), [], []
     clock = time.process_time if threads == 1 else time.perf_counter  # waiting threads spin

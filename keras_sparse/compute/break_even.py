@@ -3,9 +3,9 @@
 It is a JSON file. ``tables/`` has those of the library; ``python -m keras_sparse tune`` measures
 and writes that of the user's machine, and ``tuned.py`` says which of them counts.
 
-A call and each weight cost the same for few output positions as for many, and save less: so the
-break-even density falls with the positions. Products of few rows with a kernel that nobody trains
-have a row of their own: the dense operation reads the whole kernel, whatever the number of rows.
+A call and each weight cost the same for few output positions as for many, and save less. So the
+break-even density falls as positions become fewer. Products of few rows with a kernel that nobody
+trains have a row of their own: the dense operation reads the whole kernel for any number of rows.
 """
 
 import dataclasses
@@ -38,8 +38,8 @@ class Row:
         call_multiply_adds: dense multiply-adds that take the time of a call of the custom op.
         min_multiply_adds: with fewer dense ones the choice itself, in a graph, costs what is
             gained.
-        half_weights: the weights of a kernel that ``half_positions`` holds for; it falls with the
-            root of their number, down to a third. 0: it holds for every kernel.
+        half_weights: ``half_positions`` holds for kernels of this many weights or more. For smaller
+            ones it falls with the root of the weights, down to a third. 0: it holds for all.
     """
 
     kind: str
@@ -57,7 +57,7 @@ class Row:
         return self.kind, self.dtype, self.structure
 
     def min_positions(self, weights: int) -> float:
-        """The output positions from which on a kernel of so large a size may be worth the op."""
+        """The output positions from which on the op may be faster for a kernel of this size."""
         return self.min_multiply_adds / max(1, weights)
 
     def at(self, weights: int, positions: Any) -> Any:

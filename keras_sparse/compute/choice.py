@@ -142,7 +142,7 @@ def choose(product: Product, wanted: str = "auto", density: float | None = None)
 
     Args:
         product: what is to be computed.
-        wanted: ``"auto"``; ``"custom_op"``: whatever can, be it slower; ``"stock"``.
+        wanted: ``"auto"``; ``"custom_op"``: the custom op, even where it is slower; ``"stock"``.
         density: of the mask. None: the choice holds up to a density, its ``break_even``.
 
     Raises:

@@ -1,23 +1,24 @@
 """The kernels for CPUs: what they compute, and the density up to which they are faster than stock.
 
-``break_even.py`` has the formula, and ``tables/`` the densities measured on one processor: on an
-AMD Zen 5 with AVX-512, one thread, by ``benchmarks/break_even.py``: 20 layers, batch 1 to 128,
-density 0.5 to 0.02, the product alone and with both gradients. These two differ little but for the
-smallest products, whose cost of a call was read off whole models: the table follows the lower one.
-Dilated convolutions were timed with both gradients in seven layers: 0.46 to 0.55 at a dilation of
-2, 0.37 at 4 and 6.
+``break_even.py`` has the formula, and ``tables/`` the densities. Those of float32 were measured on
+one processor, an AMD Zen 5 with AVX-512, in one thread, by ``benchmarks/break_even.py``: 20 layers,
+batch 1 to 128, density 0.5 to 0.02, the product alone and with both gradients. These two differ
+little, except for the smallest products, whose cost of a call was read off whole models. The table
+follows the lower one. Dilated convolutions were timed with both gradients in seven layers: 0.46 to
+0.55 at a dilation of 2, 0.37 at 4 and 6. The densities for 16 bits with AMX are an estimate.
 
 Products of up to 16 rows whose kernel nobody trains have a row of their own, by
 ``benchmarks/few_rows.py``: that of one row, which gains least.
 
-For matrix products, the positions at which half of the density is left fall with the root of the
-kernel's weights; four million weights and more have 180. On a busy core, 24 products of 65,000 to a
-million weights were measured at 16 to 512 rows by the functions of ``tune``. Their break-even
-densities were at most 0.03 below this rule's, but for two that a second run put above it.
+For matrix products in float32, the positions at which half of the density is left fall with the
+root of the kernel's weights; four million weights and more have 180. On a busy core, 24 products of
+65,000 to a million weights were measured at 16 to 512 rows by the functions of ``tune``. Their
+break-even densities were at most 0.03 below this rule's, except for two that a second run put above
+it.
 
 Masks of small blocks have kernels of their own. Their densities are those of single weights times
-1.3: blocks of 4x4 at density 0.65 took less time than single weights at 0.5 in eight of nine
-layers, and 4 % more in the ninth, a dense layer at batch 16 (2026-11-26, forward product and both
+1.3. In eight of nine layers, blocks of 4x4 at density 0.65 took less time than single weights at
+0.5; in the ninth, a dense layer at batch 16, 4 % more (2026-11-26, forward product and both
 gradients). Blocks of 2x4 and 4x2, which gain less, share this row and were not compared with it.
 """
 

@@ -152,7 +152,7 @@ def kernel_structure(structure: Structure) -> KernelStructure:
 
 
 def lacks_whole_blocks(structure: Structure, shape: Sequence[int]) -> bool:
-    """Would a GPU here compute this structure in blocks, which this kernel is not made of?
+    """Would a GPU here compute this structure in blocks that do not divide the kernel's channels?
 
     Args:
         structure: what masks are made of.

@@ -1,6 +1,7 @@
 """Missing weights may take their gradients from the first examples of a batch, scaled up to all.
 
-Growth only ranks missing weights, and the gradient of a part ranks nearly as well.
+Growth only ranks missing weights. A part of the batch ranks them less exactly: docs/choosing.md
+has what that cost.
 """
 
 from collections.abc import Callable

@@ -40,7 +40,7 @@ class LayerWithMasks(keras.layers.Layer):
 
     @property
     def variables(self) -> list[Any]:
-        """The weights, and after them the mask and its switches, which are no weights."""
+        """The weights, and after them the variables of the masks, which are no weights."""
         masks = self.kernel_masks.values()
         return super().variables + [variable for one in masks for variable in one.variables]
 
@@ -79,6 +79,9 @@ class LayerWithMasks(keras.layers.Layer):
         Args:
             mask: True = active.
             weight: the masked weight, one of ``masked_weights``. None: the first.
+
+        Raises:
+            ValueError: another dtype or shape, or an unknown ``weight``.
         """
         kernel_mask = self.kernel_masks[self._named(weight)]
         kernel_mask.assign(mask)

@@ -1,7 +1,7 @@
 """KernelMask: the mask of a sparse layer's kernel, in which missing weights are 0.
 
-Masks follow weights: whoever puts in whole weights without a mask (a file of a dense layer,
-``set_weights``, ``assign``, tf.train.Checkpoint) gets the mask of the nonzero ones, unless an
+Masks follow weights. Whole weights may come without a mask: from a file of a dense layer,
+``set_weights``, ``assign`` or tf.train.Checkpoint. Then the nonzero ones become active, unless an
 optimizer masks the kernel.
 """
 

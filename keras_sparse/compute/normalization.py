@@ -1,6 +1,7 @@
 """FusedBatchNormalization: Keras' layer on compiled ops, or on TensorFlow's fused operation.
 
-Keras' normalization has ten element-wise operations, which take longer than sparse convolutions.
+Keras' normalization has ten element-wise operations, which can take longer than a sparse
+convolution.
 """
 
 from typing import Any
@@ -20,8 +21,8 @@ class FusedBatchNormalization(
 
     Arguments, weights, names, weight files and values are those of the Keras layer. Inputs in
     float32, or in the bfloat16 or float16 of a mixed policy, are normalized over the last axis by
-    compiled ops in training. A ReLU that follows, in a graph, runs in the same pass over memory,
-    and so do its gradient and the sum of the gradients of a branch. Predictions, frozen layers,
+    compiled ops in training, on CPUs. In a graph, a ReLU that follows runs in the same pass over
+    memory. So do its gradient and the sum of the gradients of a branch. Predictions, frozen layers,
     GPUs and TPUs run TensorFlow's fused operation, for inputs of shape (batch, height, width,
     channels). All others run as Keras does: masked, renormalized or synchronized ones, other
     backends and dtypes.

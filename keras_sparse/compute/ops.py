@@ -65,7 +65,8 @@ def sparse_conv2d(
             layers this takes time, and ``"custom_op"`` or a sparse layer saves it.
         name: the layer's name. Eagerly, the ops keep the plan of each mask by this name.
         block_shape: (in, out) channels of the blocks that the mask consists of; None: single
-            weights. It selects the kernel on GPUs; the result is right for every mask.
+            weights. It selects the kernel on GPUs, and the break-even density of ``"auto"``. The
+            result is right for every mask.
 
     Returns:
         Float tensor, (batch, out height, out width, output channels), or with the channels first.
@@ -222,9 +223,9 @@ def _density(mask: Any) -> Any:
     """Active / all weights of a mask: a number where its values are known, else a tensor.
 
     A layer keeps the density beside its mask. Here the mask may be anybody's variable, whose
-    changes nobody announces: so it is counted in each run. On one busy core (Zen 5, density 0.05)
-    that took 0.4 % of a 3x3 convolution's step (256 > 256, 32 images of 14x14), 10 % of that of a
-    dense layer of 1024 > 1024 (batch 128), and 26 % of one of 4096 > 4096.
+    changes nobody announces: so it is counted in each run. That was measured on one busy core (Zen
+    5, density 0.05). It took 0.4 % of a 3x3 convolution's step (256 > 256, 32 images of 14x14). It
+    took 10 % of that of a dense layer of 1024 > 1024 (batch 128), and 26 % of one of 4096 > 4096.
     """
     values = static_value(mask)
     if values is None:

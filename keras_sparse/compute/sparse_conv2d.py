@@ -26,7 +26,8 @@ class SparseConv2D(
         implementation: ``"auto"``: the custom op where it is faster at the mask's density, else the
             stock operation; ``"custom_op"``; ``"stock"``.
         block_shape: (in, out) channels of the blocks that the mask consists of, over all taps;
-            None: single weights, or the optimizer's structure. It selects the kernel on GPUs.
+            None: single weights, or the optimizer's structure. It selects the kernel on GPUs, and
+            the break-even density of ``"auto"``.
         structure: what the mask consists of, in place of ``block_shape``:
             ``keras_sparse.Blocks(4, 4, per_tap=True)``.
         **kwargs: keyword arguments of keras.layers.Conv2D.

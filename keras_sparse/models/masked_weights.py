@@ -19,8 +19,9 @@ def masked_weights(model: keras.Model) -> list[tuple[Any, np.ndarray]]:
     """Weights with their masks, bool arrays of their shapes, True = active.
 
     With a SparseMomentum, they are the weights that it masks, and the kernels of frozen layers.
-    Without one, they are all kernels, with the masks of sparse layers or of nonzero weights. So are
-    kernels that Keras has quantized: their masks have the shapes of before, where bytes are packed.
+    Without one, they are all kernels, with the masks of sparse layers or of nonzero weights.
+    Kernels that Keras has quantized are among them. Where a byte holds two weights, the mask has
+    the shape that the kernel had before.
 
     Raises:
         ValueError: the weights do not fit the masks of the SparseMomentum.

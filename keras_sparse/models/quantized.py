@@ -17,8 +17,8 @@ PACKED = ("int4", "gptq", "awq")
 def nonzero_of_quantized(layer: keras.layers.Layer) -> np.ndarray | None:
     """Bool array of the shape that the kernel had, of a layer that Keras has quantized.
 
-    None for other layers, whose variable says it itself: ``"int8"`` and ``"float8"`` included, and
-    GPTQ and AWQ before their calibration.
+    None for other layers, whose variable has an element for each weight: ``"int8"`` and
+    ``"float8"`` included, and GPTQ and AWQ before their calibration.
     """
     mode = getattr(layer, "quantization_mode", None)
     if mode not in PACKED or not _is_calibrated(layer, mode):

@@ -28,8 +28,8 @@ def runs_as(
 ) -> str:
     """``"custom op"``, ``"custom op from batch 12"``, or ``"stock: "`` and the reason.
 
-    Where they differ, that of a training and that of a prediction. The answer holds for the present
-    density of the weight's mask.
+    A prediction of few rows may give ``"custom op up to batch 8 and from batch 40"``. Where
+    training and prediction differ, both are named. The answer holds for the mask's present density.
 
     Args:
         layer: any layer.

@@ -47,6 +47,9 @@ def initial_mask(
             differ in size).
         structure: what the mask is made of.
         rng: source of randomness.
+
+    Raises:
+        ValueError: ``"nonzero"`` finds only zeros (names the weight).
     """
     if kind == "nonzero":
         mask = structure.whole(weight != 0)
@@ -75,6 +78,7 @@ def _evenly_spread(grid: tuple[int, ...], rng: np.random.Generator) -> np.ndarra
 
     Of any number of the best groups, the numbers in two rows differ by at most one, and so do those
     in two columns.
+
     Large groups are few. Drawn one by one they leave out many channels, which then get no gradient
     and do not come back. In a network without shortcuts it is then likely that nothing reaches the
     outputs. The first row and column, at the middle tap, is active in every layer: a way through.

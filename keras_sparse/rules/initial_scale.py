@@ -3,11 +3,12 @@
 Initializers that scale by fan (Glorot, He, LeCun) give each weight the variance ``scale / n``.
 Here n counts the connections into a unit (``fan_in``), out of a unit (``fan_out``), or is the
 mean of the two numbers (``fan_avg``). Under a mask fewer connections are left, and the signal
-shrinks by sqrt(density) in every layer. Evci et al. 2022 (*Gradient Flow in Sparse Neural Networks
-and How Lottery Tickets Win*, arXiv 2010.03533) count the active connections of the two units that
-a weight connects:
+shrinks by sqrt(density) in every layer. Evci et al. 2022 count the active connections of the two
+units that a weight connects:
 
     weight <- weight * sqrt(n / n_active)
+
+Source: *Gradient Flow in Sparse Neural Networks and How Lottery Tickets Win*, arXiv 2010.03533.
 """
 
 import math

@@ -1,6 +1,6 @@
 """The best groups that hold at most a number of weights, where they differ in size (NumPy only).
 
-Blocks do so in a kernel whose edge they do not divide.
+Blocks do so in a kernel whose channels they do not divide.
 """
 
 import numpy as np

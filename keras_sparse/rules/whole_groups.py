@@ -22,7 +22,7 @@ def to_whole_groups(
 
     Groups are rounded down. The rest is given out by the largest remainder over all layers. Each
     layer has at least one group. Where groups of a layer differ in size, that layer is counted in
-    weights, and the total is never above that of ``wanted`` unless one group in each layer is.
+    weights. The total is then never above that of ``wanted``, unless one group in each layer is.
 
     Args:
         wanted: weights of each layer.

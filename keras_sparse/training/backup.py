@@ -27,7 +27,7 @@ class BackupAndRestore(KerasBackup):
     """Keras' BackupAndRestore, with its arguments and files, safe from a kill while it writes.
 
     Each file is written under a temporary name, flushed to the disk, and renamed. The weight file
-    also holds epoch and batch, so that one rename replaces weights and epoch together, and the
+    also holds epoch and batch, so that one rename replaces weights and epoch together. It holds the
     states of the layers' random generators, so that Dropout continues where it was. ``fit`` resumes
     from the newest complete backup and warns if a newer file is broken. The callback and
     ``keras.callbacks.BackupAndRestore`` read each other's folders.

@@ -1,8 +1,8 @@
 """What a file holds of a sparse run beside the weights: masks as bits, their weights, counters.
 
-Masks are put back by the list of trainable weights where that is the file's, and else (layers were
-frozen, or quantized) by the path and shape of each weight. The inner optimizer and a gradient
-average are saved by Keras, as optimizers.
+Masks are put back by the list of trainable weights where that is the file's. Else, after layers
+were frozen or quantized, the path and shape of each weight decide. The inner optimizer and a
+gradient average are saved by Keras, as optimizers.
 """
 
 import dataclasses

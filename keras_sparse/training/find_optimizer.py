@@ -23,10 +23,10 @@ def sparse_optimizer(trained: Any) -> SparseMomentum:
     """The SparseMomentum of a model, whatever Keras or you have put around it.
 
     Args:
-        trained: a model that is compiled with a SparseMomentum, also inside of a
-            LossScaleOptimizer (which Keras puts around it under ``mixed_float16``), a
-            MultiOptimizer, or a wrapper of yours that holds it as ``inner_optimizer``; a model that
-            has one as an attribute; or such an optimizer.
+        trained: a model that is compiled with a SparseMomentum, a model that has one as an
+            attribute, or such an optimizer. It may be inside of a LossScaleOptimizer (which Keras
+            puts around it under ``mixed_float16``), of a MultiOptimizer, or of a wrapper of yours
+            that holds it as ``inner_optimizer``.
 
     Raises:
         ValueError: there is none, or there are several.
@@ -175,8 +175,8 @@ def looks_trained(model: keras.Model, weights: Sequence[Any]) -> bool:
 
     Args:
         model: a built model.
-        weights: kernels that are to get random masks. Where all of their layers have a bias it
-            alone is looked at, so that a trained part of the model that stays dense does not count.
+        weights: kernels that are to get random masks. Where all of their layers have a bias, only
+            these layers are looked at: a trained part of the model may stay dense.
     """
     wanted = set(map(id, weights))
     layers = layers_of(model)

@@ -53,6 +53,9 @@ def first_masks(
         structure: what the masks are made of.
         rng: source of randomness.
         costs: the cost of one weight of each; None: 1.
+
+    Raises:
+        ValueError: ``"nonzero"`` finds only zeros in a weight (names it).
     """
     readable = all(map(has_value, variables))
     masks, left = [], 0

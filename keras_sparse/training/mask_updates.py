@@ -95,11 +95,9 @@ class MaskUpdates(MasksToDensity):
     ) -> int | None:
         """What these weights may cost after the update; None: their number stays the same.
 
-        Where blocks differ in size, the number of weights is a budget, too.
-
-
-        It is what they cost before, and what an earlier update left of the density asked for. Masks
-        of another density, which a user has set or a file has brought, keep theirs.
+        Where blocks differ in size, the number of weights is a budget, too. The budget is what they
+        cost before, and what an earlier update left of the density asked for. Masks of another
+        density, which a user has set or a file has brought, keep theirs.
 
         Args:
             weights: the weights that are trained.

@@ -89,6 +89,9 @@ def momentum_of(optimizer: keras.optimizers.Optimizer, index: int) -> np.ndarray
     Args:
         optimizer: a built Keras optimizer.
         index: place of the variable in the list the optimizer was built with.
+
+    Raises:
+        TypeError: an optimizer without a momentum, or of a class that is not registered.
     """
     raise TypeError(_refusal(optimizer))
 

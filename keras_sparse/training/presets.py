@@ -25,6 +25,10 @@ def RigL(inner_optimizer: Any, density: Any, **settings: Unpack[Settings]) -> Sp
         density: active / all masked weights, in (0, 1], or a schedule.
         **settings: further arguments of ``SparseMomentum``.
 
+    Raises:
+        TypeError: an argument that ``SparseMomentum`` does not have.
+        ValueError: an argument out of range.
+
     >>> RigL("adam", 0.1).grow.__name__
     'gradient'
     """
@@ -48,6 +52,13 @@ def SET(inner_optimizer: Any, density: Any, **settings: Unpack[Settings]) -> Spa
         inner_optimizer: any optimizer; no momentum needed.
         density: active / all masked weights, in (0, 1], or a schedule.
         **settings: further arguments of ``SparseMomentum``.
+
+    Raises:
+        TypeError: an argument that ``SparseMomentum`` does not have.
+        ValueError: an argument out of range.
+
+    >>> SET("sgd", 0.1).prune_rate
+    0.3
     """
     check_names("SET", settings, Settings)
     rules: Settings = {
@@ -182,6 +193,13 @@ def GradualPruning(
             of the density, also tfmot's ``PolynomialDecay`` and ``ConstantSparsity``, which set
             the update steps.
         **settings: further arguments of ``SparseMomentum``.
+
+    Raises:
+        TypeError: an argument that ``SparseMomentum`` does not have.
+        ValueError: an argument out of range.
+
+    >>> GradualPruning("sgd", 0.1).density
+    CubicOverTraining(initial=1.0, final=0.1, begin=0.0, end=0.75)
     """
     check_names("GradualPruning", settings, Settings)
     if not callable(density):

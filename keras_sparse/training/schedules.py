@@ -1,8 +1,8 @@
 """Schedules of the prune rate and the density over optimizer steps.
 
 A schedule is a number, any ``keras.optimizers.schedules.LearningRateSchedule`` or function of the
-step, or one of the two classes here, which need no step counts because they follow the training
-from its first to its last step. A density may also be one of tfmot's pruning schedules.
+step, or one of the two classes here. These need no step counts: they follow the training from its
+first to its last step. A density may also be one of tfmot's pruning schedules.
 """
 
 import math
@@ -51,6 +51,9 @@ class CosineOverTraining(OverTraining):
         initial: value at the first step, in [0, 1]; 0.5 in the paper, 0.2 on ImageNet.
         final: value at the last step, in [0, 1].
 
+    Raises:
+        ValueError: a value out of range.
+
     >>> CosineOverTraining(0.5, 0.005)(0.5)
     0.2525
     """
@@ -73,6 +76,9 @@ class CubicOverTraining(OverTraining):
         initial: density until ``begin``, in (0, 1].
         begin: progress in [0, 1] at which pruning begins.
         end: progress in [0, 1] at which pruning ends, after ``begin``.
+
+    Raises:
+        ValueError: a value out of range, or ``end`` not after ``begin``.
 
     >>> CubicOverTraining(0.1, end=1.0)(0.5)
     0.2125

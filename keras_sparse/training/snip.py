@@ -60,7 +60,7 @@ def snip_masks(
         x: one batch of inputs, as ``train_on_batch`` takes it.
         y: targets, or None.
         density: active / all masked weights, in (0, 1]; exactly ``round(density * weights)`` in
-            all, to the nearest block.
+            all, to the nearest block. Where blocks differ in size, never more.
         sample_weight: of the batch, or None.
         loss: as for ``compile``; None: the model's own. Weight regularizers are left out.
         budget: what the density is a share of, as in ``SparseMomentum``. With ``"multiply_adds"``,
@@ -75,8 +75,8 @@ def snip_masks(
         {path of each masked weight: bool array of its shape, True = active}.
 
     Raises:
-        ValueError: no loss, a model whose own ``train_step`` does not step its compiled optimizer,
-            NaN in the scores (names the layers), scores that are all 0, an argument out of range.
+        ValueError: no loss; a model whose own ``train_step`` does not step its compiled optimizer;
+            NaN in the scores (names the layers); scores that are all 0; an argument out of range.
         TypeError: a dataset in place of a batch.
 
     >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16), keras.layers.Dense(4)])

@@ -29,10 +29,11 @@ from keras_sparse.training.weight_costs import check_budget
 class SparseMomentum(MaskUpdates):
     """Keeps the kernels of a model sparse while any Keras optimizer trains it.
 
-    In every step, the inner optimizer receives the dense gradient; then each masked weight is
-    multiplied by its mask. ``update_masks`` prunes, redistributes and grows (Dettmers & Zettlemoyer
-    2019, arXiv 1907.04840); the ``UpdateMasks`` callback or your loop calls it. The number of
-    active weights, or what they cost of the ``budget``, only changes if ``density`` is a schedule.
+    In every step, the inner optimizer steps all weights; then missing weights are set to 0. Outside
+    of a ``growth_window``, sparse layers skip their gradients. ``update_masks`` prunes,
+    redistributes and grows (Dettmers & Zettlemoyer 2019, arXiv 1907.04840); the ``UpdateMasks``
+    callback or your loop calls it. The number of active weights, or what they cost of the
+    ``budget``, only changes if ``density`` is a schedule.
 
     Args:
         inner_optimizer: a Keras 3 optimizer or its name.
@@ -73,7 +74,8 @@ class SparseMomentum(MaskUpdates):
             single weights. The short form of ``structure``.
         structure: what masks consist of, in place of ``block_shape``:
             ``keras_sparse.Blocks(4, 4, per_tap=True)`` gives each tap of a convolution its own
-            blocks. Where blocks do not divide the channels, the last one is smaller.
+            blocks. Where blocks do not divide the channels, the last one is smaller. Then the
+            number of active weights is never above the density, and below by less than a block.
         gradient_momentum: decay in [0, 1) of a moving average of the gradients, which replaces the
             momentum of optimizers without one.
         growth_window: optimizer steps before an update in which missing weights get gradients;
@@ -83,7 +85,8 @@ class SparseMomentum(MaskUpdates):
             for norms of gradients (``clipnorm``), where a window would change the training.
         growth_batch: share of each batch, in (0, 1], that sparse layers take the gradients of
             missing weights from: its first examples, scaled up to the whole batch. Active weights
-            get the whole batch's. Less than 1 makes a step in the growth window cheaper.
+            get the whole batch's. Less than 1 makes a step in the growth window cheaper. Layers
+            that run the stock operation take whole batches.
         initial_scale: ``"auto"``: untrained weights under a random mask get the variance for their
             active connections, so that signals do not shrink from layer to layer (Evci et al. 2022,
             arXiv 2010.03533). Their initializer must scale by fan (Glorot, He, LeCun,

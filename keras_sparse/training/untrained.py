@@ -4,9 +4,9 @@ A random initializer of Keras holds one integer seed, drawn when it is made unle
 returns the same values at every call. So equal values prove that a weight is untrained.
 
 Weights that were copied or loaded before any training come from another seed. They are taken for
-untrained if they follow the law of their initializer, and if the model has biases, statistics or
-other weights that start as constants, none of which has moved: a step of training moves them.
-In doubt a weight counts as trained.
+untrained on two conditions. They follow the law of their initializer. And the model has weights
+that start as constants, such as biases or statistics, and none of these has moved: a step of
+training moves them. In doubt a weight counts as trained.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
-// What does TensorFlow give a TPU to run? A function with variables, as the HLO that tf2xla makes
-// of it for XLA_TPU_JIT.
+// What TensorFlow gives a TPU to run: a function with variables, as the HLO that tf2xla makes of it
+// for XLA_TPU_JIT.
 //
-// Shapes are all it takes: no device, no values. Whoever loads this library gives the process the
-// XLA_TPU_JIT backend that TensorFlow has on TPU hosts, and the lowerings of two collectives which
+// Shapes are all it takes: no device, no values. This library gives the process the XLA_TPU_JIT
+// backend that TensorFlow has on TPU hosts. It also brings the lowerings of two collectives, which
 // only the builds for TPUs link. It has to be loaded before TensorFlow runs its first function:
 // kernels of the backends there are get registered then, once.
 //
