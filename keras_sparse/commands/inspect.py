@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def existing(name: str) -> Path:
-    """The path of a file or folder that exists."""
+    """The path of a file or folder; ValueError unless it exists."""
     path = Path(name)
     if not path.exists():
         raise ValueError(f"The file must exist. Received: {name}")

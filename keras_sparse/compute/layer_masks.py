@@ -123,11 +123,13 @@ class LayerWithMasks(keras.layers.Layer):
         return kernel_mask.dense_weight_gradient
 
     def enable_lora(self, *args: Any, **kwargs: Any) -> None:
+        """Raises NotImplementedError: updates of low rank have no mask."""
         raise NotImplementedError(
             f"LoRA would train what the mask leaves out. {DENSIFY} Received: layer {self.name}"
         )
 
     def quantize(self, *args: Any, **kwargs: Any) -> None:
+        """Raises NotImplementedError: quantize the densified model."""
         raise NotImplementedError(
             f"A sparse layer cannot be quantized. {DENSIFY} Received: layer {self.name}"
         )

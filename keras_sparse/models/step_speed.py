@@ -98,7 +98,11 @@ def _contenders(model: keras.Model, data: Any) -> dict[str, Callable[[], None]]:
 
 
 def random_values(tensor: Any) -> np.ndarray:
-    """Random normal numbers of the tensor's shape; zeros for integers and bools."""
+    """Random normal numbers of the tensor's shape; zeros for integers and bools.
+
+    Raises:
+        ValueError: a tensor of strings, or a sparse one.
+    """
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     if dtype == "string" or tensor.sparse:
         what = "strings" if dtype == "string" else "sparse tensors"

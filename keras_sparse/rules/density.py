@@ -162,7 +162,11 @@ def _by_map(
 def densities_by_map(
     names: Sequence[str], density: float, wanted: Mapping[str, float]
 ) -> list[float]:
-    """The density of each layer, by the first glob that names it, else ``density``."""
+    """The density of each layer, by the first glob that names it, else ``density``.
+
+    Raises:
+        ValueError: a glob that names no layer.
+    """
     for pattern in wanted:
         if not any(matches(name, pattern) for name in names):
             raise ValueError(

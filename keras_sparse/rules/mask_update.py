@@ -28,6 +28,9 @@ def top_k_mask(score: np.ndarray, k: int, among: np.ndarray | None = None) -> np
         k: number of scores to choose, at most the number of candidates.
         among: bool array, True at the candidates; None: all.
 
+    Raises:
+        ValueError: ``k`` is negative, or more than there are candidates.
+
     >>> top_k_mask(np.array([3.0, 1.0, 3.0, 3.0]), 2)
     array([ True, False,  True, False])
     """
@@ -113,6 +116,15 @@ def prune_to(
 
     Weights are rounded to whole groups, and each layer keeps one. Where groups of a layer differ in
     size, they are rounded down; the next such layer gets what is left, by cost.
+
+    Args:
+        layers: the masked layers.
+        active: weights that each layer keeps at most.
+        prune: score of the active weights; the largest stay.
+        rng: source of randomness for scores.
+
+    Raises:
+        ValueError: NaN in a score (names the layer).
     """
     masks, left = [], 0
     for layer, n in zip(layers, active, strict=True):

@@ -88,7 +88,7 @@ class MaskedLayer:
         if source is None:
             raise ValueError(
                 f"A rule asks for the {what} of {self.name!r}, which is not kept. "
-                f"Mark the rule with `@keras_sparse.scores.needs({what!r})`."
+                f"Mark the rule with `@keras_sparse.scores.needs({what!r})`. Received: {self!r}"
             )
         return source() if callable(source) else source
 

@@ -70,6 +70,9 @@ class MasksToDensity(MaskedOptimizer):
         Args:
             steps: optimizer steps from its beginning to its end; None: not known.
             begun_at: the optimizer step at which it began; None: now.
+
+        Raises:
+            ValueError: ``steps`` is not a positive integer.
         """
         if steps is not None and not is_positive_integer(steps):
             raise ValueError(f"`steps` must be a positive integer. Received: steps={steps!r}")

@@ -31,9 +31,12 @@ class MaskedOptimizer(StartingMasks):
     _was_asked_without_variables = False
 
     def attach(self, model: keras.Model) -> None:
-        """Tells whose the variables are, so that layer types can be told.
+        """Names the model of the variables: ``dense`` and ``sparse`` may name types of its layers.
 
         The UpdateMasks callback does it in ``fit``.
+
+        Raises:
+            ValueError: the optimizer was built without this model, and chose other weights to mask.
         """
         self._model = weakref.ref(model)
         if not self.built:

@@ -151,7 +151,11 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         )  # Keras' SwapEMAWeights looks here
 
     def set_weights(self, weights: Any) -> None:
-        """Sets all variables, the inner optimizer's too, in the order of ``variables``."""
+        """Sets all variables, the inner optimizer's too, in the order of ``variables``.
+
+        Raises:
+            ValueError: another number of arrays.
+        """
         if len(weights) != len(self.variables):
             raise ValueError(
                 f"`weights` must be one array for each of the {len(self.variables)} variables. "
