@@ -16,8 +16,8 @@ patches of 8x8. Other programs ran on the machine at the same time.
   training, of kernels that are more than 90 % dense. Momentum moves weights into small kernels of
   many positions until nothing is left to skip there.
 - `closed` and `open`: seconds of the dense network's training step over seconds of the sparse
-  one's, with the growth window closed and open; two threads, wall time, or one thread, CPU
-  time; medians over turns.
+  one's, with the uniform masks of the beginning and the growth window closed and open; two threads,
+  wall time, or one thread, CPU time; medians over turns.
 - `outputs` and `export`: the largest difference from the network before the conversion, from the
   one exported, over the largest output.
 
