@@ -16,7 +16,7 @@ KINDS = {
     "dense layers": "tab:purple",
 }
 PEER, DENSE = "tab:orange", "0.35"
-STEPS = {"window none": "0.7", "window 100": "tab:blue"}  # columns of the steps' table
+STEPS = {"window none": "0.7", "window 50": "tab:blue"}  # columns of the steps' table
 
 
 def main() -> None:
@@ -29,8 +29,8 @@ def main() -> None:
     arguments = parser.parse_args()
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
-    draw_operations(left, first_table(arguments.operations))
-    draw_steps(right, first_table(arguments.steps))
+    draw_operations(left, table_of(arguments.operations))
+    draw_steps(right, table_of(arguments.steps, "speed-up"))
     for axes in (left, right):
         axes.axhline(1, color=DENSE, linewidth=1, linestyle=":")
         axes.grid(True, axis="y", alpha=0.3)
@@ -40,10 +40,10 @@ def main() -> None:
     print(f"wrote {arguments.output.name}")
 
 
-def first_table(path: Path) -> list[list[str]]:
-    """The cells of the first Markdown table of a file, the columns' names first."""
-    lines = path.read_text().splitlines()
-    begin = next(i for i, line in enumerate(lines) if line.startswith("|"))
+def table_of(path: Path, first_column: str = "") -> list[list[str]]:
+    """The cells of a file's first Markdown table with this first column, names of columns first."""
+    lines, mark = path.read_text().splitlines(), f"| {first_column}".rstrip()
+    begin = next(i for i, line in enumerate(lines) if line.startswith(mark))
     end = next((i for i in range(begin, len(lines)) if not lines[i].startswith("|")), len(lines))
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[begin:end]]
     return rows[:1] + rows[2:]
@@ -68,16 +68,18 @@ def draw_operations(axes: Any, table: list[list[str]]) -> None:
 
 
 def draw_steps(axes: Any, table: list[list[str]]) -> None:
-    """Speed-up of a training step by model and batch, by growth window."""
-    names = [f"{row[0]}\nbatch {row[1]}" for row in table[1:]]
+    """Speed-up of a training step over the best dense float32 one, by growth window."""
+    cases = [row[0].split(", ") for row in table[1:]]
+    names = [f"{model}\n{masks.replace('-', ' ')}" for model, _, masks, *_ in cases]
     for i, (column, colour) in enumerate(STEPS.items()):
-        values = [float(row[table[0].index(column)]) for row in table[1:]]
+        cells = [row[table[0].index(column)] for row in table[1:]]
         places = [x + 0.4 * i for x in range(len(names))]
-        bars = axes.bar(places, values, 0.38, color=colour, label=f"growth {column}")
+        speed_ups = [float(cell.split(" / ")[0]) for cell in cells]
+        bars = axes.bar(places, speed_ups, 0.38, color=colour, label=f"growth {column}")
         axes.bar_label(bars, fmt="%.1f", fontsize="small")
     axes.set_xticks([x + 0.2 for x in range(len(names))], names, fontsize="small")
-    axes.set(ylim=(0, 5))
-    axes.set_title("whole step of fit, 5 % of the weights, two threads", fontsize="medium")
+    axes.set(ylim=(0, 6.5))
+    axes.set_title(f"whole step, 5 %, {cases[0][1]}, two threads", fontsize="medium")
 
 
 if __name__ == "__main__":
