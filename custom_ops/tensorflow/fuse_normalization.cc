@@ -8,17 +8,13 @@
 // whatever reads a tensor between them, in the graph or eagerly, finds it. Such a tensor is
 // computed where something reads it: then nothing is joined. Graphs without KerasSparse>BatchNorm
 // are left alone.
-#ifndef NDEBUG
-#define NDEBUG  // TensorFlow is built with it, and a tensorflow::EdgeSet has another layout without
-#endif
 #include <optional>
 #include <string>
-#include <unordered_set>
 #include <vector>
 
+#include "custom_ops/tensorflow/graph_order.h"
 #include "custom_ops/tensorflow/normalization_check.h"
 #include "tensorflow/core/common_runtime/optimization_registry.h"
-#include "tensorflow/core/graph/graph.h"
 #include "tensorflow/core/graph/node_builder.h"
 
 namespace keras_sparse {
@@ -107,20 +103,6 @@ absl::Status Redirect(Graph* graph, Node* old, int old_output, Node* joined, int
   return absl::OkStatus();
 }
 
-// Whether `node` is computed from `from`, or waits for it.
-bool DependsOn(const Node* node, const Node* from) {
-  std::vector<const Node*> left = {node};
-  std::unordered_set<const Node*> seen = {node};
-  while (!left.empty()) {
-    const Node* next = left.back();
-    left.pop_back();
-    if (next == from) return true;
-    for (const Edge* edge : next->in_edges())
-      if (seen.insert(edge->src()).second) left.push_back(edge->src());
-  }
-  return false;
-}
-
 // Whether a node and the one that reads it may become one: on one device, with nothing between
 // them.
 bool CanJoin(const Node* first, const Node* second) {
@@ -130,7 +112,7 @@ bool CanJoin(const Node* first, const Node* second) {
     has_others |= edge->dst() != second && !edge->dst()->IsSink();
   if (!has_others) return true;
   for (const Edge* edge : second->in_edges())
-    if (edge->src() != first && DependsOn(edge->src(), first)) return false;
+    if (edge->src() != first && Before(edge->src()).count(first) > 0) return false;
   return true;
 }
 

@@ -3,9 +3,6 @@
 //
 // A pair gets one name in its attribute `shared_values`, and nothing else changes. What the kernels
 // do with it is in shared_values.h. A wrong pair would cost time, and change no result.
-#ifndef NDEBUG
-#define NDEBUG  // as in fuse_normalization.cc
-#endif
 #include <atomic>
 #include <map>
 #include <string>
@@ -15,8 +12,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "custom_ops/tensorflow/graph_order.h"
 #include "tensorflow/core/common_runtime/optimization_registry.h"
-#include "tensorflow/core/graph/graph.h"
 
 namespace keras_sparse {
 namespace {
@@ -44,19 +41,6 @@ bool IsPlain(const Node* node) {
   tensorflow::DataType type;
   return tensorflow::GetNodeAttr(node->attrs(), "T", &type).ok() && type == tensorflow::DT_FLOAT &&
          absl::StrContains(node->assigned_device_name(), "CPU:");
-}
-
-// All nodes that `node` is computed from, or waits for.
-std::unordered_set<const Node*> Before(const Node* node) {
-  std::vector<const Node*> left = {node};
-  std::unordered_set<const Node*> seen = {node};
-  while (!left.empty()) {
-    const Node* next = left.back();
-    left.pop_back();
-    for (const Edge* edge : next->in_edges())
-      if (seen.insert(edge->src()).second) left.push_back(edge->src());
-  }
-  return seen;
 }
 
 // By product, kernel and mask.

@@ -1,0 +1,30 @@
+// What a node of a graph is computed from, for the passes that rewrite graphs.
+//
+// TensorFlow is built with NDEBUG, and a tensorflow::EdgeSet has another layout without it. So this
+// file is included before the headers of TensorFlow.
+#pragma once
+
+#ifndef NDEBUG
+#define NDEBUG
+#endif
+#include <unordered_set>
+#include <vector>
+
+#include "tensorflow/core/graph/graph.h"
+
+namespace keras_sparse {
+
+// The node itself, and all nodes that it is computed from or waits for.
+inline std::unordered_set<const tensorflow::Node*> Before(const tensorflow::Node* node) {
+  std::vector<const tensorflow::Node*> left = {node};
+  std::unordered_set<const tensorflow::Node*> seen = {node};
+  while (!left.empty()) {
+    const tensorflow::Node* next = left.back();
+    left.pop_back();
+    for (const tensorflow::Edge* edge : next->in_edges())
+      if (seen.insert(edge->src()).second) left.push_back(edge->src());
+  }
+  return seen;
+}
+
+}  // namespace keras_sparse
