@@ -85,17 +85,30 @@ def test_files_are_smaller_than_zip_makes_them(tmp_path, dtype, share):
     assert sizes["model.sparse"] < share * sizes["zip"]
 
 
-def test_damaged_files_raise_and_load_nothing_else(tmp_path):
+DAMAGES = {
+    "one byte": lambda content, at, rng: (
+        content[:at] + bytes([content[at] ^ int(rng.integers(1, 256))]) + content[at + 1 :]
+    ),
+    "the end lost": lambda content, at, rng: content[:at],
+    "zeros": lambda content, at, rng: (
+        content[:at] + bytes(len(content[at : at + 40])) + content[at + 40 :]
+    ),
+    "bytes lost": lambda content, at, rng: content[:at] + content[at + int(rng.integers(1, 64)) :],
+    "bytes more": lambda content, at, rng: content[:at] + rng.bytes(20) + content[at:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_files_raise_and_load_nothing_else(tmp_path, damage):
     model = wide()
+    model.compile("sgd", "mse")
     path, damaged = tmp_path / "model.sparse", tmp_path / "damaged"
-    ks.save_compressed(model, path)
+    ks.save_compressed(model, path, optimizer=True)
     content, rng = path.read_bytes(), np.random.default_rng(0)
     told = 0
-    for _ in range(60):
-        changed = bytearray(content)
-        position = int(rng.integers(len(changed)))
-        changed[position] ^= int(rng.integers(1, 256))
-        damaged.write_bytes(changed)
+    for _ in range(200):
+        at = int(rng.integers(len(content)))
+        damaged.write_bytes(DAMAGES[damage](content, at, rng))
         try:
             loaded = ks.load_compressed(damaged)
         except ValueError as error:
@@ -103,11 +116,7 @@ def test_damaged_files_raise_and_load_nothing_else(tmp_path):
             told += 1
         else:  # zip files hold a few bytes that nobody reads, such as dates
             assert_same(arrays(loaded.weights), arrays(model.weights))
-    assert told > 40
-    for length in (0, 10, len(content) // 2, len(content) - 1):
-        damaged.write_bytes(content[:length])
-        with pytest.raises(ValueError, match="undamaged file"):
-            ks.load_compressed(damaged)
+    assert told > 190
 
 
 def test_other_files_are_named(tmp_path):
