@@ -38,6 +38,7 @@ class Contender:
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     fused_normalization: bool = False
     policy: str = "float32"
+    blocks: tuple[int, int] | None = None  # in, out channels; of each tap
     epochs: tuple[int, ...] = (5, 8)
 
 
@@ -58,6 +59,10 @@ CONTENDERS = {
     "erk-20": Contender(0.2, settings=ERK),
     "erk-10": Contender(0.1, settings=ERK),
     "erk-5": Contender(0.05, settings=ERK),
+    "bfloat16-erk-5": Contender(0.05, settings=ERK, policy="mixed_bfloat16"),
+    "blocks-erk-10": Contender(0.1, settings=ERK, blocks=(4, 4)),
+    "blocks-erk-5": Contender(0.05, settings=ERK, blocks=(4, 4)),
+    "bfloat16-blocks-erk-5": Contender(0.05, settings=ERK, blocks=(4, 4), policy="mixed_bfloat16"),
     "static-erk-5": Contender(0.05, "StaticSparsity", {"distribution": "erk"}),
     "rigl-20": Contender(0.2, "RigL"),
     "rigl-10": Contender(0.1, "RigL"),
@@ -157,7 +162,10 @@ def compiled(run: Run, steps: int) -> tuple[Any, list[Any]]:
     if contender.density < 1:
         model = ks.sparsify(model)
         method = getattr(ks, contender.method)
-        optimizer = method(optimizer, contender.density, seed=run.seed, **contender.settings)
+        settings = dict(contender.settings)
+        if contender.blocks:
+            settings["structure"] = ks.Blocks(*contender.blocks, per_tap=True)
+        optimizer = method(optimizer, contender.density, seed=run.seed, **settings)
         callbacks = [ks.UpdateMasks()]
     elif contender.fused_normalization:
         model = classifier.with_fused_normalization(model)
