@@ -33,7 +33,8 @@ from benchmarks.block_tables import DENSITIES, STRUCTURES, TITLES
 from benchmarks.networks import conv8
 from examples.batches import Batches
 from examples.data import load, load_cifar10
-from keras_sparse.rules.density import Shape, largest_remainder
+from keras_sparse.rules.density import Shape
+from keras_sparse.rules.exact_counts import largest_remainder
 
 UNIT = 64  # channels on a side of the largest block
 EPOCHS = {"mnist": 10, "cifar": 5, "cifar-small": 10}

@@ -2,7 +2,8 @@
 
 import argparse
 
-from keras_sparse.rules.structure import Blocks, Structure, Weights
+from keras_sparse.rules.blocks import Blocks
+from keras_sparse.rules.structure import Structure, Weights
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:

@@ -21,9 +21,10 @@ from keras_sparse.models.export import export
 from keras_sparse.models.plots import plot_history
 from keras_sparse.models.prune import prune
 from keras_sparse.models.summary import summary
-from keras_sparse.rules import mask_update, scores, structure
+from keras_sparse.rules import mask_update, scores
+from keras_sparse.rules import structure_arguments as structure
+from keras_sparse.rules.blocks import Blocks
 from keras_sparse.rules.scores import MaskedLayer
-from keras_sparse.rules.structure import Blocks
 from keras_sparse.training import schedules
 from keras_sparse.training.agreement import Agreement, check_agreement
 from keras_sparse.training.backup import BackupAndRestore

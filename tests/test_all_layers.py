@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from keras_sparse.rules.all_layers import global_counts
+from keras_sparse.rules.blocks import Blocks
 from keras_sparse.rules.scores import MaskedLayer, magnitude, random
-from keras_sparse.rules.structure import Blocks
 
 
 def layers_of(*weights, **settings):

@@ -12,11 +12,12 @@ from keras_sparse.rules import density as densities
 from keras_sparse.rules import scores
 from keras_sparse.rules.all_layers import global_counts
 from keras_sparse.rules.asked import Asked, affordable_weights, ask
+from keras_sparse.rules.blocks import Blocks
 from keras_sparse.rules.budget import Counts
 from keras_sparse.rules.cost_budget import affordable, cost_of, grow_within, spend
 from keras_sparse.rules.mask_update import prune_to, update_masks
 from keras_sparse.rules.scores import MaskedLayer
-from keras_sparse.rules.structure import Blocks, Weights
+from keras_sparse.rules.structure import Weights
 
 COSTS = st.sampled_from([1, 2, 3, 5, 16, 49, 256])
 

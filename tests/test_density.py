@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_sparse.rules import density as densities
+from keras_sparse.rules.exact_counts import largest_remainder
 
 LENET = [(784, 300), (300, 100), (100, 10)]
 SHAPES = st.lists(
@@ -89,7 +90,7 @@ def test_every_distribution_is_exact(shapes, density, name):
     ],
 )
 def test_largest_remainder_by_hand(wanted, total, capacity, expected):
-    counts = densities.largest_remainder(np.array(wanted), total, np.array(capacity))
+    counts = largest_remainder(np.array(wanted), total, np.array(capacity))
     np.testing.assert_array_equal(counts, expected)
 
 
@@ -133,6 +134,6 @@ def test_a_distribution_that_cannot_be_raises(distribution):
 def test_largest_remainder_is_exact_and_within_capacity(wanted, data):
     capacity = np.array([data.draw(st.integers(0, 60)) for _ in wanted])
     total = data.draw(st.integers(0, int(capacity.sum())))
-    counts = densities.largest_remainder(np.array(wanted), total, capacity)
+    counts = largest_remainder(np.array(wanted), total, capacity)
     assert counts.sum() == total
     assert ((counts >= 0) & (counts <= capacity)).all()

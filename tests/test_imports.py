@@ -203,7 +203,7 @@ def test_private_modules_of_keras_stay_in_their_folder(module):
 
 # Private attributes of other objects, outside of _keras: none of them is Keras'.
 NOT_OF_KERAS = {
-    "conversion/copy_model": {"_make"},  # of a named tuple
+    "conversion/copier": {"_make"},  # of a named tuple
     "tracing/tensorflow_graph": {"_get_function"},  # of a TensorFlow graph
 }
 COPIES_KERAS_OBJECTS = "conversion/keras_copy"  # attribute by attribute

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from keras_sparse.rules import scores
+from keras_sparse.rules.blocks import Blocks
 from keras_sparse.rules.budget import Counts, grow_counts, prune_counts
 from keras_sparse.rules.mask_update import prune_to, top_k_mask, update_masks
 from keras_sparse.rules.scores import MaskedLayer
-from keras_sparse.rules.structure import Blocks
 
 
 def layer(weight, mask, momentum=None, name="layer", **kwargs):

@@ -8,9 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keras_sparse.rules import scores
+from keras_sparse.rules.blocks import Blocks, ChannelPairs
 from keras_sparse.rules.mask_update import prune_to, update_masks
 from keras_sparse.rules.scores import MaskedLayer
-from keras_sparse.rules.structure import Blocks, ChannelPairs, Weights
+from keras_sparse.rules.structure import Weights
 
 STRUCTURES = st.sampled_from(
     [

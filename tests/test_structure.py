@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keras_sparse.rules.blocks import Blocks, ChannelPairs
 from keras_sparse.rules.initial_masks import initial_mask
-from keras_sparse.rules.structure import Blocks, ChannelPairs, Structure, Weights
+from keras_sparse.rules.structure import Structure, Weights
 from keras_sparse.rules.structure_arguments import as_structure
 from keras_sparse.rules.whole_groups import to_whole_groups
 

@@ -10,7 +10,8 @@ import numpy as np
 from keras_sparse.compute.break_even import FEW_ROWS
 from keras_sparse.compute.op_call import call_custom_op
 from keras_sparse.compute.product import Product
-from keras_sparse.rules.structure import Blocks, Structure, Weights
+from keras_sparse.rules.blocks import Blocks
+from keras_sparse.rules.structure import Structure, Weights
 
 # By their names in a table; blocks of 4x4 stand for all that have kernels of their own.
 STRUCTURES: dict[str, Structure] = {"weights": Weights(), "blocks": Blocks(4, 4, per_tap=True)}

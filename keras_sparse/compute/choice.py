@@ -8,7 +8,7 @@ denser than the density up to which it was measured to be faster.
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -16,55 +16,13 @@ from keras import ops
 from keras_sparse._keras import host_scope
 from keras_sparse.compute.cpu_kernels import CpuKernels
 from keras_sparse.compute.gpu_kernels import GpuBlocks, GpuCores
+from keras_sparse.compute.implementation import STOCK, Implementation
 from keras_sparse.compute.library import why_no_custom_ops
 from keras_sparse.compute.product import Product
 
 WANTED = ("auto", "custom_op", "stock")
 
 
-class Implementation(Protocol):
-    """Something that computes products with masked kernels."""
-
-    name: str
-
-    def is_for(self, product: Product) -> bool:
-        """Is it made for this device and this structure of masks?"""
-
-    def why_not(self, product: Product) -> str | None:
-        """Why it cannot compute the product, or None."""
-
-    def why_slower(self, product: Product) -> str | None:
-        """Why it is never faster than stock, whatever the density and the batch; or None."""
-
-    def break_even(self, product: Product) -> Any:
-        """The density up to which it is faster than stock: a number, or a tensor."""
-
-    def measured(self) -> str | None:
-        """Which table the break-even densities come from."""
-
-
-class Stock:
-    """The operation of Keras, which computes everything."""
-
-    name = "stock"
-
-    def is_for(self, product: Product) -> bool:
-        return True
-
-    def why_not(self, product: Product) -> str | None:
-        return None
-
-    def why_slower(self, product: Product) -> str | None:
-        return None
-
-    def break_even(self, product: Product) -> Any:
-        return math.inf
-
-    def measured(self) -> str | None:
-        return None
-
-
-STOCK = Stock()
 # The first that is made for a device and a structure is asked; stock computes what it does not.
 IMPLEMENTATIONS: tuple[Implementation, ...] = (GpuBlocks(), GpuCores(), CpuKernels(), STOCK)
 

@@ -30,7 +30,8 @@ from keras_sparse.compute.break_even import FEW_ROWS, Row
 from keras_sparse.compute.library import why_no_custom_ops
 from keras_sparse.compute.product import Product
 from keras_sparse.compute.tuned import tables
-from keras_sparse.rules.structure import Blocks, Structure
+from keras_sparse.rules.blocks import Blocks
+from keras_sparse.rules.structure import Structure
 
 DTYPES = ("float32", "bfloat16", "float16")
 SPARSE_INPUTS = "the inputs are sparse tensors, which the custom op would make dense"

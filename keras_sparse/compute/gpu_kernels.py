@@ -13,7 +13,8 @@ import keras
 from keras_sparse.compute.cpu_kernels import SPARSE_INPUTS, kind_of, unsupported_form
 from keras_sparse.compute.library import available, why_no_custom_ops
 from keras_sparse.compute.product import Product
-from keras_sparse.rules.structure import Blocks, Structure
+from keras_sparse.rules.blocks import Blocks
+from keras_sparse.rules.structure import Structure
 
 BLOCKS = (64, 32, 16)  # channels of a block, for which there are kernels
 TENSOR_CORE_TYPES = ("float32", "bfloat16", "float16")

@@ -11,6 +11,7 @@ import numpy as np
 from keras_sparse.rules import density as densities
 from keras_sparse.rules.cost_budget import affordable
 from keras_sparse.rules.density import Shape
+from keras_sparse.rules.exact_counts import scaled
 from keras_sparse.rules.ragged import group_units
 from keras_sparse.rules.structure import Structure
 
@@ -52,7 +53,7 @@ def ask(
     else:
         parts = [density] * len(sizes)
         all_costs = np.array(sizes, float) * costs
-        wanted = densities.scaled(_raw(distribution, shapes, density), all_costs, density) / costs
+        wanted = scaled(_raw(distribution, shapes, density), all_costs, density) / costs
     budget = sum(_exactly(d) * n * c for d, n, c in zip(parts, sizes, costs, strict=True))
     return Asked(wanted, math.floor(budget))
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_sparse.rules.density import largest_remainder
+from keras_sparse.rules.exact_counts import largest_remainder
 
 MINIMUM_SPARSITY = 0.2  # a layer with fewer missing weights than this is nearly dense
 MAXIMUM_REGROWTH = 0.99  # no layer is filled beyond this part of its free places

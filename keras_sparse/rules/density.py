@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_sparse.rules.exact_counts import exact, scaled
+
 Shape = tuple[int, ...]
 Distribution = Callable[[Sequence[Shape], float], list[int]]
 
@@ -28,7 +30,7 @@ def uniform(shapes: Sequence[Shape], density: float) -> list[int]:
     >>> uniform([(10, 10), (10, 2)], 0.1)
     [10, 2]
     """
-    return _exact(np.array([math.prod(shape) for shape in shapes]) * density, shapes, density)
+    return exact(np.array([math.prod(shape) for shape in shapes]) * density, shapes, density)
 
 
 def erdos_renyi(shapes: Sequence[Shape], density: float) -> list[int]:
@@ -134,23 +136,6 @@ def matches(name: str, pattern: str) -> bool:
     return any(fnmatchcase(name, form) for form in forms) or pattern.endswith(f"/{name}")
 
 
-def largest_remainder(wanted: np.ndarray, total: int, capacity: np.ndarray) -> np.ndarray:
-    """Rounds ``wanted`` to integers that add up to ``total``, none above ``capacity``.
-
-    Ties go to the lower index.
-    """
-    counts = np.minimum(np.floor(wanted + 1e-9).astype(np.int64), capacity)
-    while (left := total - int(counts.sum())) > 0:
-        room = np.flatnonzero(counts < capacity)
-        order = room[np.argsort(-(wanted - counts)[room], kind="stable")]
-        counts[order[:left]] += 1
-    while (over := int(counts.sum()) - total) > 0:
-        some = np.flatnonzero(counts > 0)
-        order = some[np.argsort((wanted - counts)[some], kind="stable")]
-        counts[order[:over]] -= 1
-    return counts
-
-
 def _by_map(
     names: Sequence[str], shapes: Sequence[Shape], density: float, wanted: Mapping[str, float]
 ) -> list[int]:
@@ -179,35 +164,4 @@ def densities_by_map(
 def _scaled(distribution: Distribution, shapes: Sequence[Shape], density: float) -> list[int]:
     raw = [PROPORTIONAL[distribution](shape) for shape in shapes]
     sizes = np.array([math.prod(shape) for shape in shapes], float)
-    return _exact(scaled(raw, sizes, density), shapes, density)
-
-
-def scaled(raw: Sequence[float], sizes: np.ndarray, density: float) -> np.ndarray:
-    """Parts of sizes: densities proportional to ``raw``, capped at 1, ``density`` in all.
-
-    What a full layer cannot take goes to the others.
-    """
-    weights, full = np.asarray(raw, float), np.zeros(len(sizes), bool)
-    while not full.all():
-        scale = (density * sizes.sum() - sizes[full].sum()) / (weights * sizes)[~full].sum()
-        newly_full = ~full & (scale * weights > 1.0)
-        if not newly_full.any():
-            break
-        full |= newly_full
-    return sizes if full.all() else np.where(full, sizes, scale * weights * sizes)
-
-
-def _exact(wanted: np.ndarray, shapes: Sequence[Shape], density: float) -> list[int]:
-    """Integers near ``wanted`` that add up to the density, at least 1 for each layer."""
-    sizes = np.array([math.prod(shape) for shape in shapes], np.int64)
-    total = round(density * int(sizes.sum()))
-    if total < len(sizes):
-        raise ValueError(
-            f"`density` leaves fewer active weights ({total}) than layers ({len(sizes)}), and no "
-            f"layer may be empty. Received: density={density} for {int(sizes.sum())} weights"
-        )
-    counts = largest_remainder(wanted, total, sizes)
-    for empty in np.flatnonzero(counts == 0):
-        counts[np.argmax(counts)] -= 1
-        counts[empty] = 1
-    return [int(count) for count in counts]
+    return exact(scaled(raw, sizes, density), shapes, density)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from keras_sparse.rules.structure import Blocks, ChannelPairs, Structure, Weights, is_positive
+from keras_sparse.rules.blocks import Blocks, ChannelPairs, is_positive
+from keras_sparse.rules.structure import Structure, Weights
 
 KINDS: dict[str, type[Structure]] = {cls.kind: cls for cls in (Weights, Blocks)}
 

@@ -10,6 +10,7 @@ from keras_sparse.rules import density as densities
 from keras_sparse.rules.all_layers import global_counts
 from keras_sparse.rules.asked import Asked, affordable_weights, ask
 from keras_sparse.rules.cost_budget import cost_of
+from keras_sparse.rules.exact_counts import largest_remainder
 from keras_sparse.rules.mask_update import prune_to
 from keras_sparse.rules.scores import Score
 from keras_sparse.rules.whole_groups import to_whole_groups
@@ -180,7 +181,7 @@ class MasksToDensity(MaskedOptimizer):
             )
         if self.grow is not None and len(active):  # keep where growth has put them
             total = min(int(wanted.sum()), int(active.sum()))
-            wanted = densities.largest_remainder(active * (total / active.sum()), total, active)
+            wanted = largest_remainder(active * (total / active.sum()), total, active)
         return to_whole_groups(wanted, shapes, self.structure, active, only_up)
 
     def _density_at(self, step: int) -> float:

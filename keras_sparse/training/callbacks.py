@@ -22,8 +22,8 @@ from keras_sparse.training.find_optimizer import (
 )
 from keras_sparse.training.first_masks import RANDOM_OVER_TRAINED
 from keras_sparse.training.mask_training import MaskTraining
+from keras_sparse.training.sensitivities import sensitivities
 from keras_sparse.training.settings import AllSettings, check_names
-from keras_sparse.training.snip import sensitivities
 from keras_sparse.training.sparse_momentum import SparseMomentum
 from keras_sparse.training.update_watch import NO_STEP, has_own_train_step
 

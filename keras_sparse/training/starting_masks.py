@@ -12,14 +12,13 @@ from keras_sparse.rules.initial_masks import Kind, check_kind
 from keras_sparse.rules.initial_scale import check_initial_scale
 from keras_sparse.rules.structure import Structure
 from keras_sparse.training import checkpoint
+from keras_sparse.training.competing_masks import competing_counts, sensitivity_masks
 from keras_sparse.training.first_masks import (
     RANDOM_OVER_TRAINED,
     check_readable,
-    competing_counts,
     first_masks,
     notice_of_density,
     of_one_worker,
-    sensitivity_masks,
 )
 from keras_sparse.training.momentum import GradientAverage
 from keras_sparse.training.selection import Selection
