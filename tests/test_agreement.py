@@ -1,11 +1,13 @@
 """A mask that differs anywhere is found and named."""
 
 import keras
+import numpy as np
 import pytest
 from helpers import built, compiled, fit, sgd, toy_model
 from replicas import run
 
 import keras_sparse as ks
+from keras_sparse.training import agreement
 
 HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
 backend = pytest.mark.backend
@@ -117,3 +119,58 @@ for callbacks, word in ([], "agree"), ([Flip()], "differ"):
 
 def test_the_replica_that_differs_is_named():
     run(SPOIL, devices=3)
+
+
+# --- by hand
+
+MASKS = "'b': masks differ between worker 0 replica 0, worker 2 replica 0 | worker 1 replica 0"
+SWITCHES = "'a': the layer's growth window or density differ between worker 0 replica 0 | "
+SAME = [[[1, 2, 0, 0], [3, 4, 0, 0]]]  # a copy of two layers: hashes of mask and switches, counts
+
+
+@pytest.mark.parametrize(
+    ("workers", "expected"),
+    [
+        ([SAME, SAME], []),
+        (
+            [SAME, [[[1, 2, 0, 0], [5, 4, 0, 0]]], SAME],
+            [MASKS],
+        ),
+        (
+            [SAME, [[[1, 9, 0, 0], [3, 4, 0, 0]]]],
+            [SWITCHES + "worker 1 replica 0"],
+        ),
+        (
+            [[[[1, 2, 7, 0], [3, 4, 0, 8]]]],
+            [
+                "'a': 7 bits of the layer's mask are not the optimizer's on worker 0 replica 0",
+                "'b': 8 missing weights are not 0 on worker 0 replica 0",
+            ],
+        ),
+    ],
+)
+def test_differences_are_told_layer_by_layer(workers, expected):
+    assert agreement._differences(["a", "b"], np.array(workers)) == expected
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (lambda rows: rows, None),
+        (lambda rows: rows + np.array([0, 1, 0]), "The masks are not the same everywhere"),
+        (
+            lambda rows: rows + np.array([1, 0, 0]),
+            "The workers train different models.*toy/hidden/kernel",
+        ),
+    ],
+)
+def test_workers_compare_what_they_have(monkeypatch, other, message):
+    def two_workers(optimizer, rows):
+        return np.stack([rows, other(rows) if rows.ndim == 2 else rows])
+
+    monkeypatch.setattr(agreement, "_of_all_workers", two_workers)
+    if message is None:
+        assert ks.check_agreement(built()).copies == 2
+        return
+    with pytest.raises(RuntimeError, match=message):
+        ks.check_agreement(built())

@@ -78,3 +78,17 @@ def test_damaged_bytes_raise_or_give_an_array():
     for length in (0, 5, coded_array.HEAD.size, len(piece) - 1):
         with pytest.raises(CodedArrayError, match="damaged"):
             decoded(piece[:length], array.dtype)
+
+
+@pytest.mark.parametrize(
+    ("array", "head"),
+    [
+        (np.ones(4, np.int8), (coded_array.ALL, 0, 4, 4)),
+        (np.array([0, 0, 5, 0], np.int8), (coded_array.RICE, 0, 4, 1)),
+        (np.repeat([1, 0], 500), (coded_array.BITMAP, 0, 1000, 500)),
+        (np.eye(1, 1000, 999), (coded_array.RICE, 9, 1000, 1)),  # of 692.5: log2 is 9.4
+    ],
+)
+def test_a_piece_begins_with_its_form_remainder_elements_and_nonzeros(array, head):
+    piece = next(pieces(array))
+    assert coded_array.HEAD.unpack_from(piece)[:4] == head

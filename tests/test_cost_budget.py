@@ -79,6 +79,14 @@ def test_an_empty_layer_gets_a_group_if_it_can_be_paid():
     np.testing.assert_array_equal(grow_within(counts, *of([0, 1], [2, 1]), 10, True), [0, 1])
 
 
+def test_an_empty_layer_gets_as_much_as_is_asked_and_free():
+    counts = Counts(*of([0, 10], [3, 10], [1, 1], [0.0, 1.0]))
+    pruned, costs = of([0, 6], [1, 1])
+    for first, grown in ((2, [2, 4]), (5, [3, 3])):
+        found = grow_within(counts, pruned, costs, 10, True, np.array([first, 1]))
+        np.testing.assert_array_equal(found, grown)
+
+
 def test_a_capped_layer_exceeds_its_99_percent_only_by_what_nobody_else_can_take():
     counts = Counts(*of([0, 5], [100, 0], [1, 1], [1.0, 0.0]))
     grown = grow_within(counts, *of([0, 1], [1, 500]), 2099, True)
@@ -111,6 +119,12 @@ def test_erk_scales_to_the_cost_and_caps_a_layer():
     np.testing.assert_allclose(asked.wanted, [(0.5 * 14000 - 4000), 4])
 
 
+@pytest.mark.parametrize("counts", [[1, 3], [0, 3], [10, 30]])
+def test_only_the_proportions_of_a_functions_counts_matter(counts):
+    asked = ask("ab", [(10, 10)] * 2, [1, 1], 0.1, lambda shapes, density: counts)
+    np.testing.assert_allclose(asked.wanted, [5, 15])
+
+
 def test_layers_follow_the_distribution_or_keep_their_proportions():
     asked, shapes, costs = Asked(np.array([10.0, 90.0]), 130), [(10, 10)] * 2, [4, 1]
     arguments = (asked, shapes, Weights(), costs, [100, 100])
@@ -127,6 +141,8 @@ def test_the_threshold_of_all_layers_stops_where_a_group_does_not_fit():
     rng = np.random.default_rng(0)
     counts = [global_counts(layers, n, scores.magnitude, rng, True) for n in (11, 13, 22, 33)]
     assert counts == [[1, 1], [1, 3], [2, 2], [3, 3]]
+    with pytest.raises(ValueError, match=r"11 in all.*Received: a budget of 10 multiply-adds"):
+        global_counts(layers, 10, scores.magnitude, rng, True)
 
 
 def test_the_cost_of_masks():

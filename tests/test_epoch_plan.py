@@ -86,3 +86,37 @@ def test_a_training_that_ends_before_an_update_is_due_never_updates():
     assert not never_updates(EverySteps(9), 0, one_epoch, short)
     assert never_updates(AtEpochs(0, 10), 0, one_epoch, short)
     assert not never_updates(AtEpochs(0, 10), 0, FitLength(epochs=2, batches=10), short)
+    assert not never_updates(EverySteps(10), 0, one_epoch, Epoch(0, now=0, start=0, stop=-1))
+
+
+def test_an_update_of_the_last_epoch_is_due_if_none_was_made_in_it():
+    last = Epoch(number=4, now=40, start=0, stop=50)
+    five = FitLength(epochs=5, batches=10)
+    assert not never_updates(AtEpochs(40, 10), 39, five, last)
+    assert never_updates(AtEpochs(40, 10), 40, five, last)
+
+
+def test_an_epoch_is_of_one_step_at_least():
+    assert FitLength(batches=3, accumulation=8).steps_per_epoch == 1
+    assert FitLength(epochs=1, batches=10).stop(epoch=3, now=7) == 8
+
+
+@pytest.mark.parametrize(("now", "ends_after"), [(79, None), (80, None), (81, 10), (90, 10)])
+def test_less_than_two_epochs_before_the_end_the_last_one_ends_the_training(now, ends_after):
+    assert plan(epoch=Epoch(number=9, now=now, start=0, stop=100)).ends_after == ends_after
+
+
+@pytest.mark.parametrize(
+    ("epochs", "batches", "execution", "every", "pruning"),
+    [
+        (10, 10, 1, "epoch", 95),  # the last update at 90 is before the schedule ends, at 100
+        (10, None, 1, "epoch", 94),  # one may be one too many
+        (10, 10, 1, 99, 99),
+        (10, 10, 2, 99, 95),  # the step 99 is within the last execution, of 98 and 99
+    ],
+)
+def test_the_last_pruning_comes_where_no_update_does(epochs, batches, execution, every, pruning):
+    fit = FitLength(epochs=epochs, batches=batches, execution=execution)
+    density = CubicOverTraining(0.1, end=0.99 if every == 99 else 1.0)
+    planner = plan(every, density, fit=fit).planner
+    assert planner.last_pruning == (math.inf if pruning == 99 else pruning)

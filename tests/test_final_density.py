@@ -27,6 +27,7 @@ class Linear(ks.schedules.OverTraining):
     [
         (0.1, None),
         (ks.CubicOverTraining(0.1), FinalDensity(0.1, 75)),
+        (ks.CubicOverTraining(1.0, end=0.5), FinalDensity(1.0, 0)),
         (ks.CubicOverTraining(0.1, end=1.0), FinalDensity(0.1, 99)),  # 0.1 + 0.9e-6 at 99
         (Linear(1.0, 0.25), FinalDensity(0.25, 100)),
         (
@@ -278,3 +279,14 @@ def test_pruning_to_a_density_keeps_the_largest_and_grows_nothing():
         model.optimizer.prune_to_density(0)
     with pytest.raises(ValueError, match="`prune=None` means masks that never change"):
         compiled(ks.StaticSparsity(sgd(), 0.5)).optimizer.prune_to_density(0.25)
+
+
+def test_a_schedule_is_looked_at_a_thousand_times():
+    found = final_density(ks.CubicOverTraining(0.1, end=0.5), 1_000, 101_000)
+    assert found == FinalDensity(0.1, 1_000 + 49_500)  # 0.9e-6 is left at 0.495
+
+
+@pytest.mark.parametrize(("stop", "step"), [(1, 1), (2, 2), (3, 3), (50, 50), (51, 51), (52, 52)])
+def test_a_short_training_is_looked_at_in_each_step(stop, step):
+    falls_last = ks.schedules.get(lambda now: 1.0 if now < stop else 0.5, "density")
+    assert final_density(falls_last, 0, stop) == FinalDensity(0.5, step)

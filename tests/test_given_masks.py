@@ -184,6 +184,7 @@ def test_masks_are_equal_by_paths_and_values_and_show_their_density():
         ([11, 11], 20, None, None),
         ([32], 17, None, (4, 4)),  # or less than a block of 16
         ([10, 10], 38, [1, 3], None),  # of 40; or less than the dearest weight costs
+        ([10, 10], 101, [1, 10], None),  # of 110
     ],
 )
 def test_the_density_is_that_of_the_masks_up_to_rounding(active, nearest, costs, block_shape):

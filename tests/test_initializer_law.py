@@ -81,6 +81,11 @@ def test_64_weights_are_enough_and_each_is_compared_with_the_gain():
     assert is_orthogonal(100 * np.eye(8), 100.0)
     assert not is_orthogonal(100.1 * np.eye(8), 100.0)
     assert not is_orthogonal(np.eye(7), 1.0)
+    off = np.eye(8, k=1)
+    assert is_orthogonal(100 * np.eye(8) + 0.005 * off, 100.0)  # a product of 0.5, of 100^2
+    assert not is_orthogonal(100 * np.eye(8) + 0.02 * off, 100.0)
+    assert is_orthogonal(0.01 * np.eye(8) + 5e-7 * off, 0.01)
+    assert not is_orthogonal(0.01 * np.eye(8) + 2e-6 * off, 0.01)
 
 
 def test_orthogonal_kernels_are_told_from_trained_ones():

@@ -6,6 +6,7 @@ import pytest
 from keras_sparse.rules import scores
 from keras_sparse.rules.blocks import Blocks
 from keras_sparse.rules.budget import Counts, grow_counts, prune_counts
+from keras_sparse.rules.group_scores import active_groups
 from keras_sparse.rules.mask_update import prune_to, top_k_mask, update_masks
 from keras_sparse.rules.scores import MaskedLayer
 
@@ -308,3 +309,10 @@ def test_a_score_of_another_shape_raises():
         ValueError, match=r"A score must have the weight's shape. Received: shape \(3,\)"
     ):
         update(layer([1.0, 2.0, 0.0, 0.0], [1, 1, 0, 0]), grow=lambda one, rng: np.zeros(3))
+
+
+def test_a_group_that_is_active_in_part_names_the_layer():
+    mask = np.eye(4, dtype=bool)
+    layer = MaskedLayer("net/a", mask * 1.0, mask, block_shape=(2, 2))
+    with pytest.raises(ValueError, match="'net/a' is not made of whole blocks.*2 of 4 blocks"):
+        active_groups(layer)

@@ -6,6 +6,7 @@ import pytest
 from helpers import (
     active,
     array,
+    arrays,
     assert_masks_hold,
     assert_same,
     assert_sparse,
@@ -408,3 +409,110 @@ def test_masks_that_look_at_weights_need_all_of_them(monkeypatch):
     first_masks.check_readable("random", [one, other])
     with pytest.raises(ValueError, match="only made in the first step.*initial_masks='magnitude'"):
         first_masks.check_readable("magnitude", [one, other])
+
+
+# --- a file of a run that had not begun has been loaded
+
+
+def with_weights_of_a_run_that_had_not_begun(**settings):
+    """Its masks are of other weights: the largest of the head's weights are now the last rows."""
+    model = built(initial_masks="magnitude", **settings)
+    model.layers[1].kernel.assign(np.arange(64, dtype="float32").reshape(16, 4))
+    model.optimizer.load_own_variables({"not_begun": True})
+    return model
+
+
+LAST_ROWS = np.arange(16)[:, None].repeat(4, axis=1) >= 12
+ONE_ROW = np.arange(8)[:, None].repeat(16, axis=1) == 5
+CALLS = {
+    "attach": lambda model: model.optimizer.attach(model),
+    "build": lambda model: model.optimizer.build(model),
+    "set_masks": lambda model: model.optimizer.set_masks({HIDDEN: ONE_ROW}),
+    "prune_to_density": lambda model: model.optimizer.prune_to_density(0.25),
+    "apply": lambda model: model.optimizer.apply(
+        [keras.ops.zeros(v.shape) for v in model.trainable_variables], model.trainable_variables
+    ),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_the_first_call_that_needs_masks_makes_those_of_the_new_weights(call):
+    model = with_weights_of_a_run_that_had_not_begun()
+    optimizer = model.optimizer
+    assert optimizer.begins_anew
+    assert not (optimizer.masks[HEAD] == LAST_ROWS).all()
+    CALLS[call](model)
+    assert not optimizer.begins_anew
+    np.testing.assert_array_equal(optimizer.masks[HEAD], LAST_ROWS)
+    model.layers[1].kernel.assign(np.zeros((16, 4)))
+    CALLS[call](model)  # and only the first one
+    np.testing.assert_array_equal(optimizer.masks[HEAD], LAST_ROWS)
+
+
+def test_an_update_begins_with_masks_of_the_new_weights():
+    model = with_weights_of_a_run_that_had_not_begun(prune_rate=0.0)
+    model.optimizer.update_masks()
+    np.testing.assert_array_equal(model.optimizer.masks[HEAD], LAST_ROWS)
+
+
+def test_after_a_step_they_are_made_at_once_since_the_next_one_may_be_traced():
+    model = built(initial_masks="magnitude")
+    CALLS["apply"](model)
+    model.layers[1].kernel.assign(np.arange(64, dtype="float32").reshape(16, 4))
+    model.optimizer.load_own_variables({"not_begun": True})
+    np.testing.assert_array_equal(model.optimizer.masks[HEAD], LAST_ROWS)
+
+
+def test_a_list_of_variables_ends_the_waiting_and_tells_sparse_layers_their_density():
+    one, other = (
+        compiled(sparse(density=density), ks.sparsify(toy_model())) for density in (0.25, 0.5)
+    )
+    for model in (one, other):
+        model.optimizer.build(model)
+    one.optimizer.begins_anew = True
+    one.optimizer.set_weights(arrays(other.optimizer.variables))
+    assert not one.optimizer.begins_anew
+    assert_same(list(one.optimizer.masks.values()), list(other.optimizer.masks.values()))
+    assert array(kernel_mask_of(one.layers[0].kernel).mask_density) == 0.5
+
+
+# --- what a density asks for
+
+
+@pytest.mark.parametrize(
+    ("block_shape", "density", "is_above"),
+    [
+        (None, 47 / 192, True),  # 48 weights are active
+        (None, 48 / 192, False),
+        ((4, 4), 39 / 192, True),
+        ((4, 4), 40 / 192, False),  # nearer than half a block
+    ],
+)
+def test_a_density_is_above_another_by_half_a_group_at_least(block_shape, density, is_above):
+    optimizer = built(block_shape=block_shape).optimizer
+    assert optimizer.density_is_above(density) is is_above
+    masks = [np.zeros((8, 16), bool), np.zeros((16, 4), bool)]
+    assert not optimizer.density_is_above(density, masks)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "is_frozen", "budget"),
+    [
+        (([1, 0, 0], [1, 0, 0]), False, 40),  # 8 weights are left of 40, less than a block of 16
+        (([1, 0, 1], [1, 0, 0]), False, 40),
+        (([1, 0, 0], [0, 0, 1]), False, 24),  # 16 are left: masks of a density of their own
+        (([1, 1, 0], [1, 0, 0]), False, 48),  # 8 too many
+        (([1, 0, 0], [1, 0, 0]), True, 16 + 8),
+        (([1, 0, 0], [0, 0, 1]), True, 16),
+    ],
+)
+def test_blocks_of_different_sizes_may_use_what_is_left_of_the_density(blocks, is_frozen, budget):
+    kernels = [keras.Variable(np.ones((4, 10)), name="kernel") for _ in blocks]
+    optimizer = sparse(density=0.5, block_shape=(4, 4))  # of 16, 16 and 8 weights in each
+    optimizer.build(kernels)
+    masks = [np.repeat([own] * 4, 4, axis=1)[:, :10] > 0 for own in blocks]
+    optimizer.set_masks(dict(zip(optimizer.masked_names, masks, strict=True)))
+    kernels[1].trainable = not is_frozen
+    weights = optimizer.trained_weights()
+    assert optimizer._budget_of_update(weights, None, 0) == budget
+    assert optimizer._budget_of_update(weights, masks[: len(weights)], 0) == budget

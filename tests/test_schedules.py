@@ -99,6 +99,37 @@ def test_tfmot_without_an_end_goes_on():
     assert density(1000) == pytest.approx(0.2)
 
 
+def test_tfmot_may_end_with_step_0():
+    density = TfmotDensity(tfmot.ConstantSparsity(0.8, begin_step=0, end_step=0, frequency=10))
+    assert (density.last_due(5), density.next_due(0)) == (0, np.inf)
+
+
+@pytest.mark.parametrize(
+    ("end", "frequency", "last", "following"),
+    [
+        (11, 4, [2, 2, 6, 6, 10, 11, 11], [6, 6, 10, 10, 11, np.inf, np.inf]),
+        (10, 4, [2, 2, 6, 6, 10, 10, 10], [6, 6, 10, 10, np.inf, np.inf, np.inf]),
+    ],
+)
+def test_tfmot_ends_where_its_frequency_skips_the_end(end, frequency, last, following):
+    density = TfmotDensity(tfmot.PolynomialDecay(0.5, 0.9, 2, end, frequency=frequency))
+    steps = (2, 5, 6, 9, 10, 11, 12)
+    assert [density.last_due(step) for step in steps] == last
+    assert [density.next_due(step) for step in steps] == following
+
+
+def test_a_skipped_end_at_the_same_density_is_none():
+    constant = tfmot.ConstantSparsity(0.8, begin_step=2, end_step=11, frequency=4)
+    density = TfmotDensity(constant)
+    assert [density.last_due(step) for step in (10, 11, 12)] == [10, 10, 10]
+    assert density.next_due(10) == np.inf
+
+
+def test_six_digits_of_a_sparsity_count():
+    density = TfmotDensity(tfmot.ConstantSparsity(0.123456, begin_step=0))
+    assert density(0) == pytest.approx(0.876544, abs=1e-12)
+
+
 @pytest.mark.parametrize(
     "schedule",
     [

@@ -78,3 +78,11 @@ def test_rules_say_what_they_need():
 def test_an_unknown_rule_lists_the_known(get, rule):
     with pytest.raises(ValueError, match=r"`grow` must be one of \[.*Received: grow="):
         get(rule, "grow")
+
+
+def test_a_layer_shows_what_is_kept_of_it():
+    ones = np.ones((2, 2))
+    assert repr(MaskedLayer("a", ones, ones > 0)) == (
+        "MaskedLayer('a', block_shape=None, of weight, mask)"
+    )
+    assert repr(MaskedLayer("a", ones, ones > 0, gradient=ones)).endswith("mask, gradient)")

@@ -5,6 +5,7 @@ import pytest
 from helpers import active, compiled, fit, sgd, sparse, toy_model
 
 import keras_sparse as ks
+from keras_sparse.training.find_optimizer import build_parts
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.skipif(
@@ -153,3 +154,29 @@ def test_one_of_several_in_a_multi_optimizer(updates, policy, dtype):
     assert logs["density"] == [0.25, 0.25]
     assert active(inner) == 32  # of the hidden layer's 128
     assert (keras.ops.convert_to_numpy(model.layers[0].kernel) != 0).sum() <= 32
+
+
+@pytest.mark.skipif(
+    not hasattr(keras.optimizers, "MultiOptimizer"), reason="Keras has no MultiOptimizer yet"
+)
+def test_parts_are_built_once_and_where_there_is_what_to_train(monkeypatch):
+    def of_parts():
+        parts = keras.optimizers.OptimizerMap(sgd(), {".*hidden.*": sgd()})
+        return keras.optimizers.MultiOptimizer(parts)
+
+    def counted(optimizer, model):
+        model.compile(optimizer, "mse")
+        calls, build = [], type(optimizer).build
+        monkeypatch.setattr(type(optimizer), "build", lambda self, given: calls.append(len(given)))
+        build_parts(model)
+        monkeypatch.setattr(type(optimizer), "build", build)
+        return calls
+
+    frozen, built = toy_model(), of_parts()
+    frozen.trainable = False
+    built.build(toy_model().trainable_variables)
+    assert counted(of_parts(), toy_model()) == [4]
+    assert counted(built, toy_model()) == []
+    assert counted(of_parts(), frozen) == []
+    assert counted(of_parts(), keras.Sequential([keras.layers.Dense(4)])) == []
+    assert counted(sgd(), toy_model()) == []

@@ -174,6 +174,7 @@ def test_a_training_of_one_step_is_pruned_before_it():
         (20, 1, 5),
         (8, 1, 5),
         (5, 1, None),
+        (4, 0, None),  # less than half an epoch
     ],
 )
 def test_short_trainings_update_nine_times(steps, epochs, period):

@@ -1,11 +1,14 @@
 """What is asked of the wrapper is the inner optimizer's."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
 from helpers import array, compiled, fit, sgd, sparse, toy_model
 
 import keras_sparse as ks
+from keras_sparse.training import wrapper
 
 backend = pytest.mark.backend
 pytestmark = backend
@@ -95,3 +98,9 @@ def test_a_setting_that_a_multi_optimizer_ignores_is_an_error():
     ):
         optimizer.clipnorm = 1.0
     optimizer.exclude_from_weight_decay(var_names=["bias"])
+
+
+def test_keras_sees_its_own_defaults_while_it_makes_the_wrapper():
+    parameters = inspect.signature(keras.optimizers.SGD).parameters
+    defaults = {name: parameters[name].default for name in wrapper.SETTINGS}
+    assert defaults == wrapper.SETTINGS

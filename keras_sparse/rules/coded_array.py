@@ -37,7 +37,7 @@ def pieces(array: np.ndarray) -> Iterator[bytes]:
     >>> [decoded(piece, array.dtype).tolist() for piece in pieces(array)]
     [[0.0, 0.0, 1.5, 0.0]]
     """
-    flat = np.ascontiguousarray(array).reshape(-1)
+    flat = np.ravel(array)
     for begin in range(0, flat.size, PIECE):
         yield _encoded(flat[begin : begin + PIECE])
 

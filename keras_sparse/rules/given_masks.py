@@ -96,7 +96,7 @@ class GivenMasks(Mapping[str, np.ndarray]):
 
     def _similar(self, name: str) -> str | None:
         ends = [p for p in self if p.endswith(f"/{name}") or name.endswith(f"/{p}")]
-        return ends[0] if len(ends) == 1 else None
+        return ends.pop() if len(ends) == 1 else None
 
     # --- in a config
 

@@ -52,13 +52,7 @@ def initial_mask(
         ValueError: ``"nonzero"`` finds only zeros (names the weight).
     """
     if kind == "nonzero":
-        mask = structure.whole(weight != 0)
-        if not mask.any():
-            raise ValueError(
-                f'`initial_masks="nonzero"` found no nonzero weight in {name!r}. Load the sparse '
-                f"weights before training starts. Received: {weight.size} zeros"
-            )
-        return mask
+        return nonzero_mask(name, weight, structure)
     if kind == "random" and structure != Weights():
         scores = _evenly_spread(structure.grid(weight.shape), rng)
     else:
@@ -71,6 +65,21 @@ def initial_mask(
         number = max(1, round(active / structure.group_size(weight.shape)))
         groups = top_k_mask(scores, number)
     return structure.from_groups(groups, weight.shape)
+
+
+def nonzero_mask(name: str, weight: np.ndarray, structure: Structure) -> np.ndarray:
+    """The smallest mask of whole groups that holds all nonzero weights of a layer.
+
+    Raises:
+        ValueError: there are none (names the weight).
+    """
+    mask = structure.whole(weight != 0)
+    if not mask.any():
+        raise ValueError(
+            f'`initial_masks="nonzero"` found no nonzero weight in {name!r}. Load the sparse '
+            f"weights before training starts. Received: {weight.size} zeros"
+        )
+    return mask
 
 
 def _evenly_spread(grid: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
@@ -158,7 +167,7 @@ def reconcile(
         spare = np.flatnonzero(structure.active_groups(mask) & ~active)
         prices = cost * _sizes_at(spare, structure, mask.shape)
         payable = np.count_nonzero(np.cumsum(prices) <= left)
-        active.reshape(-1)[spare[:payable]] = True
+        active.ravel()[spare[:payable]] = True
         left -= int(prices[:payable].sum())
         fitting.append(structure.from_groups(active, mask.shape))
     return fitting
@@ -167,7 +176,7 @@ def reconcile(
 def _sizes_at(groups: np.ndarray, structure: Structure, shape: Shape) -> np.ndarray:
     """Weights in the groups of these flat indices."""
     if structure.is_ragged(shape):
-        return structure.group_sizes(shape).reshape(-1)[groups]
+        return structure.group_sizes(shape).ravel()[groups]
     return np.full(len(groups), structure.group_size(shape), np.int64)
 
 

@@ -21,7 +21,7 @@ def pack(mask: np.ndarray) -> np.ndarray:
     >>> pack(np.array([[True, False], [False, True]]))
     array([144], dtype=uint8)
     """
-    return np.packbits(mask.reshape(-1))
+    return np.packbits(mask)
 
 
 def number_of_bytes(shape: tuple[int, ...]) -> int:
@@ -127,5 +127,5 @@ def load_beside(weight: np.ndarray, store: Mapping[str, Any]) -> np.ndarray | No
     if ZEROS not in names:
         return None
     mask = weight != 0
-    mask.reshape(-1)[np.asarray(store[ZEROS])] = True
+    mask.ravel()[np.asarray(store[ZEROS])] = True
     return mask

@@ -34,8 +34,8 @@ def top_k_mask(score: np.ndarray, k: int, among: np.ndarray | None = None) -> np
     >>> top_k_mask(np.array([3.0, 1.0, 3.0, 3.0]), 2)
     array([ True, False,  True, False])
     """
-    flat = score.reshape(-1)
-    allowed = None if among is None else among.reshape(-1)
+    flat = score.ravel()
+    allowed = None if among is None else among.ravel()
     candidates = flat if allowed is None else flat[allowed]
     if not 0 <= k <= candidates.size:
         raise ValueError(

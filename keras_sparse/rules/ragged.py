@@ -26,7 +26,7 @@ def fitting(
     >>> fitting(np.array([4.0, 3.0, 2.0, 1.0]), np.array([4, 4, 2, 1]), 7)
     array([ True, False,  True,  True])
     """
-    flat, of_each = scores.reshape(-1), sizes.reshape(-1)
+    flat, of_each = scores.ravel(), sizes.ravel()
     order = np.arange(flat.size) if among is None else np.flatnonzero(among)
     order = order[np.argsort(-flat[order], kind="stable")]
     chosen = np.zeros(flat.size, bool)
@@ -45,7 +45,7 @@ def at_least_one(
     chosen = fitting(scores, sizes, room, among)
     if not chosen.any() and (among is None or among.any()):
         candidates = scores if among is None else np.where(among, scores, -np.inf)
-        chosen.reshape(-1)[np.argmax(candidates)] = True
+        chosen.ravel()[np.argmax(candidates)] = True
     return chosen
 
 

@@ -67,7 +67,7 @@ def check_agreement(trained: Any) -> Agreement:
             [[shapes, _hash(copy.tobytes()), copy[:, OTHER_IN_LAYER:].sum()] for copy in states]
         ),
     )
-    rows = workers.reshape(-1, 3)
+    rows = np.concatenate(workers)  # of all copies
     if len(set(rows[:, 0])) > 1:
         raise RuntimeError(
             "The workers train different models. "
@@ -177,7 +177,7 @@ def _all_reduce(strategy: Any) -> Any:
 def _differences(names: list[str], states: np.ndarray) -> list[str]:
     """In words, layer by layer; states of all workers, shape (workers, copies, layers, 4)."""
     places = [f"worker {worker} replica {copy}" for worker, copy in np.ndindex(states.shape[:2])]
-    of_copies = states.reshape(len(places), len(names), -1)
+    of_copies = np.concatenate(states)
     found = []
     for layer, name in enumerate(names):
         for column, what in ((MASK, "masks"), (SWITCHES, "the layer's growth window or density")):

@@ -34,7 +34,7 @@ class MasksToDensity(MaskedOptimizer):
     prune: Score | None
     grow: Score | None
     warned_of_density = False  # a schedule of steps goes on after the training: say it once
-    announced_stop = -1  # of the training that `start_training` began; set by the user
+    announced_stop = -math.inf  # of the training that the user began by `start_training`
     _is_watched = False  # `fit` will say so if nobody updates the masks
 
     def initial_counts(self, variables: Sequence[Any], step: int) -> tuple[list[int], int]:
@@ -79,11 +79,9 @@ class MasksToDensity(MaskedOptimizer):
             raise ValueError(f"`steps` must be a positive integer. Received: steps={steps!r}")
         start = self.step() if begun_at is None else begun_at
         self.set_training(start, None if steps is None else start + steps)
-        self.warned_of_density = (
-            False  # a schedule of steps goes on after the training: say it once
-        )
-        self._is_watched = False  # `fit` will say so if nobody updates the masks
-        self.announced_stop = -1 if steps is None else start + steps
+        self.warned_of_density = False
+        self._is_watched = False
+        self.announced_stop = self.counter("training_stop")
 
     def set_training(self, start: int, stop: int | None) -> None:
         """The steps at which the training begins and ends."""

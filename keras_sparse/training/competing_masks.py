@@ -30,7 +30,7 @@ def competing_counts(
     """
     weights = [(variable.path, to_float32(variable)) for variable in variables]
     layers = _competing(weights, structure, costs)
-    rng = np.random.default_rng(0)  # draws nothing
+    rng = np.random.default_rng()  # draws nothing
     return global_counts(layers, wanted, magnitude, rng, costs is not None)
 
 
@@ -64,7 +64,7 @@ def sensitivity_masks(
         ValueError: NaN (names the layers), or scores that are all 0.
     """
     layers = _competing(scores.items(), structure, costs)
-    rng = np.random.default_rng(0)  # draws nothing
+    rng = np.random.default_rng()  # draws nothing
     counts = global_counts(layers, wanted, magnitude, rng, costs is not None)
     _check_informative(scores, sum(counts))
     return prune_to(layers, counts, magnitude, rng)

@@ -141,8 +141,8 @@ def plan_epoch(
         known = steps is not None
         pruning = last_pruning(final.reached_at, last_due, epoch.start, epoch.stop, known)
     # optimizers may skip steps: batches determine the end
-    is_last = epoch.number + 1 >= fit.epochs and steps is not None
-    ends = is_last and epoch.stop - epoch.now < 2 * (steps or 0)
+    is_last = epoch.number + 1 >= fit.epochs
+    ends = is_last and steps is not None and epoch.stop - epoch.now < 2 * steps
     planner = Planner(times, window, pruning, fit.steps_per_execution)
     return EpochPlan(planner, final, fit.batches if ends else None)
 
@@ -175,4 +175,4 @@ def _last_due(times: UpdateTimes, fit: FitLength, epoch: Epoch) -> float:
     if not isinstance(times, AtEpochs):
         return times.last_due(epoch.stop - fit.steps_per_execution)
     length = epoch.stop - epoch.start
-    return epoch.stop - (times.steps or max(1, length // max(1, fit.epochs)))
+    return epoch.stop - (times.steps or max(1, length // fit.epochs))

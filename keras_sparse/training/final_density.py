@@ -4,17 +4,13 @@ import dataclasses
 import math
 
 from keras_sparse.rules import density as densities
-from keras_sparse.training.schedules import OverTraining, Schedule, value_at
+from keras_sparse.training.schedules import OverTraining, Schedule, value_at, value_at_step
 from keras_sparse.training.tfmot_density import TfmotDensity
 
-FINE, COARSE = (
-    1000,
-    50,
-)  # samples of a schedule over a training: of Python's arithmetic, of a backend's
-FAR = (
-    1_000,
-    1_000_000,
-)  # trainings later: where both values are equal, the schedule ends with them
+# samples of a schedule over a training: of Python's arithmetic, of a backend's
+FINE, COARSE = 1000, 50
+# trainings later: where both values are equal, the schedule ends with them
+FAR = 1_000, 1_000_000
 LESS = 1e-6  # densities nearer than this are equal
 
 
@@ -39,7 +35,7 @@ def final_density(schedule: Schedule, start: int, stop: int) -> FinalDensity | N
     Args:
         schedule: of the density.
         start: step at which the training begins.
-        stop: step at which it ends.
+        stop: step at which it ends, after ``start``.
 
     Raises:
         ValueError: the schedule ends at a density outside of (0, 1].
@@ -54,7 +50,7 @@ def final_density(schedule: Schedule, start: int, stop: int) -> FinalDensity | N
         return None
     if isinstance(schedule, TfmotDensity):
         return _of_tfmot(schedule, stop)
-    number = min(FINE if isinstance(schedule, OverTraining) else COARSE, max(stop - start, 1))
+    number = min(FINE if isinstance(schedule, OverTraining) else COARSE, stop - start)
     steps = [start + math.ceil((stop - start) * i / number) for i in range(number + 1)]
     values = [value_at(schedule, step, start, stop, "density") for step in steps]
     densities.check_density(values[-1])
@@ -72,7 +68,7 @@ def _of_tfmot(schedule: TfmotDensity, stop: int) -> FinalDensity:
     if ends_at <= stop:
         return FinalDensity(schedule.final(), ends_at)
     last = schedule.last_due(stop - 1)
-    value, later = schedule(last) if last >= 0 else 1.0, schedule.final()
+    value, later = schedule(last), schedule.final()
     return FinalDensity(value, max(last, 0), later if later < value - LESS else None)
 
 
@@ -81,10 +77,10 @@ def _later(schedule: Schedule, value: float, stop: int) -> float | None:
     if isinstance(schedule, OverTraining):
         return None
     try:
-        far = [value_at(schedule, stop * times, 0, -1, "density") for times in FAR]
+        near, far = [value_at_step(schedule, stop * times) for times in FAR]
     except Exception:  # a function of the user's need not know of steps after the training
         return None
-    return far[0] if far[0] == far[1] and 0 < far[0] < value - LESS else None
+    return far if near == far and 0 < far < value - LESS else None
 
 
 def not_within(final: FinalDensity, stop: int) -> str:
@@ -99,7 +95,7 @@ def not_within(final: FinalDensity, stop: int) -> str:
 
 def not_reached(density: float, asked: float, step: int, stop: int, asked_later: bool) -> str:
     """The warning after a training that did not reach its final density."""
-    if 0 <= step < stop:
+    if step < stop:
         why = f"the training was stopped at step {step} of {stop}"
     elif asked_later:
         why = "the density schedule reaches it only after this training"

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from keras_sparse.rules.initial_masks import initial_mask
+from keras_sparse.rules.initial_masks import nonzero_mask
 from keras_sparse.training.phases import AlternatingOverTraining
 from keras_sparse.training.sparse_momentum import SparseMomentum
 
@@ -46,8 +46,5 @@ def _follow_sparse_phase(optimizer: SparseMomentum) -> None:
 
 def _nonzero_masks(optimizer: SparseMomentum) -> list[np.ndarray]:
     """Of each trained weight the mask that is True where it is not 0."""
-    rng = np.random.default_rng(0)  # nothing is drawn
-    return [
-        initial_mask("nonzero", one.name, one.value, 0, optimizer.structure, rng)
-        for one in optimizer.trained_weights()
-    ]
+    weights = optimizer.trained_weights()
+    return [nonzero_mask(one.name, one.value, optimizer.structure) for one in weights]

@@ -157,6 +157,11 @@ def falling(density: Any, initial: float | None) -> Any:
     return CubicOverTraining(density, start, end=0.5)
 
 
+def value_at_step(schedule: Any, step: int) -> float:
+    """The value at an optimizer step of a schedule that does not follow the training."""
+    return float(to_numpy(schedule(step)))
+
+
 def value_at(schedule: Schedule, step: int, start: int, stop: int, argument: str) -> float:
     """The value of a schedule at an optimizer step.
 
@@ -172,10 +177,8 @@ def value_at(schedule: Schedule, step: int, start: int, stop: int, argument: str
     """
     if isinstance(schedule, float):
         return schedule
-    if isinstance(schedule, TfmotDensity):
-        return schedule(step)
     if not isinstance(schedule, OverTraining):
-        return float(to_numpy(schedule(step)))
+        return value_at_step(schedule, step)
     if stop < 0:
         raise ValueError(
             f"`{argument}` follows the training, and the length of this training is not known. "

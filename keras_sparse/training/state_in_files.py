@@ -91,8 +91,7 @@ class StateInFiles(MaskedSteps):
         """
         if NOT_BEGUN in list(store.keys()):
             self._loaded, self.masks_were_loaded = None, False
-            is_late = optimizer_steps_are_stateless() or (self.built and self.step() > 0)
-            if self.built and not self.awaiting and is_late:
+            if self.built and (optimizer_steps_are_stateless() or self.step() > 0):
                 self.begin_anew()  # its next step, which is traced, cannot
             self.begins_anew = self.built  # layers may be loaded after the optimizer
             return

@@ -61,8 +61,6 @@ class TfmotDensity:
 
         Then masks change in it, too.
         """
-        if math.isinf(self.end_step) or self.end_step < self.begin_step:
-            return False
         skipped = int(self.end_step - self.begin_step) % self.frequency
         return skipped > 0 and self._asks_for(int(self.end_step)) < self._asks_for(
             int(self.end_step) - skipped

@@ -102,6 +102,7 @@ class Mutant:
     def key(self) -> str:
         return digest(self.module, self.before, self.operator, str(self.occurrence))
 
+    @functools.cached_property
     def source(self) -> str:
         return mutate_code(self.before, OPERATORS[self.operator], self.occurrence)
 
@@ -126,7 +127,7 @@ class Mutant:
 
     def change(self) -> str:
         """The lines that differ."""
-        lines = self.before.splitlines(), self.source().splitlines()
+        lines = self.before.splitlines(), self.source.splitlines()
         difference = list(difflib.unified_diff(*lines, n=0, lineterm=""))[3:]
         return "\n".join(f"    {line}" for line in difference)
 

@@ -33,62 +33,82 @@ OPTIONS = [
 ]
 # Test files of rules/ and training/, beside the doctests; others test kernels, layers and models.
 FILES = (
-    "agreement all_layers backup backup_files beside_keras_callbacks budget callback_order "
-    "callbacks checkpoint coded_array compiled compressed conformance cost_budget custom_loops "
-    "density density_schedules epoch_plan every_step exploration final_density freezing fused_sgd "
-    "given_masks golden growth_in_windows growth_window initial_masks initial_scale "
-    "initializer_law inspect looks_trained mask_bits mask_training mask_update "
-    "mask_update_invariants masked_optimizer masks_hold momentum multiply_add_budget "
-    "optimizer_config optimizers presets prune schedules scores seed selection several_optimizers "
-    "snip state_in_files structure untrained update_times wrapper"
+    "agreement all_layers backup backup_files backup_in_fit beside_keras_callbacks budget "
+    "callback_order callbacks checkpoint coded_array compiled compressed conformance cost_budget "
+    "custom_loops density density_schedules epoch_plan error_messages every_step exploration "
+    "final_density fixtures freezing fused_sgd given_masks golden growth_batch growth_in_windows "
+    "growth_window initial_masks initial_scale initializer_law inspect looks_trained mask_bits "
+    "mask_training mask_update mask_update_invariants masked_optimizer masks_hold momentum "
+    "multiply_add_budget optimizer_config optimizers per_tap preset_trainings presets prune "
+    "ragged ragged_blocks saved_before_training schedules scores seed selection "
+    "several_optimizers snip snip_first_masks state_in_files structure tf_keras untrained "
+    "update_times wrapper"
 )
 # The test files about a module, where that is not test_<module>.py: they are run before others.
 ABOUT = {
     "rules/all_layers": "all_layers prune initial_masks snip cost_budget",
     "rules/asked": "cost_budget",
+    "rules/blocks": "structure",
     "rules/budget": "budget mask_update",
     "rules/coded_array": "coded_array compressed",
     "rules/density": "density density_schedules",
+    "rules/exact_counts": "density cost_budget",
     "rules/found_structure": "inspect",
+    "rules/group_scores": "mask_update structure",
     "rules/mask_update": "mask_update mask_update_invariants",
+    "rules/ragged": "ragged cost_budget mask_update structure ragged_blocks",
+    "rules/ragged_update": "ragged mask_update cost_budget ragged_blocks mask_update_invariants",
     "rules/scores": "scores mask_update",
     "rules/structure_arguments": "structure",
     "rules/whole_groups": "structure initial_masks",
-    "training/asked_density": "density_schedules final_density",
+    "training/asked_density": "density_schedules final_density masked_optimizer",
+    "training/backup": "backup backup_in_fit",
     "training/backup_files": "backup_files backup",
     "training/callback_order": "callback_order beside_keras_callbacks",
     "training/callbacks": "callbacks agreement several_optimizers",
+    "training/checkpoint": "checkpoint fixtures saved_before_training",
+    "training/competing_masks": "snip masked_optimizer multiply_add_budget",
     "training/density_log": "beside_keras_callbacks exploration",
-    "training/explored_masks": "exploration",
-    "training/find_optimizer": "several_optimizers compiled looks_trained",
+    "training/explored_masks": "exploration masked_optimizer",
+    "training/find_optimizer": "several_optimizers compiled looks_trained error_messages",
     "training/first_masks": "masked_optimizer snip multiply_add_budget",
-    "training/growth_window": "growth_window growth_in_windows",
-    "training/held_masks": "masked_optimizer exploration masks_hold",
+    "training/growth_window": "growth_window growth_batch growth_in_windows",
+    "training/held_masks": "masked_optimizer saved_before_training exploration masks_hold",
     "training/mask_training": "mask_training callbacks",
-    "training/mask_updates": "mask_training optimizers multiply_add_budget",
-    "training/mask_variables": "masked_optimizer",
+    "training/mask_updates": "mask_training optimizers multiply_add_budget ragged_blocks",
+    "training/mask_variables": "masked_optimizer checkpoint multiply_add_budget",
+    "training/masked_optimizer": "masked_optimizer saved_before_training custom_loops",
     "training/masked_steps": "masks_hold custom_loops untrained growth_window every_step fused_sgd",
     "training/masked_weight": "masked_optimizer exploration",
     "training/momentum": "momentum conformance",
-    "training/phases": "presets",
-    "training/restored_weights": "beside_keras_callbacks",
+    "training/phases": "presets preset_trainings",
+    "training/restored_weights": "beside_keras_callbacks checkpoint preset_trainings",
     "training/rule_checks": "optimizers optimizer_config",
     "training/scale_invariant": "untrained",
-    "training/seed": "seed optimizers",
-    "training/selectors": "selection",
+    "training/schedules": "schedules presets",
+    "training/seed": "seed error_messages optimizers",
+    "training/selectors": "selection optimizer_config",
+    "training/sensitivities": "snip",
     "training/settings": "presets",
     "training/sparse_momentum": "optimizer_config optimizers",
-    "training/starting_masks": "masked_optimizer mask_training untrained snip",
-    "training/state_in_files": "state_in_files mask_training",
-    "training/tfmot_density": "density_schedules",
+    "training/starting_masks": "masked_optimizer saved_before_training untrained snip",
+    "training/state_in_files": "state_in_files saved_before_training checkpoint mask_training",
+    "training/tfmot_density": "schedules density_schedules final_density",
     "training/training_warnings": "final_density callbacks",
+    "training/update_watch": "several_optimizers compiled",
     "training/weight_costs": "multiply_add_budget",
-    "training/update_watch": "several_optimizers",
+    "training/wrapper": "wrapper error_messages tf_keras",
 }
 PATHS = [
     *[f"keras_sparse/{folder}" for folder in FOLDERS],
     *[f"tests/test_{name}.py" for name in FILES.split()],
 ]
+
+
+def files_about(module: str) -> tuple[str, ...]:
+    """How the paths end of the files with tests about a module."""
+    names = ABOUT.get(module, module.rpartition("/")[2]).split()
+    return f"{module}.py", *[f"/test_{name}.py" for name in names]
 
 
 @dataclasses.dataclass
@@ -249,36 +269,43 @@ class Reached:
         self.runs = load()
         self.on_import = set(self.runs.pop(IMPORT).lines)
         self.kills: collections.Counter[tuple[str, str]] = collections.Counter()
+        self.of_places: dict[str, list[str]] = {}  # the tests that run a line, or a module
+        for name, run in self.runs.items():
+            for place in (*run.lines, *run.modules()):
+                self.of_places.setdefault(place, []).append(name)
 
     def tests(self, mutant: Mutant) -> list[str]:
-        """The tests that run its line; of a line that runs on import, those of the module."""
-        line = f"{mutant.module}:{mutant.statement()}"
+        """The tests that run its line; of a line that runs on import, those of the module.
+
+        A default or a table can be seen without a call, by the test files about the module.
+        """
+        place = f"{mutant.module}:{mutant.statement()}"
+        about: list[str] = []
         if self.runs_on_import(mutant):
-            tests = [name for name, run in self.runs.items() if mutant.module in run.modules()]
-        else:
-            tests = [name for name, run in self.runs.items() if line in run.lines]
-        return self.in_order(tests, mutant.module)
+            place, files = mutant.module, files_about(mutant.module)
+            about = [name for name in self.runs if name.partition("::")[0].endswith(files)]
+        return self.in_order([*{*self.of_places.get(place, []), *about}], mutant.module)
 
     def runs_on_import(self, mutant: Mutant) -> bool:
         line = f"{mutant.module}:{mutant.statement()}"
         return not mutant.is_in_function() or line in self.on_import
 
     def in_order(self, tests: list[str], module: str) -> list[str]:
-        """First those that killed other mutants of the module, then its own, then file by file."""
+        """The cheapest first, for what each promises.
 
-        def cost(test: str) -> tuple[int, float]:
-            return -self.kills[module, test], self.runs[test].seconds
-
-        about = ABOUT.get(module, module.rpartition("/")[2]).split()
-        own = (f"{module}.py", *[f"/test_{name}.py" for name in about])
+        A test promises more if its file is about the module, or if it killed mutants of the module;
+        and less with each other set of parameters of the same test.
+        """
+        own = files_about(module)
         turns: collections.Counter[str] = collections.Counter()
-        order = []
-        for test in sorted(tests, key=cost):
-            file = test.partition("::")[0]
-            first = not self.kills[module, test] and (not file.endswith(own), turns[file])
-            turns[file] += 1
-            order.append((first or (False, -1), *cost(test), test))
-        return [test for *_, test in sorted(order)]
+        price = {}
+        for test in sorted(tests, key=lambda test: (self.runs[test].seconds, test)):
+            function = test.partition("[")[0]
+            turns[function] += 1
+            promise = (10 if test.partition("::")[0].endswith(own) else 1) / turns[function]
+            seconds = max(self.runs[test].seconds, 0.005)
+            price[test] = seconds / promise / (1 + 5 * self.kills[module, test])
+        return sorted(tests, key=lambda test: (price[test], test))
 
     def digest(self, tests: list[str]) -> str:
         return digest(*sorted(name + self.runs[name].text for name in tests))

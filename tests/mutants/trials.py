@@ -59,20 +59,20 @@ class Trials:
         return result["tests"] == self.reached.digest(self.reached.tests(mutant))
 
     def chosen(self, mutant: Mutant) -> list[str]:
-        """The first of the mutant's tests."""
+        """The first of the mutant's tests that fit into the seconds."""
         tests, seconds = [], 0.0
         for test in self.reached.tests(mutant):
-            seconds += self.reached.runs[test].seconds
-            if seconds < self.seconds or not tests:
+            longer = seconds + self.reached.runs[test].seconds
+            if longer < self.seconds or not tests:
                 tests.append(test)
+                seconds = longer
         return tests
 
     def note(self, mutant: Mutant, killer: str | None) -> None:
-        tests = self.reached.digest(self.reached.tests(mutant))
         self.results[mutant.key] = {
             "module": mutant.module,
             "killer": killer,
-            "tests": tests,
+            "tests": None if killer else self.reached.digest(self.reached.tests(mutant)),
             "seconds": self.seconds,
         }
         self.count(mutant.module, killer)
@@ -130,7 +130,7 @@ class Mutated(SourceFileLoader):
     def __init__(self, mutant: Mutant) -> None:
         name = f"keras_sparse.{mutant.module.replace('/', '.')}"
         super().__init__(name, str(path_of(mutant.module)))
-        self.source = mutant.source()
+        self.source = mutant.source
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> object:
         if name != self.name:
@@ -163,7 +163,7 @@ class Swapping:
         gc.freeze()  # else each fork looks through all of TensorFlow for what is no longer needed
         for mutant in self.mutants:
             tests = self.trials.chosen(mutant)
-            if not is_python(mutant.source()):
+            if not is_python(mutant.source):
                 self.trials.note(mutant, NO_PYTHON)
             elif not tests:
                 self.trials.note(mutant, None)
@@ -192,7 +192,7 @@ class Swapping:
     def swaps(self, mutant: Mutant) -> list[tuple[FunctionType, CodeType]] | None:
         """The functions that change, and their code; None: what runs on import changes."""
         path = str(path_of(mutant.module))
-        old, new = (compile(text, path, "exec") for text in (mutant.before, mutant.source()))
+        old, new = (compile(text, path, "exec") for text in (mutant.before, mutant.source))
         pairs = changed(old, new)
         if pairs is None:
             return None
