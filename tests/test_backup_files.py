@@ -1,5 +1,6 @@
 """The epoch of a backup stands in its weight file or beside it; flaws are listed."""
 
+import errno
 import json
 import os
 
@@ -7,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from keras_sparse.training.backup_files import STAMP, read_progress
+from keras_sparse.training.backup_files import STAMP, flush_folder, read_progress
 
 SAVED = {"epoch": 3, "batch": 2}
 
@@ -74,6 +75,39 @@ def test_metadata_older_than_weights_without_a_stamp_are_of_another_backup(paths
     found, flaws = progress(paths)
     assert found is None
     assert flaws == ["training_metadata.json is older than latest.weights.h5"]
+
+
+def test_metadata_as_old_as_the_weights_are_theirs(paths):
+    write_weights(paths[0])
+    write_metadata(paths[1], '{"epoch": 3, "batch": 2}', seconds_after=0)
+    assert progress(paths) == (SAVED, [])
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EIO])
+def test_a_folder_that_cannot_be_flushed_is_no_error_and_one_that_fails_is(
+    tmp_path, monkeypatch, code
+):
+    def fsync(descriptor):
+        raise OSError(code, "told by the system")
+
+    opened = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "fsync", fsync)
+    if code == errno.EINVAL:
+        flush_folder(str(tmp_path))
+    else:
+        with pytest.raises(OSError, match="told by the system"):
+            flush_folder(str(tmp_path))
+    assert len(os.listdir("/proc/self/fd")) == opened  # it is closed again
+
+
+def test_a_folder_is_flushed_where_the_system_can(tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    flush_folder(str(tmp_path))
+    assert len(flushed) == 1
+    monkeypatch.setattr(os, "name", "nt")
+    flush_folder("no such folder")
+    assert len(flushed) == 1
 
 
 def test_missing_weights_are_a_flaw(paths):

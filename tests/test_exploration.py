@@ -260,3 +260,10 @@ def test_a_metric_of_that_name_stays():
         log = fit(model, ks.UpdateMasks("epoch"), epochs=2).history
     assert (log["exploration_rate"], log["density"]) == ([7.0] * 2, [0.25] * 2)
     assert log["mask_exploration_rate"][0] == 0.25 < log["mask_exploration_rate"][1]
+
+
+def test_before_there_are_masks_all_is_active():
+    optimizer = sparse(budget="multiply_adds")
+    assert optimizer.total_density() == 1.0
+    assert optimizer.budget_density() == 1.0
+    assert optimizer.exploration_rate() == 1.0

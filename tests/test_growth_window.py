@@ -311,6 +311,10 @@ def test_a_closed_window_of_sparse_layers_forbids_updates():
     optimizer = model.optimizer
     optimizer.build(model)
     assert optimizer.window_opened() == 0
+    optimizer.iterations.assign(3)
+    optimizer.open_growth_window(True)
+    assert optimizer.window_opened() == 0  # it was open before
+    optimizer.iterations.assign(0)
     optimizer.open_growth_window(False)
     assert (optimizer.window_opened(), optimizer.can_grow()) == (-1, False)
     with pytest.raises(ValueError, match="The growth window is closed.*at step 0"):
@@ -323,4 +327,4 @@ def test_random_growth_and_dense_layers_need_no_window(make, convert):
     optimizer = compiled(make(sgd(), 0.25), model).optimizer
     optimizer.build(model)
     optimizer.open_growth_window(False)
-    assert optimizer.can_grow()
+    assert (optimizer.window_opened(), optimizer.can_grow()) == (0, True)

@@ -127,6 +127,28 @@ def test_the_first_epoch_tells_the_length_where_it_is_unknown():
     assert span(optimizer) == (0, 12)
 
 
+def test_an_epoch_without_a_step_tells_no_length():
+    optimizer = optimizer_of()
+    go(optimizer, 5)
+    training = training_of(optimizer)
+    training.begin({"epochs": 3, "steps": None}, 1)
+    training.begin_epoch(0)
+    training.begin_epoch(1)
+    assert span(optimizer) == (5, -1)
+    go(optimizer, 4)
+    training.begin_epoch(2)
+    assert span(optimizer) == (5, 11)  # 4 steps in two epochs
+
+
+def test_a_fit_that_says_nothing_is_of_one_epoch():
+    optimizer = optimizer_of()
+    training = training_of(optimizer)
+    training.begin({"steps": 4}, 1)
+    with pytest.warns(UserWarning, match="not be updated.*epochs=1, steps=4"):
+        training.begin_epoch(0)
+    assert span(optimizer) == (0, 4)
+
+
 def test_fits_within_an_announced_training_are_parts_of_it():
     optimizer = optimizer_of()
     optimizer.start_training(16)

@@ -35,7 +35,7 @@ class MaskTraining:
         self._fit = FitLength(steps_per_batch=1 if one_step_a_batch else None)
         self._plan: EpochPlan | None = None
         self._final: FinalDensity | None = None
-        self._epoch = Epoch(0, 0, 0, -1)
+        self._epoch: Epoch  # the one that was planned last
         self._batch, self._begun_at = 0, 0
         self._batches_to_next_check = math.inf
         self._unopened_epoch: int | None = None  # begun before Keras had built the model
@@ -119,10 +119,11 @@ class MaskTraining:
         optimizer, open_epoch = self.optimizer, self.optimizer.counter("epoch")
         if open_epoch == 0 or number + 1 < open_epoch:  # none is open, or it is not resumed
             self._begin_schedules(number, now)
-        elif optimizer.counter("training_stop") < 0 and number > 0 and now > 0:
-            start = optimizer.counter("training_start")  # an epoch's length is known by now
-            stop = start + (now - start) * self._fit.epochs // number
-            optimizer.set_counter("training_stop", stop)
+        elif optimizer.counter("training_stop") < 0 and number > 0:
+            start = optimizer.counter("training_start")
+            if now > start:  # an epoch's length is known by now
+                stop = start + (now - start) * self._fit.epochs // number
+                optimizer.set_counter("training_stop", stop)
         optimizer.set_counter("epoch", number + 1)
         return open_epoch == number + 1
 

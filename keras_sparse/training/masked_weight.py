@@ -150,7 +150,9 @@ class MaskedWeight:
 
     def explored_bits(self) -> np.ndarray:
         """One bit a weight; those of the mask where a checkpoint brought masks without them."""
-        mask = mask_bits.pack(self.mask)
+        return self._ever_active(mask_bits.pack(self.mask))
+
+    def _ever_active(self, mask: np.ndarray) -> np.ndarray:
         bits = mask_bits.from_words(to_numpy(self.explored_variable), len(mask))
         return mask if (mask & ~bits).any() else bits
 
@@ -159,11 +161,10 @@ class MaskedWeight:
 
     def counts(self) -> tuple[int, int]:
         """(weights that are active, weights that were ever active); the mask is read once."""
-        mask = self.mask
-        active = int(np.count_nonzero(mask))
-        bits = mask_bits.from_words(to_numpy(self.explored_variable), -(-mask.size // 8))
-        own = mask_bits.pack(mask)
-        ever = active if (own & ~bits).any() else int(np.unpackbits(bits).sum(dtype=np.int64))
+        mask = mask_bits.pack(self.mask)
+        active, ever = (
+            int(np.unpackbits(bits).sum(dtype=np.int64)) for bits in (mask, self._ever_active(mask))
+        )
         return active, ever
 
     # --- in files

@@ -64,8 +64,8 @@ def check_names(
                 f"{function}() has no argument `{name}`: it is what {function} stands for. "
                 f"Use SparseMomentum for rules of your own. Received: {name}={settings[name]!r}"
             )
-        close = difflib.get_close_matches(name, names, 1)
-        hint = f"Did you mean `{close[0]}`?" if close else f"It takes {sorted(names)}."
+        close = next(iter(difflib.get_close_matches(name, names)), None)  # the closest
+        hint = f"Did you mean `{close}`?" if close else f"It takes {sorted(names)}."
         raise TypeError(
             f"{function}() has no argument `{name}`. {hint} Received: {name}={settings[name]!r}"
         )

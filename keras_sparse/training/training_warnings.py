@@ -50,19 +50,17 @@ def warn_after(optimizer: SparseMomentum, final: FinalDensity | None) -> None:
     """Warns where the model has more active weights than the density that was asked for.
 
     Args:
-        optimizer: built, or not.
+        optimizer: built, unless ``final`` is None.
         final: density at the end of the training; None: it did not move.
     """
-    now, stop = 0, 0
-    if optimizer.built:
-        now, stop = optimizer.step(), optimizer.counter("training_stop")
-    if final is None or now < optimizer.announced_stop:
+    if final is None or optimizer.step() < optimizer.announced_stop:
         return
     asked, later = final.later or final.value, final.later is not None
     if optimizer.density_is_above(asked) and not (later and optimizer.warned_of_density):
         optimizer.warned_of_density = optimizer.warned_of_density or later
         density = optimizer.budget_density()
-        text = final_density.not_reached(density, asked, now, stop, later)
+        stop = optimizer.counter("training_stop")
+        text = final_density.not_reached(density, asked, optimizer.step(), stop, later)
         group = optimizer.structure.group_size
         if all(one.counts()[0] <= group(one.shape) for one in optimizer.trained_weights()):
             text = final_density.LEAST.format(density=density, asked=asked)

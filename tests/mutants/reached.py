@@ -35,12 +35,12 @@ OPTIONS = [
 FILES = (
     "agreement all_layers backup backup_files backup_in_fit beside_keras_callbacks budget "
     "callback_order callbacks checkpoint coded_array compiled compressed conformance cost_budget "
-    "custom_loops density density_schedules epoch_plan error_messages every_step exploration "
-    "final_density fixtures freezing fused_sgd given_masks golden growth_batch growth_in_windows "
-    "growth_window initial_masks initial_scale initializer_law inspect looks_trained mask_bits "
-    "mask_training mask_update mask_update_invariants masked_optimizer masks_hold momentum "
-    "multiply_add_budget optimizer_config optimizers per_tap preset_trainings presets prune "
-    "ragged ragged_blocks saved_before_training schedules scores seed selection "
+    "custom_loops density density_log density_schedules epoch_plan error_messages every_step "
+    "exploration final_density fixtures freezing fused_sgd given_masks golden growth_batch "
+    "growth_in_windows growth_window initial_masks initial_scale initializer_law inspect "
+    "looks_trained mask_bits mask_training mask_update mask_update_invariants masked_optimizer "
+    "masks_hold momentum multiply_add_budget optimizer_config optimizers per_tap preset_trainings "
+    "presets prune ragged ragged_blocks saved_before_training schedules scores seed selection "
     "several_optimizers snip snip_first_masks state_in_files structure tf_keras untrained "
     "update_times wrapper"
 )
@@ -51,7 +51,7 @@ ABOUT = {
     "rules/blocks": "structure",
     "rules/budget": "budget mask_update",
     "rules/coded_array": "coded_array compressed",
-    "rules/density": "density density_schedules",
+    "rules/density": "density density_log density_schedules",
     "rules/exact_counts": "density cost_budget",
     "rules/found_structure": "inspect",
     "rules/group_scores": "mask_update structure",
@@ -68,7 +68,7 @@ ABOUT = {
     "training/callbacks": "callbacks agreement several_optimizers",
     "training/checkpoint": "checkpoint fixtures saved_before_training",
     "training/competing_masks": "snip masked_optimizer multiply_add_budget",
-    "training/density_log": "beside_keras_callbacks exploration",
+    "training/density_log": "density_log beside_keras_callbacks exploration",
     "training/explored_masks": "exploration masked_optimizer",
     "training/find_optimizer": "several_optimizers compiled looks_trained error_messages",
     "training/first_masks": "masked_optimizer snip multiply_add_budget",
