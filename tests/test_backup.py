@@ -5,6 +5,7 @@ import itertools
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import h5py
 import keras
@@ -317,3 +318,40 @@ def test_it_takes_the_arguments_of_keras():
     assert [(p.name, p.default) for p in ours.values()] == [
         (p.name, p.default) for p in theirs.values()
     ]
+
+
+# --- at the end
+
+
+def test_the_older_backup_is_deleted_first_and_a_further_fit_begins_with_epoch_0(
+    model, tmp_path, monkeypatch
+):
+    for epoch in (1, 2):
+        back_up(model, tmp_path, epoch, double_checkpoint=True)
+    callback = callback_of(model, tmp_path, double_checkpoint=True)
+    callback.on_train_begin()
+    assert model._initial_epoch == 2
+    deleted, unlink = [], Path.unlink
+
+    def noting(self, missing_ok=False):
+        deleted.append(self.name)
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", noting)
+    callback.on_train_end()
+    assert deleted[2:] == [WEIGHTS, METADATA]
+    assert not set(deleted[:2]) & {WEIGHTS, METADATA}
+    assert model._initial_epoch is None
+
+
+def test_random_states_are_put_back_where_a_file_has_them(tmp_path):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dropout(0.5, seed=3)])
+    paths = [str(tmp_path / f"{name}.weights.h5") for name in ("none", "two")]
+    for path, states in zip(paths, ([], [[1, 2], [3, 4]]), strict=True):
+        with h5py.File(path, "w") as file:
+            file.attrs[backup.RANDOM_STATES] = np.array(states, "int64")
+    before = array(model.variables[0])
+    backup._load_random_states(model, paths[0])
+    np.testing.assert_array_equal(array(model.variables[0]), before)
+    with pytest.raises(ValueError, match="Received: 2 in .*two.weights.h5, 1 in the model"):
+        backup._load_random_states(model, paths[1])

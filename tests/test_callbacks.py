@@ -230,3 +230,13 @@ def test_layer_types_in_a_model_without_input_shape():
     fit(model, ks.UpdateMasks())
     assert len(model.optimizer.masks) == 1
     assert_sparse(model, count=32)
+
+
+def test_an_epoch_of_the_same_number_is_logged_again():
+    model, callback = compiled(), ks.UpdateMasks()
+    model.optimizer.build(model)
+    callback.set_model(model)
+    for _ in range(2):
+        logs = {}
+        callback.on_epoch_end(0, logs)
+        assert logs["density"] == 0.25

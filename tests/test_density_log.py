@@ -24,9 +24,10 @@ class Optimizer:
     name: str
     masked_weights: list
     budget: str = "weights"
+    steps: int = 7
 
     def step(self):
-        return 7
+        return self.steps
 
 
 A, B = Weight("a/kernel", 10, 2, 5, 4), Weight("b/kernel", 30, 6, 9, 1)
@@ -50,9 +51,10 @@ def test_densities_are_shares_of_all_weights():
 
 
 def test_a_budget_in_multiply_adds_has_a_density_of_its_own():
-    optimizers = [Optimizer("one", [A]), Optimizer("two", [B], "multiply_adds")]
+    optimizers = [Optimizer("one", [A]), Optimizer("two", [B], "multiply_adds", 9)]
     logs, history = logged(optimizers)
     assert logs["multiply_adds_density"] == (2 * 4 + 6) / (10 * 4 + 30)
+    assert history["step"] == [7]  # of the first
     assert list(history) == ["step", "one/a/kernel", "two/b/kernel", "exploration_rate"]
 
 

@@ -109,6 +109,8 @@ def own_share(layer):
             math.inf,
         ),  # norms of all gradients are in each weight's step
         (lambda: ks.SparseMomentum("adam", 0.1, growth_window=7), 7),
+        (lambda: ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.001), 0.1), 1),
+        (lambda: ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.01), 0.1), 2),
         (lambda: ks.StaticSparsity(sgd(), 0.1, growth_window=None), math.inf),
     ],
 )

@@ -9,6 +9,7 @@ from helpers import compiled, fit, toy_data
 
 import keras_sparse as ks
 from keras_sparse.training.find_optimizer import looks_trained
+from keras_sparse.training.untrained import constants_are_untouched
 
 layers = keras.layers
 SERIES = np.random.default_rng(0).normal(size=(32, 5, 8)).astype("float32"), toy_data()[1]
@@ -85,3 +86,28 @@ def test_an_adapted_normalization_is_not_trained():
     normalization.adapt(IMAGES[0])
     model = convolutional(normalization, layers.Flatten(), layers.Dense(4))
     assert not looks_trained(model, [model.layers[-1].kernel])
+
+
+@pytest.mark.parametrize("index", [0, 3])
+def test_one_bias_that_has_moved_tells_it(index):
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(4), layers.Dense(4)])
+    assert constants_are_untouched(model)
+    bias = np.zeros(4)
+    bias[index] = 0.1
+    model.layers[1].bias.assign(bias)
+    assert looks_trained(model, model.trainable_variables)
+    assert not constants_are_untouched(model)
+
+
+def test_normalization_tells_it_unless_all_of_the_weights_layers_have_a_bias():
+    body = [layers.Dense(4, use_bias=False), layers.BatchNormalization(), layers.Dense(4)]
+    model = keras.Sequential([keras.Input((8,)), *body])
+    body[1].moving_mean.assign(np.ones(4))
+    assert looks_trained(model, [body[0].kernel, body[2].kernel])
+    assert not looks_trained(model, [body[2].kernel])
+
+
+def test_without_a_constant_nothing_tells_that_weights_are_untouched():
+    assert not constants_are_untouched(
+        keras.Sequential([keras.Input((8,)), layers.Dense(4, use_bias=False)])
+    )

@@ -21,6 +21,7 @@ from helpers import (
 
 import keras_sparse as ks
 from keras_sparse.compute.mask_state import kernel_mask_of
+from keras_sparse.rules.structure import Weights
 from keras_sparse.training import first_masks
 
 backend = pytest.mark.backend
@@ -516,3 +517,89 @@ def test_blocks_of_different_sizes_may_use_what_is_left_of_the_density(blocks, i
     weights = optimizer.trained_weights()
     assert optimizer._budget_of_update(weights, None, 0) == budget
     assert optimizer._budget_of_update(weights, masks[: len(weights)], 0) == budget
+
+
+def test_a_lower_density_prunes_the_layers_that_have_more():
+    optimizer = built(0.5).optimizer
+    optimizer.grow = None
+    few, all_ = np.zeros((8, 16), bool), np.ones((16, 4), bool)
+    few[0, :8] = True
+    optimizer.set_masks({HIDDEN: few, HEAD: all_})
+    optimizer.prune_to_density(0.25)
+    assert [int(mask.sum()) for mask in optimizer.masks.values()] == [8, 16]
+
+
+def test_a_dense_phase_fills_what_is_not_full():
+    optimizer = built(0.5).optimizer
+    optimizer.set_masks({HEAD: np.ones((16, 4), bool)})
+    optimizer._make_dense(optimizer.masked_weights)
+    assert optimizer.total_density() == 1.0
+
+
+def test_frozen_weights_of_a_fractional_number_leave_less_to_the_others():
+    kernels = [keras.Variable(np.ones((4, 10)), name="kernel") for _ in range(2)]
+    optimizer = sparse(density=0.33)
+    optimizer.build(kernels)
+    optimizer.budget = "multiply_adds"
+    optimizer._costs._known = {id(kernel): 1 for kernel in kernels}
+    kernels[1].trainable = False
+    asked = optimizer._asked_at(0.33, optimizer.trained_weights())
+    assert asked.budget == 26 - 14  # 13.2 weights of each, of 26.4
+    np.testing.assert_allclose(asked.wanted, [13.2])
+
+
+def test_weights_that_were_put_back_bring_their_masks_beside_frozen_ones():
+    model = built()
+    model.layers[1].trainable = False
+    earlier = np.arange(128).reshape(8, 16) < 32
+    model.layers[0].kernel.assign(earlier * 1.0)
+    frozen = model.optimizer.masks[HEAD]
+    model.optimizer.follow_weights()
+    np.testing.assert_array_equal(model.optimizer.masks[HIDDEN], earlier)
+    np.testing.assert_array_equal(model.optimizer.masks[HEAD], frozen)
+
+
+def test_masks_before_the_first_step_do_not_count_as_explored():
+    optimizer = built().optimizer
+    optimizer.set_masks({HIDDEN: ~optimizer.masks[HIDDEN]})  # 96 of 128
+    assert optimizer.exploration_rate() == optimizer.total_density() == (96 + 16) / 192
+    optimizer.iterations.assign(1)
+    optimizer.set_masks({HIDDEN: ~optimizer.masks[HIDDEN]})
+    assert optimizer.exploration_rate() == (128 + 16) / 192
+
+
+# --- the first masks by hand
+
+BLOCKS = ks.Blocks(4, 4)
+
+
+@pytest.mark.parametrize(
+    ("counts", "costs", "active"),
+    [
+        ([15, 15], None, [8, 16]),  # of blocks of 16, 16 and 8: 7 are left for the second
+        ([16, 17], None, [16, 16]),
+        ([4, 15], None, [16, 8]),  # one block at least, and nothing is left
+        ([15, 15], [2, 1], [8, 24]),  # what is left is worth 14
+        ([15, 15], [1, 3], [8, 16]),  # 7 of 3: two weights more
+    ],
+)
+def test_a_kernel_of_unequal_blocks_gets_what_those_before_could_not_use(counts, costs, active):
+    weight = np.repeat([[1.0, 3.0, 2.0]], 4, axis=1)[:, :10].repeat(4, axis=0)
+    variables = [keras.Variable(weight, name="kernel") for _ in counts]
+    masks = first_masks.first_masks("magnitude", variables, counts, BLOCKS, None, costs)
+    assert [int(mask.sum()) for mask in masks] == active
+
+
+def test_a_block_in_each_layer_may_exceed_the_density_by_less_than_a_block():
+    variables = [keras.Variable(np.ones((4, 4))) for _ in range(2)]
+    assert first_masks.counts_in_groups([8, 9], variables, BLOCKS) == [16, 16]
+    with pytest.raises(ValueError, match=r"fewer active weights \(16\) than one block.*\(32\)"):
+        first_masks.counts_in_groups([8, 8], variables, BLOCKS)
+
+
+@pytest.mark.parametrize(("found", "is_told"), [(49, False), (51, False), (52, True)])
+def test_one_percent_more_nonzeros_than_asked_for_are_told(found, is_told):
+    masks = [np.arange(100) < found]
+    notice = first_masks.notice_of_density("nonzero", masks, 50, Weights())
+    assert (notice is not None) == is_told
+    assert first_masks.notice_of_density("magnitude", masks, 50, Weights()) is None

@@ -48,6 +48,7 @@ def test_an_average_changes_no_weight():
     average.build([kernel])
     average.apply([keras.ops.ones((1, 2))], [kernel])
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(kernel), 1.0)
+    assert float(average.learning_rate) == 0.0
 
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0, True, "0.9"])

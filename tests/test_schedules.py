@@ -36,6 +36,11 @@ def test_cubic_by_hand():
     )
 
 
+def test_a_training_without_a_step_is_at_its_beginning_and_then_at_its_end():
+    cosine = CosineOverTraining(0.5, 0.1)
+    assert [value_at(cosine, step, 5, 5, "prune_rate") for step in (5, 6)] == [0.5, 0.1]
+
+
 def test_a_second_training_starts_over():
     assert value_at(CosineOverTraining(), 100, 100, 200, "prune_rate") == 0.5
     assert value_at(CosineOverTraining(), 250, 100, 200, "prune_rate") == pytest.approx(0.005)

@@ -1,6 +1,7 @@
 """SNIP: sensitivities |weight * gradient| of one batch, and masks of the largest in all layers."""
 
 import random
+import warnings
 
 import keras
 import numpy as np
@@ -16,6 +17,8 @@ from helpers import (
 )
 
 import keras_sparse as ks
+from keras_sparse.rules.structure import Weights
+from keras_sparse.training.competing_masks import sensitivity_masks
 
 backend = pytest.mark.backend
 layers = keras.layers
@@ -220,3 +223,13 @@ def test_as_many_weights_as_move_the_loss_may_be_active():
     x, y = np.eye(4, 8), toy_data()[1][:4]  # four of eight inputs are never but 0
     masks = ks.snip_masks(toy_model(), x, y, 0.5, loss="mse", dense="head")  # without a warning
     np.testing.assert_array_equal(masks["toy/hidden/kernel"][:, 0], [True] * 4 + [False] * 4)
+
+
+@pytest.mark.parametrize(("wanted", "is_told"), [(2, False), (3, True), (4, False)])
+def test_more_active_weights_than_scores_are_told_unless_all_are_active(wanted, is_told):
+    scores = {"a": np.array([1.0, 0.0]), "b": np.array([0.0, 2.0])}
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        masks = sensitivity_masks(scores, wanted, Weights())
+    assert sum(int(mask.sum()) for mask in masks) == wanted
+    assert [str(one.message)[:14] for one in told] == ["Only 2 weights"] * is_told

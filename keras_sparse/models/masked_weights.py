@@ -49,7 +49,7 @@ def exploration_rates(model: keras.Model) -> ExplorationRates | None:
     optimizer = sparse_momentum_of(model)
     if optimizer is None or not optimizer.built or optimizer.begins_anew:
         return None
-    counts = [(one, one.counts()[1]) for one in optimizer.masked_weights]
+    counts = [(one, one.counts().ever) for one in optimizer.masked_weights]
     rates = {id(one.variable): ever / one.size for one, ever in counts}
     total = sum(one.size for one, _ in counts)
     return ExplorationRates(rates, sum(ever for _, ever in counts) / total if total else 1.0)

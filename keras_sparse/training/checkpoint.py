@@ -94,7 +94,7 @@ class SavedState:
         for i, masks in found.items():
             if len(masks) > 1:
                 self._refuse(variables, i, f"{len(masks)} masks may belong to")
-        return {i: masks[0] for i, masks in found.items() if masks}
+        return {i: one for i, masks in found.items() for one in masks}
 
     def _candidates(self, variables: Sequence[Any], i: int) -> list[SavedMask]:
         """The masks that may be that of this weight, by its path.

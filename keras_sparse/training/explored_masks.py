@@ -58,7 +58,7 @@ class ExploredMasks(MaskHolder):
         """
         if not self.masked_weights:
             return 1.0
-        ever_active = sum(one.counts()[1] for one in self.masked_weights)
+        ever_active = sum(one.counts().ever for one in self.masked_weights)
         return ever_active / sum(one.size for one in self.masked_weights)
 
     # --- lists of values

@@ -59,7 +59,7 @@ def sparse_optimizer(trained: Any) -> SparseMomentum:
             "There are several SparseMomentum optimizers: give one of them. "
             f"Received: {[one.name for one in found]}"
         )
-    return found[0]
+    return found.pop()
 
 
 def sparse_momentum_of(model: keras.Model) -> SparseMomentum | None:

@@ -90,7 +90,7 @@ def steps_of(
     if reads == {"second moment"}:
         return 0
     decay = max(decays) if average_decay is None else average_decay
-    return 1 if decay == 0 else max(1, math.ceil(math.log(TAIL) / math.log(decay) - 1e-9))
+    return 1 if decay == 0 else math.ceil(math.log(TAIL) / math.log(decay) - 1e-9)
 
 
 def read_of_missing(prune: Any, redistribute: Any, grow: Any) -> frozenset[str]:

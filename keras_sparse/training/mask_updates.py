@@ -112,4 +112,4 @@ class MaskUpdates(MasksToDensity):
         frozen = [one for one in self.masked_weights if not one.is_trained]
         asked = self._ask(self._density_at(step), self.masked_variables).budget
         left = asked - spent - cost_of((w.mask for w in frozen), [w.cost for w in frozen])
-        return spent + (left if 0 < left < self._dearest_group(self.masked_weights) else 0)
+        return spent + (left if left in range(self._dearest_group(self.masked_weights)) else 0)

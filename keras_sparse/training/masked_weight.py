@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -26,6 +26,13 @@ class Signals:
     inner_optimizer: keras.optimizers.Optimizer
     average: GradientAverage | None
     average_is_momentum: bool
+
+
+class Counts(NamedTuple):
+    """Weights that are active, and those that were ever active."""
+
+    active: int
+    ever: int
 
 
 class MaskedWeight:
@@ -159,13 +166,11 @@ class MaskedWeight:
     def assign_explored(self, bits: np.ndarray) -> None:
         self.explored_variable.assign(mask_bits.to_words(bits))
 
-    def counts(self) -> tuple[int, int]:
-        """(weights that are active, weights that were ever active); the mask is read once."""
+    def counts(self) -> Counts:
+        """Weights that are active, and those that were ever active; the mask is read once."""
         mask = mask_bits.pack(self.mask)
-        active, ever = (
-            int(np.unpackbits(bits).sum(dtype=np.int64)) for bits in (mask, self._ever_active(mask))
-        )
-        return active, ever
+        both = mask, self._ever_active(mask)
+        return Counts(*(int(np.unpackbits(bits).sum(dtype=np.int64)) for bits in both))
 
     # --- in files
 

@@ -43,7 +43,7 @@ def selectors_to_config(selectors: Iterable[Selector]) -> list[str | dict[str, s
             config.append(selector)
         else:
             name = keras.saving.get_registered_name(selector)
-            config.append({"layer_type": name.split(">")[-1]})
+            config.append({"layer_type": _without_package(name)})
     return config
 
 
@@ -56,8 +56,15 @@ def selectors_of_config(config: Iterable[Any]) -> list[Selector]:
     return [one if isinstance(one, str) else _layer_type(one["layer_type"]) for one in config]
 
 
+def _without_package(registered: str) -> str:
+    """The last part of ``"package>Name"``."""
+    _, _, name = registered.rpartition(">")
+    return name
+
+
 def _layer_type(name: str) -> type:
-    own = {key.split(">")[-1]: value for key, value in keras.saving.get_custom_objects().items()}
+    custom = keras.saving.get_custom_objects()
+    own = {_without_package(key): value for key, value in custom.items()}
     found: type | None = getattr(keras.layers, name, None) or own.get(name)
     if found is None:
         raise ValueError(

@@ -62,6 +62,6 @@ def warn_after(optimizer: SparseMomentum, final: FinalDensity | None) -> None:
         stop = optimizer.counter("training_stop")
         text = final_density.not_reached(density, asked, optimizer.step(), stop, later)
         group = optimizer.structure.group_size
-        if all(one.counts()[0] <= group(one.shape) for one in optimizer.trained_weights()):
+        if all(one.counts().active <= group(one.shape) for one in optimizer.trained_weights()):
             text = final_density.LEAST.format(density=density, asked=asked)
         warnings.warn(text, stacklevel=3)

@@ -137,8 +137,8 @@ def constant_starts(layer: keras.layers.Layer) -> list[tuple[Any, np.ndarray]]:
         if variable.name == "bias" and getattr(
             layer, "unit_forget_bias", False
         ):  # of an LSTM: 0, 1, 0, 0
-            units = start.shape[-1] // 4
-            start[..., units : 2 * units] = 1.0
+            units = start.size // 4
+            start[units : 2 * units] = 1.0
         found.append((variable, start))
     return found
 

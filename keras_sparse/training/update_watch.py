@@ -62,7 +62,7 @@ def has_own_train_step(model: keras.Model) -> bool:
 
 
 def _is_of_keras(thing: Any) -> bool:
-    return bool(thing.__module__.split(".")[0] == "keras")
+    return bool(thing.__module__.startswith("keras."))
 
 
 class _WarnAtTheEnd(keras.callbacks.Callback):
