@@ -84,6 +84,11 @@ def test_the_caps_give_way_where_all_layers_are_at_theirs():
     np.testing.assert_array_equal(grow_counts(full, np.array([10, 10])), [10, 10])
 
 
+def test_layers_that_can_just_take_all_are_filled_to_99_percent():
+    full = counts([99, 99], [1, 1], shares=np.array([0.9, 0.1]))
+    np.testing.assert_array_equal(grow_counts(full, np.array([99, 99])), [99, 99])
+
+
 def test_groups_count_by_their_weights():
     """1 group of 4 and 4 weights: 8 weights, of which the groups get 5 and the weights 3."""
     both = counts([3, 9], [9, 99], np.array([4, 1]), np.array([0.625, 0.375]))

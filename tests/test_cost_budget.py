@@ -87,6 +87,11 @@ def test_an_empty_layer_gets_as_much_as_is_asked_and_free():
         np.testing.assert_array_equal(found, grown)
 
 
+def test_a_layer_of_the_largest_share_gets_99_percent_of_its_places_and_another_the_rest():
+    counts = Counts(*of([10, 10], [100, 100], [1, 1], [1.0, 0.0]))
+    np.testing.assert_array_equal(grow_within(counts, *of([0, 0], [1, 1]), 120, True), [99, 1])
+
+
 def test_a_capped_layer_exceeds_its_99_percent_only_by_what_nobody_else_can_take():
     counts = Counts(*of([0, 5], [100, 0], [1, 1], [1.0, 0.0]))
     grown = grow_within(counts, *of([0, 1], [1, 500]), 2099, True)

@@ -86,7 +86,7 @@ def _forms(nonzero: np.ndarray, places: np.ndarray) -> Iterator[tuple[int, int, 
     yield BITMAP, 0, zlib.compress(np.packbits(nonzero).tobytes(), 9)
     if places.size:
         gaps = np.diff(places, prepend=-1) - 1
-        k = max(0, round(math.log2(max(math.log(2) * float(gaps.mean()), 1.0))))
+        k = round(math.log2(max(math.log(2) * float(gaps.mean()), 1.0)))
         yield RICE, k, _to_rice(gaps, k)
 
 
