@@ -3,11 +3,12 @@
 import keras
 import numpy as np
 import pytest
-from helpers import built, compiled, fit, sgd, toy_model
+from helpers import built, compiled, fit, sgd, sparse, toy_model
 from replicas import run
 
 import keras_sparse as ks
 from keras_sparse.training import agreement
+from keras_sparse.training.mask_training import MaskTraining
 
 HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
 backend = pytest.mark.backend
@@ -174,3 +175,17 @@ def test_workers_compare_what_they_have(monkeypatch, other, message):
         return
     with pytest.raises(RuntimeError, match=message):
         ks.check_agreement(built())
+
+
+def test_the_callback_checks_on_request_and_where_there_are_masks():
+    model = built()
+    model.layers[0].kernel.assign(np.ones((8, 16)))
+    for callback in (ks.UpdateMasks(), ks.UpdateMasks(check_agreement=True)):
+        callback._trainings = [MaskTraining(model.optimizer, "epoch", True, lambda: None)]
+        if not callback.check_agreement:
+            callback._check_agreement()
+            continue
+        with pytest.raises(RuntimeError, match="96 missing weights are not 0"):
+            callback._check_agreement()
+        callback._trainings = [MaskTraining(sparse(), "epoch", True, lambda: None)]
+        callback._check_agreement()

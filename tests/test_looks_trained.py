@@ -8,7 +8,7 @@ import pytest
 from helpers import compiled, fit, toy_data
 
 import keras_sparse as ks
-from keras_sparse.training.find_optimizer import looks_trained
+from keras_sparse.training.find_optimizer import looks_trained, masks_randomly_over_trained
 from keras_sparse.training.untrained import constants_are_untouched
 
 layers = keras.layers
@@ -111,3 +111,22 @@ def test_without_a_constant_nothing_tells_that_weights_are_untouched():
     assert not constants_are_untouched(
         keras.Sequential([keras.Input((8,)), layers.Dense(4, use_bias=False)])
     )
+
+
+def test_new_random_masks_over_what_looks_trained():
+    def made(bias=1.0, **settings):
+        model = compiled(ks.SparseMomentum("adam", 0.5, **settings))
+        model.layers[1].bias.assign(bias * np.ones(4))
+        model.optimizer.build(model)
+        return model, model.optimizer
+
+    assert masks_randomly_over_trained(*made())
+    assert not masks_randomly_over_trained(*made(bias=0.0))
+    assert not masks_randomly_over_trained(*made(initial_masks="magnitude"))
+    model, optimizer = made()
+    optimizer.masks_were_loaded = True
+    assert not masks_randomly_over_trained(model, optimizer)
+    optimizer.masks_were_loaded = False
+    optimizer.iterations.assign(1)
+    assert not masks_randomly_over_trained(model, optimizer)
+    assert not masks_randomly_over_trained(model, ks.SparseMomentum("adam", 0.5))

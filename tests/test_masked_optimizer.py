@@ -23,6 +23,7 @@ import keras_sparse as ks
 from keras_sparse.compute.mask_state import kernel_mask_of
 from keras_sparse.rules.structure import Weights
 from keras_sparse.training import first_masks
+from keras_sparse.training.selection import Selection
 
 backend = pytest.mark.backend
 HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
@@ -603,3 +604,17 @@ def test_one_percent_more_nonzeros_than_asked_for_are_told(found, is_told):
     notice = first_masks.notice_of_density("nonzero", masks, 50, Weights())
     assert (notice is not None) == is_told
     assert first_masks.notice_of_density("magnitude", masks, 50, Weights()) is None
+
+
+def test_another_choice_of_weights_is_an_error_before_the_first_step():
+    model = built()
+    optimizer = model.optimizer
+    optimizer.selection = Selection(dense="head")
+    with pytest.raises(ValueError, match=r"took some weights for others.*Received: .'toy/head/k"):
+        optimizer.attach(model)
+    optimizer.masks_were_loaded = True
+    optimizer.attach(model)  # the file says which weights are masked
+    optimizer.masks_were_loaded = False
+    optimizer.iterations.assign(1)
+    optimizer.attach(model)
+    assert list(optimizer.masks) == [HIDDEN, HEAD]

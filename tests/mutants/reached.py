@@ -41,8 +41,8 @@ FILES = (
     "looks_trained mask_bits mask_training mask_update mask_update_invariants masked_optimizer "
     "masks_hold momentum multiply_add_budget optimizer_config optimizers per_tap preset_trainings "
     "presets prune ragged ragged_blocks saved_before_training schedules scores seed selection "
-    "several_optimizers snip snip_first_masks state_in_files structure tf_keras untrained "
-    "update_times wrapper"
+    "several_optimizers snip snip_first_masks state_in_files structure tf_keras training_warnings "
+    "untrained update_times wrapper"
 )
 # The test files about a module, where that is not test_<module>.py: they are run before others.
 ABOUT = {
@@ -94,7 +94,8 @@ ABOUT = {
     "training/starting_masks": "masked_optimizer saved_before_training untrained snip",
     "training/state_in_files": "state_in_files saved_before_training checkpoint mask_training",
     "training/tfmot_density": "schedules density_schedules final_density",
-    "training/training_warnings": "final_density callbacks",
+    "training/training_warnings": "training_warnings final_density callbacks",
+    "training/untrained": "untrained looks_trained",
     "training/update_watch": "several_optimizers compiled",
     "training/weight_costs": "multiply_add_budget",
     "training/wrapper": "wrapper error_messages tf_keras",
