@@ -13,6 +13,7 @@ from keras_sparse.commands.arguments import answer_early
 answer_early()  # before TensorFlow is imported
 
 from keras_sparse.compute import layers, ops
+from keras_sparse.conversion.from_tfmot import from_tfmot
 from keras_sparse.conversion.sparsify import densify, sparsify
 from keras_sparse.models.compact import compact
 from keras_sparse.models.compressed import load_compressed, save_compressed
@@ -61,6 +62,7 @@ __all__ = [
     "densify",
     "density",
     "export",
+    "from_tfmot",
     "layers",
     "load_compressed",
     "mask_update",

@@ -9,7 +9,7 @@ import pytest
 import sklearn.datasets
 
 ROOT = Path(__file__).resolve().parents[1]
-SETUP = {"docs/speed.md": "docs/guide.md", "docs/saving.md": "docs/guide.md"}
+SETUP = dict.fromkeys(("docs/speed.md", "docs/saving.md", "docs/from_tfmot.md"), "docs/guide.md")
 NOT_RUN_HERE = {
     "docs/distribution.md": "test_multi_worker.py runs it on several workers",
     "docs/tpu.md": "needs a TPU",
@@ -40,7 +40,7 @@ def small_data(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("page", ["docs/guide.md", "docs/speed.md", "docs/saving.md"])
+@pytest.mark.parametrize("page", ["docs/guide.md", *SETUP])
 def test_the_examples_of_the_guide_run(page, small_data):
     names = {}
     if page in SETUP:

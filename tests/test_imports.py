@@ -45,7 +45,8 @@ DEPENDENCIES = {
     "numpy",
     "rich",
 }  # what the package needs, and may import at its top
-OPTIONAL = {"jax", "matplotlib", "tensorflow_model_optimization"}  # only inside of functions
+# Only inside of functions.
+OPTIONAL = {"jax", "matplotlib", "tensorflow_model_optimization", "tf_keras"}
 MAY_IMPORT_TENSORFLOW = {  # the rest is the same on every backend
     "compute/autograph",
     "compute/library",

@@ -1,0 +1,113 @@
+"""The config of a Keras 2 (``tf_keras``) model, rewritten so that Keras 3 makes the same model."""
+
+import inspect
+from typing import Any
+
+import keras
+
+from keras_sparse.conversion.keras_2_graph import MODELS, Config, graph_of_keras_3
+
+OF_ALL_LAYERS = {"name", "trainable", "dtype", "activity_regularizer"}
+# Arguments that say how to compute, or what the data and the copied weights say, too.
+NO_CHANGE = ("implementation", "input_length", "query_shape", "key_shape", "value_shape")
+ON_TENSORS = ("TFOpLambda", "SlicingOpLambda")
+
+
+def as_keras_3(config: Config, old_layers: Any) -> Config:
+    """The config of a model, a layer or a part of one; nested ones, too.
+
+    Args:
+        config: of ``tf_keras.saving.serialize_keras_object``.
+        old_layers: the module ``tf_keras.layers``.
+
+    Raises:
+        ValueError: a layer that Keras 3 does not have, or an argument that its layer lacks, with
+            another value than its default.
+    """
+    kind, module = config["class_name"], config.get("module") or ""
+    if kind in MODELS and module.split(".")[0] in ("keras", "tf_keras"):
+        inside = _inside(graph_of_keras_3(config["config"]), old_layers)
+        return {**_identity(kind), "config": inside} | _node(config)
+    if module != "keras.layers" and kind not in ON_TENSORS:
+        return {**config, "config": _inside(config["config"], old_layers)}
+    new = getattr(keras.layers, kind, None)
+    if new is None:
+        advice = "a layer in the place of a TensorFlow function" if kind in ON_TENSORS else "others"
+        raise ValueError(
+            f"Every layer of `model` must exist in Keras 3, and {kind} does not. Rebuild that part "
+            f"with {advice}. Received: layer {config['config'].get('name')!r}"
+        )
+    own = _known(kind, _own_arguments(kind, config["config"]), new, getattr(old_layers, kind, None))
+    changed = {key: value for key, value in config.items() if key != "build_config"}
+    return {**changed, "config": _inside(own, old_layers)}
+
+
+def _inside(value: Any, old_layers: Any) -> Any:
+    """Rewrites the configs within a value."""
+    if isinstance(value, dict):
+        if "class_name" in value and isinstance(value.get("config"), dict):
+            if value["class_name"] == "Policy":
+                return value["config"]["name"]
+            return as_keras_3(value, old_layers)
+        return {key: _inside(each, old_layers) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_inside(each, old_layers) for each in value]
+    return value
+
+
+def _identity(kind: str) -> Config:
+    """How Keras 3 itself names such a model in a config."""
+    tensor = keras.Input((1,))
+    sequential = kind == "Sequential"
+    model = keras.Sequential([tensor]) if sequential else keras.Model(tensor, tensor)
+    return {
+        key: value
+        for key, value in keras.saving.serialize_keras_object(model).items()
+        if key in ("module", "class_name", "registered_name")
+    }
+
+
+def _node(config: Config) -> Config:
+    """A layer's place in the graph of a functional model."""
+    return {key: config[key] for key in ("name", "inbound_nodes") if key in config}
+
+
+def _own_arguments(kind: str, config: Config) -> Config:
+    """The arguments of a layer under the names of Keras 3."""
+    config = dict(config)
+    shape = config.pop("batch_input_shape", None)  # of a first layer; its model has an InputLayer
+    if kind == "InputLayer":
+        config["batch_shape"] = shape
+    axis = config.get("axis")
+    if kind == "BatchNormalization" and isinstance(axis, list | tuple) and len(axis) == 1:
+        config["axis"] = axis[0]
+    return config
+
+
+def _known(kind: str, config: Config, new: type, old: Any) -> Config:
+    """The arguments that the layer of Keras 3 has; others must have their default."""
+    names = OF_ALL_LAYERS | _arguments(new)
+    known = {key: value for key, value in config.items() if key in names}
+    others = {
+        key
+        for key, value in config.items()
+        if value and not (key in names or key in NO_CHANGE or key.endswith("_initializer"))
+    }
+    is_plain = others and kind != "InputLayer"
+    same = {key: value for key, value in config.items() if key not in others}
+    defaults = old.from_config(same).get_config() if is_plain else {}
+    for key in others:
+        if config[key] != defaults.get(key):
+            raise ValueError(
+                f"Every argument of a layer must exist in Keras 3, and {kind} has no `{key}` "
+                f"there. Rebuild that layer without it. Received: {key}={config[key]!r} in layer "
+                f"{config.get('name')!r}"
+            )
+    return known
+
+
+def _arguments(layer: type) -> set[str]:
+    """The arguments of a layer's constructor and of those it inherits."""
+    own = layer.__mro__[: layer.__mro__.index(keras.layers.Layer)]
+    constructors: list[Any] = [base.__init__ for base in own]  # type: ignore[misc]
+    return {name for one in constructors for name in inspect.signature(one).parameters}
