@@ -25,6 +25,7 @@ from keras_sparse.models.summary import summary
 from keras_sparse.rules import mask_update, scores
 from keras_sparse.rules import structure_arguments as structure
 from keras_sparse.rules.blocks import Blocks
+from keras_sparse.rules.n_of_m import NofM
 from keras_sparse.rules.scores import MaskedLayer
 from keras_sparse.training import schedules
 from keras_sparse.training.agreement import Agreement, check_agreement
@@ -53,6 +54,7 @@ __all__ = [
     "GraNet",
     "GradualPruning",
     "MaskedLayer",
+    "NofM",
     "RigL",
     "SparseMomentum",
     "StaticSparsity",

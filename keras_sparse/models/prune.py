@@ -87,6 +87,7 @@ def prune(
     is_given = block_shape is not None or structure is not None
     asked = as_structure(block_shape, structure) if is_given else None
     groups = _structure(model, variables, asked)
+    groups.check_density(density, distribution)
     rng = np.random.default_rng(Seed(seed).value)
     costs = costs_by(check_budget(budget), model, variables)
     layers = [_layer(variable, groups) for variable in variables]
@@ -181,7 +182,10 @@ def _affordable(
         layer.cost = cost
     if scope == "global":
         return global_counts(layers, asked.budget, rule, rng, by_cost=True)
-    active = [int(np.count_nonzero(layer.mask)) for layer in layers]
+    active = [
+        min(int(np.count_nonzero(layer.mask)), layer.structure.most_weights(layer.mask.shape))
+        for layer in layers
+    ]
     return affordable_weights(asked, shapes, layers[0].structure, costs, active)
 
 

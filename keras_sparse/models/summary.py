@@ -21,6 +21,7 @@ from keras_sparse.models.masked_weights import exploration_rates, masked_weights
 from keras_sparse.models.runs_as import multiplying_layers, runs_as
 from keras_sparse.models.step_speed import step_speed
 from keras_sparse.models.summary_table import COLUMNS, print_table
+from keras_sparse.rules.whole_numbers import is_positive_integer
 from keras_sparse.tracing.model_inputs import symbolic_inputs
 from keras_sparse.tracing.multiply_adds import MultiplyAdds, count_multiply_adds
 from keras_sparse.training.find_optimizer import sparse_momentum_of
@@ -92,7 +93,7 @@ def summary(
     check_model(model)
     if output not in ("table", "dict", "json"):
         raise ValueError(f'`output` must be "table", "dict" or "json". Received: output={output!r}')
-    if batch is not None and (not isinstance(batch, int) or isinstance(batch, bool) or batch < 1):
+    if batch is not None and not is_positive_integer(batch):
         raise ValueError(f"`batch` must be a positive integer. Received: batch={batch!r}")
     if not model.weights:
         raise ValueError(

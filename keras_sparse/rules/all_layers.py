@@ -147,11 +147,12 @@ def _means(
     The largest mean is infinite: each layer keeps a group.
     """
     structure, shape = layer.structure, layer.mask.shape
-    active = structure.active_groups(layer.mask)
+    scores = structure.to_groups(np.asarray(score(layer, rng)))
+    active = structure.eligible(scores, structure.active_groups(layer.mask))
     size: int | np.ndarray = structure.group_size(shape)
     if structure.is_ragged(shape):
         size = structure.group_sizes(shape)[active]
-    means = structure.to_groups(np.asarray(score(layer, rng)))[active] / size
+    means = scores[active] / size
     if means.size and not np.isnan(means).any():
         means[np.argmax(means)] = np.inf
     return means, size

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_sparse.rules.density import Shape
 from keras_sparse.rules.structure import BlockShape, Structure
+from keras_sparse.rules.whole_numbers import is_positive_integer
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,13 +43,15 @@ class Blocks(Structure):
     kind = "blocks"
 
     def __post_init__(self) -> None:
-        if not (is_positive(self.in_) and is_positive(self.out)):
+        if not (is_positive_integer(self.in_) and is_positive_integer(self.out)):
             raise ValueError(
                 "`in_` and `out` must be positive integers, the channels of a block. "
                 f"Received: in_={self.in_!r}, out={self.out!r}"
             )
         if not isinstance(self.per_tap, bool):
             raise ValueError(f"`per_tap` must be a bool. Received: per_tap={self.per_tap!r}")
+        for name in ("in_", "out"):  # of Python, for JSON
+            object.__setattr__(self, name, int(getattr(self, name)))
 
     def grid(self, shape: Shape) -> Shape:
         taps = shape[:-2] if self.per_tap else ()
@@ -77,9 +80,6 @@ class Blocks(Structure):
         mask = groups.repeat(self.in_, axis=-2).repeat(self.out, axis=-1)
         mask = mask[..., : shape[-2], : shape[-1]]
         return np.ascontiguousarray(mask) if self.per_tap else np.broadcast_to(mask, shape).copy()
-
-    def why_not(self, shape: Shape) -> str | None:
-        return f"it has {len(shape)} axes, fewer than two" if len(shape) < 2 else None
 
     def _taps(self, shape: Shape) -> int:
         """Taps that a block spans."""
@@ -120,8 +120,3 @@ class ChannelPairs(Blocks):
 
     def __repr__(self) -> str:
         return "ChannelPairs()"
-
-
-def is_positive(n: Any) -> bool:
-    """Is this a number of channels: an integer above 0?"""
-    return isinstance(n, int) and not isinstance(n, bool) and n > 0

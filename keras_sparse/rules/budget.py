@@ -19,6 +19,12 @@ class Counts:
     group_size: np.ndarray
     shares: np.ndarray  # non-negative, sum 1
     is_ragged: bool = False  # do groups of a layer differ in size? group_size is the largest then
+    most: np.ndarray | None = None  # that may be active at a time; None: all
+
+    def free(self, pruned: np.ndarray) -> np.ndarray:
+        """Groups that may grow in each layer when it has lost these."""
+        places = self.missing if self.most is None else self.most - self.active
+        return places + pruned
 
 
 def prune_counts(counts: Counts, prune_rate: float) -> np.ndarray:
@@ -46,7 +52,7 @@ def grow_counts(counts: Counts, pruned: np.ndarray) -> np.ndarray:
     over the layers with room, until all is placed. Only if every layer is at its cap do the caps
     give way.
     """
-    free = counts.missing + pruned
+    free = counts.free(pruned)
     total = int((pruned * counts.group_size).sum())
     caps = np.floor(MAXIMUM_REGROWTH * free + 1e-9).astype(np.int64)
     if int((caps * counts.group_size).sum()) < total:

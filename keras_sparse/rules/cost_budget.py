@@ -96,7 +96,7 @@ def grow_within(
             places. False: it regrows what it lost.
         first: what a layer without an active group gets, where that can be paid. None: 1.
     """
-    free, kept = counts.missing + pruned, counts.active - pruned
+    free, kept = counts.free(pruned), counts.active - pruned
     left = budget - int((kept * costs).sum())
     caps = np.floor(MAXIMUM_REGROWTH * free + 1e-9).astype(np.int64) if by_share else free
     if int((caps * costs).sum()) < left:

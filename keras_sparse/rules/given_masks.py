@@ -135,7 +135,7 @@ def check_given(
             of costs.
     """
     for name, mask in zip(names, masks, strict=True):
-        structure.check_whole(name, mask)
+        structure.check_mask(name, mask)
     of_each = [1] * len(masks) if costs is None else costs
     active = cost_of(masks, costs)
     total = sum(mask.size * cost for mask, cost in zip(masks, of_each, strict=True))

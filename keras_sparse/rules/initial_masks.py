@@ -53,7 +53,7 @@ def initial_mask(
     """
     if kind == "nonzero":
         return nonzero_mask(name, weight, structure)
-    if kind == "random" and structure != Weights():
+    if kind == "random" and not isinstance(structure, Weights):
         scores = _evenly_spread(structure.grid(weight.shape), rng)
     else:
         is_magnitude = kind == "magnitude"
@@ -63,7 +63,8 @@ def initial_mask(
         groups = at_least_one(scores, structure.group_sizes(weight.shape), active)
     else:
         number = max(1, round(active / structure.group_size(weight.shape)))
-        groups = top_k_mask(scores, number)
+        everywhere = np.ones(scores.shape, bool)
+        groups = top_k_mask(scores, number, structure.eligible(scores, everywhere))
     return structure.from_groups(groups, weight.shape)
 
 
@@ -71,7 +72,7 @@ def nonzero_mask(name: str, weight: np.ndarray, structure: Structure) -> np.ndar
     """The smallest mask of whole groups that holds all nonzero weights of a layer.
 
     Raises:
-        ValueError: there are none (names the weight).
+        ValueError: there are none, or more than the structure allows (names the weight).
     """
     mask = structure.whole(weight != 0)
     if not mask.any():
@@ -79,6 +80,7 @@ def nonzero_mask(name: str, weight: np.ndarray, structure: Structure) -> np.ndar
             f'`initial_masks="nonzero"` found no nonzero weight in {name!r}. Load the sparse '
             f"weights before training starts. Received: {weight.size} zeros"
         )
+    structure.check_mask(name, mask)
     return mask
 
 
@@ -157,6 +159,8 @@ def reconcile(
     if fit or any(np.isnan(weight).any() for weight in weights):
         return list(masks)
     found = [structure.whole(weight != 0) for weight in weights]
+    for name, own in zip(names, found, strict=True):
+        structure.check_mask(name, own)
     of_each = costs()
     left = cost_of(masks, of_each) - cost_of(found, of_each)
     if left < 0:
@@ -164,7 +168,8 @@ def reconcile(
     fitting = []
     for mask, own, cost in zip(masks, found, of_each or [1] * len(masks), strict=True):
         active = structure.active_groups(own).copy()
-        spare = np.flatnonzero(structure.active_groups(mask) & ~active)
+        among = structure.active_groups(mask) & ~active
+        spare = np.flatnonzero(structure.eligible(np.zeros(among.shape), among, active))
         prices = cost * _sizes_at(spare, structure, mask.shape)
         payable = np.count_nonzero(np.cumsum(prices) <= left)
         active.ravel()[spare[:payable]] = True
@@ -187,7 +192,7 @@ def _raise_too_many(
     structure: Structure,
 ) -> NoReturn:
     nonzero, active = cost_of(found, None), cost_of(masks, None)
-    in_groups = "" if structure == Weights() else f", in whole blocks ({structure}),"
+    in_groups = "" if isinstance(structure, Weights) else f", in whole blocks ({structure}),"
     raise ValueError(
         f"The model's weights are not those of this sparse run: {nonzero} of them{in_groups} are "
         f"not zero and the masks have {active} active weights. To start sparse training from these "

@@ -34,6 +34,8 @@ def top_k_mask(score: np.ndarray, k: int, among: np.ndarray | None = None) -> np
     >>> top_k_mask(np.array([3.0, 1.0, 3.0, 3.0]), 2)
     array([ True, False,  True, False])
     """
+    if among is not None and among.all():
+        among = None
     flat = score.ravel()
     allowed = None if among is None else among.ravel()
     candidates = flat if allowed is None else flat[allowed]
@@ -104,8 +106,9 @@ def update_masks(
         grown = pruned if redistribute is None else grow_counts(counts, pruned)
     masks = []
     for layer, groups, n in zip(layers, kept, grown, strict=True):
-        groups |= top_k_mask(group_score(layer, grow, rng), int(n), ~groups)
-        masks.append(layer.structure.from_groups(groups, layer.mask.shape))
+        score, structure = group_score(layer, grow, rng), layer.structure
+        groups |= top_k_mask(score, int(n), structure.eligible(score, ~groups, groups))
+        masks.append(structure.from_groups(groups, layer.mask.shape))
     return masks
 
 
@@ -141,26 +144,33 @@ def prune_to(
 
 def count_layers(layers: Sequence[MaskedLayer], redistribute: Share | None) -> Counts:
     """Active and missing groups and the normalised share of every layer."""
-    active, total, sizes, shares, is_ragged = [], [], [], [], False
+    active, total, most, sizes, shares, is_ragged = [], [], [], [], [], False
     for layer in layers:
-        structure, shape = layer.structure, layer.mask.shape
-        active.append(_count_active_groups(layer))
+        structure, mask = layer.structure, layer.mask
+        shape = mask.shape
+        structure.check_mask(layer.name, mask)
+        active.append(int(np.count_nonzero(structure.active_groups(mask))))
         sizes.append(structure.group_size(shape))
         total.append(math.prod(structure.grid(shape)))
+        most.append(structure.most_groups(shape))
         is_ragged |= structure.is_ragged(shape)
         shares.append(_share(layer, redistribute) if active[-1] and redistribute else 0.0)
     weight = np.array(shares, float)
     if not weight.any():  # no momentum yet, or no redistribution
         weight = np.ones(len(shares))
     n, missing = np.array(active, np.int64), np.array(total, np.int64) - active
-    return Counts(n, missing, np.array(sizes, np.int64), weight / weight.sum(), is_ragged)
+    group_sizes, shares_of_all = np.array(sizes, np.int64), weight / weight.sum()
+    return Counts(n, missing, group_sizes, shares_of_all, is_ragged, np.array(most, np.int64))
 
 
 def _keep(layer: MaskedLayer, n: int, prune: Score, rng: np.random.Generator) -> np.ndarray:
-    active = active_groups(layer)
-    if n == np.count_nonzero(active):
+    active, structure = active_groups(layer), layer.structure
+    may_have_all = structure.most_groups(layer.mask.shape) == active.size
+    if may_have_all and n == np.count_nonzero(active):
         return active.copy()
-    return top_k_mask(group_score(layer, prune, rng), n, active)
+    score = group_score(layer, prune, rng)
+    among = structure.eligible(score, active)
+    return top_k_mask(score, min(n, int(np.count_nonzero(among))), among)
 
 
 def _share(layer: MaskedLayer, redistribute: Share) -> float:

@@ -8,6 +8,8 @@ hold the channels that are left. Arguments give a structure as ``structure``, or
 
 import abc
 import dataclasses
+import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,6 +26,11 @@ class Structure(abc.ABC):
     """
 
     kind: ClassVar[str]  # its name in a config
+
+    @property
+    def largest_density(self) -> float:
+        """Of any mask."""
+        return 1.0
 
     @abc.abstractmethod
     def grid(self, shape: Shape) -> Shape:
@@ -44,6 +51,26 @@ class Structure(abc.ABC):
     def unit(self, shape: Shape) -> int:
         """What numbers of active weights are counted in: a group; 1 where groups differ in size."""
         return 1 if self.is_ragged(shape) else self.group_size(shape)
+
+    def most_groups(self, shape: Shape) -> int:
+        """Groups of a kernel of this shape that may be active at a time."""
+        return math.prod(self.grid(shape))
+
+    def most_weights(self, shape: Shape) -> int:
+        """Weights of a kernel of this shape that may be active at a time."""
+        return math.prod(shape)
+
+    def eligible(
+        self, scores: np.ndarray, among: np.ndarray, kept: np.ndarray | None = None
+    ) -> np.ndarray:
+        """The candidates that may all be active at a time: the best, as far as not all may.
+
+        Args:
+            scores: of the groups, ``grid(shape)``.
+            among: bool array of the candidates.
+            kept: bool array of the groups that stay active beside them; None: none.
+        """
+        return among
 
     @abc.abstractmethod
     def to_groups(self, values: np.ndarray) -> np.ndarray:
@@ -68,9 +95,9 @@ class Structure(abc.ABC):
             Bool array of the kernel's shape.
         """
 
-    @abc.abstractmethod
     def why_not(self, shape: Shape) -> str | None:
         """Why a kernel of this shape has no such groups, or None where it has."""
+        return f"it has {len(shape)} axes, fewer than two" if len(shape) < 2 else None
 
     def scores(self, values: np.ndarray) -> np.ndarray:
         """What groups are ranked by: sums over each group; means where groups differ in size.
@@ -110,6 +137,22 @@ class Structure(abc.ABC):
                 f"The mask of {name!r} is not made of whole blocks of {self}. "
                 f"Received: {partly} of {active.size} blocks are active in part"
             )
+
+    def check_mask(self, name: str, mask: np.ndarray) -> None:
+        """Raises ValueError unless this mask has the structure."""
+        self.check_whole(name, mask)
+
+    def check_density(self, density: float, distribution: Any = "uniform") -> None:
+        """Raises ValueError for a density, or one in a map of them, that no mask has."""
+        given = {"density": density}
+        if isinstance(distribution, Mapping):
+            given |= {f"distribution[{name!r}]": value for name, value in distribution.items()}
+        for name, value in given.items():
+            if value > self.largest_density:
+                raise ValueError(
+                    f"`{name}` must be at most {self.largest_density:.6g} with {self}: no mask is "
+                    f"denser. Received: {name}={value!r}"
+                )
 
     # --- as arguments, in configs and in messages
 

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from keras_sparse.rules.blocks import Blocks, ChannelPairs, is_positive
+from keras_sparse.rules.blocks import Blocks, ChannelPairs
+from keras_sparse.rules.n_of_m import NofM
 from keras_sparse.rules.structure import Structure, Weights
+from keras_sparse.rules.whole_numbers import is_positive_integer
 
-KINDS: dict[str, type[Structure]] = {cls.kind: cls for cls in (Weights, Blocks)}
+KINDS: dict[str, type[Structure]] = {cls.kind: cls for cls in (Weights, Blocks, NofM)}
 
 
 def as_structure(block_shape: Any = None, structure: Any = None) -> Structure:
@@ -47,7 +49,7 @@ def _of_block_shape(block_shape: Any) -> Structure:
     if block_shape is None:
         return Weights()
     is_pair = isinstance(block_shape, tuple | list) and len(block_shape) == 2
-    if not is_pair or not all(map(is_positive, block_shape)):
+    if not is_pair or not all(map(is_positive_integer, block_shape)):
         raise ValueError(
             "`block_shape` must be None or two positive integers (in, out); other structures are "
             f"given as `structure`. Received: block_shape={block_shape!r}"

@@ -1,7 +1,6 @@
 """``to_whole_groups`` rounds counts of weights to whole groups, near their total (NumPy only)."""
 
 import itertools
-import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -21,8 +20,9 @@ def to_whole_groups(
     """Weights of each layer in whole groups, whose total is the nearest to that of ``wanted``.
 
     Groups are rounded down. The rest is given out by the largest remainder over all layers. Each
-    layer has at least one group. Where groups of a layer differ in size, that layer is counted in
-    weights. The total is then never above that of ``wanted``, unless one group in each layer is.
+    layer has at least one group, and none more than may be active at a time. Where groups of a
+    layer differ in size, that layer is counted in weights. The total is then never above that of
+    ``wanted``, unless one group in each layer is.
 
     Args:
         wanted: weights of each layer.
@@ -37,8 +37,10 @@ def to_whole_groups(
     """
     if structure == Weights():
         return [int(n) for n in wanted]
-    limits = [math.prod(shape) for shape in shapes] if at_most is None else list(at_most)
-    if any(map(structure.is_ragged, shapes)):
+    limits = [structure.most_weights(shape) for shape in shapes]
+    if at_most is not None:
+        limits = [min(pair) for pair in zip(limits, at_most, strict=True)]
+    if isinstance(structure, Weights) or any(map(structure.is_ragged, shapes)):
         return _where_groups_differ(list(wanted), shapes, structure, limits)
     sizes = np.array([structure.group_size(shape) for shape in shapes], np.int64)
     most = np.array(limits, np.int64) // sizes

@@ -14,8 +14,8 @@ from keras_sparse.rules.exact_counts import largest_remainder
 from keras_sparse.rules.mask_update import prune_to
 from keras_sparse.rules.scores import Score
 from keras_sparse.rules.whole_groups import to_whole_groups
+from keras_sparse.rules.whole_numbers import is_positive_integer
 from keras_sparse.training import schedules
-from keras_sparse.training.epoch_plan import is_positive_integer
 from keras_sparse.training.first_masks import counts_in_groups
 from keras_sparse.training.masked_optimizer import MaskedOptimizer
 from keras_sparse.training.masked_weight import MaskedWeight, Views
@@ -47,11 +47,12 @@ class MasksToDensity(MaskedOptimizer):
             counts = counts_in_groups(asked.wanted.tolist(), variables, self.structure)
             return counts, sum(counts)
         shapes = [tuple(variable.shape) for variable in variables]
-        most = [math.prod(shape) for shape in shapes]
+        most = [self.structure.most_weights(shape) for shape in shapes]
         return affordable_weights(asked, shapes, self.structure, costs, most), asked.budget
 
     def _ask(self, density: float, variables: Sequence[Any]) -> Asked:
         """What this density asks of these weights together, before it is in whole groups."""
+        self.structure.check_density(density, self.distribution)
         names = [variable.path for variable in variables]
         shapes = [tuple(variable.shape) for variable in variables]
         costs = self.costs_of(variables)

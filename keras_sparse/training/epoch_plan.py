@@ -5,7 +5,6 @@ Follows ``every``, the density schedule, and what is known of the length of the 
 
 import dataclasses
 import math
-import numbers
 from typing import Any
 
 from keras_sparse.rules.update_times import (
@@ -17,6 +16,7 @@ from keras_sparse.rules.update_times import (
     last_pruning,
     period_of_short_training,
 )
+from keras_sparse.rules.whole_numbers import is_positive_integer
 from keras_sparse.training.final_density import FinalDensity, final_density
 from keras_sparse.training.phases import AlternatingOverTraining
 from keras_sparse.training.schedules import Schedule
@@ -35,11 +35,6 @@ def check_every(value: Any) -> int | str:
         return int(value)
     rule = 'must be a positive integer, "epoch" or "auto"'
     raise ValueError(f"`every` {rule}. Received: every={value!r}")
-
-
-def is_positive_integer(value: Any) -> bool:
-    """Is it an integer above 0, of Python or NumPy, and no bool?"""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) > 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -124,7 +124,7 @@ def notice_of_density(
     total = cost_of([np.ones(mask.shape, bool) for mask in masks], costs)
     if kind != "nonzero" or found <= wanted + 0.01 * total:
         return None
-    in_groups = "" if structure == Weights() else f" in whole blocks ({structure})"
+    in_groups = "" if isinstance(structure, Weights) else f" in whole blocks ({structure})"
     counted = "them" if costs is None else "the multiply-adds"
     return (
         'The density will not be the one asked for: initial_masks="nonzero" keeps all weights '

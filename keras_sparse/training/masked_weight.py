@@ -134,7 +134,7 @@ class MaskedWeight:
                 f"Received: {self.name!r} of dtype {mask.dtype}, shape {mask.shape}, "
                 f"{np.count_nonzero(mask)} active"
             )
-        self.structure.check_whole(self.name, mask)
+        self.structure.check_mask(self.name, mask)
 
     def assign(self, mask: np.ndarray, keep_explored: bool) -> None:
         """Replaces the mask, also the sparse layer's, and leaves the weight.

@@ -77,6 +77,7 @@ def snip_masks(
     """
     check_density(density)
     groups = as_structure(block_shape, structure)
+    groups.check_density(density)
     check_model(model)
     variables = _selected(model, Selection(sparse, dense))
     for variable in variables:

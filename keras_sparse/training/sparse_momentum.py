@@ -150,6 +150,9 @@ class SparseMomentum(MaskUpdates):
         if not callable(density):
             densities.check_density(density)
         self.density = schedules.get(density, "density")
+        first = density(0.0) if isinstance(density, schedules.OverTraining) else density
+        if not callable(first):
+            structure.check_density(first, distribution)
         rate = schedules.CosineOverTraining() if prune_rate is None else prune_rate
         self.prune_rate = schedules.get(rate, "prune_rate")
         self.distribution = densities.check_distribution(distribution)

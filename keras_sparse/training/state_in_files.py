@@ -157,7 +157,7 @@ class StateInFiles(MaskedSteps):
         variables = variables_of(self)
         saved = loaded.masks_for(variables, chosen)
         for i, one in saved.items():
-            self.structure.check_whole(variables[i].path, one.mask)
+            self.structure.check_mask(variables[i].path, one.mask)
         if sorted(saved) != self.masked_indices:
             self.hold_masks_of(sorted(saved))
         for weight in self.masked_weights:
