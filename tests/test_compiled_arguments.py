@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from oracle import needs_ops
 
+from keras_sparse.compute.cpu_kernels import DTYPES
 from keras_sparse.compute.gradients import custom_ops
 
 F, B = "float32", "bool"
@@ -244,3 +245,16 @@ def test_the_compiled_op_dilates(padding, dilations):
 @pytest.mark.parametrize("block", [1, 16])
 def test_a_block_alone_is_what_graphs_have_that_are_older_than_structure(block):
     call("conv2d", {}, {"block": block})
+
+
+@pytest.mark.parametrize(
+    "op", ["KerasSparse>Conv2D", "KerasSparse>MatMul", "KerasSparse>BatchNorm"]
+)
+def test_the_ops_have_the_types_that_python_knows(op):
+    import tensorflow as tf
+    from tensorflow.python.framework import op_def_registry
+
+    custom_ops()
+    (attribute,) = (one for one in op_def_registry.get(op).attr if one.name == "T")
+    types = [tf.as_dtype(number).name for number in attribute.allowed_values.list.type]
+    assert types == list(DTYPES)

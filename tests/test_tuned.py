@@ -211,12 +211,37 @@ def test_a_model_without_sparse_layers_names_no_table():
     assert "break_even_densities" not in ks.summary(model, "dict")["total"]
 
 
-@pytest.mark.parametrize("path", [tuned.SHIPPED_TABLE, tuned.SHIPPED_WITH_AMX])
-def test_a_shipped_table_has_every_product_that_the_kernels_compute(path):
-    shipped = break_even.load(path)
+def test_the_shipped_table_has_every_product_that_the_kernels_compute():
+    shipped = break_even.load(tuned.SHIPPED_TABLE)
     kinds = ("convolution", "dilated convolution", "1x1 convolution", "matmul")
     assert {(kind, dtype, "weights") for kind in kinds for dtype in DTYPES} <= set(shipped.rows)
     assert (FEW_ROWS, "float32", "weights") in shipped.rows
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("has_amx", [False, True])
+def test_products_that_nobody_measured_have_a_choice(dtype, has_amx, environment, monkeypatch):
+    monkeypatch.setattr(tuned, "has_fast_16_bits", lambda: has_amx)
+    tuned.tables.cache_clear()
+    for product in (
+        Product("conv2d", (3, 3, 64, 64), dtype),
+        Product("conv2d", (3, 3, 64, 64), dtype, dilation=(2, 2)),
+        Product("conv2d", (1, 1, 64, 64), dtype),
+        Product("matmul", (512, 512), dtype),
+        Product("matmul", (512, 512), dtype, positions=1, trains=False),
+    ):
+        of_weights = choose(product)
+        of_blocks = choose(dataclasses.replace(product, structure=ks.Blocks(4, 4, per_tap=True)))
+        assert of_weights.is_stock == of_blocks.is_stock
+        if (has_amx or dtype != "float32") and not of_weights.is_stock:  # nobody measured blocks
+            assert of_blocks.break_even == of_weights.break_even
+
+
+def test_a_product_without_a_row_is_computed_by_the_stock_operation():
+    row = tuned.Tables("none", None, break_even.load(tuned.SHIPPED_TABLE)).row(
+        "matmul", "float64", "blocks"
+    )
+    assert (row.dtype, row.structure, row.density) == ("float64", "blocks", 0)
 
 
 def test_half_positions_fall_with_the_root_of_the_kernels_size_down_to_a_third():

@@ -137,9 +137,7 @@ def kind_of(product: Product) -> str:
 
 def row_of(product: Product) -> Row:
     """The row of the table of break-even densities that this product belongs to."""
-    is_measured = product.dtype == "float32"  # in 16 bits nobody timed blocks: those of weights
-    structure = kernels_for(product.structure) if is_measured else "weights"
-    return tables().row(kind_of(product), product.dtype, structure)
+    return tables().row(kind_of(product), product.dtype, kernels_for(product.structure))
 
 
 def few_rows_of(product: Product) -> Row | None:

@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from keras_sparse._keras import NamedInFiles
+from keras_sparse.compute.cpu_kernels import DTYPES
 from keras_sparse.compute.normalization_op import can_normalize_by_op, normalize_by_op
 
 
@@ -65,7 +66,7 @@ class FusedBatchNormalization(
         rank = len(inputs.shape)
         last = rank >= 2 and self.axis in (-1, rank - 1) and inputs.shape[-1] is not None
         dtype = keras.backend.standardize_dtype(inputs.dtype)
-        known = dtype in ("float32", "bfloat16", "float16") and self.variable_dtype == "float32"
+        known = dtype in DTYPES and self.variable_dtype == "float32"
         return plain and last and known and dtype == self.compute_dtype
 
     def _statistics(self) -> tuple[Any, Any, Any, Any]:

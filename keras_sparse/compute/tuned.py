@@ -41,10 +41,17 @@ class Tables:
     shipped: Table
 
     def row(self, kind: str, dtype: str, structure: str) -> Row:
-        """The break-even densities of one kind of product; KeyError where nobody measured it."""
-        key = kind, dtype, structure
-        own = {} if self.tuned is None else self.tuned.rows
-        return own[key] if key in own else self.shipped.rows[key]
+        """The break-even densities of one kind of product.
+
+        Blocks that nobody measured have the row of single weights. Other products that nobody
+        measured have a row of density 0: the stock operation computes them.
+        """
+        tables = [table for table in (self.tuned, self.shipped) if table is not None]
+        for key in ((kind, dtype, structure), (kind, dtype, "weights")):
+            for table in tables:
+                if key in table.rows:
+                    return table.rows[key]
+        return Row(kind, dtype, structure, *(0.0,) * 4)
 
 
 @functools.cache
