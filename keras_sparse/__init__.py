@@ -15,10 +15,10 @@ answer_early()  # before TensorFlow is imported
 from keras_sparse.compute import layers, ops
 from keras_sparse.conversion.from_tfmot import from_tfmot
 from keras_sparse.conversion.sparsify import densify, sparsify
+from keras_sparse.exporting.export import export
 from keras_sparse.models.compact import compact
 from keras_sparse.models.compressed import load_compressed, save_compressed
 from keras_sparse.models.density_of import density
-from keras_sparse.models.export import export
 from keras_sparse.models.plots import plot_history
 from keras_sparse.models.prune import prune
 from keras_sparse.models.summary import summary

@@ -1,1 +1,1 @@
-"""Whole models: summaries, pruning, compacting, plots, files and export."""
+"""Whole models: summaries, pruning, compacting, plots and files."""

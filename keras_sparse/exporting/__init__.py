@@ -1,0 +1,1 @@
+"""Files of trained models for other programs, checked in the programs' own runtimes."""
