@@ -45,8 +45,15 @@ DEPENDENCIES = {
     "numpy",
     "rich",
 }  # what the package needs, and may import at its top
-# Only inside of functions.
-OPTIONAL = {"jax", "matplotlib", "tensorflow_model_optimization", "tf_keras"}
+OPTIONAL = {  # only inside of functions
+    "ai_edge_litert",
+    "jax",
+    "matplotlib",
+    "onnxruntime",
+    "openvino",
+    "tensorflow_model_optimization",
+    "tf_keras",
+}
 MAY_IMPORT_TENSORFLOW = {  # the rest is the same on every backend
     "compute/autograph",
     "compute/library",
@@ -58,7 +65,8 @@ MAY_IMPORT_TENSORFLOW = {  # the rest is the same on every backend
     "compute/normalization_op",
     "training/fused_sgd",
     "training/agreement",
-    "exporting/export",
+    "exporting/litert",
+    "exporting/runtimes",
     "models/tflite_tensors",
     "models/weight_files",
     "tracing/tensorflow_graph",

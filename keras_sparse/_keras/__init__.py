@@ -1,7 +1,7 @@
 """Private names of Keras and its backends: the one place for them."""
 
 from keras_sparse._keras.backup import KerasBackup
-from keras_sparse._keras.files import NamedInFiles, Saveable, write_saved_model
+from keras_sparse._keras.files import NamedInFiles, Saveable
 from keras_sparse._keras.models import (
     calls_of,
     check_keras_3,
@@ -18,6 +18,7 @@ from keras_sparse._keras.models import (
     replace_optimizer,
     train_on_batch,
 )
+from keras_sparse._keras.onnx import to_onnx
 from keras_sparse._keras.optimizers import (
     index_of,
     mask_in_place,
@@ -44,6 +45,7 @@ from keras_sparse._keras.scopes import (
     strategy_of,
     strategy_scope,
 )
+from keras_sparse._keras.serving import Serving, input_signature, states_kept
 from keras_sparse._keras.values import (
     bytes_of_tensor,
     has_value,
@@ -61,6 +63,7 @@ __all__ = [
     "KerasBackup",
     "NamedInFiles",
     "Saveable",
+    "Serving",
     "batch_of_running_fit",
     "bytes_of_tensor",
     "calling_model",
@@ -76,6 +79,7 @@ __all__ = [
     "host_scope",
     "in_control_flow",
     "index_of",
+    "input_signature",
     "input_structure",
     "is_eager",
     "is_in_training",
@@ -94,6 +98,7 @@ __all__ = [
     "running_callbacks",
     "running_fit",
     "set_path",
+    "states_kept",
     "static_value",
     "strategy_of",
     "strategy_scope",
@@ -101,9 +106,9 @@ __all__ = [
     "tensor_of_bytes",
     "to_float32",
     "to_numpy",
+    "to_onnx",
     "track_list",
     "train_on_batch",
     "untrack",
     "variables_of",
-    "write_saved_model",
 ]

@@ -50,25 +50,3 @@ class NamedInFiles(type):
         if cls._name_in_files and (makes_path or module.startswith("keras.src.saving.")):
             return cls._name_in_files
         return type.__dict__["__name__"].__get__(cls)
-
-
-def write_saved_model(
-    model: keras.Model,
-    path: str,
-    verbose: bool | None = None,
-    input_signature: Any = None,
-    **settings: Any,
-) -> None:
-    """``model.export`` to a SavedModel that keeps its variables while any part of it is in use.
-
-    What Keras writes loses them in ``tf.saved_model.load(path).serve(x)``: nobody holds the
-    loaded object when the call begins, and TensorFlow says that variables have been deleted. A
-    reference of the object to itself leaves it to Python's garbage collector.
-    """
-    from keras.src.export.export_utils import get_input_signature
-
-    archive = keras.export.ExportArchive()
-    signature = get_input_signature(model) if input_signature is None else input_signature
-    archive.track_and_add_endpoint("serve", model, signature, **settings)
-    archive._tf_trackable.itself = archive._tf_trackable
-    archive.write_out(path, verbose=True if verbose is None else verbose)

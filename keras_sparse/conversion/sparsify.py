@@ -61,7 +61,7 @@ def sparsify(
     >>> sparsify(model).layers[0].mask.shape == (32, 16)
     True
     """
-    _check(model)
+    check_has_weights(model)
     if verbose not in (True, False, "auto"):
         raise ValueError(f'`verbose` must be True, False or "auto". Received: verbose={verbose!r}')
     optimizer = mask_owner_of(model)
@@ -97,7 +97,7 @@ def densify(model: keras.Model) -> keras.Model:
     >>> type(densify(model).layers[0]) is keras.layers.Dense
     True
     """
-    _check(model)
+    check_has_weights(model)
     dense, copies = copy_model(model, keras_type)
     for old in layers_of(model):
         new = copies[id(old)]
@@ -128,7 +128,8 @@ def mask_of(kernel: keras.Variable) -> np.ndarray:
     return nonzero_mask(kernel) if kernel_mask is None else to_numpy(kernel_mask.mask)
 
 
-def _check(model: keras.Model) -> None:
+def check_has_weights(model: keras.Model) -> None:
+    """Raises an error unless it is a Keras model that was built, or called once."""
     check_keras_3(model, "model")
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")

@@ -1,43 +1,101 @@
-"""``export`` writes a model of stock operations, for programs without this library."""
+"""``export`` writes a model of stock operations for another runtime, and checks it there."""
 
 from pathlib import Path
 from typing import Any
 
 import keras
+import rich.console
 
-from keras_sparse._keras import check_model, write_saved_model
-from keras_sparse.conversion.sparsify import densify, has_layers_to_densify
+from keras_sparse.exporting.arguments import check_numbers, is_stored_sparse
+from keras_sparse.exporting.checked_file import check_copy, write_checked
+from keras_sparse.exporting.checks import checked_density, tolerance_for
+from keras_sparse.exporting.formats import OTHER_NAMES, format_named
+from keras_sparse.exporting.litert import takes_one_by_one
+from keras_sparse.exporting.place import check_place
+from keras_sparse.exporting.ready_model import ReadyModel, is_mixed, of_keras_layers, signature_of
+from keras_sparse.exporting.report import ExportReport
+from keras_sparse.exporting.sample import sample_for
 
 
 def export(
     model: keras.Model,
     path: str | Path,
-    format: str = "tf_saved_model",  # noqa: A002  # Keras' name for it
+    format: str = "saved_model",  # noqa: A002  # Keras' name for it
+    *,
+    dtype: str = "float32",
+    sample: Any = None,
+    tolerance: float | None = None,
+    sparsity: bool | None = None,
+    overwrite: bool = False,
+    compare_dense: bool = True,
+    verbose: bool | None = True,
+    input_signature: Any = None,
     **settings: Any,
-) -> None:
-    """Writes what ``model.export`` writes for ``keras_sparse.densify(model)``.
+) -> ExportReport:
+    """Writes a model for programs without this library, and checks the file in its own runtime.
 
-    A SavedModel of sparse layers loads only where keras_sparse is imported, and ONNX or TFLite
-    files of them do not run. This function writes Keras' own layers and kernel * mask instead.
+    The file holds Keras' own layers, or the operations of its format, with the weights
+    kernel * mask. It holds no masks and no optimizer. It is written beside ``path``, loaded by the
+    runtime that the format is for, and moved to ``path`` if it predicts what the model predicts.
 
     Args:
         model: a Keras model of any kind that was built and called. It stays unchanged.
-        path: a folder for a SavedModel; a file for other formats, ``"model.tflite"`` for LiteRT.
-        format: ``"tf_saved_model"``, ``"onnx"`` (needs the packages onnx and tf2onnx), ``"litert"``
-            (a TFLite file), or another format of ``keras.Model.export``.
-        **settings: further arguments of ``keras.Model.export``: ``verbose``, ``input_signature``,
-            and the arguments of the format.
+        path: a file, or a folder for ``"saved_model"``. Names of files end with ``.tflite``
+            (litert), ``.xml`` (openvino, which writes a ``.bin`` file beside it) or ``.keras``.
+        format: ``"saved_model"``, ``"litert"`` (a TFLite file), ``"onnx"`` (needs the packages
+            onnx, tf2onnx and onnxruntime), ``"openvino"`` (needs openvino) or ``"keras"``. All but
+            the first and the last compute in float32, whatever the model's policy is.
+        dtype: what weights are stored in: ``"float32"``, or for litert also ``"float16"`` and
+            ``"int8"``, whose zeros stay 0.
+        sample: inputs as the model takes them, on which predictions are compared. ``"int8"`` takes
+            the ranges of all layers' outputs from it. None: random inputs.
+        tolerance: the largest difference of predictions, relative to the largest prediction, or to
+            1 if that is larger. None: 1e-4 for float32, 1e-2 for float16, 0.2 for int8, and 0.05
+            where layers compute in 16 bits.
+        sparsity: for litert: whether kernels with at least 30 % zeros are stored sparse. None:
+            True, but for int8, whose sparse kernels LiteRT's default delegate refuses.
+        overwrite: whether something at ``path`` may be replaced.
+        compare_dense: also write the model without zeros, to a place that is removed, to compare
+            sizes. It doubles the time.
+        verbose: whether to print the report.
+        input_signature: shapes and dtypes of the inputs, as in ``keras.Model.export``.
+        **settings: arguments of the format in ``keras.Model.export``, such as ``opset_version``
+            (onnx) or attributes of LiteRT's converter.
+
+    Returns:
+        A report with density, sizes and the difference of predictions; ``print`` shows a table.
 
     Raises:
-        ValueError: the model has no weights yet, or ``keras.Model.export`` raises it.
+        ValueError: an argument is wrong, the model has no weights yet, or weights are not 0 where a
+            mask is False.
+        ImportError: a package that the format needs is not installed.
+        RuntimeError: the runtime cannot run the file, or predicts something else. Nothing is left
+            at ``path`` but what was there before.
 
     >>> import tempfile
     >>> model = keras.Sequential([keras.Input((32,)), keras.layers.Dense(16)])
-    >>> export(model, tempfile.mkdtemp(), verbose=False)  # doctest: +SKIP
+    >>> report = export(model, tempfile.mkdtemp(), verbose=False)
+    >>> report.density, report.difference < 1e-5
+    (1.0, True)
     """
-    check_model(model)
-    exported = densify(model) if has_layers_to_densify(model) else model
-    if format == "tf_saved_model" and keras.backend.backend() == "tensorflow":
-        write_saved_model(exported, str(path), **settings)
-    else:
-        exported.export(str(path), format=format, **settings)
+    path, name = Path(path), OTHER_NAMES.get(format, format)
+    chosen = format_named(name, dtype, path)
+    check_numbers(dtype, sample, tolerance)
+    stored_sparse = is_stored_sparse(name, dtype, sparsity)
+    check_place(path, overwrite, chosen.also)
+    signature = signature_of(model, input_signature)
+    arrays, density = sample_for(model, signature, sample), checked_density(model)
+    if tolerance is None:
+        tolerance = tolerance_for(dtype, is_mixed(model) and not chosen.in_float32)
+    ready = ReadyModel(
+        of_keras_layers(model, chosen.in_float32, as_copy=name == "keras"),
+        *(signature, arrays, settings, dtype, stored_sparse),
+        one_by_one=name == "litert" and takes_one_by_one(model, signature),
+    )
+    check_copy(model, ready)
+    written = write_checked(chosen, ready, path, tolerance, compare_dense)
+    notes = ("The file takes one example at a time.",) if ready.one_by_one else ()
+    report = ExportReport(path, name, dtype, density, tolerance, *written, notes)
+    if verbose is not False:
+        report.print_to(rich.console.Console())
+    return report

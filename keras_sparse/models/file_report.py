@@ -1,5 +1,6 @@
 """What is in a file of a model: each weight's density, structure and dead channels, and sizes."""
 
+import dataclasses
 import zlib
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,14 @@ def file_report(path: Path) -> dict[str, Any]:
         ValueError: the file is damaged, or of another kind.
     """
     rows = [_row(array) for array in arrays_in(path)]
-    files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+    sizes = sizes_of(path)
     kernels = [row for row in rows if row["structure"]]
     size = sum(row["size"] for row in kernels)
     nonzero = sum(row["nonzero"] for row in kernels)
     return {
         "file": str(path),
-        "bytes": sum(each.stat().st_size for each in files),
-        "bytes_zipped": sum(map(_zipped, files)),
+        "bytes": sizes.bytes,
+        "bytes_zipped": sizes.bytes_zipped,
         "weights": rows,
         "total": {
             "size": size,
@@ -60,6 +61,20 @@ def _row(array: NamedArray) -> dict[str, Any]:
         row["dead_inputs"] = int(np.count_nonzero(~taps.any(axis=1)))
         row["dead_outputs"] = int(np.count_nonzero(~taps.any(axis=0)))
     return row
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """Bytes of a file, or of all files in a folder, as they are and zipped one by one."""
+
+    bytes: int
+    bytes_zipped: int
+
+
+def sizes_of(*paths: Path) -> Sizes:
+    """The sizes of files and folders together."""
+    found = [each for path in paths for each in (path, *path.rglob("*")) if each.is_file()]
+    return Sizes(sum(each.stat().st_size for each in found), sum(map(_zipped, found)))
 
 
 def _zipped(path: Path) -> int:

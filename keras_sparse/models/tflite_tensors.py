@@ -13,6 +13,13 @@ def is_tflite(path: Path) -> bool:
         return file.read(8)[4:] == b"TFL3"
 
 
+def flatbuffer(path: Path) -> Any:
+    """The content of a .tflite file, an object of TensorFlow's schema."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes(), 0))
+
+
 def constants(path: Path) -> Iterator[tuple[str, np.ndarray, bool]]:
     """Name, values as the file has them, and whether the file stores them as a sparse tensor.
 
@@ -21,8 +28,7 @@ def constants(path: Path) -> Iterator[tuple[str, np.ndarray, bool]]:
     """
     from tensorflow.lite.python import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes(), 0))
-    kinds = schema.TensorType
+    model, kinds = flatbuffer(path), schema.TensorType
     dtypes = {kinds.FLOAT32: "<f4", kinds.FLOAT16: "<f2", kinds.INT8: "i1", kinds.INT32: "<i4"}
     for graph in model.subgraphs:
         for tensor in graph.tensors:

@@ -1,0 +1,87 @@
+"""The function of a model that files for serving hold, as Keras traces it."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras.src.export.export_utils import get_input_signature
+
+from keras_sparse._keras.models import layers_of
+from keras_sparse._keras.values import to_numpy
+
+ENDPOINT = "serve"
+
+
+def input_signature(model: keras.Model) -> list[Any]:
+    """The positional arguments of a model's call: structures of specs with shape, dtype and name.
+
+    Raises:
+        ValueError: the model is subclassed and was never called, so its inputs are unknown.
+    """
+    return list(get_input_signature(model))
+
+
+class Serving:
+    """A model's prediction, traced for one signature.
+
+    Args:
+        model: a Keras model.
+        signature: as ``input_signature`` returns it.
+        **settings: of ``keras.export.ExportArchive.add_endpoint``.
+    """
+
+    def __init__(self, model: keras.Model, signature: Any, **settings: Any) -> None:
+        self._archive = keras.export.ExportArchive()
+        self._archive.track_and_add_endpoint(ENDPOINT, model, signature, **settings)
+        self._saved = self._archive._tf_trackable
+
+    def attach(self, **trackables: Any) -> None:
+        """Adds objects to the SavedModel, such as a ``tf.saved_model.Asset``."""
+        for name, trackable in trackables.items():
+            setattr(self._saved, name, trackable)
+
+    def write(self, path: Path | str) -> None:
+        """Writes a SavedModel that keeps its variables while any part of it is in use.
+
+        What Keras writes loses them in ``tf.saved_model.load(path).serve(x)``: nobody holds the
+        loaded object when the call begins, and TensorFlow says that variables have been deleted. A
+        reference of the object to itself leaves it to Python's garbage collector. On TensorFlow,
+        Keras also writes each variable twice: as its own object, and as TensorFlow's.
+        """
+        self._saved.itself = self._saved
+        if keras.backend.backend() == "tensorflow":
+            for name in ("variables", "trainable_variables", "non_trainable_variables"):
+                variables = getattr(self._saved, name)
+                setattr(self._saved, name, [getattr(each, "value", each) for each in variables])
+        self._archive.write_out(str(path), verbose=False)
+
+    def function(self) -> Any:
+        """The traced function of TensorFlow, which takes flat tensors."""
+        self._archive._filter_and_track_resources()
+        return getattr(self._saved, ENDPOINT).get_concrete_function()
+
+    def has_loops(self) -> bool:
+        """Whether the traced function has a loop, as recurrent layers do."""
+        graph = self.function().graph.as_graph_def()
+        nodes = [*graph.node, *(node for one in graph.library.function for node in one.node_def)]
+        return any(node.op in ("While", "StatelessWhile") for node in nodes)
+
+    def input_names(self) -> list[str]:
+        """Its names of the inputs, in the order of ``keras.tree.flatten(signature)``."""
+        tensors = getattr(self._saved, ENDPOINT).get_concrete_function().inputs
+        return [each.name.partition(":")[0] for each in tensors if each.dtype.name != "resource"]
+
+
+@contextlib.contextmanager
+def states_kept(model: keras.Model) -> Iterator[None]:
+    """The body may call the model: states of stateful layers stay as they were before it."""
+    stateful = [layer for layer in layers_of(model) if getattr(layer, "stateful", False)]
+    states = keras.tree.flatten([getattr(layer, "states", None) for layer in stateful])
+    kept = [(v, to_numpy(v)) for v in states if isinstance(v, keras.Variable)]
+    try:
+        yield
+    finally:
+        for variable, value in kept:
+            variable.assign(value)

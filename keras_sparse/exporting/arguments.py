@@ -1,0 +1,30 @@
+"""Arguments of ``export`` that depend on each other, checked before anything is computed."""
+
+from typing import Any
+
+
+def check_numbers(dtype: str, sample: Any, tolerance: float | None) -> None:
+    """Raises ValueError unless int8 has a sample, and the tolerance is none or not negative."""
+    if tolerance is not None and not tolerance >= 0:
+        raise ValueError(f"`tolerance` must be 0 or larger. Received: tolerance={tolerance!r}")
+    if dtype == "int8" and sample is None:
+        raise ValueError(
+            "`sample` must be a batch of your data for int8, which takes the ranges of all layers' "
+            "outputs from it. Received: sample=None"
+        )
+
+
+def is_stored_sparse(name: str, dtype: str, sparsity: bool | None) -> bool:
+    """Whether a format stores kernels with many zeros sparse.
+
+    Raises:
+        ValueError: the format leaves no choice.
+    """
+    if name == "litert":
+        return dtype != "int8" if sparsity is None else bool(sparsity)
+    if sparsity is not None:
+        raise ValueError(
+            f"`sparsity` must be None for the format {name!r}, which stores zeros as they are. "
+            f"Received: sparsity={sparsity!r}"
+        )
+    return False

@@ -1,0 +1,88 @@
+"""Writes a model's file, reads it back in its runtime, and keeps it if it predicts the same."""
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+
+from keras_sparse.exporting.checks import largest_difference, tolerance_for
+from keras_sparse.exporting.formats import Format
+from keras_sparse.exporting.place import beside
+from keras_sparse.exporting.ready_model import ReadyModel, filled, is_mixed
+from keras_sparse.exporting.sample import predictions_of
+from keras_sparse.models.file_report import Sizes, sizes_of
+
+
+class Written(NamedTuple):
+    """What a runtime has found in a file; see ``ExportReport``."""
+
+    runtime: str
+    difference: float
+    sizes: Sizes
+    dense_sizes: Sizes | None
+
+
+def check_copy(model: keras.Model, ready: ReadyModel) -> None:
+    """Raises RuntimeError unless the model that is written predicts what the given one does."""
+    if ready.model is model:
+        return
+    expected = predictions_of(model, ready.signature, ready.sample)
+    difference = largest_difference(ready.expected, expected)
+    if not difference <= tolerance_for("float32", is_mixed(model)):
+        raise RuntimeError(
+            "The model of Keras' own layers predicts something else than the model that you gave: "
+            f"the largest difference is {difference:.2g} of the largest prediction. "
+            f"Received: model={model.name!r}"
+        )
+
+
+def write_checked(
+    chosen: Format, ready: ReadyModel, path: Path, tolerance: float, compare_dense: bool
+) -> Written:
+    """Writes to ``path`` what predicts the same as the model; else raises RuntimeError."""
+    with beside(path) as place:
+        outputs, runtime = _written_and_run(chosen, ready, place)
+        difference = largest_difference(outputs, ready.expected)
+        if not difference <= tolerance:
+            raise RuntimeError(
+                f"{runtime} predicts something else than the model: the largest difference is "
+                f"{difference:.2g} of the largest prediction, and `tolerance` allows "
+                f"{tolerance:g}. Nothing was written. Received: path={str(path)!r}"
+            )
+        sizes = _sizes(chosen, place)
+        dense_sizes = _dense_sizes(chosen, ready, path) if compare_dense else None
+    return Written(runtime, difference, sizes, dense_sizes)
+
+
+def _written_and_run(chosen: Format, ready: ReadyModel, place: Path) -> tuple[list[Any], str]:
+    """Outputs and runtime; RuntimeError for whatever converters and runtimes raise."""
+    try:
+        chosen.write(ready, place)
+    except (TypeError, ValueError):
+        raise
+    except Exception as error:
+        raise RuntimeError(
+            f"The converter cannot write the model: {error}. Received: model={ready.model.name!r}"
+        ) from error
+    try:
+        return chosen.run(ready, place)
+    except Exception as error:
+        raise RuntimeError(
+            f"The file was written, but its runtime cannot run it, so it was removed: {error}. "
+            f"Received: model={ready.model.name!r}"
+        ) from error
+
+
+def _sizes(chosen: Format, place: Path) -> Sizes:
+    return sizes_of(place, *(place.with_suffix(suffix) for suffix in chosen.also))
+
+
+def _dense_sizes(chosen: Format, ready: ReadyModel, path: Path) -> Sizes:
+    """Of the same model without zeros, stored dense."""
+    twin = dataclasses.replace(ready, model=filled(ready.model), sparsity=False)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder, path.name)
+        chosen.write(twin, place)
+        return _sizes(chosen, place)

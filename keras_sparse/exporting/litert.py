@@ -1,0 +1,74 @@
+"""Writes a .tflite file, in which kernels with many zeros are stored sparse."""
+
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_sparse._keras import layers_of
+from keras_sparse.exporting.ready_model import ReadyModel
+
+
+def takes_one_by_one(model: keras.Model, signature: list[Any]) -> bool:
+    """Whether its file takes a batch of 1: with recurrent layers, if the batch is not given.
+
+    For a batch of any size, the converter writes their loops with operations that LiteRT lacks.
+    """
+    is_open = any(spec.shape[0] is None for spec in keras.tree.flatten(signature))
+    return is_open and any(isinstance(layer, keras.layers.RNN) for layer in layers_of(model))
+
+
+def write_litert(ready: ReadyModel, path: Path) -> None:
+    """Converts a SavedModel of the model; settings are attributes of the converter.
+
+    In a model with loops, int8 stores the weights alone: the converter's calibration of what layers
+    write ends the process (a segmentation fault in TensorFlow 2.21).
+
+    Raises:
+        ValueError: the converter has no attribute of a setting's name.
+    """
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as folder:
+        ready.serving.write(folder)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        sets = tf.lite.OpsSet
+        converter.target_spec.supported_ops = [sets.TFLITE_BUILTINS, sets.SELECT_TF_OPS]
+        converter.experimental_enable_resource_variables = True
+        converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY] if ready.sparsity else []
+        if ready.dtype != "float32":
+            converter.optimizations.append(tf.lite.Optimize.DEFAULT)
+        if ready.dtype == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if ready.dtype == "int8" and not ready.serving.has_loops():
+            converter.representative_dataset = lambda: _examples(ready)
+        _apply(converter, ready.settings)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of calls that the converter makes itself
+            path.write_bytes(converter.convert())
+
+
+def _examples(ready: ReadyModel) -> Iterator[dict[str, np.ndarray]]:
+    """The examples of the sample, one by one, by the names of the inputs."""
+    names = ready.serving.input_names()
+    for arrays in ready.examples():
+        yield dict(zip(names, arrays, strict=True))
+
+
+def _apply(converter: Any, settings: dict[str, Any]) -> None:
+    """Sets attributes of the converter, as ``keras.Model.export`` does."""
+    for name, value in settings.items():
+        if name == "target_spec" and isinstance(value, dict):
+            for key, one in value.items():
+                setattr(converter.target_spec, key, one)
+        elif hasattr(converter, name):
+            setattr(converter, name, value)
+        else:
+            raise ValueError(
+                f"A setting of the format 'litert' must be an attribute of LiteRT's converter. "
+                f"Received: {name}={value!r}"
+            )
