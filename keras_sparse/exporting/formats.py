@@ -92,7 +92,7 @@ def format_named(name: str, dtype: str, path: Path) -> Format:
             f"`dtype` must be one of {', '.join(found.dtypes)} for the format {name!r}. "
             f"Received: dtype={dtype!r}"
         )
-    if found.suffix and path.suffix != found.suffix:
+    if found.suffix and not path.name.endswith(found.suffix):
         raise ValueError(
             f"`path` must end with {found.suffix!r} for the format {name!r}. "
             f"Received: path={str(path)!r}"
