@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import nodes_that_ran
 from oracle import needs_ops
 
 import keras_sparse as ks
@@ -214,16 +215,8 @@ LARGE = (1024, 512)  # 2 MiB: smaller kernels are read twice
 
 def names_of_pairs(run):
     """Types of the products of a graph that share values, by the name of their pair."""
-    from tensorflow.python.eager import context
-
-    context.context().enable_graph_collection()
-    try:
-        run()
-        graphs = context.context().export_run_metadata().partition_graphs
-    finally:
-        context.context().disable_graph_collection()
     found = {}
-    for node in (node for graph in graphs for node in graph.node):
+    for node in nodes_that_ran(run):
         if name := node.attr["shared_values"].s:
             found.setdefault(name, []).append(node.op)
     return sorted(sorted(pair) for pair in found.values())

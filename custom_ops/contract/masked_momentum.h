@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "custom_ops/contract/parallel.h"
 
@@ -26,5 +27,22 @@ struct MomentumStep {
 void ApplyMaskedMomentum(const MomentumStep& step, int64_t count, const bool* mask,
                          const float* gradient, float* weight, float* momentum,
                          const Parallel& parallel);
+
+// Where a mask has its active weights: computed once for a mask. Immutable.
+class ActivePlaces {
+ public:
+  virtual ~ActivePlaces() = default;
+
+  virtual bool HasMask(const bool* mask) const = 0;
+  virtual int64_t active() const = 0;
+
+  // As ApplyMaskedMomentum does, with the same bits, for a gradient that is 0 where weights are
+  // missing: `list` has those of the active weights, in the mask's order.
+  virtual void ApplyMaskedMomentum(const MomentumStep& step, const bool* mask, const float* list,
+                                   float* weight, float* momentum,
+                                   const Parallel& parallel) const = 0;
+};
+
+std::unique_ptr<ActivePlaces> MakeActivePlaces(const bool* mask, int64_t count);
 
 }  // namespace keras_sparse

@@ -93,6 +93,13 @@ class ConvPlan {
   // As Run does, with these values for the kernel.
   virtual void RunShared(const void* /*first*/, const float* /*shared*/, void* /*result*/,
                          const Parallel&) const {}
+
+  // Of a kernel gradient: how many weights are active.
+  virtual int64_t ActiveWeights() const { return 0; }
+  // As Run does, but writes the gradients of the active weights alone, a list in the kernel's
+  // order.
+  virtual void RunToList(const void* /*first*/, const void* /*second*/, void* /*list*/,
+                         const Parallel&) const {}
 };
 
 // The best plan for this processor; `threads`: how many will run it. Never fails for a convolution

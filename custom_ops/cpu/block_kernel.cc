@@ -58,6 +58,7 @@ BlockKernel::BlockKernel(Product product, const Convolution& convolution, const 
       {transposed, tiling.parts, in_chunks ? tiling.chunk_blocks : int64_t{t.summed_blocks},
        int64_t{packed_.slots | 1} * kernels.lanes, kernels.lanes});
   places_ = {list_.blocks.data(), active(), grid.in, grid.out, s.out_channels, transposed, type_};
+  if (product == Product::kKernelGradient) rows_ = RowsInList(places_);
   t.part_outputs = list_.part_outputs.data();
   t.first_segment = list_.first_segment.data(), t.first_active = list_.first_active.data();
   t.segments = list_.segments.data(), t.offsets = list_.offsets.data();
@@ -92,11 +93,10 @@ void BlockKernel::Multiply(const void* inputs, const void* kernel, void* result,
   });
 }
 
-void BlockKernel::Gradient(const void* inputs, const void* output_gradient, void* result,
-                           const Parallel& parallel, bool zeros_are_there) const {
+const float* BlockKernel::SumsOf(const void* inputs, const void* output_gradient, int64_t pieces,
+                                 const Parallel& parallel) const {
   const int64_t floats = active() * floats_;
   const Loops& loops = kernels_.loops[static_cast<int>(type_)];
-  const int64_t pieces = std::min<int64_t>(groups_, parallel.threads);
   float* sums = ThreadMemory::Get(ThreadMemory::kValues, pieces * floats);
   std::fill_n(sums, pieces * floats, 0.0f);
   const LatticeTables& t = tables_.tile;
@@ -107,11 +107,27 @@ void BlockKernel::Gradient(const void* inputs, const void* output_gradient, void
     loops.gradient_blocks(tables_, inputs, output_gradient, sums + piece % pieces * floats,
                           ItemOf(piece, pieces));
   });
+  return sums;
+}
+
+void BlockKernel::Gradient(const void* inputs, const void* output_gradient, void* result,
+                           const Parallel& parallel, bool zeros_are_there) const {
+  const int64_t pieces = PiecesOf(parallel), slices = SlicesOf(parallel);
+  const float* sums = SumsOf(inputs, output_gradient, pieces, parallel);
   if (!zeros_are_there) FillWithZeros(result, weights_ * ElementBytes(type_), parallel);
-  const int64_t slices = SlicesOf(parallel);
-  parallel.run(slices, 2 * floats / slices, [&](int64_t slice) {
+  parallel.run(slices, 2 * active() * floats_ / slices, [&](int64_t slice) {
     WriteBlocks(places_, sums, pieces, SliceBegin(active(), slice, slices),
                 SliceBegin(active(), slice + 1, slices), result);
+  });
+}
+
+void BlockKernel::GradientList(const void* inputs, const void* output_gradient, void* list,
+                               const Parallel& parallel) const {
+  const int64_t pieces = PiecesOf(parallel), slices = SlicesOf(parallel);
+  const float* sums = SumsOf(inputs, output_gradient, pieces, parallel);
+  parallel.run(slices, 2 * active() * floats_ / slices, [&](int64_t slice) {
+    WriteBlocksToList(places_, rows_, sums, pieces, SliceBegin(active(), slice, slices),
+                      SliceBegin(active(), slice + 1, slices), list);
   });
 }
 

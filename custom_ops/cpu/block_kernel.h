@@ -25,6 +25,8 @@ class BlockKernel : public LatticeProduct {
                 const Parallel& parallel) const override;
   void Gradient(const void* inputs, const void* output_gradient, void* result,
                 const Parallel& parallel, bool zeros_are_there) const override;
+  void GradientList(const void* inputs, const void* output_gradient, void* list,
+                    const Parallel& parallel) const override;
 
  private:
   BlockKernel(Product product, const Convolution& convolution, const Lattice& lattice,
@@ -34,6 +36,12 @@ class BlockKernel : public LatticeProduct {
     return std::min<int64_t>(parallel.threads, 1 + active() * floats_ / 65536);
   }
   WorkItem ItemOf(int64_t piece, int64_t pieces_of_groups) const;
+  // Of the gradient: [piece][block], as many pieces as there are.
+  const float* SumsOf(const void* inputs, const void* output_gradient, int64_t pieces,
+                      const Parallel& parallel) const;
+  int64_t PiecesOf(const Parallel& parallel) const {
+    return std::min<int64_t>(groups_, parallel.threads);
+  }
   int64_t active() const { return static_cast<int64_t>(list_.blocks.size()); }
 
   const Kernels& kernels_;
@@ -41,6 +49,7 @@ class BlockKernel : public LatticeProduct {
   PackedPixels packed_;
   BlockList list_;
   BlockPlaces places_;
+  std::vector<int32_t> rows_;  // of a kernel gradient: RowsInList
   BlockTables tables_;
   int64_t groups_, weights_;
   int32_t floats_;  // of a block

@@ -9,17 +9,30 @@ namespace {
 // fetches none before it is asked for.
 constexpr int64_t kAhead = 48;  // blocks
 
+// Which weight begins a row of a block: in the kernel.
+struct InKernel {
+  const BlockPlaces& p;
+  int64_t operator()(int64_t i, int64_t in) const { return p.blocks[i].weight + in * p.row; }
+};
+
+// In the list of the active weights.
+struct InList {
+  const int32_t* rows;
+  int32_t in_channels;
+  int64_t operator()(int64_t i, int64_t in) const { return rows[i * in_channels + in]; }
+};
+
 // Inline: g++ drops calls of functions that do nothing but prefetch.
-template <bool kWriteWeights>
+template <bool kWriteWeights, class Place>
 inline __attribute__((always_inline)) void Prefetch(const BlockPlaces& p, int64_t i,
-                                                    const void* weights, const float* values) {
+                                                    const void* weights, const float* values,
+                                                    Place place) {
   if (i >= p.count) return;
   const BlockList::Block& block = p.blocks[i];
   __builtin_prefetch(values + int64_t{block.place} * p.weights(), !kWriteWeights);
   for (int32_t in = 0; in < block.ins; ++in)
-    __builtin_prefetch(
-        static_cast<const char*>(weights) + (block.weight + in * p.row) * ElementBytes(p.type),
-        kWriteWeights);
+    __builtin_prefetch(static_cast<const char*>(weights) + place(i, in) * ElementBytes(p.type),
+                       kWriteWeights);
 }
 
 // A block at the last channels, or one of 16-bit weights.
@@ -37,7 +50,7 @@ template <int I, int O>
 void Read(const BlockPlaces& p, const void* kernel, int64_t begin, int64_t end, float* values) {
   for (int64_t i = begin; i < end; ++i) {
     const BlockList::Block& block = p.blocks[i];
-    Prefetch<false>(p, i + kAhead, kernel, values);
+    Prefetch<false>(p, i + kAhead, kernel, values, InKernel{p});
     float* value = values + int64_t{block.place} * (I * O);
     if (p.type != ElementType::kFloat32 || block.ins < I || block.outs < O) {
       ReadPart(p, block, kernel, value);
@@ -56,13 +69,13 @@ void Read(const BlockPlaces& p, const void* kernel, int64_t begin, int64_t end, 
   }
 }
 
-template <int I, int O>
+template <int I, int O, class Place>
 void Write(const BlockPlaces& p, const float* sums, int64_t pieces, int64_t begin, int64_t end,
-           void* gradient) {
+           void* gradient, Place place) {
   const int64_t piece_floats = p.count * (I * O);
   for (int64_t i = begin; i < end; ++i) {
     const BlockList::Block& block = p.blocks[i];
-    Prefetch<true>(p, i + kAhead, gradient, sums);
+    Prefetch<true>(p, i + kAhead, gradient, sums, place);
     float sum[I][O];
     const float* value = sums + int64_t{block.place} * (I * O);
     std::memcpy(sum, value, sizeof sum);
@@ -70,14 +83,23 @@ void Write(const BlockPlaces& p, const float* sums, int64_t pieces, int64_t begi
       for (int k = 0; k < I * O; ++k) sum[k / O][k % O] += value[piece * piece_floats + k];
     if (p.type == ElementType::kFloat32 && block.ins == I && block.outs == O) {
       for (int in = 0; in < I; ++in)
-        std::memcpy(static_cast<float*>(gradient) + block.weight + in * p.row, sum[in],
-                    sizeof sum[in]);
+        std::memcpy(static_cast<float*>(gradient) + place(i, in), sum[in], sizeof sum[in]);
       continue;
     }
     for (int32_t in = 0; in < block.ins; ++in)
       for (int32_t out = 0; out < block.outs; ++out)
-        SetElement(p.type, gradient, block.weight + in * p.row + out, sum[in][out]);
+        SetElement(p.type, gradient, place(i, in) + out, sum[in][out]);
   }
+}
+
+template <class Place>
+void WriteAnywhere(const BlockPlaces& p, const float* sums, int64_t pieces, int64_t begin,
+                   int64_t end, void* gradient, Place place) {
+#define KS_CASE(I, O) \
+  if (p.in == I && p.out == O) return Write<I, O>(p, sums, pieces, begin, end, gradient, place);
+  KS_FOR_BLOCKS(KS_CASE)
+#undef KS_CASE
+  __builtin_trap();
 }
 
 }  // namespace
@@ -93,11 +115,28 @@ void ReadBlocks(const BlockPlaces& p, const void* kernel, int64_t begin, int64_t
 
 void WriteBlocks(const BlockPlaces& p, const float* sums, int64_t pieces, int64_t begin,
                  int64_t end, void* gradient) {
-#define KS_CASE(I, O) \
-  if (p.in == I && p.out == O) return Write<I, O>(p, sums, pieces, begin, end, gradient);
-  KS_FOR_BLOCKS(KS_CASE)
-#undef KS_CASE
-  __builtin_trap();
+  WriteAnywhere(p, sums, pieces, begin, end, gradient, InKernel{p});
+}
+
+std::vector<int32_t> RowsInList(const BlockPlaces& p) {
+  std::vector<int32_t> rows(p.count * p.in);
+  int32_t first = 0;  // of the rows that blocks share, in the list
+  for (int64_t begin = 0, end = 0; begin < p.count; begin = end) {
+    int32_t row = 0;  // active weights of one of them
+    for (; end < p.count && p.blocks[end].weight / p.row == p.blocks[begin].weight / p.row; ++end)
+      row += p.blocks[end].outs;
+    const int32_t ins = p.blocks[begin].ins;
+    for (int64_t i = begin, place = first; i < end; place += p.blocks[i++].outs)
+      for (int32_t in = 0; in < ins; ++in)
+        rows[i * p.in + in] = static_cast<int32_t>(place + in * row);
+    first += ins * row;
+  }
+  return rows;
+}
+
+void WriteBlocksToList(const BlockPlaces& p, const std::vector<int32_t>& rows, const float* sums,
+                       int64_t pieces, int64_t begin, int64_t end, void* list) {
+  WriteAnywhere(p, sums, pieces, begin, end, list, InList{rows.data(), p.in});
 }
 
 }  // namespace keras_sparse

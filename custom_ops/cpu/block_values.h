@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "custom_ops/contract/element_type.h"
 #include "custom_ops/cpu/active_blocks.h"
@@ -27,5 +28,13 @@ void ReadBlocks(const BlockPlaces& places, const void* kernel, int64_t begin, in
 // Gradients of blocks [begin, end) = the sums over the pieces of sums[piece][place].
 void WriteBlocks(const BlockPlaces& places, const float* sums, int64_t pieces, int64_t begin,
                  int64_t end, void* gradient);
+
+// Where the list of the active weights has each row of each block: [block][input channel], as many
+// as `places.in`.
+std::vector<int32_t> RowsInList(const BlockPlaces& places);
+
+// As WriteBlocks does, into the list.
+void WriteBlocksToList(const BlockPlaces& places, const std::vector<int32_t>& rows,
+                       const float* sums, int64_t pieces, int64_t begin, int64_t end, void* list);
 
 }  // namespace keras_sparse

@@ -100,8 +100,8 @@ void LatticeKernel::MultiplyShared(const void* inputs, const float* shared, void
   MultiplyBy([=](int64_t i) { return shared[i]; }, inputs, result, parallel);
 }
 
-void LatticeKernel::Gradient(const void* inputs, const void* output_gradient, void* result,
-                             const Parallel& parallel, bool zeros_are_there) const {
+LatticeKernel::Sums LatticeKernel::SumsOf(const void* inputs, const void* output_gradient,
+                                          const Parallel& parallel) const {
   const int64_t active = static_cast<int64_t>(list_.weight.size());
   const Loops& loops = kernels_.loops[static_cast<int>(type_)];
   const int64_t pieces = std::min<int64_t>(groups_, parallel.threads);
@@ -121,29 +121,43 @@ void LatticeKernel::Gradient(const void* inputs, const void* output_gradient, vo
     }
     loops.gradient(tables_, inputs, output_gradient, sums + piece % pieces * active, lanes, item);
   });
+  return {sums, pieces, active};
+}
+
+void LatticeKernel::Gradient(const void* inputs, const void* output_gradient, void* result,
+                             const Parallel& parallel, bool zeros_are_there) const {
+  const Sums sums = SumsOf(inputs, output_gradient, parallel);
   const int64_t slices = std::min<int64_t>(parallel.threads, 1 + weights_ / 65536);
   parallel.run(slices, weights_ / slices, [&](int64_t slice) {
-    WriteGradient(sums, pieces, SliceBegin(weights_, slice, slices),
+    WriteGradient(sums, SliceBegin(weights_, slice, slices),
                   SliceBegin(weights_, slice + 1, slices), !zeros_are_there, result);
   });
 }
 
-void LatticeKernel::WriteGradient(const float* sums, int64_t pieces, int64_t begin, int64_t end,
-                                  bool fill, void* result) const {
+void LatticeKernel::GradientList(const void* inputs, const void* output_gradient, void* list,
+                                 const Parallel& parallel) const {
+  const Sums sums = SumsOf(inputs, output_gradient, parallel);
+  const int64_t slices = std::min<int64_t>(parallel.threads, 1 + sums.active / 65536);
+  parallel.run(slices, 4 * sums.active / slices, [&](int64_t slice) {
+    const int64_t end = SliceBegin(sums.active, slice + 1, slices);
+    for (int64_t i = SliceBegin(sums.active, slice, slices); i < end; ++i)
+      SetElement(type_, list, i, sums.At(list_.place[i]));
+  });
+}
+
+void LatticeKernel::WriteGradient(const Sums& sums, int64_t begin, int64_t end, bool fill,
+                                  void* result) const {
   constexpr int64_t kSpan =
       1 << 14;  // weights: zeros are still in the first cache when sums are written among them
-  const int64_t active = static_cast<int64_t>(list_.weight.size()), element = ElementBytes(type_);
+  const int64_t element = ElementBytes(type_);
   char* bytes = static_cast<char*>(result);
   int64_t i =
       std::lower_bound(list_.weight.begin(), list_.weight.end(), begin) - list_.weight.begin();
   for (int64_t first = begin; first < end; first += kSpan) {
     const int64_t last = std::min(first + kSpan, end);
     if (fill) std::memset(bytes + first * element, 0, (last - first) * element);
-    for (; i < active && list_.weight[i] < last; ++i) {
-      float sum = 0;
-      for (int64_t piece = 0; piece < pieces; ++piece) sum += sums[piece * active + list_.place[i]];
-      SetElement(type_, result, list_.weight[i], sum);
-    }
+    for (; i < sums.active && list_.weight[i] < last; ++i)
+      SetElement(type_, result, list_.weight[i], sums.At(list_.place[i]));
   }
 }
 

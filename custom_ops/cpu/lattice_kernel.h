@@ -26,6 +26,8 @@ class LatticeKernel : public LatticeProduct {
                       const Parallel& parallel) const override;
   void Gradient(const void* inputs, const void* output_gradient, void* result,
                 const Parallel& parallel, bool zeros_are_there) const override;
+  void GradientList(const void* inputs, const void* output_gradient, void* list,
+                    const Parallel& parallel) const override;
 
  private:
   // Calls read(i) for each active weight in the kernel's order, puts what it returns into the order
@@ -33,10 +35,21 @@ class LatticeKernel : public LatticeProduct {
   template <class Read>
   void MultiplyBy(Read read, const void* inputs, void* result, const Parallel& parallel) const;
 
-  // Sums over the pieces, in the order of the kernel: of the weights in [begin, end), and between
-  // them, where `fill`, zeros.
-  void WriteGradient(const float* sums, int64_t pieces, int64_t begin, int64_t end, bool fill,
-                     void* result) const;
+  // The gradients by the active weights in the order of the loops, each the sum of so many pieces.
+  struct Sums {
+    const float* first;
+    int64_t pieces, active;
+
+    float At(int32_t place) const {
+      float sum = 0;
+      for (int64_t piece = 0; piece < pieces; ++piece) sum += first[piece * active + place];
+      return sum;
+    }
+  };
+  Sums SumsOf(const void* inputs, const void* output_gradient, const Parallel& parallel) const;
+
+  // In the order of the kernel: the weights in [begin, end), and between them, where `fill`, zeros.
+  void WriteGradient(const Sums& sums, int64_t begin, int64_t end, bool fill, void* result) const;
 
   WorkItem ItemOf(int64_t piece, int64_t pieces_of_groups) const;
 

@@ -38,6 +38,10 @@ class LatticeProduct {
   // result = gradient by the active weights, 0 for the others, unless these are `zeros_are_there`.
   virtual void Gradient(const void* inputs, const void* output_gradient, void* result,
                         const Parallel& parallel, bool zeros_are_there) const = 0;
+
+  // list = gradients by the active weights alone, in the kernel's order.
+  virtual void GradientList(const void* inputs, const void* output_gradient, void* list,
+                            const Parallel& parallel) const = 0;
 };
 
 }  // namespace keras_sparse

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "custom_ops/contract/numbers.h"
+#include "custom_ops/cpu/packed_mask.h"
 
 namespace keras_sparse {
 namespace {
@@ -32,7 +34,53 @@ void StepWeights(float learning_rate, float decay, int64_t count,
   }
 }
 
+constexpr int64_t kChunk = 4096;  // weights: their gradients stay in the first cache
+static_assert(kPart % kChunk == 0);
+
+// Expands a chunk of the list into zeros, and steps by it as by any gradient.
+class PlacesByChunk : public ActivePlaces {
+ public:
+  PlacesByChunk(const bool* mask, int64_t count) : count_(count), mask_(mask, count) {
+    mask_.ForEachActive([&](int64_t weight) {
+      first_.resize(weight / kChunk + 1, places_.size());
+      places_.push_back(static_cast<uint16_t>(weight % kChunk));
+    });
+    first_.resize(DivideUp(count, kChunk) + 1, places_.size());
+  }
+
+  bool HasMask(const bool* mask) const override { return mask_.Equals(mask); }
+  int64_t active() const override { return static_cast<int64_t>(places_.size()); }
+
+  void ApplyMaskedMomentum(const MomentumStep& step, const bool* mask, const float* list,
+                           float* weight, float* momentum,
+                           const Parallel& parallel) const override {
+    const auto* bytes = reinterpret_cast<const unsigned char*>(mask);
+    const auto run = step.use_nesterov ? StepWeights<true> : StepWeights<false>;
+    parallel.run(DivideUp(count_, kPart), kPart, [&](int64_t part) {
+      alignas(64) float gradient[kChunk] = {};
+      const int64_t end = std::min(count_, (part + 1) * kPart);
+      for (int64_t begin = part * kPart; begin < end; begin += kChunk) {
+        const int64_t first = first_[begin / kChunk], last = first_[begin / kChunk + 1];
+        for (int64_t i = first; i < last; ++i) gradient[places_[i]] = list[i];
+        run(step.learning_rate, step.decay, std::min(kChunk, end - begin), bytes + begin, gradient,
+            weight + begin, momentum + begin);
+        for (int64_t i = first; i < last; ++i) gradient[places_[i]] = 0;
+      }
+    });
+  }
+
+ private:
+  int64_t count_;
+  PackedMask mask_;
+  std::vector<int64_t> first_;    // active weights before each chunk
+  std::vector<uint16_t> places_;  // in its chunk, of each active weight
+};
+
 }  // namespace
+
+std::unique_ptr<ActivePlaces> MakeActivePlaces(const bool* mask, int64_t count) {
+  return std::make_unique<PlacesByChunk>(mask, count);
+}
 
 void ApplyMaskedMomentum(const MomentumStep& step, int64_t count, const bool* mask,
                          const float* gradient, float* weight, float* momentum,

@@ -100,6 +100,14 @@ class CpuPlan : public ConvPlan {
     lattices_[0]->MultiplyShared(first, shared, result, parallel);
   }
 
+  int64_t ActiveWeights() const override { return active_; }
+
+  // The output pixels of a kernel gradient are one lattice.
+  void RunToList(const void* first, const void* second, void* list,
+                 const Parallel& parallel) const override {
+    if (active_ > 0) lattices_[0]->GradientList(first, second, list, parallel);
+  }
+
  private:
   const Product product_;
   const ElementType type_;

@@ -100,6 +100,24 @@ inline absl::Status ReadStructure(tensorflow::OpKernelConstruction* context,
   return absl::OkStatus();
 }
 
+// Whether a kernel gradient is the list of the active weights' gradients. Kernels for CPUs alone
+// can write it.
+template <Product kProduct>
+absl::Status ReadAsList(tensorflow::OpKernelConstruction* context, bool* as_list) {
+  *as_list = false;
+  return kProduct == Product::kKernelGradient ? context->GetAttr("as_list", as_list)
+                                              : absl::OkStatus();
+}
+
+template <Product kProduct>
+absl::Status RefuseList(tensorflow::OpKernelConstruction* context) {
+  bool as_list = false;
+  TF_RETURN_IF_ERROR(ReadAsList<kProduct>(context, &as_list));
+  if (!as_list) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "`as_list` must be false, except on a CPU without XLA. Received: as_list=true");
+}
+
 // The shape of input i of a kernel, or of an XLA lowering.
 inline tensorflow::TensorShape ShapeOf(tensorflow::OpKernelContext* context, int i) {
   return context->input(i).shape();

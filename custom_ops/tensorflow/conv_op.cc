@@ -48,7 +48,8 @@ REGISTER_OP("KerasSparse>Conv2DKernelGradient")
     .Attr("strides: list(int)")
     .Attr("padding: {'SAME', 'VALID'}")
     .Attr("dilations: list(int) = [1, 1]")
-    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.SetShapeFn(ProductShape<ConvRules, Product::kKernelGradient>);
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_AS_LIST.SetShapeFn(
+        ProductShape<ConvRules, Product::kKernelGradient>);
 
 KERAS_SPARSE_REGISTER_ON_CPU("KerasSparse>Conv2D", ConvRules, float)
 KERAS_SPARSE_REGISTER_ON_CPU("KerasSparse>Conv2D", ConvRules, tensorflow::bfloat16)

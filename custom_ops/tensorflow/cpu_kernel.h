@@ -151,6 +151,7 @@ class CpuProductKernel : public tensorflow::OpKernel {
       : tensorflow::OpKernel(context) {
     OP_REQUIRES_OK(context, rules_.Read(context));
     OP_REQUIRES_OK(context, ReadStructure(context, &structure_));
+    OP_REQUIRES_OK(context, ReadAsList<kProduct>(context, &as_list_));
     if (kProduct != Product::kKernelGradient)
       OP_REQUIRES_OK(context, context->GetAttr("shared_values", &shared_values_));
   }
@@ -185,8 +186,9 @@ class CpuProductKernel : public tensorflow::OpKernel {
           plan_.Get(kProduct, call.convolution, context->input(kInputs.mask), workers.num_threads);
       tensorflow::Tensor result;
       const bool is_own = kProduct == Product::kKernelGradient && gradient_.Take(plan, &result);
+      const tensorflow::TensorShape shape = as_list_ ? ListShape(*plan) : call.result;
       if (!is_own)
-        TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DataTypeToEnum<T>::value, call.result,
+        TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DataTypeToEnum<T>::value, shape,
                                                   &result, context->output_alloc_attr(0)));
       const Parallel parallel = OnWorkers(workers, &out_of_memory);
       bool is_done = false;
@@ -201,6 +203,10 @@ class CpuProductKernel : public tensorflow::OpKernel {
     }
     if (out_of_memory) return absl::ResourceExhaustedError("Out of memory in a sparse product.");
     return absl::OkStatus();
+  }
+
+  static tensorflow::TensorShape ListShape(const ConvPlan& plan) {
+    return tensorflow::TensorShape({plan.ActiveWeights()});
   }
 
   // As RunPlan, if a pair of products reads a large kernel once: shared_values.h.
@@ -238,11 +244,16 @@ class CpuProductKernel : public tensorflow::OpKernel {
         return;
       }
     }
+    if (as_list_) {
+      plan->RunToList(first.flat<T>().data(), second.flat<T>().data(), result, parallel);
+      return;
+    }
     plan->Run(first.flat<T>().data(), second.flat<T>().data(), result, parallel, is_own);
   }
 
   Rules rules_;
   MaskStructure structure_;
+  bool as_list_ = false;       // of a kernel gradient alone
   std::string shared_values_;  // the name of a pair of products, or none
   PlanOfLastCall plan_;
   ValuesOfLastCall values_;

@@ -24,6 +24,7 @@ class ProductLowering : public tensorflow::XlaOpKernel {
   explicit ProductLowering(tensorflow::OpKernelConstruction* context)
       : tensorflow::XlaOpKernel(context) {
     OP_REQUIRES_OK(context, rules_.Read(context));
+    OP_REQUIRES_OK(context, RefuseList<kProduct>(context));
   }
 
   void Compile(tensorflow::XlaOpKernelContext* context) override {

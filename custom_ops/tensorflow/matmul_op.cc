@@ -33,7 +33,7 @@ REGISTER_OP("KerasSparse>MatMulKernelGradient")
     .Input("mask: bool")
     .Input("output_gradient: T")
     .Output("kernel_gradient: T")
-    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.SetShapeFn(
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_AS_LIST.SetShapeFn(
         ProductShape<MatMulRules, Product::kKernelGradient>);
 
 KERAS_SPARSE_REGISTER_ON_CPU("KerasSparse>MatMul", MatMulRules, float)

@@ -9,17 +9,19 @@ namespace keras_sparse {
 // The inputs of KerasSparse>ApplyMaskedMomentum.
 enum MomentumInput { kVar, kMomentumVar, kMask, kGradient, kLearningRate, kMomentum };
 
-// All but the variables themselves, whose shapes are passed.
+// All but the variables themselves, whose shapes are passed. `takes_list`: the gradient may be a
+// list; how long it must be, only the mask's values say.
 template <class Context>
 absl::Status CheckMomentumStep(Context* context, const tensorflow::TensorShape& var,
-                               const tensorflow::TensorShape& momentum_var) {
+                               const tensorflow::TensorShape& momentum_var,
+                               bool takes_list = false) {
   const auto as_var = [&](const char* name, const tensorflow::TensorShape& shape) {
     if (shape == var) return absl::OkStatus();
     return BadShape(name, absl::StrCat("have the shape of `var`, ", var.DebugString()), shape);
   };
   TF_RETURN_IF_ERROR(as_var("momentum_var", momentum_var));
   TF_RETURN_IF_ERROR(as_var("mask", ShapeOf(context, kMask)));
-  TF_RETURN_IF_ERROR(as_var("gradient", ShapeOf(context, kGradient)));
+  if (!takes_list) TF_RETURN_IF_ERROR(as_var("gradient", ShapeOf(context, kGradient)));
   if (ShapeOf(context, kLearningRate).dims() != 0)
     return BadShape("learning_rate", "be a scalar", ShapeOf(context, kLearningRate));
   if (ShapeOf(context, kMomentum).dims() != 0)

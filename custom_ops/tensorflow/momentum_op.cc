@@ -2,8 +2,14 @@
 //
 // Values that were read before keep what they were: a variable whose memory somebody else holds
 // gets new memory first.
+//
+// With the attribute `takes_list`, which list_gradients.cc sets, the gradient may be a list of
+// those of the active weights, in the mask's order. A dense one then has as many elements as the
+// variable, in any shape.
 #include <atomic>
 #include <cstring>
+#include <memory>
+#include <new>
 #include <optional>
 
 #include "custom_ops/contract/masked_momentum.h"
@@ -23,8 +29,10 @@ using tensorflow::shape_inference::InferenceContext;
 using tensorflow::shape_inference::ShapeHandle;
 
 absl::Status StepShape(InferenceContext* c) {
-  ShapeHandle shape, scalar;
-  TF_RETURN_IF_ERROR(c->Merge(c->input(kMask), c->input(kGradient), &shape));
+  ShapeHandle shape = c->input(kMask), scalar;
+  bool takes_list = false;
+  TF_RETURN_IF_ERROR(c->GetAttr("takes_list", &takes_list));
+  if (!takes_list) TF_RETURN_IF_ERROR(c->Merge(shape, c->input(kGradient), &shape));
   for (const int input : {kVar, kMomentumVar}) {
     const auto* variable = c->input_handle_shapes_and_types(input);
     if (variable != nullptr && !variable->empty())
@@ -43,6 +51,7 @@ REGISTER_OP("KerasSparse>ApplyMaskedMomentum")
     .Input("learning_rate: float")
     .Input("momentum: float")
     .Attr("use_nesterov: bool = false")
+    .Attr("takes_list: bool = false")
     .SetIsStateful()
     .SetShapeFn(StepShape);
 
@@ -109,31 +118,88 @@ class LockedVariables {
   std::optional<tensorflow::mutex_lock> first_, second_;
 };
 
+// Where the mask of the last call has its active weights. As in PlanOfLastCall, the mask's tensor
+// is kept, so that one at the same address is the same mask.
+class PlacesOfLastCall {
+ public:
+  std::shared_ptr<const ActivePlaces> Get(const tensorflow::Tensor& mask) {
+    Kept kept;
+    {
+      tensorflow::mutex_lock lock(mutex_);
+      kept = kept_;
+    }
+    const bool fits = kept.places != nullptr && kept.mask.shape() == mask.shape();
+    if (fits && kept.mask.data() == mask.data()) return kept.places;
+    const bool* values = mask.flat<bool>().data();
+    if (!fits || !kept.places->HasMask(values))
+      kept.places = MakeActivePlaces(values, mask.NumElements());
+    kept.mask = mask;
+    tensorflow::mutex_lock lock(mutex_);
+    kept_ = kept;
+    return kept.places;
+  }
+
+ private:
+  struct Kept {
+    tensorflow::Tensor mask;
+    std::shared_ptr<const ActivePlaces> places;
+  };
+
+  tensorflow::mutex mutex_;
+  Kept kept_;
+};
+
 class ApplyMaskedMomentumKernel : public tensorflow::OpKernel {
  public:
   explicit ApplyMaskedMomentumKernel(tensorflow::OpKernelConstruction* context)
       : tensorflow::OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("use_nesterov", &use_nesterov_));
+    OP_REQUIRES_OK(context, context->GetAttr("takes_list", &takes_list_));
   }
 
   void Compute(OpKernelContext* context) override {
     LockedVariables variables;
     OP_REQUIRES_OK(context, variables.Lock(context));
     OP_REQUIRES_OK(context, CheckMomentumStep(context, variables.var()->shape(),
-                                              variables.momentum()->shape()));
+                                              variables.momentum()->shape(), takes_list_));
+    const tensorflow::Tensor &mask = context->input(kMask), &gradient = context->input(kGradient);
+    const bool is_list = gradient.NumElements() != mask.NumElements();
+    std::shared_ptr<const ActivePlaces> places;
+    if (is_list) OP_REQUIRES_OK(context, PlacesOf(mask, gradient, &places));
     OP_REQUIRES_OK(context, variables.Own(context));
     const MomentumStep step = {context->input(kLearningRate).scalar<float>()(),
                                context->input(kMomentum).scalar<float>()(), use_nesterov_};
     std::atomic<bool> out_of_memory = false;  // the loops take none
-    ApplyMaskedMomentum(
-        step, variables.var()->NumElements(), context->input(kMask).flat<bool>().data(),
-        context->input(kGradient).flat<float>().data(), variables.var()->flat<float>().data(),
-        variables.momentum()->flat<float>().data(),
-        OnWorkers(*context->device()->tensorflow_cpu_worker_threads(), &out_of_memory));
+    const Parallel parallel =
+        OnWorkers(*context->device()->tensorflow_cpu_worker_threads(), &out_of_memory);
+    const bool* bits = mask.flat<bool>().data();
+    const float* values = gradient.flat<float>().data();
+    float *var = variables.var()->flat<float>().data(),
+          *momentum = variables.momentum()->flat<float>().data();
+    if (is_list) {
+      places->ApplyMaskedMomentum(step, bits, values, var, momentum, parallel);
+    } else {
+      ApplyMaskedMomentum(step, mask.NumElements(), bits, values, var, momentum, parallel);
+    }
   }
 
  private:
-  bool use_nesterov_ = false;
+  absl::Status PlacesOf(const tensorflow::Tensor& mask, const tensorflow::Tensor& list,
+                        std::shared_ptr<const ActivePlaces>* places) {
+    try {
+      *places = places_.Get(mask);
+    } catch (const std::bad_alloc&) {
+      return absl::ResourceExhaustedError("Out of memory in the step of a masked weight.");
+    }
+    if ((*places)->active() == list.NumElements()) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(
+        "`gradient` must have a value for each weight, or for each of the ", (*places)->active(),
+        " active ones: no mask may change while a step runs. Received: gradient.shape=",
+        list.shape().DebugString()));
+  }
+
+  bool use_nesterov_ = false, takes_list_ = false;
+  PlacesOfLastCall places_;
 };
 
 REGISTER_KERNEL_BUILDER(Name("KerasSparse>ApplyMaskedMomentum").Device(tensorflow::DEVICE_CPU),

@@ -19,6 +19,9 @@
 // Of a forward product and its input gradient: share_values.cc sets it in a graph that runs.
 #define KERAS_SPARSE_SHARED_VALUES Attr("shared_values: string = ''")
 
+// Of a kernel gradient: list_gradients.cc sets it in a graph that runs.
+#define KERAS_SPARSE_AS_LIST Attr("as_list: bool = false")
+
 namespace keras_sparse {
 
 template <class Rules, Product kProduct>
@@ -31,6 +34,12 @@ absl::Status ProductShape(tensorflow::shape_inference::InferenceContext* c) {
   TF_RETURN_IF_ERROR(Rules::OutputShape(c, c->input(0), kernel, &outputs));
   if (kInputs.output_gradient >= 0)
     TF_RETURN_IF_ERROR(c->Merge(outputs, c->input(kInputs.output_gradient), &outputs));
+  bool as_list = false;
+  if (kProduct == Product::kKernelGradient) TF_RETURN_IF_ERROR(c->GetAttr("as_list", &as_list));
+  if (as_list) {
+    c->set_output(0, c->UnknownShapeOfRank(1));
+    return absl::OkStatus();
+  }
   c->set_output(0, kProduct == Product::kForward         ? outputs
                    : kProduct == Product::kInputGradient ? c->input(0)
                                                          : c->input(kInputs.mask));

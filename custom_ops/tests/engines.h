@@ -70,8 +70,21 @@ inline void RunBySharedValues(const ConvPlan& plan, const Call& call, float* res
   if (shared != active) *result = NAN;
 }
 
+// A kernel gradient as the list of the active weights' gradients, expanded by the mask.
+inline std::vector<char> RunToList(const ConvPlan& plan, const Call& call, const char* first,
+                                   const char* second) {
+  const ElementType type = call.convolution.type;
+  const int64_t weights = call.convolution.sizes.weights(), bytes = ElementBytes(type);
+  std::vector<char> list(plan.ActiveWeights() * bytes, '\xff'), result(weights * bytes);
+  plan.RunToList(first, second, list.data(), Threads(call.threads));
+  int64_t at = 0;
+  for (int64_t i = 0; i < weights && at < plan.ActiveWeights(); ++i)
+    if (call.mask[i]) std::copy_n(list.begin() + at++ * bytes, bytes, result.begin() + i * bytes);
+  return result;
+}
+
 // Operands and result are of the convolution's type; the values are those of `call`. The second of
-// two runs shares values, if the plan does.
+// two runs shares values, if the plan does, and lists gradients.
 inline Engine CpuEngine(const Kernels& kernels) {
   const auto run = [&kernels](const Call& call, int garbage) {
     const ElementType type = call.convolution.type;
@@ -83,9 +96,11 @@ inline Engine CpuEngine(const Kernels& kernels) {
       RunBySharedValues(*plan, call, reinterpret_cast<float*>(result.data()));
       return ToFloats(type, result);
     }
-    plan->Run(ToElements(type, call.first, sizes.first).data(),
-              ToElements(type, call.second, sizes.second).data(), result.data(),
-              Threads(call.threads));
+    const auto first = ToElements(type, call.first, sizes.first),
+               second = ToElements(type, call.second, sizes.second);
+    if (garbage != kFirstGarbage && call.product == Product::kKernelGradient)
+      return ToFloats(type, RunToList(*plan, call, first.data(), second.data()));
+    plan->Run(first.data(), second.data(), result.data(), Threads(call.threads));
     return ToFloats(type, result);
   };
   return {kernels.name, false, [](Product, const Convolution& c) { return WhyNotOnCpu(c); }, run};

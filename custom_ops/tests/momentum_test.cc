@@ -5,6 +5,7 @@
 // Exit status 1 and the case on failure.
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <random>
 #include <vector>
@@ -25,6 +26,25 @@ bool Equal(const float* result, const std::vector<double>& expected) {
   return true;
 }
 
+// As with the gradients of the active weights alone: the bits of the same step with zeros between.
+bool CheckList(const MomentumStep& step, int64_t count, const bool* mask, const float* gradient,
+               const std::vector<float>& weight, const std::vector<float>& momentum) {
+  std::vector<float> dense(count), list;
+  for (int64_t i = 0; i < count; ++i)
+    if (mask[i]) list.push_back(dense[i] = gradient[i]);
+  std::vector<float> one[] = {weight, momentum}, other[] = {weight, momentum};
+  const int64_t shift = static_cast<int64_t>(weight.size()) - count;
+  ApplyMaskedMomentum(step, count, mask, dense.data(), one[0].data() + shift, one[1].data() + shift,
+                      Threads(2));
+  const auto places = MakeActivePlaces(mask, count);
+  places->ApplyMaskedMomentum(step, mask, list.data(), other[0].data() + shift,
+                              other[1].data() + shift, Threads(2));
+  bool equal = places->HasMask(mask) && places->active() == static_cast<int64_t>(list.size());
+  for (int i = 0; i < 2 && count > 0; ++i)
+    equal &= std::memcmp(one[i].data(), other[i].data(), one[i].size() * sizeof(float)) == 0;
+  return equal;
+}
+
 // All arrays begin `shift` elements behind where they are allocated.
 bool Check(const MomentumStep& step, int64_t count, int64_t shift, double density,
            std::mt19937& rng) {
@@ -35,6 +55,8 @@ bool Check(const MomentumStep& step, int64_t count, int64_t shift, double densit
   auto weight = Random(count + shift, rng), momentum = Random(count + shift, rng);
   std::vector<double> weights(weight.begin() + shift, weight.end()),
       momenta(momentum.begin() + shift, momentum.end());
+  const bool list_is_right =
+      CheckList(step, count, mask.get() + shift, gradient.data() + shift, weight, momentum);
   reference::ApplyMaskedMomentum(step, mask.get() + shift, gradient.data() + shift, weights,
                                  momenta);
   ApplyMaskedMomentum(step, count, mask.get() + shift, gradient.data() + shift,
@@ -42,6 +64,7 @@ bool Check(const MomentumStep& step, int64_t count, int64_t shift, double densit
   bool equal = Equal(weight.data() + shift, weights) && Equal(momentum.data() + shift, momenta);
   for (int64_t i = 0; i < count; ++i)
     equal &= mask[shift + i] || (weight[shift + i] == 0 && !std::signbit(weight[shift + i]));
+  equal &= list_is_right;
   if (!equal)
     std::printf("%d weights, shift %d, density %g, nesterov %d\n", int(count), int(shift), density,
                 step.use_nesterov);

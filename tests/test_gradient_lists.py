@@ -1,0 +1,178 @@
+"""While the growth window is closed, a step takes the active weights' gradients as a list.
+
+A pass over graphs does it; where anything else reads a gradient, the gradient stays dense.
+"""
+
+import keras
+import numpy as np
+import pytest
+from helpers import nodes_that_ran
+from oracle import needs_ops
+
+import keras_sparse as ks
+from keras_sparse._keras import to_numpy
+
+pytestmark = needs_ops
+OP = {"implementation": "custom_op"}
+
+
+def steps_with_lists(model):
+    """How many kernel gradients of a training step are lists, and how many steps take one."""
+    x, y = data(1)
+    model.train_function = None  # a graph is recorded when it is made
+    nodes = nodes_that_ran(lambda: model.fit(x, y, verbose=0))
+    gradients = [node for node in nodes if node.attr["as_list"].b]
+    assert {node.op.rpartition("KernelGradient")[1] for node in gradients} <= {"KernelGradient"}
+    return len(gradients), sum(node.attr["takes_list"].b for node in nodes)
+
+
+def model_of_all_shapes(regularizer=None):
+    """Kernels of two to four axes; Keras reshapes some of them to two."""
+    layers = ks.layers
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 16)),
+            layers.SparseConv2D(16, 3, strides=2, padding="same", activation="relu", **OP),
+            layers.SparseConv2D(24, 1, **OP),
+            keras.layers.Reshape((16, 24)),
+            layers.SparseConv1D(16, 3, padding="same", **OP),
+            layers.SparseEinsumDense("btc,chd->bthd", (16, 4, 8), bias_axes="hd", **OP),
+            keras.layers.Flatten(),
+            layers.SparseDense(20, kernel_regularizer=regularizer, **OP),
+            keras.layers.Dense(4, dtype="float32"),
+        ]
+    )
+
+
+LISTED = 5  # all but the last layer, which is dense
+
+
+def data(steps):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(8 * steps, 8, 8, 16)).astype("float32")
+    return x, rng.normal(size=(8 * steps, 4)).astype("float32")
+
+
+def compiled(make, watch=False, jit_compile=False, inner=None, loss_scaling=False, **settings):
+    """A model that trains by SGD with momentum; `watch`: something else reads all gradients."""
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(0)
+    model = make()
+    sgd = keras.optimizers.SGD(0.05, **({"momentum": 0.9} | (inner or {})))
+    optimizer = ks.SparseMomentum(sgd, 0.3, prune_rate=0.5, seed=0, **settings)
+    if watch:
+        seen = tf.Variable(0.0)
+        apply = optimizer.apply
+
+        def read_and_apply(gradients, variables=None):
+            seen.assign(sum(tf.reduce_sum(tf.cast(one, "float32")) for one in gradients))
+            return apply(gradients, variables)
+
+        optimizer.apply = read_and_apply
+    optimizer.updates_are_planned = True  # this file makes them
+    model.compile(optimizer, "mse", jit_compile=jit_compile)
+    optimizer.build(model)
+    return model
+
+
+def state_after(model):
+    """Of a training with closed and open windows, and masks that change."""
+    x, y = data(3)
+    for is_open in (False, True, False):
+        model.optimizer.open_growth_window(is_open)
+        model.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+        if is_open:
+            model.optimizer.update_masks()
+    for weight, mask in zip(
+        model.optimizer.masked_variables, model.optimizer.mask_variables, strict=True
+    ):
+        assert not to_numpy(weight)[~to_numpy(mask)].any()
+    return [to_numpy(value) for value in [*model.variables, *model.optimizer.variables]]
+
+
+@pytest.mark.parametrize(
+    ("name", "inner", "settings"),
+    [
+        ("float32", {}, {}),
+        ("mixed_bfloat16", {"nesterov": True, "weight_decay": 0.01}, {"growth_batch": 0.5}),
+        ("float32", {}, {"structure": ks.Blocks(4, 4, per_tap=True)}),
+    ],
+)
+def test_a_training_by_lists_has_the_bits_of_one_by_dense_gradients(
+    policy, name, inner, settings
+):
+    policy(name)
+    found, expected = (
+        compiled(model_of_all_shapes, watch, inner=inner, **settings) for watch in (False, True)
+    )
+    states = state_after(found), state_after(expected)
+    assert len(states[0]) == len(states[1])
+    assert all((one == other).all() for one, other in zip(*states, strict=True))
+    assert steps_with_lists(found) == (LISTED, LISTED)
+    assert steps_with_lists(expected) == (0, 0)
+
+
+def small_model(regularizer=None):
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 16)),
+            keras.layers.GlobalAveragePooling2D(),
+            ks.layers.SparseDense(16, kernel_regularizer=regularizer, **OP),
+            keras.layers.Dense(4),
+        ]
+    )
+
+
+def regularized():
+    return small_model(keras.regularizers.L2(0.01))
+
+
+def shared():
+    """A layer that is called twice has the sum of two gradients."""
+    inputs = keras.Input((8, 8, 16))
+    layer = ks.layers.SparseDense(16, **OP)
+    pooled = keras.layers.GlobalAveragePooling2D()(inputs)
+    return keras.Model(inputs, keras.layers.Dense(4)(layer(layer(pooled))))
+
+
+@pytest.mark.parametrize(
+    ("make", "inner"),
+    [
+        (small_model, {"clipnorm": 1.0}),
+        (small_model, {"global_clipnorm": 1.0}),
+        (small_model, {"gradient_accumulation_steps": 2}),
+        (small_model, {"use_ema": True}),
+        (small_model, {"momentum": 0.0}),
+        (regularized, {}),
+        (shared, {}),
+    ],
+)
+def test_gradients_that_something_else_reads_stay_dense(make, inner):
+    assert steps_with_lists(compiled(make, inner=inner)) == (0, 0)
+
+
+def test_a_graph_that_writes_the_mask_keeps_dense_gradients():
+    model = compiled(small_model)
+    mask = model.optimizer.mask_variables[0]
+    apply = model.optimizer.apply
+
+    def apply_and_prune(gradients, variables=None):
+        apply(gradients, variables)
+        mask.assign(keras.ops.logical_and(mask, keras.ops.abs(model.layers[1].kernel) > 0.01))
+
+    model.optimizer.apply = apply_and_prune
+    assert steps_with_lists(model) == (0, 0)
+
+
+@pytest.mark.parametrize("unrolled", [1, 2])
+def test_several_steps_in_one_call_take_lists(unrolled):
+    model = compiled(small_model)
+    model.compile(
+        model.optimizer,
+        "mse",
+        steps_per_execution=4,
+        jit_compile=False,
+    )
+    model.unrolled_steps_per_execution = unrolled
+    assert steps_with_lists(model)
