@@ -11,6 +11,7 @@ from oracle import needs_ops
 
 import keras_sparse as ks
 from keras_sparse._keras import to_numpy
+from keras_sparse.compute.gradients import custom_ops
 
 pytestmark = needs_ops
 OP = {"implementation": "custom_op"}
@@ -143,7 +144,6 @@ def shared():
         (small_model, {"global_clipnorm": 1.0}),
         (small_model, {"gradient_accumulation_steps": 2}),
         (small_model, {"use_ema": True}),
-        (small_model, {"momentum": 0.0}),
         (regularized, {}),
         (shared, {}),
     ],
@@ -168,11 +168,67 @@ def test_a_graph_that_writes_the_mask_keeps_dense_gradients():
 @pytest.mark.parametrize("unrolled", [1, 2])
 def test_several_steps_in_one_call_take_lists(unrolled):
     model = compiled(small_model)
-    model.compile(
-        model.optimizer,
-        "mse",
-        steps_per_execution=4,
-        jit_compile=False,
-    )
+    model.compile(model.optimizer, "mse", steps_per_execution=4, jit_compile=False)
     model.unrolled_steps_per_execution = unrolled
-    assert steps_with_lists(model)
+    assert steps_with_lists(model) == (unrolled, unrolled)
+
+
+def test_scaled_losses_are_checked_for_infinities_so_gradients_stay_dense(policy):
+    policy("mixed_float16")
+    assert steps_with_lists(compiled(small_model)) == (0, 0)
+
+
+# --- the operations themselves
+
+
+def test_a_list_has_the_gradients_of_active_weights_in_the_order_of_the_mask():
+    op = custom_ops().keras_sparse_mat_mul_kernel_gradient
+    mask = np.array([[True, False, True], [False, False, True]])
+    inputs, gradient = np.array([[1.0, 2.0]], "float32"), np.array([[3.0, 4.0, 5.0]], "float32")
+    np.testing.assert_array_equal(op(inputs, mask, gradient, as_list=True), [3.0, 5.0, 10.0])
+    assert op(inputs, np.zeros_like(mask), gradient, as_list=True).shape == (0,)
+    assert op(inputs[:0], mask, gradient[:0], as_list=True).shape == (2, 3)  # zeros
+
+
+def test_xla_has_no_lists():
+    import tensorflow as tf
+
+    op = custom_ops().keras_sparse_mat_mul_kernel_gradient
+
+    @tf.function(jit_compile=True)
+    def listed(inputs, gradient):
+        return op(inputs, [[True, False]], gradient, as_list=True)
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`as_list` must be false"):
+        listed(tf.ones((1, 1)), tf.ones((1, 2)))
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_a_step_takes_lists_and_dense_gradients(nesterov):
+    import tensorflow as tf
+
+    mask, listed = tf.constant([[True, False], [True, True]]), [1.0, -2.0, 3.0]
+    results = []
+    for gradient in (listed, [[1.0, 0.0], [-2.0, 3.0]], [1.0, 0.0, -2.0, 3.0]):
+        weight, momentum = tf.Variable([[1.0, 5.0], [2.0, 3.0]]), tf.Variable(tf.ones((2, 2)))
+        step(weight, momentum, mask, gradient, use_nesterov=nesterov)
+        results.append(np.stack([weight, momentum]))
+    assert (results[0] == results[1]).all() and (results[0] == results[2]).all()
+    assert results[0][0, 0, 1] == 0.0
+    assert results[0][1, 0, 1] == 0.5
+
+
+def test_a_list_of_another_length_is_an_error_and_changes_nothing():
+    import tensorflow as tf
+
+    weight, momentum = tf.Variable([1.0, 2.0, 3.0]), tf.Variable([1.0, 2.0, 3.0])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="each of the 1 active ones"):
+        step(weight, momentum, [True, False, False], [1.0, 2.0])
+    np.testing.assert_array_equal(weight, [1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(momentum, [1.0, 2.0, 3.0])
+
+
+def step(weight, momentum, mask, gradient, **options):
+    custom_ops().keras_sparse_apply_masked_momentum(
+        weight.handle, momentum.handle, mask, gradient, 0.25, 0.5, takes_list=True, **options
+    )

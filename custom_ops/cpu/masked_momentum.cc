@@ -1,4 +1,4 @@
-// The loop. Memory sets its pace, so that the compiler's vectors are enough, for any processor.
+// The step of masked weights by parts of the weights, with the loops for this processor.
 #include "custom_ops/contract/masked_momentum.h"
 
 #include <algorithm>
@@ -6,92 +6,107 @@
 #include <vector>
 
 #include "custom_ops/contract/numbers.h"
+#include "custom_ops/contract/product.h"
+#include "custom_ops/cpu/momentum_kernels.h"
 #include "custom_ops/cpu/packed_mask.h"
 
 namespace keras_sparse {
+
+const MomentumKernels& MomentumFor(const char* instructions) {
+#if !defined(KERAS_SPARSE_ONLY_PORTABLE)
+  for (const auto* kernels : {Avx2Momentum(), Avx512Momentum()})
+    if (std::strcmp(kernels->name, instructions) == 0) return *kernels;
+#endif
+  (void)instructions;
+  return *PortableMomentum();
+}
+
 namespace {
 
 constexpr int64_t kPart = 65536;  // weights: long enough to be worth a thread
-
-// Without a branch, or it is no vector's: the bits of the value, or none.
-inline float Masked(unsigned char active, float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  bits &= active != 0 ? ~uint32_t{0} : 0;
-  std::memcpy(&value, &bits, sizeof bits);
-  return value;
-}
-
-template <bool kNesterov>
-void StepWeights(float learning_rate, float decay, int64_t count,
-                 const unsigned char* __restrict mask, const float* __restrict gradient,
-                 float* __restrict weight, float* __restrict momentum) {
-  for (int64_t i = 0; i < count; ++i) {
-    const float change = gradient[i] * learning_rate;
-    const float velocity = momentum[i] * decay - change;
-    weight[i] = Masked(mask[i], weight[i] + (kNesterov ? velocity * decay - change : velocity));
-    momentum[i] = velocity;
-  }
-}
-
 constexpr int64_t kChunk = 4096;  // weights: their gradients stay in the first cache
-static_assert(kPart % kChunk == 0);
+static_assert(kPart % kChunk == 0 && kChunk % PackedMask::kWord == 0);
 
-// Expands a chunk of the list into zeros, and steps by it as by any gradient.
 class PlacesByChunk : public ActivePlaces {
  public:
-  PlacesByChunk(const bool* mask, int64_t count) : count_(count), mask_(mask, count) {
+  PlacesByChunk(const MomentumKernels& kernels, const bool* mask, int64_t count)
+      : kernels_(kernels), count_(count), mask_(mask, count) {
+    int64_t active = 0;
     mask_.ForEachActive([&](int64_t weight) {
-      first_.resize(weight / kChunk + 1, places_.size());
-      places_.push_back(static_cast<uint16_t>(weight % kChunk));
+      first_.resize(weight / kChunk + 1, active++);
+      if (kernels.step_by_list == nullptr)
+        places_.push_back(static_cast<uint16_t>(weight % kChunk));
     });
-    first_.resize(DivideUp(count, kChunk) + 1, places_.size());
+    first_.resize(DivideUp(count, kChunk) + 1, active);
   }
 
   bool HasMask(const bool* mask) const override { return mask_.Equals(mask); }
-  int64_t active() const override { return static_cast<int64_t>(places_.size()); }
+  int64_t active() const override { return first_.back(); }
 
   void ApplyMaskedMomentum(const MomentumStep& step, const bool* mask, const float* list,
                            float* weight, float* momentum,
                            const Parallel& parallel) const override {
-    const auto* bytes = reinterpret_cast<const unsigned char*>(mask);
-    const auto run = step.use_nesterov ? StepWeights<true> : StepWeights<false>;
     parallel.run(DivideUp(count_, kPart), kPart, [&](int64_t part) {
-      alignas(64) float gradient[kChunk] = {};
-      const int64_t end = std::min(count_, (part + 1) * kPart);
-      for (int64_t begin = part * kPart; begin < end; begin += kChunk) {
-        const int64_t first = first_[begin / kChunk], last = first_[begin / kChunk + 1];
-        for (int64_t i = first; i < last; ++i) gradient[places_[i]] = list[i];
-        run(step.learning_rate, step.decay, std::min(kChunk, end - begin), bytes + begin, gradient,
-            weight + begin, momentum + begin);
-        for (int64_t i = first; i < last; ++i) gradient[places_[i]] = 0;
+      const int64_t begin = part * kPart, size = std::min(kPart, count_ - begin);
+      if (kernels_.step_by_list == nullptr) {
+        ByChunks(step, begin, size, mask, list, weight, momentum);
+      } else {
+        kernels_.step_by_list(step, size, mask_.words() + begin / PackedMask::kWord,
+                              list + first_[begin / kChunk], weight + begin, momentum + begin);
       }
     });
   }
 
  private:
-  int64_t count_;
-  PackedMask mask_;
+  // Expands a chunk of the list into zeros, and steps by it as by any gradient.
+  void ByChunks(const MomentumStep& step, int64_t begin, int64_t size, const bool* mask,
+                const float* list, float* weight, float* momentum) const {
+    alignas(64) float gradient[kChunk] = {};
+    for (const int64_t end = begin + size; begin < end; begin += kChunk) {
+      const int64_t first = first_[begin / kChunk], last = first_[begin / kChunk + 1];
+      for (int64_t i = first; i < last; ++i) gradient[places_[i]] = list[i];
+      kernels_.step(step, std::min(kChunk, end - begin), mask + begin, gradient, weight + begin,
+                    momentum + begin);
+      for (int64_t i = first; i < last; ++i) gradient[places_[i]] = 0;
+    }
+  }
+
+  const MomentumKernels& kernels_;
+  const int64_t count_;
+  const PackedMask mask_;
   std::vector<int64_t> first_;    // active weights before each chunk
-  std::vector<uint16_t> places_;  // in its chunk, of each active weight
+  std::vector<uint16_t> places_;  // in its chunk, of each active weight; for loops without lists
 };
+
+const MomentumKernels& Chosen() {
+  static const MomentumKernels& kernels = MomentumFor(Instructions());
+  return kernels;
+}
 
 }  // namespace
 
+std::unique_ptr<ActivePlaces> MakeActivePlaces(const MomentumKernels& kernels, const bool* mask,
+                                               int64_t count) {
+  return std::make_unique<PlacesByChunk>(kernels, mask, count);
+}
+
 std::unique_ptr<ActivePlaces> MakeActivePlaces(const bool* mask, int64_t count) {
-  return std::make_unique<PlacesByChunk>(mask, count);
+  return MakeActivePlaces(Chosen(), mask, count);
+}
+
+void ApplyMaskedMomentum(const MomentumKernels& kernels, const MomentumStep& step, int64_t count,
+                         const bool* mask, const float* gradient, float* weight, float* momentum,
+                         const Parallel& parallel) {
+  parallel.run(DivideUp(count, kPart), kPart, [&](int64_t part) {
+    const int64_t begin = part * kPart, size = std::min(kPart, count - begin);
+    kernels.step(step, size, mask + begin, gradient + begin, weight + begin, momentum + begin);
+  });
 }
 
 void ApplyMaskedMomentum(const MomentumStep& step, int64_t count, const bool* mask,
                          const float* gradient, float* weight, float* momentum,
                          const Parallel& parallel) {
-  const auto* bytes = reinterpret_cast<const unsigned char*>(mask);
-  const auto run = step.use_nesterov ? StepWeights<true> : StepWeights<false>;
-  parallel.run(DivideUp(count, kPart), kPart, [&](int64_t part) {
-    const int64_t begin = part * kPart, size = std::min(kPart, count - begin);
-    run(step.learning_rate, step.decay, size, bytes + begin, gradient + begin, weight + begin,
-        momentum + begin);
-  });
+  ApplyMaskedMomentum(Chosen(), step, count, mask, gradient, weight, momentum, parallel);
 }
 
 }  // namespace keras_sparse

@@ -15,6 +15,8 @@ namespace keras_sparse {
 
 class PackedMask {
  public:
+  static constexpr int64_t kWord = 16;
+
   PackedMask(const bool* mask, int64_t size) : size_(size), bits_(DivideUp(size, kWord)) {
     for (int64_t i = 0; i < size; i += kWord) bits_[i / kWord] = Bits(mask, i);
   }
@@ -25,6 +27,9 @@ class PackedMask {
     return true;
   }
 
+  // The mask's bits, kWord a word; 0 beyond its end.
+  const uint16_t* words() const { return bits_.data(); }
+
   // Calls use(index) for every active weight, in order.
   template <class Use>
   void ForEachActive(Use use) const {
@@ -34,8 +39,6 @@ class PackedMask {
   }
 
  private:
-  static constexpr int64_t kWord = 16;
-
   uint16_t Bits(const bool* mask, int64_t first) const {
     unsigned char bytes[kWord] = {};
     if (first + kWord <= size_) {

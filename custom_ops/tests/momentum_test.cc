@@ -10,8 +10,9 @@
 #include <random>
 #include <vector>
 
-#include "custom_ops/contract/masked_momentum.h"
 #include "custom_ops/contract/momentum_reference.h"
+#include "custom_ops/cpu/momentum_kernels.h"
+#include "custom_ops/cpu/plan.h"
 #include "custom_ops/tests/helpers.h"
 
 namespace keras_sparse {
@@ -27,16 +28,17 @@ bool Equal(const float* result, const std::vector<double>& expected) {
 }
 
 // As with the gradients of the active weights alone: the bits of the same step with zeros between.
-bool CheckList(const MomentumStep& step, int64_t count, const bool* mask, const float* gradient,
-               const std::vector<float>& weight, const std::vector<float>& momentum) {
+bool CheckList(const MomentumKernels& kernels, const MomentumStep& step, int64_t count,
+               const bool* mask, const float* gradient, const std::vector<float>& weight,
+               const std::vector<float>& momentum) {
   std::vector<float> dense(count), list;
   for (int64_t i = 0; i < count; ++i)
     if (mask[i]) list.push_back(dense[i] = gradient[i]);
   std::vector<float> one[] = {weight, momentum}, other[] = {weight, momentum};
   const int64_t shift = static_cast<int64_t>(weight.size()) - count;
-  ApplyMaskedMomentum(step, count, mask, dense.data(), one[0].data() + shift, one[1].data() + shift,
-                      Threads(2));
-  const auto places = MakeActivePlaces(mask, count);
+  ApplyMaskedMomentum(kernels, step, count, mask, dense.data(), one[0].data() + shift,
+                      one[1].data() + shift, Threads(2));
+  const auto places = MakeActivePlaces(kernels, mask, count);
   places->ApplyMaskedMomentum(step, mask, list.data(), other[0].data() + shift,
                               other[1].data() + shift, Threads(2));
   bool equal = places->HasMask(mask) && places->active() == static_cast<int64_t>(list.size());
@@ -46,8 +48,8 @@ bool CheckList(const MomentumStep& step, int64_t count, const bool* mask, const 
 }
 
 // All arrays begin `shift` elements behind where they are allocated.
-bool Check(const MomentumStep& step, int64_t count, int64_t shift, double density,
-           std::mt19937& rng) {
+bool Check(const MomentumKernels& kernels, const MomentumStep& step, int64_t count, int64_t shift,
+           double density, std::mt19937& rng) {
   std::bernoulli_distribution active(density);
   const auto mask = std::make_unique<bool[]>(count + shift);
   for (int64_t i = 0; i < count; ++i) mask[shift + i] = active(rng);
@@ -55,30 +57,30 @@ bool Check(const MomentumStep& step, int64_t count, int64_t shift, double densit
   auto weight = Random(count + shift, rng), momentum = Random(count + shift, rng);
   std::vector<double> weights(weight.begin() + shift, weight.end()),
       momenta(momentum.begin() + shift, momentum.end());
-  const bool list_is_right =
-      CheckList(step, count, mask.get() + shift, gradient.data() + shift, weight, momentum);
+  const bool list_is_right = CheckList(kernels, step, count, mask.get() + shift,
+                                       gradient.data() + shift, weight, momentum);
   reference::ApplyMaskedMomentum(step, mask.get() + shift, gradient.data() + shift, weights,
                                  momenta);
-  ApplyMaskedMomentum(step, count, mask.get() + shift, gradient.data() + shift,
+  ApplyMaskedMomentum(kernels, step, count, mask.get() + shift, gradient.data() + shift,
                       weight.data() + shift, momentum.data() + shift, Threads(2));
   bool equal = Equal(weight.data() + shift, weights) && Equal(momentum.data() + shift, momenta);
   for (int64_t i = 0; i < count; ++i)
     equal &= mask[shift + i] || (weight[shift + i] == 0 && !std::signbit(weight[shift + i]));
   equal &= list_is_right;
   if (!equal)
-    std::printf("%d weights, shift %d, density %g, nesterov %d\n", int(count), int(shift), density,
-                step.use_nesterov);
+    std::printf("%s: %d weights, shift %d, density %g, nesterov %d\n", kernels.name, int(count),
+                int(shift), density, step.use_nesterov);
   return equal;
 }
 
-int Failures() {
+int Failures(const MomentumKernels& kernels) {
   std::mt19937 rng(1);
   int failures = 0;
   for (const bool nesterov : {false, true})
     for (const int64_t count : {0, 1, 15, 16, 17, 1000, 65536, 200003})
       for (const int64_t shift : {0, 1, 7})
         for (const double density : {0.0, 0.05, 0.5, 1.0})
-          failures += !Check({0.1f, 0.9f, nesterov}, count, shift, density, rng);
+          failures += !Check(kernels, {0.1f, 0.9f, nesterov}, count, shift, density, rng);
   return failures;
 }
 
@@ -86,7 +88,9 @@ int Failures() {
 }  // namespace keras_sparse
 
 int main() {
-  const int failures = keras_sparse::Failures();
+  int failures = 0;
+  for (const auto* engine : keras_sparse::AvailableKernels())
+    failures += keras_sparse::Failures(keras_sparse::MomentumFor(engine->name));
   std::printf("%d failures\n", failures);
   return failures == 0 ? 0 : 1;
 }
