@@ -16,11 +16,21 @@ from benchmarks import classifier, report, turns
 from examples.models import vgg16_d, wide_resnet
 from keras_sparse.rules.structure import Structure, Weights
 
+
+def hidden_layers(units: int) -> keras.Model:
+    """Two hidden layers with this many units each."""
+    layers = keras.layers
+    hidden = [layers.Dense(units, activation="relu") for _ in range(2)]
+    return keras.Sequential([keras.Input((32, 32, 3)), layers.Flatten(), *hidden, layers.Dense(10)])
+
+
 MODELS: dict[str, Callable[[], keras.Model]] = {
     "WRN-16-8": lambda: wide_resnet(16, 8),
     "VGG16-D": vgg16_d,
     "WRN-16-4": lambda: wide_resnet(16, 4),
     "WRN-10-1": lambda: wide_resnet(10, 1),  # to try this script out
+    "MLP-1024": lambda: hidden_layers(1024),
+    "MLP-4096": lambda: hidden_layers(4096),
 }
 TRAINED = report.ROOT / "benchmarks" / "data" / "trained_densities.json"
 WARM_UP = 3  # steps, the first of which compiles
@@ -92,6 +102,16 @@ class Training:
         self.optimizer.update_masks()
         self.step()
         return clock() - begin - step_seconds
+
+
+def windowed(sparse: Training, is_open: bool) -> Callable[[], None]:
+    """The sparse step with the growth window open or closed."""
+
+    def step() -> None:
+        sparse.open_window(is_open)
+        sparse.step()
+
+    return step
 
 
 def _sparse_optimizer(case: Case, inner: Any, growth_batch: float) -> ks.SparseMomentum:

@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks import options, report, step_tables, turns
 from benchmarks.processes import in_process
-from benchmarks.step_contenders import MODELS, Case, Training, peak_memory
+from benchmarks.step_contenders import MODELS, Case, Training, peak_memory, windowed
 from benchmarks.step_parts import parts_of
 from benchmarks.step_tables import Result
 
@@ -96,16 +96,6 @@ def measure(
     profiled = {"dense": "float32", "window open": "open", "window closed": "closed"}
     parts = {title: parts_of(contenders[name], seconds[name]) for title, name in profiled.items()}
     return Result(case, seconds, update, memory, parts)
-
-
-def windowed(sparse: Training, is_open: bool) -> Callable[[], None]:
-    """The sparse step with the growth window open or closed."""
-
-    def step() -> None:
-        sparse.open_window(is_open)
-        sparse.step()
-
-    return step
 
 
 def _worthwhile_xla(

@@ -100,9 +100,7 @@ def state_after(model):
         ("float32", {}, {"structure": ks.Blocks(4, 4, per_tap=True)}),
     ],
 )
-def test_a_training_by_lists_has_the_bits_of_one_by_dense_gradients(
-    policy, name, inner, settings
-):
+def test_a_training_by_lists_has_the_bits_of_one_by_dense_gradients(policy, name, inner, settings):
     policy(name)
     found, expected = (
         compiled(model_of_all_shapes, watch, inner=inner, **settings) for watch in (False, True)
@@ -213,7 +211,8 @@ def test_a_step_takes_lists_and_dense_gradients(nesterov):
         weight, momentum = tf.Variable([[1.0, 5.0], [2.0, 3.0]]), tf.Variable(tf.ones((2, 2)))
         step(weight, momentum, mask, gradient, use_nesterov=nesterov)
         results.append(np.stack([weight, momentum]))
-    assert (results[0] == results[1]).all() and (results[0] == results[2]).all()
+    assert (results[0] == results[1]).all()
+    assert (results[0] == results[2]).all()
     assert results[0][0, 0, 1] == 0.0
     assert results[0][1, 0, 1] == 0.5
 

@@ -35,7 +35,7 @@ class LatticeKernel : public LatticeProduct {
   template <class Read>
   void MultiplyBy(Read read, const void* inputs, void* result, const Parallel& parallel) const;
 
-  // The gradients by the active weights in the order of the loops, each the sum of so many pieces.
+  // The gradients by the active weights in the order of the loops, each the sum of its pieces.
   struct Sums {
     const float* first;
     int64_t pieces, active;
