@@ -25,6 +25,7 @@ from keras_sparse.models.summary import summary
 from keras_sparse.rules import mask_update, scores
 from keras_sparse.rules import structure_arguments as structure
 from keras_sparse.rules.blocks import Blocks
+from keras_sparse.rules.channels import Channels
 from keras_sparse.rules.n_of_m import NofM
 from keras_sparse.rules.scores import MaskedLayer
 from keras_sparse.training import schedules
@@ -49,6 +50,7 @@ __all__ = [
     "AlternatingOverTraining",
     "BackupAndRestore",
     "Blocks",
+    "Channels",
     "CosineOverTraining",
     "CubicOverTraining",
     "GraNet",

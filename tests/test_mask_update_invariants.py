@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from keras_sparse.rules import scores
 from keras_sparse.rules.blocks import Blocks, ChannelPairs
+from keras_sparse.rules.channels import Channels
 from keras_sparse.rules.mask_update import prune_to, update_masks
 from keras_sparse.rules.scores import MaskedLayer
 from keras_sparse.rules.structure import Weights
@@ -23,6 +24,8 @@ STRUCTURES = st.sampled_from(
         Blocks(1, 1, per_tap=True),
         Blocks(2, 2, per_tap=True),
         Blocks(3, 4, per_tap=True),
+        Channels("in"),
+        Channels("out"),
     ]
 )
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_sparse.rules.blocks import Blocks, ChannelPairs
+from keras_sparse.rules.channels import Channels
 from keras_sparse.rules.initial_masks import initial_mask
 from keras_sparse.rules.structure import Structure, Weights
 from keras_sparse.rules.structure_arguments import as_structure
@@ -23,6 +24,8 @@ STRUCTURES = [
     Blocks(2, 2, per_tap=True),
     Blocks(3, 5),
     Blocks(1, 8, per_tap=True),
+    Channels("in"),
+    Channels("out"),
 ]
 
 

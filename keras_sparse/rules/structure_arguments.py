@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_sparse.rules.blocks import Blocks, ChannelPairs
+from keras_sparse.rules.channels import Channels
 from keras_sparse.rules.n_of_m import NofM
 from keras_sparse.rules.structure import Structure, Weights
 from keras_sparse.rules.whole_numbers import is_positive_integer
 
-KINDS: dict[str, type[Structure]] = {cls.kind: cls for cls in (Weights, Blocks, NofM)}
+KINDS: dict[str, type[Structure]] = {cls.kind: cls for cls in (Weights, Blocks, Channels, NofM)}
 
 
 def as_structure(block_shape: Any = None, structure: Any = None) -> Structure:
