@@ -9,9 +9,19 @@
 
 namespace keras_sparse {
 
-// On tensor cores float32 is computed in TF32, elsewhere by IEEE's rules.
-enum class ElementType { kFloat32, kBFloat16, kFloat16 };
-constexpr int kElementTypes = 3;
+// All types: whoever lists them expands this list. On tensor cores float32 is computed in TF32,
+// elsewhere by IEEE's rules.
+#define KS_ELEMENT_TYPES(X) X(Float32) X(BFloat16) X(Float16)
+
+#define KS_ENUMERATOR(NAME) k##NAME,
+#define KS_ONE(NAME) +1
+#define KS_TEXT(NAME) #NAME,
+enum class ElementType { KS_ELEMENT_TYPES(KS_ENUMERATOR) };
+constexpr int kElementTypes = 0 KS_ELEMENT_TYPES(KS_ONE);
+constexpr const char* kElementNames[] = {KS_ELEMENT_TYPES(KS_TEXT)};  // by ElementType
+#undef KS_ENUMERATOR
+#undef KS_ONE
+#undef KS_TEXT
 
 constexpr int64_t ElementBytes(ElementType type) { return type == ElementType::kFloat32 ? 4 : 2; }
 

@@ -10,6 +10,9 @@
 namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS {
 
 typedef uint32_t Bits __attribute__((vector_size(kVectorBytes)));
+typedef uint16_t Halves __attribute__((vector_size(kVectorBytes / 2)));
+typedef uint16_t UnalignedHalves
+    __attribute__((vector_size(kVectorBytes / 2), aligned(1), may_alias));
 
 // The first `count` elements of 16 bits, two a lane; zeros behind them.
 KS_INLINE Vector LoadPart(const uint16_t* p, int count) {
@@ -49,6 +52,14 @@ struct BFloat16 {
   }
   KS_INLINE static Vector Narrow(const Vector* channels) {
     return (Vector)(Rounded(channels[0]) >> 16 | (Rounded(channels[1]) & 0xffff0000u));
+  }
+
+  // In the order of memory.
+  KS_INLINE static Vector FromHalves(Halves v) {
+    return (Vector)(__builtin_convertvector(v, Bits) << 16);
+  }
+  KS_INLINE static Halves ToHalves(Vector v) {
+    return __builtin_convertvector(Rounded(v) >> 16, Halves);
   }
 
   // As BFloat16Of, in the upper 16 bits.
@@ -101,6 +112,30 @@ struct Float16 {
     for (int i = 0; i < kLanes; ++i)
       bits[i] = Float16Of(channels[0][i]) | static_cast<uint32_t>(Float16Of(channels[1][i])) << 16;
     return (Vector)bits;
+#endif
+  }
+
+  KS_INLINE static Vector FromHalves(Halves v) {
+#if defined(__AVX512F__)
+    return (Vector)_mm512_maskz_cvtph_ps(kAll, (__m256i)v);
+#elif defined(__F16C__)
+    return (Vector)_mm256_cvtph_ps((__m128i)v);
+#else
+    Vector floats = {};
+    for (int i = 0; i < kLanes; ++i) floats[i] = FloatOfFloat16(v[i]);
+    return floats;
+#endif
+  }
+
+  KS_INLINE static Halves ToHalves(Vector v) {
+#if defined(__AVX512F__)
+    return (Halves)_mm512_maskz_cvtps_ph(kAll, (__m512)v, 0);
+#elif defined(__F16C__)
+    return (Halves)_mm256_cvtps_ph((__m256)v, 0);
+#else
+    Halves halves = {};
+    for (int i = 0; i < kLanes; ++i) halves[i] = Float16Of(v[i]);
+    return halves;
 #endif
   }
 

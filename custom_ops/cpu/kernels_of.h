@@ -13,13 +13,10 @@ constexpr Loops LoopsFor() {
           GradientTilesAny<Elements>};
 }
 
+#define KS_LOOPS(NAME) LoopsFor<NAME>(),
 inline Kernels KernelsNamed(const char* name) {
-  return {name,
-          kLanes,
-          kMaxSums,
-          BufferFloats,
-          BlockBufferFloats,
-          {LoopsFor<Float32>(), LoopsFor<BFloat16>(), LoopsFor<Float16>()}};
+  return {name, kLanes, kMaxSums, BufferFloats, BlockBufferFloats, {KS_ELEMENT_TYPES(KS_LOOPS)}};
 }
+#undef KS_LOOPS
 
 }  // namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS

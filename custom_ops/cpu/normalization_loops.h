@@ -318,11 +318,11 @@ NormalizationKernels NormalizationNamed(const char* name) {
 }
 
 // The loops for a type of elements.
+#define KS_LOOPS(NAME) NormalizationNamed<NAME>(name),
 inline const NormalizationKernels* NormalizationNamed(const char* name, ElementType type) {
-  static const NormalizationKernels kernels[kElementTypes] = {NormalizationNamed<Float32>(name),
-                                                              NormalizationNamed<BFloat16>(name),
-                                                              NormalizationNamed<Float16>(name)};
+  static const NormalizationKernels kernels[] = {KS_ELEMENT_TYPES(KS_LOOPS)};
   return &kernels[static_cast<int>(type)];
 }
+#undef KS_LOOPS
 
 }  // namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS

@@ -9,12 +9,12 @@
 #pragma once
 
 #include <string>
-#include <type_traits>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "custom_ops/contract/product.h"
+#include "custom_ops/tensorflow/element_types.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/tensor_shape.h"
 #include "tensorflow/core/platform/errors.h"
@@ -37,13 +37,6 @@ constexpr ProductInputs InputsOf(Product product) {
   return product == Product::kForward         ? ProductInputs{1, 2, 0, 1, -1, 3}
          : product == Product::kInputGradient ? ProductInputs{1, 2, 3, 1, 3, 4}
                                               : ProductInputs{1, 1, 0, 2, 2, -1};
-}
-
-template <typename T>
-constexpr ElementType TypeOf() {
-  return std::is_same_v<T, float>                  ? ElementType::kFloat32
-         : std::is_same_v<T, tensorflow::bfloat16> ? ElementType::kBFloat16
-                                                   : ElementType::kFloat16;
 }
 
 // A call whose arguments are right.

@@ -5,9 +5,7 @@
 namespace keras_sparse {
 namespace {
 
-KERAS_SPARSE_REGISTER_ON_GPU("KerasSparse>Conv2D", ConvRules, float)
-KERAS_SPARSE_REGISTER_ON_GPU("KerasSparse>Conv2D", ConvRules, tensorflow::bfloat16)
-KERAS_SPARSE_REGISTER_ON_GPU("KerasSparse>Conv2D", ConvRules, Eigen::half)
+KS_TENSORFLOW_TYPES(KERAS_SPARSE_REGISTER_ON_GPU, "KerasSparse>Conv2D", ConvRules)
 
 }  // namespace
 }  // namespace keras_sparse

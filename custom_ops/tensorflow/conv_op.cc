@@ -51,9 +51,7 @@ REGISTER_OP("KerasSparse>Conv2DKernelGradient")
     .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_AS_LIST.SetShapeFn(
         ProductShape<ConvRules, Product::kKernelGradient>);
 
-KERAS_SPARSE_REGISTER_ON_CPU("KerasSparse>Conv2D", ConvRules, float)
-KERAS_SPARSE_REGISTER_ON_CPU("KerasSparse>Conv2D", ConvRules, tensorflow::bfloat16)
-KERAS_SPARSE_REGISTER_ON_CPU("KerasSparse>Conv2D", ConvRules, Eigen::half)
+KS_TENSORFLOW_TYPES(KERAS_SPARSE_REGISTER_ON_CPU, "KerasSparse>Conv2D", ConvRules)
 
 }  // namespace
 }  // namespace keras_sparse

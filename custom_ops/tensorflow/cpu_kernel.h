@@ -263,7 +263,7 @@ class CpuProductKernel : public tensorflow::OpKernel {
 }  // namespace keras_sparse
 
 // The three kernels of a product for a type.
-#define KERAS_SPARSE_REGISTER_ON_CPU(NAME, RULES, TYPE)                                        \
+#define KERAS_SPARSE_REGISTER_ON_CPU(TYPE, TYPE_NAME, NAME, RULES)                             \
   REGISTER_KERNEL_BUILDER(Name(NAME).Device(tensorflow::DEVICE_CPU).TypeConstraint<TYPE>("T"), \
                           CpuProductKernel<RULES, TYPE, Product::kForward>);                   \
   REGISTER_KERNEL_BUILDER(                                                                     \

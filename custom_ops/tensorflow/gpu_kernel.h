@@ -87,7 +87,7 @@ class GpuProductKernel : public tensorflow::OpKernel {
 
 // The three kernels of a product for a type. The flag, which only gradients in Python read, stays
 // on the host.
-#define KERAS_SPARSE_REGISTER_ON_GPU(NAME, RULES, TYPE)                                     \
+#define KERAS_SPARSE_REGISTER_ON_GPU(TYPE, TYPE_NAME, NAME, RULES)                          \
   REGISTER_KERNEL_BUILDER(Name(NAME)                                                        \
                               .Device(tensorflow::DEVICE_GPU)                               \
                               .HostMemory("dense_weight_gradient")                          \

@@ -5,9 +5,7 @@
 namespace keras_sparse {
 namespace {
 
-KERAS_SPARSE_REGISTER_ON_GPU("KerasSparse>MatMul", MatMulRules, float)
-KERAS_SPARSE_REGISTER_ON_GPU("KerasSparse>MatMul", MatMulRules, tensorflow::bfloat16)
-KERAS_SPARSE_REGISTER_ON_GPU("KerasSparse>MatMul", MatMulRules, Eigen::half)
+KS_TENSORFLOW_TYPES(KERAS_SPARSE_REGISTER_ON_GPU, "KerasSparse>MatMul", MatMulRules)
 
 }  // namespace
 }  // namespace keras_sparse

@@ -36,9 +36,7 @@ REGISTER_OP("KerasSparse>MatMulKernelGradient")
     .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_AS_LIST.SetShapeFn(
         ProductShape<MatMulRules, Product::kKernelGradient>);
 
-KERAS_SPARSE_REGISTER_ON_CPU("KerasSparse>MatMul", MatMulRules, float)
-KERAS_SPARSE_REGISTER_ON_CPU("KerasSparse>MatMul", MatMulRules, tensorflow::bfloat16)
-KERAS_SPARSE_REGISTER_ON_CPU("KerasSparse>MatMul", MatMulRules, Eigen::half)
+KS_TENSORFLOW_TYPES(KERAS_SPARSE_REGISTER_ON_CPU, "KerasSparse>MatMul", MatMulRules)
 
 }  // namespace
 }  // namespace keras_sparse

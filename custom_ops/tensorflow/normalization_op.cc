@@ -18,9 +18,6 @@ using tensorflow::shape_inference::DimensionHandle;
 using tensorflow::shape_inference::InferenceContext;
 using tensorflow::shape_inference::ShapeHandle;
 
-// Graphs that were saved without it hold float.
-constexpr char kTypes[] = "T: {float, bfloat16, half} = DT_FLOAT";
-
 // The vector of channels, merged with the shapes of all inputs that are one.
 absl::Status ChannelShape(InferenceContext* c, ShapeHandle* inputs, ShapeHandle* channels) {
   TF_RETURN_IF_ERROR(c->WithRankAtLeast(c->input(kNormInputs), 1, inputs));
@@ -53,7 +50,7 @@ REGISTER_OP("KerasSparse>BatchMoments")
     .Input("inputs: T")
     .Output("mean: float")
     .Output("variance: float")
-    .Attr(kTypes)
+    .Attr(KS_TYPE_ATTRIBUTE)
     .SetShapeFn(MomentsShape);
 
 REGISTER_OP("KerasSparse>BatchNorm")
@@ -63,7 +60,7 @@ REGISTER_OP("KerasSparse>BatchNorm")
     .Input("mean: float")
     .Input("variance: float")
     .Output("outputs: T")
-    .Attr(kTypes)
+    .Attr(KS_TYPE_ATTRIBUTE)
     .Attr("epsilon: float")
     .Attr("relu: bool = false")
     .SetShapeFn(NormShape);
@@ -79,7 +76,7 @@ REGISTER_OP("KerasSparse>BatchNormGradient")
     .Output("input_gradient: T")
     .Output("scale_gradient: float")
     .Output("offset_gradient: float")
-    .Attr(kTypes)
+    .Attr(KS_TYPE_ATTRIBUTE)
     .Attr("epsilon: float")
     .Attr("relu: bool = false")
     .Attr("count: int >= 0 = 0")
@@ -195,7 +192,7 @@ class NormGradientKernel : public NormalizationKernel<T> {
 
 using tensorflow::DEVICE_CPU;
 
-#define REGISTER_FOR(T)                                                                            \
+#define REGISTER_FOR(T, ...)                                                                       \
   REGISTER_KERNEL_BUILDER(                                                                         \
       Name("KerasSparse>BatchMoments").Device(DEVICE_CPU).TypeConstraint<T>("T"),                  \
       MomentsKernel<T>);                                                                           \
@@ -203,11 +200,9 @@ using tensorflow::DEVICE_CPU;
                           NormKernel<T>);                                                          \
   REGISTER_KERNEL_BUILDER(                                                                         \
       Name("KerasSparse>BatchNormGradient").Device(DEVICE_CPU).TypeConstraint<T>("T"),             \
-      NormGradientKernel<T>)
+      NormGradientKernel<T>);
 
-REGISTER_FOR(float);
-REGISTER_FOR(tensorflow::bfloat16);
-REGISTER_FOR(Eigen::half);
+KS_TENSORFLOW_TYPES(REGISTER_FOR)
 
 }  // namespace
 }  // namespace keras_sparse

@@ -11,7 +11,7 @@
 // batch.
 #define KERAS_SPARSE_PRODUCT_ATTRIBUTES                                      \
   Attr("layer: string = ''")                                                 \
-      .Attr("T: {float, bfloat16, half} = DT_FLOAT")                         \
+      .Attr(KS_TYPE_ATTRIBUTE)                                               \
       .Attr("structure: {'weights', 'channel_pairs', 'blocks'} = 'weights'") \
       .Attr("block: int = 0")                                                \
       .Attr("growth_batch: float = 1.0")

@@ -25,8 +25,9 @@ namespace keras_sparse::tests {
 
 constexpr Product kProducts[] = {Product::kForward, Product::kInputGradient,
                                  Product::kKernelGradient};
-constexpr ElementType kTypes[] = {ElementType::kFloat32, ElementType::kBFloat16,
-                                  ElementType::kFloat16};
+#define KS_ENUMERATOR(NAME) ElementType::k##NAME,
+constexpr ElementType kTypes[] = {KS_ELEMENT_TYPES(KS_ENUMERATOR)};
+#undef KS_ENUMERATOR
 constexpr int kOneOf = 4;  // a slow engine takes one in this number of cases of a large grid
 
 // Operands of all products, for one mask.

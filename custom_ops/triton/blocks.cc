@@ -20,7 +20,6 @@ constexpr int64_t kFewestPixelsPerPart = 1024;
 constexpr int64_t kMostParts = 64;
 
 int64_t Argument(const void* pointer) { return reinterpret_cast<intptr_t>(pointer); }
-int64_t BytesOf(ElementType type) { return type == ElementType::kFloat32 ? 4 : 2; }
 
 const BlockTile* FindTile(const char* kernel, ElementType type, int block) {
   const BlockTile* end = kBlockTiles + kBlockTileCount;
@@ -50,7 +49,8 @@ struct BlockLayout {
     entries = counts + AlignedBytes(lists * 4);
     values = entries + AlignedBytes(lists * others * taps * 16);
     const bool sums = product == Product::kKernelGradient;
-    bytes = values + AlignedBytes(sums ? Parts() * s.weights() * 4 : s.weights() * BytesOf(type));
+    bytes =
+        values + AlignedBytes(sums ? Parts() * s.weights() * 4 : s.weights() * ElementBytes(type));
   }
 
   // Into how many parts the pixels are cut for the gradient by the kernel.
