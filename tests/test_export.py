@@ -244,3 +244,54 @@ def test_tflite_files_are_written_of_models_with_sparse_layers(sparse_model, tmp
 def test_export_of_a_model_without_weights_says_what_to_do(tmp_path):
     with pytest.raises(ValueError, match="must have weights"):
         ks.export(Subclassed(), tmp_path / "served")
+
+
+# --- keras.Model.export of models with sparse layers
+
+
+def keeps_no_custom_op(path):
+    return b"KerasSparse" not in path.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
+def test_model_export_to_tflite_warns_and_writes_stock_operations(sparse_model, tmp_path):
+    import tensorflow as tf
+
+    x, _ = toy_data((6, 6, 16))
+    path = tmp_path / "model.tflite"
+    with pytest.warns(UserWarning, match="`ks.export.model, path, 'litert'.` writes no masks"):
+        sparse_model.export(str(path), format="litert", verbose=False)
+    assert keeps_no_custom_op(path)
+    run = tf.lite.Interpreter(str(path)).get_signature_runner()
+    (predicted,) = run(**dict.fromkeys(run.get_input_details(), x[:1])).values()
+    wanted = sparse_model.predict(x[:1], verbose=0)
+    np.testing.assert_allclose(predicted, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:In the future `np.object` will be:FutureWarning")
+def test_model_export_to_onnx_warns_and_writes_stock_operations(sparse_model, tmp_path):
+    pytest.importorskip("tf2onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    x, _ = toy_data((6, 6, 16))
+    path = tmp_path / "model.onnx"
+    with pytest.warns(UserWarning, match="`ks.export.model, path, 'onnx'.` writes no masks"):
+        sparse_model.export(str(path), format="onnx", verbose=False)
+    assert keeps_no_custom_op(path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (predicted,) = session.run(None, {session.get_inputs()[0].name: x})
+    wanted = sparse_model.predict(x, verbose=0)
+    np.testing.assert_allclose(predicted, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_model_export_of_a_layer_that_must_run_the_custom_op_is_an_error(tmp_path):
+    if not ks.ops.available():
+        pytest.skip("the compiled ops are not available")
+    layers = [keras.Input((32,)), keras.layers.Dense(32)]
+    model = ks.sparsify(keras.Sequential(layers), implementation="custom_op", verbose=False)
+    with (
+        pytest.warns(UserWarning, match="no custom ops"),
+        pytest.raises(ValueError, match="a file of the format 'litert', which has no custom ops"),
+    ):
+        model.export(str(tmp_path / "model.tflite"), format="litert", verbose=False)
+    assert ks.export(model, tmp_path / "served", verbose=False).difference <= 1e-5

@@ -34,6 +34,7 @@ from keras_sparse._keras.running import (
     is_restoring_compilation,
     model_in_train_step,
     running_callbacks,
+    running_export,
     running_fit,
 )
 from keras_sparse._keras.scopes import (
@@ -96,6 +97,7 @@ __all__ = [
     "part_of",
     "replace_optimizer",
     "running_callbacks",
+    "running_export",
     "running_fit",
     "set_path",
     "states_kept",

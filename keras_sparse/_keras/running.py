@@ -64,6 +64,26 @@ def _first_batch(adapter: Any) -> Any:
     return next(iter(adapter.get_numpy_iterator()))
 
 
+FORMATS_WITHOUT_OUR_OPS = {
+    "keras.src.export.litert": "litert",
+    "keras.src.export.onnx": "onnx",
+    "keras.src.export.openvino": "openvino",
+}
+
+
+def running_export() -> str | None:
+    """The format that the ``keras.Model.export`` which makes the present call writes, or None.
+
+    Only formats that have no operations but their own. Walks the stack: only while tracing.
+    """
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        if found := FORMATS_WITHOUT_OUR_OPS.get(frame.f_globals.get("__name__", "")):
+            return found
+        frame = frame.f_back
+    return None
+
+
 def calling_model(variables: Sequence[Any]) -> keras.Model | None:
     """The innermost model with these variables whose method makes the present call, or None.
 

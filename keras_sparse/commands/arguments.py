@@ -5,6 +5,7 @@ import os
 import sys
 
 FUNCTION = "module:function"
+EXPORT_FORMATS = ("saved_model", "litert", "onnx", "openvino", "keras")  # of ks.export
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,6 +20,7 @@ def parser() -> argparse.ArgumentParser:
     _add_bench(commands)
     _add_inspect(commands)
     _add_compare(commands)
+    _add_export(commands)
     return top
 
 
@@ -147,6 +149,45 @@ def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--tolerance", type=float, default=0.0, help="differences up to it are equal (default: 0)"
     )
     command.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def _add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser(
+        "export",
+        help="write a saved model for another runtime, and check the file there",
+        description="Writes the model in a file for another runtime, in stock operations, without "
+        "masks. Its own runtime reads it back and must predict the same. Prints sizes.",
+        epilog="Exit codes: 0 done, 2 the file cannot be read or written; then nothing is.",
+    )
+    command.set_defaults(module="keras_sparse.commands.export")
+    command.add_argument("file", help="a .keras file or one of ks.save_compressed")
+    command.add_argument("--format", required=True, choices=EXPORT_FORMATS, help="what to write")
+    command.add_argument(
+        "--output",
+        metavar="PATH",
+        help="file or folder to write (default: beside FILE, with the format's suffix)",
+    )
+    command.add_argument(
+        "--dtype",
+        default="float32",
+        choices=("float32", "float16", "int8"),
+        help="what weights are stored in; the others than float32 for litert (default: float32)",
+    )
+    command.add_argument(
+        "--sample",
+        metavar="FILE.npy",
+        help="inputs to compare predictions on, needed for int8 (default: random ones)",
+    )
+    command.add_argument(
+        "--import",
+        dest="modules",
+        metavar="MODULE",
+        action="append",
+        default=[],
+        help="a module that registers the model's own classes",
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace what is at PATH")
+    command.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def _positive(text: str) -> int:

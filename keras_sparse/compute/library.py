@@ -9,10 +9,13 @@ import functools
 import json
 import os
 import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
 import keras
+
+from keras_sparse._keras import is_eager, running_export
 
 # custom_ops/build/build_ops.py writes into it; the variable KERAS_SPARSE_OPS names another one.
 FOLDER = Path(__file__).parents[1] / "_ops"
@@ -68,6 +71,14 @@ def why_no_custom_ops() -> str | None:
         return f"the compiled ops are {now}"
     if _under_tpu_strategy():
         return "the model is under a TPUStrategy, and the compiled ops are for CPUs and GPUs"
+    if not is_eager() and (name := running_export()) is not None:
+        warnings.warn(
+            "`model.export` writes the stock operations of sparse layers, and their masks: files "
+            f"of the format {name!r} have no custom ops. `ks.export(model, path, {name!r})` writes "
+            "no masks, and checks the file.",
+            stacklevel=2,
+        )
+        return f"`model.export` writes a file of the format {name!r}, which has no custom ops"
     return None
 
 

@@ -1,0 +1,69 @@
+"""``export`` writes a saved model for another runtime by ``ks.export``."""
+
+import argparse
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_sparse.commands.inspect import existing
+from keras_sparse.commands.output import console
+from keras_sparse.exporting.export import export
+from keras_sparse.exporting.formats import FORMATS
+from keras_sparse.models.compressed import load_compressed
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command and returns its exit code.
+
+    Raises:
+        ValueError: the file is missing or damaged, an argument is wrong, or the model cannot be
+            written in the format.
+    """
+    path = existing(arguments.file)
+    for name in arguments.modules:
+        _import(name)
+    model = _model(path)
+    try:
+        report = export(
+            model,
+            arguments.output or _place(path, arguments.format),
+            arguments.format,
+            dtype=arguments.dtype,
+            sample=None if arguments.sample is None else np.load(existing(arguments.sample)),
+            overwrite=arguments.overwrite,
+            verbose=False,
+        )
+    except (ImportError, RuntimeError) as error:
+        raise ValueError(str(error)) from error
+    if arguments.json:
+        sys.stdout.write(json.dumps(report.as_dict(), indent=1) + "\n")
+    else:
+        report.print_to(console())
+    return 0
+
+
+def _import(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"`--import` must name a module that can be imported; {error.name!r} was not found. "
+            f"Start the command in its folder. Received: --import {name}"
+        ) from error
+
+
+def _model(path: Path) -> keras.Model:
+    """The model in a .keras file, or in one of ``save_compressed``."""
+    if path.suffix == ".keras":
+        return keras.saving.load_model(path, compile=False)
+    return load_compressed(path, compile=False)
+
+
+def _place(path: Path, name: str) -> Path:
+    """Beside the file: ``model.keras`` becomes ``model.onnx``, or the folder ``model``."""
+    suffix = FORMATS[name].suffix or (".onnx" if name == "onnx" else "")
+    return path.with_suffix(suffix)
