@@ -162,6 +162,12 @@ def _add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     command.set_defaults(module="keras_sparse.commands.export")
     command.add_argument("file", help="a .keras file or one of ks.save_compressed")
     command.add_argument("--format", required=True, choices=EXPORT_FORMATS, help="what to write")
+    _add_export_options(command)
+    command.add_argument("--overwrite", action="store_true", help="replace what is at PATH")
+    command.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def _add_export_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--output",
         metavar="PATH",
@@ -186,8 +192,6 @@ def _add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         default=[],
         help="a module that registers the model's own classes",
     )
-    command.add_argument("--overwrite", action="store_true", help="replace what is at PATH")
-    command.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def _positive(text: str) -> int:
