@@ -65,7 +65,7 @@ ABOUT = {
     "training/backup": "backup backup_in_fit",
     "training/backup_files": "backup_files backup",
     "training/callback_order": "callback_order beside_keras_callbacks",
-    "training/callbacks": "callbacks agreement several_optimizers",
+    "training/callbacks": "callbacks agreement several_optimizers compiled snip_first_masks",
     "training/checkpoint": "checkpoint fixtures saved_before_training",
     "training/competing_masks": "snip masked_optimizer multiply_add_budget",
     "training/density_log": "density_log beside_keras_callbacks exploration",
@@ -104,6 +104,11 @@ PATHS = [
     *[f"keras_sparse/{folder}" for folder in FOLDERS],
     *[f"tests/test_{name}.py" for name in FILES.split()],
 ]
+
+
+def of(line: str) -> str:
+    """The module of a line."""
+    return line.partition(":")[0]
 
 
 def files_about(module: str) -> tuple[str, ...]:
@@ -294,9 +299,11 @@ class Reached:
     def in_order(self, tests: list[str], module: str) -> list[str]:
         """The cheapest first, for what each promises.
 
-        A test promises more if its file is about the module, or if it killed mutants of the module;
-        and less with each other set of parameters of the same test.
+        A test promises more if its file is about the module, if it killed mutants of the module, or
+        if it runs lines of it that few other tests run. It promises less with each other set of
+        parameters of the same test.
         """
+        rare = self.rarities(module)
         own = files_about(module)
         turns: collections.Counter[str] = collections.Counter()
         price = {}
@@ -305,8 +312,19 @@ class Reached:
             turns[function] += 1
             promise = (10 if test.partition("::")[0].endswith(own) else 1) / turns[function]
             seconds = max(self.runs[test].seconds, 0.005)
-            price[test] = seconds / promise / (1 + 5 * self.kills[module, test])
+            promise *= rare[test] * (1 + 5 * self.kills[module, test])
+            price[test] = seconds / promise
         return sorted(tests, key=lambda test: (price[test], test))
+
+    @functools.cache  # noqa: B019  there is one Reached
+    def rarities(self, module: str) -> dict[str, float]:
+        """For each test the lines of a module that it runs; one that n tests run counts 1 / n."""
+        lines = {line: tests for line, tests in self.of_places.items() if of(line) == module}
+        rare = dict.fromkeys(self.runs, 1e-3)  # sees it without a call, if at all
+        for tests in lines.values():
+            for test in tests:
+                rare[test] += 1 / len(tests)
+        return rare
 
     def digest(self, tests: list[str]) -> str:
         return digest(*sorted(name + self.runs[name].text for name in tests))
