@@ -1,5 +1,7 @@
 """A mask that differs anywhere is found and named."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -189,3 +191,29 @@ def test_the_callback_checks_on_request_and_where_there_are_masks():
             callback._check_agreement()
         callback._trainings = [MaskTraining(sparse(), "epoch", True, lambda: None)]
         callback._check_agreement()
+
+
+class Strategy:
+    """Stands for one of two workers with a replica each: calls for both, sums what they say."""
+
+    def __init__(self, replicas):
+        self.num_replicas_in_sync = replicas
+
+    def experimental_distribute_values_from_function(self, function):
+        places = [types.SimpleNamespace(replica_id_in_sync_group=i) for i in (0, 1)]
+        return [function(place) for place in places]
+
+    def experimental_local_results(self, value):
+        return [value]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a strategy is TensorFlow's")
+@pytest.mark.parametrize(
+    ("strategy", "expected"),
+    [(None, [[[7, 8, 9]]]), (Strategy(1), [[[7, 8, 9]]]), (Strategy(2), [[[7, 8, 9]]] * 2)],
+)
+def test_each_worker_writes_its_rows_in_its_place(monkeypatch, strategy, expected):
+    monkeypatch.setattr(agreement, "strategy_of", lambda variables: strategy)
+    monkeypatch.setattr(agreement, "_all_reduce", lambda strategy: sum)
+    found = agreement._of_all_workers(built().optimizer, np.array([[7, 8, 9]]))
+    np.testing.assert_array_equal(found, expected)

@@ -18,7 +18,6 @@ def built(model):
     return optimizer
 
 
-MODEL = small()
 # the argument: (call, what the message says beside it)
 MISTAKES = {
     "inner_optimizer": (lambda: ks.SparseMomentum("sdg", 0.5), ["'sdg'", "Keras optimizer"]),
@@ -39,7 +38,10 @@ MISTAKES = {
         lambda: ks.SparseMomentum(sgd(), 0.5, dense="head").build(small()),
         ["'head'", "net/a/kernel"],
     ),
-    "masks": (lambda: built(MODEL).set_masks({"head": np.ones((4, 4), bool)}), ["'head'", "net/a"]),
+    "masks": (
+        lambda: built(small()).set_masks({"head": np.ones((4, 4), bool)}),
+        ["'head'", "net/a"],
+    ),
     "model": (lambda: ks.summary("net"), ["Keras model", "'net'"]),
     "model, prune": (lambda: ks.prune("net", 0.5), ["Keras model", "'net'"]),
     "model, export": (lambda: ks.export("net", "folder"), ["Keras model", "'net'"]),
