@@ -83,7 +83,8 @@ class Trials:
     def run(self, mutants: list[Mutant]) -> None:
         due = [mutant for mutant in mutants if not self.is_known(mutant)]
         print(f"{len(due)} of {len(mutants)} mutants are tried", flush=True)
-        in_fork(lambda: int(pytest.main([*OPTIONS, *PATHS], plugins=[Swapping(self, due)])))
+        if in_fork(lambda: int(pytest.main([*OPTIONS, *PATHS], plugins=[Swapping(self, due)]))):
+            raise SystemExit("the tests cannot run")
         self.results = load()
         for mutant in due:
             if not self.is_known(mutant):
