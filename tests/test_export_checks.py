@@ -139,4 +139,4 @@ def test_the_largest_difference(found, expected, difference):
 
 def test_outputs_are_sorted_by_their_numbers():
     names = ["output_10", "output_2", "output_0"]
-    assert sorted(names, key=runtimes._numbered) == ["output_0", "output_2", "output_10"]
+    assert sorted(names, key=runtimes.numbered) == ["output_0", "output_2", "output_10"]

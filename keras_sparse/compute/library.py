@@ -169,9 +169,14 @@ def tensorflow_version() -> str:
     return str(tf.__version__)
 
 
+def library_path() -> Path:
+    """The file of the ops."""
+    return Path(os.environ.get("KERAS_SPARSE_OPS", FOLDER)) / LIBRARY
+
+
 @functools.cache
 def _loaded() -> tuple[Any, Availability]:
-    return load(Path(os.environ.get("KERAS_SPARSE_OPS", FOLDER)), tensorflow_version())
+    return load(library_path().parent, tensorflow_version())
 
 
 def load(folder: Path, version: str) -> tuple[Any, Availability]:

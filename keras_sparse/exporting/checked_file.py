@@ -84,5 +84,5 @@ def _dense_sizes(chosen: Format, ready: ReadyModel, path: Path) -> Sizes:
     twin = dataclasses.replace(ready, model=filled(ready.model), sparsity=False)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, path.name)
-        chosen.write(twin, place)
+        (chosen.write_dense or chosen.write)(twin, place)
         return _sizes(chosen, place)

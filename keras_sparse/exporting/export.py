@@ -9,6 +9,7 @@ import rich.console
 from keras_sparse.exporting.arguments import check_numbers, is_stored_sparse
 from keras_sparse.exporting.checked_file import check_copy, write_checked
 from keras_sparse.exporting.checks import checked_density, tolerance_for
+from keras_sparse.exporting.custom_ops import check_custom_ops, with_custom_ops
 from keras_sparse.exporting.formats import OTHER_NAMES, format_named
 from keras_sparse.exporting.litert import takes_one_by_one
 from keras_sparse.exporting.place import check_place
@@ -26,6 +27,7 @@ def export(
     sample: Any = None,
     tolerance: float | None = None,
     sparsity: bool | None = None,
+    custom_ops: bool = False,
     overwrite: bool = False,
     compare_dense: bool = True,
     verbose: bool | None = True,
@@ -54,6 +56,10 @@ def export(
             where layers compute in 16 bits.
         sparsity: for litert: whether kernels with at least 30 % zeros are stored sparse. None:
             True, but for int8, whose sparse kernels LiteRT's default delegate refuses.
+        custom_ops: for a SavedModel of sparse layers: whether it runs this library's compiled ops,
+            which are in the folder, too. It loads where only TensorFlow of the same version is:
+            ``tf.load_op_library(f"{path}/assets/libkeras_sparse_ops.so")`` and then
+            ``tf.saved_model.load(path)``. ``assets.extra/load.py`` does both.
         overwrite: whether something at ``path`` may be replaced.
         compare_dense: also write the model without zeros, to a place that is removed, to compare
             sizes. It doubles the time.
@@ -80,6 +86,9 @@ def export(
     """
     path, name = Path(path), OTHER_NAMES.get(format, format)
     chosen = format_named(name, dtype, path)
+    if custom_ops:
+        check_custom_ops(model, name)
+        chosen = with_custom_ops(chosen)
     check_numbers(dtype, sample, tolerance)
     stored_sparse = is_stored_sparse(name, dtype, sparsity)
     check_place(path, overwrite, chosen.also)
@@ -88,7 +97,7 @@ def export(
     if tolerance is None:
         tolerance = tolerance_for(dtype, is_mixed(model) and not chosen.in_float32)
     ready = ReadyModel(
-        of_keras_layers(model, chosen.in_float32, as_copy=name == "keras"),
+        model if custom_ops else of_keras_layers(model, chosen.in_float32, name == "keras"),
         *(signature, arrays, settings, dtype, stored_sparse),
         one_by_one=name == "litert" and takes_one_by_one(model, signature),
     )

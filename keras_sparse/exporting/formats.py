@@ -25,6 +25,7 @@ class Format:
         dtypes: what weights can be stored in.
         also: suffixes of further files.
         backends: of Keras, that can write it.
+        write_dense: writes the same model without zeros; None: ``write``.
     """
 
     write: Callable[[ReadyModel, Path], None]
@@ -35,6 +36,7 @@ class Format:
     dtypes: tuple[str, ...] = ("float32",)
     also: tuple[str, ...] = ()
     backends: tuple[str, ...] = ("tensorflow", "jax")
+    write_dense: Callable[[ReadyModel, Path], None] | None = None
 
 
 FORMATS = {

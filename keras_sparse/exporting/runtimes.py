@@ -63,7 +63,7 @@ def run_litert(ready: ReadyModel, path: Path) -> Outputs:
     if ready.one_by_one:
         batches = list(ready.examples())
     found = [signature(**_named(names, ready, batch)) for batch in batches]
-    outputs = sorted(found[0], key=_numbered)
+    outputs = sorted(found[0], key=numbered)
     return [np.concatenate([each[name] for each in found]) for name in outputs], version
 
 
@@ -81,7 +81,7 @@ def _interpreter(path: Path) -> tuple[Any, str]:
         return Interpreter(str(path)), f"LiteRT {version}"
 
 
-def _numbered(name: str) -> tuple[str, int]:
+def numbered(name: str) -> tuple[str, int]:
     """Sorts ``output_2`` before ``output_10``."""
     text = name.rstrip("0123456789")
     return text, int(name[len(text) :] or 0)

@@ -1,0 +1,52 @@
+"""Loads a SavedModel with the ops of keras_sparse, where only TensorFlow is installed.
+
+``ks.export(model, path, custom_ops=True)`` writes this file to ``path/assets.extra/load.py``. It
+does what these two lines do, and checks the version of TensorFlow first:
+
+    tf.load_op_library("path/assets/libkeras_sparse_ops.so")
+    served = tf.saved_model.load("path")
+
+    python load.py INPUTS.npz OUTPUTS.npz    # predicts arrays that are named as the inputs
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def load(folder: str | Path) -> Any:
+    """What ``tf.saved_model.load`` returns for a folder. Loads the ops once in a process.
+
+    Raises:
+        RuntimeError: the ops in the folder were built for another version of TensorFlow.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework import op_def_registry
+
+    folder = Path(folder)
+    built = json.loads((folder / "assets.extra" / "keras_sparse.json").read_text())
+    if tf.__version__ != built["tensorflow"]:
+        raise RuntimeError(
+            f"The ops in {folder} were built for TensorFlow {built['tensorflow']}, and this is "
+            f"{tf.__version__}: install that version, or export the model where this one is."
+        )
+    if op_def_registry.get(built["op"]) is None:  # loading a second copy would end the process
+        tf.load_op_library(str(folder / "assets" / built["library"]))
+    return tf.saved_model.load(str(folder))
+
+
+def main() -> None:
+    """Predicts the inputs in one file, and writes the outputs to another."""
+    import numpy as np
+    import tensorflow as tf
+
+    served = load(Path(__file__).resolve().parents[1])
+    inputs, outputs = sys.argv[1:]
+    tensors = {name: tf.constant(array) for name, array in np.load(inputs).items()}
+    predicted = served.signatures["serving_default"](**tensors)
+    np.savez(outputs, **{name: each.numpy() for name, each in predicted.items()})
+
+
+if __name__ == "__main__":
+    main()
