@@ -58,6 +58,7 @@ KINDS = {
     "Conv1D": kind("Conv1D", (24, 32), 32, 5, strides=2, activation="tanh"),
     "Conv2D": kind("Conv2D", (6, 6, 16), 32, 3, activation="tanh"),
     "Conv2DTranspose": kind("Conv2DTranspose", (4, 4, 32), 32, 3, strides=2, activation="tanh"),
+    "Conv3D": kind("Conv3D", (3, 6, 6, 16), 32, (1, 3, 3), activation="tanh"),
     "Dense": kind("Dense", (4, 64), 256, activation="tanh"),
     "EinsumDense": kind(
         "EinsumDense", (4, 64), "abc,cde->abde", (4, 4, 64), bias_axes="de", activation="tanh"
@@ -80,6 +81,10 @@ VARIANTS = {
         "Conv2DTranspose", (6, 6, 32), 32, 3, padding="same", dilation_rate=2
     ),
     "Conv2D strided": kind("Conv2D", (9, 9, 16), 32, (3, 2), strides=2, padding="same"),
+    "Conv3D along a line": kind(
+        "Conv3D", (7, 8, 5, 16), 32, (3, 1, 1), strides=(2, 2, 1), padding="same"
+    ),
+    "Conv3D of points": kind("Conv3D", (5, 6, 5, 16), 32, 1, strides=(2, 1, 1)),
     "EinsumDense of heads": kind("EinsumDense", (8, 4, 16), "abde,dec->acb", (64, 8)),
     "GRU": kind("GRU", (4, 64), 48, return_sequences=True, about=RECURRENT),
     "GRU of parts": kind("GRU", (4, 64), 48, reset_after=False, about=RECURRENT),

@@ -247,7 +247,7 @@ def test_a_warning_says_that_nothing_was_converted():
     ]
     with pytest.warns(
         UserWarning,
-        match=r"converted no layer of this model.*1 Conv3D \(no sparse layer for Conv3D\)",
+        match=r"converted no layer of this model.*1 Conv3D \(kernel_size is \(2, 2, 2\)\)",
     ):
         ks.sparsify(keras.Sequential(layers))
 

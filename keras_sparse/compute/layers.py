@@ -8,6 +8,7 @@ from keras_sparse.compute.sparse_attention import (
 from keras_sparse.compute.sparse_cells import SparseGRUCell, SparseLSTMCell, SparseSimpleRNNCell
 from keras_sparse.compute.sparse_conv1d import SparseConv1D
 from keras_sparse.compute.sparse_conv2d import SparseConv2D
+from keras_sparse.compute.sparse_conv3d import SparseConv3D
 from keras_sparse.compute.sparse_conv_transpose import (
     SparseConv1DTranspose,
     SparseConv2DTranspose,
@@ -27,6 +28,7 @@ __all__ = [
     "SparseConv1DTranspose",
     "SparseConv2D",
     "SparseConv2DTranspose",
+    "SparseConv3D",
     "SparseDense",
     "SparseEinsumDense",
     "SparseGRU",

@@ -13,6 +13,7 @@ SPARSE_TYPES: dict[type, type[layers.SparseLayer]] = {
     keras.layers.Conv1DTranspose: layers.SparseConv1DTranspose,
     keras.layers.Conv2D: layers.SparseConv2D,
     keras.layers.Conv2DTranspose: layers.SparseConv2DTranspose,
+    keras.layers.Conv3D: layers.SparseConv3D,
     keras.layers.Dense: layers.SparseDense,
     keras.layers.EinsumDense: layers.SparseEinsumDense,
     keras.layers.GRUCell: layers.SparseGRUCell,
