@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import compiled, fit, toy_model
+from helpers import array, compiled, fit, toy_model
 
 import keras_sparse as ks
 
@@ -19,10 +19,12 @@ def emptied(model, share=0.4):
         values = [
             v**2 if "var" in w.path else v for v, w in zip(values, layer.weights, strict=True)
         ]
-        if hasattr(layer, "kernel") and values[0].shape[-2] > 3:
-            values[0][..., RNG.random(values[0].shape[-2]) < share, :] = 0
-        if hasattr(layer, "kernel"):
-            values[0][..., RNG.random(values[0].shape[-1]) < share] = 0
+        is_separable = hasattr(layer, "pointwise_kernel")
+        if hasattr(layer, "kernel") or is_separable:
+            kernel = values[is_separable]
+            if kernel.shape[-2] > 3:
+                kernel[..., RNG.random(kernel.shape[-2]) < share, :] = 0
+            kernel[..., RNG.random(kernel.shape[-1]) < share] = 0
         layer.set_weights(values)
     return model
 
@@ -97,6 +99,17 @@ def test_a_constant_stays_where_padding_gives_it_a_border(padding, filters):
     assert_computes_the_same(model, small)
 
 
+def test_a_constant_goes_through_a_separable_convolution():
+    model = keras.Sequential([keras.Input((5, 1)), L.Conv1D(2, 1), L.SeparableConv1D(1, 2)])
+    model.layers[0].set_weights([np.array([[[1.0, 0]]]), np.array([1.0, 2])])
+    depthwise = np.array([[[3.0], [4]], [[5], [6]]])  # two taps, two channels
+    model.layers[1].set_weights([depthwise, np.array([[[1.0], [10]]]), np.array([7.0])])
+    small = ks.compact(model)
+    assert small.layers[0].filters == 1
+    found = [array(weight).reshape(-1).tolist() for weight in small.layers[1].weights]
+    assert found == [[3, 5], [1], [7 + 2 * (4 + 6) * 10]]
+
+
 def residual():
     image = keras.Input((8, 8, 3))
     x = L.Conv2D(12, 3, padding="same", use_bias=False)(image)
@@ -125,13 +138,21 @@ def separated():
     return keras.Model(image, L.Conv2D(2, 1)(L.Multiply()([x, gate])))
 
 
+def separable():
+    image = keras.Input((8, 8, 3))
+    x = L.SeparableConv2D(12, 3, padding="same", activation="relu")(image)
+    x = L.SeparableConv2D(10, 3, depth_multiplier=2, use_bias=False)(x)
+    x = L.SeparableConv2D(8, 2, strides=2)(L.BatchNormalization()(x))
+    return keras.Model(image, L.Dense(2)(L.GlobalMaxPooling2D()(x)))
+
+
 def sequences():
     return keras.Sequential(
         [keras.Input((9, 4)), L.Conv1D(8, 3, activation="gelu"), L.Conv1D(8, 2), L.Dense(3)]
     )
 
 
-@pytest.mark.parametrize("make", [residual, joined, separated, sequences])
+@pytest.mark.parametrize("make", [residual, joined, separated, separable, sequences])
 def test_networks_compute_the_same_with_fewer_weights(make):
     model = emptied(make())
     small = ks.compact(model)

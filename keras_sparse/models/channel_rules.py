@@ -20,6 +20,8 @@ ELEMENTWISE = (
 )
 CONVOLUTIONS = (L.Conv1D, L.Conv2D, L.Conv3D)
 DEPTHWISE = (L.DepthwiseConv1D, L.DepthwiseConv2D)
+SEPARABLE = (L.SeparableConv1D, L.SeparableConv2D)  # a depthwise, then a 1x1 convolution
+MIXING = (L.Dense, *CONVOLUTIONS, *SEPARABLE)  # their kernels make new channels
 # They pass each value on, or take the mean or maximum of values of the same channel.
 PASSING = (
     *(L.Dropout, L.SpatialDropout1D, L.SpatialDropout2D, L.SpatialDropout3D, L.GaussianNoise),
@@ -47,7 +49,7 @@ def why_no_rule(layer: Any) -> str | None:
         return _why_not_axis(layer)
     if kind in (*PASSING, *PADDING, *SUMS):
         return _why_not_axis(layer)
-    if kind in (L.Dense, *CONVOLUTIONS, *DEPTHWISE, L.BatchNormalization):
+    if kind in (*MIXING, *DEPTHWISE, L.BatchNormalization):
         return _why_not_axis(layer)
     return f"no rule for {kind.__name__}"
 
@@ -78,7 +80,7 @@ def _is_elementwise(activation: Any) -> bool:
 def rule_of(layer: Any) -> Rule:
     """The rule of a layer for which ``why_no_rule`` is None."""
     kind = type(layer)
-    if kind is L.Dense or kind in CONVOLUTIONS:
+    if kind in MIXING:
         return _kernel
     if kind in DEPTHWISE:
         return _depthwise
@@ -105,13 +107,21 @@ def bias_of(layer: Any, number: int) -> Array:
     return np.asarray(to_float32(layer.bias), float) if layer.use_bias else np.zeros(number)
 
 
+def mixed(layer: Any, read: Tensor) -> tuple[Array, Tensor]:
+    """The kernel that makes new channels, (taps, in, out), and the channels that it multiplies."""
+    if type(layer) in SEPARABLE:
+        kernel, read = layer.pointwise_kernel, _each_by_itself(layer, layer.depthwise_kernel, read)
+    else:
+        kernel = layer.kernel
+    values = np.asarray(to_float32(kernel), float)
+    return values.reshape(-1, *values.shape[-2:]), read
+
+
 def _kernel(channels: Channels, layer: Any, inputs: Sequence[Tensor]) -> Tensor:
-    (read,) = inputs
-    kernel = np.asarray(to_float32(layer.kernel), float)
-    taps = kernel.reshape(-1, *kernel.shape[-2:])
+    taps, read = mixed(layer, inputs[0])
     is_used, n_out = (taps != 0).any(axis=0), taps.shape[-1]
     folds = ~read.varies
-    if hasattr(layer, "kernel_size") and sees_borders(layer):
+    if type(layer) in CONVOLUTIONS and sees_borders(layer):
         folds &= read.constants == 0
     constants = bias_of(layer, n_out) + folded(taps, read.constants, folds)
     constants[is_used[~folds].any(axis=0)] = np.nan
@@ -127,15 +137,18 @@ def folded(taps: Array, constants: Array, folds: Array) -> Array:
 
 
 def _depthwise(channels: Channels, layer: Any, inputs: Sequence[Tensor]) -> Tensor:
-    (read,) = inputs
-    kernel = np.asarray(to_float32(layer.kernel), float)
-    times = kernel.shape[-1]
-    ids = np.repeat(read.ids, times)
-    constants = np.repeat(read.constants, times)
+    written = _each_by_itself(layer, layer.kernel, inputs[0])
+    constants = written.constants + bias_of(layer, len(written.ids))
+    return Tensor(written.ids, _called(layer.activation, constants))
+
+
+def _each_by_itself(layer: Any, kernel: Any, read: Tensor) -> Tensor:
+    """What a depthwise kernel (taps..., in, copies) makes of each channel."""
+    values = np.asarray(to_float32(kernel), float)
+    ids, constants = (np.repeat(each, values.shape[-1]) for each in (read.ids, read.constants))
     if sees_borders(layer):
         constants[constants != 0] = np.nan
-    constants = constants * kernel.reshape(-1, len(ids)).sum(axis=0) + bias_of(layer, len(ids))
-    return Tensor(ids, _called(layer.activation, constants))
+    return Tensor(ids, constants * values.reshape(-1, len(ids)).sum(axis=0))
 
 
 def _batch_normalization(channels: Channels, layer: Any, inputs: Sequence[Tensor]) -> Tensor:

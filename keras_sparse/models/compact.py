@@ -11,10 +11,11 @@ import rich.table
 from keras_sparse._keras import calls_of, check_model, to_float32
 from keras_sparse.conversion.sparsify import densify, has_layers_to_densify
 from keras_sparse.models.channel_rules import (
-    CONVOLUTIONS,
     DEPTHWISE,
+    MIXING,
     bias_of,
     folded,
+    mixed,
     rule_of,
     why_no_rule,
 )
@@ -139,24 +140,28 @@ def _rebuilt(model: keras.Model, flow: dict[str, Io], kept: Array) -> keras.Mode
 
 
 def _is_kernel(layer: Any) -> bool:
-    return type(layer) in (keras.layers.Dense, *CONVOLUTIONS) and why_no_rule(layer) is None
+    return type(layer) in MIXING and why_no_rule(layer) is None
 
 
 def _kernel_weights(layer: Any, read: Tensor, written: Tensor, kept: Array) -> list[Array]:
     """Kernel and bias of the channels that are kept; the bias has taken over what was constant."""
-    rows, columns = kept[read.ids], kept[written.ids]
-    kernel = to_float32(layer.kernel)[..., rows, :][..., columns]
-    moved = _moved(layer, read, kept)
-    if not layer.use_bias and not moved.any():
-        return [kernel]
-    return [kernel, (bias_of(layer, len(moved)) + moved)[columns].astype(np.float32)]
+    columns, moved = kept[written.ids], _moved(layer, read, kept)
+    smaller, kernel = [], getattr(layer, "pointwise_kernel", None)
+    if kernel is None:
+        kernel = layer.kernel
+    else:
+        smaller.append(to_float32(layer.depthwise_kernel)[..., kept[read.ids], :])
+    rows = kept[mixed(layer, read)[1].ids]
+    smaller.append(to_float32(kernel)[..., rows, :][..., columns])
+    if layer.use_bias or moved.any():
+        smaller.append((bias_of(layer, len(moved)) + moved)[columns].astype(np.float32))
+    return smaller
 
 
 def _moved(layer: Any, read: Tensor, kept: Array) -> Array:
     """What removed inputs add to each output."""
-    kernel = np.asarray(to_float32(layer.kernel), float)
-    gone = ~kept[read.ids] & ~read.varies
-    return folded(kernel.reshape(-1, *kernel.shape[-2:]), read.constants, gone)
+    taps, read = mixed(layer, read)
+    return folded(taps, read.constants, ~kept[read.ids] & ~read.varies)
 
 
 def _channel_weights(layer: Any, read: Tensor, written: Tensor, kept: Array) -> list[Array]:
