@@ -29,6 +29,7 @@ COLUMNS = ("network", "pruned", "weights", "after compact", "share %", "largest 
 NOTE = """*Pruned*: half of all filters (`structure=ks.Channels("out")`), or 99 % of all weights
 (`scope="global"`); never the last layer. *Largest difference*: of a prediction of two random
 images, relative to the largest prediction. Weights are random, so accuracy is not measured here.
+
 """
 
 
