@@ -115,7 +115,9 @@ def own_share(layer):
     ],
 )
 def test_steps_before_an_update(make, steps):
-    assert make().growth_window_steps() == steps
+    optimizer = make()
+    assert optimizer.growth_window_steps() == steps
+    assert optimizer.grows_by_gradients() == (steps != 0)
 
 
 @backend
@@ -140,11 +142,16 @@ def test_other_settings_are_errors(wrong):
 def test_several_optimizers_need_the_longest_memory():
     if not hasattr(keras.optimizers, "MultiOptimizer"):
         pytest.skip("Keras has no MultiOptimizer yet")
+
+    def several(one, other):
+        parts = keras.optimizers.OptimizerMap(one, {".*head.*": other})
+        return keras.optimizers.MultiOptimizer(parts)
+
     slow, fast = (keras.optimizers.SGD(0.1, momentum=momentum) for momentum in (0.9, 0.5))
-    several = keras.optimizers.MultiOptimizer(
-        keras.optimizers.OptimizerMap(fast, {".*head.*": slow})
-    )
-    assert steps_of("auto", ["momentum"], several, None) == 50
+    assert steps_of("auto", ["momentum"], several(fast, slow), None) == 50
+    assert steps_of("auto", [], several(fast, slow), None) == 0
+    # norms of all gradients are in the steps of one of them
+    assert steps_of("auto", [], several(fast, keras.optimizers.Lamb()), None) == math.inf
 
 
 # --- when the layers' flags are open, in `fit`

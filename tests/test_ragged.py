@@ -121,3 +121,11 @@ def test_one_threshold_counts_such_a_layer_in_weights_of_at_least_a_group(wanted
 def test_the_group_that_just_fits_is_the_one_of_the_larger_score():
     layers = [layer(10, [1, 1, 1], [9, 5, 1]), layer(10, [1, 1, 1], [9, 6, 1])]
     assert global_counts(layers, 48, magnitude, np.random.default_rng(0)) == [16, 32]
+
+
+def test_one_threshold_counts_whole_blocks_beside_weights():
+    """16 of each layer; the next block of 16 does not fit into 8, one of 8 weights does."""
+    layers = [layer(10, [1, 1, 1], [9, 5, 1]), layer(8, [1, 1], [8, 6])]
+    rng = np.random.default_rng(0)
+    assert global_counts(layers, 40, magnitude, rng) == [24, 16]
+    assert global_counts(layers, 48, magnitude, rng) == [16, 32]

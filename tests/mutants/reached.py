@@ -75,7 +75,7 @@ ABOUT = {
     "training/growth_window": "growth_window growth_batch growth_in_windows",
     "training/held_masks": "masked_optimizer saved_before_training exploration masks_hold",
     "training/mask_training": "mask_training callbacks",
-    "training/mask_updates": "mask_training optimizers multiply_add_budget ragged_blocks",
+    "training/mask_updates": "mask_training growth_window optimizers multiply_add_budget",
     "training/mask_variables": "masked_optimizer checkpoint multiply_add_budget",
     "training/masked_optimizer": "masked_optimizer saved_before_training custom_loops",
     "training/masked_steps": "masks_hold custom_loops untrained growth_window every_step fused_sgd",
