@@ -1,5 +1,7 @@
 """What is saved of a sparse run, and what may be loaded into one."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -214,3 +216,16 @@ def test_a_shape_that_two_weights_have_tells_nothing():
     weights = [keras.Variable("zeros", shape) for shape in ((4, 4), (2, 3), (2, 3))]
     with pytest.raises(ValueError, match="no mask fits"):
         masks_without_paths((2, 3)).masks_for(weights, chosen=[1])
+
+
+def test_a_weight_of_a_masked_path_and_another_shape_was_not_dense():
+    masks = [SavedMask(0, "a", np.ones((4, 4), bool)), SavedMask(2, "b", np.ones((2, 2), bool))]
+    trainable = [("a", (4, 4)), ("a", (3, 3)), ("b", (2, 2)), ("c", (5, 5))]
+    state = SavedState(masks, {}, trainable)
+
+    def variables(*paths_and_shapes):
+        return [types.SimpleNamespace(path=path, shape=shape) for path, shape in paths_and_shapes]
+
+    with pytest.raises(ValueError, match=r"no mask fits 'a' of shape \(3, 3\)"):
+        state.masks_for(variables(("a", (3, 3))), [0])
+    assert state.masks_for(variables(("c", (5, 5)), ("b", (2, 2))), [0, 1]) == {1: masks[1]}

@@ -479,3 +479,33 @@ def test_another_choice_of_weights_is_an_error_before_the_first_step():
     optimizer.iterations.assign(1)
     optimizer.attach(model)
     assert list(optimizer.masks) == [HIDDEN, HEAD]
+
+
+def test_a_model_that_is_named_later_brings_the_masks_that_waited_for_it():
+    model = toy_model()
+    optimizer = ks.StaticSparsity(sgd(), 0.25, dense="*", sparse=keras.layers.Dense, seed=0)
+    optimizer.build(model.trainable_variables)
+    assert optimizer.masks == {}
+    optimizer.build(model)
+    assert active(optimizer) == 48
+    masks = optimizer.masks
+    optimizer.build(model)  # they stay
+    assert_same(list(optimizer.masks.values()), list(masks.values()))
+
+
+def test_first_masks_that_wait_for_a_batch_are_not_made_anew():
+    model = compiled(sparse(initial_masks="snip"))
+    model.optimizer.build(model)
+    model.optimizer.begins_anew = True
+    model.optimizer.begin_anew()
+    assert not model.optimizer.begins_anew
+    assert model.optimizer.awaiting == [0, 2]
+
+
+def test_a_step_of_fit_finds_the_model_that_the_masks_waited_for():
+    optimizer = ks.StaticSparsity(sgd(), 0.25, dense="*", sparse=keras.layers.Dense, seed=0)
+    model = compiled(optimizer)
+    optimizer.build(model.trainable_variables)
+    assert optimizer.masks == {}
+    fit(model, epochs=1)
+    assert_sparse(model, count=48)

@@ -42,6 +42,14 @@ def test_schedule_free_weights_are_no_momentum():
         after_two_steps(optimizers.ScheduleFreeAdamW(0.1))
 
 
+def test_adam_steps_by_its_momentum_over_the_root_of_the_second_moment_and_a_little_more():
+    optimizer = optimizers.Adam()
+    optimizer.build([keras.Variable([[1.0, 1.0]], name="kernel")])
+    optimizer._momentums[0].assign([[2e-8, 0.0]])
+    optimizer._velocities[0].assign([[9e-16, 0.0]])  # 2 / (3 + 1)
+    np.testing.assert_allclose(ks.momentum_of(optimizer, 0), [[0.5, 0.0]], rtol=1e-5)
+
+
 def test_an_average_changes_no_weight():
     kernel = keras.Variable([[1.0, 1.0]], name="kernel")
     average = GradientAverage(0.9)

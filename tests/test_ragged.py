@@ -6,7 +6,7 @@ import pytest
 from keras_sparse.rules.all_layers import global_counts
 from keras_sparse.rules.blocks import Blocks
 from keras_sparse.rules.mask_update import count_layers
-from keras_sparse.rules.ragged import at_least_one, fitting, group_units, weights_of
+from keras_sparse.rules.ragged import at_least_one, fitting, group_units, units_of
 from keras_sparse.rules.ragged_update import grow_where_groups_differ, keep_fitting
 from keras_sparse.rules.scores import MaskedLayer, magnitude, momentum
 
@@ -61,9 +61,9 @@ def test_where_none_fits_the_best_is_chosen(room, among, expected):
     np.testing.assert_array_equal(at_least_one(SCORES, SIZES, room, among), [expected])
 
 
-def test_weights_are_counted_by_the_sizes_of_groups():
-    assert weights_of(np.array([[True, False, True]]), BLOCKS, (4, 10)) == 16 + 8
-    assert weights_of(np.array([[True, False]]), BLOCKS, (4, 8)) == 16
+def test_groups_are_counted_in_weights_where_they_differ_in_size():
+    assert units_of(np.array([[True, False, True]]), BLOCKS, (4, 10)) == 16 + 8
+    assert units_of(np.array([[True, False]]), BLOCKS, (4, 8)) == 1
     assert [group_units(BLOCKS, (4, n)) for n in (8, 10)] == [1, 16]
 
 

@@ -87,3 +87,8 @@ def test_counts_are_whole_groups_within_their_layers_near_the_total(structure, k
     if sum(wanted) >= sum(sizes):  # else one group in each layer is more
         assert set(units) == set(sizes) or sum(counts) <= sum(wanted)
         assert abs(sum(counts) - sum(wanted)) <= max(sizes) / 2
+
+
+def test_eight_groups_of_one_size_may_be_exchanged_for_eight_of_another():
+    # 668 weights: 20 groups of 17 and 20 of 16 are 8 too few, and so many are exchanged
+    assert to_whole_groups([340, 328], [(40, 17), (40, 16)], Blocks(1, 17)) == [28 * 17, 12 * 16]

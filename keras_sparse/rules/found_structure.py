@@ -46,4 +46,5 @@ def _is_two_of_four(taps: np.ndarray) -> bool:
     """At most two of four inputs are active, and not because few weights are active at all."""
     if taps.shape[1] % 4 or taps.mean() < 0.375:
         return False
-    return bool((taps.reshape(len(taps), -1, 4, taps.shape[-1]).sum(axis=2) <= 2).all())
+    n, inputs, outputs = taps.shape
+    return bool((taps.reshape(n, inputs // 4, 4, outputs).sum(axis=2) <= 2).all())

@@ -15,7 +15,7 @@ import numpy as np
 from keras_sparse.rules.budget import Counts, grow_counts, prune_counts
 from keras_sparse.rules.cost_budget import grow_within
 from keras_sparse.rules.group_scores import LOOK_FOR, active_groups, group_score
-from keras_sparse.rules.ragged import weights_of
+from keras_sparse.rules.ragged import units_of
 from keras_sparse.rules.ragged_update import grow_where_groups_differ, keep_fitting
 from keras_sparse.rules.scores import MaskedLayer, Score, Share
 
@@ -134,7 +134,7 @@ def prune_to(
         structure, shape = layer.structure, layer.mask.shape
         if structure.is_ragged(shape):
             kept = keep_fitting(layer, int(n) + left // layer.cost, prune, rng)
-            left = max(0, left + (int(n) - weights_of(kept, structure, shape)) * layer.cost)
+            left = max(0, left + (int(n) - units_of(kept, structure, shape)) * layer.cost)
         else:
             count = max(1, round(n / structure.group_size(shape)))
             kept = _keep(layer, min(_count_active_groups(layer), count), prune, rng)

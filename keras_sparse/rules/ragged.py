@@ -58,8 +58,8 @@ def group_units(structure: Structure, shape: Shape) -> int:
     return structure.group_size(shape) // structure.unit(shape)
 
 
-def weights_of(groups: np.ndarray, structure: Structure, shape: Shape) -> int:
-    """Weights in the groups that are True, of a kernel of this shape."""
+def units_of(groups: np.ndarray, structure: Structure, shape: Shape) -> int:
+    """What the groups that are True count, of a kernel of this shape, in its ``Structure.unit``."""
     if structure.is_ragged(shape):
         return int(structure.group_sizes(shape)[groups].sum())
-    return int(np.count_nonzero(groups)) * structure.group_size(shape)
+    return int(np.count_nonzero(groups))

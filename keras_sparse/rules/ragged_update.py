@@ -4,7 +4,6 @@ Such a layer is counted in weights, or by their cost; groups are taken where the
 never exceeded. What is left of it is less than the cheapest missing group costs.
 """
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +12,7 @@ from keras_sparse.rules.budget import Counts
 from keras_sparse.rules.cost_budget import grow_within
 from keras_sparse.rules.density import Shape
 from keras_sparse.rules.group_scores import active_groups, group_score
-from keras_sparse.rules.ragged import at_least_one, fitting, group_units, weights_of
+from keras_sparse.rules.ragged import at_least_one, fitting, group_units, units_of
 from keras_sparse.rules.scores import MaskedLayer, Score
 
 
@@ -48,9 +47,8 @@ def grow_where_groups_differ(
         budget: what all active weights may cost after the update; None: what they cost before.
         by_share: False: each layer regrows what it lost.
     """
-    shapes, units, active, stay = _in_units(layers, kept)
+    shapes, units, total, active, stay = _in_units(layers, kept)
     prices = units * np.array([layer.cost for layer in layers], np.int64)
-    total = np.array([math.prod(shape) for shape in shapes], np.int64) // units
     in_units = Counts(active, total - active, units, counts.shares)
     budget = int(active @ prices) if budget is None else budget
     first = np.array([group_units(x.structure, s) for x, s in zip(layers, shapes, strict=True)])
@@ -66,16 +64,16 @@ def grow_where_groups_differ(
 
 def _in_units(
     layers: Sequence[MaskedLayer], kept: Sequence[np.ndarray]
-) -> tuple[list[Shape], np.ndarray, np.ndarray, np.ndarray]:
-    """Shape and unit of each layer, see ``Structure.unit``; active and kept weights in it."""
+) -> tuple[list[Shape], np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Shape and unit of each layer, see ``Structure.unit``; all, active and kept weights in it."""
     shapes, counts = [], []
     for layer, groups in zip(layers, kept, strict=True):
-        mask, unit = layer.mask, layer.structure.unit(layer.mask.shape)
-        stay = weights_of(groups, layer.structure, mask.shape)
-        shapes.append(mask.shape)
-        counts.append((unit, np.count_nonzero(mask) // unit, stay // unit))
-    units, active, stays = np.array(counts, np.int64).T
-    return shapes, units, active, stays
+        structure, shape = layer.structure, layer.mask.shape
+        these = np.ones(groups.shape, bool), structure.active_groups(layer.mask), groups
+        shapes.append(shape)
+        counts.append((structure.unit(shape), *(units_of(x, structure, shape) for x in these)))
+    units, total, active, stays = np.array(counts, np.int64).T
+    return shapes, units, total, active, stays
 
 
 def _add(

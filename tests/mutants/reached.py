@@ -33,22 +33,24 @@ OPTIONS = [
 ]
 # Test files of rules/ and training/, beside the doctests; others test kernels, layers and models.
 FILES = (
-    "agreement all_layers backup backup_files backup_in_fit beside_keras_callbacks budget "
-    "callback_order callbacks checkpoint coded_array compiled compressed conformance cost_budget "
-    "custom_loops density density_log density_schedules epoch_plan error_messages every_step "
-    "exploration final_density fixtures freezing fused_sgd given_masks golden growth_batch "
+    "agreement all_layers backup backup_files backup_in_fit beside_keras_callbacks "
+    "blocks_in_training budget callback_order callbacks channels checkpoint coded_array compiled "
+    "compiled_arguments compressed conformance cost_budget custom_loops dense_phases density "
+    "density_log density_schedules epoch_plan error_messages every_step exploration final_density "
+    "fixtures freezing from_tfmot fused_sgd given_masks golden gradient_lists growth_batch "
     "growth_in_windows growth_window initial_masks initial_scale initializer_law inspect "
     "looks_trained mask_bits mask_training mask_update mask_update_invariants masked_optimizer "
-    "masks_hold momentum multiply_add_budget optimizer_config optimizers per_tap preset_trainings "
-    "presets prune ragged ragged_blocks saved_before_training schedules scores seed selection "
-    "several_optimizers snip snip_first_masks state_in_files structure tf_keras training_warnings "
-    "untrained update_times wrapper"
+    "masks_hold momentum multiply_add_budget n_of_m optimizer_config optimizers per_tap "
+    "preset_trainings presets prune ragged ragged_blocks saved_before_training schedules scores "
+    "seed selection several_optimizers snip snip_first_masks state_in_files structure "
+    "structure_of_layers tf_keras trained_weights_stay training_warnings untrained update_times "
+    "whole_groups wrapper"
 )
 # The test files about a module, where that is not test_<module>.py: they are run before others.
 ABOUT = {
     "rules/all_layers": "all_layers prune initial_masks snip cost_budget",
     "rules/asked": "cost_budget",
-    "rules/blocks": "structure",
+    "rules/blocks": "structure blocks_in_training",
     "rules/budget": "budget mask_update",
     "rules/coded_array": "coded_array compressed",
     "rules/density": "density density_log density_schedules",
@@ -60,7 +62,8 @@ ABOUT = {
     "rules/ragged_update": "ragged mask_update cost_budget ragged_blocks mask_update_invariants",
     "rules/scores": "scores mask_update",
     "rules/structure_arguments": "structure",
-    "rules/whole_groups": "structure initial_masks",
+    "rules/whole_groups": "whole_groups structure initial_masks",
+    "rules/whole_numbers": "epoch_plan optimizers structure",
     "training/asked_density": "density_schedules final_density masked_optimizer",
     "training/backup": "backup backup_in_fit",
     "training/backup_files": "backup_files backup",
@@ -81,8 +84,8 @@ ABOUT = {
     "training/masked_steps": "masks_hold custom_loops untrained growth_window every_step fused_sgd",
     "training/masked_weight": "masked_optimizer exploration",
     "training/momentum": "momentum conformance",
-    "training/phases": "presets preset_trainings",
-    "training/restored_weights": "beside_keras_callbacks checkpoint preset_trainings",
+    "training/phases": "presets dense_phases preset_trainings",
+    "training/restored_weights": "beside_keras_callbacks checkpoint dense_phases",
     "training/rule_checks": "optimizers optimizer_config",
     "training/scale_invariant": "untrained",
     "training/schedules": "schedules presets",
@@ -93,9 +96,9 @@ ABOUT = {
     "training/sparse_momentum": "optimizer_config optimizers",
     "training/starting_masks": "masked_optimizer saved_before_training untrained snip",
     "training/state_in_files": "state_in_files saved_before_training checkpoint mask_training",
-    "training/tfmot_density": "schedules density_schedules final_density",
+    "training/tfmot_density": "schedules from_tfmot density_schedules final_density",
     "training/training_warnings": "training_warnings final_density callbacks",
-    "training/untrained": "untrained looks_trained",
+    "training/untrained": "untrained trained_weights_stay looks_trained",
     "training/update_watch": "several_optimizers compiled",
     "training/weight_costs": "multiply_add_budget",
     "training/wrapper": "wrapper error_messages tf_keras",
