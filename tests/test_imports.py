@@ -67,6 +67,7 @@ MAY_IMPORT_TENSORFLOW = {  # the rest is the same on every backend
     "training/agreement",
     "exporting/custom_ops",
     "exporting/litert",
+    "exporting/litert_graph",
     "exporting/served_loader",
     "exporting/runtimes",
     "models/tflite_tensors",

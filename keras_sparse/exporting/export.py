@@ -12,6 +12,7 @@ from keras_sparse.exporting.checks import checked_density, tolerance_for
 from keras_sparse.exporting.custom_ops import check_custom_ops, with_custom_ops
 from keras_sparse.exporting.formats import OTHER_NAMES, format_named
 from keras_sparse.exporting.litert import takes_one_by_one
+from keras_sparse.exporting.litert_layers import layers_in
 from keras_sparse.exporting.place import check_place
 from keras_sparse.exporting.ready_model import ReadyModel, is_mixed, of_keras_layers, signature_of
 from keras_sparse.exporting.report import ExportReport
@@ -103,8 +104,9 @@ def export(
     )
     check_copy(model, ready)
     written = write_checked(chosen, ready, path, tolerance, compare_dense)
+    layers = layers_in(path, ready.model) if name == "litert" else ()
     notes = ("The file takes one example at a time.",) if ready.one_by_one else ()
-    report = ExportReport(path, name, dtype, density, tolerance, *written, notes)
+    report = ExportReport(path, name, dtype, density, tolerance, *written, layers, notes)
     if verbose is not False:
         report.print_to(rich.console.Console())
     return report

@@ -7,6 +7,7 @@ from typing import Any
 import rich.console
 import rich.table
 
+from keras_sparse.exporting.litert_layers import LayerSpeed
 from keras_sparse.models.file_report import Sizes
 from keras_sparse.models.summary_table import WIDTH_OF_A_LOG
 
@@ -26,6 +27,7 @@ class ExportReport:
             largest prediction, or to 1 if that is larger.
         sizes: bytes of its files, as they are and zipped.
         dense_sizes: the same for the same model without zeros; None: not measured.
+        layers: for litert: each layer's storage, and whether it is faster than dense where.
         notes: what else there is to know, one sentence each.
     """
 
@@ -38,6 +40,7 @@ class ExportReport:
     difference: float
     sizes: Sizes
     dense_sizes: Sizes | None = None
+    layers: tuple[LayerSpeed, ...] = ()
     notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -49,6 +52,8 @@ class ExportReport:
         title = f"{self.path}: {self.format}, {self.dtype}"
         console.print(title, highlight=False, soft_wrap=True, markup=False)
         console.print(self._size_table())
+        if self.layers:
+            console.print(self._layer_table())
         density = "" if self.density is None else f"Density {self.density:.4f}. "
         console.print(
             f"{density}Read back by {self.runtime}: predictions differ by at most "
@@ -66,6 +71,14 @@ class ExportReport:
         for name, sizes in (("dense", self.dense_sizes), ("sparse", self.sizes)):
             if sizes is not None:
                 table.add_row(name, f"{sizes.bytes:,}", f"{sizes.bytes_zipped:,}")
+        return table
+
+    def _layer_table(self) -> rich.table.Table:
+        headers = ("layer", "operation", "density", "stored", "faster on x86", "faster on ARM")
+        table = rich.table.Table(*headers)
+        for row in self.layers:
+            density = f"{row.density:.4f}"
+            table.add_row(row.name, row.kind, density, row.stored, row.on_x86, row.on_arm)
         return table
 
     def __str__(self) -> str:

@@ -26,20 +26,26 @@ def constants(path: Path) -> Iterator[tuple[str, np.ndarray, bool]]:
     Source: https://github.com/tensorflow/tensorflow/blob/master/tensorflow/compiler/mlir/lite/
     schema/schema.fbs, SparsityParameters.
     """
-    from tensorflow.lite.python import schema_py_generated as schema
-
-    model, kinds = flatbuffer(path), schema.TensorType
-    dtypes = {kinds.FLOAT32: "<f4", kinds.FLOAT16: "<f2", kinds.INT8: "i1", kinds.INT32: "<i4"}
+    model = flatbuffer(path)
     for graph in model.subgraphs:
         for tensor in graph.tensors:
-            data = model.buffers[tensor.buffer].data
-            if data is None or not len(data) or tensor.type not in dtypes:
-                continue
-            values = np.frombuffer(bytes(data), dtypes[tensor.type])
-            shape = tuple(np.atleast_1d(tensor.shape).tolist()) if tensor.shape is not None else ()
-            is_sparse = tensor.sparsity is not None
-            dense = _dense(values, shape, tensor.sparsity) if is_sparse else values.reshape(shape)
-            yield tensor.name.decode(), dense, is_sparse
+            if (values := dense_constant(model, tensor)) is not None:
+                yield tensor.name.decode(), values, tensor.sparsity is not None
+
+
+def dense_constant(model: Any, tensor: Any) -> np.ndarray | None:
+    """The value of a constant, sparse or not; None for other tensors, and for other types."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    kinds = schema.TensorType
+    dtypes = {kinds.FLOAT32: "<f4", kinds.FLOAT16: "<f2", kinds.INT8: "i1", kinds.INT32: "<i4"}
+    data = model.buffers[tensor.buffer].data
+    if data is None or not len(data) or tensor.type not in dtypes:
+        return None
+    values = np.frombuffer(bytes(data), dtypes[tensor.type])
+    shape = tuple(np.atleast_1d(tensor.shape).tolist()) if tensor.shape is not None else ()
+    is_sparse = tensor.sparsity is not None
+    return _dense(values, shape, tensor.sparsity) if is_sparse else values.reshape(shape)
 
 
 def _dense(values: np.ndarray, shape: tuple[int, ...], sparsity: Any) -> np.ndarray:
