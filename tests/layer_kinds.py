@@ -76,6 +76,8 @@ VARIANTS = {
         "Conv1DTranspose", (16, 32), 32, 4, strides=3, padding="same", output_padding=1
     ),
     "Conv1D causal, dilated": kind("Conv1D", (40, 32), 32, 5, padding="causal", dilation_rate=3),
+    "Conv1D in groups": kind("Conv1D", (24, 32), 64, 3, groups=8, padding="causal"),
+    "Conv2D in groups": kind("Conv2D", (8, 9, 16), 32, 3, groups=2, strides=2, padding="same"),
     "Conv2D dilated": kind("Conv2D", (12, 9, 16), 32, 3, padding="same", dilation_rate=(4, 2)),
     "Conv2DTranspose dilated": kind(
         "Conv2DTranspose", (6, 6, 32), 32, 3, padding="same", dilation_rate=2

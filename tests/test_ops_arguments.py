@@ -93,7 +93,11 @@ def test_arguments_that_do_not_fit(product, arguments, message):
             {"strides": 2, "dilation_rate": 2},
             "strides are \\(2, 2\\) and dilation_rate is \\(2, 2\\)",
         ),
-        (conv, {"kernel": KERNEL[:, :, :2], "mask": MASK[:, :, :2]}, "groups is 2, not 1"),
+        (
+            conv,
+            {"kernel": KERNEL[:, :, :1, :4], "mask": MASK[:, :, :1, :4]},
+            "groups is 4, of one channel each",
+        ),
         (
             conv,
             {"inputs": IMAGES.astype("float16")},

@@ -26,7 +26,7 @@ def branches():
     )
     image = keras.Input((8, 8, 3), name="image")
     x = keras.layers.Conv2D(4, 1, name="stem", activation="relu", kernel_regularizer="l2")(image)
-    x = keras.layers.Conv2D(4, 3, padding="same", groups=2, name="grouped")(x)
+    x = keras.layers.Conv2D(4, 3, padding="same", groups=4, name="grouped")(x)
     x = keras.layers.Conv2D(4, 3, padding="same", dilation_rate=2, name="dilated")(x)
     x = keras.layers.Flatten()(inner(x) + inner(-x))
     shared = keras.layers.Dense(8, name="shared")
@@ -214,7 +214,8 @@ def test_layers_without_weights_yet_are_converted_too():
 def test_one_line_says_what_stays_dense(capsys):
     ks.sparsify(branches())
     assert capsys.readouterr().out == (
-        "sparsify: 5 layers converted, 1 stays dense: 1 Conv2D (groups is 2, not 1). "
+        "sparsify: 5 layers converted, 1 stays dense: 1 Conv2D (groups is 4, of one channel "
+        "each). "
         "verbose=True lists them.\n"
     )
 
@@ -232,7 +233,7 @@ def test_a_table_lists_the_layers(capsys):
     out = capsys.readouterr().out
     for words in (
         ["stem", "Conv2D", "SparseConv2D"],
-        ["grouped", "Conv2D", "groups is 2, not 1"],
+        ["grouped", "Conv2D", "groups is 4, of one channel each"],
         ["norm", "FusedBatchNormalization"],
     ):
         assert any(all(word in line for word in words) for line in out.splitlines()), (words, out)
@@ -265,7 +266,8 @@ L = keras.layers
 @pytest.mark.parametrize(
     ("layer", "shape", "why"),
     [
-        (lambda: L.Conv2D(4, 3, groups=2), (4, 4, 2), "groups is 2, not 1"),
+        (lambda: L.Conv2D(4, 3, groups=2), (4, 4, 2), "groups is 2, of one channel each"),
+        (lambda: L.Conv2D(4, 3, groups=2), (4, 4, 4), None),
         (lambda: L.Conv2D(4, 2, dilation_rate=2), (4, 4, 2), None),
         (
             lambda: L.Conv2D(4, 3, data_format="channels_first"),
@@ -311,10 +313,14 @@ def test_the_policy_of_each_layer_comes_along(policy):
 
 @backend
 def test_the_summary_says_which_kernel_runs():
-    model = ks.sparsify(branches(), implementation="stock")
-    kernels = {layer["weight"]: layer["runs_as"] for layer in ks.summary(model, "dict")["layers"]}
-    assert kernels["stem/kernel"] == 'stock: implementation="stock"'
-    assert kernels["grouped/kernel"] == "stock: not a sparse layer (groups is 2, not 1)"
+    own = type("Mine", (keras.layers.Dense,), {})(4, name="own")
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(8, name="stem"), own])
+    model = ks.sparsify(model, implementation="stock", verbose=False)
+    rows = ks.summary(model, "dict")["layers"]
+    assert [row["runs_as"] for row in rows] == [
+        'stock: implementation="stock"',
+        "stock: not a sparse layer (subclass of Dense)",
+    ]
     assert all("runs_as" not in layer for layer in ks.summary(toy_model(), "dict")["layers"])
 
 

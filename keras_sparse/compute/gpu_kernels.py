@@ -36,6 +36,8 @@ class _GpuKernels:
             return f"the compiled ops were built without these kernels for GPUs: {missing}"
         if product.dilation != (1, 1):
             return f"dilation_rate is {product.dilation}, not 1, on a GPU"
+        if product.groups != 1:
+            return f"groups is {product.groups}, not 1, on a GPU"
         return self._unsupported_reason(product) or unsupported_form(product)
 
     def _unsupported_reason(self, product: Product) -> str | None:

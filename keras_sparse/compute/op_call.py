@@ -34,6 +34,8 @@ def call_custom_op(
     attributes = {"layer": layer, **_common_attributes(product)}
     if product.kind == "conv2d":
         attributes |= _window_attributes(product)
+        if product.groups > 1:
+            kernel, mask = (_ungrouped(one, product.groups) for one in (kernel, mask))
         return custom_ops().keras_sparse_conv2d(inputs, kernel, mask, wanted, **attributes)
 
     def product_of_rows(rows: Any) -> Any:
@@ -83,6 +85,18 @@ def call_transposed(
         **_common_attributes(product),
         **_window_attributes(product),
     )
+
+
+def _ungrouped(tensor: Any, groups: int) -> Any:
+    """The kernel, or mask, of an ungrouped convolution: weights between groups are missing.
+
+    The op skips them, so that only memory for them is spent.
+    """
+    height, width, inputs, outputs = ops.shape(tensor)
+    parts = ops.reshape(tensor, (height, width, 1, inputs, groups, outputs // groups))
+    is_own = ops.reshape(ops.eye(groups, dtype="bool"), (1, 1, groups, 1, groups, 1))
+    all_pairs = ops.where(is_own, parts, ops.zeros((), tensor.dtype))
+    return ops.reshape(all_pairs, (height, width, groups * inputs, outputs))
 
 
 def _window_attributes(product: Product) -> dict[str, Any]:

@@ -73,8 +73,9 @@ class Product:
 
     @property
     def known_channels(self) -> list[int]:
-        """Input and output channels of the kernel, without those that are not known."""
-        return [n for n in self.kernel_shape[-2:] if n is not None]
+        """Input channels, of all groups, and output channels, without those that are not known."""
+        inputs, outputs = self.kernel_shape[-2:]
+        return [n for n in (inputs and inputs * self.groups, outputs) if n is not None]
 
     @property
     def is_known(self) -> bool:

@@ -73,8 +73,8 @@ def keras_type(layer: keras.layers.Layer) -> type:
 def why_dense(layer: keras.layers.Layer) -> str | None:
     """Why ``sparsify`` leaves a layer dense; None if it converts it, or if it has no kernel.
 
-    >>> why_dense(keras.layers.Conv2D(8, 3, groups=2))
-    'groups is 2, not 1'
+    >>> why_dense(keras.layers.Conv2D(8, 3, data_format="channels_first"))
+    'data_format is channels_first, not channels_last'
     """
     if isinstance(layer, layers.SparseLayer):
         return None

@@ -32,9 +32,9 @@ def sparsify(
     layers and subclassed models, in attributes, lists and dicts. The model's class, names, paths,
     weight files, ``trainable`` and all other state stay the same. The models share functions.
 
-    Some layers stay dense: subclasses of these layers, layers with groups, channels first, LoRA or
-    quantized weights, and layers of other types. One printed line reports them. A warning follows
-    if no layer was converted.
+    Some layers stay dense: subclasses of these layers, groups of one channel, channels first, LoRA
+    or quantized weights, and layers of other types. One printed line reports them. A warning
+    follows if no layer was converted.
 
     Call it before you compile; the new model is not compiled. Its masks are those of the model's
     SparseMomentum. Without one, the zeros of a kernel are missing weights. A new SparseMomentum
