@@ -56,6 +56,16 @@ inline int64_t ResultSize(Product product, const ConvSizes& s) {
                                               : s.weights();
 }
 
+// What both gradients are computed from, and the results.
+struct BothGradients {
+  const void *output_gradient, *kernel;
+  const float* shared;  // values as in ConvPlan::RunShared, instead of those of `kernel`; or null
+  const void* inputs;   // of the forward product
+  void *input_gradient, *kernel_gradient;
+  bool is_own;   // as in ConvPlan::Run, of `kernel_gradient`
+  bool as_list;  // as RunToList writes `kernel_gradient`
+};
+
 // One product for one mask: what depends on sizes and mask alone, computed once. Immutable, so any
 // number of threads may run it at the same time.
 class ConvPlan {
@@ -73,6 +83,11 @@ class ConvPlan {
   // another run of this plan has left it; then the zeros of missing weights are not written again.
   virtual void Run(const void* first, const void* second, void* result, const Parallel& parallel,
                    bool is_own = false) const = 0;
+
+  // Of an input gradient: whether one pass over the output gradient gives both gradients in less
+  // time than two.
+  virtual bool GainsByBoth() const { return false; }
+  virtual void RunBoth(const BothGradients&, const Parallel&) const {}
 
   // For few rows in float32: the values of the active weights, which the caller may keep as long as
   // the kernel does not change. How many there are; 0: this plan reads them out of the kernel in

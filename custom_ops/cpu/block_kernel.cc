@@ -58,7 +58,7 @@ BlockKernel::BlockKernel(Product product, const Convolution& convolution, const 
       {transposed, tiling.parts, in_chunks ? tiling.chunk_blocks : int64_t{t.summed_blocks},
        int64_t{packed_.slots | 1} * kernels.lanes, kernels.lanes});
   places_ = {list_.blocks.data(), active(), grid.in, grid.out, s.out_channels, transposed, type_};
-  if (product == Product::kKernelGradient) rows_ = RowsInList(places_);
+  if (product != Product::kForward) rows_ = RowsInList(places_);
   t.part_outputs = list_.part_outputs.data();
   t.first_segment = list_.first_segment.data(), t.first_active = list_.first_active.data();
   t.segments = list_.segments.data(), t.offsets = list_.offsets.data();
@@ -73,14 +73,19 @@ WorkItem BlockKernel::ItemOf(int64_t piece, int64_t pieces_of_groups) const {
       ThreadMemory::Get(ThreadMemory::kWorkBuffer, kernels_.block_buffer_floats(tables_, part))};
 }
 
-void BlockKernel::Multiply(const void* inputs, const void* kernel, void* result,
-                           const Parallel& parallel) const {
+const float* BlockKernel::Values(const void* kernel, const Parallel& parallel) const {
   float* values = ThreadMemory::Get(ThreadMemory::kValues, active() * floats_);
   const int64_t slices = SlicesOf(parallel);
   parallel.run(slices, 2 * active() * floats_ / slices, [&](int64_t slice) {
     ReadBlocks(places_, kernel, SliceBegin(active(), slice, slices),
                SliceBegin(active(), slice + 1, slices), values);
   });
+  return values;
+}
+
+void BlockKernel::Multiply(const void* inputs, const void* kernel, void* result,
+                           const Parallel& parallel) const {
+  const float* values = Values(kernel, parallel);
   const Loops& loops = kernels_.loops[static_cast<int>(type_)];
   const int64_t pieces =
       std::min<int64_t>(groups_, parallel.threads == 1 ? 1 : 4 * parallel.threads);
@@ -93,27 +98,59 @@ void BlockKernel::Multiply(const void* inputs, const void* kernel, void* result,
   });
 }
 
-const float* BlockKernel::SumsOf(const void* inputs, const void* output_gradient, int64_t pieces,
-                                 const Parallel& parallel) const {
-  const int64_t floats = active() * floats_;
-  const Loops& loops = kernels_.loops[static_cast<int>(type_)];
-  float* sums = ThreadMemory::Get(ThreadMemory::kValues, pieces * floats);
+template <class Run>
+const float* BlockKernel::SumsBy(const Run& run, int64_t products, const Parallel& parallel) const {
+  const int64_t floats = active() * floats_, pieces = PiecesOf(parallel);
+  float* sums = ThreadMemory::Get(ThreadMemory::kSums, pieces * floats);
   std::fill_n(sums, pieces * floats, 0.0f);
   const LatticeTables& t = tables_.tile;
-  const int64_t cycles =
-      floats * t.tile_h * t.tile_w / 2 * groups_ / std::max<int64_t>(1, pieces * tables_.parts) +
-      10000;
-  parallel.run(pieces * tables_.parts, cycles, [&](int64_t piece) {
-    loops.gradient_blocks(tables_, inputs, output_gradient, sums + piece % pieces * floats,
-                          ItemOf(piece, pieces));
-  });
+  const int64_t cycles = floats * t.tile_h * t.tile_w * products / 2 * groups_ /
+                             std::max<int64_t>(1, pieces * tables_.parts) +
+                         10000;
+  parallel.run(pieces * tables_.parts, cycles,
+               [&](int64_t piece) { run(ItemOf(piece, pieces), sums + piece % pieces * floats); });
   return sums;
+}
+
+const float* BlockKernel::SumsOf(const void* inputs, const void* output_gradient,
+                                 const Parallel& parallel) const {
+  const Loops& loops = kernels_.loops[static_cast<int>(type_)];
+  const auto run = [&](const WorkItem& item, float* sums) {
+    loops.gradient_blocks(tables_, inputs, output_gradient, sums, item);
+  };
+  return SumsBy(run, 1, parallel);
 }
 
 void BlockKernel::Gradient(const void* inputs, const void* output_gradient, void* result,
                            const Parallel& parallel, bool zeros_are_there) const {
+  Write(SumsOf(inputs, output_gradient, parallel), result, parallel, zeros_are_there);
+}
+
+void BlockKernel::GradientList(const void* inputs, const void* output_gradient, void* list,
+                               const Parallel& parallel) const {
+  WriteList(SumsOf(inputs, output_gradient, parallel), list, parallel);
+}
+
+bool BlockKernel::GainsByBoth() const { return true; }
+
+void BlockKernel::Both(const BothGradients& both, const Parallel& parallel) const {
+  const Loops& loops = kernels_.loops[static_cast<int>(type_)];
+  const float* values = Values(both.kernel, parallel);
+  const auto run = [&](const WorkItem& item, float* sums) {
+    loops.both_gradients_of_blocks(tables_, both.output_gradient, values, both.inputs,
+                                   both.input_gradient, sums, item);
+  };
+  const float* sums = SumsBy(run, 2, parallel);
+  if (both.as_list) {
+    WriteList(sums, both.kernel_gradient, parallel);
+  } else {
+    Write(sums, both.kernel_gradient, parallel, both.is_own);
+  }
+}
+
+void BlockKernel::Write(const float* sums, void* result, const Parallel& parallel,
+                        bool zeros_are_there) const {
   const int64_t pieces = PiecesOf(parallel), slices = SlicesOf(parallel);
-  const float* sums = SumsOf(inputs, output_gradient, pieces, parallel);
   if (!zeros_are_there) FillWithZeros(result, weights_ * ElementBytes(type_), parallel);
   parallel.run(slices, 2 * active() * floats_ / slices, [&](int64_t slice) {
     WriteBlocks(places_, sums, pieces, SliceBegin(active(), slice, slices),
@@ -121,10 +158,8 @@ void BlockKernel::Gradient(const void* inputs, const void* output_gradient, void
   });
 }
 
-void BlockKernel::GradientList(const void* inputs, const void* output_gradient, void* list,
-                               const Parallel& parallel) const {
+void BlockKernel::WriteList(const float* sums, void* list, const Parallel& parallel) const {
   const int64_t pieces = PiecesOf(parallel), slices = SlicesOf(parallel);
-  const float* sums = SumsOf(inputs, output_gradient, pieces, parallel);
   parallel.run(slices, 2 * active() * floats_ / slices, [&](int64_t slice) {
     WriteBlocksToList(places_, rows_, sums, pieces, SliceBegin(active(), slice, slices),
                       SliceBegin(active(), slice + 1, slices), list);

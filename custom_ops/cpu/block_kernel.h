@@ -27,6 +27,8 @@ class BlockKernel : public LatticeProduct {
                 const Parallel& parallel, bool zeros_are_there) const override;
   void GradientList(const void* inputs, const void* output_gradient, void* list,
                     const Parallel& parallel) const override;
+  bool GainsByBoth() const override;
+  void Both(const BothGradients& both, const Parallel& parallel) const override;
 
  private:
   BlockKernel(Product product, const Convolution& convolution, const Lattice& lattice,
@@ -36,8 +38,14 @@ class BlockKernel : public LatticeProduct {
     return std::min<int64_t>(parallel.threads, 1 + active() * floats_ / 65536);
   }
   WorkItem ItemOf(int64_t piece, int64_t pieces_of_groups) const;
-  // Of the gradient: [piece][block], as many pieces as there are.
-  const float* SumsOf(const void* inputs, const void* output_gradient, int64_t pieces,
+  const float* Values(const void* kernel, const Parallel& parallel) const;
+  // Of the gradient: [piece][block], as many pieces as PiecesOf says. run(item, sums) for each of
+  // them.
+  template <class Run>
+  const float* SumsBy(const Run& run, int64_t products, const Parallel& parallel) const;
+  void Write(const float* sums, void* result, const Parallel& parallel, bool zeros_are_there) const;
+  void WriteList(const float* sums, void* list, const Parallel& parallel) const;
+  const float* SumsOf(const void* inputs, const void* output_gradient,
                       const Parallel& parallel) const;
   int64_t PiecesOf(const Parallel& parallel) const {
     return std::min<int64_t>(groups_, parallel.threads);
@@ -49,7 +57,7 @@ class BlockKernel : public LatticeProduct {
   PackedPixels packed_;
   BlockList list_;
   BlockPlaces places_;
-  std::vector<int32_t> rows_;  // of a kernel gradient: RowsInList
+  std::vector<int32_t> rows_;  // RowsInList
   BlockTables tables_;
   int64_t groups_, weights_;
   int32_t floats_;  // of a block

@@ -15,7 +15,7 @@ namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS {
 template <class Value>
 struct BlockBuffer {
   Value *zeros, *outside;
-  float *packed, *sums;
+  float *packed, *sums, *others;
   const Value** inputs;
   Value** outputs;
   int64_t packed_floats, gradient_floats;  // from a channel of packed pixels, or sums, to the next
@@ -40,6 +40,7 @@ struct BlockBuffer {
     packed = take(int64_t{b.summed_blocks} * b.block.summed * packed_floats);
     const int64_t most = MostPixels(b.block.outputs) * kLanes;
     sums = take(outputs_of_part * (gradient_floats > most ? gradient_floats : most));
+    others = take(outputs_of_part * gradient_floats);
     inputs = reinterpret_cast<const Value**>(take(int64_t{t.pixels} * kLanes * 2));
     outputs = reinterpret_cast<Value**>(take(tile * kLanes * 2));
     floats = next - memory;
@@ -76,10 +77,10 @@ __attribute__((noinline)) void PackTiles(const LatticeTables& t,
 template <class Elements>
 __attribute__((noinline)) void PackGradientTiles(
     const LatticeTables& t, const OutputChannels& channels,
-    const BlockBuffer<typename Elements::Value>& buffer) {
+    const BlockBuffer<typename Elements::Value>& buffer, float* packed) {
   for (int i = 0; i < t.tile_h * t.tile_w; ++i)
     ToLanes<Elements>(buffer.outputs + i * kLanes, channels.first, channels.count,
-                      buffer.sums + i * kLanes, buffer.gradient_floats);
+                      packed + i * kLanes, buffer.gradient_floats);
 }
 
 // The sums of pixels side by side, to their places.
@@ -121,6 +122,28 @@ KS_INLINE void MultiplyPixels(int pixels, const BlockSegments& segments, const f
   __builtin_trap();
 }
 
+// A group of tiles that is packed, to the pixels of buffer.outputs.
+template <class Elements, int S, int O>
+KS_INLINE void MultiplyTile(const BlockTables& b,
+                            const BlockBuffer<typename Elements::Value>& buffer,
+                            const BlockSegments& segments, const float* weights,
+                            const OutputChannels& channels, bool stream) {
+  const LatticeTables& t = b.tile;
+  const int32_t cuts = (t.tile_w + MostPixels(O) - 1) / MostPixels(O);
+  for (int32_t y = 0; y < t.tile_h; ++y)
+    for (int32_t cut = 0; cut < cuts; ++cut) {
+      const int32_t x = t.tile_w * cut / cuts, pixels = t.tile_w * (cut + 1) / cuts - x;
+      const float* packed = buffer.packed + (int64_t{y} * t.row_stride + x) * kLanes;
+      MultiplyPixels<S, O>(pixels, segments, packed, weights, buffer.sums);
+      const auto pixel = buffer.outputs + (y * t.tile_w + x) * kLanes;
+      if (stream) {
+        UnpackPixels<Elements, true>(channels, buffer.sums, pixels, pixel);
+      } else {
+        UnpackPixels<Elements, false>(channels, buffer.sums, pixels, pixel);
+      }
+    }
+}
+
 template <class Elements, int S, int O>
 void MultiplyTiles(const BlockTables& b, const typename Elements::Value* inputs,
                    const float* weights, typename Elements::Value* outputs, WorkItem work) {
@@ -131,27 +154,32 @@ void MultiplyTiles(const BlockTables& b, const typename Elements::Value* inputs,
   weights += b.first_active[work.part] * (S * O);
   const OutputChannels channels = ChannelsOf(b, work.part);
   const bool stream = Streams<Elements>(t, channels, outputs);
-  const int32_t cuts = (t.tile_w + MostPixels(O) - 1) / MostPixels(O);
   TilePixels tiles;
   for (int64_t group = work.first_group; group < work.end_group; ++group) {
     FindTiles(t, group, tiles);
     FindInputs<typename Elements::Value>(t, tiles, inputs, buffer.zeros, buffer.inputs);
     PackTiles<Elements>(t, buffer);
     FindOutputs(t, tiles, outputs, buffer.outside, buffer.outputs);
-    for (int32_t y = 0; y < t.tile_h; ++y)
-      for (int32_t cut = 0; cut < cuts; ++cut) {
-        const int32_t x = t.tile_w * cut / cuts, pixels = t.tile_w * (cut + 1) / cuts - x;
-        const float* packed = buffer.packed + (int64_t{y} * t.row_stride + x) * kLanes;
-        MultiplyPixels<S, O>(pixels, segments, packed, weights, buffer.sums);
-        const auto pixel = buffer.outputs + (y * t.tile_w + x) * kLanes;
-        if (stream) {
-          UnpackPixels<Elements, true>(channels, buffer.sums, pixels, pixel);
-        } else {
-          UnpackPixels<Elements, false>(channels, buffer.sums, pixels, pixel);
-        }
-      }
+    MultiplyTile<Elements, S, O>(b, buffer, segments, weights, channels, stream);
   }
   if (stream) EndOfStream();
+}
+
+// A group of tiles that is packed, and whose output gradients are `gradients`.
+template <int S, int O, class Value>
+KS_INLINE void GradientTile(const BlockTables& b, const BlockBuffer<Value>& buffer,
+                            const BlockSegments& segments, const OutputChannels& channels,
+                            const float* gradients, float* sums) {
+  const LatticeTables& t = b.tile;
+  const float* first = gradients - channels.first * buffer.gradient_floats;
+  for (int32_t y = 0; y < t.tile_h; y += b.strip_h) {
+    const int32_t left = t.tile_h - y, height = left < b.strip_h ? left : b.strip_h;
+    GradientBlocks<S, O>(
+        segments,
+        {buffer.packed + int64_t{y} * t.row_stride * kLanes, first + int64_t{y} * t.tile_w * kLanes,
+         height, t.tile_w, int64_t{t.row_stride} * kVectorBytes, buffer.gradient_floats},
+        sums);
+  }
 }
 
 template <class Elements, int S, int O>
@@ -172,17 +200,40 @@ void GradientTiles(const BlockTables& b, const typename Elements::Value* inputs,
     PackTiles<Elements>(t, buffer);
     FindOutputs<const Value>(t, tiles, output_gradient, buffer.zeros,
                              const_cast<const Value**>(buffer.outputs));
-    PackGradientTiles<Elements>(t, channels, buffer);
-    const float* first = buffer.sums - channels.first * buffer.gradient_floats;
-    for (int32_t y = 0; y < t.tile_h; y += b.strip_h) {
-      const int32_t left = t.tile_h - y, height = left < b.strip_h ? left : b.strip_h;
-      GradientBlocks<S, O>(segments,
-                           {buffer.packed + int64_t{y} * t.row_stride * kLanes,
-                            first + int64_t{y} * t.tile_w * kLanes, height, t.tile_w,
-                            int64_t{t.row_stride} * kVectorBytes, buffer.gradient_floats},
-                           sums + b.first_active[work.part] * (S * O));
-    }
+    PackGradientTiles<Elements>(t, channels, buffer, buffer.sums);
+    GradientTile<S, O>(b, buffer, segments, channels, buffer.sums,
+                       sums + b.first_active[work.part] * (S * O));
   }
+}
+
+// As kernels.h has it: MultiplyTiles of the output gradient, and GradientTiles of the same pixels.
+template <class Elements, int S, int O>
+void BothGradientsTiles(const BlockTables& b, const typename Elements::Value* output_gradient,
+                        const float* weights, const typename Elements::Value* inputs,
+                        typename Elements::Value* input_gradient, float* sums, WorkItem work) {
+  using Value = typename Elements::Value;
+  const LatticeTables& t = b.tile;
+  const BlockBuffer<Value> buffer(b, work.part, work.buffer);
+  BeginBlocks(b, buffer);
+  const BlockSegments segments = SegmentsOf(b, buffer, work.part);
+  const int64_t first = b.first_active[work.part] * (S * O);
+  const OutputChannels channels = ChannelsOf(b, work.part);
+  FillWithZeros(buffer.others + channels.count * buffer.gradient_floats,
+                buffer.others + (channels.count + O - 1) / O * O * buffer.gradient_floats);
+  const bool stream = Streams<Elements>(t, channels, input_gradient);
+  TilePixels tiles;
+  for (int64_t group = work.first_group; group < work.end_group; ++group) {
+    FindTiles(t, group, tiles);
+    FindInputs<Value>(t, tiles, output_gradient, buffer.zeros, buffer.inputs);
+    PackTiles<Elements>(t, buffer);
+    FindOutputs<const Value>(t, tiles, inputs, buffer.zeros,
+                             const_cast<const Value**>(buffer.outputs));
+    PackGradientTiles<Elements>(t, channels, buffer, buffer.others);
+    GradientTile<S, O>(b, buffer, segments, channels, buffer.others, sums + first);
+    FindOutputs(t, tiles, input_gradient, buffer.outside, buffer.outputs);
+    MultiplyTile<Elements, S, O>(b, buffer, segments, weights + first, channels, stream);
+  }
+  if (stream) EndOfStream();
 }
 
 template <class Elements>
@@ -206,6 +257,20 @@ void GradientTilesAny(const BlockTables& b, const void* inputs, const void* outp
   if (b.block.summed == S && b.block.outputs == O)                             \
     return GradientTiles<Elements, S, O>(b, static_cast<const Value*>(inputs), \
                                          static_cast<const Value*>(output_gradient), sums, work);
+  KS_FOR_BLOCKS(KS_CASE)
+#undef KS_CASE
+  __builtin_trap();
+}
+
+template <class Elements>
+void BothGradientsTilesAny(const BlockTables& b, const void* output_gradient, const float* weights,
+                           const void* inputs, void* input_gradient, float* sums, WorkItem work) {
+  using Value = typename Elements::Value;
+#define KS_CASE(S, O)                                                                        \
+  if (b.block.summed == S && b.block.outputs == O)                                           \
+    return BothGradientsTiles<Elements, S, O>(b, static_cast<const Value*>(output_gradient), \
+                                              weights, static_cast<const Value*>(inputs),    \
+                                              static_cast<Value*>(input_gradient), sums, work);
   KS_FOR_BLOCKS(KS_CASE)
 #undef KS_CASE
   __builtin_trap();

@@ -76,11 +76,13 @@ void Write(const BlockPlaces& p, const float* sums, int64_t pieces, int64_t begi
   for (int64_t i = begin; i < end; ++i) {
     const BlockList::Block& block = p.blocks[i];
     Prefetch<true>(p, i + kAhead, gradient, sums, place);
-    float sum[I][O];
+    float of_place[I * O], sum[I][O];
     const float* value = sums + int64_t{block.place} * (I * O);
-    std::memcpy(sum, value, sizeof sum);
+    std::memcpy(of_place, value, sizeof of_place);
     for (int64_t piece = 1; piece < pieces; ++piece)
-      for (int k = 0; k < I * O; ++k) sum[k / O][k % O] += value[piece * piece_floats + k];
+      for (int k = 0; k < I * O; ++k) of_place[k] += value[piece * piece_floats + k];
+    for (int k = 0; k < I * O; ++k)
+      sum[k / O][k % O] = of_place[p.transposed ? k % O * I + k / O : k];
     if (p.type == ElementType::kFloat32 && block.ins == I && block.outs == O) {
       for (int in = 0; in < I; ++in)
         std::memcpy(static_cast<float*>(gradient) + place(i, in), sum[in], sizeof sum[in]);

@@ -79,11 +79,19 @@ struct Loops {
   // weight of the part, or null: reduced at once.
   void (*gradient)(const LatticeTables& tables, const void* inputs, const void* output_gradient,
                    float* sums, float* lane_sums, WorkItem work);
+  // Both gradients of a convolution: `multiply` of the output gradient gives the input gradient,
+  // and `gradient` of the same packed pixels and of the forward product's `inputs` the weights'.
+  void (*both_gradients)(const LatticeTables& tables, const void* output_gradient,
+                         const float* weights, const void* inputs, void* input_gradient,
+                         float* sums, float* lane_sums, WorkItem work);
   // The same for masks of blocks, in the order of [active block][summed][output].
   void (*multiply_blocks)(const BlockTables& tables, const void* inputs, const float* weights,
                           void* outputs, WorkItem work);
   void (*gradient_blocks)(const BlockTables& tables, const void* inputs,
                           const void* output_gradient, float* sums, WorkItem work);
+  void (*both_gradients_of_blocks)(const BlockTables& tables, const void* output_gradient,
+                                   const float* weights, const void* inputs, void* input_gradient,
+                                   float* sums, WorkItem work);
 };
 
 struct Kernels {

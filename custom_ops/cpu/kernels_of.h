@@ -9,8 +9,8 @@ namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS {
 
 template <class Elements>
 constexpr Loops LoopsFor() {
-  return {MultiplyAny<Elements>, GradientAny<Elements>, MultiplyTilesAny<Elements>,
-          GradientTilesAny<Elements>};
+  return {MultiplyAny<Elements>,      GradientAny<Elements>,      BothGradientsAny<Elements>,
+          MultiplyTilesAny<Elements>, GradientTilesAny<Elements>, BothGradientsTilesAny<Elements>};
 }
 
 #define KS_LOOPS(NAME) LoopsFor<NAME>(),

@@ -56,23 +56,28 @@ WorkItem LatticeKernel::ItemOf(int64_t piece, int64_t pieces_of_groups) const {
 }
 
 template <class Read>
+const float* LatticeKernel::ValuesBy(Read read, const Parallel& parallel) const {
+  float* values = ThreadMemory::Get(ThreadMemory::kValues, active());
+  const int32_t* const place = list_.place.data();
+  const int64_t slices = std::min<int64_t>(parallel.threads, 1 + active() / 65536);
+  parallel.run(slices, 4 * active() / slices, [&](int64_t slice) {
+    const int64_t end = SliceBegin(active(), slice + 1, slices);
+    for (int64_t i = SliceBegin(active(), slice, slices); i < end; ++i) values[place[i]] = read(i);
+  });
+  return values;
+}
+
+template <class Read>
 void LatticeKernel::MultiplyBy(Read read, const void* inputs, void* result,
                                const Parallel& parallel) const {
-  const int64_t active = static_cast<int64_t>(list_.weight.size());
-  float* values = ThreadMemory::Get(ThreadMemory::kValues, active);
-  const int32_t* const place = list_.place.data();
-  const int64_t slices = std::min<int64_t>(parallel.threads, 1 + active / 65536);
-  parallel.run(slices, 4 * active / slices, [&](int64_t slice) {
-    const int64_t end = SliceBegin(active, slice + 1, slices);
-    for (int64_t i = SliceBegin(active, slice, slices); i < end; ++i) values[place[i]] = read(i);
-  });
+  const float* values = ValuesBy(read, parallel);
   // Four times as many pieces as threads: a piece that is slow, or late, does not keep the others
   // waiting.
   const Loops& loops = kernels_.loops[static_cast<int>(type_)];
   const int64_t pieces =
       std::min<int64_t>(groups_, parallel.threads == 1 ? 1 : 4 * parallel.threads);
   const int64_t cycles =
-      active * 10 * groups_ / std::max<int64_t>(1, pieces * tables_.parts) + 10000;
+      active() * 10 * groups_ / std::max<int64_t>(1, pieces * tables_.parts) + 10000;
   parallel.run(pieces * tables_.parts, cycles, [&](int64_t piece) {
     loops.multiply(tables_, inputs, values, result, ItemOf(piece, pieces));
   });
@@ -100,15 +105,14 @@ void LatticeKernel::MultiplyShared(const void* inputs, const float* shared, void
   MultiplyBy([=](int64_t i) { return shared[i]; }, inputs, result, parallel);
 }
 
-LatticeKernel::Sums LatticeKernel::SumsOf(const void* inputs, const void* output_gradient,
+template <class Run>
+LatticeKernel::Sums LatticeKernel::SumsBy(const Run& run, int64_t cycles_of_weight,
                                           const Parallel& parallel) const {
-  const int64_t active = static_cast<int64_t>(list_.weight.size());
-  const Loops& loops = kernels_.loops[static_cast<int>(type_)];
   const int64_t pieces = std::min<int64_t>(groups_, parallel.threads);
-  float* sums = ThreadMemory::Get(ThreadMemory::kValues, pieces * active);
-  std::fill_n(sums, pieces * active, 0.0f);
+  float* sums = ThreadMemory::Get(ThreadMemory::kSums, pieces * active());
+  std::fill_n(sums, pieces * active(), 0.0f);
   const int64_t cycles =
-      active * 12 * groups_ / std::max<int64_t>(1, pieces * tables_.parts) + 10000;
+      active() * cycles_of_weight * groups_ / std::max<int64_t>(1, pieces * tables_.parts) + 10000;
   parallel.run(pieces * tables_.parts, cycles, [&](int64_t piece) {
     const WorkItem item = ItemOf(piece, pieces);
     const int64_t first = int64_t{item.part} * tables_.chunks;
@@ -119,14 +123,58 @@ LatticeKernel::Sums LatticeKernel::SumsOf(const void* inputs, const void* output
       lanes = ThreadMemory::Get(ThreadMemory::kLaneSums, lane_sums);
       std::fill_n(lanes, lane_sums, 0.0f);
     }
-    loops.gradient(tables_, inputs, output_gradient, sums + piece % pieces * active, lanes, item);
+    run(item, sums + piece % pieces * active(), lanes);
   });
-  return {sums, pieces, active};
+  return {sums, pieces, active()};
+}
+
+LatticeKernel::Sums LatticeKernel::SumsOf(const void* inputs, const void* output_gradient,
+                                          const Parallel& parallel) const {
+  const Loops& loops = kernels_.loops[static_cast<int>(type_)];
+  const auto run = [&](const WorkItem& item, float* sums, float* lane_sums) {
+    loops.gradient(tables_, inputs, output_gradient, sums, lane_sums, item);
+  };
+  return SumsBy(run, 12, parallel);
 }
 
 void LatticeKernel::Gradient(const void* inputs, const void* output_gradient, void* result,
                              const Parallel& parallel, bool zeros_are_there) const {
-  const Sums sums = SumsOf(inputs, output_gradient, parallel);
+  Write(SumsOf(inputs, output_gradient, parallel), result, parallel, zeros_are_there);
+}
+
+void LatticeKernel::GradientList(const void* inputs, const void* output_gradient, void* list,
+                                 const Parallel& parallel) const {
+  WriteList(SumsOf(inputs, output_gradient, parallel), list, parallel);
+}
+
+// Two arrays of sums for all outputs must stay in the second cache, beside the packed pixels.
+bool LatticeKernel::GainsByBoth() const {
+  constexpr int64_t kMostBytes = 768 * 1024;
+  const LatticeTables& t = tables_;
+  const int64_t sums = DivideUp(t.out_channels, int64_t{t.parts}) * t.tile_h * t.tile_w;
+  return 2 * sums * kernels_.lanes * static_cast<int64_t>(sizeof(float)) <= kMostBytes;
+}
+
+void LatticeKernel::Both(const BothGradients& both, const Parallel& parallel) const {
+  const Loops& loops = kernels_.loops[static_cast<int>(type_)];
+  const auto read = [&](int64_t i) {
+    return both.shared != nullptr ? both.shared[i] : FloatAt(type_, both.kernel, list_.weight[i]);
+  };
+  const float* values = ValuesBy(read, parallel);
+  const auto run = [&](const WorkItem& item, float* sums, float* lane_sums) {
+    loops.both_gradients(tables_, both.output_gradient, values, both.inputs, both.input_gradient,
+                         sums, lane_sums, item);
+  };
+  const Sums sums = SumsBy(run, 22, parallel);
+  if (both.as_list) {
+    WriteList(sums, both.kernel_gradient, parallel);
+  } else {
+    Write(sums, both.kernel_gradient, parallel, both.is_own);
+  }
+}
+
+void LatticeKernel::Write(const Sums& sums, void* result, const Parallel& parallel,
+                          bool zeros_are_there) const {
   const int64_t slices = std::min<int64_t>(parallel.threads, 1 + weights_ / 65536);
   parallel.run(slices, weights_ / slices, [&](int64_t slice) {
     WriteGradient(sums, SliceBegin(weights_, slice, slices),
@@ -134,9 +182,7 @@ void LatticeKernel::Gradient(const void* inputs, const void* output_gradient, vo
   });
 }
 
-void LatticeKernel::GradientList(const void* inputs, const void* output_gradient, void* list,
-                                 const Parallel& parallel) const {
-  const Sums sums = SumsOf(inputs, output_gradient, parallel);
+void LatticeKernel::WriteList(const Sums& sums, void* list, const Parallel& parallel) const {
   const int64_t slices = std::min<int64_t>(parallel.threads, 1 + sums.active / 65536);
   parallel.run(slices, 4 * sums.active / slices, [&](int64_t slice) {
     const int64_t end = SliceBegin(sums.active, slice + 1, slices);

@@ -28,10 +28,16 @@ class LatticeKernel : public LatticeProduct {
                 const Parallel& parallel, bool zeros_are_there) const override;
   void GradientList(const void* inputs, const void* output_gradient, void* list,
                     const Parallel& parallel) const override;
+  bool GainsByBoth() const override;
+  void Both(const BothGradients& both, const Parallel& parallel) const override;
 
  private:
-  // Calls read(i) for each active weight in the kernel's order, puts what it returns into the order
-  // of the loops, and multiplies.
+  int64_t active() const { return static_cast<int64_t>(list_.weight.size()); }
+
+  // Calls read(i) for each active weight in the kernel's order, and puts what it returns into the
+  // order of the loops.
+  template <class Read>
+  const float* ValuesBy(Read read, const Parallel& parallel) const;
   template <class Read>
   void MultiplyBy(Read read, const void* inputs, void* result, const Parallel& parallel) const;
 
@@ -47,6 +53,11 @@ class LatticeKernel : public LatticeProduct {
     }
   };
   Sums SumsOf(const void* inputs, const void* output_gradient, const Parallel& parallel) const;
+  // run(item, sums, lane_sums) for pieces of the groups.
+  template <class Run>
+  Sums SumsBy(const Run& run, int64_t cycles_of_weight, const Parallel& parallel) const;
+  void Write(const Sums& sums, void* result, const Parallel& parallel, bool zeros_are_there) const;
+  void WriteList(const Sums& sums, void* list, const Parallel& parallel) const;
 
   // In the order of the kernel: the weights in [begin, end), and between them, where `fill`, zeros.
   void WriteGradient(const Sums& sums, int64_t begin, int64_t end, bool fill, void* result) const;

@@ -6,6 +6,7 @@
 
 #include "custom_ops/contract/numbers.h"
 #include "custom_ops/contract/parallel.h"
+#include "custom_ops/contract/product.h"
 
 namespace keras_sparse {
 
@@ -42,6 +43,10 @@ class LatticeProduct {
   // list = gradients by the active weights alone, in the kernel's order.
   virtual void GradientList(const void* inputs, const void* output_gradient, void* list,
                             const Parallel& parallel) const = 0;
+
+  // Of an input gradient: Multiply, and the gradient by the active weights, of this lattice.
+  virtual bool GainsByBoth() const = 0;
+  virtual void Both(const BothGradients& both, const Parallel& parallel) const = 0;
 };
 
 }  // namespace keras_sparse

@@ -135,6 +135,23 @@ KS_INLINE void GradientSums(Chunk chunk, float* products, float* sums) {
   for (int32_t i = 0; i < waiting; ++i) sums[i] += last[i];
 }
 
+// sums = those of the lanes, for the active weights of a part.
+inline void SumLanes(const LatticeTables& t, int32_t part, const float* lane_sums, float* sums) {
+  const int64_t begin = t.first_active[int64_t{part} * t.chunks];
+  const int64_t end = t.first_active[int64_t{part + 1} * t.chunks];
+  for (int64_t i = begin; i < end; i += kLanes) {
+    const float* rows = lane_sums + (i - begin) * kLanes;
+    if (i + kLanes <= end) {
+      StoreUnaligned(sums + i, SumOfEach(rows));
+    } else {
+      for (int64_t k = i; k < end; ++k, rows += kLanes) {
+        sums[k] = 0;
+        for (int lane = 0; lane < kLanes; ++lane) sums[k] += rows[lane];
+      }
+    }
+  }
+}
+
 template <class Elements, int H, int W>
 void Gradient(const LatticeTables& t, const typename Elements::Value* inputs,
               const typename Elements::Value* output_gradient, float* sums, float* lane_sums,
@@ -166,20 +183,58 @@ void Gradient(const LatticeTables& t, const typename Elements::Value* inputs,
       }
     }
   }
-  if (lane_sums == nullptr) return;
-  const int64_t begin = first_of_part;
-  const int64_t end = t.first_active[int64_t{work.part + 1} * t.chunks];
-  for (int64_t i = begin; i < end; i += kLanes) {
-    const float* rows = lane_sums + (i - begin) * kLanes;
-    if (i + kLanes <= end) {
-      StoreUnaligned(sums + i, SumOfEach(rows));
-    } else {
-      for (int64_t k = i; k < end; ++k, rows += kLanes) {
-        sums[k] = 0;
-        for (int lane = 0; lane < kLanes; ++lane) sums[k] += rows[lane];
+  if (lane_sums != nullptr) SumLanes(t, work.part, lane_sums, sums);
+}
+
+// Both gradients of a convolution by one pass over its output gradient: `gradients` are the inputs
+// of the forward product, where the input gradient's pixels lie.
+template <class Elements, int H, int W>
+void BothGradients(const LatticeTables& t, const typename Elements::Value* output_gradient,
+                   const float* weights, const typename Elements::Value* inputs,
+                   typename Elements::Value* input_gradient, float* sums, float* lane_sums,
+                   WorkItem work) {
+  using Value = typename Elements::Value;
+  const WorkBuffer<Value> buffer(t, work.part, work.buffer);
+  const int64_t zeros = t.in_channels > t.out_channels ? t.in_channels : t.out_channels;
+  for (int64_t i = 0; i < zeros; ++i) buffer.zeros[i] = 0;
+  const OutputChannels part = OutputsOf(t, work.part);
+  const int64_t first_of_part = t.first_active[int64_t{work.part} * t.chunks];
+  constexpr int64_t kTile = H * W * kLanes;
+  const bool stream = Streams<Elements>(t, part, input_gradient);
+  TilePixels tiles;
+  for (int64_t group = work.first_group; group < work.end_group; ++group) {
+    FindTiles(t, group, tiles);
+    FindInputs<Value>(t, tiles, output_gradient, buffer.zeros, buffer.inputs);
+    const Value** own = const_cast<const Value**>(buffer.outputs);
+    FindOutputs<const Value>(t, tiles, inputs, buffer.zeros, own);
+    PackGradient<Elements>(t, part, own, buffer.others);
+    for (int32_t chunk = 0; chunk < t.chunks; ++chunk) {
+      const int64_t list = int64_t{work.part} * t.chunks + chunk, first = t.first_active[list];
+      const bool is_empty = first == t.first_active[list + 1];
+      if (!is_empty) Pack<Elements>(t, buffer, chunk);
+      Chunk segments = ChunkOf(t, buffer, list, part.first * kTile);
+      if (chunk == 0) {
+        MultiplyChunk<H, W, true>(segments, weights + first);
+      } else {
+        MultiplyChunk<H, W, false>(segments, weights + first);
+      }
+      if (is_empty) continue;
+      segments.sums = buffer.others - part.first * kTile;
+      if (lane_sums != nullptr) {
+        GradientChunk<H, W, true>(segments, lane_sums + (first - first_of_part) * kLanes);
+      } else {
+        GradientSums<H, W>(segments, buffer.products, sums + first);
       }
     }
+    FindOutputs(t, tiles, input_gradient, buffer.outside, buffer.outputs);
+    if (stream) {
+      Unpack<Elements, true>(t, part, buffer.sums, buffer.outputs);
+    } else {
+      Unpack<Elements, false>(t, part, buffer.sums, buffer.outputs);
+    }
   }
+  if (stream) EndOfStream();
+  if (lane_sums != nullptr) SumLanes(t, work.part, lane_sums, sums);
 }
 
 // --- which loop is for a tile
@@ -211,6 +266,23 @@ void GradientAny(const LatticeTables& t, const void* inputs, const void* output_
     return Gradient<Elements, H, W>(t, static_cast<const Value*>(inputs),                        \
                                     static_cast<const Value*>(output_gradient), sums, lane_sums, \
                                     work);
+    KS_FOR_TILES(KS_CASE)
+#undef KS_CASE
+  }
+  __builtin_trap();
+}
+
+template <class Elements>
+void BothGradientsAny(const LatticeTables& t, const void* output_gradient, const float* weights,
+                      const void* inputs, void* input_gradient, float* sums, float* lane_sums,
+                      WorkItem work) {
+  using Value = typename Elements::Value;
+  switch (t.tile_h * 100 + t.tile_w) {
+#define KS_CASE(H, W)                                                                              \
+  case H * 100 + W:                                                                                \
+    return BothGradients<Elements, H, W>(                                                          \
+        t, static_cast<const Value*>(output_gradient), weights, static_cast<const Value*>(inputs), \
+        static_cast<Value*>(input_gradient), sums, lane_sums, work);
     KS_FOR_TILES(KS_CASE)
 #undef KS_CASE
   }

@@ -57,6 +57,7 @@ class CpuPlan : public ConvPlan {
     mask_.ForEachActive([&](int64_t) { ++active_; });
     Convolution c = convolution;
     c.sizes = InOneRow(convolution.sizes);
+    has_strides_ = c.sizes.stride_height > 1 || c.sizes.stride_width > 1;
     const auto blocks = FindBlocks(mask_, c.sizes);
     for (const Lattice& lattice : MakeLattices(product, c)) {
       std::unique_ptr<LatticeProduct> kernel;
@@ -82,6 +83,16 @@ class CpuPlan : public ConvPlan {
         lattice->Multiply(first, second, result, parallel);
       }
     }
+  }
+
+  // Without strides there is one lattice, which has all active weights.
+  bool GainsByBoth() const override {
+    return product_ == Product::kInputGradient && !has_strides_ && !lattices_.empty() &&
+           lattices_[0]->GainsByBoth();
+  }
+
+  void RunBoth(const BothGradients& both, const Parallel& parallel) const override {
+    lattices_[0]->Both(both, parallel);
   }
 
   int64_t SharedValues() const override {
@@ -113,6 +124,7 @@ class CpuPlan : public ConvPlan {
   const ElementType type_;
   const int64_t result_size_;
   const PackedMask mask_;
+  bool has_strides_ = false;
   int64_t active_ = 0;
   std::vector<std::unique_ptr<LatticeProduct>> lattices_;
 };

@@ -10,9 +10,9 @@ namespace keras_sparse {
 // Aligned to 64 bytes; valid until the thread asks again for the same slot.
 class ThreadMemory {
  public:
-  enum Slot { kWorkBuffer, kLaneSums, kValues };
-  static constexpr int kSlots = 3;
-  static_assert(kValues + 1 == kSlots, "one slot for each enumerator");
+  enum Slot { kWorkBuffer, kLaneSums, kValues, kSums };
+  static constexpr int kSlots = 4;
+  static_assert(kSums + 1 == kSlots, "one slot for each enumerator");
 
   static float* Get(Slot slot, int64_t floats) {
     static thread_local ThreadMemory memory[kSlots];

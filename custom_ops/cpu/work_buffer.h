@@ -12,7 +12,7 @@ constexpr int kProducts = 64;  // gradients per lane that wait to be summed, at 
 template <class Value>
 struct WorkBuffer {
   Value *zeros, *outside;
-  float *packed, *sums, *products;
+  float *packed, *sums, *others, *products;
   const Value** inputs;
   Value** outputs;
   int64_t floats;
@@ -31,6 +31,7 @@ struct WorkBuffer {
     outside = reinterpret_cast<Value*>(take(t.out_channels));
     packed = take(static_cast<int64_t>(t.chunk_channels) * t.slots * kLanes);
     sums = take(outputs_of_part * tile * kLanes);
+    others = take(outputs_of_part * tile * kLanes);
     products = take((kProducts + kLanes + t.longest_segment) * kLanes);
     inputs = reinterpret_cast<const Value**>(take(static_cast<int64_t>(t.pixels) * kLanes * 2));
     outputs = reinterpret_cast<Value**>(take(tile * kLanes * 2));

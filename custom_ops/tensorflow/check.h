@@ -93,13 +93,12 @@ inline absl::Status ReadStructure(tensorflow::OpKernelConstruction* context,
   return absl::OkStatus();
 }
 
-// Whether a kernel gradient is the list of the active weights' gradients. Kernels for CPUs alone
-// can write it.
+// Whether a kernel gradient, or the one that an input gradient shares, is the list of the active
+// weights' gradients. Kernels for CPUs alone can write it.
 template <Product kProduct>
 absl::Status ReadAsList(tensorflow::OpKernelConstruction* context, bool* as_list) {
   *as_list = false;
-  return kProduct == Product::kKernelGradient ? context->GetAttr("as_list", as_list)
-                                              : absl::OkStatus();
+  return kProduct == Product::kForward ? absl::OkStatus() : context->GetAttr("as_list", as_list);
 }
 
 template <Product kProduct>

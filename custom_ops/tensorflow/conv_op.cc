@@ -37,8 +37,8 @@ REGISTER_OP("KerasSparse>Conv2DInputGradient")
     .Attr("strides: list(int)")
     .Attr("padding: {'SAME', 'VALID'}")
     .Attr("dilations: list(int) = [1, 1]")
-    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.SetShapeFn(
-        ProductShape<ConvRules, Product::kInputGradient>);
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.KERAS_SPARSE_SHARED_GRADIENT
+    .KERAS_SPARSE_AS_LIST.SetShapeFn(ProductShape<ConvRules, Product::kInputGradient>);
 
 REGISTER_OP("KerasSparse>Conv2DKernelGradient")
     .Input("inputs: T")
@@ -48,7 +48,7 @@ REGISTER_OP("KerasSparse>Conv2DKernelGradient")
     .Attr("strides: list(int)")
     .Attr("padding: {'SAME', 'VALID'}")
     .Attr("dilations: list(int) = [1, 1]")
-    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_AS_LIST.SetShapeFn(
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_GRADIENT.KERAS_SPARSE_AS_LIST.SetShapeFn(
         ProductShape<ConvRules, Product::kKernelGradient>);
 
 KS_TENSORFLOW_TYPES(KERAS_SPARSE_REGISTER_ON_CPU, "KerasSparse>Conv2D", ConvRules)

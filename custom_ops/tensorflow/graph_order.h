@@ -8,6 +8,7 @@
 #define NDEBUG
 #endif
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "tensorflow/core/graph/graph.h"
@@ -25,6 +26,22 @@ inline std::unordered_set<const tensorflow::Node*> Before(const tensorflow::Node
       if (seen.insert(edge->src()).second) left.push_back(edge->src());
   }
   return seen;
+}
+
+// A node and its output.
+using Source = std::pair<const tensorflow::Node*, int>;
+
+// Where an input comes from, past copies; then past the beginnings of branches of conditions, from
+// the innermost one to the outermost one.
+inline std::vector<Source> SourcesOf(const tensorflow::Node* node, int input) {
+  const tensorflow::Edge* edge = nullptr;
+  std::vector<Source> sources;
+  while (node->input_edge(input, &edge).ok()) {
+    node = edge->src(), input = 0;
+    if (!node->IsIdentity()) sources.emplace_back(node, edge->src_output());
+    if (!node->IsIdentity() && !node->IsSwitch()) break;
+  }
+  return sources;
 }
 
 }  // namespace keras_sparse

@@ -25,15 +25,15 @@ REGISTER_OP("KerasSparse>MatMulInputGradient")
     .Input("output_gradient: T")
     .Input("dense_weight_gradient: bool")
     .Output("input_gradient: T")
-    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.SetShapeFn(
-        ProductShape<MatMulRules, Product::kInputGradient>);
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.KERAS_SPARSE_SHARED_GRADIENT
+    .KERAS_SPARSE_AS_LIST.SetShapeFn(ProductShape<MatMulRules, Product::kInputGradient>);
 
 REGISTER_OP("KerasSparse>MatMulKernelGradient")
     .Input("inputs: T")
     .Input("mask: bool")
     .Input("output_gradient: T")
     .Output("kernel_gradient: T")
-    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_AS_LIST.SetShapeFn(
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_GRADIENT.KERAS_SPARSE_AS_LIST.SetShapeFn(
         ProductShape<MatMulRules, Product::kKernelGradient>);
 
 KS_TENSORFLOW_TYPES(KERAS_SPARSE_REGISTER_ON_CPU, "KerasSparse>MatMul", MatMulRules)

@@ -19,7 +19,11 @@
 // Of a forward product and its input gradient: share_values.cc sets it in a graph that runs.
 #define KERAS_SPARSE_SHARED_VALUES Attr("shared_values: string = ''")
 
-// Of a kernel gradient: list_gradients.cc sets it in a graph that runs.
+// Of an input gradient and its kernel gradient: share_gradients.cc sets it in a graph that runs.
+#define KERAS_SPARSE_SHARED_GRADIENT Attr("shared_gradient: string = ''")
+
+// Of a kernel gradient: list_gradients.cc sets it in a graph that runs. Of an input gradient: what
+// the kernel gradient is that it shares.
 #define KERAS_SPARSE_AS_LIST Attr("as_list: bool = false")
 
 namespace keras_sparse {

@@ -18,24 +18,11 @@
 namespace keras_sparse {
 namespace {
 
-using tensorflow::Edge;
 using tensorflow::Graph;
 using tensorflow::Node;
 
 constexpr int kKernel = 1, kMask = 2;  // inputs of both operations
 constexpr char kAttribute[] = "shared_values";
-
-// A node and its output.
-using Source = std::pair<const Node*, int>;
-
-// Where an input comes from, past the nodes that pass it on.
-Source SourceOf(const Node* node, int input) {
-  const Edge* edge = nullptr;
-  if (!node->input_edge(input, &edge).ok()) return {nullptr, 0};
-  const Node* from = edge->src();
-  return from->IsIdentity() || from->IsSwitch() ? SourceOf(from, 0)
-                                                : Source{from, edge->src_output()};
-}
 
 bool IsPlain(const Node* node) {
   tensorflow::DataType type;
@@ -55,7 +42,7 @@ class ShareValues : public tensorflow::GraphOptimizationPass {
       for (const char* product : {"KerasSparse>MatMul", "KerasSparse>Conv2D"}) {
         const bool is_forward = node->type_string() == product;
         if (!is_forward && node->type_string() != absl::StrCat(product, "InputGradient")) continue;
-        const Key key = {product, SourceOf(node, kKernel), SourceOf(node, kMask)};
+        const Key key = {product, SourcesOf(node, kKernel).back(), SourcesOf(node, kMask).back()};
         if (IsPlain(node)) (is_forward ? forward : gradients)[key].push_back(node);
       }
     }

@@ -1,14 +1,16 @@
-// What a forward product read of its kernel, for the input gradient of the same step: the values of
-// the active weights. share_values.cc gives such a pair of operations one name.
+// What one operation of a step computes for another one: the values of the active weights of a
+// kernel, or a kernel gradient. share_values.cc and share_gradients.cc give such a pair of
+// operations one name.
 //
-// The tensors of kernel and mask are kept until the input gradient has taken the values. TensorFlow
-// changes no memory that two tensors share, so a kernel and a mask at the same addresses are the
+// The tensors that the values were computed from are kept until the other one has taken the values.
+// TensorFlow changes no memory that two tensors share, so tensors at the same addresses are the
 // same.
 #pragma once
 
 #include <string>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/platform/mutex.h"
@@ -17,8 +19,11 @@ namespace keras_sparse {
 
 class SharedValues {
  public:
+  using Tensors = std::vector<tensorflow::Tensor>;
+
   struct Entry {
-    tensorflow::Tensor kernel, mask, values;
+    Tensors sources;
+    tensorflow::Tensor values;
   };
 
   static void Put(const std::string& name, Entry entry) {
@@ -26,9 +31,8 @@ class SharedValues {
     All().entries[name] = std::move(entry);
   }
 
-  // True, and the values, if they are of this kernel and mask. The entry is gone afterwards.
-  static bool Take(const std::string& name, const tensorflow::Tensor& kernel,
-                   const tensorflow::Tensor& mask, tensorflow::Tensor* values) {
+  // True, and the values, if they were computed from these. The entry is gone afterwards.
+  static bool Take(const std::string& name, const Tensors& sources, tensorflow::Tensor* values) {
     Entry entry;
     {
       tensorflow::mutex_lock lock(All().mutex);
@@ -37,7 +41,8 @@ class SharedValues {
       entry = std::move(found->second);
       All().entries.erase(found);
     }
-    if (entry.kernel.data() != kernel.data() || entry.mask.data() != mask.data()) return false;
+    for (size_t i = 0; i < sources.size(); ++i)
+      if (entry.sources[i].data() != sources[i].data()) return false;
     *values = std::move(entry.values);
     return true;
   }

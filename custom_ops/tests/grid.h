@@ -107,6 +107,7 @@ class Grid {
         Expect(is_right && is_same, is_right ? "not the same twice" : "wrong", engine.name, call,
                density);
       }
+      if (product == Product::kKernelGradient) CheckBoth(operands, c, expected, density, threads);
       if (c.type != ElementType::kFloat32) continue;
       CheckPlan(operands, call, density);
       if (for_slow && WhyNotOnCudaCores(product, c) == nullptr && !c.IsEmpty())
@@ -215,10 +216,13 @@ class Grid {
         if (is_computed) std::printf("%s: %d products\n", name.c_str(), runs_[name]);
         failures_ += is_computed && runs_[name] == 0;
       }
-    return failures_;
+    std::printf("%s: %d\n", kBoth, runs_[kBoth]);
+    return failures_ + (runs_[kBoth] == 0);
   }
 
  private:
+  static constexpr const char* kBoth = "both gradients by one pass";
+
   // A plan knows its mask, and may write over its own result.
   void CheckPlan(const Operands& operands, const Call& call, double density) {
     const int64_t weights = call.convolution.sizes.weights();
@@ -240,6 +244,41 @@ class Grid {
     plan->ReadValues(call.second, values.data(), Threads(1));
     plan->RunWithValues(call.first, values.data(), from_values.data(), Threads(call.threads));
     Expect(SameBits(from_values, once), "another result of kept values", "plan", call, density);
+  }
+
+  // Both gradients by one pass: the input gradient has the bits of its own product. The second run
+  // writes over the results of the first one, and takes the values that a product shares.
+  void CheckBoth(const Operands& operands, const Convolution& c,
+                 const std::vector<double>& expected, double density, int threads) {
+    const Call call = operands.CallOf(Product::kInputGradient, c, threads);
+    const auto elements = [&c](const std::vector<float>& values) {
+      return ToElements(c.type, values.data(), values.size());
+    };
+    const auto inputs = elements(operands.inputs), kernel = elements(operands.kernel),
+               gradient = elements(operands.gradient);
+    std::vector<float> shared;
+    for (int64_t i = 0; i < c.sizes.weights(); ++i)
+      if (call.mask[i]) shared.push_back(operands.kernel[i]);
+    for (const Kernels* kernels : AvailableKernels()) {
+      const auto plan = MakeCpuPlan(call.product, c, call.mask, threads, *kernels);
+      if (!plan->GainsByBoth()) continue;
+      ++runs_[kBoth];
+      auto alone = elements(Poisoned(call)), by_inputs = alone;
+      auto by_kernel = elements(std::vector<float>(c.sizes.weights(), NAN));
+      plan->Run(gradient.data(), kernel.data(), alone.data(), Threads(threads));
+      const auto run = [&](const float* values, bool is_own) {
+        plan->RunBoth({gradient.data(), kernel.data(), values, inputs.data(), by_inputs.data(),
+                       by_kernel.data(), is_own},
+                      Threads(threads));
+        return by_kernel;
+      };
+      const auto first = run(nullptr, false);
+      const bool is_right = Close(c.type, ToFloats(c.type, first), expected) && by_inputs == alone;
+      const bool is_same = run(plan->SharedValues() > 0 ? shared.data() : nullptr, true) == first &&
+                           by_inputs == alone;
+      Expect(is_right && is_same, is_right ? "not the same twice" : "wrong both gradients",
+             kernels->name, call, density);
+    }
   }
 
   void Expect(bool holds, const char* what, const std::string& engine, const Call& call,
