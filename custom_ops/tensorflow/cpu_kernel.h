@@ -154,10 +154,13 @@ class CpuProductKernel : public tensorflow::OpKernel {
     OP_REQUIRES_OK(context, ReadAsList<kProduct>(context, &as_list_));
     if (kProduct != Product::kKernelGradient)
       OP_REQUIRES_OK(context, context->GetAttr("shared_values", &shared_values_));
+    if (kProduct != Product::kForward)
+      OP_REQUIRES_OK(context, context->GetAttr("shared_gradient", &shared_gradient_));
   }
 
   ~CpuProductKernel() override {
-    if (!shared_values_.empty()) SharedValues::Forget(shared_values_);
+    for (const std::string& name : {shared_values_, shared_gradient_})
+      if (!name.empty()) SharedValues::Forget(name);
   }
 
   void Compute(tensorflow::OpKernelContext* context) override {
@@ -182,20 +185,24 @@ class CpuProductKernel : public tensorflow::OpKernel {
     const auto& workers = *context->device()->tensorflow_cpu_worker_threads();
     std::atomic<bool> out_of_memory = false;
     try {
+      if (kProduct == Product::kKernelGradient && TakeGradient(context)) return absl::OkStatus();
       const auto plan =
           plan_.Get(kProduct, call.convolution, context->input(kInputs.mask), workers.num_threads);
       tensorflow::Tensor result;
       const bool is_own = kProduct == Product::kKernelGradient && gradient_.Take(plan, &result);
-      const tensorflow::TensorShape shape = as_list_ ? ListShape(*plan) : call.result;
+      const bool is_list = kProduct == Product::kKernelGradient && as_list_;
+      const tensorflow::TensorShape shape = is_list ? ListShape(*plan) : call.result;
       if (!is_own)
         TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DataTypeToEnum<T>::value, shape,
                                                   &result, context->output_alloc_attr(0)));
       const Parallel parallel = OnWorkers(workers, &out_of_memory);
-      bool is_done = false;
-      TF_RETURN_IF_ERROR(RunSharing(plan, context, parallel, &result, &is_done));
-      if (!is_done)
-        RunPlan(plan, context->input(kInputs.first), context->input(kInputs.second), parallel,
-                is_own, result.flat<T>().data());
+      if constexpr (kProduct == Product::kForward) {
+        TF_RETURN_IF_ERROR(RunForward(plan, context, parallel, &result));
+      } else if constexpr (kProduct == Product::kInputGradient) {
+        TF_RETURN_IF_ERROR(RunInputGradient(plan, context, parallel, &result, &out_of_memory));
+      } else {
+        RunPlan(plan, context, parallel, is_own, &result);
+      }
       context->set_output(0, result);
       if (kProduct == Product::kKernelGradient && !out_of_memory) gradient_.Keep(plan, result);
     } catch (const std::bad_alloc&) {
@@ -209,55 +216,112 @@ class CpuProductKernel : public tensorflow::OpKernel {
     return tensorflow::TensorShape({plan.ActiveWeights()});
   }
 
-  // As RunPlan, if a pair of products reads a large kernel once: shared_values.h.
-  absl::Status RunSharing(const std::shared_ptr<const ConvPlan>& plan,
+  static typename SharedValues::Tensors KernelAndMask(tensorflow::OpKernelContext* context) {
+    return {context->input(InputsOf(kProduct).kernel), context->input(InputsOf(kProduct).mask)};
+  }
+
+  // How many values a pair of products shares, so that it reads a large kernel once.
+  int64_t CountOfShared(const ConvPlan& plan, tensorflow::OpKernelContext* context) const {
+    const bool is_large = context->input(InputsOf(kProduct).kernel).TotalBytes() >= kLargeKernel;
+    return shared_values_.empty() || !is_large ? 0 : plan.SharedValues();
+  }
+
+  absl::Status RunForward(const std::shared_ptr<const ConvPlan>& plan,
                           tensorflow::OpKernelContext* context, const Parallel& parallel,
-                          tensorflow::Tensor* result, bool* is_done) {
-    constexpr ProductInputs kInputs = InputsOf(kProduct);
-    const tensorflow::Tensor &kernel = context->input(kInputs.second),
-                             &mask = context->input(kInputs.mask);
-    const bool is_large = kernel.TotalBytes() >= kLargeKernel;
-    const int64_t count = shared_values_.empty() || !is_large ? 0 : plan->SharedValues();
-    if (count == 0) return absl::OkStatus();
-    const T* first = context->input(kInputs.first).flat<T>().data();
-    T* const outputs = result->flat<T>().data();
+                          tensorflow::Tensor* result) {
+    const int64_t count = CountOfShared(*plan, context);
+    if (count == 0) {
+      RunPlan(plan, context, parallel, false, result);
+      return absl::OkStatus();
+    }
     tensorflow::Tensor values;
-    if (kProduct == Product::kForward) {
-      TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DT_FLOAT, {count}, &values));
-      plan->RunAndShare(first, kernel.flat<T>().data(), outputs, values.flat<float>().data(),
-                        parallel);
-      SharedValues::Put(shared_values_, {kernel, mask, values});
-      *is_done = true;
-    } else if (SharedValues::Take(shared_values_, kernel, mask, &values)) {
-      plan->RunShared(first, values.flat<float>().data(), outputs, parallel);
-      *is_done = true;
+    TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DT_FLOAT, {count}, &values));
+    plan->RunAndShare(context->input(0).flat<T>().data(), context->input(1).flat<T>().data(),
+                      result->flat<T>().data(), values.flat<float>().data(), parallel);
+    SharedValues::Put(shared_values_, {KernelAndMask(context), values});
+    return absl::OkStatus();
+  }
+
+  absl::Status RunInputGradient(const std::shared_ptr<const ConvPlan>& plan,
+                                tensorflow::OpKernelContext* context, const Parallel& parallel,
+                                tensorflow::Tensor* result, std::atomic<bool>* out_of_memory) {
+    constexpr ProductInputs kInputs = InputsOf(kProduct);
+    tensorflow::Tensor values;
+    const bool has_values = CountOfShared(*plan, context) > 0 &&
+                            SharedValues::Take(shared_values_, KernelAndMask(context), &values);
+    const float* shared = has_values ? values.flat<float>().data() : nullptr;
+    const bool is_dense = context->input(kInputs.dense_weight_gradient).scalar<bool>()();
+    if (!shared_gradient_.empty() && !is_dense && plan->GainsByBoth())
+      return RunBoth(plan, context, parallel, shared, result, out_of_memory);
+    if (has_values) {
+      plan->RunShared(context->input(kInputs.first).flat<T>().data(), shared,
+                      result->flat<T>().data(), parallel);
+    } else {
+      RunPlan(plan, context, parallel, false, result);
     }
     return absl::OkStatus();
   }
 
-  void RunPlan(const std::shared_ptr<const ConvPlan>& plan, const tensorflow::Tensor& first,
-               const tensorflow::Tensor& second, const Parallel& parallel, bool is_own, T* result) {
+  // The kernel gradient, too: a later operation takes it.
+  absl::Status RunBoth(const std::shared_ptr<const ConvPlan>& plan,
+                       tensorflow::OpKernelContext* context, const Parallel& parallel,
+                       const float* shared, tensorflow::Tensor* result,
+                       std::atomic<bool>* out_of_memory) {
+    const tensorflow::Tensor &inputs = context->input(0), &kernel = context->input(1),
+                             &mask = context->input(2), &output_gradient = context->input(3);
+    tensorflow::Tensor by_kernel;
+    const bool is_own = gradient_.Take(plan, &by_kernel);
+    if (!is_own)
+      TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DataTypeToEnum<T>::value,
+                                                as_list_ ? ListShape(*plan) : kernel.shape(),
+                                                &by_kernel));
+    plan->RunBoth(
+        {output_gradient.flat<T>().data(), kernel.flat<T>().data(), shared, inputs.flat<T>().data(),
+         result->flat<T>().data(), by_kernel.flat<T>().data(), is_own, as_list_},
+        parallel);
+    if (*out_of_memory) return absl::OkStatus();  // the caller says it
+    SharedValues::Put(shared_gradient_, {{inputs, mask, output_gradient}, by_kernel});
+    gradient_.Keep(plan, by_kernel);
+    return absl::OkStatus();
+  }
+
+  // What the input gradient has computed beside its own result.
+  bool TakeGradient(tensorflow::OpKernelContext* context) {
+    tensorflow::Tensor gradient;
+    if (shared_gradient_.empty() ||
+        !SharedValues::Take(shared_gradient_,
+                            {context->input(0), context->input(1), context->input(2)}, &gradient))
+      return false;
+    context->set_output(0, gradient);
+    return true;
+  }
+
+  void RunPlan(const std::shared_ptr<const ConvPlan>& plan, tensorflow::OpKernelContext* context,
+               const Parallel& parallel, bool is_own, tensorflow::Tensor* result) {
+    const tensorflow::Tensor &first = context->input(InputsOf(kProduct).first),
+                             &second = context->input(InputsOf(kProduct).second);
+    T* const values_of_result = result->flat<T>().data();
     if constexpr (std::is_same_v<T, float>) {
       if (plan->KeptValues() > 0) {
         const auto values = values_.Get(plan, second, parallel);
-        plan->RunWithValues(first.flat<T>().data(), values->data(), result, parallel);
+        plan->RunWithValues(first.flat<T>().data(), values->data(), values_of_result, parallel);
         return;
       }
     }
-    if (as_list_) {
-      plan->RunToList(first.flat<T>().data(), second.flat<T>().data(), result, parallel);
+    if (kProduct == Product::kKernelGradient && as_list_) {
+      plan->RunToList(first.flat<T>().data(), second.flat<T>().data(), values_of_result, parallel);
       return;
     }
-    plan->Run(first.flat<T>().data(), second.flat<T>().data(), result, parallel, is_own);
+    plan->Run(first.flat<T>().data(), second.flat<T>().data(), values_of_result, parallel, is_own);
   }
 
   Rules rules_;
   MaskStructure structure_;
-  bool as_list_ = false;       // of a kernel gradient alone
-  std::string shared_values_;  // the name of a pair of products, or none
+  bool as_list_ = false;                         // of the kernel gradient
+  std::string shared_values_, shared_gradient_;  // names of pairs of products, or none
   PlanOfLastCall plan_;
   ValuesOfLastCall values_;
-  GradientOfLastCall gradient_;  // of a kernel gradient alone
+  GradientOfLastCall gradient_;  // by the kernel
 };
 
 }  // namespace keras_sparse

@@ -31,9 +31,6 @@ using tensorflow::Node;
 
 constexpr int kKernelGradientMask = 1;  // input of a kernel gradient
 
-// A node and its output.
-using Source = std::pair<const Node*, int>;
-
 bool IsOneOf(const Node* node, const std::vector<const char*>& types) {
   return std::any_of(types.begin(), types.end(),
                      [&](const char* type) { return node->type_string() == type; });

@@ -39,13 +39,20 @@ bool Belongs(const Node* by_kernel, const Node* by_inputs) {
   return true;
 }
 
+bool IsList(const Node* by_kernel) {
+  bool as_list = false;
+  return tensorflow::GetNodeAttr(by_kernel->attrs(), "as_list", &as_list).ok() && as_list;
+}
+
 // The kernel gradients are one, or those in both branches of a condition.
 void Pair(Graph* graph, Node* by_inputs, const std::vector<Node*>& by_kernel) {
   static std::atomic<int64_t> pairs = 0;
   const std::string name = absl::StrCat("gradients_", pairs++);
   const auto before = Before(by_inputs);
+  by_inputs->ClearAttr("as_list");
+  by_inputs->AddAttr("as_list", IsList(by_kernel[0]));
   for (Node* node : by_kernel) {
-    if (before.count(node) > 0) continue;
+    if (before.count(node) > 0 || IsList(node) != IsList(by_kernel[0])) continue;
     for (Node* each : {by_inputs, node}) {
       each->ClearAttr(kAttribute);
       each->AddAttr(kAttribute, name);
@@ -82,7 +89,8 @@ class ShareGradients : public tensorflow::GraphOptimizationPass {
   }
 };
 
-REGISTER_OPTIMIZATION(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 0,
+// After list_gradients.cc, which says of a kernel gradient that it is a list.
+REGISTER_OPTIMIZATION(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 101,
                       ShareGradients);
 
 }  // namespace

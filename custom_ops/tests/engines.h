@@ -70,17 +70,23 @@ inline void RunBySharedValues(const ConvPlan& plan, const Call& call, float* res
   if (shared != active) *result = NAN;
 }
 
-// A kernel gradient as the list of the active weights' gradients, expanded by the mask.
+// A list of the active weights' gradients, expanded by the mask.
+inline std::vector<char> Expanded(const Call& call, const std::vector<char>& list) {
+  const int64_t weights = call.convolution.sizes.weights(),
+                bytes = ElementBytes(call.convolution.type);
+  std::vector<char> result(weights * bytes);
+  auto at = list.begin();
+  for (int64_t i = 0; i < weights && at < list.end(); ++i)
+    if (call.mask[i]) std::copy_n(at, bytes, result.begin() + i * bytes), at += bytes;
+  return result;
+}
+
+// A kernel gradient as a list, expanded by the mask.
 inline std::vector<char> RunToList(const ConvPlan& plan, const Call& call, const char* first,
                                    const char* second) {
-  const ElementType type = call.convolution.type;
-  const int64_t weights = call.convolution.sizes.weights(), bytes = ElementBytes(type);
-  std::vector<char> list(plan.ActiveWeights() * bytes, '\xff'), result(weights * bytes);
+  std::vector<char> list(plan.ActiveWeights() * ElementBytes(call.convolution.type), '\xff');
   plan.RunToList(first, second, list.data(), Threads(call.threads));
-  int64_t at = 0;
-  for (int64_t i = 0; i < weights && at < plan.ActiveWeights(); ++i)
-    if (call.mask[i]) std::copy_n(list.begin() + at++ * bytes, bytes, result.begin() + i * bytes);
-  return result;
+  return Expanded(call, list);
 }
 
 // Operands and result are of the convolution's type; the values are those of `call`. The second of

@@ -247,7 +247,8 @@ class Grid {
   }
 
   // Both gradients by one pass: the input gradient has the bits of its own product. The second run
-  // writes over the results of the first one, and takes the values that a product shares.
+  // writes over the results of the first one, and takes the values that a product shares. The third
+  // one writes a list.
   void CheckBoth(const Operands& operands, const Convolution& c,
                  const std::vector<double>& expected, double density, int threads) {
     const Call call = operands.CallOf(Product::kInputGradient, c, threads);
@@ -264,18 +265,21 @@ class Grid {
       if (!plan->GainsByBoth()) continue;
       ++runs_[kBoth];
       auto alone = elements(Poisoned(call)), by_inputs = alone;
-      auto by_kernel = elements(std::vector<float>(c.sizes.weights(), NAN));
       plan->Run(gradient.data(), kernel.data(), alone.data(), Threads(threads));
-      const auto run = [&](const float* values, bool is_own) {
+      auto by_kernel = elements(std::vector<float>(c.sizes.weights(), NAN));
+      auto list = elements(std::vector<float>(shared.size(), NAN));
+      const auto run = [&](const float* values, bool is_own, bool as_list) {
+        std::vector<char>& result = as_list ? list : by_kernel;
         plan->RunBoth({gradient.data(), kernel.data(), values, inputs.data(), by_inputs.data(),
-                       by_kernel.data(), is_own},
+                       result.data(), is_own, as_list},
                       Threads(threads));
-        return by_kernel;
+        return result;
       };
-      const auto first = run(nullptr, false);
+      const auto first = run(nullptr, false, false);
       const bool is_right = Close(c.type, ToFloats(c.type, first), expected) && by_inputs == alone;
-      const bool is_same = run(plan->SharedValues() > 0 ? shared.data() : nullptr, true) == first &&
-                           by_inputs == alone;
+      const float* values = plan->SharedValues() > 0 ? shared.data() : nullptr;
+      const bool is_same = run(values, true, false) == first && by_inputs == alone &&
+                           Expanded(call, run(nullptr, false, true)) == first;
       Expect(is_right && is_same, is_right ? "not the same twice" : "wrong both gradients",
              kernels->name, call, density);
     }
