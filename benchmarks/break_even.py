@@ -9,7 +9,6 @@ taken off. What is left of a function with one operation still holds more of Ten
 than the operation within a model does, most for products of a few microseconds.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -40,7 +39,7 @@ Key = tuple[
 
 def main() -> None:
     """Measures what is missing and writes the table."""
-    arguments = _arguments()
+    arguments = options.of_cells(__doc__, "break_even")
     turns.limit_threads(1)
     known = read(arguments.cells)
     for batch in BATCHES:
@@ -109,14 +108,6 @@ def _row(
 def _name(size: int, channels_in: int, channels_out: int, pixels: int) -> str:
     channels = f"{channels_in} > {channels_out}"
     return f"{size}x{size} {channels}, {pixels}x{pixels}" if pixels else f"dense {channels}"
-
-
-def _arguments() -> argparse.Namespace:
-    parser = options.parser(__doc__)
-    cells = report.RESULTS / "break_even.jsonl"
-    parser.add_argument("--cells", type=Path, default=cells, help="cells, one a line")
-    parser.add_argument("--output", type=Path, default=report.RESULTS / "break_even.md")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -7,10 +7,8 @@ the op keeps the values of its active weights. The break-even density is that of
 ``python -m keras_sparse tune``: where the custom op takes as long as the dense one.
 """
 
-import argparse
 import os
 import statistics
-from pathlib import Path
 from typing import Any
 
 from benchmarks import options, records, report, turns
@@ -29,7 +27,7 @@ operation takes half as long. Medians over turns, CPU time of one thread, with t
 
 def main() -> None:
     """Measures what is missing and writes the table."""
-    arguments = _arguments()
+    arguments = options.of_cells(__doc__, "few_rows")
     turns.limit_threads(1)
     known = {(*one["size"], one["rows"]) for one in records.read(arguments.cells)}
     for size in SIZES:
@@ -70,14 +68,6 @@ def _row(cell: dict[str, Any]) -> tuple[object, ...]:
     milliseconds = f"{1e3 * statistics.median(measured[best]):.2f} {best}"
     name = "dense {} > {}".format(*cell["size"])
     return name, cell["rows"], milliseconds, *(f"{r:.2f}" for r in ratios.values()), f"{even:.2f}"
-
-
-def _arguments() -> argparse.Namespace:
-    parser = options.parser(__doc__)
-    cells = report.RESULTS / "few_rows.jsonl"
-    parser.add_argument("--cells", type=Path, default=cells, help="cells, one a line")
-    parser.add_argument("--output", type=Path, default=report.RESULTS / "few_rows.md")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

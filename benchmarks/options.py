@@ -1,7 +1,9 @@
 """Reads the command line of a benchmark; its docstring is the help."""
 
 import argparse
+from pathlib import Path
 
+from benchmarks import report
 from keras_sparse.rules.blocks import Blocks
 from keras_sparse.rules.structure import Structure, Weights
 
@@ -10,6 +12,15 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     """A parser that keeps the lines of the description."""
     form = argparse.RawDescriptionHelpFormatter
     return argparse.ArgumentParser(description=description, formatter_class=form)
+
+
+def of_cells(description: str | None, name: str) -> argparse.Namespace:
+    """The arguments of a benchmark that keeps its cells, and goes on after the last one."""
+    form = parser(description)
+    cells, output = report.RESULTS / f"{name}.jsonl", report.RESULTS / f"{name}.md"
+    form.add_argument("--cells", type=Path, default=cells, help="cells, one a line")
+    form.add_argument("--output", type=Path, default=output)
+    return form.parse_args()
 
 
 def structure(text: str) -> Structure:

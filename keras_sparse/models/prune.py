@@ -83,7 +83,7 @@ def prune(
     check_density(density)
     rule = _checked_score(score)
     check_no_distribution(check_scope(scope), distribution)
-    variables = _selected(model, Selection(sparse, dense))
+    variables = Selection(sparse, dense).of_trainable(model)
     is_given = block_shape is not None or structure is not None
     asked = as_structure(block_shape, structure) if is_given else None
     groups = _structure(model, variables, asked)
@@ -112,16 +112,6 @@ def _checked_score(score: Any) -> Score:
             f"Received: score={score!r}"
         )
     return rule
-
-
-def _selected(model: keras.Model, selection: Selection) -> list[Any]:
-    variables = model.trainable_variables
-    if not variables:
-        raise ValueError(
-            "`model` must have trainable weights: build it, or unfreeze the layers to prune. "
-            f"Received: model={model.name}"
-        )
-    return [variables[i] for i in selection.select(variables, model)]
 
 
 def _structure(model: keras.Model, variables: Sequence[Any], given: Structure | None) -> Structure:

@@ -50,6 +50,20 @@ class Selection:
         """Layer types cannot be told from variables alone."""
         return any(isinstance(selector, type) for selector in self.sparse + self.dense)
 
+    def of_trainable(self, model: keras.Model) -> list[Any]:
+        """The variables of a built model that get a mask.
+
+        Raises:
+            ValueError: as ``select``, and for a model without trainable weights.
+        """
+        variables = model.trainable_variables
+        if not variables:
+            raise ValueError(
+                "`model` must have trainable weights: build it, or unfreeze the layers to mask. "
+                f"Received: model={model.name}"
+            )
+        return [variables[i] for i in self.select(variables, model)]
+
     def select(self, variables: Sequence[Any], model: keras.Model | None) -> list[int]:
         """Indices of the trainable variables that get a mask.
 

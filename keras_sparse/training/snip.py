@@ -79,7 +79,7 @@ def snip_masks(
     groups = as_structure(block_shape, structure)
     groups.check_density(density)
     check_model(model)
-    variables = _selected(model, Selection(sparse, dense))
+    variables = Selection(sparse, dense).of_trainable(model)
     for variable in variables:
         groups.check(variable.path, tuple(variable.shape))
     names = unique_names([variable.path for variable in variables])
@@ -120,14 +120,6 @@ def snip_scores(
     array([[2., 2.]], dtype=float32)
     """
     check_model(model)
-    variables = _selected(model, Selection(sparse, dense))
+    variables = Selection(sparse, dense).of_trainable(model)
     scores = sensitivities(model, (x, y, sample_weight), variables, loss)
     return dict(zip(unique_names([v.path for v in variables]), scores, strict=True))
-
-
-def _selected(model: keras.Model, selection: Selection) -> list[Any]:
-    variables = model.trainable_variables
-    if not variables:
-        remedy = "build it, or unfreeze what is to be masked"
-        raise ValueError(f"`model` has no trainable weights: {remedy}. Received: {model.name}")
-    return [variables[i] for i in selection.select(variables, model)]
