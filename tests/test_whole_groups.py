@@ -90,5 +90,5 @@ def test_counts_are_whole_groups_within_their_layers_near_the_total(structure, k
 
 
 def test_eight_groups_of_one_size_may_be_exchanged_for_eight_of_another():
-    # 668 weights: 20 groups of 17 and 20 of 16 are 8 too few, and so many are exchanged
+    # 668 weights: 20 groups of 17 and 20 of 16 are 8 too few, and 8 are exchanged
     assert to_whole_groups([340, 328], [(40, 17), (40, 16)], Blocks(1, 17)) == [28 * 17, 12 * 16]
