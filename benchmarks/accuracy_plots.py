@@ -95,14 +95,26 @@ def _drawn(groups: Sequence[Sequence[Record]], draw: Any) -> Figure | None:
     """A figure of a panel for each group of records; None where there is none."""
     if not groups:
         return None
-    figure, axes = panels(len(groups), height=4.2)
+    figure, axes = panels(len(groups), height=5.6)
     for each, found in zip(axes, groups, strict=True):
         draw(each, found)
         _draw_dense(each, found)
         each.set_title(title_of(setting_of(found[0])), fontsize="small")
         each.set_ylabel("test error %, mean ± standard error")
-        each.legend(frameon=False, fontsize="small")
+        _scale(each)
+        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "ncols": 2}
+        each.legend(frameon=False, fontsize="x-small", **below)
     return figure
+
+
+def _scale(axes: Any) -> None:
+    """A logarithmic axis where errors differ by more than a factor of five."""
+    low, high = axes.dataLim.y0, axes.dataLim.y1
+    if high > 5 * low > 0:
+        ticks = [t for t in (0.5, 1, 1.5, 2, 3, 5, 10, 20, 50) if low / 1.2 < t < 1.2 * high]
+        axes.set(yscale="log", ylim=(low / 1.1, 1.1 * high))
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
 
 
 def _draw_by_density(axes: Any, found: Sequence[Record]) -> None:
