@@ -178,6 +178,28 @@ def test_scaled_losses_are_checked_for_infinities_so_gradients_stay_dense(policy
     assert steps_with_lists(compiled(small_model)) == (0, 0)
 
 
+def test_a_step_waits_for_what_reads_the_weight_or_it_would_copy_it():
+    """The first layer has no input gradient, and the last one is dense."""
+
+    def two_layers():
+        layers = [ks.layers.SparseDense(16, **OP) for _ in range(2)]
+        pooled = keras.layers.GlobalAveragePooling2D()
+        return keras.Sequential([keras.Input((8, 8, 16)), pooled, *layers, keras.layers.Dense(4)])
+
+    model = compiled(two_layers)
+    model.optimizer.open_growth_window(False)
+    x, y = data(1)
+    nodes = {node.name: node for node in nodes_that_ran(lambda: model.fit(x, y, verbose=0))}
+    waiting = []
+    for node in nodes.values():
+        if node.op == "KerasSparse>ApplyMaskedMomentum":
+            merge = nodes[node.input[3].split(":")[0]]
+            waiting.append([nodes[name[1:]].op for name in merge.input if name[0] == "^"])
+    assert sum("KerasSparse>MatMulInputGradient" in ops for ops in waiting) == 1
+    assert sum("KerasSparse>MatMul" in ops for ops in waiting) == 2
+    assert sum(any(op.endswith("MatMul") and ">" not in op for op in ops) for ops in waiting) == 1
+
+
 # --- the operations themselves
 
 

@@ -179,13 +179,6 @@ absl::Status JoinSum(Graph* graph, Node* gradient) {
   return absl::OkStatus();
 }
 
-std::vector<Node*> NodesOfType(Graph* graph, const char* type) {
-  std::vector<Node*> nodes;
-  for (Node* node : graph->op_nodes())
-    if (node->type_string() == type) nodes.push_back(node);
-  return nodes;
-}
-
 class JoinNormalizations : public tensorflow::GraphOptimizationPass {
  public:
   absl::Status Run(const tensorflow::GraphOptimizationPassOptions& options) override {

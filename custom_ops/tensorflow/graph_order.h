@@ -7,6 +7,8 @@
 #ifndef NDEBUG
 #define NDEBUG
 #endif
+#include <algorithm>
+#include <string>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -14,6 +16,36 @@
 #include "tensorflow/core/graph/graph.h"
 
 namespace keras_sparse {
+
+// A node and its output.
+using Source = std::pair<const tensorflow::Node*, int>;
+
+inline bool IsOneOf(const tensorflow::Node* node, const std::vector<const char*>& types) {
+  return std::any_of(types.begin(), types.end(),
+                     [&](const char* type) { return node->type_string() == type; });
+}
+
+inline std::vector<tensorflow::Node*> NodesOfType(tensorflow::Graph* graph, const char* type) {
+  std::vector<tensorflow::Node*> nodes;
+  for (tensorflow::Node* node : graph->op_nodes())
+    if (node->type_string() == type) nodes.push_back(node);
+  return nodes;
+}
+
+// Where an input comes from, past nodes of these types; a null pointer if there is none.
+inline Source SourceOf(const tensorflow::Node* node, int input,
+                       const std::vector<const char*>& passed) {
+  const tensorflow::Edge* edge = nullptr;
+  if (!node->input_edge(input, &edge).ok()) return {nullptr, 0};
+  return IsOneOf(edge->src(), passed) ? SourceOf(edge->src(), 0, passed)
+                                      : Source{edge->src(), edge->src_output()};
+}
+
+// The argument of the graph that is this handle of a variable; a null pointer if it is none.
+inline Source HandleOf(const tensorflow::Node* node, int input) {
+  const Source handle = SourceOf(node, input, {"Identity", "Switch", "Enter"});
+  return handle.first != nullptr && handle.first->IsArg() ? handle : Source{nullptr, 0};
+}
 
 // The node itself, and all nodes that it is computed from or waits for.
 inline std::unordered_set<const tensorflow::Node*> Before(const tensorflow::Node* node) {
@@ -27,9 +59,6 @@ inline std::unordered_set<const tensorflow::Node*> Before(const tensorflow::Node
   }
   return seen;
 }
-
-// A node and its output.
-using Source = std::pair<const tensorflow::Node*, int>;
 
 // Where an input comes from, past copies; then past the beginnings of branches of conditions, from
 // the innermost one to the outermost one.

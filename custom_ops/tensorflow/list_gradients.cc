@@ -13,7 +13,6 @@
 // away. If anything else reads the gradient, it stays dense: a norm, a sum, the program. Both masks
 // must be the value of one variable that nothing in the graph writes.
 #include <algorithm>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -31,26 +30,12 @@ using tensorflow::Node;
 
 constexpr int kKernelGradientMask = 1;  // input of a kernel gradient
 
-bool IsOneOf(const Node* node, const std::vector<const char*>& types) {
-  return std::any_of(types.begin(), types.end(),
-                     [&](const char* type) { return node->type_string() == type; });
-}
-
-// Where an input comes from, past nodes of these types.
-Source SourceOf(const Node* node, int input, const std::vector<const char*>& passed) {
-  const Edge* edge = nullptr;
-  if (!node->input_edge(input, &edge).ok()) return {nullptr, 0};
-  return IsOneOf(edge->src(), passed) ? SourceOf(edge->src(), 0, passed)
-                                      : Source{edge->src(), edge->src_output()};
-}
-
 // The variable, an argument of the graph, whose value the input is; or none.
 Source VariableOf(const Node* node, int input) {
   const Node* read =
       SourceOf(node, input, {"Identity", "Switch", "Reshape", "ExpandDims", "Squeeze"}).first;
   if (read == nullptr || read->type_string() != "ReadVariableOp") return {nullptr, 0};
-  const Source variable = SourceOf(read, 0, {"Identity", "Switch", "Enter"});
-  return variable.first != nullptr && variable.first->IsArg() ? variable : Source{nullptr, 0};
+  return HandleOf(read, 0);
 }
 
 // Whether nodes do no more with the variable than to read it. A call of a function may write it.
@@ -125,10 +110,8 @@ class ListGradients : public tensorflow::GraphOptimizationPass {
   absl::Status Run(const tensorflow::GraphOptimizationPassOptions& options) override {
     if (options.graph == nullptr || *options.graph == nullptr) return absl::OkStatus();
     Graph* graph = options.graph->get();
-    std::vector<Node*> steps;
-    for (Node* node : graph->op_nodes())
-      if (node->type_string() == "KerasSparse>ApplyMaskedMomentum") steps.push_back(node);
-    for (Node* step : steps) TF_RETURN_IF_ERROR(TakeList(graph, step));
+    for (Node* step : NodesOfType(graph, "KerasSparse>ApplyMaskedMomentum"))
+      TF_RETURN_IF_ERROR(TakeList(graph, step));
     return absl::OkStatus();
   }
 
