@@ -403,10 +403,10 @@ def test_frozen_weights_of_a_fractional_number_leave_less_to_the_others():
     optimizer = sparse(density=0.33)
     optimizer.build(kernels)
     optimizer.budget = "multiply_adds"
-    optimizer._costs._known = {id(kernel): 1 for kernel in kernels}
+    optimizer._costs._known = {id(kernel): 3 for kernel in kernels}
     kernels[1].trainable = False
     asked = optimizer._asked_at(0.33, optimizer.trained_weights())
-    assert asked.budget == 26 - 14  # 13.2 weights of each, of 26.4
+    assert asked.budget == 79 - 40  # 39.6 for 13.2 weights of each, of 79.2
     np.testing.assert_allclose(asked.wanted, [13.2])
 
 

@@ -276,6 +276,15 @@ def test_a_convolution_with_as_many_groups_as_channels_is_depthwise(groups, mask
     assert list(model.optimizer.masks) == masked
 
 
+def test_two_groups_of_two_channels_are_depthwise_too():
+    convolution = layers.Conv2D(4, 3, groups=2, name="taps")
+    model = keras.Sequential([keras.Input((8, 8, 2)), convolution, layers.Dense(4, name="head")])
+    variables = model.trainable_variables
+    assert [variables[i].path.split("/")[-2] for i in Selection().select(variables, model)] == [
+        "head"
+    ]
+
+
 def test_a_convolution_over_one_channel_gets_a_mask():
     model = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(8, 3, name="taps")])
     assert (

@@ -117,8 +117,6 @@ def _order_of_taps(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarr
     """
     taps = shape[0]
     order = np.broadcast_to(np.arange(taps)[:, np.newaxis, np.newaxis], shape)
-    if taps == 1:
-        return order
     order = rng.permuted(order, axis=0)
     middle = order[:, 0, 0] == taps // 2
     order[middle, 0, 0], order[0, 0, 0] = order[0, 0, 0], taps // 2
