@@ -229,3 +229,10 @@ def test_a_weight_of_a_masked_path_and_another_shape_was_not_dense():
     with pytest.raises(ValueError, match=r"no mask fits 'a' of shape \(3, 3\)"):
         state.masks_for(variables(("a", (3, 3))), [0])
     assert state.masks_for(variables(("c", (5, 5)), ("b", (2, 2))), [0, 1]) == {1: masks[1]}
+
+
+def test_a_mask_of_a_weight_that_is_no_more_is_not_of_this_list():
+    of_two = [types.SimpleNamespace(shape=(4, 4))] * 2
+    masks = [SavedMask(index, None, np.ones((4, 4), bool)) for index in (1, 2)]
+    assert SavedState(masks[:1], {}).is_list_of(of_two)
+    assert not SavedState(masks, {}).is_list_of(of_two)

@@ -43,6 +43,8 @@ MISTAKES = {
         ["'head'", "net/a"],
     ),
     "model": (lambda: ks.summary("net"), ["Keras model", "'net'"]),
+    "model, snip_masks": (lambda: ks.snip_masks("net", 0, 0, 0.5), ["Keras model", "'net'"]),
+    "model, snip_scores": (lambda: ks.snip_scores("net", 0, 0), ["Keras model", "'net'"]),
     "model, prune": (lambda: ks.prune("net", 0.5), ["Keras model", "'net'"]),
     "model, export": (lambda: ks.export("net", "folder"), ["Keras model", "'net'"]),
     "model, save_compressed": (lambda: ks.save_compressed("net", "file"), ["Keras model", "'net'"]),

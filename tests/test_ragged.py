@@ -129,3 +129,5 @@ def test_one_threshold_counts_whole_blocks_beside_weights():
     rng = np.random.default_rng(0)
     assert global_counts(layers, 40, magnitude, rng) == [24, 16]
     assert global_counts(layers, 48, magnitude, rng) == [16, 32]
+    layers[0] = layer(10, [1, 1, 1], [9, 7, 1])
+    assert global_counts(layers, 48, magnitude, rng) == [32, 16]
