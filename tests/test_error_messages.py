@@ -78,3 +78,19 @@ def test_an_optimizer_of_another_model_says_so():
     gradients = [np.zeros(v.shape, "float32") for v in other.trainable_variables]
     with pytest.raises(ValueError, match="built for another model.*Received: unknown variables"):
         optimizer.apply(gradients, other.trainable_variables)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ks.SparseMomentum(sgd(), 0.5, "weights"),
+        lambda: ks.GraNet(sgd(), 0.1, 0.5),
+        lambda: ks.ACDC(sgd(), 0.1, (0.2,)),
+        lambda: ks.UpdateMasks("epoch", None),
+        lambda: ks.snip_masks("net", 0, 0, 0.5, None),
+        lambda: ks.snip_scores("net", 0, 0, None),
+    ],
+)
+def test_options_are_given_by_name(call):
+    with pytest.raises(TypeError, match="positional argument"):
+        call()

@@ -35,8 +35,8 @@ OTHERS = (
     "ReplaceFalseWithTrue ReplaceBreakWithContinue ReplaceContinueWithBreak ZeroIterationForLoop "
     "ExceptionReplacer"
 )
-# of a zip, of a dataclass, and of a warning, which names the line that it shows
-LEFT_ALONE = ("strict", "frozen", "stacklevel")
+# of a zip, a dataclass, a TypedDict, and a warning, which names the line that it shows
+LEFT_ALONE = ("strict", "frozen", "total", "stacklevel")
 OF_COSMIC_RAY = [
     *[f"ReplaceComparisonOperator_{pair}" for pair in COMPARISONS.split()],
     *[f"ReplaceBinaryOperator_{pair}" for pair in BINARY.split()],
