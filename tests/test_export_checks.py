@@ -104,6 +104,7 @@ def test_weights_outside_of_their_masks_are_an_error(tmp_path):
         ("m", {"sample": np.zeros((2, 9))}, r"the shape \(None, 8\), .*Received: .*\(2, 9\)"),
         ("m", {"sample": np.zeros((0, 8))}, "at least one example"),
         ("m", {"sample": [np.zeros((2, 8))] * 2}, "one array for each of the model's 1 inputs"),
+        ("m.keras", {"format": "keras", "custom_ops": True}, "formats but 'saved_model'"),
         ("m", {"tolerance": -1.0}, "`tolerance` must be 0 or larger. Received: tolerance=-1.0"),
         ("m", {"sparsity": True}, "`sparsity` must be None for the format 'saved_model'"),
     ],
@@ -112,6 +113,11 @@ def test_wrong_arguments_are_errors_before_anything_is_written(path, arguments, 
     with pytest.raises(ValueError, match=message):
         export(toy_model(), tmp_path / path, **arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_elsewhere_is_an_error():
+    with pytest.raises(ValueError, match="`path` must be a local file or folder"):
+        export(toy_model(), "gs://bucket/served")
 
 
 def test_a_missing_package_is_one_sentence_with_the_command_that_installs_it(tmp_path, monkeypatch):

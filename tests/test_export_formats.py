@@ -84,7 +84,8 @@ def predicted(path, format, x):  # noqa: A002
     if format == "saved_model":
         import tensorflow as tf
 
-        return tf.saved_model.load(str(path)).serve(x).numpy()
+        loaded = tf.saved_model.load(str(path))
+        return loaded.serve(x).numpy()
     if format == "keras":
         return keras.saving.load_model(path).predict(x, verbose=0)
     if format == "onnx":
@@ -235,6 +236,13 @@ def test_states_of_stateful_layers_stay(tmp_path):
     after = [keras.ops.convert_to_numpy(state) for state in model.layers[0].states]
     assert np.any(before[0])
     np.testing.assert_array_equal(before, after)
+
+
+def test_augmentation_is_off_in_a_saved_model(tmp_path):
+    layers = [keras.Input((6, 6, 3)), L.RandomFlip(seed=1), L.RandomContrast(0.9), L.Conv2D(4, 3)]
+    model = keras.Sequential(layers)
+    report = ks.export(model, tmp_path / "served", compare_dense=False, verbose=False)
+    assert report.difference <= 1e-5
 
 
 def test_a_saved_model_holds_each_variable_once(tmp_path):

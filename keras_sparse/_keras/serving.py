@@ -1,6 +1,7 @@
 """The function of a model that files for serving hold, as Keras traces it."""
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,13 @@ class Serving:
 
     def __init__(self, model: keras.Model, signature: Any, **settings: Any) -> None:
         self._archive = keras.export.ExportArchive()
-        self._archive.track_and_add_endpoint(ENDPOINT, model, signature, **settings)
+        if keras.backend.backend() == "tensorflow":
+            # Keras leaves `training` open, and layers such as RandomFlip are in training by default
+            predict = functools.partial(model.__call__, training=False)
+            self._archive.track(model)
+            self._archive.add_endpoint(ENDPOINT, predict, signature, **settings)
+        else:
+            self._archive.track_and_add_endpoint(ENDPOINT, model, signature, **settings)
         self._saved = self._archive._tf_trackable
 
     def attach(self, **trackables: Any) -> None:

@@ -2,19 +2,25 @@
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 
 def check_place(path: Path, overwrite: bool, also: tuple[str, ...] = ()) -> None:
-    """Raises ValueError if something is there that may not be replaced.
+    """Raises ValueError if the place is not local, or if something is there that must stay.
 
     Args:
         path: file or folder to write. An empty folder may be replaced.
         overwrite: whether anything may be.
         also: suffixes of files beside it that are written, too.
     """
+    if re.match(r"[a-z0-9]+:/", str(path)):
+        raise ValueError(
+            "`path` must be a local file or folder: export to one, and copy it. "
+            f"Received: path={str(path)!r}"
+        )
     for place in (path, *(path.with_suffix(suffix) for suffix in also)):
         is_free = not os.path.lexists(place) or (place.is_dir() and not any(place.iterdir()))
         if not is_free and not overwrite:

@@ -20,7 +20,8 @@ def run_saved_model(ready: ReadyModel, path: Path) -> Outputs:
     """By TensorFlow."""
     import tensorflow as tf
 
-    outputs = tf.saved_model.load(str(path)).serve(*ready.structured_sample)
+    loaded = tf.saved_model.load(str(path))  # held while it computes: it owns the variables
+    outputs = loaded.serve(*ready.structured_sample)
     return [each.numpy() for each in keras.tree.flatten(outputs)], f"TensorFlow {tf.__version__}"
 
 
