@@ -26,9 +26,8 @@ NOTE = f"""\
 Bytes of the files of `ks.export` at a density of {DENSITY}, and of the same networks without zeros.
 "zipped" is deflate at level 9, which zip and gzip do. `difference` is the largest difference of
 predictions, read back by the runtime named, over the largest prediction (or 1). Predictions of the
-untrained MobileNetV2 hardly depend on its inputs. Files of LiteRT in int8 have dense kernels. We
-did not run tfmot, which refuses models of Keras 3. What its `strip_pruning` leaves has the same
-weights and zeros, so gzip makes of it what the rows `keras` have as zipped.
+untrained MobileNetV2 hardly depend on its inputs. Files of LiteRT in int8 have dense kernels. tfmot
+refuses models of Keras 3, so there are no files of it.
 """
 COLUMNS = (
     *("network", "format", "dense", "dense, zipped", "sparse", "sparse, zipped"),

@@ -127,6 +127,15 @@ def test_the_first_epoch_tells_the_length_where_it_is_unknown():
     assert span(optimizer) == (0, 12)
 
 
+def test_a_fit_that_begins_at_a_later_epoch_counts_its_own():
+    optimizer = optimizer_of()
+    training = training_of(optimizer)
+    training.begin({"epochs": 8, "steps": None}, 1)
+    run_epoch(training, 5)
+    run_epoch(training, 6)
+    assert span(optimizer) == (0, 12)
+
+
 def test_an_epoch_without_a_step_tells_no_length():
     optimizer = optimizer_of()
     go(optimizer, 5)

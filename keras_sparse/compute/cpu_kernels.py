@@ -7,9 +7,8 @@ little, except for the smallest products, whose cost of a call was read off whol
 follows the lower one. Dilated convolutions were timed with both gradients in seven layers: 0.46 to
 0.55 at a dilation of 2, 0.37 at 4 and 6. The densities for 16 bits with AMX are an estimate.
 
-Convolutions in groups follow the same rows. Their training steps gain more: with both gradients, in
-five layers of 2 to 32 groups at batch 8, TensorFlow's took 11 times to 280 times as long as the op,
-even at density 1 (2026-11-26, one busy core). Forward products alone gained less, or lost.
+Convolutions in groups follow the same rows in training steps, which gain more than those without
+groups. Forward products alone gain less, or lose; so predictions run the stock operation.
 
 Products of up to 16 rows whose kernel nobody trains have a row of their own, by
 ``benchmarks/few_rows.py``: that of one row, which gains least.

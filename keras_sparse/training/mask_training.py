@@ -37,6 +37,7 @@ class MaskTraining:
         self._final: FinalDensity | None = None
         self._epoch: Epoch  # the one that was planned last
         self._batch, self._begun_at = 0, 0
+        self._first_epoch = 0  # of the training, in this fit
         self._batches_to_next_check = math.inf
         self._unopened_epoch: int | None = None  # begun before Keras had built the model
         self._has_warned = False
@@ -119,10 +120,11 @@ class MaskTraining:
         optimizer, open_epoch = self.optimizer, self.optimizer.counter("epoch")
         if open_epoch == 0 or number + 1 < open_epoch:  # none is open, or it is not resumed
             self._begin_schedules(number, now)
-        elif optimizer.counter("training_stop") < 0 and number > 0:
-            start = optimizer.counter("training_start")
+            self._first_epoch = number
+        elif optimizer.counter("training_stop") < 0 and number > self._first_epoch:
+            start, first = optimizer.counter("training_start"), self._first_epoch
             if now > start:  # an epoch's length is known by now
-                stop = start + (now - start) * self._fit.epochs // number
+                stop = start + (now - start) * (self._fit.epochs - first) // (number - first)
                 optimizer.set_counter("training_stop", stop)
         optimizer.set_counter("epoch", number + 1)
         return open_epoch == number + 1
