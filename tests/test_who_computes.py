@@ -15,6 +15,7 @@ from keras_sparse.compute.mask_state import kernel_mask_of
 pytestmark = needs_ops
 
 CONV = {"filters": 64, "kernel_size": 3, "padding": "same"}
+GROUPED = {**CONV, "groups": 2}
 LAYERS = {  # settings of the layer, shape of an input, what may run at some batch and density
     "3x3": (CONV, (4, 4, 64), True),
     "3x3 few channels": ({**CONV, "filters": 8}, (4, 4, 64), False),
@@ -22,7 +23,6 @@ LAYERS = {  # settings of the layer, shape of an input, what may run at some bat
     "3x3 strided": ({**CONV, "strides": (2, 1), "padding": "valid"}, (9, 6, 64), True),
     "1x1": ({**CONV, "kernel_size": 1, "filters": 128}, (8, 8, 128), True),
     "dilated": ({**CONV, "dilation_rate": (1, 2)}, (8, 8, 64), True),
-    "grouped": ({**CONV, "groups": 2}, (8, 8, 64), False),
     "bfloat16": ({**CONV, "dtype": "mixed_bfloat16"}, (8, 8, 64), True),
     "float16": ({**CONV, "dtype": "mixed_float16"}, (8, 8, 64), True),
     "float64": ({**CONV, "dtype": "float64"}, (8, 8, 64), False),
@@ -166,11 +166,28 @@ def test_inputs_of_other_types_than_the_kernel(inputs, settings, ran):
     assert bool(ran) == (inputs.get("dtype") in ("bfloat16", "int32"))
 
 
+def test_groups_are_computed_by_the_custom_op_in_trainings_alone(ran):
+    import tensorflow as tf
+
+    layer = layer_of(GROUPED, ks.layers)
+    model = keras.Sequential([keras.Input((8, 8, 64)), layer])
+    layer.set_mask(mask_of(layer.mask.shape, 0.05))
+    (row,) = ks.summary(model, "dict", batch=128)["layers"]
+    assert row["runs_as"].startswith("training: custom op; prediction: stock: ")
+    example = tf.ones((128, 8, 8, 64))
+    model(example)
+    assert not ran
+    with tf.GradientTape():
+        model(example)
+    assert ran
+
+
 @pytest.mark.parametrize("name", ["grouped", "float64", "channels first", "dense"])
 def test_where_stock_always_computes_the_graph_is_that_of_the_keras_layer(name):
     """Inference: operations that compute something, with those of functions that are called."""
     first = {**CONV, "data_format": "channels_first"}
-    settings, shape, _ = {**LAYERS, "channels first": (first, (64, 8, 8), False)}[name]
+    more = {"channels first": (first, (64, 8, 8), False), "grouped": (GROUPED, (8, 8, 64), False)}
+    settings, shape, _ = {**LAYERS, **more}[name]
     more = {"implementation": "stock"} if name == "dense" else {}
     counts = []
     for layer in (layer_of(settings, keras.layers), layer_of(settings, ks.layers, **more)):

@@ -144,6 +144,8 @@ class Structure(abc.ABC):
 
     def check_density(self, density: float, distribution: Any = "uniform") -> None:
         """Raises ValueError for a density, or one in a map of them, that no mask has."""
+        if self.largest_density >= 1:
+            return
         given = {"density": density}
         if isinstance(distribution, Mapping):
             given |= {f"distribution[{name!r}]": value for name, value in distribution.items()}
