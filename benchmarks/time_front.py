@@ -22,9 +22,9 @@ DENSE_LABELS = {
 SPARSE_LABELS = {  # of the contender's name before the density
     "sparse": "sparse momentum, window 10",
     "erk": "ERK, grown by momentum, window 10",
-    "bfloat16-erk": "the same in mixed_bfloat16",
-    "blocks-erk": "the same in 4x4 blocks per tap",
-    "bfloat16-blocks-erk": "the same blocks in mixed_bfloat16",
+    "bfloat16-erk": "ERK in mixed_bfloat16, window 10",
+    "blocks-erk": "ERK in 4x4 blocks per tap, window 10",
+    "bfloat16-blocks-erk": "ERK in 4x4 blocks, mixed_bfloat16",
     "static-erk": "ERK, static masks",
     "rigl": "RigL",
     "granet": "GraNet",
