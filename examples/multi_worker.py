@@ -35,6 +35,7 @@ from examples.data import Images, load
 from examples.models import build
 
 LEARNING_RATE, MOMENTUM = 0.02, 0.9
+LONGEST_WAIT = 60  # seconds for the last worker
 
 
 def main() -> None:
@@ -84,6 +85,7 @@ def work(arguments: argparse.Namespace) -> None:
             f"{optimizer.step()} steps; density {optimizer.total_density():.4f}; "
             f"masks {agreement.digest} on {agreement.copies} replicas"
         )
+    leave_together(strategy, arguments.checkpoint)
 
 
 def train(
@@ -145,6 +147,27 @@ def batches(digits: Images, size: int, seed: int) -> Any:
 def is_chief(strategy: Any) -> bool:
     """Is this the worker that prints and saves?"""
     return strategy.cluster_resolver.task_id in (None, 0)  # None: there is no TF_CONFIG
+
+
+def leave_together(strategy: Any, checkpoint: Path) -> None:
+    """Returns when all workers are here. One that ends closes connections that others still read.
+
+    Each worker leaves a file beside the checkpoint, and the chief takes them away when it has all.
+    """
+    count = len(strategy.cluster_resolver.cluster_spec().as_dict().get("worker", [None]))
+    files = [checkpoint.with_name(f"{checkpoint.name}.worker{i}") for i in range(1, count)]
+    end = time.monotonic() + LONGEST_WAIT
+    if is_chief(strategy):
+        while not all(file.exists() for file in files) and time.monotonic() < end:
+            time.sleep(0.02)
+        for file in files:
+            file.unlink(missing_ok=True)
+        return
+    own = files[strategy.cluster_resolver.task_id - 1]
+    own.parent.mkdir(parents=True, exist_ok=True)
+    own.touch()
+    while own.exists() and time.monotonic() < end:
+        time.sleep(0.02)
 
 
 def save(model: Any, path: Path) -> None:
