@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import options, report, sparseprop_peer, turns
+from benchmarks import options, report, sparseprop_peer, structures, turns
 from benchmarks.op_contenders import (
     GROUPS,
     Contender,
@@ -203,7 +203,7 @@ def _arguments() -> argparse.Namespace:
     add("--peer", choices=("sparseprop",), help='cells become "ours / the peer\'s"')
     add(
         "--structure",
-        type=options.structure,
+        type=structures.structure,
         default=Weights(),
         help="of the masks: 4x4-per-tap, 8x8",
     )

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-from benchmarks import options, report
+from benchmarks import report, structures
 from benchmarks.step_contenders import Case
 
 STEPS_AN_UPDATE = 390  # 50,000 images in batches of 128
@@ -121,4 +121,4 @@ def parts_table(result: Result) -> str:
 def name_of(case: Case) -> str:
     """Network, batch, masks and densities."""
     densities = "trained" if case.trained else "uniform"
-    return f"{case.model}, batch {case.batch}, {options.name_of(case.structure)}, {densities}"
+    return f"{case.model}, batch {case.batch}, {structures.name_of(case.structure)}, {densities}"

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import options, report, step_tables, turns
+from benchmarks import options, report, step_tables, structures, turns
 from benchmarks.processes import in_process
 from benchmarks.step_contenders import MODELS, Case, Training, peak_memory, windowed
 from benchmarks.step_parts import parts_of
@@ -110,11 +110,11 @@ def _worthwhile_xla(
 def _arguments() -> argparse.Namespace:
     parser = options.parser(__doc__)
     add = parser.add_argument
-    structures = [options.structure("weights")]
+    default = [structures.structure("weights")]
     add("--models", choices=MODELS, nargs="+", default=["WRN-16-8", "VGG16-D"])
     add("--batches", type=int, nargs="+", default=[64, 128])
     add("--density", type=float, default=0.05)
-    add("--structures", type=options.structure, nargs="+", default=structures, help="of masks")
+    add("--structures", type=structures.structure, nargs="+", default=default, help="of masks")
     add("--windows", type=int, nargs="+", default=[100, 50, 25, 10], help="steps before an update")
     batches = "shares of the batch that missing weights take their gradients from, beside 1"
     add("--growth-batches", type=float, nargs="*", default=[], help=batches)

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 os.environ.setdefault("TRITON_DISABLE_LINE_INFO", "1")  # half of a cubin
@@ -38,16 +38,26 @@ CAPABILITIES = (80, 90)
 TEXT_OF = 80  # PTX for 8.0 is what later GPUs get
 JOBS = 2
 
-# (PIXELS, AT_ONCE), chosen by what the loops compile to: the instructions that a step issues,
-# against the cycles that its products take.
+
+class Tile(NamedTuple):
+    """How one program of a kernel computes."""
+
+    pixels: int
+    at_once: int  # entries of a list in one step
+    warps: int = 4
+    stages: int = 3  # steps of loads in flight
+
+
+# Chosen by what the loops compile to: the instructions that a step issues, against the cycles that
+# its products take.
 # For blocks of 64 products take longer; for 32 they are three quarters, for 16 a third. In float32
 # tiles are smaller: three steps in flight have to fit into the shared memory of a GPU of capability
 # 8.6, 99 KB.
 TILES = {
-    ("sum_products", 2): {16: (256, 2), 32: (256, 1), 64: (128, 1)},
-    ("sum_products", 4): {16: (128, 2), 32: (128, 1), 64: (64, 1)},
-    ("sum_gradients", 2): {16: (128, 4), 32: (64, 4), 64: (64, 2)},
-    ("sum_gradients", 4): {16: (64, 2), 32: (32, 2), 64: (32, 1)},
+    ("sum_products", 2): {16: Tile(256, 2), 32: Tile(256, 1), 64: Tile(128, 1)},
+    ("sum_products", 4): {16: Tile(128, 2), 32: Tile(128, 1), 64: Tile(64, 1)},
+    ("sum_gradients", 2): {16: Tile(128, 4), 32: Tile(64, 4), 64: Tile(64, 2)},
+    ("sum_gradients", 4): {16: Tile(64, 2), 32: Tile(32, 2), 64: Tile(32, 1)},
 }
 POINTERS = {"mask": "*i8", "flags": "*i32", "entries": "*i32", "counts": "*i32", "parts": "*fp32"}
 POINTERS_OF_TYPE = ("kernel", "packed", "inputs", "outputs", "gradients", "kernel_gradient")
@@ -67,20 +77,20 @@ class Variant:
         return f"{self.kernel}_{self.type}_{self.block}_{self.capability}"
 
 
-def tile(kernel: str, type_: str, block: int) -> tuple[int, int] | None:
-    """(PIXELS, AT_ONCE), of the kernels that have them."""
+def tile(kernel: str, type_: str, block: int) -> Tile | None:
+    """Of the kernels that have one."""
     tiles = TILES.get((kernel, 4 if type_ == "fp32" else 2))
     return tiles and tiles[block]
 
 
 def constants(kernel: str, type_: str, block: int) -> dict[str, Any]:
     """The constexpr arguments of a kernel."""
-    pixels, at_once = tile(kernel, type_, block) or (None, None)
+    cut = tile(kernel, type_, block)
     known = {
         "BLOCK_IN": block,
         "BLOCK_OUT": block,
-        "PIXELS": pixels,
-        "AT_ONCE": at_once,
+        "PIXELS": cut and cut.pixels,
+        "AT_ONCE": cut and cut.at_once,
         "PRECISION": "tf32",
         "CHUNK": 1024,
     }
@@ -115,10 +125,11 @@ def compiled(variant: Variant) -> Any:
         constexprs=constants(variant.kernel, variant.type, variant.block),
         attrs=attributes,
     )
+    cut = tile(variant.kernel, variant.type, variant.block) or Tile(0, 0)
     return triton.compile(
         source,
         target=GPUTarget("cuda", variant.capability, 32),
-        options={"num_warps": 4, "num_stages": 3},
+        options={"num_warps": cut.warps, "num_stages": cut.stages},
     )
 
 
@@ -166,10 +177,10 @@ def tile_rows() -> list[str]:
     """The rows of the table of tiles."""
     rows = []
     for kernel, type_, block in itertools.product(("sum_products", "sum_gradients"), TYPES, BLOCKS):
-        pixels, at_once = tile(kernel, type_, block) or ()
-        rows.append(
-            f'    {{"{kernel}", ElementType::{TYPES[type_]}, {block}, {pixels}, {at_once}}},\n'
-        )
+        cut = tile(kernel, type_, block)
+        assert cut is not None
+        numbers = f"{block}, {cut.pixels}, {cut.at_once}"
+        rows.append(f'    {{"{kernel}", ElementType::{TYPES[type_]}, {numbers}}},\n')
     return rows
 
 
