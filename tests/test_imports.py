@@ -75,7 +75,7 @@ MAY_IMPORT_TENSORFLOW = {  # the rest is the same on every backend
     "tracing/tensorflow_graph",
     "models/step_speed",
     "commands/bench",
-    "commands/layer_speed",
+    "models/layer_speed",
     "commands/products",
     "commands/threads",
     "commands/tune",

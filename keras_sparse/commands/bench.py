@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from keras_sparse.commands.layer_speed import LayerSpeed, layer_speeds, sparse_layers
 from keras_sparse.commands.named_function import function_named
 from keras_sparse.commands.output import console
 from keras_sparse.commands.threads import set_threads
 from keras_sparse.compute.library import available
 from keras_sparse.conversion.sparsify import has_sparse_layers, sparsify
+from keras_sparse.models.layer_speed import LayerSpeed, layer_speeds, sparse_layers
 from keras_sparse.models.step_speed import optimizer_like
 from keras_sparse.models.summary import summary
 from keras_sparse.tracing.multiply_adds import count_multiply_adds
