@@ -11,10 +11,10 @@ from oracle import needs_ops
 
 import keras_sparse as ks
 from keras_sparse.__main__ import main
-from keras_sparse.commands import bench, layer_speed
+from keras_sparse.commands import bench
 from keras_sparse.commands.named_function import function_named
 from keras_sparse.compute.library import Availability
-from keras_sparse.models import step_speed
+from keras_sparse.models import layer_speed, step_speed
 
 pytestmark = needs_ops
 layers = keras.layers
