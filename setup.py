@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
@@ -19,7 +20,7 @@ class BuildOps(build_ext):
         return (ROOT if self.inplace else Path(self.build_lib).resolve()) / "keras_sparse" / "_ops"
 
     def run(self) -> None:
-        build_or_record_reason(self.folder())
+        build_or_record_reason(self.folder(), travels=not self.inplace)
 
     def get_outputs(self) -> list[str]:
         return [str(file) for name in (LIBRARY, RECORD) if (file := self.folder() / name).exists()]
@@ -31,5 +32,15 @@ class BuildOps(build_ext):
         return []  # MANIFEST.in names them
 
 
+class Wheel(bdist_wheel):
+    """A wheel for every Python of its platform: the ops belong to TensorFlow, not to Python."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        return "py3", "none", super().get_tag()[2]
+
+
 # The extension stands for the ops: with it a wheel belongs to its platform.
-setup(ext_modules=[Extension("keras_sparse._ops", sources=[])], cmdclass={"build_ext": BuildOps})
+setup(
+    ext_modules=[Extension("keras_sparse._ops", sources=[])],
+    cmdclass={"build_ext": BuildOps, "bdist_wheel": Wheel},
+)

@@ -133,6 +133,15 @@ def tensorflow_flags(compile_flags: Sequence[str]) -> list[str]:
     ]  # -O1: nothing here takes time when it runs
 
 
+def without_machine_paths(tf: dict) -> list[str]:
+    """Flags for a library that travels: its messages name files of TensorFlow and of this folder.
+
+    Otherwise they hold the path of this folder, and where TensorFlow is on this machine.
+    """
+    include = next(flag[2:] for flag in tf["compile"] if flag.startswith("-I"))
+    return [f"-ffile-prefix-map={folder}/=" for folder in (ROOT, include)]  # the last one wins
+
+
 def objects(scratch: Path, more: Sequence[str], tf: dict | None, table: Path) -> list[Path]:
     """The object files of the library; without TensorFlow those that need none.
 
@@ -146,7 +155,8 @@ def objects(scratch: Path, more: Sequence[str], tf: dict | None, table: Path) ->
     def one(source: Path) -> Path | None:
         if source.parent.name != "tensorflow":
             return compiled(source, [*command, *flags(source), *more], scratch)
-        last = ["-fno-sanitize=undefined"] if more else []  # with it g++ refuses Abseil's headers
+        sanitized = any(flag.startswith("-fsanitize") for flag in more)
+        last = ["-fno-sanitize=undefined"] if sanitized else []  # g++ refuses Abseil's headers
         return tf and compiled(
             source,
             [*command, *flags(source), *tensorflow_flags(tf["compile"]), *more, *last],
@@ -167,7 +177,10 @@ def objects(scratch: Path, more: Sequence[str], tf: dict | None, table: Path) ->
 
 
 def build(
-    output: Path, scratch: Path = ROOT / "build" / "custom_ops", more: Sequence[str] = ()
+    output: Path,
+    scratch: Path = ROOT / "build" / "custom_ops",
+    more: Sequence[str] = (),
+    travels: bool = False,
 ) -> None:
     """Compiles what has changed.
 
@@ -175,11 +188,13 @@ def build(
         output: the folder of the library.
         scratch: the folder of the object files.
         more: flags for all files and the linker, such as those of a sanitizer.
+        travels: whether the library goes into a wheel, where it names no path of this machine.
     """
     if platform.system() != "Linux":
         raise CannotBuildError(f"the ops are for Linux, and this is {platform.system()}")
     with cxx.exclusive(scratch):
         tf, command = tensorflow(scratch), compiler()
+        more = [*more, *without_machine_paths(tf)] if travels else more
         table, why_no_blocks = block_table(scratch)
         cuda, libraries, why_no_cuda = cuda_objects(scratch)
         files = [*objects(scratch, more, tf, table), *cuda]
@@ -230,12 +245,13 @@ def build_tests(
         return programs
 
 
-def build_or_record_reason(output: Path, must: bool = False) -> None:
+def build_or_record_reason(output: Path, must: bool = False, travels: bool = False) -> None:
     """Builds, or records the reason and prints it: then the package uses the stock ops."""
+    scratch = ROOT / "build" / ("wheel_ops" if travels else "custom_ops")
     try:
         if build_mode() == "0":
             raise CannotBuildError("KERAS_SPARSE_BUILD_OPS=0 was set")
-        build(output)
+        build(output, scratch, travels=travels)
     except CannotBuildError as why:
         if must or build_mode() == "1":
             raise
