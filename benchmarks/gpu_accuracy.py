@@ -1,0 +1,330 @@
+"""Measures test errors of a wide ResNet on CIFAR-10, dense and sparse, on one GPU (JAX).
+
+    # how long an epoch takes here, and how many fit: needs no data
+    python -m benchmarks.gpu_accuracy --speed --until 200
+    # every contender, seed 0; no training begins that would not end within 200 s
+    python -m benchmarks.gpu_accuracy --data cifar10.npz --epochs 15 --until 200
+    # of the finished trainings
+    python -m benchmarks.gpu_accuracy --tables
+    # on a CPU: a tiny network, whose errors mean nothing
+    python -m benchmarks.gpu_accuracy --data cifar10.npz --rehearse
+
+All contenders train for the same number of epochs, from random weights: SGD with Nesterov momentum,
+a learning rate that rises, and falls to 0 along a cosine, images moved and mirrored. Masks change
+before each epoch but the first. Products are dense, of weights that are zero where they are
+missing: seconds say nothing about sparse kernels. With blocks, the first and the last layer are
+dense. Each epoch is a line of the records at once. Needs Keras and JAX, but no TensorFlow.
+"""
+
+import argparse
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import options, report
+
+COMMAND = "python -m benchmarks.gpu_accuracy --data cifar10.npz"
+BATCH = 500  # divides the images to train and to test with: one shape each to compile
+LEARNING_RATE = 0.4  # 0.1 for a batch of 128, and in proportion
+WARM_UP = 0.15  # of the steps
+L2 = 5e-4  # what is added to the gradient, times the weight
+PRECISION = "mixed_bfloat16"
+IMAGES, TEST_IMAGES = 50_000, 10_000  # of CIFAR-10
+SPEED_STEPS = 30, 10  # to train and to test, timed for an estimate
+DENSE_WITH_BLOCKS = ("stem", "head")  # layers that have a few blocks only
+REHEARSED: dict[str, Any] = {"network": "wrn-10-1", "images": 1000, "epochs": 2, "batch": 100}
+Record = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """How the network is trained; a dense one has density 1."""
+
+    density: float = 1.0
+    block: tuple[int, int] | None = None  # in, out channels, of each tap; None: single weights
+
+
+CONTENDERS = {
+    "dense": Contender(),
+    "weights-10": Contender(0.1),
+    "blocks-32-10": Contender(0.1, (32, 32)),
+    "weights-5": Contender(0.05),
+    "blocks-32-5": Contender(0.05, (32, 32)),
+    "blocks-4-5": Contender(0.05, (4, 4)),
+}
+DEFAULT = ("dense", "weights-10", "blocks-32-10", "weights-5")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training."""
+
+    network: str
+    contender: str
+    epochs: int
+    seed: int
+    images: int
+    batch: int = BATCH
+    learning_rate: float = LEARNING_RATE
+
+    def steps(self) -> int:
+        """Of an epoch."""
+        return self.images // self.batch
+
+
+def main() -> None:
+    """Trains what the arguments ask for; then prints the tables, and writes them."""
+    arguments = _arguments()
+    begin = time.perf_counter()
+    if arguments.tables:
+        report.write(arguments.records.with_suffix(".md"), tables(read(arguments.records)))
+        return
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    import keras
+
+    print(f"Keras {keras.version()} on {facts()['machine']}, {facts()['versions']}", flush=True)
+    keras.config.set_dtype_policy(PRECISION)
+    runs = planned(arguments)
+    if arguments.speed:
+        speed(runs, arguments.until)
+        return
+    data = _images(arguments)
+    train_all(runs, data, arguments.records, begin + arguments.until)
+    print(tables(read(arguments.records)))
+
+
+def planned(arguments: argparse.Namespace) -> list[Run]:
+    """All runs, seed by seed, so that a part of them is of use."""
+    how: dict[str, Any] = {"network": arguments.network, "images": IMAGES}
+    how["epochs"] = arguments.epochs
+    if arguments.rehearse:
+        how |= REHEARSED
+    return [
+        Run(contender=name, seed=seed, **how)
+        for seed in arguments.seeds
+        for name in arguments.contenders
+    ]
+
+
+def train_all(runs: Sequence[Run], data: Any, path: Path, deadline: float) -> None:
+    """Trains one after the other, those that are likely to end before the deadline."""
+    longest = 0.0
+    for run in runs:
+        left = deadline - time.perf_counter()
+        if longest > left:
+            print(f"left out: {run.contender}, seed {run.seed}: {left:.0f} s left", flush=True)
+            continue
+        begin = time.perf_counter()
+        train(run, data, path)
+        longest = max(longest, time.perf_counter() - begin)
+
+
+def train(run: Run, data: Any, path: Path) -> None:
+    """Trains; each epoch is added to the records."""
+    import keras
+
+    from examples.batches import Batches
+
+    begin = time.perf_counter()
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(run.seed)
+    model, callbacks = compiled(run)
+    batches = Batches(data.x_train, data.y_train, run.batch, run.seed)
+
+    def add(epoch: int, logs: Any) -> None:
+        line = line_of(run, epoch + 1, logs, time.perf_counter() - begin)
+        with path.open("ab", buffering=0) as file:
+            file.write((json.dumps(line) + "\n").encode())
+        shown = ("contender", "seed", "epoch", "loss", "test_error", "density", "seconds")
+        print(*(f"{name} {line[name]}" for name in shown), sep=", ", flush=True)
+
+    log = keras.callbacks.LambdaCallback(on_epoch_end=add)
+    model.fit(
+        batches,
+        epochs=run.epochs,
+        validation_data=(data.x_test, data.y_test),
+        validation_batch_size=run.batch,
+        callbacks=[*callbacks, keras.callbacks.TerminateOnNaN(), log],
+        shuffle=False,  # the batches are shuffled
+        verbose=0,
+    )
+
+
+def compiled(run: Run) -> tuple[Any, list[Any]]:
+    """The network, ready to train for ``run.epochs``, and the callback that updates its masks."""
+    import keras
+
+    import keras_sparse as ks
+    from examples.models import build
+
+    contender = CONTENDERS[run.contender]
+    steps = run.epochs * run.steps()
+    warm_up = round(WARM_UP * steps)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, steps - warm_up, warmup_target=run.learning_rate, warmup_steps=warm_up
+    )
+    optimizer: Any = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
+    callbacks = []
+    if contender.density < 1:
+        settings: dict[str, Any] = {"seed": run.seed}
+        if contender.block:
+            structure = ks.Blocks(*contender.block, per_tap=True)
+            settings |= {"structure": structure, "dense": DENSE_WITH_BLOCKS}
+        # Keras' own layers have dense weight gradients in all steps, as the method was published.
+        optimizer = ks.SparseMomentum(optimizer, contender.density, growth_window=None, **settings)
+        callbacks = [ks.UpdateMasks("epoch")]
+    model = build(run.network, l2=L2 / 2)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, metrics=["accuracy"])
+    return model, callbacks
+
+
+def speed(runs: Sequence[Run], until: float) -> None:
+    """Prints the seconds of an epoch, and last how many epochs of all runs fit into ``until``."""
+    timed: dict[Any, tuple[float, float]] = {}
+    for run in runs:
+        if (kind := _kind(run)) not in timed:
+            timed[kind] = epoch, besides = _timed(run)
+            text = f"{run.contender}: {epoch:.2f} s an epoch, {besides:.0f} s before the first"
+            print(text, flush=True)
+    kinds = [timed[_kind(run)] for run in runs]
+    epoch = sum(figures[0] for figures in kinds)
+    besides = sum(figures[1] for figures in timed.values())  # others find it compiled
+    print(f"{len(runs)} trainings: {epoch:.1f} s an epoch of all, {besides:.0f} s before the first")
+    print(max(1, int((until - besides) / epoch)), flush=True)
+
+
+def _kind(run: Run) -> tuple[bool, bool]:
+    """Runs of a kind make the same step."""
+    contender = CONTENDERS[run.contender]
+    return contender.density < 1, contender.block is not None
+
+
+def _timed(run: Run) -> tuple[float, float]:
+    """Seconds of an epoch with its test, and seconds that pass before; on random images.
+
+    What is compiled is what the run compiles: a cache of JAX has it then.
+    """
+    import keras
+
+    from benchmarks.gpu_speed import EpochTimes, noise
+
+    begin = time.perf_counter()
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(run.seed)
+    model, callbacks = compiled(run)
+    steps, tests = SPEED_STEPS
+    times = EpochTimes(steps)
+    batches, test = noise(run.batch, steps, tests)
+    callbacks = [*callbacks, times]
+    options: Any = {"validation_data": test, "validation_batch_size": run.batch}
+    model.fit(batches, epochs=2, callbacks=callbacks, shuffle=False, verbose=0, **options)
+    epoch = times.training * run.steps() / steps + times.test * TEST_IMAGES / (tests * run.batch)
+    return epoch, time.perf_counter() - begin - times.training - times.test
+
+
+# --- records
+
+
+def facts() -> dict[str, str]:
+    """When, where and with what a result is measured now."""
+    import jax
+
+    machine = str(jax.devices()[0].device_kind)
+    packages = ("jax", "keras", "numpy")
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in packages]
+    texts = [f"Python {platform.python_version()}", *versions]
+    date = datetime.date.today().isoformat()
+    return {"date": date, "machine": machine, "versions": ", ".join(texts)}
+
+
+def line_of(run: Run, epoch: int, logs: Any, seconds: float) -> Record:
+    """What is recorded of an epoch; ``seconds`` since the training was begun."""
+    contender = CONTENDERS[run.contender]
+    wanted = {"wanted_density": contender.density, "block": contender.block}
+    figures = {
+        "epoch": epoch,
+        "loss": round(float(logs["loss"]), 4),
+        "training_error": round(100 * (1 - float(logs["accuracy"])), 2),
+        "test_error": round(100 * (1 - float(logs["val_accuracy"])), 2),
+        "density": round(float(logs.get("density", 1.0)), 5),
+        "seconds": round(seconds, 1),
+    }
+    return {**dataclasses.asdict(run), **wanted, **figures, "measured": facts()}
+
+
+def read(path: Path) -> list[Record]:
+    """Lines of all epochs."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def tables(lines: Sequence[Record]) -> str:
+    """The finished trainings, and the errors by epoch."""
+    if not lines:
+        raise SystemExit("There are no records.")
+    ended = [line for line in lines if line["epoch"] == line["epochs"]]
+    names = {"network": "network", "contender": "contender", "epochs": "epochs", "seed": "seed"}
+    columns = {
+        **names,
+        "density": "density",
+        "training_error": "training error %",
+        "test_error": "test error %",
+        "seconds": "seconds",
+    }
+    rows = [[line[name] for name in columns] for line in ended]
+    text = report.header("Test errors on a GPU", COMMAND, lines[-1]["measured"])
+    return f"{text}{report.table([*columns.values()], rows)}\n{_by_epoch(lines)}"
+
+
+def _by_epoch(lines: Sequence[Record]) -> str:
+    """Test errors in %, a column for each training."""
+    runs: dict[tuple[Any, ...], dict[int, float]] = {}
+    for line in lines:
+        key = (line["contender"], line["epochs"], line["seed"])
+        runs.setdefault(key, {})[line["epoch"]] = line["test_error"]
+    epochs = sorted({epoch for errors in runs.values() for epoch in errors})
+    columns = ["test error % after epoch", *(f"{name}, seed {seed}" for name, _, seed in runs)]
+    rows = [[epoch, *(errors.get(epoch, "") for errors in runs.values())] for epoch in epochs]
+    return report.table(columns, rows)
+
+
+# --- what the command says
+
+
+def _images(arguments: argparse.Namespace) -> Any:
+    from examples.data import load_cifar10
+
+    data = load_cifar10(arguments.data)
+    if not arguments.rehearse:
+        return data.first(IMAGES)  # raises if there are fewer
+    part = {"x_test": data.x_test[:500], "y_test": data.y_test[:500]}
+    return dataclasses.replace(data.first(REHEARSED["images"]), **part)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = options.parser(__doc__)
+    add = parser.add_argument
+    records = Path(os.environ.get("OUT") or report.RESULTS) / "gpu_accuracy.jsonl"
+    add("--data", type=Path, help="CIFAR-10, .npz or the tar.gz; default: download")
+    add("--contenders", choices=CONTENDERS, nargs="+", default=list(DEFAULT))
+    add("--network", default="wrn-16-8", help="a network of examples/recipes.py for CIFAR-10")
+    add("--epochs", type=int, default=15, help="of each training")
+    add("--seeds", type=int, nargs="+", default=[0])
+    add("--until", type=float, default=math.inf, help="seconds: no run begins that would end later")
+    add("--records", type=Path, default=records, help="epochs, one a line; else in $OUT")
+    add("--speed", action="store_true", help="train nothing, time steps on random images")
+    add("--tables", action="store_true", help="train nothing, write the tables")
+    add("--rehearse", action="store_true", help="a tiny network, few images: on a CPU")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
