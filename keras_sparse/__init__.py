@@ -19,6 +19,7 @@ from keras_sparse.exporting.export import export
 from keras_sparse.models.compact import compact
 from keras_sparse.models.compressed import load_compressed, save_compressed
 from keras_sparse.models.density_of import density
+from keras_sparse.models.mask_board import MaskTensorBoard
 from keras_sparse.models.plots import plot_history
 from keras_sparse.models.prune import prune
 from keras_sparse.models.summary import summary
@@ -55,6 +56,7 @@ __all__ = [
     "CubicOverTraining",
     "GraNet",
     "GradualPruning",
+    "MaskTensorBoard",
     "MaskedLayer",
     "NofM",
     "RigL",

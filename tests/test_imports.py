@@ -51,6 +51,7 @@ OPTIONAL = {  # only inside of functions
     "matplotlib",
     "onnxruntime",
     "openvino",
+    "tensorboard",
     "tensorflow_model_optimization",
     "tf_keras",
 }
@@ -71,6 +72,7 @@ MAY_IMPORT_TENSORFLOW = {  # the rest is the same on every backend
     "exporting/served_loader",
     "exporting/runtimes",
     "models/tflite_tensors",
+    "models/event_files",
     "models/weight_files",
     "tracing/tensorflow_graph",
     "models/step_speed",

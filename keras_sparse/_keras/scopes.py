@@ -15,6 +15,17 @@ def strategy_scope(model: keras.Model) -> contextlib.AbstractContextManager[Any]
     return scope
 
 
+def is_chief(model: keras.Model) -> bool:
+    """Is this the process that writes logs?  Of several workers, the first one is."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return bool(jax.process_index() == 0)
+    if keras.backend.backend() != "tensorflow":
+        return True
+    return bool(model.distribute_strategy.extended.should_save_summary)
+
+
 def strategy_of(variables: Sequence[Any]) -> Any:
     """The tf.distribute strategy under which these variables were made."""
     import tensorflow as tf

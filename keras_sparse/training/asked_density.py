@@ -114,7 +114,7 @@ class MasksToDensity(MaskedOptimizer):
         active = [np.count_nonzero(one.mask) for one in weights]
         if all(n <= most for n, most in zip(active, counts, strict=True)):
             return
-        self.assign_masks(prune_to(Views(weights), counts, self.prune, rng), weights)
+        self.change_masks(prune_to(Views(weights), counts, self.prune, rng), weights)
 
     def density_is_above(
         self,
@@ -146,7 +146,7 @@ class MasksToDensity(MaskedOptimizer):
     def _make_dense(self, weights: Sequence[MaskedWeight]) -> None:
         """All weights become active; momenta are from before the sparse phase, and are reset."""
         if not all(one.mask.all() for one in weights):
-            self.assign_masks([np.ones(one.shape, bool) for one in weights], weights)
+            self.change_masks([np.ones(one.shape, bool) for one in weights], weights)
             reset_momentum(self.inner_optimizer)
 
     def _asked_at(self, density: float, weights: Sequence[MaskedWeight]) -> Asked:

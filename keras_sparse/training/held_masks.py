@@ -91,8 +91,15 @@ class MaskHolder(MaskVariables):
         weights = [one for one in self.masked_weights if one.name in masks]
         for one in weights:
             one.check(masks[one.name])
-        self.put_masks([masks[one.name] for one in weights], weights)
+        new = [masks[one.name] for one in weights]
+        self.watchers.tell(self, weights, new)
+        self.put_masks(new, weights)
         masked_weight.apply_masks(weights)
+
+    def change_masks(self, masks: Masks, weights: Weights) -> None:
+        """``assign_masks`` by an update: the watchers see what changes."""
+        self.watchers.tell(self, weights, masks)
+        self.assign_masks(masks, weights)
 
     def assign_masks(self, masks: Masks, weights: Weights | None = None) -> None:
         """Replaces masks at once, and masks the weights that are trainable.

@@ -71,7 +71,7 @@ class MaskUpdates(MasksToDensity):
             self._make_dense(weights)
         elif weights:
             rng = np.random.default_rng([self.seed, step])
-            self.assign_masks(self._next_masks(self.prune, weights, step, rng), weights)
+            self.change_masks(self._next_masks(self.prune, weights, step, rng), weights)
         self.set_counter("last_update", step)
 
     def _next_masks(

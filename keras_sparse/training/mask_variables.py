@@ -16,6 +16,7 @@ from keras_sparse.compute.mask_owner import MaskOwner
 from keras_sparse.compute.mask_state import KernelMask, kernel_mask_of
 from keras_sparse.rules.given_masks import unique_names
 from keras_sparse.rules.structure import Structure
+from keras_sparse.training.mask_watchers import MaskWatchers
 from keras_sparse.training.masked_weight import MaskedWeight, Signals
 from keras_sparse.training.momentum import GradientAverage
 from keras_sparse.training.weight_costs import WeightCosts
@@ -33,6 +34,7 @@ class MaskVariables(MaskOwner, OptimizerWrapper):
 
     Attributes:
         masked_weights: a MaskedWeight for each weight that has a mask, once the masks are made.
+        watchers: look on when an update, or ``set_masks``, changes the masks.
         awaiting: indices of weights whose first masks need a batch of data.
         begins_anew: True: a file of a run that had not begun was loaded, and no masks since: the
             first masks are those of its weights.
@@ -53,6 +55,7 @@ class MaskVariables(MaskOwner, OptimizerWrapper):
         self._gradient_average = gradient_average
         self._model: Any = lambda: None
         self._costs = WeightCosts()
+        self.watchers = MaskWatchers()
         self.masked_weights: list[MaskedWeight] = []
         self.awaiting: list[int] = []
         self.begins_anew = False
