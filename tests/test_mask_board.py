@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import pytest
 from helpers import array, compiled, fit, sgd, sparse, toy_data, toy_model
+from replicas import run
+from workers import run_workers
 
 import keras_sparse as ks
 
@@ -283,3 +285,44 @@ def test_a_frozen_layer_has_figures_and_no_arrays(board, tmp_path):
     assert [value for _, value in points(found, f"density/{HIDDEN}")] == [0.25] * 2
     assert f"mask/{HIDDEN}" not in found.Tags()["tensors"]
     assert f"mask/{HEAD}" in found.Tags()["tensors"]
+
+
+def test_on_two_devices_one_file_is_written():
+    out = run("""
+import tempfile, pathlib
+folder = tempfile.mkdtemp()
+with mirrored.scope():
+    model = compiled(ks.SparseMomentum(sgd(), 0.25, seed=0))
+fit(model, ks.MaskTensorBoard(folder), ks.UpdateMasks("epoch"), epochs=2)
+check(model, 48, 2)
+files = list(pathlib.Path(folder, "masks").iterdir())
+shown = [
+    (event.step, float(tf.make_ndarray(value.tensor)))
+    for event in tf.compat.v1.train.summary_iterator(str(files[0]))
+    for value in event.summary.value
+    if value.tag == "total/multiply_adds"
+]
+print(len(files), *shown)
+""")
+    assert out == ["1", "(0,", "48.0)", "(4,", "48.0)"]
+
+
+def test_of_several_workers_the_first_one_writes(tmp_path):
+    program = f"""
+import os, json, pathlib
+import tensorflow as tf
+strategy = tf.distribute.MultiWorkerMirroredStrategy()
+import keras_sparse as ks
+from helpers import built
+with strategy.scope():
+    model = built()
+index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+folder = pathlib.Path({str(tmp_path)!r}, str(index))
+board = ks.MaskTensorBoard(folder)
+board.set_model(model)
+board.on_train_begin()
+model.optimizer.set_masks(model.optimizer.masks)
+board.on_train_end()
+print(len(list(folder.glob("masks/*"))))
+"""
+    assert [out.split()[-1] for out in run_workers(program, 2)] == ["1", "0"]
