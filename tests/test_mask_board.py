@@ -1,11 +1,12 @@
 """MaskTensorBoard: what is in the files that TensorBoard reads."""
 
+import copy
 import sys
 
 import keras
 import numpy as np
 import pytest
-from helpers import array, compiled, fit, sgd, sparse, toy_data, toy_model
+from helpers import Interrupt, array, compiled, fit, sgd, sparse, toy_data, toy_model
 from replicas import run
 from workers import run_workers
 
@@ -128,6 +129,25 @@ def test_pictures_of_masks(moved):
         np.testing.assert_array_equal(pixels, expected)
 
 
+def test_a_picture_is_of_channels_and_its_light_is_their_density(board, tmp_path):
+    """A convolution of 1 to 512 channels: the first 256 have 1 of 4 taps, the others all."""
+    import tensorflow as tf
+
+    conv = keras.layers.Conv2D(512, 2, name="conv")
+    model = keras.Sequential([keras.Input((2, 2, 1)), conv, keras.layers.Flatten()], name="net")
+    mask = np.ones((2, 2, 1, 512), bool)
+    mask[:, :, 0, :256] = [[[True], [False]], [[False], [False]]]
+    compiled(sparse(initial_masks={"net/conv/kernel": mask}, density=0.625), model)
+    board.set_model(model)
+    board.on_train_begin()
+    model.optimizer.build(model)
+    board.on_train_batch_begin(0)
+    ((_, (width, height, png)),) = tensors(read(tmp_path), "mask/net/conv/kernel")
+    assert (width, height) == (b"256", b"1")
+    pixels = tf.io.decode_png(png).numpy()[0, :, 0]
+    assert pixels.tolist() == [137] * 128 + [255] * 128  # a quarter of white's light is 137 in sRGB
+
+
 @backend
 @pytest.mark.parametrize("ours_first", [True, False])
 def test_updates_are_written_at_the_step_at_which_they_are_made(board, tmp_path, ours_first):
@@ -186,8 +206,6 @@ def test_a_resumed_training_goes_on_at_its_steps(tmp_path):
 
 
 def test_a_backup_restores_the_steps_before_anything_is_written(tmp_path):
-    from helpers import Interrupt
-
     def callbacks():
         return [
             ks.MaskTensorBoard(tmp_path / "logs"),
@@ -264,6 +282,25 @@ def test_switches_and_optimizers_without_momentum(tmp_path):
     assert kinds == update | {"epoch_density", "epoch_exploration_rate", "epoch_total"}
 
 
+def test_copies_of_an_optimizer_have_no_watchers(board):
+    optimizer = sparse()
+    optimizer.watchers.add(board)
+    copied = copy.deepcopy(optimizer.watchers)
+    assert type(copied) is type(optimizer.watchers)
+    copied.tell(optimizer, [], [])  # the board, which has no model yet, would raise
+    with pytest.raises(AttributeError):
+        optimizer.watchers.tell(optimizer, [], [])
+
+
+def test_a_fit_that_was_interrupted_writes_no_more(tmp_path):
+    model, stale = compiled(), ks.MaskTensorBoard(tmp_path / "stale")
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, stale, ks.UpdateMasks("epoch"), Interrupt(0, 1), epochs=2)
+    fit(model, ks.MaskTensorBoard(tmp_path / "new"), ks.UpdateMasks("epoch"), epochs=2)
+    assert [step for step, _ in points(read(tmp_path / "stale"), "total/pruned")] == [0]
+    assert len(points(read(tmp_path / "new"), "total/pruned")) == 2
+
+
 def test_a_model_without_a_sparse_momentum(board):
     with pytest.raises(ValueError, match="There is no SparseMomentum"):
         fit(compiled(sgd()), board, epochs=1)
@@ -287,6 +324,7 @@ def test_a_frozen_layer_has_figures_and_no_arrays(board, tmp_path):
     assert f"mask/{HEAD}" in found.Tags()["tensors"]
 
 
+@pytest.mark.slow
 def test_on_two_devices_one_file_is_written():
     out = run("""
 import tempfile, pathlib

@@ -6,10 +6,11 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from keras_sparse.compute.kernel_axes import input_axes, output_axes, owners_of_weights
 from keras_sparse.conversion.sparsify import mask_of
 from keras_sparse.models.event_files import EventFiles
 from keras_sparse.rules import mask_bits
-from keras_sparse.rules.mask_picture import cell_shape, mask_picture
+from keras_sparse.rules.channel_map import channel_map
 from keras_sparse.tracing.multiply_adds import count_multiply_adds
 from keras_sparse.training.masked_weight import MaskedWeight
 from keras_sparse.training.momentum import check_momentum
@@ -18,8 +19,11 @@ from keras_sparse.training.sparse_momentum import SparseMomentum
 
 WEIGHTS = "The active weights, as the mask update found them."
 MOMENTA = "The momenta of all weights; those of missing weights are current in a growth window."
-MASK = "White: active. Columns: the last axis of the weight. Rows: its other axes."
-CELLS = " A pixel is {} x {} weights, and its light their density."
+MASK = (
+    "Rows: input channels. Columns: output channels. The light of a pixel is the density of its "
+    "weights: of all taps{}."
+)
+CELLS = ", and of {} x {} channels"
 
 
 class BoardContent:
@@ -40,6 +44,7 @@ class BoardContent:
         images: bool,
     ) -> None:
         self._counted = count_multiply_adds(model)
+        self._owners = owners_of_weights(model)
         self._several = len(optimizers) > 1
         self._histograms, self._images = histograms, images
         frozen = (variable for variable in kernels(model) if not variable.trainable)
@@ -70,7 +75,7 @@ class BoardContent:
             if has_momenta and one.is_trained:
                 files.histogram(f"momentum/{name}", one.view().momentum, MOMENTA)
             if self._images and one.is_trained:
-                _write_mask(files, f"mask/{name}", after)
+                self._write_mask(files, f"mask/{name}", one, after)
         changes = _sum(figures).changes() | self._total(optimizer, figures)
         for what, value in changes.items():
             files.scalar(f"total/{self._prefix(optimizer)}{what}", value)
@@ -88,6 +93,16 @@ class BoardContent:
                 files.scalar(f"epoch_{what}/{self._prefix(optimizer)}{one.name}", value)
         for what, value in self._total(optimizer, figures).items():
             files.scalar(f"epoch_total/{self._prefix(optimizer)}{what}", value)
+
+    def _write_mask(self, files: EventFiles, tag: str, one: MaskedWeight, mask: np.ndarray) -> None:
+        layer, rank = self._owners.get(id(one.variable)), mask.ndim
+        axes: tuple[tuple[int, ...], tuple[int, ...]] = (rank - 2,), (rank - 1,)
+        if layer is not None:  # else of another model, as the two of a GAN
+            axes = input_axes(layer, rank), output_axes(layer, rank)
+        shown = channel_map(mask, *axes)
+        rows, columns = shown.per_cell
+        cells = CELLS.format(rows, columns) if rows * columns > 1 else ""
+        files.image(tag, light(shown.shares), MASK.format(cells))
 
     def _prefix(self, optimizer: SparseMomentum) -> str:
         return f"{optimizer.name}/" if self._several else ""
@@ -162,7 +177,13 @@ def _keeps_momenta(optimizer: SparseMomentum) -> bool:
     return True
 
 
-def _write_mask(files: EventFiles, tag: str, mask: np.ndarray) -> None:
-    rows, columns = cell_shape(mask.shape)
-    cells = CELLS.format(rows, columns) if rows * columns > 1 else ""
-    files.image(tag, mask_picture(mask), MASK + cells)
+def light(shares: np.ndarray) -> np.ndarray:
+    """Shares of white in [0, 1] as pixels that give this light on a screen (sRGB, IEC 61966-2-1).
+
+    So a picture in which cells are one pixel looks as the whole one does from further away.
+
+    >>> light(np.array([0.0, 0.01, 0.5, 1.0])).tolist()
+    [0, 25, 188, 255]
+    """
+    encoded = np.where(shares <= 0.0031308, 12.92 * shares, 1.055 * shares ** (1 / 2.4) - 0.055)
+    return np.rint(255 * encoded).astype(np.uint8)

@@ -44,9 +44,9 @@ class MaskTensorBoard(keras.callbacks.Callback):
     - ``weights/<path>``: a histogram of the active weights, as the update finds them;
     - ``momentum/<path>``: a histogram of the momenta of all weights, if the optimizer keeps
       momenta. Those of missing weights are current in a growth window;
-    - ``mask/<path>``: a picture, white where weights are active afterwards. Columns are outputs;
-      rows are inputs, tap by tap. In a side of more than 256 weights, a pixel is a cell of them,
-      and its light is their density.
+    - ``mask/<path>``: a picture of the mask afterwards, a row for each input channel and a column
+      for each output channel. The light of a pixel is the density of its weights: of all taps, and
+      of neighbouring channels where there are more than 256.
 
     At the end of each epoch, the step is the epoch, as of Keras' ``epoch_loss``:
     ``epoch_density/<path>``, ``epoch_exploration_rate/<path>``, and ``epoch_total/density``,
