@@ -6,6 +6,7 @@
 #                 ThreadSanitizer
 # make mutants   changes of keras_sparse/rules and training that no fast test notices; takes hours,
 #                and goes on where it was stopped; MODULES='rules/budget' for one module
+# make docs   the documentation site, in build/site; fails for a link or anchor that does not exist
 # Each creates .venv on its first run. They need Python 3.11 or later with venv, and make
 # (Debian: python3 python3-venv make g++).
 
@@ -16,7 +17,7 @@ BUILD_OPS = $(BIN)/python custom_ops/build/build_ops.py
 CPP = $(shell find custom_ops keras_sparse/tpu_check tests/gpu \
     -name '*.h' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: demo test lint ops sanitize mutants clean
+.PHONY: demo test lint ops sanitize mutants docs clean
 
 demo: .venv/installed-demo
 	$(BUILD_OPS)
@@ -42,6 +43,9 @@ mutants: .venv/installed-mutants
 	$(BUILD_OPS)
 	$(BIN)/python tests/mutants $(MODULES)
 
+docs: .venv/installed-docs
+	$(BIN)/python docs/build_site.py
+
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv
 
@@ -49,6 +53,14 @@ mutants: .venv/installed-mutants
 # the ops afterwards: within this installation, they would need a TensorFlow of their own.
 .venv/installed-%: pyproject.toml setup.py | .venv/bin/pip
 	KERAS_SPARSE_BUILD_OPS=0 $(BIN)/pip install --quiet --editable '.[$*]'
+	touch $@
+
+# The site needs what the extra `docs` names, and neither the package nor TensorFlow.
+REQUIREMENTS_OF_DOCS = import tomllib; \
+    print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])
+
+.venv/installed-docs: pyproject.toml | .venv/bin/pip
+	$(BIN)/python -c '$(REQUIREMENTS_OF_DOCS)' | xargs $(BIN)/pip install --quiet
 	touch $@
 
 clean:
