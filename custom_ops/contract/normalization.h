@@ -1,15 +1,16 @@
-// Batch normalization in a training step, with the ReLU behind it, in as few passes as it takes:
-// one for the moments, one for the outputs, and two for the gradient.
+// Batch normalization in a training step, with the activation behind it, in as few passes as it
+// takes: one for the moments, one for the outputs, and two for the gradient.
 //
-//   outputs = scale * (inputs - mean) / sqrt(variance + epsilon) + offset; with `relu` at least 0
+//   outputs = activation(scale * (inputs - mean) / sqrt(variance + epsilon) + offset)
 //
 // The gradient is the one by the inputs from which mean and variance were computed. It recomputes
-// which outputs the ReLU let through, so that nobody has to keep them. `addend`, if not null, is
+// what the activation was applied to, so that nobody has to keep it. `addend`, if not null, is
 // added to the gradient by the inputs: what the inputs' other readers hand back.
 #pragma once
 
 #include <cstdint>
 
+#include "custom_ops/contract/activation.h"
 #include "custom_ops/contract/element_type.h"
 #include "custom_ops/contract/parallel.h"
 
@@ -21,7 +22,7 @@ struct Normalization {
   int64_t rows;
   int64_t channels;
   float epsilon;
-  bool relu;
+  Activation activation;
   ElementType type = ElementType::kFloat32;
 };
 

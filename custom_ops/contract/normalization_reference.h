@@ -26,8 +26,9 @@ inline Moments BatchMoments(const Normalization& n, const void* inputs) {
   return moments;
 }
 
-inline std::vector<double> BatchNorm(const Normalization& n, const void* inputs,
-                                     const ChannelValues& channels) {
+// Before the activation.
+inline std::vector<double> Normal(const Normalization& n, const void* inputs,
+                                  const ChannelValues& channels) {
   std::vector<double> outputs(n.rows * n.channels);
   for (int64_t i = 0; i < n.rows * n.channels; ++i) {
     const int64_t c = i % n.channels;
@@ -35,8 +36,15 @@ inline std::vector<double> BatchNorm(const Normalization& n, const void* inputs,
     outputs[i] =
         channels.scale[c] * (FloatAt(n.type, inputs, i) - double(channels.mean[c])) / deviation +
         channels.offset[c];
-    if (n.relu && outputs[i] < 0) outputs[i] = 0;
   }
+  return outputs;
+}
+
+inline std::vector<double> BatchNorm(const Normalization& n, const void* inputs,
+                                     const ChannelValues& channels) {
+  std::vector<double> outputs = Normal(n, inputs, channels);
+  for (double& z : outputs)
+    z = WithActivation(n.activation, [&](auto activation) { return activation.Outputs(z); });
   return outputs;
 }
 
@@ -47,11 +55,13 @@ struct Gradients {
 inline Gradients BatchNormGradient(const Normalization& n, const void* output_gradient,
                                    const void* inputs, const ChannelValues& channels,
                                    const void* addend) {
-  const std::vector<double> outputs = BatchNorm(n, inputs, channels);
+  const std::vector<double> before = Normal(n, inputs, channels);
   Gradients sums = {std::vector<double>(n.rows * n.channels), std::vector<double>(n.channels),
                     std::vector<double>(n.channels)};
   const auto gradient = [&](int64_t i) {
-    return n.relu && outputs[i] <= 0 ? 0.0 : FloatAt(n.type, output_gradient, i);
+    return WithActivation(n.activation, [&](auto activation) {
+      return activation.Gradient(before[i], double(FloatAt(n.type, output_gradient, i)));
+    });
   };
   const auto normal = [&](int64_t i) {
     const int64_t c = i % n.channels;

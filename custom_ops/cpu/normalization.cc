@@ -138,7 +138,7 @@ void BatchNorm(const NormalizationKernels& kernels, const Normalization& n, cons
   const Factors factors(n, channels);
   const NormalizationFactors of_channels = factors.of_channels();
   parts.Backward(parallel, [&](int64_t part, int64_t first) {
-    kernels.normalize(parts.rows(part), n.channels, n.relu, IsLarge(n), At(n, inputs, first),
+    kernels.normalize(parts.rows(part), n.channels, n.activation, IsLarge(n), At(n, inputs, first),
                       of_channels, At(n, outputs, first));
   });
 }
@@ -152,7 +152,7 @@ void BatchNormGradient(const NormalizationKernels& kernels, const Normalization&
   const NormalizationFactors of_channels = factors.of_channels();
   std::vector<float> sums(parts.count() * n.channels), deviation_sums(parts.count() * n.channels);
   parts.Forward(parallel, [&](int64_t part, int64_t first) {
-    kernels.gradient_sums(parts.rows(part), n.channels, n.relu, At(n, output_gradient, first),
+    kernels.gradient_sums(parts.rows(part), n.channels, n.activation, At(n, output_gradient, first),
                           At(n, inputs, first), of_channels, &sums[part * n.channels],
                           &deviation_sums[part * n.channels]);
   });
@@ -168,7 +168,7 @@ void BatchNormGradient(const NormalizationKernels& kernels, const Normalization&
     factors.SetGradient(c, sum[c], deviation_sum[c], static_cast<double>(n.rows));
   }
   parts.Backward(parallel, [&](int64_t part, int64_t first) {
-    kernels.input_gradient(parts.rows(part), n.channels, n.relu, IsLarge(n),
+    kernels.input_gradient(parts.rows(part), n.channels, n.activation, IsLarge(n),
                            At(n, output_gradient, first), At(n, inputs, first), of_channels,
                            addend == nullptr ? nullptr : At(n, addend, first),
                            At(n, input_gradient, first));

@@ -13,7 +13,7 @@ struct NormalizationFactors {
   const float* factor;  // scale / sqrt(variance + epsilon)
   const float* offset;
   // Of the gradient: input gradient = factor * g + by_deviation * (input - mean) + constant, where
-  // g is the output gradient that the ReLU lets through.
+  // g is the gradient by what the activation was applied to.
   const float* by_deviation;
   const float* constant;
 };
@@ -23,13 +23,13 @@ struct NormalizationKernels {
   // The mean of each channel, and its sum of squared deviations from that mean.
   void (*moments)(int64_t rows, int64_t channels, const void* inputs, float* mean, float* squares);
   // `is_large`: no cache holds the results until they are read again.
-  void (*normalize)(int64_t rows, int64_t channels, bool relu, bool is_large, const void* inputs,
-                    const NormalizationFactors& factors, void* outputs);
+  void (*normalize)(int64_t rows, int64_t channels, Activation activation, bool is_large,
+                    const void* inputs, const NormalizationFactors& factors, void* outputs);
   // The sums of g, and of g * (input - mean).
-  void (*gradient_sums)(int64_t rows, int64_t channels, bool relu, const void* output_gradient,
-                        const void* inputs, const NormalizationFactors& factors, float* sums,
-                        float* deviation_sums);
-  void (*input_gradient)(int64_t rows, int64_t channels, bool relu, bool is_large,
+  void (*gradient_sums)(int64_t rows, int64_t channels, Activation activation,
+                        const void* output_gradient, const void* inputs,
+                        const NormalizationFactors& factors, float* sums, float* deviation_sums);
+  void (*input_gradient)(int64_t rows, int64_t channels, Activation activation, bool is_large,
                          const void* output_gradient, const void* inputs,
                          const NormalizationFactors& factors, const void* addend,
                          void* input_gradient);

@@ -100,9 +100,6 @@ KS_INLINE void PrefetchNext(C, const typename C::Value* array, const RowBlock& b
     __builtin_prefetch(share + i, 0, 3);
 }
 
-// Zero where `z` is at most zero; what is not a number passes.
-KS_INLINE Vector IfPositive(Vector z, Vector v) { return (Vector)((Bits)v & ~(Bits)(z <= 0)); }
-
 // --- moments
 
 // Of a block, joined with those of the `before` rows before it (Chan, Golub & LeVeque 1979). The
@@ -158,7 +155,7 @@ struct ColumnFactors {
 
 // --- outputs
 
-template <bool kRelu, class C>
+template <class Activated, class C>
 KS_INLINE void NormalizeBlock(C columns, const typename C::Value* inputs, int64_t stride,
                               int64_t rows, const NormalizationFactors& f, int64_t c,
                               typename C::Value* outputs) {
@@ -167,11 +164,11 @@ KS_INLINE void NormalizeBlock(C columns, const typename C::Value* inputs, int64_
     for (int i = 0; i < C::kCount; ++i) {
       const Vector deviation = columns.LoadElements(inputs + r * stride, i) - column.mean[i];
       const Vector z = MultiplyAdd(deviation, column.factor[i], column.offset[i]);
-      columns.StoreElements(outputs + r * stride, i, kRelu ? IfPositive(z, z) : z);
+      columns.StoreElements(outputs + r * stride, i, Activated::Outputs(z));
     }
 }
 
-template <class Element, bool kRelu, bool kStreams>
+template <class Element, class Activated, bool kStreams>
 void NormalizeBy(int64_t rows, int64_t channels, const void* inputs,
                  const NormalizationFactors& factors, void* outputs) {
   const auto* x = static_cast<const typename Element::Value*>(inputs);
@@ -179,32 +176,27 @@ void NormalizeBy(int64_t rows, int64_t channels, const void* inputs,
   ForBlocks(rows, kMostRows, [&](const RowBlock& block) {  // the caches still hold much of `inputs`
     ForColumns<Element, kStreams>(channels, [&](auto columns, int64_t c) {
       const int64_t at = block.first * channels + c;
-      NormalizeBlock<kRelu>(columns, x + at, channels, block.rows, factors, c, y + at);
+      NormalizeBlock<Activated>(columns, x + at, channels, block.rows, factors, c, y + at);
     });
   });
   if (kStreams) EndOfStream();
 }
 
 template <class Element>
-void Normalize(int64_t rows, int64_t channels, bool relu, bool is_large, const void* inputs,
-               const NormalizationFactors& factors, void* outputs) {
+void Normalize(int64_t rows, int64_t channels, Activation activation, bool is_large,
+               const void* inputs, const NormalizationFactors& factors, void* outputs) {
   const bool streams = is_large && CanStream<Element>(outputs, channels);
-  const auto run = relu && streams ? NormalizeBy<Element, true, true>
-                   : relu          ? NormalizeBy<Element, true, false>
-                   : streams       ? NormalizeBy<Element, false, true>
-                                   : NormalizeBy<Element, false, false>;
-  run(rows, channels, inputs, factors, outputs);
+  WithActivation(activation, [&](auto activated) {
+    using Activated = decltype(activated);
+    const auto run =
+        streams ? NormalizeBy<Element, Activated, true> : NormalizeBy<Element, Activated, false>;
+    run(rows, channels, inputs, factors, outputs);
+  });
 }
 
 // --- gradient
 
-// The output gradient that the ReLU lets through.
-template <bool kRelu>
-KS_INLINE Vector Through(Vector gradient, Vector deviation, Vector factor, Vector offset) {
-  return kRelu ? IfPositive(MultiplyAdd(deviation, factor, offset), gradient) : gradient;
-}
-
-template <bool kRelu, class C>
+template <class Activated, class C>
 KS_INLINE void SumsOfBlock(C columns, const typename C::Value* output_gradient,
                            const typename C::Value* inputs, int64_t stride, int64_t rows,
                            const NormalizationFactors& f, int64_t c, bool is_first, float* sums,
@@ -214,8 +206,9 @@ KS_INLINE void SumsOfBlock(C columns, const typename C::Value* output_gradient,
   for (int64_t r = 0; r < rows; ++r)
     for (int i = 0; i < C::kCount; ++i) {
       const Vector deviation = columns.LoadElements(inputs + r * stride, i) - column.mean[i];
-      const Vector g = Through<kRelu>(columns.LoadElements(output_gradient + r * stride, i),
-                                      deviation, column.factor[i], column.offset[i]);
+      const Vector z = MultiplyAdd(deviation, column.factor[i], column.offset[i]);
+      const Vector g =
+          Activated::Gradient(z, columns.LoadElements(output_gradient + r * stride, i));
       sum[i] += g;
       product[i] = MultiplyAdd(g, deviation, product[i]);
     }
@@ -226,10 +219,9 @@ KS_INLINE void SumsOfBlock(C columns, const typename C::Value* output_gradient,
   }
 }
 
-template <class Element>
-void GradientSums(int64_t rows, int64_t channels, bool relu, const void* output_gradient,
-                  const void* inputs, const NormalizationFactors& factors, float* sums,
-                  float* deviation_sums) {
+template <class Element, class Activated>
+void GradientSumsBy(int64_t rows, int64_t channels, const void* output_gradient, const void* inputs,
+                    const NormalizationFactors& factors, float* sums, float* deviation_sums) {
   const auto* g = static_cast<const typename Element::Value*>(output_gradient);
   const auto* x = static_cast<const typename Element::Value*>(inputs);
   ForBlocks(rows, RowsOf(kGradientElements, channels), [&](const RowBlock& block) {
@@ -237,15 +229,23 @@ void GradientSums(int64_t rows, int64_t channels, bool relu, const void* output_
       const int64_t at = block.first * channels + c;
       PrefetchNext(columns, x, block, channels, c);
       PrefetchNext(columns, g, block, channels, c);
-      const auto run =
-          relu ? SumsOfBlock<true, decltype(columns)> : SumsOfBlock<false, decltype(columns)>;
-      run(columns, g + at, x + at, channels, block.rows, factors, c, block.first == 0, sums + c,
-          deviation_sums + c);
+      SumsOfBlock<Activated>(columns, g + at, x + at, channels, block.rows, factors, c,
+                             block.first == 0, sums + c, deviation_sums + c);
     });
   });
 }
 
-template <bool kRelu, bool kAdds, class C>
+template <class Element>
+void GradientSums(int64_t rows, int64_t channels, Activation activation,
+                  const void* output_gradient, const void* inputs,
+                  const NormalizationFactors& factors, float* sums, float* deviation_sums) {
+  WithActivation(activation, [&](auto activated) {
+    GradientSumsBy<Element, decltype(activated)>(rows, channels, output_gradient, inputs, factors,
+                                                 sums, deviation_sums);
+  });
+}
+
+template <class Activated, bool kAdds, class C>
 KS_INLINE void GradientOfBlock(C columns, const typename C::Value* output_gradient,
                                const typename C::Value* inputs, const typename C::Value* addend,
                                int64_t stride, int64_t rows, const NormalizationFactors& f,
@@ -259,15 +259,16 @@ KS_INLINE void GradientOfBlock(C columns, const typename C::Value* output_gradie
   for (int64_t r = 0; r < rows; ++r)
     for (int i = 0; i < C::kCount; ++i) {
       const Vector deviation = columns.LoadElements(inputs + r * stride, i) - column.mean[i];
-      const Vector g = Through<kRelu>(columns.LoadElements(output_gradient + r * stride, i),
-                                      deviation, column.factor[i], column.offset[i]);
+      const Vector z = MultiplyAdd(deviation, column.factor[i], column.offset[i]);
+      const Vector g =
+          Activated::Gradient(z, columns.LoadElements(output_gradient + r * stride, i));
       Vector sum = MultiplyAdd(deviation, by_deviation[i], constant[i]);
       if (kAdds) sum += columns.LoadElements(addend + r * stride, i);
       columns.StoreElements(input_gradient + r * stride, i, MultiplyAdd(g, column.factor[i], sum));
     }
 }
 
-template <class Element, bool kRelu, bool kAdds, bool kStreams>
+template <class Element, class Activated, bool kAdds, bool kStreams>
 void InputGradientBy(int64_t rows, int64_t channels, const void* output_gradient,
                      const void* inputs, const NormalizationFactors& factors, const void* addend,
                      void* input_gradient) {
@@ -280,35 +281,35 @@ void InputGradientBy(int64_t rows, int64_t channels, const void* output_gradient
       const int64_t at = block.first * channels + c;
       PrefetchNext(columns, x, block, channels, c);
       PrefetchNext(columns, g, block, channels, c);
-      GradientOfBlock<kRelu, kAdds>(columns, g + at, x + at, kAdds ? other + at : nullptr, channels,
-                                    block.rows, factors, c, by_inputs + at);
+      GradientOfBlock<Activated, kAdds>(columns, g + at, x + at, kAdds ? other + at : nullptr,
+                                        channels, block.rows, factors, c, by_inputs + at);
     });
   });
   if (kStreams) EndOfStream();
 }
 
-template <class Element, bool kRelu, bool kAdds>
+template <class Element, class Activated, bool kAdds>
 void InputGradientOf(bool streams, int64_t rows, int64_t channels, const void* output_gradient,
                      const void* inputs, const NormalizationFactors& factors, const void* addend,
                      void* input_gradient) {
-  const auto run = streams ? InputGradientBy<Element, kRelu, kAdds, true>
-                           : InputGradientBy<Element, kRelu, kAdds, false>;
+  const auto run = streams ? InputGradientBy<Element, Activated, kAdds, true>
+                           : InputGradientBy<Element, Activated, kAdds, false>;
   run(rows, channels, output_gradient, inputs, factors, addend, input_gradient);
 }
 
 template <class Element>
-void InputGradient(int64_t rows, int64_t channels, bool relu, bool is_large,
+void InputGradient(int64_t rows, int64_t channels, Activation activation, bool is_large,
                    const void* output_gradient, const void* inputs,
                    const NormalizationFactors& factors, const void* addend, void* input_gradient) {
   // What is written where it was read is in a cache.
   const bool is_own = input_gradient == output_gradient || input_gradient == addend;
   const bool streams = is_large && !is_own && CanStream<Element>(input_gradient, channels);
-  const bool adds = addend != nullptr;
-  const auto run = relu && adds ? InputGradientOf<Element, true, true>
-                   : relu       ? InputGradientOf<Element, true, false>
-                   : adds       ? InputGradientOf<Element, false, true>
-                                : InputGradientOf<Element, false, false>;
-  run(streams, rows, channels, output_gradient, inputs, factors, addend, input_gradient);
+  WithActivation(activation, [&](auto activated) {
+    using Activated = decltype(activated);
+    const auto run = addend != nullptr ? InputGradientOf<Element, Activated, true>
+                                       : InputGradientOf<Element, Activated, false>;
+    run(streams, rows, channels, output_gradient, inputs, factors, addend, input_gradient);
+  });
 }
 
 template <class Element>

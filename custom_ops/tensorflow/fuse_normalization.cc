@@ -1,9 +1,10 @@
 // Joins a batch normalization with what stands beside it, when TensorFlow prepares a graph:
 //
-//   ReLU(BatchNorm(x))                                 -> BatchNorm(x, relu)
-//   BatchNormGradient(x, ReLUGradient(g, outputs))     -> BatchNormGradient(x, g, relu)
-//   AddN(BatchNormGradient(x, g), other)               -> BatchNormGradient(x, g, addend = other)
+//   Relu(BatchNorm(x))                              -> BatchNorm(x, activation = Relu)
+//   BatchNormGradient(x, ReluGrad(g, outputs))      -> BatchNormGradient(x, g, activation = Relu)
+//   AddN(BatchNormGradient(x, g), other)            -> BatchNormGradient(x, g, addend = other)
 //
+// and so for every activation of contract/activation.h.
 // Each saves passes over memory. Layers and gradients trace the operations one by one, so that
 // whatever reads a tensor between them, in the graph or eagerly, finds it. Such a tensor is
 // computed where something reads it: then nothing is joined. Graphs without KerasSparse>BatchNorm
@@ -55,9 +56,17 @@ bool HaveOneType(const Node* a, const Node* b) {
          tensorflow::GetNodeAttr(b->attrs(), "T", &second).ok() && first == second;
 }
 
-bool ReadsRelu(const Node* node) {
-  bool relu = false;
-  return tensorflow::GetNodeAttr(node->attrs(), "relu", &relu).ok() && relu;
+Activation ActivationOf(const Node* node) {
+  Activation activation = Activation::kNone;
+  (void)ReadActivation(node->attrs(), &activation);  // the kernel refuses what is wrong
+  return activation;
+}
+
+// The activation that a node of TensorFlow computes, or with "Grad" behind the names its gradient.
+Activation ComputedBy(const Node* node, const char* behind) {
+  for (const Activation activation : kActivations)
+    if (node->type_string() == absl::StrCat(NameOf(activation), behind)) return activation;
+  return Activation::kNone;
 }
 
 float EpsilonOf(const Node* node) {
@@ -65,9 +74,9 @@ float EpsilonOf(const Node* node) {
   return tensorflow::GetNodeAttr(node->attrs(), "epsilon", &epsilon).ok() ? epsilon : -1;
 }
 
-// A node of the type, with the ReLU, the gradient and the addend that it has from now on, in place
-// of two: `node`, and the one beside it.
-absl::StatusOr<Node*> Joined(Graph* graph, const Node* node, bool relu,
+// A node of the type, with the activation, the gradient and the addend that it has from now on, in
+// place of two: `node`, and the one beside it.
+absl::StatusOr<Node*> Joined(Graph* graph, const Node* node, Activation activation,
                              std::optional<OutputTensor> gradient,
                              std::optional<OutputTensor> addend) {
   NodeBuilder builder(graph->NewName(node->name()), node->type_string());
@@ -83,7 +92,7 @@ absl::StatusOr<Node*> Joined(Graph* graph, const Node* node, bool relu,
   }
   Node* joined = nullptr;
   TF_RETURN_IF_ERROR(builder.Attr("epsilon", EpsilonOf(node))
-                         .Attr("relu", relu)
+                         .Attr("activation", NameOf(activation))
                          .Device(node->requested_device())
                          .Finalize(graph, &joined));
   joined->set_assigned_device_name(node->assigned_device_name());
@@ -129,21 +138,24 @@ void Replace(Graph* graph, Node* first, Node* second, Node* joined) {
   graph->RemoveNode(first);
 }
 
-absl::Status JoinRelu(Graph* graph, Node* norm) {
-  Node* relu = OnlyReader(norm, 0);
-  if (ReadsRelu(norm) || relu == nullptr || relu->type_string() != "Relu" ||
-      !HaveOneType(norm, relu) || !CanJoin(norm, relu))
+absl::Status JoinActivation(Graph* graph, Node* norm) {
+  Node* behind = OnlyReader(norm, 0);
+  if (behind == nullptr || ActivationOf(norm) != Activation::kNone) return absl::OkStatus();
+  const Activation activation = ComputedBy(behind, "");
+  if (activation == Activation::kNone || !HaveOneType(norm, behind) || !CanJoin(norm, behind))
     return absl::OkStatus();
-  TF_ASSIGN_OR_RETURN(Node * joined, Joined(graph, norm, true, std::nullopt, std::nullopt));
-  TF_RETURN_IF_ERROR(Redirect(graph, relu, 0, joined, 0));
-  Replace(graph, norm, relu, joined);
+  TF_ASSIGN_OR_RETURN(Node * joined, Joined(graph, norm, activation, std::nullopt, std::nullopt));
+  TF_RETURN_IF_ERROR(Redirect(graph, behind, 0, joined, 0));
+  Replace(graph, norm, behind, joined);
   return absl::OkStatus();
 }
 
-// Whether these outputs are those of the normalization with ReLU that the gradient belongs to.
-bool AreOutputsOf(const OutputTensor& outputs, const Node* gradient) {
+// Whether these outputs are those of the normalization with the activation that the gradient
+// belongs to.
+bool AreOutputsOf(const OutputTensor& outputs, Activation activation, const Node* gradient) {
   const Node* norm = outputs.node;
-  if (norm->type_string() != kNorm || !ReadsRelu(norm) || EpsilonOf(norm) != EpsilonOf(gradient))
+  if (norm->type_string() != kNorm || ActivationOf(norm) != activation ||
+      EpsilonOf(norm) != EpsilonOf(gradient))
     return false;
   for (int input = kNormInputs; input <= kVariance; ++input)
     if (!IsSame(InputOf(norm, input), InputOf(gradient, input))) return false;
@@ -151,16 +163,18 @@ bool AreOutputsOf(const OutputTensor& outputs, const Node* gradient) {
 }
 
 // Returns the gradient that is there afterwards.
-absl::StatusOr<Node*> JoinReluGradient(Graph* graph, Node* gradient) {
-  Node* relu = InputOf(gradient, kNormGradient).node;
-  if (relu->type_string() != "ReluGrad" || !HaveOneType(gradient, relu) || ReadsRelu(gradient) ||
-      OnlyReader(relu, 0) != gradient || !AreOutputsOf(InputOf(relu, 1), gradient) ||
-      !CanJoin(gradient, relu))
+absl::StatusOr<Node*> JoinGradient(Graph* graph, Node* gradient) {
+  Node* before = InputOf(gradient, kNormGradient).node;
+  const Activation activation = ComputedBy(before, "Grad");
+  if (activation == Activation::kNone || ActivationOf(gradient) != Activation::kNone ||
+      !HaveOneType(gradient, before) || OnlyReader(before, 0) != gradient ||
+      !AreOutputsOf(InputOf(before, 1), activation, gradient) || !CanJoin(gradient, before))
     return gradient;
-  TF_ASSIGN_OR_RETURN(Node * joined, Joined(graph, gradient, true, InputOf(relu, 0), std::nullopt));
+  TF_ASSIGN_OR_RETURN(Node * joined,
+                      Joined(graph, gradient, activation, InputOf(before, 0), std::nullopt));
   for (const int output : {0, 1, 2})
     TF_RETURN_IF_ERROR(Redirect(graph, gradient, output, joined, output));
-  Replace(graph, relu, gradient, joined);
+  Replace(graph, before, gradient, joined);
   return joined;
 }
 
@@ -170,7 +184,7 @@ absl::Status JoinSum(Graph* graph, Node* gradient) {
       !HaveOneType(gradient, sum) || gradient->num_inputs() > kAddend || !CanJoin(gradient, sum))
     return absl::OkStatus();
   const OutputTensor other = InputOf(sum, InputOf(sum, 0).node == gradient ? 1 : 0);
-  TF_ASSIGN_OR_RETURN(Node * joined, Joined(graph, gradient, ReadsRelu(gradient),
+  TF_ASSIGN_OR_RETURN(Node * joined, Joined(graph, gradient, ActivationOf(gradient),
                                             InputOf(gradient, kNormGradient), other));
   TF_RETURN_IF_ERROR(Redirect(graph, sum, 0, joined, 0));
   for (const int output : {1, 2})
@@ -184,9 +198,9 @@ class JoinNormalizations : public tensorflow::GraphOptimizationPass {
   absl::Status Run(const tensorflow::GraphOptimizationPassOptions& options) override {
     if (options.graph == nullptr || *options.graph == nullptr) return absl::OkStatus();
     Graph* graph = options.graph->get();
-    for (Node* norm : NodesOfType(graph, kNorm)) TF_RETURN_IF_ERROR(JoinRelu(graph, norm));
+    for (Node* norm : NodesOfType(graph, kNorm)) TF_RETURN_IF_ERROR(JoinActivation(graph, norm));
     for (Node* gradient : NodesOfType(graph, kGradient)) {
-      TF_ASSIGN_OR_RETURN(Node * joined, JoinReluGradient(graph, gradient));
+      TF_ASSIGN_OR_RETURN(Node * joined, JoinGradient(graph, gradient));
       TF_RETURN_IF_ERROR(JoinSum(graph, joined));
     }
     return absl::OkStatus();

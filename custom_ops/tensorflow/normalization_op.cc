@@ -1,7 +1,8 @@
 // Batch normalization of a training step in TensorFlow: three ops and their CPU kernels.
 //
-// `relu` and `addends` are set by fuse_normalization.cc alone, where a graph has these operations
-// beside the normalization. The gradient by `mean` and `variance` is part of that by `inputs`.
+// `activation` and `addends` are set by fuse_normalization.cc alone, where a graph has these
+// operations beside the normalization. Graphs of version 0.1.0 have `relu` for an activation. The
+// gradient by `mean` and `variance` is part of that by `inputs`.
 #include <new>
 
 #include "custom_ops/tensorflow/cpu_kernel.h"
@@ -63,6 +64,7 @@ REGISTER_OP("KerasSparse>BatchNorm")
     .Attr(KS_TYPE_ATTRIBUTE)
     .Attr("epsilon: float")
     .Attr("relu: bool = false")
+    .Attr(ActivationAttribute())
     .SetShapeFn(NormShape);
 
 REGISTER_OP("KerasSparse>BatchNormGradient")
@@ -79,6 +81,7 @@ REGISTER_OP("KerasSparse>BatchNormGradient")
     .Attr(KS_TYPE_ATTRIBUTE)
     .Attr("epsilon: float")
     .Attr("relu: bool = false")
+    .Attr(ActivationAttribute())
     .Attr("count: int >= 0 = 0")
     .SetShapeFn(NormShape);
 

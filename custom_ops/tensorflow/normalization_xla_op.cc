@@ -7,6 +7,17 @@
 namespace keras_sparse {
 namespace {
 
+// HLO as a number of contract/activation.h.
+struct Hlo {
+  xla::XlaOp op;
+  xla::XlaOp operator<=(float limit) const { return xla::Le(op, xla::ScalarLike(op, limit)); }
+  xla::XlaOp operator>=(float limit) const { return xla::Ge(op, xla::ScalarLike(op, limit)); }
+};
+Hlo Like(Hlo z, float value) { return {xla::FullLike(z.op, value)}; }
+Hlo Select(xla::XlaOp mask, Hlo on_true, Hlo on_false) {
+  return {xla::Select(mask, on_true.op, on_false.op)};
+}
+
 // Checks, then hands over the inputs as HLO.
 class NormalizationLowering : public tensorflow::XlaOpKernel {
  public:
@@ -42,7 +53,7 @@ class NormalizationLowering : public tensorflow::XlaOpKernel {
     return xla::ConvertElementType(floats, context->input_xla_type(kNormInputs));
   }
 
-  // Before the ReLU.
+  // Before the activation.
   xla::XlaOp Normal(tensorflow::XlaOpKernelContext* context) const {
     const xla::XlaOp variance = context->Input(kVariance);
     const xla::XlaOp factor =
@@ -78,9 +89,10 @@ class NormLowering : public NormalizationLowering {
   using NormalizationLowering::NormalizationLowering;
 
   void Lower(tensorflow::XlaOpKernelContext* context, const Normalization& n) override {
-    const xla::XlaOp normal = Normal(context);
-    context->SetOutput(
-        0, Elements(context, n.relu ? xla::Max(normal, xla::ZerosLike(normal)) : normal));
+    const Hlo normal = {Normal(context)};
+    const Hlo outputs =
+        WithActivation(n.activation, [&](auto activation) { return activation.Outputs(normal); });
+    context->SetOutput(0, Elements(context, outputs.op));
   }
 };
 
@@ -89,14 +101,12 @@ class NormGradientLowering : public NormalizationLowering {
   using NormalizationLowering::NormalizationLowering;
 
   void Lower(tensorflow::XlaOpKernelContext* context, const Normalization& n) override {
-    xla::XlaOp gradient = Floats(context, kNormGradient);
-    if (n.relu) {
-      const xla::XlaOp normal = Normal(context);
-      gradient = Masked(xla::Gt(normal, xla::ZerosLike(normal)), gradient);
-    }
+    const Hlo by_outputs = {Floats(context, kNormGradient)}, normal = {Normal(context)};
+    const Hlo gradient = WithActivation(
+        n.activation, [&](auto activation) { return activation.Gradient(normal, by_outputs); });
     const xla::XlaOp gradients = xla::BatchNormGrad(
         Floats(context, kNormInputs), context->Input(kScale), context->Input(kMean),
-        context->Input(kVariance), gradient, n.epsilon, channel_axis_);
+        context->Input(kVariance), gradient.op, n.epsilon, channel_axis_);
     xla::XlaOp by_inputs = xla::GetTupleElement(gradients, 0);
     if (context->num_inputs() > kAddend) by_inputs = by_inputs + Floats(context, kAddend);
     context->SetOutput(0, Elements(context, by_inputs));

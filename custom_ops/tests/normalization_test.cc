@@ -41,7 +41,7 @@ bool AreNear(ElementType type, const void* result, const std::vector<double>& ex
 }
 
 // The values of a case. All arrays of elements begin `shift` elements behind where they are
-// allocated; no input is so near to 0 after the normalization that rounding decides the ReLU.
+// allocated. With a scale of 6, an activation sees values on both sides of 0 and of 6.
 struct Values {
   Values(const Normalization& n, int64_t shift, float center, std::mt19937& rng)
       : first(shift * ElementBytes(n.type)),
@@ -54,7 +54,7 @@ struct Values {
     gradient = ToElements(n.type, Random(count, rng).data(), count);
     addend = ToElements(n.type, Random(count, rng).data(), count);
     for (float& x : offset) x = std::round(x * 4) / 4 + 0.1f;
-    for (float& x : scale) x = x < 0 ? -1.0f : 1.0f;
+    for (float& x : scale) x = x < -0.5f ? -1.0f : x < 0 ? -6.0f : x < 0.5f ? 6.0f : 1.0f;
   }
 
   const void* At(const Array& array) const { return array.data() + first; }
@@ -64,6 +64,12 @@ struct Values {
   std::vector<float> scale, offset;
   Array inputs, gradient, addend;
 };
+
+bool IsAtCorner(Activation activation, double z) {
+  return WithActivation(activation, [&](auto kind) {
+    return std::abs(kind.Gradient(z - 1e-3, 1.0) - kind.Gradient(z + 1e-3, 1.0)) > 0.5;
+  });
+}
 
 const char* WrongPart(const NormalizationKernels& k, const Normalization& n, const Values& values,
                       bool adds) {
@@ -82,13 +88,11 @@ const char* WrongPart(const NormalizationKernels& k, const Normalization& n, con
   const auto expected = reference::BatchNorm(n, inputs, channels);
   if (!AreNear(n.type, values.At(outputs), expected, 1e-4)) return "outputs";
 
-  // Where rounding decides whether a ReLU lets through, no gradient arrives.
+  // Where rounding decides what an activation lets through, no gradient arrives.
   auto gradient = values.gradient;
-  Normalization linear = n;
-  linear.relu = false;
-  const auto before = reference::BatchNorm(linear, inputs, channels);
+  const auto before = reference::Normal(n, inputs, channels);
   for (size_t i = 0; i < before.size(); ++i)
-    if (std::abs(before[i]) < 1e-3) SetElement(n.type, values.At(gradient), i, 0);
+    if (IsAtCorner(n.activation, before[i])) SetElement(n.type, values.At(gradient), i, 0);
 
   const void* addend = adds ? values.At(values.addend) : nullptr;
   std::vector<float> by_scale(n.channels), by_offset(n.channels);
@@ -113,8 +117,9 @@ int Check(const NormalizationKernels& kernels, const Normalization& n, int64_t s
           std::mt19937& rng) {
   const char* wrong = WrongPart(kernels, n, Values(n, shift, center, rng), shift == 0);
   if (wrong == nullptr) return 0;
-  std::printf("%s, %s: type %d, %d rows, %d channels, shift %d, center %g, relu %d\n", kernels.name,
-              wrong, int(n.type), int(n.rows), int(n.channels), int(shift), center, n.relu);
+  std::printf("%s, %s: type %d, %d rows, %d channels, shift %d, center %g, %s\n", kernels.name,
+              wrong, int(n.type), int(n.rows), int(n.channels), int(shift), center,
+              NameOf(n.activation));
   return 1;
 }
 
@@ -125,16 +130,17 @@ int Failures(const NormalizationKernels& kernels, ElementType type) {
     for (const int64_t rows : {1, 2, 33, 1501})
       for (const int64_t shift : {0, 1})
         for (const float center : {0.0f, 100.0f})
-          for (const bool relu : {false, true})
-            failures += Check(kernels, {rows, channels, 1e-3f, relu, type}, shift, center, rng);
+          for (const Activation activation : kActivations)
+            failures +=
+                Check(kernels, {rows, channels, 1e-3f, activation, type}, shift, center, rng);
   return failures;
 }
 
 // Stored past the caches; rows of which a block has no more than two.
 int LargeFailures(const NormalizationKernels& kernels, ElementType type) {
   std::mt19937 rng(1);
-  return Check(kernels, {75000, 112, 1e-3f, true, type}, 0, 0, rng) +
-         Check(kernels, {35, 2100, 1e-3f, true, type}, 0, 0, rng);
+  return Check(kernels, {75000, 112, 1e-3f, Activation::kRelu, type}, 0, 0, rng) +
+         Check(kernels, {35, 2100, 1e-3f, Activation::kRelu, type}, 0, 0, rng);
 }
 
 }  // namespace

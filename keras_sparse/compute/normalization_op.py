@@ -1,8 +1,9 @@
 """Batch normalization of a training step by the compiled ops, and its gradients.
 
 The ops compute moments in one pass over memory, outputs in another, and a gradient in two. Where a
-graph has a ReLU behind the normalization, or a sum behind its gradient, the ops take these in
-when the graph is prepared: ``custom_ops/tensorflow/fuse_normalization.cc``.
+graph has an activation behind the normalization, or a sum behind its gradient, the ops take these
+in when the graph is prepared: ``custom_ops/tensorflow/fuse_normalization.cc``. The activations are
+those of ``custom_ops/contract/activation.h``.
 """
 
 import functools
@@ -50,7 +51,10 @@ def _ops() -> Any:
 def _gradient(op: Any, output_gradient: Any) -> list[Any]:
     """By inputs, scale and offset. The one by mean and variance is part of that by the inputs."""
     by_inputs, by_scale, by_offset = _ops().keras_sparse_batch_norm_gradient(
-        *op.inputs, output_gradient, addends=[], epsilon=op.get_attr("epsilon")
+        *op.inputs,
+        output_gradient,
+        addends=[],
+        **{name: op.get_attr(name) for name in ("epsilon", "activation", "relu")},
     )
     return [by_inputs, by_scale, by_offset, None, None]
 
@@ -59,6 +63,12 @@ def _gradient_of_gradient(op: Any, *gradients: Any) -> list[Any]:
     """Through the same gradient, computed by TensorFlow's operations: for second derivatives."""
     import tensorflow as tf
 
+    if op.get_attr("relu") or op.get_attr("activation") != b"None":
+        raise NotImplementedError(
+            "The gradient of a batch normalization's gradient needs the activation as an operation "
+            "of its own, behind the normalization. Received: "
+            f"activation={op.get_attr('activation')!r}, relu={op.get_attr('relu')}"
+        )
     inputs, scale, _, _, _, output_gradient = op.inputs
     sources = [inputs, scale, output_gradient]
     with tf.GradientTape() as tape:
