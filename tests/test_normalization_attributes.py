@@ -63,7 +63,7 @@ def test_graphs_of_version_0_1_0_compute_their_relu():
     assert_same(step(*values), by_operations(tf.nn.relu))
 
 
-@pytest.mark.parametrize("name", ["Relu"])
+@pytest.mark.parametrize("name", ["Relu", "Relu6"])
 def test_the_op_with_an_activation_has_its_gradients(name):
     import tensorflow as tf
 

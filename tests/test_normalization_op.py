@@ -13,7 +13,11 @@ pytestmark = pytest.mark.skipif(not available(), reason="the compiled ops cannot
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(3, 2, (5, 4, 3, 6)).astype("float32")
-JOINED = {"relu": keras.activations.relu}
+JOINED = {
+    "relu": keras.activations.relu,
+    "relu6": keras.activations.relu6,
+    "ReLU(6)": lambda outputs: keras.activations.relu(outputs, max_value=6),  # the layer's
+}
 KINDS = (keras.layers.BatchNormalization, ks.layers.FusedBatchNormalization)
 
 
@@ -66,7 +70,7 @@ def gradients(layer, then, inputs=INPUTS):
 
 
 @pytest.mark.parametrize("how", ["eager", "graph", "xla"])
-@pytest.mark.parametrize("activation", ["linear", "relu", "leaky_relu", "swish"])
+@pytest.mark.parametrize("activation", ["linear", "relu", "relu6", "leaky_relu", "swish"])
 def test_gradients_are_those_of_keras(activation, how):
     import tensorflow as tf
 

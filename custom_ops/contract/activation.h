@@ -10,7 +10,7 @@ namespace keras_sparse {
 
 // All of them: whoever lists them expands this list. The names are those of TensorFlow's operations
 // and the values of the ops' attribute `activation`.
-#define KS_ACTIVATIONS(X) X(None) X(Relu)
+#define KS_ACTIVATIONS(X) X(None) X(Relu) X(Relu6)
 
 #define KS_ENUMERATOR(NAME) k##NAME,
 #define KS_VALUE(NAME) Activation::k##NAME,
@@ -60,6 +60,17 @@ struct Relu {
   template <class V>
   [[gnu::always_inline]] static V Gradient(V z, V g) {
     return Select(z <= 0.0f, Like(z, 0), g);
+  }
+};
+
+struct Relu6 {
+  template <class V>
+  [[gnu::always_inline]] static V Outputs(V z) {
+    return Select(z <= 0.0f, Like(z, 0), Select(z >= 6.0f, Like(z, 6), z));
+  }
+  template <class V>
+  [[gnu::always_inline]] static V Gradient(V z, V g) {
+    return Select((z <= 0.0f) | (z >= 6.0f), Like(z, 0), g);
   }
 };
 

@@ -22,11 +22,11 @@ class FusedBatchNormalization(
 
     Arguments, weights, names, weight files and values are those of the Keras layer. Inputs in
     float32, or in the bfloat16 or float16 of a mixed policy, are normalized over the last axis by
-    compiled ops in training, on CPUs. In a graph, a ReLU that follows runs in the same pass over
-    memory. So do its gradient and the sum of the gradients of a branch. Predictions, frozen layers,
-    GPUs and TPUs run TensorFlow's fused operation, for inputs of shape (batch, height, width,
-    channels). All others run as Keras does: masked, renormalized or synchronized ones, other
-    backends and dtypes.
+    compiled ops in training, on CPUs. In a graph, a ReLU or ReLU6 that follows runs in the same
+    pass over memory. So do its gradient and the sum of the gradients of a branch. Predictions,
+    frozen layers, GPUs and TPUs run TensorFlow's fused operation, for inputs of shape (batch,
+    height, width, channels). All others run as Keras does: masked, renormalized or synchronized
+    ones, other backends and dtypes.
 
     >>> layer = FusedBatchNormalization()
     >>> images = np.random.default_rng(0).normal(3, 2, (8, 4, 4, 2)).astype("float32")
