@@ -101,6 +101,19 @@ def test_the_largest_square_block_that_fits(block_shape, attributes):
     assert (found.structure, found.block) == attributes
 
 
+@pytest.mark.parametrize(
+    ("structure", "attributes"),
+    [
+        (ks.Blocks(32, 32, per_tap=True), ("blocks", 32)),
+        (ks.Blocks(64, 16, per_tap=True), ("blocks", 16)),
+        (ks.Blocks(4, 4, per_tap=True), ("weights", 0)),
+    ],
+)
+def test_blocks_per_tap_run_as_blocks_where_those_fit(structure, attributes):
+    found = gpu_kernels.kernel_structure(structure)
+    assert (found.structure, found.block) == attributes
+
+
 def test_nothing_measured_is_nothing_claimed(h200, monkeypatch):
     monkeypatch.setattr(gpu_kernels, "_compute_capability", lambda: "12.0")
     choice = choose(product((3, 3, 256, 256), "bfloat16", (32, 32)))

@@ -7,11 +7,11 @@ its weights is. A call runs these kernels:
     flag_blocks     which blocks are active, and packs their weights   one block
     list_blocks     the active blocks of each group of outputs         one group, one phase
     sum_products    the forward pass, and the gradient by the inputs   a tile of pixels, one group
-    sum_gradients   the gradient by the kernel, in parts               a few blocks, some pixels
-    write_gradient  the sum of the parts, 0 where a weight is missing  one block
+    sum_gradients   the gradient by the kernel, in parts of the pixels a few blocks, one part
+    write_gradient  the sum of the parts, 0 where a weight is missing  a few rows of one block
 
 The host decides nothing, so masks may change in every step. blocks.cc computes the arguments of a
-launch.
+launch. On the device the lists say how much work there is: few active blocks make more parts.
 
 An entry of a list is four ints: the block, the offset of its inputs from their pixel in groups of
 channels, and that offset down and right. A loop does little for each entry: for blocks of 16 and
@@ -23,6 +23,7 @@ import triton
 import triton.language as tl
 
 FAR_ABOVE = tl.constexpr(-(1 << 29))  # no input is there
+MOST_ROUNDS = tl.constexpr(4)  # kMostRounds of blocks.cc: with more, units are even enough
 
 
 @triton.jit
@@ -34,8 +35,7 @@ def flag_blocks(
     rows,
     columns,
     pack,  # 0: flags alone
-    in_step,  # in `packed`, from one input channel to the next
-    out_step,
+    turned,  # 1: output channels come first in `packed`
     row_step,  # in `flags`, from one row of blocks to the next
     column_step,
     BLOCK_IN: tl.constexpr,
@@ -52,13 +52,16 @@ def flag_blocks(
     tl.store(flags + row * row_step + column * column_step + tap, flag)
     if flag * pack != 0:
         weights = tl.load(kernel + places, mask=active, other=0.0)
-        block = (tap_and_row * columns + column).to(tl.int64) * (BLOCK_IN * BLOCK_OUT)
-        tl.store(packed + block + i[:, None] * in_step + o[None, :] * out_step, weights)
+        packed += (tap_and_row * columns + column).to(tl.int64) * (BLOCK_IN * BLOCK_OUT)
+        if turned != 0:
+            tl.store(packed + o[:, None] * BLOCK_IN + i[None, :], tl.trans(weights))
+        else:
+            tl.store(packed + i[:, None] * BLOCK_OUT + o[None, :], weights)
 
 
 @triton.jit
 def list_blocks(
-    flags,  # int32 [groups, others, taps]
+    flags,  # int32 [groups, others, taps]; where it was 1, an entry's place in its list, from 1
     entries,  # int32 [phases, groups, others * taps, 4]
     counts,  # int32 [phases, groups]
     others,  # groups of the channels that are summed over
@@ -89,7 +92,10 @@ def list_blocks(
         right = left + phase % divisor_width + direction * (tap % kernel_width)
         flag = tl.load(flags + group.to(tl.int64) * size + e, mask=e < size, other=0)
         flag = tl.where((down % divisor_height == 0) & (right % divisor_width == 0), flag, 0)
-        place = entries + (count + tl.cumsum(flag, 0) - flag) * 4
+        number = count + tl.cumsum(flag, 0)
+        if tl.num_programs(1) == 1:
+            tl.store(flags + group.to(tl.int64) * size + e, number, mask=flag != 0)
+        place = entries + (number - flag) * 4
         tl.store(place, other * other_step + group * group_step + tap * tap_step, mask=flag != 0)
         down, right = down // divisor_height, right // divisor_width
         tl.store(place + 1, (down * source_width + right) * source_groups + other, mask=flag != 0)
@@ -100,14 +106,11 @@ def list_blocks(
 
 
 @triton.jit
-def load_entries(entry, first, count, AT_ONCE: tl.constexpr):
-    """A tuple (block, shift, down, right); beyond the list, its last one, far above all inputs."""
-    loaded = ()
-    for n in tl.static_range(AT_ONCE):
-        place = entry + tl.maximum(tl.minimum(count - 1, first + n), 0) * 4
-        down = tl.where(count > first + n, tl.load(place + 2), FAR_ABOVE)
-        loaded = loaded + ((tl.load(place), tl.load(place + 1), down, tl.load(place + 3)),)
-    return loaded
+def load_entry(entry, n, count):
+    """(block, shift, down, right) of entry n; beyond the list, its last one, far above all."""
+    place = entry + tl.maximum(tl.minimum(count - 1, n), 0) * 4
+    down = tl.where(count > n, tl.load(place + 2), FAR_ABOVE)
+    return tl.load(place), tl.load(place + 1), down, tl.load(place + 3)
 
 
 @triton.jit
@@ -119,7 +122,7 @@ def lies_inside(y, x, height, width):
 @triton.jit
 def sum_products(
     inputs,  # [batch, in_height, in_width, in_channels]
-    packed,  # [blocks, BLOCK_IN, BLOCK_OUT]: what is summed over comes first
+    packed,  # [blocks, BLOCK_IN, BLOCK_OUT], or [blocks, BLOCK_OUT, BLOCK_IN] if SUMMED_LAST
     entries,  # int32 [phases, groups, capacity, 4]
     counts,  # int32 [phases, groups]
     outputs,  # [batch, out_height, out_width, groups * BLOCK_OUT]
@@ -140,7 +143,7 @@ def sum_products(
     PIXELS: tl.constexpr,
     BLOCK_IN: tl.constexpr,
     BLOCK_OUT: tl.constexpr,
-    AT_ONCE: tl.constexpr,  # entries
+    SUMMED_LAST: tl.constexpr,  # tensor cores read float32 so, and must not turn it on the way
     PRECISION: tl.constexpr,
 ):
     tile, group, phase = tl.program_id(0) // groups, tl.program_id(0) % groups, tl.program_id(1)
@@ -151,28 +154,30 @@ def sum_products(
     i, o = tl.arange(0, BLOCK_IN), tl.arange(0, BLOCK_OUT)
     place = ((image.to(tl.int64) * in_height + y) * in_width + x) * in_channels
     inputs += place[:, None] + i[None, :]
-    packed += i[:, None] * BLOCK_OUT + o[None, :]
+    if SUMMED_LAST:
+        packed += o[:, None] * BLOCK_IN + i[None, :]
+    else:
+        packed += i[:, None] * BLOCK_OUT + o[None, :]
     y = tl.where(image < batch, y, FAR_ABOVE)
     list_of_group = (phase * groups + group).to(tl.int64)
     count = tl.load(counts + list_of_group)
     entry = entries + list_of_group * capacity * 4
     total = tl.zeros((PIXELS, BLOCK_OUT), tl.float32)
-    now = load_entries(entry, 0, count, AT_ONCE)
-    for first in range(0, count, AT_ONCE):
-        after = load_entries(
-            entry, first + AT_ONCE, count, AT_ONCE
-        )  # one step ahead: nothing waits for an address
-        for n in tl.static_range(AT_ONCE):
-            block, shift, down, right = now[n]
-            inside = lies_inside(y + down, x + right, in_height, in_width)
-            values = tl.load(
-                inputs + shift.to(tl.int64) * BLOCK_IN,
-                mask=inside[:, None],
-                other=0.0,
-                cache_modifier=".ca",
-            )
-            weights = tl.load(packed + block.to(tl.int64) * (BLOCK_IN * BLOCK_OUT))
-            total = tl.dot(values, weights, total, input_precision=PRECISION)
+    now = load_entry(entry, 0, count)
+    for n in range(0, count):
+        after = load_entry(entry, n + 1, count)  # one step ahead: nothing waits for an address
+        block, shift, down, right = now
+        inside = lies_inside(y + down, x + right, in_height, in_width)
+        values = tl.load(
+            inputs + shift.to(tl.int64) * BLOCK_IN,
+            mask=inside[:, None],
+            other=0.0,
+            cache_modifier=".cg",
+        )
+        weights = tl.load(packed + block.to(tl.int64) * (BLOCK_IN * BLOCK_OUT))
+        if SUMMED_LAST:
+            weights = tl.trans(weights)
+        total = tl.dot(values, weights, total, input_precision=PRECISION)
         now = after
     out_y, out_x = (
         row * phases_height + phase // phases_width,
@@ -190,13 +195,64 @@ def sum_products(
 
 
 @triton.jit
+def units_of(counts, first, groups, AT_ONCE: tl.constexpr, CHUNK: tl.constexpr):
+    """How many units of AT_ONCE entries the lists of CHUNK groups make: int32 [CHUNK]."""
+    group = first + tl.arange(0, CHUNK)
+    return (tl.load(counts + group, mask=group < groups, other=0) + AT_ONCE - 1) // AT_ONCE
+
+
+@triton.jit
+def share_out(counts, groups, programs, most_parts, AT_ONCE: tl.constexpr, CHUNK: tl.constexpr):
+    """(Units of all groups, parts of the pixels that keep all programs at work to the end).
+
+    A part costs a sixteenth of what the fewest parts cost: it is written, and read again.
+    """
+    units = 0
+    for first in range(0, groups, CHUNK):
+        units += tl.sum(units_of(counts, first, groups, AT_ONCE, CHUNK), 0)
+    fewest = tl.minimum(tl.maximum(programs // tl.maximum(units, 1), 1), most_parts)
+    parts = fewest + tl.arange(0, 16)
+    rounds = tl.cdiv(units * parts, programs)
+    cost = rounds * 65536 // parts * (15 * fewest + parts)
+    may_be = (units * parts <= MOST_ROUNDS * programs) & (parts <= most_parts)
+    return units, fewest + tl.argmin(tl.where(may_be, cost, 1 << 30), 0)
+
+
+@triton.jit
+def find_unit(counts, unit, groups, AT_ONCE: tl.constexpr, CHUNK: tl.constexpr):
+    """(The group of a unit, its number in the group)."""
+    group, before, seen = 0, 0, 0
+    for first in range(0, groups, CHUNK):
+        units = units_of(counts, first, groups, AT_ONCE, CHUNK)
+        passed = seen + tl.cumsum(units, 0) <= unit
+        group += tl.sum(passed.to(tl.int32), 0)
+        before += tl.sum(tl.where(passed, units, 0), 0)
+        seen += tl.sum(units, 0)
+    return group, unit - before
+
+
+@triton.jit
+def load_rows(entry, first, count, n, BLOCK_IN: tl.constexpr, ROWS: tl.constexpr):
+    """(number, channel, block, shift, down, right) of the n-th ROWS of the channels of entries.
+
+    Where several entries share the rows each is int32 [ROWS, 1], else only the channel.
+    """
+    row = n * ROWS + tl.arange(0, ROWS)[:, None]
+    if ROWS > BLOCK_IN:
+        number = first + row // BLOCK_IN
+    else:
+        number = first + n * ROWS // BLOCK_IN
+    block, shift, down, right = load_entry(entry, number, count)
+    return number, row % BLOCK_IN, block, shift, down, right
+
+
+@triton.jit
 def sum_gradients(
     inputs,  # [batch, in_height, in_width, in_channels]
     gradients,  # of the outputs, [batch, out_height, out_width, groups * BLOCK_OUT]
     entries,  # int32 [groups, capacity, 4]
     counts,  # int32 [groups]
-    parts,  # float32 [parts, blocks, BLOCK_IN, BLOCK_OUT]
-    blocks,
+    parts,  # float32 [parts, units, AT_ONCE, BLOCK_IN, BLOCK_OUT]
     batch,
     in_height,
     in_width,
@@ -207,97 +263,147 @@ def sum_gradients(
     capacity,
     step_height,
     step_width,
-    pixels_per_part,
+    most_parts,
     PIXELS: tl.constexpr,
     BLOCK_IN: tl.constexpr,
     BLOCK_OUT: tl.constexpr,
-    AT_ONCE: tl.constexpr,  # entries, 1, 2 or 4: they share the output gradients that are loaded
+    AT_ONCE: tl.constexpr,  # entries: a unit; they share the output gradients that are loaded
+    ROWS: tl.constexpr,  # channels of entries that one product takes
+    CHUNK: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    first, group, part = tl.program_id(0) * AT_ONCE, tl.program_id(1), tl.program_id(2)
-    count = tl.load(counts + group)
-    if first >= count:
-        return
-    i, o = tl.arange(0, BLOCK_IN), tl.arange(0, BLOCK_OUT)
-    now = load_entries(entries + group.to(tl.int64) * capacity * 4, first, count, AT_ONCE)
-    end = tl.minimum((part + 1) * pixels_per_part, batch * out_height * out_width)
-    totals = ()
-    for n in tl.static_range(AT_ONCE):
-        totals = totals + (tl.zeros((BLOCK_IN, BLOCK_OUT), tl.float32),)
-    pixel = part * pixels_per_part + tl.arange(0, PIXELS)
+    programs, pixels = tl.num_programs(0), batch * out_height * out_width
+    units, number_of_parts = share_out(counts, groups, programs, most_parts, AT_ONCE, CHUNK)
+    pixels_per_part = tl.cdiv(tl.cdiv(pixels, number_of_parts), PIXELS) * PIXELS
+    for first in range(0, units * number_of_parts, programs):
+        item = first + tl.program_id(0)
+        if item < units * number_of_parts:
+            part = item // units
+            group, unit = find_unit(counts, item % units, groups, AT_ONCE, CHUNK)
+            sum_unit(
+                inputs, gradients, entries + group.to(tl.int64) * capacity * 4,
+                tl.load(counts + group), parts + item.to(tl.int64) * AT_ONCE * BLOCK_IN * BLOCK_OUT,
+                unit * AT_ONCE, part * pixels_per_part,
+                tl.minimum((part + 1) * pixels_per_part, pixels),
+                in_height, in_width, in_channels, out_height, out_width,
+                groups * BLOCK_OUT, group * BLOCK_OUT, step_height, step_width,
+                PIXELS, BLOCK_IN, BLOCK_OUT, AT_ONCE, ROWS, PRECISION,
+            )  # fmt: skip
+
+
+@triton.jit
+def sum_unit(
+    inputs,
+    gradients,
+    entry,
+    count,
+    parts,  # float32 [AT_ONCE, BLOCK_IN, BLOCK_OUT]
+    first,  # entry
+    begin,  # pixel
+    end,
+    in_height,
+    in_width,
+    in_channels,
+    out_height,
+    out_width,
+    out_channels,
+    out_channel,
+    step_height,
+    step_width,
+    PIXELS: tl.constexpr,
+    BLOCK_IN: tl.constexpr,
+    BLOCK_OUT: tl.constexpr,
+    AT_ONCE: tl.constexpr,
+    ROWS: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Writes the sums of a few entries over some pixels."""
+    o = tl.arange(0, BLOCK_OUT)
+    rows, totals = (), ()
+    for n in tl.static_range(AT_ONCE * BLOCK_IN // ROWS):
+        rows = rows + (load_rows(entry, first, count, n, BLOCK_IN, ROWS),)
+        totals = totals + (tl.zeros((ROWS, BLOCK_OUT), tl.float32),)
+    pixel = begin + tl.arange(0, PIXELS)
     image, row, column = (
         pixel // (out_width * out_height),
         pixel // out_width % out_height,
         pixel % out_width,
     )
-    images, rows, columns = (
+    images_step, rows_step, columns_step = (
         PIXELS // (out_width * out_height),
         PIXELS // out_width % out_height,
         PIXELS % out_width,
-    )  # in a step
-    for _ in range(part * pixels_per_part, end, PIXELS):
-        out = pixel.to(tl.int64) * (groups * BLOCK_OUT) + group * BLOCK_OUT
+    )
+    for _ in range(begin, end, PIXELS):
+        out = pixel.to(tl.int64) * out_channels + out_channel
         gradient = tl.load(
             gradients + out[:, None] + o[None, :], mask=(pixel < end)[:, None], other=0.0
         )
         y, x = row * step_height, column * step_width
-        seen = (
-            inputs
-            + (((image.to(tl.int64) * in_height + y) * in_width + x) * in_channels)[None, :]
-            + i[:, None]
-        )
+        place = ((image.to(tl.int64) * in_height + y) * in_width + x) * in_channels
         y = tl.where(pixel < end, y, FAR_ABOVE)
         sums = ()
-        for n in tl.static_range(AT_ONCE):
-            _, shift, down, right = now[n]
-            inside = lies_inside(y + down, x + right, in_height, in_width)
+        for n in tl.static_range(AT_ONCE * BLOCK_IN // ROWS):
+            _, channel, _, shift, down, right = rows[n]
+            inside = lies_inside(y[None, :] + down, x[None, :] + right, in_height, in_width)
             values = tl.load(
-                seen + shift.to(tl.int64) * BLOCK_IN,
-                mask=inside[None, :],
+                inputs + place[None, :] + (channel + shift.to(tl.int64) * BLOCK_IN),
+                mask=inside,
                 other=0.0,
-                cache_modifier=".ca",
+                cache_modifier=".cg",
             )
             sums = sums + (tl.dot(values, gradient, totals[n], input_precision=PRECISION),)
         totals = sums
-        pixel, column, row, image = pixel + PIXELS, column + columns, row + rows, image + images
+        pixel, column = pixel + PIXELS, column + columns_step
+        row, image = row + rows_step, image + images_step
         row += tl.where(column >= out_width, 1, 0)  # divisions would take half of the loop
         column = tl.where(column >= out_width, column - out_width, column)
         image += tl.where(row >= out_height, 1, 0)
         row = tl.where(row >= out_height, row - out_height, row)
-    for n in tl.static_range(AT_ONCE):
-        if count > first + n:
-            place = part.to(tl.int64) * blocks + now[n][0]
-            tl.store(
-                parts + place * (BLOCK_IN * BLOCK_OUT) + i[:, None] * BLOCK_OUT + o[None, :],
-                totals[n],
-            )
+    for n in tl.static_range(AT_ONCE * BLOCK_IN // ROWS):
+        row_of_unit = n * ROWS + tl.arange(0, ROWS)
+        tl.store(parts + row_of_unit[:, None] * BLOCK_OUT + o[None, :], totals[n])
 
 
 @triton.jit
 def write_gradient(
     mask,  # bool [taps, BLOCK_IN * rows, BLOCK_OUT * columns]
-    flags,  # int32 [columns, rows, taps]
-    parts,  # float32 [number_of_parts, taps * rows * columns, BLOCK_IN, BLOCK_OUT]
+    flags,  # int32 [columns, rows, taps]: 0, or the entry's place in its list, from 1
+    counts,  # int32 [columns]
+    parts,  # float32 [parts, units, AT_ONCE, BLOCK_IN, BLOCK_OUT]
     kernel_gradient,  # of the mask's shape
     rows,
     columns,
     taps,
-    number_of_parts,
+    programs,  # of sum_gradients
+    most_parts,
     BLOCK_IN: tl.constexpr,
     BLOCK_OUT: tl.constexpr,
+    AT_ONCE: tl.constexpr,
+    ROWS: tl.constexpr,  # channels of one program
+    LOADED: tl.constexpr,  # parts whose loads are in flight
+    CHUNK: tl.constexpr,
 ):
     tap_and_row, column = tl.program_id(0), tl.program_id(1)
     tap, row = tap_and_row // rows, tap_and_row % rows
-    i, o = tl.arange(0, BLOCK_IN), tl.arange(0, BLOCK_OUT)
+    i, o = tl.program_id(2) * ROWS + tl.arange(0, ROWS), tl.arange(0, BLOCK_OUT)
     places = (tap_and_row.to(tl.int64) * BLOCK_IN + i)[:, None] * (columns * BLOCK_OUT) + (
         column * BLOCK_OUT + o
     )[None, :]
-    total = tl.zeros((BLOCK_IN, BLOCK_OUT), tl.float32)
-    if tl.load(flags + (column * rows + row) * taps + tap) != 0:
-        block = (tap_and_row * columns + column).to(tl.int64) * (BLOCK_IN * BLOCK_OUT)
-        place = parts + block + i[:, None] * BLOCK_OUT + o[None, :]
-        for _ in range(number_of_parts):
-            total += tl.load(place)
-            place += taps * rows * columns * (BLOCK_IN * BLOCK_OUT)
+    total = tl.zeros((ROWS, BLOCK_OUT), tl.float32)
+    number = tl.load(flags + (column * rows + row) * taps + tap)
+    if number != 0:
+        units, number_of_parts = share_out(counts, columns, programs, most_parts, AT_ONCE, CHUNK)
+        before = column * 0
+        for first in range(0, column, CHUNK):
+            before += tl.sum(units_of(counts, first, column, AT_ONCE, CHUNK), 0)
+        first_part = (before.to(tl.int64) * AT_ONCE + number - 1) * (BLOCK_IN * BLOCK_OUT)
+        part = parts + first_part + i[:, None] * BLOCK_OUT + o[None, :]
+        step = units.to(tl.int64) * (AT_ONCE * BLOCK_IN * BLOCK_OUT)
+        for first in range(0, number_of_parts, LOADED):
+            for n in tl.static_range(LOADED):
+                is_there = first + n + 0 * o[None, :] < number_of_parts
+                total += tl.load(part, mask=is_there, other=0.0)
+                part += step
         total = tl.where(tl.load(mask + places) != 0, total, 0.0)
     tl.store(kernel_gradient + places, total.to(kernel_gradient.dtype.element_ty))

@@ -22,13 +22,14 @@ struct BlockVariant {
                            // launch are null
 };
 
-// What block_kernels.py calls PIXELS and AT_ONCE.
+// A Tile of compile_block_kernels.py.
 struct BlockTile {
   const char* kernel;
   ElementType type;
   int block;
   int pixels;
   int at_once;
+  int programs;
 };
 
 extern const BlockVariant kBlockVariants[];

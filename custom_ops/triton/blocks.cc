@@ -14,10 +14,9 @@ namespace {
 constexpr int64_t kMostElements =
     (int64_t{1} << 31) - 1;             // the kernels count pixels and blocks in 32 bits
 constexpr int64_t kMostGroups = 65535;  // CUDA's limit of a grid's second axis
-constexpr int64_t kEnoughPrograms =
-    4096;  // at a density of 0.1 they fill the 132 processors of an H200
-constexpr int64_t kFewestPixelsPerPart = 1024;
-constexpr int64_t kMostParts = 64;
+constexpr int64_t kFewestPixelsPerPart = 512;
+constexpr int64_t kMostRounds = 4;    // MOST_ROUNDS of block_kernels.py
+constexpr int64_t kRowsWritten = 16;  // WRITTEN of compile_block_kernels.py
 
 int64_t Argument(const void* pointer) { return reinterpret_cast<intptr_t>(pointer); }
 
@@ -49,18 +48,28 @@ struct BlockLayout {
     entries = counts + AlignedBytes(lists * 4);
     values = entries + AlignedBytes(lists * others * taps * 16);
     const bool sums = product == Product::kKernelGradient;
-    bytes =
-        values + AlignedBytes(sums ? Parts() * s.weights() * 4 : s.weights() * ElementBytes(type));
+    bytes = values + AlignedBytes(sums ? SumBytes() : s.weights() * ElementBytes(type));
   }
 
-  // Into how many parts the pixels are cut for the gradient by the kernel.
-  int64_t Parts() const {
-    const int64_t pixels = s.batch * s.out_height * s.out_width;
-    const BlockTile* tile = FindTile("sum_gradients", type, block);
-    const int64_t programs = DivideUp(rows * taps, tile->at_once) * columns;
-    const int64_t most = std::min(kMostParts, DivideUp(pixels, kFewestPixelsPerPart));
-    return std::clamp<int64_t>(DivideUp(kEnoughPrograms, programs), 1, most);
+  // The sums of the gradient by the kernel: with parts, a few units for each program at most.
+  int64_t SumBytes() const {
+    const int64_t at_once = GradientTile()->at_once;
+    return std::max(Units(), kMostRounds * GradientPrograms()) * at_once * block * block * 4;
   }
+
+  // Into how many parts the pixels may be cut for the gradient by the kernel.
+  int64_t MostParts() const {
+    return DivideUp(s.batch * s.out_height * s.out_width, kFewestPixelsPerPart);
+  }
+
+  int64_t GradientPrograms() const {
+    return std::min<int64_t>(GradientTile()->programs, Units() * MostParts());
+  }
+
+  // Blocks that a program handles at once, if all are active.
+  int64_t Units() const { return columns * DivideUp(rows * taps, GradientTile()->at_once); }
+
+  const BlockTile* GradientTile() const { return FindTile("sum_gradients", type, block); }
 
   Product product;
   ElementType type;
@@ -80,15 +89,16 @@ struct Launcher {
   }
 
   BlockLaunch FlagBlocks() const {
-    const int64_t block = layout.block, pack = layout.product != Product::kKernelGradient;
-    const int64_t in_step = layout.by_inputs ? 1 : block, out_step = layout.by_inputs ? block : 1;
+    const int64_t pack = layout.product != Product::kKernelGradient;
+    // The channels that are summed over come first, in float32 last.
+    const int64_t turned = layout.by_inputs != (layout.type == ElementType::kFloat32);
     const int64_t row_step = layout.by_inputs ? layout.columns * layout.taps : layout.taps;
     const int64_t column_step = layout.by_inputs ? layout.taps : layout.rows * layout.taps;
     const int64_t kernel = pack ? Argument(p.second) : 0;
     return {"flag_blocks",
             {layout.taps * layout.rows, layout.columns, 1},
-            {Argument(p.mask), kernel, values, flags, layout.rows, layout.columns, pack, in_step,
-             out_step, row_step, column_step}};
+            {Argument(p.mask), kernel, values, flags, layout.rows, layout.columns, pack, turned,
+             row_step, column_step}};
   }
 
   BlockLaunch ListBlocks() const {
@@ -121,21 +131,18 @@ struct Launcher {
   }
 
   BlockLaunch SumGradients() const {
-    const BlockTile* tile = FindTile("sum_gradients", layout.type, layout.block);
-    const int64_t pixels = s.batch * s.out_height * s.out_width, parts = layout.Parts();
-    const int64_t per_part = DivideUp(DivideUp(pixels, parts), tile->pixels) * tile->pixels;
     return {"sum_gradients",
-            {DivideUp(layout.rows * layout.taps, tile->at_once), layout.columns, parts},
-            {Argument(p.first), Argument(p.second), entries, counts, values, layout.blocks, s.batch,
-             s.in_height, s.in_width, s.in_channels, s.out_height, s.out_width, layout.columns,
-             layout.rows * layout.taps, s.stride_height, s.stride_width, per_part}};
+            {layout.GradientPrograms(), 1, 1},
+            {Argument(p.first), Argument(p.second), entries, counts, values, s.batch, s.in_height,
+             s.in_width, s.in_channels, s.out_height, s.out_width, layout.columns,
+             layout.rows * layout.taps, s.stride_height, s.stride_width, layout.MostParts()}};
   }
 
   BlockLaunch WriteGradient() const {
     return {"write_gradient",
-            {layout.taps * layout.rows, layout.columns, 1},
-            {Argument(p.mask), flags, values, Argument(p.result), layout.rows, layout.columns,
-             layout.taps, layout.Parts()}};
+            {layout.taps * layout.rows, layout.columns, layout.block / kRowsWritten},
+            {Argument(p.mask), flags, counts, values, Argument(p.result), layout.rows,
+             layout.columns, layout.taps, layout.GradientPrograms(), layout.MostParts()}};
   }
 
   BlockLayout layout;

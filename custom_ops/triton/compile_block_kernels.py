@@ -43,22 +43,33 @@ class Tile(NamedTuple):
     """How one program of a kernel computes."""
 
     pixels: int
-    at_once: int  # entries of a list in one step
+    at_once: int = 1  # entries of a list in one unit of gradients
+    rows: int = 0  # channels in one product of gradients
+    programs: int = 0  # of gradients: 396 are three for each multiprocessor of an H100
     warps: int = 4
     stages: int = 3  # steps of loads in flight
 
 
-# Chosen by what the loops compile to: the instructions that a step issues, against the cycles that
-# its products take.
-# For blocks of 64 products take longer; for 32 they are three quarters, for 16 a third. In float32
-# tiles are smaller: three steps in flight have to fit into the shared memory of a GPU of capability
-# 8.6, 99 KB.
+# The fastest of 30 on an H100, by the geometric mean over five layers and three densities.
+# Tensor cores take 64 rows at once in 16-bit types. In float32 they take pixels only as the last
+# axis, so gradients are made of 32 rows, which are too few for those instructions.
 TILES = {
-    ("sum_products", 2): {16: Tile(256, 2), 32: Tile(256, 1), 64: Tile(128, 1)},
-    ("sum_products", 4): {16: Tile(128, 2), 32: Tile(128, 1), 64: Tile(64, 1)},
-    ("sum_gradients", 2): {16: Tile(128, 4), 32: Tile(64, 4), 64: Tile(64, 2)},
-    ("sum_gradients", 4): {16: Tile(64, 2), 32: Tile(32, 2), 64: Tile(32, 1)},
+    ("sum_products", 2): {16: Tile(128), 32: Tile(128), 64: Tile(128)},
+    ("sum_products", 4): {16: Tile(256), 32: Tile(128), 64: Tile(128, warps=8, stages=2)},
+    ("sum_gradients", 2): {
+        16: Tile(64, 4, 64, 1024),
+        32: Tile(64, 2, 64, 396),
+        64: Tile(64, 1, 64, 396),
+    },
+    ("sum_gradients", 4): {
+        16: Tile(32, 8, 32, 1024),
+        32: Tile(64, 2, 32, 396),
+        64: Tile(32, 1, 32, 396),
+    },
 }
+LISTED = {16: 512, 32: 256, 64: 128}  # blocks that list_blocks looks at in one step
+GROUPS_SUMMED = 64  # groups of outputs in one step of a sum over all
+WRITTEN, LOADED = 16, 8  # channels, and parts at once, of a program that writes gradients
 POINTERS = {"mask": "*i8", "flags": "*i32", "entries": "*i32", "counts": "*i32", "parts": "*fp32"}
 POINTERS_OF_TYPE = ("kernel", "packed", "inputs", "outputs", "gradients", "kernel_gradient")
 
@@ -85,14 +96,17 @@ def tile(kernel: str, type_: str, block: int) -> Tile | None:
 
 def constants(kernel: str, type_: str, block: int) -> dict[str, Any]:
     """The constexpr arguments of a kernel."""
-    cut = tile(kernel, type_, block)
+    cut = tile("sum_gradients" if kernel == "write_gradient" else kernel, type_, block)
     known = {
         "BLOCK_IN": block,
         "BLOCK_OUT": block,
         "PIXELS": cut and cut.pixels,
         "AT_ONCE": cut and cut.at_once,
+        "ROWS": WRITTEN if kernel == "write_gradient" else cut and cut.rows,
+        "LOADED": LOADED,
+        "SUMMED_LAST": type_ == "fp32",
         "PRECISION": "tf32",
-        "CHUNK": 1024,
+        "CHUNK": LISTED[block] if kernel == "list_blocks" else GROUPS_SUMMED,
     }
     return {
         name: known[name] for name in getattr(block_kernels, kernel).arg_names if name.isupper()
@@ -179,7 +193,7 @@ def tile_rows() -> list[str]:
     for kernel, type_, block in itertools.product(("sum_products", "sum_gradients"), TYPES, BLOCKS):
         cut = tile(kernel, type_, block)
         assert cut is not None
-        numbers = f"{block}, {cut.pixels}, {cut.at_once}"
+        numbers = f"{block}, {cut.pixels}, {cut.at_once}, {cut.programs}"
         rows.append(f'    {{"{kernel}", ElementType::{TYPES[type_]}, {numbers}}},\n')
     return rows
 

@@ -138,20 +138,22 @@ class KernelStructure:
 def kernel_structure(structure: Structure) -> KernelStructure:
     """Blocks of the largest square that fits; else pairs of channels, or single weights.
 
-    Blocks that do not span all taps are computed as single weights.
-
     >>> kernel_structure(Blocks(64, 16))
     KernelStructure(structure='blocks', block=16)
+    >>> kernel_structure(Blocks(32, 32, per_tap=True))
+    KernelStructure(structure='blocks', block=32)
     >>> kernel_structure(Blocks(1, 8)).structure
     'channel_pairs'
-    >>> kernel_structure(Blocks(64, 16, per_tap=True)).structure
+    >>> kernel_structure(Blocks(1, 8, per_tap=True)).structure
     'weights'
     """
-    if not isinstance(structure, Blocks) or structure.per_tap:
+    if not isinstance(structure, Blocks):
         return KernelStructure("weights")
     side = math.gcd(structure.in_, structure.out)
     block = next((block for block in BLOCKS if side % block == 0), None)
-    return KernelStructure("blocks", block) if block else KernelStructure("channel_pairs")
+    if block:
+        return KernelStructure("blocks", block)
+    return KernelStructure("weights" if structure.per_tap else "channel_pairs")
 
 
 def lacks_whole_blocks(structure: Structure, shape: Sequence[int]) -> bool:
