@@ -21,6 +21,7 @@ MEASURED = [
                 "dtype": "bfloat16",
                 "block": 32,
                 "smallest_channels": 64,
+                "smallest_multiplications": 0,
                 "density": 0.25,
             },
             {
@@ -28,13 +29,23 @@ MEASURED = [
                 "dtype": "bfloat16",
                 "block": 32,
                 "smallest_channels": 256,
+                "smallest_multiplications": 0,
                 "density": 0.5,
+            },
+            {
+                "kind": "convolution",
+                "dtype": "float16",
+                "block": 64,
+                "smallest_channels": 64,
+                "smallest_multiplications": 1000 * 9 * 64 * 64,
+                "density": 0.3,
             },
             {
                 "kind": "convolution",
                 "dtype": "float32",
                 "block": "weights",
                 "smallest_channels": 64,
+                "smallest_multiplications": 0,
                 "density": 0.1,
             },
             {
@@ -42,6 +53,7 @@ MEASURED = [
                 "dtype": "float32",
                 "block": "channel_pairs",
                 "smallest_channels": 64,
+                "smallest_multiplications": 0,
                 "density": 0.2,
             },
             {
@@ -49,6 +61,7 @@ MEASURED = [
                 "dtype": "tensorfloat32",
                 "block": 64,
                 "smallest_channels": 64,
+                "smallest_multiplications": 0,
                 "density": 0.1,
             },
         ],
@@ -136,6 +149,30 @@ def test_nothing_measured_is_nothing_claimed(h200, monkeypatch):
 )
 def test_the_density_is_that_of_the_measured_row(h200, shape, dtype, block_shape, density):
     assert break_even(shape, dtype, block_shape) == density
+
+
+@pytest.mark.parametrize(
+    ("positions", "density"), [(np.inf, 0.3), (1000, 0.3), (999, 0.0), (None, 0.0)]
+)
+def test_a_small_layer_or_batch_is_not_covered_by_what_large_ones_measured(
+    h200, positions, density
+):
+    of_layer = product((3, 3, 64, 64), "float16", (64, 64))
+    if positions is None:  # known only when it runs
+        positions = keras.ops.convert_to_tensor(500.0)
+    choice = choose(of_layer.with_positions(positions))
+    assert float(choice.break_even) == pytest.approx(density)
+
+
+def test_the_shipped_table_has_what_was_measured_on_an_h100():
+    (h100,) = [t for t in gpu_kernels._measured() if t["compute_capability"] == "9.0"]
+    assert "H100" in h100["gpu"]
+    for row in h100["rows"]:
+        assert row["kind"] in ("convolution", "1x1 convolution", "matmul")
+        assert 0 < row["density"] < 1
+        assert row["smallest_channels"] >= 64
+        assert row["smallest_multiplications"] > 1e9
+        assert row["layers"] >= 1
 
 
 def test_exact_float32_is_compared_with_exact_float32(h200, monkeypatch):

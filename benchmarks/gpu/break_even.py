@@ -10,9 +10,10 @@ FEWEST_LAYERS = 2  # that a row needs, where more than one of its kind is measur
 
 
 def rows(results: Results) -> list[dict[str, Any]]:
-    """For each kind of layer, type and kernel: numbers of channels and densities.
+    """For each kind of layer, type and kernel: how large a layer must be, and densities.
 
-    From that number of channels on, up to that density, no measured layer was slower than dense.
+    From that number of channels and of multiplications on, up to that density, no measured layer
+    was slower than dense.
     """
     found = []
     for kind in ("convolution", "1x1 convolution", "matmul"):
@@ -20,30 +21,42 @@ def rows(results: Results) -> list[dict[str, Any]]:
         for arithmetic in ARITHMETIC:
             for block in blocks_of(arithmetic):
                 row = {"kind": kind, "dtype": arithmetic, "block": block}
-                found += [
-                    {**row, "smallest_channels": channels, "density": density, "layers": measured}
-                    for channels, density, measured in _steps(results, layers, arithmetic, block)
-                ]
+                found += [{**row, **step} for step in _steps(results, layers, arithmetic, block)]
     return found
 
 
 def _steps(
     results: Results, layers: list[Layer], arithmetic: str, block: Block
-) -> list[tuple[int, float, int]]:
-    """(Channels, density, how many layers say so), where the density grows with the channels."""
-    steps: list[tuple[int, float, int]] = []
+) -> list[dict[str, Any]]:
+    """Rows, each of a larger density than all that hold for smaller layers."""
+    steps: list[dict[str, Any]] = []
+    needed = min(FEWEST_LAYERS, len(layers))
     for channels in sorted({layer.smallest_channels for layer in layers}):
-        those = [layer for layer in layers if layer.smallest_channels >= channels]
-        density = _largest(results, those, arithmetic, block)
-        measured = (
-            sum(results.ratio(layer, arithmetic, block, density) is not None for layer in those)
-            if density
-            else 0
-        )
-        if density > (steps[-1][1] if steps else 0.0) and measured >= min(
-            FEWEST_LAYERS, len(layers)
-        ):
-            steps.append((channels, density, measured))
+        for multiplications in sorted({layer.multiplications for layer in layers}):
+            those = [
+                layer
+                for layer in layers
+                if layer.smallest_channels >= channels and layer.multiplications >= multiplications
+            ]
+            density = _largest(results, those, arithmetic, block)
+            known = max(
+                (s["density"] for s in steps if s["smallest_multiplications"] <= multiplications),
+                default=0.0,
+            )
+            measured = [
+                layer
+                for layer in those
+                if results.ratio(layer, arithmetic, block, density) is not None
+            ]
+            if density > known and len(measured) >= needed:
+                steps.append(
+                    {
+                        "smallest_channels": channels,
+                        "smallest_multiplications": multiplications,
+                        "density": density,
+                        "layers": len(measured),
+                    }
+                )
     return steps
 
 

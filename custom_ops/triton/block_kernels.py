@@ -164,7 +164,7 @@ def sum_products(
     entry = entries + list_of_group * capacity * 4
     total = tl.zeros((PIXELS, BLOCK_OUT), tl.float32)
     now = load_entry(entry, 0, count)
-    for n in range(0, count):
+    for n in range(count):
         after = load_entry(entry, n + 1, count)  # one step ahead: nothing waits for an address
         block, shift, down, right = now
         inside = lies_inside(y + down, x + right, in_height, in_width)

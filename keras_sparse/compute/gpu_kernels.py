@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_sparse.compute.cpu_kernels import SPARSE_INPUTS, kind_of, unsupported_form
 from keras_sparse.compute.library import available, why_no_custom_ops
@@ -44,36 +45,49 @@ class _GpuKernels:
         raise NotImplementedError(f"{type(self).__name__} must say what its kernels do not do.")
 
     def why_slower(self, product: Product) -> str | None:
-        """Why the stock operation is taken at any density, or None."""
+        """Why the stock operation is taken at any density and batch, or None."""
         if product.has_sparse_inputs:
             return SPARSE_INPUTS
-        if self.break_even(product) > 0:
+        if self._rows(product):
             return None
         return (
             f"on GPUs of compute capability {_compute_capability()} nobody has measured it to be "
             'faster: implementation="custom_op" runs it'
         )
 
-    def break_even(self, product: Product) -> float:
+    def break_even(self, product: Product) -> Any:
         """The density up to which the kernel was faster than cuDNN, forward and backward together.
 
-        0.0 where nobody measured.
+        0.0 where nobody measured, or where the layer is too small at this batch.
         """
+        multiplications = product.positions * float(product.weights)
+        found: Any = 0.0
+        for row in self._rows(product):
+            if isinstance(product.positions, int | float):
+                is_covered = multiplications >= row["smallest_multiplications"]
+                found = max(found, row["density"]) if is_covered else found
+            else:
+                is_covered = multiplications >= float(row["smallest_multiplications"])
+                found = ops.maximum(found, ops.where(is_covered, row["density"], 0.0))
+        return found
+
+    def _rows(self, product: Product) -> list[dict[str, Any]]:
+        """What was measured of such products, in layers of so many channels."""
         of_kernel = kernel_structure(product.structure)
         structure = of_kernel.block if of_kernel.is_blocks else of_kernel.structure
         dtype = product.dtype
         if dtype == "float32" and _allows_tf32():  # that dense operations are computed in
             dtype = "tensorfloat32"
-        tables = [t for t in _measured() if t["compute_capability"] == _compute_capability()]
         wanted = (kind_of(product), dtype, structure)
-        densities = [
-            row["density"]
-            for table in tables
+        channels = min(product.known_channels, default=0)
+        return [
+            row
+            for table in _measured()
+            if table["compute_capability"] == _compute_capability()
             for row in table["rows"]
             if (row["kind"], row["dtype"], row["block"]) == wanted
-            and row["smallest_channels"] <= min(product.known_channels, default=0)
+            and row["smallest_channels"] <= channels
         ]
-        return max(densities, default=0.0)
 
     def measured(self) -> str:
         """Which table the break-even densities come from."""
