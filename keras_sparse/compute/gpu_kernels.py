@@ -72,7 +72,7 @@ class _GpuKernels:
         return found
 
     def _rows(self, product: Product) -> list[dict[str, Any]]:
-        """What was measured of such products, in layers of so many channels."""
+        """What was measured of such products, in layers of at most as many channels."""
         of_kernel = kernel_structure(product.structure)
         structure = of_kernel.block if of_kernel.is_blocks else of_kernel.structure
         dtype = product.dtype
