@@ -9,13 +9,13 @@ from typing import Any
 import keras
 from keras import tree
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from keras_sparse.commands.named_function import function_named
 from keras_sparse.commands.output import console
 from keras_sparse.commands.threads import set_threads
 from keras_sparse.compute.library import available
+from keras_sparse.conversion.progress import progress
 from keras_sparse.conversion.sparsify import has_sparse_layers, sparsify
 from keras_sparse.models.layer_speed import LayerSpeed, layer_speeds, sparse_layers
 from keras_sparse.models.step_speed import optimizer_like
@@ -47,8 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     counted = count_multiply_adds(sparse, input_shape, arguments.batch)
     sparse_optimizer(sparse).open_growth_window(False)
     found = layer_speeds(sparse, counted)
-    number = sparse_layers(sparse)
-    layers = list(track(found, "layers", total=number, console=errors, transient=True))
+    with progress("bench: layers") as line:
+        layers = list(line.each(found, sparse_layers(sparse)))
     result = report(total, layers, arguments.batch, threads)
     if arguments.json:
         sys.stdout.write(json.dumps(result, indent=1) + "\n")

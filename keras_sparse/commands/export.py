@@ -11,8 +11,10 @@ import numpy as np
 
 from keras_sparse.commands.inspect import existing
 from keras_sparse.commands.output import console
+from keras_sparse.conversion.progress import progress
 from keras_sparse.exporting.export import export
 from keras_sparse.exporting.formats import FORMATS
+from keras_sparse.exporting.report import ExportReport
 from keras_sparse.models.compressed import load_compressed
 
 
@@ -26,9 +28,19 @@ def run(arguments: argparse.Namespace) -> int:
     path = existing(arguments.file)
     for name in arguments.modules:
         _import(name)
+    with progress("export"):
+        report = _exported(path, arguments)
+    if arguments.json:
+        sys.stdout.write(json.dumps(report.as_dict(), indent=1) + "\n")
+    else:
+        report.print_to(console())
+    return 0
+
+
+def _exported(path: Path, arguments: argparse.Namespace) -> ExportReport:
     model = _model(path)
     try:
-        report = export(
+        return export(
             model,
             arguments.output or _place(path, arguments.format),
             arguments.format,
@@ -39,11 +51,6 @@ def run(arguments: argparse.Namespace) -> int:
         )
     except (ImportError, RuntimeError) as error:
         raise ValueError(str(error)) from error
-    if arguments.json:
-        sys.stdout.write(json.dumps(report.as_dict(), indent=1) + "\n")
-    else:
-        report.print_to(console())
-    return 0
 
 
 def _import(name: str) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table as Printed
 
 from keras_sparse.commands.break_even_fit import Point, break_even_density, fitted
@@ -22,6 +21,7 @@ from keras_sparse.compute import tuned
 from keras_sparse.compute.break_even import FEW_ROWS, Row, Table, check_writable
 from keras_sparse.compute.library import available, tensorflow_version
 from keras_sparse.compute.processor import processor
+from keras_sparse.conversion.progress import progress
 from keras_sparse.models.turns import ratio, take_turns
 
 DENSITIES = (0.5, 0.2, 0.05)
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         path = Path(arguments.output) if arguments.output else tuned.file_of_this_machine()
         check_writable(path)  # not only after a minute
         products, turns = (QUICK, 1) if arguments.quick else (MEASURED, TURNS)
-        results = measure(products, turns, threads, errors)
+        results = measure(products, turns, threads)
         table = table_of([result.row for result in results], threads)
         table.save(path)
     except OSError as error:
@@ -79,21 +79,19 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def measure(
-    products: Mapping[str, Sequence[Measured]], turns: int, threads: int, console: Console
-) -> list[Result]:
+def measure(products: Mapping[str, Sequence[Measured]], turns: int, threads: int) -> list[Result]:
     """Measures all rows of the shipped table that ``products`` has, of ``DTYPES``."""
     shipped = tuned.shipped().rows.values()
     rows = [row for row in shipped if row.structure in STRUCTURES and row.dtype in DTYPES]
-    number = sum(len(products[row.kind]) for row in rows)
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("", total=number)
+    points = [(row, product) for row in rows for product in products[row.kind]]
+    with progress("tune") as line:
+        counted = line.each(points, len(points))
 
         def noted(row: Row) -> Iterator[Measured]:
-            for product in products[row.kind]:
-                progress.update(task, description=f"{product.name}, {row.dtype}")
+            for _ in products[row.kind]:
+                _, product = next(counted)
+                line.says(f"{product.name}, {row.dtype}")
                 yield product
-                progress.advance(task)
 
         return [_result(row, noted(row), turns, threads) for row in rows]
 

@@ -23,7 +23,7 @@ def report(name: str, conversions: Sequence[Converted], verbose: bool | str) -> 
         conversions: the conversions of its layers.
         verbose: True: a table; ``"auto"``: one line if a kernel stays dense; False: nothing.
     """
-    if verbose is True:
+    if verbose and verbose != "auto":
         width = None if sys.stdout.isatty() else WIDTH_OF_A_LOG
         Console(width=width).print(_table(name, conversions))
         return

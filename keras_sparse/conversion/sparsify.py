@@ -12,6 +12,7 @@ from keras_sparse.compute.normalization import FusedBatchNormalization
 from keras_sparse.compute.sparse_composite import SparseComposite
 from keras_sparse.conversion.convertible import conversions, keras_type, sparse_type
 from keras_sparse.conversion.copy_model import copy_model
+from keras_sparse.conversion.progress import progress
 from keras_sparse.conversion.report import is_sparse, report, warn_if_nothing_was_converted
 from keras_sparse.rules.structure import BlockShape, Structure, Weights
 from keras_sparse.rules.structure_arguments import as_structure
@@ -69,11 +70,12 @@ def sparsify(
         structure = optimizer.structure
     wanted = as_structure(block_shape, structure)
     found = conversions(model)
-    sparse, copies = copy_model(model, sparse_type)
-    with strategy_scope(model):
-        for layer in layers_of(model):
-            _configure(layer, copies[id(layer)], implementation, wanted)
-    _give_masks(model, copies)
+    with progress("sparsify", verbose):
+        sparse, copies = copy_model(model, sparse_type)
+        with strategy_scope(model):
+            for layer in layers_of(model):
+                _configure(layer, copies[id(layer)], implementation, wanted)
+        _give_masks(model, copies)
     report(model.name, found, verbose)
     if not any(map(is_sparse, found)) and not has_sparse_layers(model):
         warn_if_nothing_was_converted(model.name, found)

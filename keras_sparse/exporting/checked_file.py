@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from keras_sparse.conversion.progress import current
 from keras_sparse.exporting.checks import largest_difference, tolerance_for
 from keras_sparse.exporting.formats import Format
 from keras_sparse.exporting.place import beside
@@ -58,6 +59,7 @@ def write_checked(
 
 def _written_and_run(chosen: Format, ready: ReadyModel, place: Path) -> tuple[list[Any], str]:
     """Outputs and runtime; RuntimeError for whatever converters and runtimes raise."""
+    current().says(f"writing {place.name}")
     try:
         chosen.write(ready, place)
     except (TypeError, ValueError):
@@ -66,6 +68,7 @@ def _written_and_run(chosen: Format, ready: ReadyModel, place: Path) -> tuple[li
         raise RuntimeError(
             f"The converter cannot write the model: {error}. Received: model={ready.model.name!r}"
         ) from error
+    current().says("reading it back, and predicting")
     try:
         return chosen.run(ready, place)
     except Exception as error:
@@ -81,6 +84,7 @@ def _sizes(chosen: Format, place: Path) -> Sizes:
 
 def _dense_sizes(chosen: Format, ready: ReadyModel, path: Path) -> Sizes:
     """Of the same model without zeros, stored dense."""
+    current().says("writing the model without zeros, to compare sizes")
     twin = dataclasses.replace(ready, model=filled(ready.model), sparsity=False)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, path.name)

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import rich.console
 
+from keras_sparse.conversion.progress import progress
 from keras_sparse.exporting.arguments import check_numbers, is_stored_sparse
 from keras_sparse.exporting.checked_file import check_copy, write_checked
 from keras_sparse.exporting.checks import checked_density, tolerance_for
@@ -64,7 +65,7 @@ def export(
         overwrite: whether something at ``path`` may be replaced.
         compare_dense: also write the model without zeros, to a place that is removed, to compare
             sizes. It doubles the time.
-        verbose: whether to print the report.
+        verbose: False: prints no report, and a terminal does not show that it runs.
         input_signature: shapes and dtypes of the inputs, as in ``keras.Model.export``.
         **settings: arguments of the format in ``keras.Model.export``, such as ``opset_version``
             (onnx) or attributes of LiteRT's converter.
@@ -94,19 +95,22 @@ def export(
     stored_sparse = is_stored_sparse(name, dtype, sparsity)
     check_place(path, overwrite, chosen.also)
     signature = signature_of(model, input_signature)
-    arrays, density = sample_for(model, signature, sample), checked_density(model)
-    if tolerance is None:
-        tolerance = tolerance_for(dtype, is_mixed(model) and not chosen.in_float32)
-    ready = ReadyModel(
-        model if custom_ops else of_keras_layers(model, chosen.in_float32, name == "keras"),
-        *(signature, arrays, settings, dtype, stored_sparse),
-        one_by_one=name == "litert" and takes_one_by_one(model, signature),
-    )
-    check_copy(model, ready)
-    written = write_checked(chosen, ready, path, tolerance, compare_dense)
+    is_heard = verbose is None or bool(verbose)
+    with progress("export", is_heard) as line:
+        arrays, density = sample_for(model, signature, sample), checked_density(model)
+        if tolerance is None:
+            tolerance = tolerance_for(dtype, is_mixed(model) and not chosen.in_float32)
+        line.says("copying the model")
+        ready = ReadyModel(
+            model if custom_ops else of_keras_layers(model, chosen.in_float32, name == "keras"),
+            *(signature, arrays, settings, dtype, stored_sparse),
+            one_by_one=name == "litert" and takes_one_by_one(model, signature),
+        )
+        check_copy(model, ready)
+        written = write_checked(chosen, ready, path, tolerance, compare_dense)
     layers = layers_in(path, ready.model) if name == "litert" else ()
     notes = ("The file takes one example at a time.",) if ready.one_by_one else ()
     report = ExportReport(path, name, dtype, density, tolerance, *written, layers, notes)
-    if verbose is not False:
+    if is_heard:
         report.print_to(rich.console.Console())
     return report

@@ -9,6 +9,7 @@ import rich.console
 import rich.table
 
 from keras_sparse._keras import calls_of, check_model, to_float32
+from keras_sparse.conversion.progress import progress
 from keras_sparse.conversion.sparsify import densify, has_layers_to_densify
 from keras_sparse.models.channel_rules import (
     DEPTHWISE,
@@ -24,7 +25,7 @@ from keras_sparse.models.channels import Array, Channels, Tensor
 Io = tuple[list[Tensor], Tensor]  # what a layer reads, and what it writes
 
 
-def compact(model: keras.Model, verbose: bool = False) -> keras.Model:
+def compact(model: keras.Model, verbose: bool | str = "auto") -> keras.Model:
     """A smaller model that computes the same: without dead and constant channels.
 
     A channel is dead if no weight reads it, and constant if no weight writes it: its value then
@@ -37,7 +38,8 @@ def compact(model: keras.Model, verbose: bool = False) -> keras.Model:
 
     Args:
         model: a functional or Sequential model with weights, sparse or not. It stays unchanged.
-        verbose: print the channels of each layer, before and after, and what was left alone.
+        verbose: True: prints the channels of each layer, before and after, and what was left alone.
+            ``"auto"``: only shows in a terminal that it runs; False: nothing.
 
     Returns:
         A new model of Keras' own layers, not compiled. Layers keep their names.
@@ -57,14 +59,15 @@ def compact(model: keras.Model, verbose: bool = False) -> keras.Model:
             "`model` must be a functional or Sequential model that is built: its graph says "
             f"which layer reads which channel. Received: model={model!r}"
         )
-    dense = densify(model) if has_layers_to_densify(model) else model
-    graph = keras.Model(dense.inputs, dense.outputs)
     channels = Channels()
-    flow = _flow(graph, channels)
-    kept = channels.kept()
-    if verbose:
+    with progress("compact", verbose):
+        dense = densify(model) if has_layers_to_densify(model) else model
+        flow = _flow(keras.Model(dense.inputs, dense.outputs), channels)
+        kept = channels.kept()
+        smaller = _rebuilt(dense, flow, kept)
+    if verbose and verbose != "auto":
         _print(flow, kept, channels)
-    return _rebuilt(dense, flow, kept)
+    return smaller
 
 
 def _print(flow: dict[str, Io], kept: Array, channels: Channels) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from keras_sparse._keras import check_model
+from keras_sparse.conversion.progress import current, progress
 from keras_sparse.models.compressed_weights import (
     ARRAYS,
     REST,
@@ -29,6 +30,7 @@ def save_compressed(
     *,
     dtype: Stored = "float32",
     optimizer: bool = False,
+    verbose: bool = True,
 ) -> None:
     """Writes a model to one file: the places of nonzero weights, their values, and the config.
 
@@ -45,6 +47,7 @@ def save_compressed(
             "bfloat16". Loading gives the weight's dtype back. Nonzeros stay nonzero.
         optimizer: also the optimizer and what else ``compile`` was given; a training can go on
             from it. Its momenta take more space than the weights.
+        verbose: False: a terminal does not show that it runs.
 
     Raises:
         ValueError: the model has no weights yet, ``dtype`` is none of the three, or a weight is
@@ -68,9 +71,11 @@ def save_compressed(
             f"Received: model={model!r}"
         )
     path = Path(path)
-    with tempfile.TemporaryDirectory() as folder:
+    with progress("save_compressed", verbose), tempfile.TemporaryDirectory() as folder:
         saved = Path(folder, "model.keras")
+        current().says("Keras saves the model")
         model.save(saved)
+        current().says("compressing")
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
         try:
             _compress(saved, partial, dtype, optimizer)
@@ -85,6 +90,7 @@ def load_compressed(
     *,
     compile: bool = True,  # noqa: A002  # Keras' name for it
     safe_mode: bool = True,
+    verbose: bool = True,
 ) -> keras.Model:
     """The model that ``save_compressed`` has written, with the masks of its sparse layers.
 
@@ -93,6 +99,7 @@ def load_compressed(
         custom_objects: as in ``keras.saving.load_model``.
         compile: also the optimizer and what else ``compile`` was given, if the file holds them.
         safe_mode: as in ``keras.saving.load_model``.
+        verbose: False: a terminal does not show that it runs.
 
     Returns:
         A new model.
@@ -104,7 +111,7 @@ def load_compressed(
     An example is in ``save_compressed``.
     """
     path = Path(path)
-    with tempfile.TemporaryDirectory() as folder:
+    with progress("load_compressed", verbose), tempfile.TemporaryDirectory() as folder:
         saved = Path(folder, "model.keras")
         try:
             _decompress(path, saved)
@@ -113,6 +120,7 @@ def load_compressed(
                 f"`path` must name an undamaged file of `ks.save_compressed`: {error}. "
                 f"Received: path={str(path)!r}"
             ) from error
+        current().says("Keras loads the model")
         return keras.saving.load_model(
             saved, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode
         )

@@ -1,7 +1,7 @@
 """The arrays of a Keras weight file (HDF5), coded one by one; the rest of the file beside them."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ import h5py
 import ml_dtypes
 import numpy as np
 
+from keras_sparse.conversion.progress import current
 from keras_sparse.models.verified_zip import (
     DamagedFileError,
     VerifiedZip,
@@ -39,16 +40,16 @@ def write_weights(path: str, target: ZipWithDigests, dtype: Stored, optimizer: b
         with h5py.File(path) as source, h5py.File(rest, "w") as others:
             index: list[dict[str, Any]] = []
             target.index[ARRAYS] = index
-            found = _arrays(source, others, optimizer)
+            found = list(_arrays(source, others, optimizer))  # not their values
             target.write_pieces(ARRAYS, _coded(found, dtype, index))
         target.write(REST, rest.read_bytes())
 
 
 def _coded(
-    found: Iterator[h5py.Dataset], dtype: Stored, index: list[dict[str, Any]]
+    found: Sequence[h5py.Dataset], dtype: Stored, index: list[dict[str, Any]]
 ) -> Iterator[bytes]:
     """The pieces of all arrays; describes each in the index."""
-    for dataset in found:
+    for dataset in current().each(found, len(found)):
         array = dataset[()]
         stored = _cast(array, _stored(array, dtype), dataset.name)
         is_cast = stored.dtype != array.dtype
@@ -77,7 +78,8 @@ def read_weights(source: VerifiedZip, path: Path) -> None:
     path.write_bytes(source.read(REST))
     with as_damage(), h5py.File(path, "a") as target:
         coded = source.read_pieces(ARRAYS)
-        for each in source.index[ARRAYS]:
+        index = source.index[ARRAYS]
+        for each in current().each(index, len(index)):
             dtype, shape = np.dtype(each["dtype"]), tuple(each["shape"])
             flat, begin = np.empty(int(np.prod(shape)), dtype), 0
             while begin < flat.size:

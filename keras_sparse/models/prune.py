@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_sparse._keras import check_model, to_float32
 from keras_sparse.compute.mask_state import kernel_mask_of
+from keras_sparse.conversion.progress import progress
 from keras_sparse.conversion.sparsify import mask_of
 from keras_sparse.rules import scores
 from keras_sparse.rules.all_layers import check_no_distribution, check_scope, global_counts
@@ -39,6 +40,7 @@ def prune(
     block_shape: BlockShape = None,
     structure: Structure | None = None,
     seed: int | None = None,
+    verbose: bool = True,
 ) -> dict[str, np.ndarray]:
     """Sets the weights of smallest score of a trained model to 0, and returns the masks.
 
@@ -67,6 +69,7 @@ def prune(
         structure: what masks consist of, such as ``keras_sparse.Blocks(4, 4, per_tap=True)``, in
             place of ``block_shape``.
         seed: seed of random scores; None: follows ``keras.utils.set_random_seed``.
+        verbose: False: a terminal does not show that it runs.
 
     Returns:
         ``{path of each pruned weight: bool array of its shape, True = active}``.
@@ -90,17 +93,18 @@ def prune(
     groups.check_density(density, distribution)
     rng = np.random.default_rng(Seed(seed).value)
     costs = costs_by(check_budget(budget), model, variables)
-    layers = [_layer(variable, groups) for variable in variables]
-    if costs is not None:
-        counts = _affordable(layers, costs, density, distribution, scope, rule, rng)
-    elif scope == "global":
-        wanted = round(density * sum(layer.mask.size for layer in layers))
-        counts = global_counts(layers, wanted, rule, rng)
-    else:
-        counts = _counts(layers, density, distribution)
-    masks = prune_to(layers, counts, rule, rng)
-    _warn_if_sparser(masks, density, sum(counts))
-    _apply(model, variables, masks, groups)
+    with progress("prune", verbose):
+        layers = [_layer(variable, groups) for variable in variables]
+        if costs is not None:
+            counts = _affordable(layers, costs, density, distribution, scope, rule, rng)
+        elif scope == "global":
+            wanted = round(density * sum(layer.mask.size for layer in layers))
+            counts = global_counts(layers, wanted, rule, rng)
+        else:
+            counts = _counts(layers, density, distribution)
+        masks = prune_to(layers, counts, rule, rng)
+        _warn_if_sparser(masks, density, sum(counts))
+        _apply(model, variables, masks, groups)
     return {variable.path: mask for variable, mask in zip(variables, masks, strict=True)}
 
 

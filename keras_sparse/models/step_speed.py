@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import tree
 
+from keras_sparse.conversion.progress import progress
 from keras_sparse.conversion.sparsify import densify, sparsify
 from keras_sparse.models.turns import ratio, take_turns
 from keras_sparse.training.find_optimizer import sparse_momentum_of, sparse_optimizer
@@ -54,7 +55,8 @@ def step_speed(model: keras.Model, inputs: Any) -> StepSpeed:
     data = tree.lists_to_tuples(
         tree.map_structure(random_values, inputs)
     )  # for tf.data, as in `fit`
-    seconds = _take_turns(_contenders(model, data))
+    with progress("timing a training step"):
+        seconds = _take_turns(_contenders(model, data))
     return StepSpeed(
         statistics.median(seconds["dense"]),
         ratio(seconds["dense"], seconds["closed"]),

@@ -1,5 +1,6 @@
 """The UpdateMasks callback: masks change in ``fit``, and the density is logged."""
 
+import contextlib
 import warnings
 from collections.abc import Sequence
 from typing import Any, Unpack
@@ -7,6 +8,7 @@ from typing import Any, Unpack
 import keras
 
 from keras_sparse._keras import batch_of_running_fit, check_keras_3, strategy_scope
+from keras_sparse.conversion.progress import progress
 from keras_sparse.training import agreement
 from keras_sparse.training.callback_order import surround_other_callbacks
 from keras_sparse.training.density_log import DensityLog
@@ -135,14 +137,19 @@ class UpdateMasks(keras.callbacks.Callback):
         for training in self._trainings:
             training.begin(self.params, max(1, model.steps_per_execution))
         is_ready = model.built and model.trainable_variables
-        if self._compiled and not model.optimizer.built and is_ready:
-            # else Keras builds the model in its first step, and the optimizer with it
-            with strategy_scope(model):
-                model.optimizer.build(model.trainable_variables)
-        self._make_awaited_masks()
+        with self._progress("first masks"):
+            if self._compiled and not model.optimizer.built and is_ready:
+                # else Keras builds the model in its first step, and the optimizer with it
+                with strategy_scope(model):
+                    model.optimizer.build(model.trainable_variables)
+            self._make_awaited_masks()
         for training in self._trainings:
             if masks_randomly_over_trained(model, training.optimizer):
                 warnings.warn(RANDOM_OVER_TRAINED, stacklevel=2)
+
+    def _progress(self, what: str) -> contextlib.AbstractContextManager[object]:
+        """Shows what takes long, but not in ``fit(verbose=0)``."""
+        return progress(what, (self.params or {}).get("verbose", True))
 
     def _make_awaited_masks(self) -> None:
         """Those of ``initial_masks="snip"``, of a batch of this ``fit``."""
@@ -157,14 +164,19 @@ class UpdateMasks(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         _ = self.model  # JAX: brings the optimizer's variables up to date
-        for training in self._trainings:
-            training.begin_epoch(epoch)
+        with self._progress("mask update"):
+            for training in self._trainings:
+                training.begin_epoch(epoch)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        if any(training.has_to_look(batch) for training in self._trainings):
-            _ = self.model  # JAX
-        for training in self._trainings:
-            training.begin_batch(batch)
+        if not any(training.has_to_look(batch) for training in self._trainings):
+            for training in self._trainings:
+                training.begin_batch(batch)
+            return
+        _ = self.model  # JAX
+        with self._progress("mask update"):
+            for training in self._trainings:
+                training.begin_batch(batch)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         for training in self._trainings:

@@ -5,6 +5,7 @@ from typing import cast
 
 import numpy as np
 
+from keras_sparse.conversion.progress import progress
 from keras_sparse.rules.cost_budget import cost_of
 from keras_sparse.rules.mask_update import prune_to, update_masks
 from keras_sparse.rules.scores import Score, Share
@@ -66,13 +67,16 @@ class MaskUpdates(MasksToDensity):
                 f"Received: an update at step {self.step()}"
             )
         step = self.step()
-        weights = self.trained_weights()
+        with progress("mask update"):
+            self._update(self.prune, self.trained_weights(), step)
+        self.set_counter("last_update", step)
+
+    def _update(self, prune: Score, weights: Sequence[MaskedWeight], step: int) -> None:
         if weights and self._is_dense_phase(step):
             self._make_dense(weights)
         elif weights:
             rng = np.random.default_rng([self.seed, step])
-            self.change_masks(self._next_masks(self.prune, weights, step, rng), weights)
-        self.set_counter("last_update", step)
+            self.change_masks(self._next_masks(prune, weights, step, rng), weights)
 
     def _next_masks(
         self, prune: Score, weights: Sequence[MaskedWeight], step: int, rng: np.random.Generator
