@@ -18,9 +18,10 @@ from keras_sparse.rules.whole_numbers import is_positive_integer
 from keras_sparse.training import schedules
 from keras_sparse.training.first_masks import counts_in_groups
 from keras_sparse.training.masked_optimizer import MaskedOptimizer
-from keras_sparse.training.masked_weight import MaskedWeight, Views
+from keras_sparse.training.masked_weight import MaskedWeight
 from keras_sparse.training.momentum import reset_momentum
 from keras_sparse.training.phases import AlternatingOverTraining
+from keras_sparse.training.views import Views
 
 
 class MasksToDensity(MaskedOptimizer):

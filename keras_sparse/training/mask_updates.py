@@ -12,8 +12,9 @@ from keras_sparse.rules.scores import Score, Share
 from keras_sparse.training import growth_window as windows
 from keras_sparse.training import schedules
 from keras_sparse.training.asked_density import MasksToDensity
-from keras_sparse.training.masked_weight import MaskedWeight, Views
+from keras_sparse.training.masked_weight import MaskedWeight
 from keras_sparse.training.phases import AlternatingOverTraining
+from keras_sparse.training.views import Views
 
 
 class MaskUpdates(MasksToDensity):

@@ -1,7 +1,7 @@
 """One masked weight of an optimizer: its variable, its mask, its momentum, what was ever active."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -183,29 +183,6 @@ class MaskedWeight:
         self.assign(saved.mask, keep_explored=False)
         bits = mask_bits.pack(saved.mask)
         self.assign_explored(bits if saved.explored is None else bits | saved.explored)
-
-
-class Views(Sequence[MaskedLayer]):
-    """The views of masked weights, each made anew when asked: few arrays are in memory at once.
-
-    Args:
-        weights: the masked weights.
-        masks: masks to show in place of theirs, or None.
-    """
-
-    def __init__(
-        self, weights: Sequence[MaskedWeight], masks: Sequence[np.ndarray] | None = None
-    ) -> None:
-        self._weights, self._masks = weights, masks
-
-    def __len__(self) -> int:
-        return len(self._weights)
-
-    def __iter__(self) -> Iterator[MaskedLayer]:
-        return (self[i] for i in range(len(self)))
-
-    def __getitem__(self, i: int) -> MaskedLayer:  # type: ignore[override]  # no slices
-        return self._weights[i].view(None if self._masks is None else self._masks[i])
 
 
 def apply_masks(weights: Sequence[MaskedWeight]) -> None:
