@@ -37,7 +37,8 @@ from benchmarks.op_contenders import (
     sparse,
 )
 from benchmarks.processes import in_process
-from keras_sparse.rules.structure import Structure, Weights
+from keras_sparse.rules.single_weights import Weights
+from keras_sparse.rules.structure import Structure
 
 COMMAND = "python -m benchmarks.conv_ops"
 INFERENCE_BATCHES = (1, 8)

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_sparse.rules.structure import Structure, Weights
+from keras_sparse.rules.single_weights import Weights
+from keras_sparse.rules.structure import Structure
 
 Contender = Callable[[], object]
 

@@ -14,7 +14,8 @@ import keras
 import keras_sparse as ks
 from benchmarks import classifier, report, turns
 from examples.models import vgg16_d, wide_resnet
-from keras_sparse.rules.structure import Structure, Weights
+from keras_sparse.rules.single_weights import Weights
+from keras_sparse.rules.structure import Structure
 
 
 def hidden_layers(units: int) -> keras.Model:

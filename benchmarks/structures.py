@@ -1,7 +1,8 @@
 """Names a structure on the command line and in tables: `weights`, `4x4`, `4x4-per-tap`."""
 
 from keras_sparse.rules.blocks import Blocks
-from keras_sparse.rules.structure import Structure, Weights
+from keras_sparse.rules.single_weights import Weights
+from keras_sparse.rules.structure import Structure
 
 
 def structure(text: str) -> Structure:

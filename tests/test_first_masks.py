@@ -16,7 +16,7 @@ from helpers import (
 )
 
 import keras_sparse as ks
-from keras_sparse.rules.structure import Weights
+from keras_sparse.rules.single_weights import Weights
 from keras_sparse.training import first_masks
 from keras_sparse.training.selection import Selection
 

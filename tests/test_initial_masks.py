@@ -5,7 +5,7 @@ import pytest
 
 from keras_sparse.rules.blocks import Blocks
 from keras_sparse.rules.initial_masks import check_kind, initial_mask, reconcile
-from keras_sparse.rules.structure import Weights
+from keras_sparse.rules.single_weights import Weights
 from keras_sparse.rules.structure_arguments import as_structure
 
 WEIGHT = np.array([[0.1, -5.0, 0.0], [2.0, -0.3, 0.0]])

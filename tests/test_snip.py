@@ -17,7 +17,7 @@ from helpers import (
 )
 
 import keras_sparse as ks
-from keras_sparse.rules.structure import Weights
+from keras_sparse.rules.single_weights import Weights
 from keras_sparse.training.competing_masks import sensitivity_masks
 
 backend = pytest.mark.backend

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from keras_sparse.rules.blocks import Blocks, ChannelPairs
 from keras_sparse.rules.channels import Channels
 from keras_sparse.rules.initial_masks import initial_mask
-from keras_sparse.rules.structure import Structure, Weights
+from keras_sparse.rules.single_weights import Weights
+from keras_sparse.rules.structure import Structure
 from keras_sparse.rules.structure_arguments import as_structure
 
 STRUCTURES = [

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from test_structure import STRUCTURES, shapes
 
 from keras_sparse.rules.blocks import Blocks
-from keras_sparse.rules.structure import Weights
+from keras_sparse.rules.single_weights import Weights
 from keras_sparse.rules.structure_arguments import as_structure
 from keras_sparse.rules.whole_groups import to_whole_groups
 

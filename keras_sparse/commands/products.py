@@ -11,7 +11,8 @@ from keras_sparse.compute.break_even import FEW_ROWS
 from keras_sparse.compute.op_call import call_custom_op
 from keras_sparse.compute.product import Product
 from keras_sparse.rules.blocks import Blocks
-from keras_sparse.rules.structure import Structure, Weights
+from keras_sparse.rules.single_weights import Weights
+from keras_sparse.rules.structure import Structure
 
 # By their names in a table; blocks of 4x4 stand for all that have kernels of their own.
 STRUCTURES: dict[str, Structure] = {"weights": Weights(), "blocks": Blocks(4, 4, per_tap=True)}

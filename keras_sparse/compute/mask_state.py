@@ -21,7 +21,8 @@ from keras_sparse._keras import (
 )
 from keras_sparse.compute.followed_kernel import followed_kernel_class
 from keras_sparse.rules import mask_bits
-from keras_sparse.rules.structure import Structure, Weights
+from keras_sparse.rules.single_weights import Weights
+from keras_sparse.rules.structure import Structure
 
 
 class KernelMask(Saveable):

@@ -11,7 +11,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_sparse.rules.structure import Structure, Weights
+from keras_sparse.rules.single_weights import Weights
+from keras_sparse.rules.structure import Structure
 
 Shape = tuple[int | None, ...]
 RANKS = {"matmul": 2, "conv2d": 4}  # axes of the kernel, by the kind of product

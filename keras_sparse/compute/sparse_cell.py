@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_sparse.compute.product import Product
 from keras_sparse.compute.sparse_layer import SparseLayer
-from keras_sparse.rules.structure import Weights
+from keras_sparse.rules.single_weights import Weights
 
 
 class SparseCell(SparseLayer):

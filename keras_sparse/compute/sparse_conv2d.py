@@ -7,7 +7,7 @@ import keras
 from keras_sparse._keras import NamedInFiles
 from keras_sparse.compute.product import Product
 from keras_sparse.compute.sparse_layer import SparseLayer
-from keras_sparse.rules.structure import Weights
+from keras_sparse.rules.single_weights import Weights
 
 
 @keras.saving.register_keras_serializable("keras_sparse", name="SparseConv2D")

@@ -11,7 +11,7 @@ from keras_sparse.compute.bias import with_bias
 from keras_sparse.compute.op_call import call_custom_op
 from keras_sparse.compute.product import Product
 from keras_sparse.compute.sparse_layer import SparseLayer
-from keras_sparse.rules.structure import Weights
+from keras_sparse.rules.single_weights import Weights
 
 
 @keras.saving.register_keras_serializable("keras_sparse", name="SparseConv3D")

@@ -11,7 +11,7 @@ from keras_sparse.compute.bias import with_bias
 from keras_sparse.compute.op_call import call_transposed
 from keras_sparse.compute.product import Product, positions
 from keras_sparse.compute.sparse_layer import SparseLayer
-from keras_sparse.rules.structure import Weights
+from keras_sparse.rules.single_weights import Weights
 
 
 class SparseConvTranspose(SparseLayer):

@@ -12,7 +12,7 @@ from keras_sparse.compute.einsum import Contraction, contraction
 from keras_sparse.compute.op_call import call_custom_op
 from keras_sparse.compute.product import Product, positions
 from keras_sparse.compute.sparse_layer import SparseLayer
-from keras_sparse.rules.structure import Weights
+from keras_sparse.rules.single_weights import Weights
 
 
 @keras.saving.register_keras_serializable("keras_sparse", name="SparseEinsumDense")

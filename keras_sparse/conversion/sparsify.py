@@ -14,7 +14,8 @@ from keras_sparse.conversion.convertible import conversions, keras_type, sparse_
 from keras_sparse.conversion.copy_model import copy_model
 from keras_sparse.conversion.progress import progress
 from keras_sparse.conversion.report import is_sparse, report, warn_if_nothing_was_converted
-from keras_sparse.rules.structure import BlockShape, Structure, Weights
+from keras_sparse.rules.single_weights import Weights
+from keras_sparse.rules.structure import BlockShape, Structure
 from keras_sparse.rules.structure_arguments import as_structure
 
 

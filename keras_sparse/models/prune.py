@@ -17,7 +17,8 @@ from keras_sparse.rules.asked import affordable_weights, ask
 from keras_sparse.rules.density import active_counts, check_density
 from keras_sparse.rules.mask_update import prune_to
 from keras_sparse.rules.scores import MaskedLayer, Score
-from keras_sparse.rules.structure import BlockShape, Structure, Weights
+from keras_sparse.rules.single_weights import Weights
+from keras_sparse.rules.structure import BlockShape, Structure
 from keras_sparse.rules.structure_arguments import as_structure
 from keras_sparse.rules.whole_groups import to_whole_groups
 from keras_sparse.training.find_optimizer import sparse_momentum_of

@@ -11,7 +11,8 @@ from keras_sparse.rules.density import Shape
 from keras_sparse.rules.given_masks import GivenMasks
 from keras_sparse.rules.mask_update import top_k_mask
 from keras_sparse.rules.ragged import at_least_one
-from keras_sparse.rules.structure import Structure, Weights
+from keras_sparse.rules.single_weights import Weights
+from keras_sparse.rules.structure import Structure
 
 KINDS = ("random", "magnitude", "nonzero", "snip")
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from keras_sparse.rules.density import Shape
-from keras_sparse.rules.structure import Structure, Weights
+from keras_sparse.rules.single_weights import Weights
+from keras_sparse.rules.structure import Structure
 from keras_sparse.rules.whole_numbers import is_positive_integer
 
 

@@ -7,7 +7,6 @@ hold the channels that are left. Arguments give a structure as ``structure``, or
 """
 
 import abc
-import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -181,45 +180,3 @@ class Structure(abc.ABC):
 
     def __hash__(self) -> int:
         return hash(tuple(self.get_config().items()))
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Weights(Structure):
-    """Each weight for itself.
-
-    >>> Weights().group_size((3, 3, 8, 8)), str(Weights())
-    (1, 'block_shape=None')
-    """
-
-    kind = "weights"
-
-    def grid(self, shape: Shape) -> Shape:
-        return shape
-
-    def group_size(self, shape: Shape) -> int:
-        return 1
-
-    def to_groups(self, values: np.ndarray) -> np.ndarray:
-        """The values themselves, not a copy."""
-        return values
-
-    def from_groups(self, groups: np.ndarray, shape: Shape) -> np.ndarray:
-        """The groups themselves, not a copy."""
-        return groups
-
-    def why_not(self, shape: Shape) -> str | None:
-        return None
-
-    def active_groups(self, mask: np.ndarray) -> np.ndarray:
-        """The mask itself, not a copy."""
-        return mask
-
-    def whole(self, mask: np.ndarray) -> np.ndarray:
-        """The mask itself, not a copy."""
-        return mask
-
-    def check_whole(self, name: str, mask: np.ndarray) -> None:
-        """A weight has no parts."""
-
-    def as_arguments(self) -> dict[str, Any]:
-        return {"block_shape": None}

@@ -6,7 +6,8 @@ from typing import Any
 from keras_sparse.rules.blocks import Blocks, ChannelPairs
 from keras_sparse.rules.channels import Channels
 from keras_sparse.rules.n_of_m import NofM
-from keras_sparse.rules.structure import Structure, Weights
+from keras_sparse.rules.single_weights import Weights
+from keras_sparse.rules.structure import Structure
 from keras_sparse.rules.whole_numbers import is_positive_integer
 
 KINDS: dict[str, type[Structure]] = {cls.kind: cls for cls in (Weights, Blocks, Channels, NofM)}

@@ -7,7 +7,8 @@ import numpy as np
 
 from keras_sparse.rules.asked import Asked, affordable_weights
 from keras_sparse.rules.density import Shape
-from keras_sparse.rules.structure import Structure, Weights
+from keras_sparse.rules.single_weights import Weights
+from keras_sparse.rules.structure import Structure
 
 
 def to_whole_groups(

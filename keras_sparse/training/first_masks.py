@@ -10,7 +10,8 @@ from keras_sparse.compute.mask_state import kernel_mask_of
 from keras_sparse.rules import mask_bits
 from keras_sparse.rules.cost_budget import cost_of
 from keras_sparse.rules.initial_masks import Kind, initial_mask
-from keras_sparse.rules.structure import Structure, Weights
+from keras_sparse.rules.single_weights import Weights
+from keras_sparse.rules.structure import Structure
 from keras_sparse.rules.whole_groups import to_whole_groups
 
 RANDOM_OVER_TRAINED = (
