@@ -55,6 +55,7 @@ def work(arguments: argparse.Namespace) -> None:
     strategy = (
         tf.distribute.MultiWorkerMirroredStrategy()
     )  # before anything else runs in TensorFlow
+    forget_killed_run(strategy, arguments.checkpoint)
     keras.utils.set_random_seed(arguments.seed)
     digits = load(arguments.data)
     with strategy.scope():
@@ -149,13 +150,25 @@ def is_chief(strategy: Any) -> bool:
     return strategy.cluster_resolver.task_id in (None, 0)  # None: there is no TF_CONFIG
 
 
+def leaving_files(strategy: Any, checkpoint: Path) -> list[Path]:
+    """By which each worker but the chief says that it has ended, beside the checkpoint."""
+    count = len(strategy.cluster_resolver.cluster_spec().as_dict().get("worker", [None]))
+    return [checkpoint.with_name(f"{checkpoint.name}.worker{i}") for i in range(1, count)]
+
+
+def forget_killed_run(strategy: Any, checkpoint: Path) -> None:
+    """Removes this worker's file of a run that was killed. The training comes after it."""
+    if not is_chief(strategy):
+        own = leaving_files(strategy, checkpoint)[strategy.cluster_resolver.task_id - 1]
+        own.unlink(missing_ok=True)
+
+
 def leave_together(strategy: Any, checkpoint: Path) -> None:
     """Returns when all workers are here. One that ends closes connections that others still read.
 
     Each worker leaves a file beside the checkpoint, and the chief takes them away when it has all.
     """
-    count = len(strategy.cluster_resolver.cluster_spec().as_dict().get("worker", [None]))
-    files = [checkpoint.with_name(f"{checkpoint.name}.worker{i}") for i in range(1, count)]
+    files = leaving_files(strategy, checkpoint)
     end = time.monotonic() + LONGEST_WAIT
     if is_chief(strategy):
         while not all(file.exists() for file in files) and time.monotonic() < end:

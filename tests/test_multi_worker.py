@@ -254,3 +254,15 @@ print(hashlib.md5(weight.tobytes()).hexdigest(), bool((weight[active] > drawn[ac
     first, second = run_workers(program, 2)
     assert first == second
     assert first.split()[1] == "True"
+
+
+def test_a_worker_forgets_that_it_left_a_run_that_was_killed(tmp_path):
+    cluster = SimpleNamespace(as_dict=lambda: {"worker": ["first", "second"]})
+    resolver = SimpleNamespace(task_id=1, cluster_spec=lambda: cluster)
+    checkpoint = tmp_path / "model.weights.h5"
+    (file,) = multi_worker.leaving_files(SimpleNamespace(cluster_resolver=resolver), checkpoint)
+    file.touch()
+    for task, exists in ((0, True), (1, False)):  # the chief leaves it
+        resolver.task_id = task
+        multi_worker.forget_killed_run(SimpleNamespace(cluster_resolver=resolver), checkpoint)
+        assert file.exists() == exists

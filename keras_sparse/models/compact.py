@@ -14,6 +14,7 @@ from keras_sparse.conversion.sparsify import densify, has_layers_to_densify
 from keras_sparse.models.channel_rules import (
     DEPTHWISE,
     MIXING,
+    SEPARABLE,
     bias_of,
     folded,
     mixed,
@@ -149,11 +150,12 @@ def _is_kernel(layer: Any) -> bool:
 def _kernel_weights(layer: Any, read: Tensor, written: Tensor, kept: Array) -> list[Array]:
     """Kernel and bias of the channels that are kept; the bias has taken over what was constant."""
     columns, moved = kept[written.ids], _moved(layer, read, kept)
-    smaller, kernel = [], getattr(layer, "pointwise_kernel", None)
-    if kernel is None:
-        kernel = layer.kernel
-    else:
+    smaller = []
+    if type(layer) in SEPARABLE:
+        kernel = layer.pointwise_kernel
         smaller.append(to_float32(layer.depthwise_kernel)[..., kept[read.ids], :])
+    else:
+        kernel = layer.kernel
     rows = kept[mixed(layer, read)[1].ids]
     smaller.append(to_float32(kernel)[..., rows, :][..., columns])
     if layer.use_bias or moved.any():
