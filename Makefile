@@ -7,6 +7,8 @@
 # make mutants   changes of keras_sparse/rules and training that no fast test notices; takes hours,
 #                and goes on where it was stopped; MODULES='rules/budget' for one module
 # make docs   the documentation site, in build/site; fails for a link or anchor that does not exist
+# make release-check   an sdist and a wheel in dist/, installed and tried without a compiler; takes
+#                      several minutes; PYTHONS="3.12 3.13" tries these versions of Python
 # Each creates .venv on its first run. They need Python 3.11 or later with venv, and make
 # (Debian: python3 python3-venv make g++).
 
@@ -17,7 +19,7 @@ BUILD_OPS = $(BIN)/python custom_ops/build/build_ops.py
 CPP = $(shell find custom_ops keras_sparse/tpu_check tests/gpu \
     -name '*.h' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: demo test lint ops sanitize mutants docs clean
+.PHONY: demo test lint ops sanitize mutants docs release-check clean
 
 demo: .venv/installed-demo
 	$(BUILD_OPS)
@@ -45,6 +47,10 @@ mutants: .venv/installed-mutants
 
 docs: .venv/installed-docs
 	$(BIN)/python docs/build_site.py
+
+release-check: .venv/installed-release
+	$(BIN)/python custom_ops/build/release.py $(PYTHONS:%=--python %)
+	$(BUILD_OPS)
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv

@@ -10,7 +10,9 @@ import sklearn.datasets
 
 ROOT = Path(__file__).resolve().parents[1]
 SETUP = dict.fromkeys(("docs/speed.md", "docs/saving.md", "docs/from_tfmot.md"), "docs/guide.md")
+TUTORIALS = (ROOT / "docs" / "tutorials").glob("*.md")
 NOT_RUN_HERE = {
+    **{f"docs/tutorials/{path.name}": "test_tutorials.py" for path in TUTORIALS},
     "docs/distribution.md": "test_multi_worker.py runs it on several workers",
     "docs/tpu.md": "needs a TPU",
 }
@@ -62,7 +64,8 @@ def test_the_examples_of_a_page_by_itself_run(page, small_data):
 
 
 def test_every_page_with_examples_is_run():
-    pages = {"README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))}
+    found = (ROOT / "docs").rglob("*.md")
+    pages = {"README.md", *(str(path.relative_to(ROOT)) for path in found)}
     run_here = {"README.md", "docs/guide.md", *SETUP, "docs/choosing.md", "docs/api.md"}
     run_here |= {"docs/gpu.md", *NOT_RUN_HERE}
     assert {page for page in pages if examples_of(page)} == run_here

@@ -26,7 +26,8 @@ def test_every_page_that_the_navigation_names_is_gathered(tmp_path):
 
 
 def test_every_page_of_docs_is_in_the_navigation():
-    pages = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} - {"docs/index.md"}
+    found = (ROOT / "docs").rglob("*.md")
+    pages = {str(path.relative_to(ROOT)) for path in found} - {"docs/index.md"}
     pages |= {f"reference/{name}.md" for name in build_site.REFERENCE}
     assert pages - {"".join(found) for found in NAV} == set()
 
