@@ -22,7 +22,7 @@ struct BlockVariant {
                            // launch are null
 };
 
-// A Tile of compile_block_kernels.py.
+// A Tile of block_tiles.py.
 struct BlockTile {
   const char* kernel;
   ElementType type;

@@ -15,8 +15,8 @@ constexpr int64_t kMostElements =
     (int64_t{1} << 31) - 1;             // the kernels count pixels and blocks in 32 bits
 constexpr int64_t kMostGroups = 65535;  // CUDA's limit of a grid's second axis
 constexpr int64_t kFewestPixelsPerPart = 512;
-constexpr int64_t kMostRounds = 4;    // MOST_ROUNDS of block_kernels.py
-constexpr int64_t kRowsWritten = 16;  // WRITTEN of compile_block_kernels.py
+constexpr int64_t kMostRounds = 4;    // MOST_ROUNDS of block_gradients.py
+constexpr int64_t kRowsWritten = 16;  // WRITTEN of block_tiles.py
 
 int64_t Argument(const void* pointer) { return reinterpret_cast<intptr_t>(pointer); }
 
