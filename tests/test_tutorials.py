@@ -5,7 +5,6 @@ import re
 import pytest
 from test_docs import ROOT, examples_of, run
 
-pytest.importorskip("sklearn")
 LEAST = {"fit": 0.95, "custom_loop": 0.85, "fine_tuning": 0.8, "export": 0.9}
 PAGES = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs/tutorials").glob("*.md"))]
 
