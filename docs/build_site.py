@@ -24,8 +24,8 @@ KINDS = (".md", ".png")
 TITLES = {"layers": "Layers and ops", "rules": "Rules and structures"}
 REFERENCE = {
     "training": """
-        SparseMomentum UpdateMasks StaticSparsity RigL SET GradualPruning GraNet ACDC
-        sparse_optimizer momentum_of BackupAndRestore snip_masks snip_scores check_agreement
+        SparseMomentum UpdateMasks MaskTensorBoard StaticSparsity RigL SET GradualPruning GraNet
+        ACDC sparse_optimizer momentum_of BackupAndRestore snip_masks snip_scores check_agreement
         Agreement""",
     "schedules": """
         CosineOverTraining CubicOverTraining AlternatingOverTraining schedules.OverTraining""",

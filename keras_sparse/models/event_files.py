@@ -3,7 +3,6 @@
 import contextlib
 import importlib.util
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,10 +25,11 @@ class EventFiles:
     """Writes a run: a folder to which each opening adds a file.
 
     Args:
-        folder: of the run. The file is made when something is written.
+        folder: of the run, or an address that TensorFlow can write to. The file is made when
+            something is written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str) -> None:
         self._folder = folder
         self._writer: Any = None
 
@@ -40,7 +40,7 @@ class EventFiles:
 
         with host_scope():
             if self._writer is None:
-                self._writer = tf.summary.create_file_writer(str(self._folder))
+                self._writer = tf.summary.create_file_writer(self._folder)
             # Keras' TensorBoard may have switched recording off for this batch
             with self._writer.as_default(step), tf.summary.record_if(True):
                 yield self

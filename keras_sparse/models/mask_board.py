@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -91,7 +90,7 @@ class MaskTensorBoard(keras.callbacks.Callback):
         self.write_histograms, self.write_images = write_histograms, write_images
         self._given = given_optimizers(optimizer, {})
         self._optimizers: list[SparseMomentum] = []
-        self._files = EventFiles(Path(self.log_dir, RUN))
+        self._files = EventFiles(os.path.join(self.log_dir, RUN))
         self._content: BoardContent | None = None
         self._written: set[int] = set()  # ids of optimizers that this training has written
 
