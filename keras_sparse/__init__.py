@@ -23,6 +23,7 @@ from keras_sparse.models.mask_board import MaskTensorBoard
 from keras_sparse.models.plots import plot_history
 from keras_sparse.models.prune import prune
 from keras_sparse.models.summary import summary
+from keras_sparse.reporting.report import report
 from keras_sparse.rules import mask_update, scores
 from keras_sparse.rules import structure_arguments as structure
 from keras_sparse.rules.blocks import Blocks
@@ -76,6 +77,7 @@ __all__ = [
     "ops",
     "plot_history",
     "prune",
+    "report",
     "save_compressed",
     "schedules",
     "scores",

@@ -11,7 +11,17 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "keras_sparse"
 
 # A folder imports only from folders to its left; imports for types (`if TYPE_CHECKING`) may differ.
-ROOMS = ["rules", "compute", "tracing", "conversion", "training", "models", "exporting", "commands"]
+ROOMS = [
+    "rules",
+    "compute",
+    "tracing",
+    "conversion",
+    "training",
+    "models",
+    "exporting",
+    "reporting",
+    "commands",
+]
 TOP = ["__init__", "__main__"]  # the only modules outside of the folders
 
 

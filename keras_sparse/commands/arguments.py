@@ -21,6 +21,7 @@ def parser() -> argparse.ArgumentParser:
     _add_inspect(commands)
     _add_compare(commands)
     _add_export(commands)
+    _add_report(commands)
     return top
 
 
@@ -184,6 +185,47 @@ def _add_export_options(command: argparse.ArgumentParser) -> None:
         metavar="FILE.npy",
         help="inputs to compare predictions on, needed for int8 (default: random ones)",
     )
+    _add_import(command)
+
+
+def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser(
+        "report",
+        help="write an HTML page about the sparsity of a saved model",
+        description="Writes one HTML file that opens offline: density, multiply-adds and dead "
+        "channels of each weight, masks as pictures, and histograms. Prints its path.",
+        epilog="Exit codes: 0 done, 2 a file cannot be read or written.",
+    )
+    command.set_defaults(module="keras_sparse.commands.report")
+    command.add_argument("file", help=FILE)
+    command.add_argument(
+        "--output",
+        metavar="PATH.html",
+        help="file to write; it may replace an earlier report (default: beside FILE)",
+    )
+    command.add_argument(
+        "--batch", type=_positive, help="examples in a step, for what runs (default: any)"
+    )
+    command.add_argument(
+        "--log",
+        metavar="FILE.csv",
+        help="file of keras.callbacks.CSVLogger, for the density over the training",
+    )
+    command.add_argument(
+        "--model",
+        metavar=FUNCTION,
+        help="a function without arguments that returns the Keras model of a weight file",
+    )
+    command.add_argument(
+        "--measure", action="store_true", help="also time a training step and each layer, at BATCH"
+    )
+    command.add_argument(
+        "--threads", type=_positive, help="threads to measure with (default: all cores)"
+    )
+    _add_import(command)
+
+
+def _add_import(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--import",
         dest="modules",

@@ -1,7 +1,6 @@
 """``export`` writes a saved model for another runtime by ``ks.export``."""
 
 import argparse
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 
 from keras_sparse.commands.inspect import existing
 from keras_sparse.commands.output import console
+from keras_sparse.commands.saved_models import import_modules
 from keras_sparse.conversion.progress import progress
 from keras_sparse.exporting.export import export
 from keras_sparse.exporting.formats import FORMATS
@@ -26,8 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
             written in the format.
     """
     path = existing(arguments.file)
-    for name in arguments.modules:
-        _import(name)
+    import_modules(arguments.modules)
     with progress("export"):
         report = _exported(path, arguments)
     if arguments.json:
@@ -51,16 +50,6 @@ def _exported(path: Path, arguments: argparse.Namespace) -> ExportReport:
         )
     except (ImportError, RuntimeError) as error:
         raise ValueError(str(error)) from error
-
-
-def _import(name: str) -> None:
-    try:
-        importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"`--import` must name a module that can be imported; {error.name!r} was not found. "
-            f"Start the command in its folder. Received: --import {name}"
-        ) from error
 
 
 def _model(path: Path) -> keras.Model:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 
@@ -12,6 +12,21 @@ from keras_sparse.training.density_log import DENSITY, EXPLORATION_RATE
 History: TypeAlias = UpdateMasks | keras.callbacks.History | Mapping[str, Sequence[float]]
 LAYER = f"{DENSITY}/"  # UpdateMasks logs it before the path of a weight
 EXPLORED = "ever active, all layers"
+ALL_WEIGHTS = "all masked weights"
+
+
+class Recorded(NamedTuple):
+    """What was recorded of a training: one value an epoch.
+
+    Attributes:
+        positions: of the values on the axis.
+        label: of the axis: "optimizer step" or "epoch".
+        lines: ``{path of a weight, ALL_WEIGHTS or EXPLORED: its values}``.
+    """
+
+    positions: list[float]
+    label: str
+    lines: dict[str, Sequence[float]]
 
 
 def plot_history(history: History, to_file: str | Path = "density.png") -> Path:
@@ -33,7 +48,7 @@ def plot_history(history: History, to_file: str | Path = "density.png") -> Path:
         ValueError: no density was recorded.
         ImportError: matplotlib is not installed.
     """
-    steps, label, lines = _recorded(history)
+    steps, label, lines = recorded(history)
     figure, axes = _figure()
     for name, densities in lines.items():
         style = {"color": "black", "linestyle": "--"} if name == EXPLORED else {}
@@ -51,41 +66,46 @@ def plot_history(history: History, to_file: str | Path = "density.png") -> Path:
     return Path(to_file)
 
 
-def _recorded(history: Any) -> tuple[list[float], str, dict[str, Sequence[float]]]:
-    """The positions on the axis, the label of the axis, and ``{name: densities}``."""
-    recorded = getattr(history, "history", history)
-    if not isinstance(recorded, Mapping):
+def recorded(history: Any) -> Recorded:
+    """What a training recorded.
+
+    Raises:
+        TypeError: ``history`` is no callback with a history, and no dict.
+        ValueError: no density was recorded.
+    """
+    found = getattr(history, "history", history)
+    if not isinstance(found, Mapping):
         raise TypeError(
             "`history` must be the UpdateMasks callback, the result of `fit`, or the `history` of "
             f"one of them. Received: history={history!r}"
         )
-    if "step" in recorded and isinstance(history, UpdateMasks | Mapping):
-        steps = list(recorded["step"])
+    if "step" in found and isinstance(history, UpdateMasks | Mapping):
+        steps = list(found["step"])
         others = ("step", EXPLORATION_RATE)
-        lines = {path: values for path, values in recorded.items() if path not in others}
+        lines = {path: values for path, values in found.items() if path not in others}
         label = "optimizer step"
     else:
         layers = {
             name.removeprefix(LAYER): values
-            for name, values in recorded.items()
+            for name, values in found.items()
             if name.startswith(LAYER)
         }
-        total = _logged(DENSITY, recorded)
-        lines = layers or ({} if total is None else {"all masked weights": total})
+        total = _logged(DENSITY, found)
+        lines = layers or ({} if total is None else {ALL_WEIGHTS: total})
         steps, label = [], "epoch"
         if lines:
             steps = list(range(1, 1 + len(next(iter(lines.values())))))
     if not steps:
         raise ValueError(
             "`history` must hold a density: train with the UpdateMasks callback, and pass it after "
-            f"`fit`. Received: history={history!r} with {sorted(recorded)}"
+            f"`fit`. Received: history={history!r} with {sorted(found)}"
         )
-    explored = _logged(EXPLORATION_RATE, recorded)
-    return steps, label, lines if explored is None else {**lines, EXPLORED: explored}
+    explored = _logged(EXPLORATION_RATE, found)
+    return Recorded(steps, label, lines if explored is None else {**lines, EXPLORED: explored})
 
 
-def _logged(name: str, recorded: Mapping[str, Sequence[float]]) -> Sequence[float] | None:
-    return recorded.get(f"mask_{name}", recorded.get(name))
+def _logged(name: str, found: Mapping[str, Sequence[float]]) -> Sequence[float] | None:
+    return found.get(f"mask_{name}", found.get(name))
 
 
 def _figure() -> tuple[Any, Any]:

@@ -15,6 +15,7 @@ from keras_sparse.models.turns import ratio, take_turns
 from keras_sparse.training.find_optimizer import sparse_momentum_of, sparse_optimizer
 from keras_sparse.training.presets import StaticSparsity
 from keras_sparse.training.selection import Selection
+from keras_sparse.training.sparse_momentum import SparseMomentum
 from keras_sparse.training.update_watch import has_own_train_step
 
 TURNS = 5
@@ -37,7 +38,7 @@ class StepSpeed:
     open: float
 
 
-def step_speed(model: keras.Model, inputs: Any) -> StepSpeed:
+def step_speed(model: keras.Model, inputs: Any, argument: str = "time_step") -> StepSpeed:
     """Times copies of a model with dense and with sparse layers in turns.
 
     The step is the one of ``fit``: forward pass, gradients and optimizer. The optimizer is the
@@ -46,15 +47,15 @@ def step_speed(model: keras.Model, inputs: Any) -> StepSpeed:
     Args:
         model: a built model. It stays unchanged; two copies of it are in memory.
         inputs: KerasTensors of known shapes, in the structure of the model's call.
+        argument: the one that asked for it, for messages.
 
     Raises:
         ValueError: the model has its own training step, an input takes strings or sparse tensors,
             or the backend is not TensorFlow.
     """
-    _check(model)
-    data = tree.lists_to_tuples(
-        tree.map_structure(random_values, inputs)
-    )  # for tf.data, as in `fit`
+    _check(model, argument)
+    arrays = tree.map_structure(lambda tensor: random_values(tensor, argument), inputs)
+    data = tree.lists_to_tuples(arrays)  # for tf.data, as in `fit`
     with progress("timing a training step"):
         seconds = _take_turns(_contenders(model, data))
     return StepSpeed(
@@ -64,29 +65,24 @@ def step_speed(model: keras.Model, inputs: Any) -> StepSpeed:
     )
 
 
-def _check(model: keras.Model) -> None:
-
+def _check(model: keras.Model, argument: str) -> None:
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
-            "`time_step` must be False on this backend: the custom ops are for TensorFlow. "
-            f"Received: time_step=True on {keras.backend.backend()}"
+            f"`{argument}` must be False on this backend: the custom ops are for TensorFlow. "
+            f"Received: {argument}=True on {keras.backend.backend()}"
         )
     if has_own_train_step(model):
         raise ValueError(
-            "`time_step` measures the training step of Keras, and this model has its own: time an "
-            f"epoch of both. Received: {type(model).__name__} {model.name!r}"
+            f"`{argument}` measures the training step of Keras, and this model has its own: time "
+            f"an epoch of both. Received: {type(model).__name__} {model.name!r}"
         )
 
 
 def _contenders(model: keras.Model, data: Any) -> dict[str, Callable[[], None]]:
     """The steps to time: dense layers, and sparse layers with the growth window closed or open."""
     dense, sparse = densify(model), sparsify(model, verbose=False)
-    original = sparse_momentum_of(model)
-    chosen = {} if original is None else Selection.from_config(original.selection.get_config())
-    if original is not None:
-        chosen["growth_batch"] = original.growth_batch
-    masked = StaticSparsity(optimizer_like(model), 1.0, initial_masks="nonzero", seed=0, **chosen)
-    dense_step, sparse_step = _step(dense, optimizer_like(model), data), _step(sparse, masked, data)
+    dense_step = _step(dense, optimizer_like(model), data)
+    sparse_step = _step(sparse, with_present_masks(model), data)
     optimizer = sparse_optimizer(sparse)
 
     def with_window(is_open: bool) -> Callable[[], None]:
@@ -99,7 +95,16 @@ def _contenders(model: keras.Model, data: Any) -> dict[str, Callable[[], None]]:
     return {"dense": dense_step, "closed": with_window(False), "open": with_window(True)}
 
 
-def random_values(tensor: Any) -> np.ndarray:
+def with_present_masks(model: keras.Model) -> SparseMomentum:
+    """A new optimizer, not built, for a sparse copy of a model: its masks are the present ones."""
+    original = sparse_momentum_of(model)
+    chosen = {} if original is None else Selection.from_config(original.selection.get_config())
+    if original is not None:
+        chosen["growth_batch"] = original.growth_batch
+    return StaticSparsity(optimizer_like(model), 1.0, initial_masks="nonzero", seed=0, **chosen)
+
+
+def random_values(tensor: Any, argument: str = "time_step") -> np.ndarray:
     """Random normal numbers of the tensor's shape; zeros for integers and bools.
 
     Raises:
@@ -109,7 +114,7 @@ def random_values(tensor: Any) -> np.ndarray:
     if dtype == "string" or tensor.sparse:
         what = "strings" if dtype == "string" else "sparse tensors"
         raise ValueError(
-            f"`time_step` creates random inputs, but no {what}: time an epoch of both. "
+            f"`{argument}` creates random inputs, but no {what}: time an epoch of both. "
             f"Received: input {tensor.name!r} of dtype {dtype}"
         )
     if "float" not in dtype:

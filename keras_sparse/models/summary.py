@@ -104,7 +104,7 @@ def summary(
         raise ValueError("`batch` must be set if `time_step` is. Received: batch=None")
     described = _describe(model, input_shape, batch)
     if time_step:
-        described["total"] |= _timed(model, input_shape, batch)
+        described["total"] |= timed_step(model, input_shape, batch)
     if output == "table":
         print_table(model.name, described)
         return None
@@ -134,13 +134,26 @@ def _describe(model: keras.Model, input_shape: Any, batch: int | None) -> dict[s
     return {"layers": rows, "total": total}
 
 
-def _timed(model: keras.Model, input_shape: Any, batch: int | None) -> dict[str, float]:
+def timed_step(
+    model: keras.Model, input_shape: Any, batch: int | None, argument: str = "time_step"
+) -> dict[str, float]:
+    """What ``summary`` adds to the total with ``time_step``.
+
+    Args:
+        model: built.
+        input_shape: as in ``summary``.
+        batch: number of examples.
+        argument: the one that asked for it, for messages.
+
+    Raises:
+        ValueError: the step cannot be timed.
+    """
     inputs, why = symbolic_inputs(model, input_shape, batch)
     if why is not None:
         raise ValueError(
-            f"`time_step` needs inputs of known shapes, but {why}. Received: {input_shape=}"
+            f"`{argument}` needs inputs of known shapes, but {why}. Received: {input_shape=}"
         )
-    speed = step_speed(model, inputs)
+    speed = step_speed(model, inputs, argument)
     return {
         "step_seconds_dense": speed.dense_seconds,
         "step_speed_up_closed": speed.closed,

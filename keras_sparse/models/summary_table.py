@@ -48,7 +48,7 @@ def print_table(name: str, described: dict[str, Any]) -> None:
 
 
 def _table(name: str, described: dict[str, Any], narrow: bool) -> Table:
-    total, rows, cell = described["total"], described["layers"], _short if narrow else _cell
+    total, rows, text = described["total"], described["layers"], _short if narrow else cell
     table = Table(title=f"Sparsity of {name!r}", show_footer=True, caption=_caption(total, narrow))
     if narrow:
         table.box, table.show_edge, table.padding = SIMPLE_HEAD, False, (0, 1, 0, 0)
@@ -61,13 +61,13 @@ def _table(name: str, described: dict[str, Any], narrow: bool) -> Table:
     if not narrow:
         table.add_column("shape", no_wrap=True)
     for header, key in columns.items():
-        table.add_column(header, footer=cell(total[key]), justify="right", no_wrap=True)
+        table.add_column(header, footer=text(total[key]), justify="right", no_wrap=True)
     if "runs_as" in (rows[0] if rows else {}):
         table.add_column("runs as", min_width=WIDTH_OF_RUNS_AS)
     for path, row in zip(paths, rows, strict=True):
         shape = [] if narrow else ["x".join(map(str, row["shape"]))]
         runs_as = [row["runs_as"]] if "runs_as" in row else []
-        table.add_row(path, *shape, *(cell(row[key]) for key in columns.values()), *runs_as)
+        table.add_row(path, *shape, *(text(row[key]) for key in columns.values()), *runs_as)
     return table
 
 
@@ -120,7 +120,8 @@ def _caption(total: dict[str, Any], narrow: bool) -> str:
     return "; ".join(lines)
 
 
-def _cell(value: float | int | None) -> str:
+def cell(value: float | int | None) -> str:
+    """A number as the table shows it; ``?`` for None, which is an unknown one."""
     if value is None:
         return "?"
     return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
@@ -129,6 +130,6 @@ def _cell(value: float | int | None) -> str:
 def _short(value: float | int | None) -> str:
     """A number with a letter for thousands, millions and more."""
     if value is None or isinstance(value, float) or value < 10_000:
-        return _cell(value)
+        return cell(value)
     power = min((len(str(value)) - 1) // 3, 5)
     return f"{value / 1000**power:.3g}{'kMGTP'[power - 1]}"

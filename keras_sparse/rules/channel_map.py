@@ -41,12 +41,8 @@ def channel_map(
     array([[0.5, 0. ],
            [0. , 0.5]])
     """
-    rank = mask.ndim
-    out = [axis % rank for axis in outputs]
-    into = [axis for axis in (axis % rank for axis in inputs) if axis not in out]
-    taps = [axis for axis in range(rank) if axis not in (*into, *out)]
-    channels = _number(mask, into), _number(mask, out)
-    by_tap = mask.transpose([*taps, *into, *out]).reshape(-1, *channels)
+    by_tap = as_taps(mask, inputs, outputs)
+    channels = by_tap.shape[1], by_tap.shape[2]
     counts = np.count_nonzero(by_tap, axis=0)
     per_cell = tuple(max(1, -(-number // most)) for number in channels)
     cells = np.ones(channels, np.int64)
@@ -55,6 +51,20 @@ def channel_map(
         counts = np.add.reduceat(counts, begins, axis=axis)
         cells = np.add.reduceat(cells, begins, axis=axis)
     return ChannelMap(counts / (len(by_tap) * cells), channels, (per_cell[0], per_cell[1]))
+
+
+def as_taps(mask: np.ndarray, inputs: Axes, outputs: Axes) -> np.ndarray:
+    """The mask as an array (taps, input channels, output channels).
+
+    >>> as_taps(np.ones((3, 3, 4, 8), bool), (2,), (3,)).shape
+    (9, 4, 8)
+    """
+    rank = mask.ndim
+    out = [axis % rank for axis in outputs]
+    into = [axis for axis in (axis % rank for axis in inputs) if axis not in out]
+    taps = [axis for axis in range(rank) if axis not in (*into, *out)]
+    channels = _number(mask, into), _number(mask, out)
+    return mask.transpose([*taps, *into, *out]).reshape(-1, *channels)
 
 
 def tap_shares(mask: np.ndarray, inputs: Axes, outputs: Axes) -> np.ndarray:
