@@ -73,7 +73,7 @@ def train(run: Run, source: data.Images | str, output: Path, save: bool = False)
         source: the images, of which ``run.images`` are used; of ImageNet, a folder of TFRecords.
         output: a folder. The run's own folder there keeps the backup until the run has ended, then
             the log of its epochs.
-        save: keep the trained network there, too, as model.keras.
+        save: keep the trained network there, too, as model.keras, and a page report.html.
     """
     folder = output / run.name()
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,6 +94,8 @@ def train(run: Run, source: data.Images | str, output: Path, save: bool = False)
     figures = _figures(model, feed, log)
     if save:
         model.save(folder / "model.keras")
+        history = masks[0] if masks else None
+        ks.report(model, folder / "report.html", history=history, batch=run.batch)
     shutil.rmtree(folder / "backup")
     return {**dataclasses.asdict(run), **figures}
 

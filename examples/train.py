@@ -135,7 +135,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     add("--initial-scale", action="store_true", help="scale weights to their active connections")
     add("--growth-window", type=_window, default="auto", help="steps before an update, or auto")
     add("--output", type=Path, default=Path("runs"), help="folder of results, logs and backups")
-    add("--save", action="store_true", help="keep each trained network as model.keras")
+    add("--save", action="store_true", help="keep each network, and a page report.html")
     arguments = parser.parse_args(words)
     if recipe(arguments.model).data == "imagenet":
         if arguments.data is None:

@@ -35,7 +35,9 @@ def command(*words):
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["tune"], ["bench"], ["inspect"], ["compare"], ["export"], ["tpu-check"]], ids=str
+    "words",
+    [[], ["tune"], ["bench"], ["inspect"], ["compare"], ["export"], ["report"], ["tpu-check"]],
+    ids=str,
 )
 def test_help_is_answered_without_tensorflow(words, tmp_path, monkeypatch):
     for name in ("tensorflow", "keras"):

@@ -16,6 +16,9 @@ from keras_sparse.models.file_report import sizes_of
 from keras_sparse.models.plots import Recorded, recorded
 from keras_sparse.reporting.content import Content, of_file, of_model
 from keras_sparse.reporting.report import check_report_path, write_report
+from keras_sparse.training.density_log import DENSITY, EXPLORATION_RATE
+
+LOGGED = (DENSITY, EXPLORATION_RATE)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,8 +54,6 @@ def _model(path: Path, function: str | None) -> tuple[keras.Model | None, str | 
         raise ValueError(
             f"The function of `--model` must return a Keras model. Received: {model!r}"
         )
-    if has_model(path) and path.suffix != ".keras":
-        return load(path)
     try:
         model.load_weights(path)
     except Exception as error:  # Keras raises anything
@@ -92,11 +93,15 @@ def _logged(path: Path) -> Recorded:
     """
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    names = [name for name in (rows[0] if rows else {}) if name and "density" in name]
-    if not names:
+    names = [name for name in (rows[0] if rows else {}) if _kind(name) in LOGGED]
+    if DENSITY not in map(_kind, names):
         raise ValueError(
             "`--log` must name a file of keras.callbacks.CSVLogger from a training with "
             f"UpdateMasks, with a column density. Received: {path}"
         )
-    others = [name for name in rows[0] if name and "exploration_rate" in name]
-    return recorded({name: [float(row[name]) for row in rows] for name in (*names, *others)})
+    return recorded({name: [float(row[name]) for row in rows] for name in names})
+
+
+def _kind(name: str | None) -> str:
+    """The kind of a column: that of "density/net/kernel" and "mask_density" is "density"."""
+    return (name or "").split("/")[0].removeprefix("mask_")

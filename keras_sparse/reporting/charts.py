@@ -142,8 +142,7 @@ def _legend(layers: Sequence[str], others: Sequence[str], special: Mapping[str, 
     named = layers if len(layers) <= NAMED_LINES else [layers[0], layers[-1]]
     items = [_entry(name, "layer", _hue(layers, name)) for name in named]
     if len(named) < len(layers):
-        between = f"to, by colour through {len(layers) - 2} others, "
-        items.insert(1, element("span", between, class_="between"))
+        items.insert(1, element("span", f"to, through {len(layers) - 2} others,"))
     items += [_entry(name, special[name], None) for name in others]
     return element("figcaption", *items, class_="legend")
 

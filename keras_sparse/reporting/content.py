@@ -15,7 +15,7 @@ from keras_sparse.models.file_report import file_report
 from keras_sparse.models.layer_speed import LayerSpeed
 from keras_sparse.models.masked_weights import masked_weights
 from keras_sparse.models.plots import Recorded
-from keras_sparse.models.summary import summary, timed_step
+from keras_sparse.models.summary import Masked, summary, timed_step
 from keras_sparse.models.weight_files import arrays_in
 from keras_sparse.reporting.histogram import Histogram, histogram_of
 from keras_sparse.reporting.measured import layer_times
@@ -36,7 +36,7 @@ class Weight:
     """One masked weight.
 
     Attributes:
-        name: its path, as in a history.
+        name: its path without the name of the model, which a saved path may lack.
         row: its figures, those of ``summary``.
         structure: what its mask consists of.
         channels: its mask as a picture.
@@ -92,26 +92,34 @@ def of_model(
         ValueError: as ``summary``.
     """
     described = summary(model, "dict", input_shape, batch)
-    weights = list(_weights(model, described["layers"]))
+    masked = masked_weights(model)
+    weights = list(_weights(model, described["layers"], masked))
     if measure:
         described["total"] |= timed_step(model, input_shape, batch, "measure")
     return Content(
         name=model.name,
         weights=weights,
         total=described["total"],
-        sizes=_sizes(model, weights),
-        recorded=recorded,
+        sizes=_sizes(model, masked, weights),
+        recorded=recorded and _without_prefix(recorded, model.name),
         batch=batch,
         layers=layer_times(model, input_shape, batch) if measure else (),
     )
 
 
-def _weights(model: keras.Model, rows: Sequence[dict[str, Any]]) -> Iterator[Weight]:
+def _without_prefix(recorded: Recorded, model: str) -> Recorded:
+    lines = {name.removeprefix(f"{model}/"): line for name, line in recorded.lines.items()}
+    return recorded._replace(lines=lines)
+
+
+def _weights(
+    model: keras.Model, rows: Sequence[dict[str, Any]], masked: Sequence[Masked]
+) -> Iterator[Weight]:
     owners, names = owners_of_weights(model), _names(model)
-    for row, (variable, mask) in zip(rows, masked_weights(model), strict=True):
+    for row, (variable, mask) in zip(rows, masked, strict=True):
         layer = owners[id(variable)]
         axes = input_axes(layer, mask.ndim), output_axes(layer, mask.ndim)
-        name = names.get(id(variable), variable.path)
+        name = names.get(id(variable), variable.path).removeprefix(f"{model.name}/")
         if tuple(variable.shape) == mask.shape:
             values, stored = to_float32(variable), to_numpy(variable)
             yield _weight(name, row, mask, axes, values, _bytes(np.where(mask, stored, 0)))
@@ -150,13 +158,15 @@ def _bytes(array: np.ndarray) -> int:
     return sum(map(len, pieces(array)))
 
 
-def _sizes(model: keras.Model, weights: Sequence[Weight]) -> dict[str, int]:
-    masked = {id(variable) for variable, _ in masked_weights(model)}
+def _sizes(
+    model: keras.Model, masked: Sequence[Masked], weights: Sequence[Weight]
+) -> dict[str, int]:
+    known = {id(variable) for variable, _ in masked}
     arrays = {id(variable): to_numpy(variable) for variable in model.weights}
-    others = sum(_bytes(array) for key, array in arrays.items() if key not in masked)
+    others = sum(_bytes(array) for key, array in arrays.items() if key not in known)
     return {
         "in memory, zeros included": sum(array.nbytes for array in arrays.values()),
-        "by ks.save_compressed": others + sum(weight.stored or 0 for weight in weights),
+        "compressed": others + sum(weight.stored or 0 for weight in weights),
     }
 
 

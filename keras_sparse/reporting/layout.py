@@ -16,7 +16,7 @@ from keras_sparse.reporting.elements import element, page
 from keras_sparse.reporting.panels import panels
 from keras_sparse.reporting.sizes import size_text
 from keras_sparse.reporting.speed import speed_section
-from keras_sparse.reporting.table import layer_table, short_name
+from keras_sparse.reporting.table import layer_table
 
 SPECIAL = {ALL_WEIGHTS: "total", EXPLORED: "explored"}
 
@@ -44,8 +44,9 @@ def _tiles(content: Content) -> Iterator[Element]:
     tiles = [_density_tile(total), *_multiply_adds_tile(total)]
     if "exploration_rate" in total:
         tiles.append(_tile("ever active", cell(total["exploration_rate"]), "of the masked weights"))
-    dead = f"{total['dead_inputs']:,} in, {total['dead_outputs']:,} out"
-    tiles.append(_tile("dead channels", dead, "inputs and outputs without an active weight"))
+    inputs, outputs = total["dead_inputs"], total["dead_outputs"]
+    text = f"{inputs:,} inputs and {outputs:,} outputs have no active weight"
+    tiles.append(_tile("dead channels", cell(inputs + outputs), text))
     first, *others = content.sizes.items()
     more = [f"{size_text(size)} {what}" for what, size in others]
     tiles.append(_tile("size", size_text(first[1]), "; ".join([first[0], *more])))
@@ -102,11 +103,10 @@ def _training(content: Content) -> Iterator[Element]:
     lines = dict(recorded.lines)
     if (total := _total_line(content, lines)) is not None:
         lines[ALL_WEIGHTS] = total
-    short = {short_name(name, content): values for name, values in lines.items()}
     yield element(
         "section",
         element("h2", "Density over the training"),
-        density_chart(recorded.positions, recorded.label, short, SPECIAL),
+        density_chart(recorded.positions, recorded.label, lines, SPECIAL),
         *_without_layers(lines),
     )
 
@@ -141,6 +141,6 @@ def _footer() -> Element:
     text = (
         f"Made on {made} by keras_sparse {version}, Keras {keras.__version__} on "
         f"{keras.backend.backend()}. Density is active / all weights. A multiply-add counts for "
-        "each weight and output position."
+        "each weight and output position. Compressed sizes are those of ks.save_compressed."
     )
     return element("footer", element("p", text))

@@ -11,7 +11,6 @@ from keras_sparse.reporting.content import Content, Weight
 from keras_sparse.reporting.elements import element
 from keras_sparse.reporting.pictures import picture
 from keras_sparse.reporting.sizes import shape_text, size_text
-from keras_sparse.reporting.table import short_name
 
 MOST_TAPS = 512  # a picture of more says nothing
 
@@ -39,13 +38,13 @@ def panels(content: Content) -> Iterator[Element]:
 
 def _panel(number: int, weight: Weight, content: Content) -> Element:
     row = weight.row
-    stored = "" if weight.stored is None else f"{size_text(weight.stored)} by ks.save_compressed"
+    stored = "" if weight.stored is None else f"{size_text(weight.stored)} compressed"
     frozen = "frozen" if row.get("frozen") else ""
     facts = [shape_text(row["shape"]), weight.structure, frozen, stored]
     active = f"{row['active']:,} of {row['weights']:,} active"
     return element(
         "article",
-        element("h3", short_name(weight.name, content)),
+        element("h3", weight.name),
         element("p", " · ".join(fact for fact in facts if fact), class_="facts"),
         element("p", f"density {cell(row['density'])}: {active}", class_="density"),
         bar(row["density"], active),

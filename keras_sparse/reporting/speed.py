@@ -37,12 +37,8 @@ def _layers(content: Content) -> Iterator[Element]:
         *(element("th", header, class_="number") for header in numbers),
         element("th", "runs as"),
     ]
-    yield element(
-        "table",
-        element("thead", element("tr", *headers)),
-        element("tbody", *rows),
-        class_="speed",
-    )
+    head, body = element("thead", element("tr", *headers)), element("tbody", *rows)
+    yield element("div", element("table", head, body), class_="wide")
     text = (
         "Each layer was timed alone: its outputs and all of its gradients, growth window closed. "
         "These times do not add up to a step, which also has the layers between them, the loss and "

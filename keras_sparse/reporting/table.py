@@ -26,37 +26,36 @@ def layer_table(content: Content) -> Iterator[Element]:
     """The section of the table; nothing if there is no model."""
     if content.total is None:
         return
-    columns = {
-        header: key for header, key in NUMBERS.items() if _is_known(content.total, header, key)
-    }
+    columns = {header: key for header, key in NUMBERS.items() if _is_known(content, key)}
     has_choice = any("runs_as" in weight.row for weight in content.weights)
     headers = [
         *(element("th", header) for header in ("weight", "shape")),
         *(element("th", header, class_="number") for header in columns),
         *([element("th", "runs as")] if has_choice else []),
     ]
-    body = [_row(number, weight, columns, content) for number, weight in enumerate(content.weights)]
+    body = [_row(number, weight, columns) for number, weight in enumerate(content.weights)]
+    made = element(
+        "table",
+        element("thead", element("tr", *headers)),
+        element("tbody", *body),
+        element("tfoot", _total(content.total, columns, has_choice)),
+    )
     yield element(
         "section",
         element("h2", "Layers"),
-        element(
-            "table",
-            element("thead", element("tr", *headers)),
-            element("tbody", *body),
-            element("tfoot", _total(content.total, columns, has_choice)),
-        ),
+        element("div", made, class_="wide"),
         *(element("p", text, class_="note") for text in _remarks(content, has_choice)),
     )
 
 
-def _is_known(total: dict[str, Any], header: str, key: str) -> bool:
-    return key in total and ("multiply" not in header or "why_unknown" not in total)
+def _is_known(content: Content, key: str) -> bool:
+    return any(weight.row.get(key) is not None for weight in content.weights)
 
 
-def _row(number: int, weight: Weight, columns: dict[str, str], content: Content) -> Element:
+def _row(number: int, weight: Weight, columns: dict[str, str]) -> Element:
     row = weight.row
     frozen = " (frozen)" if row.get("frozen") else ""
-    link = element("a", short_name(weight.name, content), href=f"#weight-{number}")
+    link = element("a", weight.name, href=f"#weight-{number}")
     cells = [element("th", link, frozen), _cell("shape", shape_text(row["shape"]))]
     for header, key in columns.items():
         made = _cell(header, cell(row[key]), "number")
@@ -76,11 +75,6 @@ def _total(total: dict[str, Any], columns: dict[str, str], has_choice: bool) -> 
 
 def _cell(header: str, text: str, class_: str | None = None) -> Element:
     return element("td", text, class_=class_, data_label=header)
-
-
-def short_name(name: str, content: Content) -> str:
-    """The path of a weight, without the name of the model."""
-    return name.removeprefix(f"{content.name}/")
 
 
 def _remarks(content: Content, has_choice: bool) -> Iterator[str]:
