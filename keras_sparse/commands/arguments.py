@@ -206,6 +206,11 @@ def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     command.add_argument(
         "--batch", type=_positive, help="examples in a step, for what runs (default: any)"
     )
+    _add_report_options(command)
+    _add_import(command)
+
+
+def _add_report_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--log",
         metavar="FILE.csv",
@@ -222,7 +227,6 @@ def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     command.add_argument(
         "--threads", type=_positive, help="threads to measure with (default: all cores)"
     )
-    _add_import(command)
 
 
 def _add_import(command: argparse.ArgumentParser) -> None:

@@ -78,11 +78,11 @@ def _with_file(content: Content, path: Path, why: str | None) -> Content:
     sizes, notes = sizes_of(path), list(content.notes)
     if why is not None:
         notes.append(
-            "The optimizer, loss and metrics of the file cannot be loaded, so nonzero weights "
-            f"count as active: {why}"
+            "The optimizer, loss and metrics of the file cannot be loaded, so the masks are those "
+            f"of sparse layers and of nonzero weights: {why}"
         )
-    of_file = {"of the file": sizes.bytes, "of the file after zip": sizes.bytes_zipped}
-    return dataclasses.replace(content, sizes={**content.sizes, **of_file}, notes=notes)
+    file = {"of the file": sizes.bytes, "of the file after zip": sizes.bytes_zipped}
+    return dataclasses.replace(content, sizes={**content.sizes, **file}, notes=notes)
 
 
 def _logged(path: Path) -> Recorded:

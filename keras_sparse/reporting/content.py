@@ -109,7 +109,7 @@ def of_model(
 
 def _without_prefix(recorded: Recorded, model: str) -> Recorded:
     lines = {name.removeprefix(f"{model}/"): line for name, line in recorded.lines.items()}
-    return recorded._replace(lines=lines)
+    return Recorded(recorded.positions, recorded.label, lines)
 
 
 def _weights(
