@@ -58,8 +58,7 @@ class MaskTensorBoard(keras.callbacks.Callback):
     Args:
         log_dir: folder of the logs.
         optimizer: the SparseMomentum optimizer, or a list of them, as for ``UpdateMasks``.
-        write_histograms: False: no histograms. Reading the momenta costs as much memory traffic as
-            the update.
+        write_histograms: False: no histograms.
         write_images: False: no pictures of masks.
 
     Raises:
