@@ -60,17 +60,4 @@ inline std::unordered_set<const tensorflow::Node*> Before(const tensorflow::Node
   return seen;
 }
 
-// Where an input comes from, past copies; then past the beginnings of branches of conditions, from
-// the innermost one to the outermost one.
-inline std::vector<Source> SourcesOf(const tensorflow::Node* node, int input) {
-  const tensorflow::Edge* edge = nullptr;
-  std::vector<Source> sources;
-  while (node->input_edge(input, &edge).ok()) {
-    node = edge->src(), input = 0;
-    if (!node->IsIdentity()) sources.emplace_back(node, edge->src_output());
-    if (!node->IsIdentity() && !node->IsSwitch()) break;
-  }
-  return sources;
-}
-
 }  // namespace keras_sparse

@@ -26,14 +26,27 @@ constexpr char kAttribute[] = "shared_gradient";
 // The places of inputs, mask and output gradient.
 constexpr int kOfInputGradient[] = {0, 2, 3}, kOfKernelGradient[] = {0, 1, 2};
 
+// Where an input comes from, past copies; then past the beginnings of branches of conditions, from
+// the innermost one to the outermost one.
+std::vector<Source> SourcesByBranch(const Node* node, int input) {
+  const tensorflow::Edge* edge = nullptr;
+  std::vector<Source> sources;
+  while (node->input_edge(input, &edge).ok()) {
+    node = edge->src(), input = 0;
+    if (!node->IsIdentity()) sources.emplace_back(node, edge->src_output());
+    if (!node->IsIdentity() && !node->IsSwitch()) break;
+  }
+  return sources;
+}
+
 // Is this the kernel gradient of the same product, and does it run only where the input gradient
 // does? It may stand in a branch of a condition that the other one is not in. So it reads what the
 // other one reads, or that past the beginnings of further branches.
 bool Belongs(const Node* by_kernel, const Node* by_inputs) {
   if (by_kernel->assigned_device_name() != by_inputs->assigned_device_name()) return false;
   for (int i = 0; i < 3; ++i) {
-    const auto wanted = SourcesOf(by_inputs, kOfInputGradient[i]),
-               found = SourcesOf(by_kernel, kOfKernelGradient[i]);
+    const auto wanted = SourcesByBranch(by_inputs, kOfInputGradient[i]),
+               found = SourcesByBranch(by_kernel, kOfKernelGradient[i]);
     if (wanted.empty() || std::count(found.begin(), found.end(), wanted[0]) == 0) return false;
   }
   return true;

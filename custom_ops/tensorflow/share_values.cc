@@ -30,6 +30,9 @@ bool IsPlain(const Node* node) {
          absl::StrContains(node->assigned_device_name(), "CPU:");
 }
 
+// Copies, and the beginnings of branches of conditions.
+const std::vector<const char*> kPassed = {"Identity", "Switch"};
+
 // By product, kernel and mask.
 using Key = std::tuple<std::string, Source, Source>;
 
@@ -42,7 +45,7 @@ class ShareValues : public tensorflow::GraphOptimizationPass {
       for (const char* product : {"KerasSparse>MatMul", "KerasSparse>Conv2D"}) {
         const bool is_forward = node->type_string() == product;
         if (!is_forward && node->type_string() != absl::StrCat(product, "InputGradient")) continue;
-        const Key key = {product, SourcesOf(node, kKernel).back(), SourcesOf(node, kMask).back()};
+        const Key key = {product, SourceOf(node, kKernel, kPassed), SourceOf(node, kMask, kPassed)};
         if (IsPlain(node)) (is_forward ? forward : gradients)[key].push_back(node);
       }
     }
