@@ -79,6 +79,7 @@ MAY_IMPORT_TENSORFLOW = {  # the rest is the same on every backend
     "exporting/custom_ops",
     "exporting/litert",
     "exporting/litert_graph",
+    "exporting/readers",
     "exporting/served_loader",
     "exporting/runtimes",
     "models/tflite_tensors",

@@ -12,9 +12,10 @@ from keras_sparse._keras import (
     is_in_training,
 )
 from keras_sparse.compute.choice import Choice, check_implementation, choose, choose_or_raise
+from keras_sparse.compute.cpu_kernels import MOST_ROWS, CpuKernels
 from keras_sparse.compute.layer_product import LayerWithProduct
 from keras_sparse.compute.op_call import call_custom_op
-from keras_sparse.compute.product import Product, sizes_of
+from keras_sparse.compute.product import Product, sizes_of, static_shape
 from keras_sparse.rules.structure import BlockShape, Structure
 from keras_sparse.rules.structure_arguments import as_structure
 
@@ -105,14 +106,32 @@ class SparseLayer(LayerWithProduct):
         if choice.is_stock or self.implementation == "custom_op":
             return choice
         if not self.trainable:  # no optimizer makes the mask sparser
-            frozen = choice.at(self._density_now(weight))
+            density = self._density_now(weight)
+            frozen = choice.at(density)
             if frozen.is_stock:
                 return frozen
+            if (always := self._at_any_batch(product, inputs, density)) is not None:
+                return always
         if product.positions != math.inf:
             return choice
         sizes = sizes_of(inputs)
         on_sizes = product if sizes is None else self._on(product, sizes)
         return choose(on_sizes, self.implementation)
+
+    def _at_any_batch(self, product: Product, inputs: Any, density: float) -> Choice | None:
+        """The choice for a batch of unknown size, where it is the custom op even for one example.
+
+        More positions never speak for the stock operation, once they are more than a few rows.
+        """
+        shape = static_shape(inputs)
+        if shape is None or not shape or shape[0] is not None or None in shape[1:]:
+            return None
+        of_one = self._on(product, (1, *shape[1:]))
+        least = choose(of_one, self.implementation)
+        is_on_cpu = isinstance(least.implementation, CpuKernels)
+        if not is_on_cpu or of_one.positions <= MOST_ROWS or least.at(density).is_stock:
+            return None
+        return Choice(least.implementation)
 
     def _stock(self, inputs: Any, kernel: Any) -> Any:
         """The product as the Keras layer computes it."""

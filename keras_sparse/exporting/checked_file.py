@@ -33,7 +33,7 @@ def check_copy(model: keras.Model, ready: ReadyModel) -> None:
     difference = largest_difference(ready.expected, expected)
     if not difference <= tolerance_for("float32", is_mixed(model)):
         raise RuntimeError(
-            "The model of Keras' own layers predicts something else than the model that you gave: "
+            "The copy to be written predicts something else than the model that you gave: "
             f"the largest difference is {difference:.2g} of the largest prediction. "
             f"Received: model={model.name!r}"
         )

@@ -11,7 +11,8 @@ from keras_sparse.exporting.arguments import check_numbers, is_stored_sparse
 from keras_sparse.exporting.checked_file import check_copy, write_checked
 from keras_sparse.exporting.checks import checked_density, tolerance_for
 from keras_sparse.exporting.custom_ops import check_custom_ops, with_custom_ops
-from keras_sparse.exporting.formats import OTHER_NAMES, format_named
+from keras_sparse.exporting.folding import Folded, folded
+from keras_sparse.exporting.formats import OTHER_NAMES, Format, format_named
 from keras_sparse.exporting.litert import takes_one_by_one
 from keras_sparse.exporting.litert_layers import layers_in
 from keras_sparse.exporting.place import check_place
@@ -61,7 +62,9 @@ def export(
         custom_ops: for a SavedModel of sparse layers: whether it runs this library's compiled ops,
             which are in the folder, too. It loads where only TensorFlow of the same version is:
             ``tf.load_op_library(f"{path}/assets/libkeras_sparse_ops.so")`` and then
-            ``tf.saved_model.load(path)``. ``assets.extra/load.py`` does both.
+            ``tf.saved_model.load(path)``. ``assets.extra/load.py`` does both. Batch normalizations
+            directly behind a convolution or dense layer are folded into its weights; the report
+            names the others.
         overwrite: whether something at ``path`` may be replaced.
         compare_dense: also write the model without zeros, to a place that is removed, to compare
             sizes. It doubles the time.
@@ -101,16 +104,24 @@ def export(
         if tolerance is None:
             tolerance = tolerance_for(dtype, is_mixed(model) and not chosen.in_float32)
         line.says("copying the model")
+        copy = _copied(model, signature, chosen, custom_ops)
         ready = ReadyModel(
-            model if custom_ops else of_keras_layers(model, chosen.in_float32, name == "keras"),
+            copy.model,
             *(signature, arrays, settings, dtype, stored_sparse),
             one_by_one=name == "litert" and takes_one_by_one(model, signature),
         )
         check_copy(model, ready)
         written = write_checked(chosen, ready, path, tolerance, compare_dense)
     layers = layers_in(path, ready.model) if name == "litert" else ()
-    notes = ("The file takes one example at a time.",) if ready.one_by_one else ()
+    notes = ("The file takes one example at a time.",) if ready.one_by_one else copy.notes()
     report = ExportReport(path, name, dtype, density, tolerance, *written, layers, notes)
     if is_heard:
         report.print_to(rich.console.Console())
     return report
+
+
+def _copied(model: keras.Model, signature: list[Any], chosen: Format, custom_ops: bool) -> Folded:
+    """The model to write: of Keras' own layers, or with folded normalizations for the ops."""
+    if custom_ops:
+        return folded(model, signature)
+    return Folded(of_keras_layers(model, chosen.in_float32, chosen.suffix == ".keras"), {}, {})
