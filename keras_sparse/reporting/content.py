@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_sparse._keras import to_float32, to_numpy
 from keras_sparse.compute.kernel_axes import input_axes, output_axes, owners_of_weights
+from keras_sparse.conversion.progress import progress
 from keras_sparse.models.file_report import file_report
 from keras_sparse.models.layer_speed import LayerSpeed
 from keras_sparse.models.masked_weights import masked_weights
@@ -91,20 +92,21 @@ def of_model(
     Raises:
         ValueError: as ``summary``.
     """
-    described = summary(model, "dict", input_shape, batch)
-    masked = masked_weights(model)
-    weights = list(_weights(model, described["layers"], masked))
-    if measure:
-        described["total"] |= timed_step(model, input_shape, batch, "measure")
-    return Content(
-        name=model.name,
-        weights=weights,
-        total=described["total"],
-        sizes=_sizes(model, masked, weights),
-        recorded=recorded and _without_prefix(recorded, model.name),
-        batch=batch,
-        layers=layer_times(model, input_shape, batch) if measure else (),
-    )
+    with progress("report"):
+        described = summary(model, "dict", input_shape, batch)
+        masked = masked_weights(model)
+        weights = list(_weights(model, described["layers"], masked))
+        if measure:
+            described["total"] |= timed_step(model, input_shape, batch, "measure")
+        return Content(
+            name=model.name,
+            weights=weights,
+            total=described["total"],
+            sizes=_sizes(model, masked, weights),
+            recorded=recorded and _without_prefix(recorded, model.name),
+            batch=batch,
+            layers=layer_times(model, input_shape, batch) if measure else (),
+        )
 
 
 def _without_prefix(recorded: Recorded, model: str) -> Recorded:

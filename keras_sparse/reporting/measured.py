@@ -4,8 +4,9 @@ from typing import Any
 
 import keras
 
+from keras_sparse.conversion.progress import progress
 from keras_sparse.conversion.sparsify import has_sparse_layers, sparsify
-from keras_sparse.models.layer_speed import LayerSpeed, layer_speeds
+from keras_sparse.models.layer_speed import LayerSpeed, layer_speeds, sparse_layers
 from keras_sparse.models.step_speed import with_present_masks
 from keras_sparse.tracing.multiply_adds import count_multiply_adds
 from keras_sparse.training.find_optimizer import sparse_optimizer
@@ -25,4 +26,6 @@ def layer_times(model: keras.Model, input_shape: Any, batch: int | None) -> list
     sparse.compile(with_present_masks(model))
     sparse.optimizer.build(sparse.trainable_variables)
     sparse_optimizer(sparse).open_growth_window(False)
-    return list(layer_speeds(sparse, count_multiply_adds(sparse, input_shape, batch)))
+    found = layer_speeds(sparse, count_multiply_adds(sparse, input_shape, batch))
+    with progress("timing layers") as line:
+        return list(line.each(found, sparse_layers(sparse)))
