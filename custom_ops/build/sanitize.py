@@ -3,7 +3,8 @@
     python custom_ops/build/sanitize.py          # all three, about ten minutes
     python custom_ops/build/sanitize.py address  # C++ tests: memory and undefined behaviour
     python custom_ops/build/sanitize.py thread   # C++ tests on threads: races
-    python custom_ops/build/sanitize.py ops      # the ops: KERAS_SPARSE_FUZZ (10000) random shapes
+    python custom_ops/build/sanitize.py ops      # the ops: KERAS_SPARSE_FUZZ (10000) random shapes;
+                                                 # and the passes over graphs
 
 TensorFlow itself is not instrumented: of what it does, only calls of memory functions are seen.
 Files that include it are built with AddressSanitizer alone. Needs g++.
@@ -45,7 +46,7 @@ def thread() -> None:
 
 
 def ops() -> None:
-    """Memory and undefined behaviour in the ops: their tests, and many random shapes."""
+    """Memory and undefined behaviour in ops and passes: their tests, and many random shapes."""
     folder = BUILD / "ops"
     build(folder, BUILD / "address", ADDRESS)
     names = (
@@ -65,7 +66,8 @@ def ops() -> None:
         "KERAS_SPARSE_OPS": str(folder),
         "KERAS_SPARSE_FUZZ": os.environ.get("KERAS_SPARSE_FUZZ", "10000"),
     }
-    chosen = "test_any_shape or masked_dense or refuse or nothing or threads"
+    of_ops = "test_any_shape or masked_dense or refuse or nothing or threads or ops_arguments"
+    of_passes = ("gradient_lists", "both_gradients", "normalization_op", "normalization_attributes")
     command = [
         sys.executable,
         "-m",
@@ -74,8 +76,8 @@ def ops() -> None:
         "-q",
         "-s",
         "-k",
-        chosen,
-        *(f"tests/test_ops{name}.py" for name in ("", "_arguments", "_threads")),
+        " or ".join((of_ops, *of_passes)),
+        *(f"tests/test_{name}.py" for name in ("ops", "ops_arguments", "ops_threads", *of_passes)),
     ]
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
 
