@@ -66,7 +66,7 @@ def png(numbers: np.ndarray) -> bytes:
         b"IHDR": head,
         b"PLTE": bytes(COLOUR) * LEVELS,
         b"tRNS": opacities.tobytes(),
-        b"IDAT": zlib.compress(lines.tobytes(), 9),
+        b"IDAT": zlib.compress(lines.tobytes()),
         b"IEND": b"",
     }
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*part) for part in parts.items())
