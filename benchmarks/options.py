@@ -14,8 +14,13 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 def of_cells(description: str | None, name: str) -> argparse.Namespace:
     """The arguments of a benchmark that keeps its cells, and goes on after the last one."""
+    return parser_of_cells(description, name).parse_args()
+
+
+def parser_of_cells(description: str | None, name: str) -> argparse.ArgumentParser:
+    """A parser of these arguments, to which others can be added."""
     form = parser(description)
     cells, output = report.RESULTS / f"{name}.jsonl", report.RESULTS / f"{name}.md"
     form.add_argument("--cells", type=Path, default=cells, help="cells, one a line")
     form.add_argument("--output", type=Path, default=output)
-    return form.parse_args()
+    return form

@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "custom_ops/contract/element_type.h"
+#include "custom_ops/contract/epilogue.h"
 #include "custom_ops/contract/parallel.h"
 #include "custom_ops/contract/structure.h"
 
@@ -89,14 +90,17 @@ class ConvPlan {
   virtual bool GainsByBoth() const { return false; }
   virtual void RunBoth(const BothGradients&, const Parallel&) const {}
 
-  // For few rows in float32: the values of the active weights, which the caller may keep as long as
-  // the kernel does not change. How many there are; 0: this plan reads them out of the kernel in
-  // each run.
+  // The values of the active weights in the order in which this plan uses them, which the caller
+  // may keep as long as the kernel does not change. How many there are; 0: there are none to keep.
   virtual int64_t KeptValues() const { return 0; }
-  virtual void ReadValues(const float* /*kernel*/, float* /*values*/, const Parallel&) const {}
-  // As Run does, with these values for the kernel.
-  virtual void RunWithValues(const float* /*first*/, const float* /*values*/, float* /*result*/,
-                             const Parallel&) const {}
+  virtual void ReadValues(const void* /*kernel*/, float* /*values*/, const Parallel&) const {}
+  // As Run does, with these values for the kernel. The epilogue is computed if there is one, and if
+  // this plan computes any.
+  virtual void RunWithValues(const void* /*first*/, const float* /*values*/, void* /*result*/,
+                             const Epilogue&, const Parallel&) const {}
+  virtual bool HasEpilogue() const { return false; }
+  // Of few rows: reading the values takes longer than multiplying them.
+  virtual bool GainsMostByKeptValues() const { return false; }
 
   // For single weights in float32, more rows than a few: the values of the active weights in the
   // kernel's order, which two products with one kernel may share, so that it is read once. How many

@@ -68,24 +68,34 @@ BlockKernel::BlockKernel(Product product, const Convolution& convolution, const 
 WorkItem BlockKernel::ItemOf(int64_t piece, int64_t pieces_of_groups) const {
   const int32_t part = static_cast<int32_t>(piece / pieces_of_groups);
   const int64_t i = piece % pieces_of_groups;
-  return {
-      SliceBegin(groups_, i, pieces_of_groups), SliceBegin(groups_, i + 1, pieces_of_groups), part,
-      ThreadMemory::Get(ThreadMemory::kWorkBuffer, kernels_.block_buffer_floats(tables_, part))};
+  return {SliceBegin(groups_, i, pieces_of_groups),
+          SliceBegin(groups_, i + 1, pieces_of_groups),
+          part,
+          ThreadMemory::Get(ThreadMemory::kWorkBuffer, kernels_.block_buffer_floats(tables_, part)),
+          {}};
 }
 
-const float* BlockKernel::Values(const void* kernel, const Parallel& parallel) const {
-  float* values = ThreadMemory::Get(ThreadMemory::kValues, active() * floats_);
+void BlockKernel::ReadValues(const void* kernel, float* values, const Parallel& parallel) const {
   const int64_t slices = SlicesOf(parallel);
   parallel.run(slices, 2 * active() * floats_ / slices, [&](int64_t slice) {
     ReadBlocks(places_, kernel, SliceBegin(active(), slice, slices),
                SliceBegin(active(), slice + 1, slices), values);
   });
+}
+
+const float* BlockKernel::ValuesOf(const void* kernel, const Parallel& parallel) const {
+  float* values = ThreadMemory::Get(ThreadMemory::kValues, Values());
+  ReadValues(kernel, values, parallel);
   return values;
 }
 
 void BlockKernel::Multiply(const void* inputs, const void* kernel, void* result,
                            const Parallel& parallel) const {
-  const float* values = Values(kernel, parallel);
+  MultiplyValues(inputs, ValuesOf(kernel, parallel), result, {}, parallel);
+}
+
+void BlockKernel::MultiplyValues(const void* inputs, const float* values, void* result,
+                                 const Epilogue&, const Parallel& parallel) const {
   const Loops& loops = kernels_.loops[static_cast<int>(type_)];
   const int64_t pieces =
       std::min<int64_t>(groups_, parallel.threads == 1 ? 1 : 4 * parallel.threads);
@@ -135,7 +145,7 @@ bool BlockKernel::GainsByBoth() const { return true; }
 
 void BlockKernel::Both(const BothGradients& both, const Parallel& parallel) const {
   const Loops& loops = kernels_.loops[static_cast<int>(type_)];
-  const float* values = Values(both.kernel, parallel);
+  const float* values = ValuesOf(both.kernel, parallel);
   const auto run = [&](const WorkItem& item, float* sums) {
     loops.both_gradients_of_blocks(tables_, both.output_gradient, values, both.inputs,
                                    both.input_gradient, sums, item);

@@ -23,6 +23,10 @@ class BlockKernel : public LatticeProduct {
 
   void Multiply(const void* inputs, const void* kernel, void* result,
                 const Parallel& parallel) const override;
+  int64_t Values() const override { return active() * floats_; }
+  void ReadValues(const void* kernel, float* values, const Parallel& parallel) const override;
+  void MultiplyValues(const void* inputs, const float* values, void* result,
+                      const Epilogue& epilogue, const Parallel& parallel) const override;
   void Gradient(const void* inputs, const void* output_gradient, void* result,
                 const Parallel& parallel, bool zeros_are_there) const override;
   void GradientList(const void* inputs, const void* output_gradient, void* list,
@@ -38,7 +42,7 @@ class BlockKernel : public LatticeProduct {
     return std::min<int64_t>(parallel.threads, 1 + active() * floats_ / 65536);
   }
   WorkItem ItemOf(int64_t piece, int64_t pieces_of_groups) const;
-  const float* Values(const void* kernel, const Parallel& parallel) const;
+  const float* ValuesOf(const void* kernel, const Parallel& parallel) const;
   // Of the gradient: [piece][block], as many pieces as PiecesOf says. run(item, sums) for each of
   // them.
   template <class Run>

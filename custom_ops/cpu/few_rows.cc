@@ -53,13 +53,14 @@ class FewRows : public ConvPlan {
   void Run(const void* first, const void* second, void* result, const Parallel& parallel,
            bool) const override {
     float* values = ThreadMemory::Get(ThreadMemory::kValues, KeptValues());
-    ReadValues(static_cast<const float*>(second), values, parallel);
-    RunWithValues(static_cast<const float*>(first), values, static_cast<float*>(result), parallel);
+    ReadValues(second, values, parallel);
+    RunWithValues(first, values, result, {}, parallel);
   }
 
   int64_t KeptValues() const override { return static_cast<int64_t>(channels_.size()); }
 
-  void ReadValues(const float* kernel, float* values, const Parallel& parallel) const override {
+  void ReadValues(const void* weights, float* values, const Parallel& parallel) const override {
+    const float* const kernel = static_cast<const float*>(weights);
     const int64_t active = KeptValues(), slices = SlicesOf(active / 65536, parallel);
     parallel.run(slices, 4 * active / slices, [&](int64_t slice) {
       const int64_t end = SliceBegin(active, slice + 1, slices);
@@ -68,17 +69,21 @@ class FewRows : public ConvPlan {
     });
   }
 
-  void RunWithValues(const float* inputs, const float* values, float* outputs,
+  bool GainsMostByKeptValues() const override { return true; }
+
+  void RunWithValues(const void* first, const float* values, void* result, const Epilogue&,
                      const Parallel& parallel) const override {
+    const float* const inputs = static_cast<const float*>(first);
+    float* const outputs = static_cast<float*>(result);
     const int64_t vectors = DivideUp(tables_.out_channels, 16),
                   slices = std::min(vectors, SlicesOf(KeptValues() / 8192, parallel));
     parallel.run(slices, 2 * KeptValues() / slices + 1000, [&](int64_t slice) {
-      const int64_t first = SliceBegin(vectors, slice, slices) * 16;
+      const int64_t begin = SliceBegin(vectors, slice, slices) * 16;
       const int64_t end =
           std::min(tables_.out_channels, SliceBegin(vectors, slice + 1, slices) * 16);
       float* buffer =
-          ThreadMemory::Get(ThreadMemory::kWorkBuffer, loops_.buffer_floats(tables_, first, end));
-      loops_.multiply(tables_, inputs, values, outputs, first, end, buffer);
+          ThreadMemory::Get(ThreadMemory::kWorkBuffer, loops_.buffer_floats(tables_, begin, end));
+      loops_.multiply(tables_, inputs, values, outputs, begin, end, buffer);
     });
   }
 

@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "custom_ops/contract/element_type.h"
+#include "custom_ops/contract/epilogue.h"
 
 namespace keras_sparse {
 
@@ -65,13 +66,14 @@ struct WorkItem {
   int64_t first_group, end_group;
   int32_t part;
   float* buffer;  // BufferFloats, aligned to 64 bytes
+  Epilogue epilogue;
 };
 
 struct BlockTables;  // block_tables.h
 
 // For inputs and outputs of one type of elements. Weights and sums are floats.
 struct Loops {
-  // outputs = sums of weights (in the order of `offsets`) times inputs
+  // outputs = sums of weights (in the order of `offsets`) times inputs; then the epilogue
   void (*multiply)(const LatticeTables& tables, const void* inputs, const float* weights,
                    void* outputs, WorkItem work);
   // sums[i] = sum over the pixels of this work of input times output gradient, i in the order of

@@ -50,27 +50,42 @@ LatticeKernel::LatticeKernel(Product product, const Convolution& convolution,
 WorkItem LatticeKernel::ItemOf(int64_t piece, int64_t pieces_of_groups) const {
   const int32_t part = static_cast<int32_t>(piece / pieces_of_groups);
   const int64_t i = piece % pieces_of_groups;
-  return {SliceBegin(groups_, i, pieces_of_groups), SliceBegin(groups_, i + 1, pieces_of_groups),
+  return {SliceBegin(groups_, i, pieces_of_groups),
+          SliceBegin(groups_, i + 1, pieces_of_groups),
           part,
-          ThreadMemory::Get(ThreadMemory::kWorkBuffer, kernels_.buffer_floats(tables_, part))};
+          ThreadMemory::Get(ThreadMemory::kWorkBuffer, kernels_.buffer_floats(tables_, part)),
+          {}};
 }
 
 template <class Read>
-const float* LatticeKernel::ValuesBy(Read read, const Parallel& parallel) const {
-  float* values = ThreadMemory::Get(ThreadMemory::kValues, active());
+void LatticeKernel::ReadBy(Read read, float* values, const Parallel& parallel) const {
   const int32_t* const place = list_.place.data();
   const int64_t slices = std::min<int64_t>(parallel.threads, 1 + active() / 65536);
   parallel.run(slices, 4 * active() / slices, [&](int64_t slice) {
     const int64_t end = SliceBegin(active(), slice + 1, slices);
     for (int64_t i = SliceBegin(active(), slice, slices); i < end; ++i) values[place[i]] = read(i);
   });
+}
+
+template <class Read>
+const float* LatticeKernel::ValuesBy(Read read, const Parallel& parallel) const {
+  float* values = ThreadMemory::Get(ThreadMemory::kValues, active());
+  ReadBy(read, values, parallel);
   return values;
+}
+
+void LatticeKernel::ReadValues(const void* kernel, float* values, const Parallel& parallel) const {
+  ReadBy([&](int64_t i) { return FloatAt(type_, kernel, list_.weight[i]); }, values, parallel);
 }
 
 template <class Read>
 void LatticeKernel::MultiplyBy(Read read, const void* inputs, void* result,
                                const Parallel& parallel) const {
-  const float* values = ValuesBy(read, parallel);
+  MultiplyValues(inputs, ValuesBy(read, parallel), result, {}, parallel);
+}
+
+void LatticeKernel::MultiplyValues(const void* inputs, const float* values, void* result,
+                                   const Epilogue& epilogue, const Parallel& parallel) const {
   // Four times as many pieces as threads: a piece that is slow, or late, does not keep the others
   // waiting.
   const Loops& loops = kernels_.loops[static_cast<int>(type_)];
@@ -79,7 +94,9 @@ void LatticeKernel::MultiplyBy(Read read, const void* inputs, void* result,
   const int64_t cycles =
       active() * 10 * groups_ / std::max<int64_t>(1, pieces * tables_.parts) + 10000;
   parallel.run(pieces * tables_.parts, cycles, [&](int64_t piece) {
-    loops.multiply(tables_, inputs, values, result, ItemOf(piece, pieces));
+    WorkItem item = ItemOf(piece, pieces);
+    item.epilogue = epilogue;
+    loops.multiply(tables_, inputs, values, result, item);
   });
 }
 

@@ -19,6 +19,11 @@ class LatticeKernel : public LatticeProduct {
 
   void Multiply(const void* inputs, const void* kernel, void* result,
                 const Parallel& parallel) const override;
+  int64_t Values() const override { return active(); }
+  void ReadValues(const void* kernel, float* values, const Parallel& parallel) const override;
+  void MultiplyValues(const void* inputs, const float* values, void* result,
+                      const Epilogue& epilogue, const Parallel& parallel) const override;
+  bool HasEpilogue() const override { return true; }
   int64_t SharedValues() const override;
   void MultiplyAndShare(const void* inputs, const void* kernel, void* result, float* shared,
                         const Parallel& parallel) const override;
@@ -36,6 +41,8 @@ class LatticeKernel : public LatticeProduct {
 
   // Calls read(i) for each active weight in the kernel's order, and puts what it returns into the
   // order of the loops.
+  template <class Read>
+  void ReadBy(Read read, float* values, const Parallel& parallel) const;
   template <class Read>
   const float* ValuesBy(Read read, const Parallel& parallel) const;
   template <class Read>

@@ -85,6 +85,34 @@ class CpuPlan : public ConvPlan {
     }
   }
 
+  int64_t KeptValues() const override {
+    if (product_ == Product::kKernelGradient) return 0;
+    int64_t values = 0;
+    for (const auto& lattice : lattices_) values += lattice->Values();
+    return values;
+  }
+
+  // Those of each lattice, one lattice behind the other.
+  void ReadValues(const void* kernel, float* values, const Parallel& parallel) const override {
+    for (const auto& lattice : lattices_) {
+      lattice->ReadValues(kernel, values, parallel);
+      values += lattice->Values();
+    }
+  }
+
+  // Each output is in one lattice.
+  bool HasEpilogue() const override {
+    return product_ == Product::kForward && lattices_.size() == 1 && lattices_[0]->HasEpilogue();
+  }
+
+  void RunWithValues(const void* first, const float* values, void* result, const Epilogue& epilogue,
+                     const Parallel& parallel) const override {
+    for (const auto& lattice : lattices_) {
+      lattice->MultiplyValues(first, values, result, epilogue, parallel);
+      values += lattice->Values();
+    }
+  }
+
   // Without strides there is one lattice, which has all active weights.
   bool GainsByBoth() const override {
     return product_ == Product::kInputGradient && !has_strides_ && !lattices_.empty() &&

@@ -27,6 +27,20 @@ REGISTER_OP("KerasSparse>Conv2D")
     .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.SetShapeFn(
         ProductShape<ConvRules, Product::kForward>);
 
+// What fuse_bias.cc makes of it.
+REGISTER_OP("KerasSparse>Conv2DWithBias")
+    .Input("inputs: T")
+    .Input("kernel: T")
+    .Input("mask: bool")
+    .Input("dense_weight_gradient: bool")
+    .Input("bias: T")
+    .Output("outputs: T")
+    .Attr("strides: list(int)")
+    .Attr("padding: {'SAME', 'VALID'}")
+    .Attr("dilations: list(int) = [1, 1]")
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.KERAS_SPARSE_ACTIVATION.SetShapeFn(
+        ProductShape<ConvRules, Product::kForward>);
+
 REGISTER_OP("KerasSparse>Conv2DInputGradient")
     .Input("inputs: T")
     .Input("kernel: T")
@@ -52,6 +66,9 @@ REGISTER_OP("KerasSparse>Conv2DKernelGradient")
         ProductShape<ConvRules, Product::kKernelGradient>);
 
 KS_TENSORFLOW_TYPES(KERAS_SPARSE_REGISTER_ON_CPU, "KerasSparse>Conv2D", ConvRules)
+REGISTER_KERNEL_BUILDER(
+    Name("KerasSparse>Conv2DWithBias").Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"),
+    CpuProductKernel<ConvRules, float, Product::kForward>);
 
 }  // namespace
 }  // namespace keras_sparse

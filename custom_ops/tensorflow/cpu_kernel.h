@@ -1,8 +1,9 @@
-// The products on a CPU inside of TensorFlow: with the plan of the last step, on TensorFlow's
+// The products on a CPU inside of TensorFlow: with the plans of the last calls, on TensorFlow's
 // threads.
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <memory>
@@ -16,46 +17,13 @@
 #include "tensorflow/core/platform/mutex.h"
 #include "tensorflow/core/util/work_sharder.h"
 
+// Of a product with a bias: fuse_bias.cc sets it.
+#define KERAS_SPARSE_ACTIVATION Attr("activation: {'None', 'Relu', 'Relu6'} = 'None'")
+
 namespace keras_sparse {
 
-// The plan of the last call, made anew when sizes or mask change. Any number of threads may ask at
-// the same time.
-//
-// The mask's tensor is kept beside its plan. TensorFlow changes no memory that two tensors share,
-// so a mask at the same address is the same mask, and is not read. Another one is compared.
-class PlanOfLastCall {
- public:
-  std::shared_ptr<const ConvPlan> Get(Product product, const Convolution& convolution,
-                                      const tensorflow::Tensor& mask, int threads) {
-    Kept kept;
-    {
-      tensorflow::mutex_lock lock(mutex_);
-      kept = kept_;
-    }
-    const bool fits = kept.plan != nullptr && kept.convolution.HasNumbersOf(convolution);
-    if (fits && kept.mask.data() == mask.data()) return kept.plan;
-    const bool* values = mask.flat<bool>().data();
-    if (!fits || !kept.plan->HasMask(values))
-      kept = {convolution, MakeConvPlan(product, convolution, values, threads), {}};
-    kept.mask = mask;
-    tensorflow::mutex_lock lock(mutex_);
-    kept_ = kept;
-    return kept.plan;
-  }
-
- private:
-  struct Kept {
-    Convolution convolution = {};
-    std::shared_ptr<const ConvPlan> plan;
-    tensorflow::Tensor mask;
-  };
-
-  tensorflow::mutex mutex_;
-  Kept kept_;
-};
-
-// The values of the active weights in the last call, for plans of few rows, which take longer to
-// read them than to multiply them.
+// The values of the active weights in the last call of a plan. They take time to read; for few
+// rows, more than to multiply.
 //
 // When two calls in a row find the same values at the same address, nobody trains the kernel: its
 // tensor is kept, too. From then on the same address means the same values, and the kernel is not
@@ -65,21 +33,19 @@ class ValuesOfLastCall {
  public:
   using Values = std::shared_ptr<const std::vector<float>>;
 
-  Values Get(const std::shared_ptr<const ConvPlan>& plan, const tensorflow::Tensor& kernel,
-             const Parallel& parallel) {
+  Values Get(const ConvPlan& plan, const tensorflow::Tensor& kernel, const Parallel& parallel) {
     Kept kept;
     {
       tensorflow::mutex_lock lock(mutex_);
       kept = kept_;
     }
-    const bool same_plan = kept.plan == plan;
-    if (same_plan && kept.kernel.data() == kernel.data()) return kept.values;
-    const auto values = std::make_shared<std::vector<float>>(plan->KeptValues());
-    plan->ReadValues(kernel.flat<float>().data(), values->data(), parallel);
+    if (kept.kernel.data() != nullptr && kept.kernel.data() == kernel.data()) return kept.values;
+    const auto values = std::make_shared<std::vector<float>>(plan.KeptValues());
+    plan.ReadValues(kernel.data(), values->data(), parallel);
     const bool unchanged =
-        same_plan && kept.address == kernel.data() &&
+        kept.address == kernel.data() &&
         std::memcmp(values->data(), kept.values->data(), values->size() * sizeof(float)) == 0;
-    kept = {plan, values, kernel.data(), unchanged ? kernel : tensorflow::Tensor()};
+    kept = {values, kernel.data(), unchanged ? kernel : tensorflow::Tensor()};
     tensorflow::mutex_lock lock(mutex_);
     kept_ = kept;
     return values;
@@ -87,11 +53,77 @@ class ValuesOfLastCall {
 
  private:
   struct Kept {
-    std::shared_ptr<const ConvPlan> plan;
     Values values;
     const void* address = nullptr;
     tensorflow::Tensor kernel;  // or none
   };
+
+  tensorflow::mutex mutex_;
+  Kept kept_;
+};
+
+// A plan, and the values that it read last.
+struct PlanWithValues {
+  Convolution convolution;
+  std::unique_ptr<const ConvPlan> plan;
+  ValuesOfLastCall values;
+};
+
+// The plans of the last calls, made anew when sizes or mask change. Any number of threads may ask
+// at the same time.
+//
+// The mask's tensor is kept beside its plans. TensorFlow changes no memory that two tensors share,
+// so a mask at the same address is the same mask, and is not read. Another one is compared.
+class PlansOfLastCalls {
+ public:
+  using Plan = std::shared_ptr<PlanWithValues>;
+
+  // `most`: how many sizes, such as those of batches, have their plans at a time; at most kMost.
+  Plan Get(Product product, const Convolution& convolution, const tensorflow::Tensor& mask,
+           int threads, int most) {
+    Kept kept;
+    {
+      tensorflow::mutex_lock lock(mutex_);
+      kept = kept_;
+    }
+    const bool* values = mask.flat<bool>().data();
+    const bool is_same_mask = kept.mask.data() == mask.data();
+    if (!AreFor(kept, convolution, is_same_mask ? nullptr : values)) kept.plans = {};
+    auto found = std::find_if(kept.plans.begin(), kept.plans.end(), [&](const Plan& each) {
+      return each != nullptr && each->convolution.HasNumbersOf(convolution);
+    });
+    if (found == kept.plans.begin() && is_same_mask) return *found;
+    Plan plan;
+    if (found == kept.plans.end()) {
+      plan = std::make_shared<PlanWithValues>();
+      plan->convolution = convolution;
+      plan->plan = MakeConvPlan(product, convolution, values, threads);
+      found = kept.plans.begin() + most - 1;  // the one that was asked for longest ago
+    } else {
+      plan = *found;
+    }
+    std::move_backward(kept.plans.begin(), found, found + 1);
+    kept.plans[0] = plan;
+    kept.mask = mask;
+    tensorflow::mutex_lock lock(mutex_);
+    kept_ = kept;
+    return plan;
+  }
+
+  static constexpr int kMost = 4;
+
+ private:
+  struct Kept {
+    std::array<Plan, kMost> plans;  // the last one first
+    tensorflow::Tensor mask;
+  };
+
+  // Whether the plans are for this mask, or where it is null for the one that is kept.
+  static bool AreFor(const Kept& kept, const Convolution& convolution, const bool* mask) {
+    const Plan& last = kept.plans[0];
+    return last != nullptr && last->convolution.sizes.weights() == convolution.sizes.weights() &&
+           (mask == nullptr || last->plan->HasMask(mask));
+  }
 
   tensorflow::mutex mutex_;
   Kept kept_;
@@ -102,7 +134,7 @@ class ValuesOfLastCall {
 class GradientOfLastCall {
  public:
   // True, and the tensor, if this plan wrote it and it is free.
-  bool Take(const std::shared_ptr<const ConvPlan>& plan, tensorflow::Tensor* gradient) {
+  bool Take(const PlansOfLastCalls::Plan& plan, tensorflow::Tensor* gradient) {
     tensorflow::mutex_lock lock(mutex_);
     if (plan_ != plan || !gradient_.RefCountIsOne()) return false;
     *gradient = std::move(gradient_);
@@ -110,7 +142,7 @@ class GradientOfLastCall {
     return true;
   }
 
-  void Keep(const std::shared_ptr<const ConvPlan>& plan, const tensorflow::Tensor& gradient) {
+  void Keep(const PlansOfLastCalls::Plan& plan, const tensorflow::Tensor& gradient) {
     tensorflow::mutex_lock lock(mutex_);
     plan_ = plan;
     gradient_ = gradient;
@@ -118,7 +150,7 @@ class GradientOfLastCall {
 
  private:
   tensorflow::mutex mutex_;
-  std::shared_ptr<const ConvPlan> plan_;
+  PlansOfLastCalls::Plan plan_;
   tensorflow::Tensor gradient_;
 };
 
@@ -152,10 +184,14 @@ class CpuProductKernel : public tensorflow::OpKernel {
     OP_REQUIRES_OK(context, rules_.Read(context));
     OP_REQUIRES_OK(context, ReadStructure(context, &structure_));
     OP_REQUIRES_OK(context, ReadAsList<kProduct>(context, &as_list_));
-    if (kProduct != Product::kKernelGradient)
+    if (kProduct != Product::kKernelGradient) {
       OP_REQUIRES_OK(context, context->GetAttr("shared_values", &shared_values_));
+      OP_REQUIRES_OK(context, context->GetAttr("keeps_values", &keeps_values_));
+    }
     if (kProduct != Product::kForward)
       OP_REQUIRES_OK(context, context->GetAttr("shared_gradient", &shared_gradient_));
+    has_bias_ = context->HasAttr("activation");
+    if (has_bias_) OP_REQUIRES_OK(context, ReadBounds(context));
   }
 
   ~CpuProductKernel() override {
@@ -168,10 +204,17 @@ class CpuProductKernel : public tensorflow::OpKernel {
     OP_REQUIRES_OK(context, call.status());
     call->convolution.type = TypeOf<T>();
     call->convolution.structure = structure_;
+    if (has_bias_) {
+      const tensorflow::TensorShape& bias = context->input(kBias).shape();
+      const bool fits =
+          bias.dims() == 1 && bias.dim_size(0) == call->convolution.sizes.out_channels;
+      OP_REQUIRES(context, fits, BadShape("bias", "have a number for each output channel", bias));
+    }
     if (call->convolution.IsEmpty()) {
       tensorflow::Tensor* zeros = nullptr;
       OP_REQUIRES_OK(context, context->allocate_output(0, call->result, &zeros));
       std::fill_n(zeros->flat<T>().data(), zeros->NumElements(), T(0));
+      AddBias(context, zeros);
       return;
     }
     const char* why = WhyNotOnCpu(call->convolution);
@@ -180,6 +223,39 @@ class CpuProductKernel : public tensorflow::OpKernel {
   }
 
  private:
+  static constexpr int kBias = 4;
+
+  absl::Status ReadBounds(tensorflow::OpKernelConstruction* context) {
+    std::string activation;
+    TF_RETURN_IF_ERROR(context->GetAttr("activation", &activation));
+    if (activation != "None") bounds_.least = 0;
+    if (activation == "Relu6") bounds_.most = 6;
+    return absl::OkStatus();
+  }
+
+  Epilogue EpilogueOf(tensorflow::OpKernelContext* context) const {
+    Epilogue epilogue = bounds_;
+    if (has_bias_) epilogue.bias = context->input(kBias).flat<float>().data();
+    return epilogue;
+  }
+
+  // For plans that have no epilogue: one more pass over the outputs.
+  void AddBias(tensorflow::OpKernelContext* context, tensorflow::Tensor* outputs) const {
+    if constexpr (std::is_same_v<T, float>) {
+      if (!has_bias_) return;
+      const Epilogue epilogue = EpilogueOf(context);
+      const int64_t channels = context->input(kBias).NumElements();
+      float* const values = outputs->flat<float>().data();
+      for (int64_t row = 0; row < outputs->NumElements(); row += channels)
+        for (int64_t i = 0; i < channels; ++i) {
+          float& value = values[row + i];
+          value += epilogue.bias[i];
+          value = value < epilogue.least ? epilogue.least : value;
+          value = value > epilogue.most ? epilogue.most : value;
+        }
+    }
+  }
+
   absl::Status Run(tensorflow::OpKernelContext* context, const ProductCall& call) {
     constexpr ProductInputs kInputs = InputsOf(kProduct);
     const auto& workers = *context->device()->tensorflow_cpu_worker_threads();
@@ -187,11 +263,12 @@ class CpuProductKernel : public tensorflow::OpKernel {
     try {
       if (kProduct == Product::kKernelGradient && TakeGradient(context)) return absl::OkStatus();
       const auto plan =
-          plan_.Get(kProduct, call.convolution, context->input(kInputs.mask), workers.num_threads);
+          plans_.Get(kProduct, call.convolution, context->input(kInputs.mask), workers.num_threads,
+                     keeps_values_ ? PlansOfLastCalls::kMost : 1);
       tensorflow::Tensor result;
       const bool is_own = kProduct == Product::kKernelGradient && gradient_.Take(plan, &result);
       const bool is_list = kProduct == Product::kKernelGradient && as_list_;
-      const tensorflow::TensorShape shape = is_list ? ListShape(*plan) : call.result;
+      const tensorflow::TensorShape shape = is_list ? ListShape(*plan->plan) : call.result;
       if (!is_own)
         TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DataTypeToEnum<T>::value, shape,
                                                   &result, context->output_alloc_attr(0)));
@@ -226,36 +303,35 @@ class CpuProductKernel : public tensorflow::OpKernel {
     return shared_values_.empty() || !is_large ? 0 : plan.SharedValues();
   }
 
-  absl::Status RunForward(const std::shared_ptr<const ConvPlan>& plan,
-                          tensorflow::OpKernelContext* context, const Parallel& parallel,
-                          tensorflow::Tensor* result) {
-    const int64_t count = CountOfShared(*plan, context);
+  absl::Status RunForward(const PlansOfLastCalls::Plan& plan, tensorflow::OpKernelContext* context,
+                          const Parallel& parallel, tensorflow::Tensor* result) {
+    const int64_t count = CountOfShared(*plan->plan, context);
     if (count == 0) {
       RunPlan(plan, context, parallel, false, result);
       return absl::OkStatus();
     }
     tensorflow::Tensor values;
     TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DT_FLOAT, {count}, &values));
-    plan->RunAndShare(context->input(0).flat<T>().data(), context->input(1).flat<T>().data(),
-                      result->flat<T>().data(), values.flat<float>().data(), parallel);
+    plan->plan->RunAndShare(context->input(0).flat<T>().data(), context->input(1).flat<T>().data(),
+                            result->flat<T>().data(), values.flat<float>().data(), parallel);
     SharedValues::Put(shared_values_, {KernelAndMask(context), values});
     return absl::OkStatus();
   }
 
-  absl::Status RunInputGradient(const std::shared_ptr<const ConvPlan>& plan,
+  absl::Status RunInputGradient(const PlansOfLastCalls::Plan& plan,
                                 tensorflow::OpKernelContext* context, const Parallel& parallel,
                                 tensorflow::Tensor* result, std::atomic<bool>* out_of_memory) {
     constexpr ProductInputs kInputs = InputsOf(kProduct);
     tensorflow::Tensor values;
-    const bool has_values = CountOfShared(*plan, context) > 0 &&
+    const bool has_values = CountOfShared(*plan->plan, context) > 0 &&
                             SharedValues::Take(shared_values_, KernelAndMask(context), &values);
     const float* shared = has_values ? values.flat<float>().data() : nullptr;
     const bool is_dense = context->input(kInputs.dense_weight_gradient).scalar<bool>()();
-    if (!shared_gradient_.empty() && !is_dense && plan->GainsByBoth())
+    if (!shared_gradient_.empty() && !is_dense && plan->plan->GainsByBoth())
       return RunBoth(plan, context, parallel, shared, result, out_of_memory);
     if (has_values) {
-      plan->RunShared(context->input(kInputs.first).flat<T>().data(), shared,
-                      result->flat<T>().data(), parallel);
+      plan->plan->RunShared(context->input(kInputs.first).flat<T>().data(), shared,
+                            result->flat<T>().data(), parallel);
     } else {
       RunPlan(plan, context, parallel, false, result);
     }
@@ -263,9 +339,8 @@ class CpuProductKernel : public tensorflow::OpKernel {
   }
 
   // The kernel gradient, too: a later operation takes it.
-  absl::Status RunBoth(const std::shared_ptr<const ConvPlan>& plan,
-                       tensorflow::OpKernelContext* context, const Parallel& parallel,
-                       const float* shared, tensorflow::Tensor* result,
+  absl::Status RunBoth(const PlansOfLastCalls::Plan& plan, tensorflow::OpKernelContext* context,
+                       const Parallel& parallel, const float* shared, tensorflow::Tensor* result,
                        std::atomic<bool>* out_of_memory) {
     const tensorflow::Tensor &inputs = context->input(0), &kernel = context->input(1),
                              &mask = context->input(2), &output_gradient = context->input(3);
@@ -273,9 +348,9 @@ class CpuProductKernel : public tensorflow::OpKernel {
     const bool is_own = gradient_.Take(plan, &by_kernel);
     if (!is_own)
       TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DataTypeToEnum<T>::value,
-                                                as_list_ ? ListShape(*plan) : kernel.shape(),
+                                                as_list_ ? ListShape(*plan->plan) : kernel.shape(),
                                                 &by_kernel));
-    plan->RunBoth(
+    plan->plan->RunBoth(
         {output_gradient.flat<T>().data(), kernel.flat<T>().data(), shared, inputs.flat<T>().data(),
          result->flat<T>().data(), by_kernel.flat<T>().data(), is_own, as_list_},
         parallel);
@@ -296,31 +371,37 @@ class CpuProductKernel : public tensorflow::OpKernel {
     return true;
   }
 
-  void RunPlan(const std::shared_ptr<const ConvPlan>& plan, tensorflow::OpKernelContext* context,
+  void RunPlan(const PlansOfLastCalls::Plan& plan, tensorflow::OpKernelContext* context,
                const Parallel& parallel, bool is_own, tensorflow::Tensor* result) {
     const tensorflow::Tensor &first = context->input(InputsOf(kProduct).first),
                              &second = context->input(InputsOf(kProduct).second);
     T* const values_of_result = result->flat<T>().data();
-    if constexpr (std::is_same_v<T, float>) {
-      if (plan->KeptValues() > 0) {
-        const auto values = values_.Get(plan, second, parallel);
-        plan->RunWithValues(first.flat<T>().data(), values->data(), values_of_result, parallel);
-        return;
-      }
-    }
-    if (kProduct == Product::kKernelGradient && as_list_) {
-      plan->RunToList(first.flat<T>().data(), second.flat<T>().data(), values_of_result, parallel);
+    const bool keeps = keeps_values_ || plan->plan->GainsMostByKeptValues();
+    if (keeps && plan->plan->KeptValues() > 0) {
+      const auto values = plan->values.Get(*plan->plan, second, parallel);
+      plan->plan->RunWithValues(first.data(), values->data(), values_of_result, EpilogueOf(context),
+                                parallel);
+      if (!plan->plan->HasEpilogue()) AddBias(context, result);
       return;
     }
-    plan->Run(first.flat<T>().data(), second.flat<T>().data(), values_of_result, parallel, is_own);
+    if (kProduct == Product::kKernelGradient && as_list_) {
+      plan->plan->RunToList(first.flat<T>().data(), second.flat<T>().data(), values_of_result,
+                            parallel);
+      return;
+    }
+    plan->plan->Run(first.flat<T>().data(), second.flat<T>().data(), values_of_result, parallel,
+                    is_own);
+    AddBias(context, result);
   }
 
   Rules rules_;
   MaskStructure structure_;
   bool as_list_ = false;                         // of the kernel gradient
   std::string shared_values_, shared_gradient_;  // names of pairs of products, or none
-  PlanOfLastCall plan_;
-  ValuesOfLastCall values_;
+  bool has_bias_ = false;
+  Epilogue bounds_;            // without the bias
+  bool keeps_values_ = false;  // nobody trains the kernel
+  PlansOfLastCalls plans_;
   GradientOfLastCall gradient_;  // by the kernel
 };
 

@@ -18,6 +18,17 @@ REGISTER_OP("KerasSparse>MatMul")
     .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.SetShapeFn(
         ProductShape<MatMulRules, Product::kForward>);
 
+// What fuse_bias.cc makes of it.
+REGISTER_OP("KerasSparse>MatMulWithBias")
+    .Input("inputs: T")
+    .Input("kernel: T")
+    .Input("mask: bool")
+    .Input("dense_weight_gradient: bool")
+    .Input("bias: T")
+    .Output("outputs: T")
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.KERAS_SPARSE_ACTIVATION.SetShapeFn(
+        ProductShape<MatMulRules, Product::kForward>);
+
 REGISTER_OP("KerasSparse>MatMulInputGradient")
     .Input("inputs: T")
     .Input("kernel: T")
@@ -37,6 +48,9 @@ REGISTER_OP("KerasSparse>MatMulKernelGradient")
         ProductShape<MatMulRules, Product::kKernelGradient>);
 
 KS_TENSORFLOW_TYPES(KERAS_SPARSE_REGISTER_ON_CPU, "KerasSparse>MatMul", MatMulRules)
+REGISTER_KERNEL_BUILDER(
+    Name("KerasSparse>MatMulWithBias").Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"),
+    CpuProductKernel<MatMulRules, float, Product::kForward>);
 
 }  // namespace
 }  // namespace keras_sparse

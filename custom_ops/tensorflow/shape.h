@@ -16,8 +16,10 @@
       .Attr("block: int = 0")                                                \
       .Attr("growth_batch: float = 1.0")
 
-// Of a forward product and its input gradient: share_values.cc sets it in a graph that runs.
-#define KERAS_SPARSE_SHARED_VALUES Attr("shared_values: string = ''")
+// Of a forward product and its input gradient: share_values.cc sets `shared_values` in a graph that
+// runs. `keeps_values`: nobody trains the kernel, so its values and a few plans may be kept.
+#define KERAS_SPARSE_SHARED_VALUES \
+  Attr("shared_values: string = ''").Attr("keeps_values: bool = false")
 
 // Of an input gradient and its kernel gradient: share_gradients.cc sets it in a graph that runs.
 #define KERAS_SPARSE_SHARED_GRADIENT Attr("shared_gradient: string = ''")

@@ -242,8 +242,23 @@ class Grid {
     if (plan->KeptValues() == 0) return;
     std::vector<float> values(plan->KeptValues(), NAN), from_values = Poisoned(call);
     plan->ReadValues(call.second, values.data(), Threads(1));
-    plan->RunWithValues(call.first, values.data(), from_values.data(), Threads(call.threads));
+    plan->RunWithValues(call.first, values.data(), from_values.data(), {}, Threads(call.threads));
     Expect(SameBits(from_values, once), "another result of kept values", "plan", call, density);
+    if (plan->HasEpilogue() && call.convolution.type == ElementType::kFloat32)
+      CheckEpilogue(*plan, call, values, once, density);
+  }
+
+  // A bias and bounds, which are reached on both sides.
+  void CheckEpilogue(const ConvPlan& plan, const Call& call, const std::vector<float>& values,
+                     const std::vector<float>& sums, double density) {
+    const int64_t channels = call.convolution.sizes.out_channels;
+    std::vector<float> bias(channels), found = Poisoned(call), expected = sums;
+    for (int64_t i = 0; i < channels; ++i) bias[i] = 0.125f * static_cast<float>(i % 5 - 2);
+    const Epilogue epilogue = {bias.data(), 0, 0.5f};
+    plan.RunWithValues(call.first, values.data(), found.data(), epilogue, Threads(call.threads));
+    for (size_t i = 0; i < expected.size(); ++i)
+      expected[i] = std::min(std::max(expected[i] + bias[i % channels], 0.0f), 0.5f);
+    Expect(SameBits(found, expected), "another result of an epilogue", "plan", call, density);
   }
 
   // Both gradients by one pass: the input gradient has the bits of its own product. The second run

@@ -31,7 +31,7 @@ def call_custom_op(
     wanted = dense_weight_gradient
     if not isinstance(wanted, bool):
         wanted = ops.convert_to_tensor(wanted, "bool")
-    attributes = {"layer": layer, **_common_attributes(product)}
+    attributes = {"layer": layer, "keeps_values": not product.trains, **_common_attributes(product)}
     if product.kind == "conv2d":
         attributes |= _window_attributes(product)
         if product.groups > 1:
@@ -82,6 +82,7 @@ def call_transposed(
         inputs,
         wanted,
         layer=layer,
+        keeps_values=not product.trains,
         **_common_attributes(product),
         **_window_attributes(product),
     )

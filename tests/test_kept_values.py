@@ -1,0 +1,73 @@
+"""Predictions keep what they know of a kernel, and see each change of it."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import nodes_that_ran
+from oracle import needs_ops
+
+import keras_sparse as ks
+
+L = keras.layers
+pytestmark = needs_ops
+RNG = np.random.default_rng(0)
+
+
+def network(activation=None, **settings):
+    """Frozen sparse layers, and Keras' own with the same weights."""
+    body = [
+        L.Conv2D(24, 3, 2, "same", activation=activation, bias_initializer="normal"),
+        L.Flatten(),
+        L.Dense(32, activation=activation, bias_initializer="normal"),
+    ]
+    dense = keras.Sequential([keras.Input((9, 9, 16)), *body])
+    ks.prune(dense, 0.2)
+    sparse = ks.sparsify(dense, "custom_op", verbose=False, **settings)
+    sparse.trainable = False
+    return dense, sparse
+
+
+def predicts(model):
+    return tf.function(lambda x: model(x, training=False), autograph=False)
+
+
+def operations_of(function, x):
+    return {node.op for node in nodes_that_ran(lambda: function(x))}
+
+
+def check(predict, dense, batch):
+    x = RNG.normal(size=(batch, 9, 9, 16)).astype("float32")
+    wanted = dense(x, training=False)
+    np.testing.assert_allclose(predict(tf.constant(x)), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{}, {"structure": ks.Blocks(4, 4, per_tap=True)}])
+@pytest.mark.parametrize("activation", [None, "relu", "relu6"])
+def test_predictions_are_right_for_batches_in_turns_and_after_changes(activation, settings):
+    dense, sparse = network(activation, **settings)
+    if settings:
+        dense = ks.densify(sparse)
+    predict = predicts(sparse)
+    for batch in (1, 20, 1, 1, 1, 20, 20, 3, 40, 2, 5, 1):  # more than the four that are kept
+        check(predict, dense, batch)
+    for _ in range(2):
+        for old, new in zip(dense.layers, sparse.layers, strict=True):
+            if hasattr(old, "kernel"):
+                old.kernel.assign(old.kernel * 1.5)
+                old.bias.assign(old.bias - 0.25)
+                new.set_weights(old.get_weights())
+        for batch in (1, 20, 1, 1, 20):
+            check(predict, dense, batch)
+
+
+@pytest.mark.parametrize(("activation", "alone"), [(None, set()), ("relu", {"Relu"})])
+def test_a_bias_and_a_relu_join_a_product_that_nobody_trains(activation, alone):
+    _, sparse = network(activation)
+    x = tf.constant(RNG.normal(size=(2, 9, 9, 16)).astype("float32"))
+    names = operations_of(predicts(sparse), x)
+    assert {"KerasSparse>Conv2DWithBias", "KerasSparse>MatMulWithBias"} <= names
+    assert not {"BiasAdd", *alone} & names
+    sparse.trainable = True
+    names = operations_of(tf.function(lambda x: sparse(x, training=True)), x)
+    assert {"KerasSparse>Conv2D", "KerasSparse>MatMul", "BiasAdd", *alone} <= names
