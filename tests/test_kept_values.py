@@ -71,3 +71,23 @@ def test_a_bias_and_a_relu_join_a_product_that_nobody_trains(activation, alone):
     sparse.trainable = True
     names = operations_of(tf.function(lambda x: sparse(x, training=True)), x)
     assert {"KerasSparse>Conv2D", "KerasSparse>MatMul", "BiasAdd", *alone} <= names
+
+
+def test_a_frozen_layer_in_a_training_step_computes_its_bias():
+    """The kernel is large enough for a pair of products to share its values."""
+    layers = [L.Dense(1024, activation="relu", bias_initializer="normal") for _ in range(3)]
+    dense = keras.Sequential([keras.Input((1024,)), *layers])
+    ks.prune(dense, 0.1)
+    sparse = ks.sparsify(dense, "custom_op", verbose=False)
+    sparse.layers[1].trainable = dense.layers[1].trainable = False
+    x = tf.constant(RNG.normal(size=(64, 1024)).astype("float32"))
+
+    @tf.function(autograph=False)
+    def step(model):
+        with tf.GradientTape() as tape:
+            outputs = model(x, training=True)
+        return outputs, tape.gradient(outputs, model.layers[0].bias.value)
+
+    for _ in range(3):
+        for wanted, found in zip(step(dense), step(sparse), strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
