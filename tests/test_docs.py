@@ -9,7 +9,9 @@ import pytest
 import sklearn.datasets
 
 ROOT = Path(__file__).resolve().parents[1]
-SETUP = dict.fromkeys(("docs/speed.md", "docs/saving.md", "docs/from_tfmot.md"), "docs/guide.md")
+SETUP = dict.fromkeys(
+    ("docs/speed.md", "docs/saving.md", "docs/serving.md", "docs/from_tfmot.md"), "docs/guide.md"
+)
 TUTORIALS = (ROOT / "docs" / "tutorials").glob("*.md")
 NOT_RUN_HERE = {
     **{f"docs/tutorials/{path.name}": "test_tutorials.py" for path in TUTORIALS},

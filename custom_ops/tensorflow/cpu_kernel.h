@@ -297,8 +297,8 @@ class CpuProductKernel : public tensorflow::OpKernel {
     return {context->input(InputsOf(kProduct).kernel), context->input(InputsOf(kProduct).mask)};
   }
 
-  // How many values a pair of products shares, so that it reads a large kernel once. With a bias the
-  // product has none to share: it keeps them.
+  // How many values a pair of products shares, so that it reads a large kernel once. With a bias
+  // the product has none to share: it keeps them.
   int64_t CountOfShared(const ConvPlan& plan, tensorflow::OpKernelContext* context) const {
     const bool is_large = context->input(InputsOf(kProduct).kernel).TotalBytes() >= kLargeKernel;
     return shared_values_.empty() || !is_large || has_bias_ ? 0 : plan.SharedValues();
