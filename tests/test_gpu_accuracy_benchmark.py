@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from benchmarks import gpu_accuracy
+from benchmarks import gpu_accuracy, gpu_accuracy_tables
 
 RUN = gpu_accuracy.Run("wrn-10-1", "weights-10", epochs=2, seed=0, images=1000, batch=100)
 MEASURED = {"date": "2026-01-01", "machine": "a GPU", "versions": "jax 1"}
@@ -18,7 +18,7 @@ def line(contender, epoch, error):
 
 def test_a_table_has_the_last_epoch_of_finished_trainings_and_another_all_epochs():
     lines = [line("dense", 1, 50), line("dense", 2, 40), line("weights-5", 1, 60)]
-    text = gpu_accuracy.tables(lines)
+    text = gpu_accuracy_tables.tables(lines)
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in text.splitlines()]
     assert ["wrn-10-1", "dense", "2", "0", "0.1", "25.0", "40.0", "3.2"] in rows
     assert ["1", "50.0", "60.0"] in rows
