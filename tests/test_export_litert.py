@@ -119,6 +119,35 @@ def test_int8_keeps_zeros_and_rounds_weights_by_half_a_step(tmp_path):
     assert np.all(np.abs(stored * steps - kernel) <= 0.5001 * steps)
 
 
+@pytest.mark.parametrize("dtype_of_files", [None, "int8", "uint8"])
+def test_int8_may_differ_by_a_few_steps_of_the_outputs(dtype_of_files, tmp_path):
+    """Outputs between -10 and 10 have steps of 20 / 255."""
+    import tensorflow as tf
+
+    model = keras.Sequential([keras.Input((4,)), L.Dense(2, use_bias=False)])
+    model.layers[0].kernel.assign([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
+    x = np.array([[10.0, -10.0, 0.0, 0.0], [3.0, 4.0, 0.0, 0.0]], "float32")
+    settings = {}
+    if dtype_of_files:
+        kind = getattr(tf, dtype_of_files)
+        settings = {"inference_input_type": kind, "inference_output_type": kind}
+    report = exported(model, tmp_path, dtype="int8", sample=x, **settings)
+    step = (20 / 255) / 10  # relative to the largest prediction
+    operations = {None: 3, "int8": 1, "uint8": 3}[dtype_of_files]
+    assert report.tolerance == pytest.approx(step * (1 + operations**0.5), rel=1e-3)
+    assert report.difference <= step
+
+
+def test_an_error_of_a_tenth_is_no_rounding_of_int8(tmp_path, monkeypatch):
+    model = keras.Sequential([keras.Input((4,)), L.Dense(2)])
+    monkeypatch.setattr(
+        "keras_sparse.exporting.checked_file.largest_difference", lambda found, expected: 0.1
+    )
+    with pytest.raises(RuntimeError, match=r"difference is 0.1 of .*`tolerance` allows 0.0\d"):
+        exported(model, tmp_path, dtype="int8", sample=np.eye(4, dtype="float32"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_kernels_without_zeros_are_stored_dense(tmp_path):
     report = exported(keras.Sequential([keras.Input((8,)), L.Dense(8)]), tmp_path)
     assert [row.stored for row in report.layers] == ["dense"]

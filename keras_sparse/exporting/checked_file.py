@@ -19,6 +19,7 @@ from keras_sparse.models.file_report import Sizes, sizes_of
 class Written(NamedTuple):
     """What a runtime has found in a file; see ``ExportReport``."""
 
+    tolerance: float
     runtime: str
     difference: float
     sizes: Sizes
@@ -40,12 +41,17 @@ def check_copy(model: keras.Model, ready: ReadyModel) -> None:
 
 
 def write_checked(
-    chosen: Format, ready: ReadyModel, path: Path, tolerance: float, compare_dense: bool
+    chosen: Format, ready: ReadyModel, path: Path, tolerance: float | None, compare_dense: bool
 ) -> Written:
-    """Writes to ``path`` what predicts the same as the model; else raises RuntimeError."""
+    """Writes to ``path`` what predicts the same as the model; else raises RuntimeError.
+
+    Without a tolerance, what rounding in this file explains.
+    """
     with beside(path) as place:
         outputs, runtime = _written_and_run(chosen, ready, place)
         difference = largest_difference(outputs, ready.expected)
+        if tolerance is None:
+            tolerance = chosen.tolerance(ready, place) or _of_dtype(chosen, ready)
         if not difference <= tolerance:
             raise RuntimeError(
                 f"{runtime} predicts something else than the model: the largest difference is "
@@ -54,7 +60,7 @@ def write_checked(
             )
         sizes = _sizes(chosen, place)
         dense_sizes = _dense_sizes(chosen, ready, path) if compare_dense else None
-    return Written(runtime, difference, sizes, dense_sizes)
+    return Written(tolerance, runtime, difference, sizes, dense_sizes)
 
 
 def _written_and_run(chosen: Format, ready: ReadyModel, place: Path) -> tuple[list[Any], str]:
@@ -76,6 +82,10 @@ def _written_and_run(chosen: Format, ready: ReadyModel, place: Path) -> tuple[li
             f"The file was written, but its runtime cannot run it, so it was removed: {error}. "
             f"Received: model={ready.model.name!r}"
         ) from error
+
+
+def _of_dtype(chosen: Format, ready: ReadyModel) -> float:
+    return tolerance_for(ready.dtype, is_mixed(ready.model) and not chosen.in_float32)
 
 
 def _sizes(chosen: Format, place: Path) -> Sizes:

@@ -11,7 +11,7 @@ from keras_sparse.compute.mask_state import kernel_mask_of
 from keras_sparse.models.masked_weights import masked_weights
 
 # Of the largest prediction. Rounding of float32 gives 1e-6 to 1e-5 in deep networks.
-TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "int8": 0.2}
+TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "int8": 0.05}
 TOLERANCE_OF_16_BITS = 0.05  # where layers compute in 16 bits
 
 

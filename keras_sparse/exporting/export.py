@@ -9,14 +9,14 @@ import rich.console
 from keras_sparse.conversion.progress import progress
 from keras_sparse.exporting.arguments import check_numbers, is_stored_sparse
 from keras_sparse.exporting.checked_file import check_copy, write_checked
-from keras_sparse.exporting.checks import checked_density, tolerance_for
+from keras_sparse.exporting.checks import checked_density
 from keras_sparse.exporting.custom_ops import check_custom_ops, with_custom_ops
 from keras_sparse.exporting.folding import Folded, folded
 from keras_sparse.exporting.formats import OTHER_NAMES, Format, format_named
 from keras_sparse.exporting.litert import takes_one_by_one
 from keras_sparse.exporting.litert_layers import layers_in
 from keras_sparse.exporting.place import check_place
-from keras_sparse.exporting.ready_model import ReadyModel, is_mixed, of_keras_layers, signature_of
+from keras_sparse.exporting.ready_model import ReadyModel, of_keras_layers, signature_of
 from keras_sparse.exporting.report import ExportReport
 from keras_sparse.exporting.sample import sample_for
 
@@ -55,8 +55,9 @@ def export(
         sample: inputs as the model takes them, on which predictions are compared. ``"int8"`` takes
             the ranges of all layers' outputs from it. None: random inputs.
         tolerance: the largest difference of predictions, relative to the largest prediction, or to
-            1 if that is larger. None: 1e-4 for float32, 1e-2 for float16, 0.2 for int8, and 0.05
-            where layers compute in 16 bits.
+            1 if that is larger. None: 1e-4 for float32, 1e-2 for float16, and 0.05 where layers
+            compute in 16 bits. For int8, 1 + sqrt(n) steps in which the file rounds its outputs,
+            with n operations in it; 0.05 where it does not round them.
         sparsity: for litert: whether kernels with at least 30 % zeros are stored sparse. None:
             True, but for int8, whose sparse kernels LiteRT's default delegate refuses.
         custom_ops: for a SavedModel of sparse layers: whether it runs this library's compiled ops,
@@ -101,8 +102,6 @@ def export(
     is_heard = verbose is None or bool(verbose)
     with progress("export", is_heard) as line:
         arrays, density = sample_for(model, signature, sample), checked_density(model)
-        if tolerance is None:
-            tolerance = tolerance_for(dtype, is_mixed(model) and not chosen.in_float32)
         line.says("copying the model")
         copy = _copied(model, signature, chosen, custom_ops)
         ready = ReadyModel(
@@ -114,7 +113,7 @@ def export(
         written = write_checked(chosen, ready, path, tolerance, compare_dense)
     layers = layers_in(path, ready.model) if name == "litert" else ()
     notes = ("The file takes one example at a time.",) if ready.one_by_one else copy.notes()
-    report = ExportReport(path, name, dtype, density, tolerance, *written, layers, notes)
+    report = ExportReport(path, name, dtype, density, *written, layers, notes)
     if is_heard:
         report.print_to(rich.console.Console())
     return report

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_sparse.exporting import litert, runtimes, writers
+from keras_sparse.exporting.int8_steps import tolerance_of_steps
 from keras_sparse.exporting.ready_model import ReadyModel
 
 
@@ -26,6 +27,8 @@ class Format:
         also: suffixes of further files.
         backends: of Keras, that can write it.
         write_dense: writes the same model without zeros; None: ``write``.
+        tolerance: the difference that rounding explains in the file at a path, or None where the
+            dtype says it.
     """
 
     write: Callable[[ReadyModel, Path], None]
@@ -37,6 +40,7 @@ class Format:
     also: tuple[str, ...] = ()
     backends: tuple[str, ...] = ("tensorflow", "jax")
     write_dense: Callable[[ReadyModel, Path], None] | None = None
+    tolerance: Callable[[ReadyModel, Path], float | None] = lambda ready, path: None
 
 
 FORMATS = {
@@ -51,6 +55,7 @@ FORMATS = {
         runtimes.run_litert,
         suffix=".tflite",
         dtypes=("float32", "float16", "int8"),
+        tolerance=tolerance_of_steps,
         backends=("tensorflow",),
     ),
     "onnx": Format(

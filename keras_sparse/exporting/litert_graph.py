@@ -77,6 +77,19 @@ class Graph:
             return "sparse"
         return f"1x{int(found.dimMetadata[-1].denseSize)} blocks"
 
+    def step(self, tensor: int) -> float | None:
+        """The step of int8 that a tensor was rounded to; None for others."""
+        before = self.producers.get(tensor)
+        if before is not None and before.kind == "DEQUANTIZE":
+            tensor = before.inputs[0]
+        found = self._tensor(tensor).quantization
+        return None if found is None or found.scale is None else float(found.scale[0])
+
+    def named_outputs(self) -> dict[str, int]:
+        """{name of an output in the first signature: its number}."""
+        outputs = self._model.signatureDefs[0].outputs
+        return {each.name.decode(): int(each.tensorIndex) for each in outputs}
+
     def _tensor(self, tensor: int) -> Any:
         return self._graph.tensors[self._sparse.get(tensor, tensor)]
 

@@ -63,9 +63,32 @@ def run_litert(ready: ReadyModel, path: Path) -> Outputs:
     names, batches = list(signature.get_input_details()), [ready.sample]
     if ready.one_by_one:
         batches = list(ready.examples())
-    found = [signature(**_named(names, ready, batch)) for batch in batches]
-    outputs = sorted(found[0], key=numbered)
-    return [np.concatenate([each[name] for each in found]) for name in outputs], version
+    given, taken = signature.get_input_details(), signature.get_output_details()
+    found = []
+    for batch in batches:
+        inputs = _named(names, ready, batch)
+        outputs = signature(**{name: _rounded(inputs[name], given[name]) for name in inputs})
+        found.append({name: _unrounded(outputs[name], taken[name]) for name in outputs})
+    order = sorted(found[0], key=numbered)
+    return [np.concatenate([each[name] for each in found]) for name in order], version
+
+
+def _rounded(array: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    """An input as the file takes it: in int8 or uint8 where ``inference_input_type`` says so."""
+    scale, zero = details["quantization"]
+    dtype = np.dtype(details["dtype"])
+    if not scale or dtype.kind not in "iu":
+        return array
+    limits = np.iinfo(dtype)
+    return np.clip(np.round(array / scale) + zero, limits.min, limits.max).astype(dtype)
+
+
+def _unrounded(array: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    """An output in float, whatever ``inference_output_type`` is."""
+    scale, zero = details["quantization"]
+    if not scale or array.dtype.kind not in "iu":
+        return array
+    return np.asarray((array.astype(np.float32) - zero) * np.float32(scale))
 
 
 def _interpreter(path: Path) -> tuple[Any, str]:
