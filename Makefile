@@ -2,6 +2,7 @@
 # make test   all tests
 # make lint   style and types
 # make ops    compiles the ops that have changed; demo and test do that, too
+# make objects   compiles only the files that need no TensorFlow, which can be installed meanwhile
 # make sanitize   tests of kernels and ops under AddressSanitizer, UndefinedBehaviorSanitizer and
 #                 ThreadSanitizer
 # make mutants   changes of keras_sparse/rules and training that no fast test notices; takes hours,
@@ -19,7 +20,7 @@ BUILD_OPS = $(BIN)/python custom_ops/build/build_ops.py
 CPP = $(shell find custom_ops keras_sparse/tpu_check tests/gpu \
     -name '*.h' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: demo test lint ops sanitize mutants docs release-check clean
+.PHONY: demo test lint ops objects sanitize mutants docs release-check clean
 
 demo: .venv/installed-demo
 	$(BUILD_OPS)
@@ -37,6 +38,9 @@ lint: .venv/installed-test
 
 ops: .venv/installed-test
 	$(BUILD_OPS)
+
+objects:
+	$(PYTHON) custom_ops/build/build_ops.py --without-tensorflow
 
 sanitize: .venv/installed-test
 	$(BIN)/python custom_ops/build/sanitize.py

@@ -14,10 +14,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from compile_files import (
     CODE,
+    JOBS,
     ROOT,
     CannotBuildError,
     compiled,
@@ -125,7 +127,9 @@ def cuda_objects(scratch: Path) -> tuple[list[Path], list[str], str | None]:
         *NVCC,
         *(part for code in CODES for part in ("-gencode", code)),
     ]
-    files = [compiled(source, command, scratch) for source in sorted((CODE / "cuda").glob("*.cu"))]
+    with ThreadPoolExecutor(JOBS) as pool:
+        sources = sorted((CODE / "cuda").glob("*.cu"))
+        files = list(pool.map(lambda source: compiled(source, command, scratch), sources))
     return (
         files,
         [

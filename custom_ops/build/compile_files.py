@@ -12,6 +12,7 @@ from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ROOT / "custom_ops"
+JOBS = 2  # at a time; XLA's headers take a GB
 
 
 class CannotBuildError(Exception):

@@ -1,4 +1,6 @@
 // What the sparse matrix product and its gradients become under XLA: dense products.
+#pragma once
+
 #include "custom_ops/tensorflow/lowering.h"
 #include "custom_ops/tensorflow/matmul_rules.h"
 

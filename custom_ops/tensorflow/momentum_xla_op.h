@@ -1,4 +1,6 @@
 // What the step of a masked weight becomes under XLA: arithmetic and a select.
+#pragma once
+
 #include "custom_ops/tensorflow/lowering.h"
 #include "custom_ops/tensorflow/momentum_check.h"
 

@@ -1,5 +1,7 @@
 // What the sparse convolution and its gradients become under XLA: the same as TensorFlow's own
 // convolutions.
+#pragma once
+
 #include "custom_ops/tensorflow/conv_rules.h"
 #include "custom_ops/tensorflow/lowering.h"
 #include "tensorflow/compiler/tf2xla/kernels/conv_op_helpers.h"

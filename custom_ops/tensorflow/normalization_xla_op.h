@@ -1,4 +1,6 @@
 // What batch normalization becomes under XLA: HLO's own gradient, and arithmetic.
+#pragma once
+
 #include "custom_ops/tensorflow/lowering.h"
 #include "custom_ops/tensorflow/normalization_check.h"
 #include "xla/hlo/builder/lib/arithmetic.h"
