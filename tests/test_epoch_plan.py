@@ -46,6 +46,14 @@ def test_updates_are_due_at_epochs_at_steps_or_at_phases():
     assert phases.steps == [0, 20, 40, 60]
 
 
+@pytest.mark.parametrize(
+    ("number", "now", "ends_after"), [(1, 15, None), (2, 15, 10), (2, 9, None)]
+)
+def test_only_the_last_epoch_ends_a_training(number, now, ends_after):
+    three_epochs = FitLength(epochs=3, batches=10)
+    assert plan(fit=three_epochs, epoch=Epoch(number, now, 0, 30)).ends_after == ends_after
+
+
 def test_phases_need_a_known_length_and_one_step_is_one():
     phases, one_step = AlternatingOverTraining(0.1, borders=(0.5,)), FitLength(epochs=1, batches=1)
     assert plan("auto", phases, fit=one_step, epoch=Epoch(0, 7, 7, 8)).planner.times.steps == [7, 8]

@@ -13,9 +13,8 @@ from keras_sparse.compute.mask_state import KernelMask
 from keras_sparse.training.find_optimizer import sparse_momentum_of
 from keras_sparse.training.masked_optimizer import MaskedOptimizer
 
-MASK, SWITCHES, OTHER_IN_LAYER, NOT_ZERO = range(
-    4
-)  # what is known of one copy of one layer: two hashes and two counts
+# what is known of one copy of one layer: two hashes and two counts
+MASK, SWITCHES, OTHER_IN_LAYER, NOT_ZERO = range(4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +72,7 @@ def check_agreement(trained: Any) -> Agreement:
             "The workers train different models. "
             f"Received: this worker's masked weights are {optimizer.masked_names}"
         )
-    if len(set(rows[:, 1])) > 1 or rows[:, 2].any():
+    if len(set(rows[:, 1])) > 1 or rows[0, 2]:  # equal copies have equal counts
         differences = _differences(optimizer.masked_names, _of_all_workers(optimizer, states))
         raise RuntimeError(
             "The masks are not the same everywhere. Change them between steps and on every worker "
@@ -94,9 +93,7 @@ def _states(optimizer: MaskedOptimizer) -> np.ndarray:
 
 def _states_of_layer(weight: Any, mask: Any, kernel_mask: KernelMask | None) -> list[list[int]]:
     masks, weights = _copies(mask), _copies(weight)
-    if (
-        len(weights) == 1
-    ):  # a weight in pieces is one value, though each device has a copy of its mask
+    if len(weights) == 1:  # a weight in pieces is one value; each device has a copy of its mask
         weights *= len(masks)
     in_layer = (
         masks if kernel_mask is None or kernel_mask.mask is mask else _copies(kernel_mask.mask)
@@ -167,9 +164,8 @@ def _all_reduce(strategy: Any) -> Any:
     import tensorflow as tf
 
     def all_reduce(table: Any) -> Any:
-        return tf.distribute.get_replica_context().all_reduce(
-            "SUM", tf.identity(table)
-        )  # of a tensor that has a device
+        placed = tf.identity(table)  # a tensor that has a device
+        return tf.distribute.get_replica_context().all_reduce("SUM", placed)
 
     return tf.function(lambda table: strategy.run(all_reduce, args=(table,)), autograph=False)
 

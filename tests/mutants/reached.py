@@ -31,7 +31,8 @@ OPTIONS = [
     *["-o", "addopts=--doctest-modules", "-m", "not slow"],
     *["-p", "no:cacheprovider", "-p", "no:terminal"],
 ]
-# Test files of rules/ and training/, beside the doctests; others test kernels, layers and models.
+# Test files of rules/ and training/, beside the doctests and those that are named as a module is;
+# others test kernels, layers and models.
 FILES = (
     "agreement all_layers backup backup_files backup_in_fit beside_keras_callbacks "
     "blocks_in_training budget callback_order callbacks channels checkpoint coded_array compiled "
@@ -39,14 +40,15 @@ FILES = (
     "density_log density_schedules epoch_plan error_messages every_step exploration final_density "
     "fixtures freezing from_tfmot fused_sgd given_masks golden gradient_lists growth_batch "
     "growth_in_windows growth_window initial_masks initial_scale initializer_law inspect "
-    "looks_trained mask_bits mask_training mask_update mask_update_invariants masked_optimizer "
-    "masks_hold momentum multiply_add_budget n_of_m optimizer_config optimizers per_tap "
-    "preset_trainings presets prune ragged ragged_blocks saved_before_training schedules scores "
-    "seed selection several_optimizers snip snip_first_masks state_in_files structure "
+    "looks_trained mask_bits mask_board mask_training mask_update mask_update_invariants "
+    "masked_optimizer masks_hold momentum multiply_add_budget n_of_m optimizer_config optimizers "
+    "per_tap preset_trainings presets progress prune ragged ragged_blocks saved_before_training "
+    "schedules "
+    "scores seed selection several_optimizers snip snip_first_masks state_in_files structure "
     "structure_of_layers tf_keras trained_weights_stay training_warnings untrained update_times "
     "whole_groups wrapper"
 )
-# The test files about a module, where that is not test_<module>.py: they are run before others.
+# More test files about a module, beside test_<module>.py: they are run before others.
 ABOUT = {
     "rules/all_layers": "all_layers prune initial_masks snip cost_budget",
     "rules/asked": "cost_budget",
@@ -68,7 +70,7 @@ ABOUT = {
     "training/backup": "backup backup_in_fit",
     "training/backup_files": "backup_files backup",
     "training/callback_order": "callback_order beside_keras_callbacks",
-    "training/callbacks": "callbacks agreement several_optimizers compiled error_messages",
+    "training/callbacks": "agreement several_optimizers compiled density_log snip progress",
     "training/checkpoint": "checkpoint fixtures saved_before_training",
     "training/competing_masks": "snip masked_optimizer multiply_add_budget",
     "training/density_log": "density_log beside_keras_callbacks exploration",
@@ -78,6 +80,7 @@ ABOUT = {
     "training/growth_window": "growth_window growth_batch growth_in_windows",
     "training/held_masks": "masked_optimizer saved_before_training exploration masks_hold",
     "training/mask_training": "mask_training callbacks",
+    "training/mask_watchers": "mask_board",
     "training/mask_updates": "mask_training growth_window optimizers multiply_add_budget",
     "training/mask_variables": "masked_optimizer checkpoint multiply_add_budget",
     "training/masked_optimizer": "masked_optimizer saved_before_training custom_loops",
@@ -105,9 +108,14 @@ ABOUT = {
     "training/weight_costs": "multiply_add_budget",
     "training/wrapper": "wrapper error_messages tf_keras",
 }
+NAMED = {module.rpartition("/")[2] for module in modules_in(list(FOLDERS))}
 PATHS = [
     *[f"keras_sparse/{folder}" for folder in FOLDERS],
-    *[f"tests/test_{name}.py" for name in FILES.split()],
+    *[
+        path
+        for name in sorted({*FILES.split(), *NAMED})
+        if (ROOT / (path := f"tests/test_{name}.py")).exists()
+    ],
 ]
 
 
@@ -118,7 +126,7 @@ def of(line: str) -> str:
 
 def files_about(module: str) -> tuple[str, ...]:
     """How the paths end of the files with tests about a module."""
-    names = ABOUT.get(module, module.rpartition("/")[2]).split()
+    names = [module.rpartition("/")[2], *ABOUT.get(module, "").split()]
     return f"{module}.py", *[f"/test_{name}.py" for name in names]
 
 

@@ -1,0 +1,60 @@
+"""Masks follow weights that were put back, layer by layer; frozen weights keep theirs."""
+
+import numpy as np
+from helpers import array, assert_same, built
+
+HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
+
+
+def put_back(optimizer, kernel):
+    """Gives a kernel weights at the opposite end of its inputs, as many as before."""
+    variable = next(one for one in optimizer.masked_variables if one.path == kernel)
+    moved = np.ascontiguousarray(array(variable)[::-1])
+    variable.assign(moved)
+    return moved != 0
+
+
+def test_the_mask_of_the_weights_that_came_back_follows_them_and_no_other():
+    optimizer = built().optimizer
+    before = dict(optimizer.masks)
+    moved = put_back(optimizer, HEAD)
+    assert (moved != before[HEAD]).any()
+    fitting = optimizer.fitting_masks()
+    assert_same(fitting, [before[HIDDEN], moved])
+    assert_same(optimizer.masks.values(), before.values())  # so far
+    optimizer.follow_weights()
+    assert_same(optimizer.masks.values(), [before[HIDDEN], moved])
+
+
+def test_masks_that_fit_are_not_assigned(monkeypatch):
+    optimizer = built().optimizer
+    monkeypatch.setattr(optimizer, "assign_masks", None)
+    optimizer.follow_weights()
+
+
+def test_the_mask_of_a_frozen_weight_stays():
+    model = built()
+    model.get_layer("head").trainable = False
+    before = dict(model.optimizer.masks)
+    put_back(model.optimizer, HEAD)
+    moved = put_back(model.optimizer, HIDDEN)
+    model.optimizer.follow_weights()
+    assert_same(model.optimizer.masks.values(), [moved, before[HEAD]])
+
+
+def test_given_masks_are_fitted_in_their_place():
+    optimizer = built().optimizer
+    masks = list(optimizer.masks.values())
+    given = [mask[::-1] for mask in masks]  # of an epoch whose weights are not these
+    assert_same(optimizer.fitting_masks(given), masks)
+
+
+def test_missing_weights_become_zero_in_trained_weights_alone():
+    model = built()
+    model.get_layer("hidden").trainable = False
+    for variable in model.optimizer.masked_variables:
+        variable.assign(np.ones(variable.shape))
+    model.optimizer.apply_masks()
+    hidden, head = map(array, model.optimizer.masked_variables)
+    assert hidden.all()
+    assert_same([head], [model.optimizer.masks[HEAD].astype("float32")])
