@@ -1,4 +1,4 @@
-"""A ``fit`` whose masks nobody updates warns once: at once where that is certain, else at its end."""
+"""A ``fit`` whose masks nobody updates warns once: at once if that is certain, else at its end."""
 
 import warnings
 
