@@ -4,20 +4,25 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["KERAS_SPARSE_TUNING"] = "shipped"  # whatever was measured on this machine
-if (
-    "PYTEST_XDIST_WORKER" in os.environ
-):  # one process per core: threads would only get in each other's way
+if "PYTEST_XDIST_WORKER" in os.environ:  # one process per core
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-    os.environ.setdefault(
-        "TF_FORCE_GPU_ALLOW_GROWTH", "true"
-    )  # where there is a GPU, all processes share it
+    # where there is a GPU, all processes share it
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
+import gc
 
 import keras
 import numpy as np
 import pytest
 
 import keras_sparse
+
+
+def pytest_collection_finish():
+    """What was imported stays: the garbage collector need not look through TensorFlow each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
