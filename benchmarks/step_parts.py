@@ -19,7 +19,10 @@ REST = "other"
 # {part: texts of which one is in the operation's type or in its path in the graph}; the first part
 # that fits counts.
 PARTS = {
-    "sparse, forward": ("KerasSparse>Conv2D|", "KerasSparse>MatMul|"),
+    "sparse, forward": (
+        *("KerasSparse>Conv2D|", "KerasSparse>Conv2DWithBias|"),
+        *("KerasSparse>MatMul|", "KerasSparse>MatMulWithBias|"),
+    ),
     "sparse, input gradient": (
         *("KerasSparse>Conv2DInputGradient", "KerasSparse>MatMulInputGradient"),
     ),
@@ -52,6 +55,7 @@ REWRITTEN = {
     *(f"_MklNative{kind}" for kind in ("FusedBatchNormV3", "FusedBatchNormGradV3")),
     *(f"_MklNative{kind}" for kind in ("FusedBatchNormEx", "MaxPool", "MaxPoolGrad")),
     *("_MklNativeFusedMatMul", "_FusedConv2D", "_FusedMatMul", "_FusedBatchNormEx"),
+    *("KerasSparse>Conv2DWithBias", "KerasSparse>MatMulWithBias"),
 }
 
 

@@ -196,7 +196,7 @@ def test_a_step_waits_for_what_reads_the_weight_or_it_would_copy_it():
             merge = nodes[node.input[3].split(":")[0]]
             waiting.append([nodes[name[1:]].op for name in merge.input if name[0] == "^"])
     assert sum("KerasSparse>MatMulInputGradient" in ops for ops in waiting) == 1
-    assert sum("KerasSparse>MatMul" in ops for ops in waiting) == 2
+    assert sum("KerasSparse>MatMulWithBias" in ops for ops in waiting) == 2
     assert sum(any(op.endswith("MatMul") and ">" not in op for op in ops) for ops in waiting) == 1
 
 

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import nodes_that_ran
 from oracle import needs_ops
 
 import keras_sparse as ks
@@ -32,10 +31,6 @@ def predicts(model):
     return tf.function(lambda x: model(x, training=False), autograph=False)
 
 
-def operations_of(function, x):
-    return {node.op for node in nodes_that_ran(lambda: function(x))}
-
-
 def check(predict, dense, batch):
     x = RNG.normal(size=(batch, 9, 9, 16)).astype("float32")
     wanted = dense(x, training=False)
@@ -59,18 +54,6 @@ def test_predictions_are_right_for_batches_in_turns_and_after_changes(activation
                 new.set_weights(old.get_weights())
         for batch in (1, 20, 1, 1, 20):
             check(predict, dense, batch)
-
-
-@pytest.mark.parametrize(("activation", "alone"), [(None, set()), ("relu", {"Relu"})])
-def test_a_bias_and_a_relu_join_a_product_that_nobody_trains(activation, alone):
-    _, sparse = network(activation)
-    x = tf.constant(RNG.normal(size=(2, 9, 9, 16)).astype("float32"))
-    names = operations_of(predicts(sparse), x)
-    assert {"KerasSparse>Conv2DWithBias", "KerasSparse>MatMulWithBias"} <= names
-    assert not {"BiasAdd", *alone} & names
-    sparse.trainable = True
-    names = operations_of(tf.function(lambda x: sparse(x, training=True)), x)
-    assert {"KerasSparse>Conv2D", "KerasSparse>MatMul", "BiasAdd", *alone} <= names
 
 
 def test_a_frozen_layer_in_a_training_step_computes_its_bias():

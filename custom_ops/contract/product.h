@@ -106,9 +106,9 @@ class ConvPlan {
   // kernel's order, which two products with one kernel may share, so that it is read once. How many
   // there are; 0: this plan shares none.
   virtual int64_t SharedValues() const { return 0; }
-  // As Run does, and writes them.
+  // As RunWithValues does, with the values of `kernel`, and writes them.
   virtual void RunAndShare(const void* /*first*/, const void* /*kernel*/, void* /*result*/,
-                           float* /*shared*/, const Parallel&) const {}
+                           float* /*shared*/, const Epilogue&, const Parallel&) const {}
   // As Run does, with these values for the kernel.
   virtual void RunShared(const void* /*first*/, const float* /*shared*/, void* /*result*/,
                          const Parallel&) const {}

@@ -95,7 +95,7 @@ void BlockKernel::Multiply(const void* inputs, const void* kernel, void* result,
 }
 
 void BlockKernel::MultiplyValues(const void* inputs, const float* values, void* result,
-                                 const Epilogue&, const Parallel& parallel) const {
+                                 const Epilogue& epilogue, const Parallel& parallel) const {
   const Loops& loops = kernels_.loops[static_cast<int>(type_)];
   const int64_t pieces =
       std::min<int64_t>(groups_, parallel.threads == 1 ? 1 : 4 * parallel.threads);
@@ -104,7 +104,9 @@ void BlockKernel::MultiplyValues(const void* inputs, const float* values, void* 
                              std::max<int64_t>(1, pieces * tables_.parts) +
                          10000;
   parallel.run(pieces * tables_.parts, cycles, [&](int64_t piece) {
-    loops.multiply_blocks(tables_, inputs, values, result, ItemOf(piece, pieces));
+    WorkItem item = ItemOf(piece, pieces);
+    item.epilogue = epilogue;
+    loops.multiply_blocks(tables_, inputs, values, result, item);
   });
 }
 

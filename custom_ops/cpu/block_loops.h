@@ -4,6 +4,7 @@
 
 #include "custom_ops/cpu/block_segments.h"
 #include "custom_ops/cpu/block_tables.h"
+#include "custom_ops/cpu/finish.h"
 #include "custom_ops/cpu/lanes.h"
 #include "custom_ops/cpu/tile_pixels.h"
 #include "custom_ops/cpu/vector.h"
@@ -127,7 +128,7 @@ template <class Elements, int S, int O>
 KS_INLINE void MultiplyTile(const BlockTables& b,
                             const BlockBuffer<typename Elements::Value>& buffer,
                             const BlockSegments& segments, const float* weights,
-                            const OutputChannels& channels, bool stream) {
+                            const OutputChannels& channels, const Epilogue& epilogue, bool stream) {
   const LatticeTables& t = b.tile;
   const int32_t cuts = (t.tile_w + MostPixels(O) - 1) / MostPixels(O);
   for (int32_t y = 0; y < t.tile_h; ++y)
@@ -135,6 +136,7 @@ KS_INLINE void MultiplyTile(const BlockTables& b,
       const int32_t x = t.tile_w * cut / cuts, pixels = t.tile_w * (cut + 1) / cuts - x;
       const float* packed = buffer.packed + (int64_t{y} * t.row_stride + x) * kLanes;
       MultiplyPixels<S, O>(pixels, segments, packed, weights, buffer.sums);
+      Finish(epilogue, channels, int64_t{pixels} * kLanes, buffer.sums);
       const auto pixel = buffer.outputs + (y * t.tile_w + x) * kLanes;
       if (stream) {
         UnpackPixels<Elements, true>(channels, buffer.sums, pixels, pixel);
@@ -160,7 +162,7 @@ void MultiplyTiles(const BlockTables& b, const typename Elements::Value* inputs,
     FindInputs<typename Elements::Value>(t, tiles, inputs, buffer.zeros, buffer.inputs);
     PackTiles<Elements>(t, buffer);
     FindOutputs(t, tiles, outputs, buffer.outside, buffer.outputs);
-    MultiplyTile<Elements, S, O>(b, buffer, segments, weights, channels, stream);
+    MultiplyTile<Elements, S, O>(b, buffer, segments, weights, channels, work.epilogue, stream);
   }
   if (stream) EndOfStream();
 }
@@ -231,7 +233,7 @@ void BothGradientsTiles(const BlockTables& b, const typename Elements::Value* ou
     PackGradientTiles<Elements>(t, channels, buffer, buffer.others);
     GradientTile<S, O>(b, buffer, segments, channels, buffer.others, sums + first);
     FindOutputs(t, tiles, input_gradient, buffer.outside, buffer.outputs);
-    MultiplyTile<Elements, S, O>(b, buffer, segments, weights + first, channels, stream);
+    MultiplyTile<Elements, S, O>(b, buffer, segments, weights + first, channels, {}, stream);
   }
   if (stream) EndOfStream();
 }

@@ -80,8 +80,8 @@ void LatticeKernel::ReadValues(const void* kernel, float* values, const Parallel
 
 template <class Read>
 void LatticeKernel::MultiplyBy(Read read, const void* inputs, void* result,
-                               const Parallel& parallel) const {
-  MultiplyValues(inputs, ValuesBy(read, parallel), result, {}, parallel);
+                               const Epilogue& epilogue, const Parallel& parallel) const {
+  MultiplyValues(inputs, ValuesBy(read, parallel), result, epilogue, parallel);
 }
 
 void LatticeKernel::MultiplyValues(const void* inputs, const float* values, void* result,
@@ -102,7 +102,7 @@ void LatticeKernel::MultiplyValues(const void* inputs, const float* values, void
 
 void LatticeKernel::Multiply(const void* inputs, const void* kernel, void* result,
                              const Parallel& parallel) const {
-  MultiplyBy([&](int64_t i) { return FloatAt(type_, kernel, list_.weight[i]); }, inputs, result,
+  MultiplyBy([&](int64_t i) { return FloatAt(type_, kernel, list_.weight[i]); }, inputs, result, {},
              parallel);
 }
 
@@ -111,15 +111,16 @@ int64_t LatticeKernel::SharedValues() const {
 }
 
 void LatticeKernel::MultiplyAndShare(const void* inputs, const void* kernel, void* result,
-                                     float* shared, const Parallel& parallel) const {
+                                     float* shared, const Epilogue& epilogue,
+                                     const Parallel& parallel) const {
   const float* const weights = static_cast<const float*>(kernel);
   MultiplyBy([&](int64_t i) { return shared[i] = weights[list_.weight[i]]; }, inputs, result,
-             parallel);
+             epilogue, parallel);
 }
 
 void LatticeKernel::MultiplyShared(const void* inputs, const float* shared, void* result,
                                    const Parallel& parallel) const {
-  MultiplyBy([=](int64_t i) { return shared[i]; }, inputs, result, parallel);
+  MultiplyBy([=](int64_t i) { return shared[i]; }, inputs, result, {}, parallel);
 }
 
 template <class Run>

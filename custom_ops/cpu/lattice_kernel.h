@@ -23,10 +23,9 @@ class LatticeKernel : public LatticeProduct {
   void ReadValues(const void* kernel, float* values, const Parallel& parallel) const override;
   void MultiplyValues(const void* inputs, const float* values, void* result,
                       const Epilogue& epilogue, const Parallel& parallel) const override;
-  bool HasEpilogue() const override { return true; }
   int64_t SharedValues() const override;
   void MultiplyAndShare(const void* inputs, const void* kernel, void* result, float* shared,
-                        const Parallel& parallel) const override;
+                        const Epilogue& epilogue, const Parallel& parallel) const override;
   void MultiplyShared(const void* inputs, const float* shared, void* result,
                       const Parallel& parallel) const override;
   void Gradient(const void* inputs, const void* output_gradient, void* result,
@@ -46,7 +45,8 @@ class LatticeKernel : public LatticeProduct {
   template <class Read>
   const float* ValuesBy(Read read, const Parallel& parallel) const;
   template <class Read>
-  void MultiplyBy(Read read, const void* inputs, void* result, const Parallel& parallel) const;
+  void MultiplyBy(Read read, const void* inputs, void* result, const Epilogue& epilogue,
+                  const Parallel& parallel) const;
 
   // The gradients by the active weights in the order of the loops, each the sum of its pieces.
   struct Sums {

@@ -31,17 +31,15 @@ class LatticeProduct {
   // The values of the active weights in the order of the loops: how many, and what reads them.
   virtual int64_t Values() const = 0;
   virtual void ReadValues(const void* kernel, float* values, const Parallel& parallel) const = 0;
-  // Multiply, with these values for the kernel; and then the epilogue, if this product computes
-  // any.
+  // Multiply, with these values for the kernel; and then the epilogue.
   virtual void MultiplyValues(const void* inputs, const float* values, void* result,
                               const Epilogue& epilogue, const Parallel& parallel) const = 0;
-  virtual bool HasEpilogue() const { return false; }
 
   // The same, for plans that share the values of the active weights: see ConvPlan. How many this
   // lattice has; 0: it shares none.
   virtual int64_t SharedValues() const { return 0; }
   virtual void MultiplyAndShare(const void* /*inputs*/, const void* /*kernel*/, void* /*result*/,
-                                float* /*shared*/, const Parallel&) const {}
+                                float* /*shared*/, const Epilogue&, const Parallel&) const {}
   virtual void MultiplyShared(const void* /*inputs*/, const float* /*shared*/, void* /*result*/,
                               const Parallel&) const {}
 

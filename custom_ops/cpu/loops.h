@@ -2,6 +2,7 @@
 // instructions. kernels.h says what they do.
 #pragma once
 
+#include "custom_ops/cpu/finish.h"
 #include "custom_ops/cpu/kernels.h"
 #include "custom_ops/cpu/lanes.h"
 #include "custom_ops/cpu/segments.h"
@@ -59,21 +60,6 @@ __attribute__((noinline)) void Unpack(const LatticeTables& t, const OutputChanne
                                  pixels + i * kLanes);
 }
 
-// The epilogue of the sums of a group of tiles.
-inline __attribute__((noinline)) void Finish(const Epilogue& epilogue, const OutputChannels& part,
-                                             int64_t floats, float* sums) {
-  const Vector least = Broadcast(epilogue.least), most = Broadcast(epilogue.most);
-  for (int64_t i = 0; i < part.count; ++i) {
-    const Vector bias = Broadcast(epilogue.bias[part.first + i]);
-    float* const end = sums + floats;
-    for (; sums < end; sums += kLanes) {
-      Vector sum = Load(sums) + bias;
-      sum = sum < least ? least : sum;  // as in a ReLU, no number stays no number
-      Store(sums, sum > most ? most : sum);
-    }
-  }
-}
-
 // --- one work item
 
 template <class Value>
@@ -109,7 +95,7 @@ void Multiply(const LatticeTables& t, const typename Elements::Value* inputs, co
         MultiplyChunk<H, W, false>(segments, weights + t.first_active[list]);
       }
     }
-    if (work.epilogue.bias != nullptr) Finish(work.epilogue, part, kTile, buffer.sums);
+    Finish(work.epilogue, part, kTile, buffer.sums);
     FindOutputs(t, tiles, outputs, buffer.outside, buffer.outputs);
     if (stream) {
       Unpack<Elements, true>(t, part, buffer.sums, buffer.outputs);

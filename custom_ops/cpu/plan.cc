@@ -102,7 +102,7 @@ class CpuPlan : public ConvPlan {
 
   // Each output is in one lattice.
   bool HasEpilogue() const override {
-    return product_ == Product::kForward && lattices_.size() == 1 && lattices_[0]->HasEpilogue();
+    return product_ == Product::kForward && lattices_.size() == 1;
   }
 
   void RunWithValues(const void* first, const float* values, void* result, const Epilogue& epilogue,
@@ -130,8 +130,8 @@ class CpuPlan : public ConvPlan {
   }
 
   void RunAndShare(const void* first, const void* kernel, void* result, float* shared,
-                   const Parallel& parallel) const override {
-    lattices_[0]->MultiplyAndShare(first, kernel, result, shared, parallel);
+                   const Epilogue& epilogue, const Parallel& parallel) const override {
+    lattices_[0]->MultiplyAndShare(first, kernel, result, shared, epilogue, parallel);
   }
 
   void RunShared(const void* first, const float* shared, void* result,

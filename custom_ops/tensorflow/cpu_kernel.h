@@ -7,6 +7,7 @@
 #include <new>
 #include <string>
 
+#include "custom_ops/cpu/thread_memory.h"
 #include "custom_ops/tensorflow/check.h"
 #include "custom_ops/tensorflow/kept_plans.h"
 #include "custom_ops/tensorflow/shared_values.h"
@@ -160,11 +161,10 @@ class CpuProductKernel : public tensorflow::OpKernel {
     return {context->input(InputsOf(kProduct).kernel), context->input(InputsOf(kProduct).mask)};
   }
 
-  // How many values a pair of products shares, so that it reads a large kernel once. With a bias
-  // the product has none to share: it keeps them.
+  // How many values a pair of products shares, so that it reads a large kernel once.
   int64_t CountOfShared(const ConvPlan& plan, tensorflow::OpKernelContext* context) const {
     const bool is_large = context->input(InputsOf(kProduct).kernel).TotalBytes() >= kLargeKernel;
-    return shared_values_.empty() || !is_large || has_bias_ ? 0 : plan.SharedValues();
+    return shared_values_.empty() || !is_large ? 0 : plan.SharedValues();
   }
 
   absl::Status RunForward(const PlansOfLastCalls::Plan& plan, tensorflow::OpKernelContext* context,
@@ -177,7 +177,8 @@ class CpuProductKernel : public tensorflow::OpKernel {
     tensorflow::Tensor values;
     TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DT_FLOAT, {count}, &values));
     plan->plan->RunAndShare(context->input(0).flat<T>().data(), context->input(1).flat<T>().data(),
-                            result->flat<T>().data(), values.flat<float>().data(), parallel);
+                            result->flat<T>().data(), values.flat<float>().data(),
+                            EpilogueOf(context), parallel);
     SharedValues::Put(shared_values_, {KernelAndMask(context), values});
     return absl::OkStatus();
   }
@@ -246,6 +247,13 @@ class CpuProductKernel : public tensorflow::OpKernel {
       plan->plan->RunWithValues(first.data(), values->data(), values_of_result, EpilogueOf(context),
                                 parallel);
       if (!plan->plan->HasEpilogue()) AddBias(context, result);
+      return;
+    }
+    if (has_bias_ && plan->plan->HasEpilogue()) {
+      float* const values = ThreadMemory::Get(ThreadMemory::kValues, plan->plan->KeptValues());
+      plan->plan->ReadValues(second.data(), values, parallel);
+      plan->plan->RunWithValues(first.data(), values, values_of_result, EpilogueOf(context),
+                                parallel);
       return;
     }
     if (kProduct == Product::kKernelGradient && as_list_) {

@@ -4,8 +4,12 @@
 //   BiasAdd(Conv2D(x), bias)        -> Conv2DWithBias(x, bias)
 //
 // The same for MatMul and Relu6. Each saves a pass over the outputs. It does so in float32 where
-// nobody trains the kernel, and where nothing else reads a tensor between these operations. Graphs
-// that are saved never hold the joined operations.
+// nothing else reads a tensor between these operations. A layer that chooses while the graph runs
+// has its product in a branch of a condition, and the bias behind the branches:
+//
+//   BiasAdd(Merge(Conv2D(x), stock), bias)  -> Merge(Conv2DWithBias(x, bias), BiasAdd(stock, bias))
+//
+// Graphs that are saved never hold the joined operations.
 #include <string>
 #include <vector>
 
@@ -21,6 +25,7 @@ namespace {
 using tensorflow::Edge;
 using tensorflow::Graph;
 using tensorflow::Node;
+using tensorflow::OutputTensor;
 
 constexpr int kProductInputs = 4, kBias = 1;
 
@@ -29,7 +34,8 @@ Node* OnlyReader(const Node* node) {
   Node* reader = nullptr;
   for (const Edge* edge : node->out_edges()) {
     if (edge->dst()->IsSink()) continue;
-    if (reader != nullptr || edge->IsControlEdge() || edge->dst_input() != 0) return nullptr;
+    if (reader != nullptr || edge->IsControlEdge() || edge->src_output() != 0) return nullptr;
+    if (edge->dst_input() != 0 && !edge->dst()->IsMerge()) return nullptr;
     reader = edge->dst();
   }
   return reader;
@@ -39,13 +45,10 @@ bool IsOnDeviceOf(const Node* node, const Node* other) {
   return node->assigned_device_name() == other->assigned_device_name();
 }
 
-bool KeepsValuesInFloat32(const Node* product) {
+bool IsFloat32OnCpu(const Node* product) {
   tensorflow::DataType type;
-  bool keeps = false;
   return tensorflow::GetNodeAttr(product->attrs(), "T", &type).ok() &&
-         type == tensorflow::DT_FLOAT &&
-         tensorflow::GetNodeAttr(product->attrs(), "keeps_values", &keeps).ok() && keeps &&
-         absl::StrContains(product->assigned_device_name(), "CPU:");
+         type == tensorflow::DT_FLOAT && absl::StrContains(product->assigned_device_name(), "CPU:");
 }
 
 bool AddsToLastAxis(const Node* bias) {
@@ -60,49 +63,105 @@ std::string ActivationOf(const Node* node) {
   return node->type_string();
 }
 
-absl::StatusOr<Node*> Joined(Graph* graph, const Node* product, const Node* bias,
-                             const std::string& activation) {
-  tensorflow::NodeBuilder builder(graph->NewName(product->name()),
-                                  absl::StrCat(product->type_string(), "WithBias"));
+OutputTensor InputOf(const Node* node, int input) {
   const Edge* edge = nullptr;
-  for (int input = 0; input < kProductInputs; ++input) {
-    TF_RETURN_IF_ERROR(product->input_edge(input, &edge));
-    builder.Input(edge->src(), edge->src_output());
-  }
-  TF_RETURN_IF_ERROR(bias->input_edge(kBias, &edge));
-  builder.Input(edge->src(), edge->src_output());
-  for (const auto& [name, value] : product->attrs()) builder.Attr(name, value);
-  Node* joined = nullptr;
-  TF_RETURN_IF_ERROR(builder.Attr("activation", activation)
-                         .Device(product->requested_device())
-                         .Finalize(graph, &joined));
-  joined->set_assigned_device_name(product->assigned_device_name());
-  return joined;
+  if (!node->input_edge(input, &edge).ok()) return {};
+  return {edge->src(), edge->src_output()};
 }
 
-absl::Status Join(Graph* graph, Node* product) {
-  Node* bias = KeepsValuesInFloat32(product) ? OnlyReader(product) : nullptr;
-  if (!AddsToLastAxis(bias) || !IsOnDeviceOf(bias, product)) return absl::OkStatus();
-  Node* last = OnlyReader(bias);
-  const std::string activation = ActivationOf(last);
-  if (activation == "None" || !IsOnDeviceOf(last, product)) last = bias;
-  TF_ASSIGN_OR_RETURN(Node * joined,
-                      Joined(graph, product, bias, last == bias ? "None" : activation));
-  std::vector<Node*> parts = {product, bias};
-  if (last != bias) parts.push_back(last);
-  for (const Node* part : parts)
-    for (const Edge* edge : part->in_edges())
-      if (edge->IsControlEdge()) graph->AddControlEdge(edge->src(), joined);
-  const std::vector<const Edge*> edges(last->out_edges().begin(), last->out_edges().end());
+// A node of the type, with the inputs and the attributes of another one, and on its device.
+absl::StatusOr<Node*> Added(Graph* graph, const Node* like, const std::string& type,
+                            const std::vector<OutputTensor>& inputs,
+                            const std::string& activation) {
+  tensorflow::NodeBuilder builder(graph->NewName(like->name()), type);
+  for (const OutputTensor& input : inputs) builder.Input(input.node, input.index);
+  for (const auto& [name, value] : like->attrs()) builder.Attr(name, value);
+  if (!activation.empty()) builder.Attr("activation", activation);
+  Node* added = nullptr;
+  TF_RETURN_IF_ERROR(builder.Device(like->requested_device()).Finalize(graph, &added));
+  added->set_assigned_device_name(like->assigned_device_name());
+  return added;
+}
+
+// The operations behind a product: the end of a condition, if the product is in a branch; the bias;
+// and the activation, if there is one that the product computes.
+struct Behind {
+  Node *merge = nullptr, *bias = nullptr, *activation = nullptr;
+};
+
+// What reads this node alone, past copies.
+Node* OnlyReaderPastCopies(const Node* node) {
+  Node* reader = OnlyReader(node);
+  while (reader != nullptr && reader->IsIdentity()) reader = OnlyReader(reader);
+  return reader;
+}
+
+Behind WhatFollows(const Node* product) {
+  Behind found;
+  Node* reader = OnlyReaderPastCopies(product);
+  if (reader != nullptr && reader->IsMerge()) {
+    found.merge = reader;
+    reader = OnlyReaderPastCopies(reader);
+  }
+  if (!AddsToLastAxis(reader) || !IsOnDeviceOf(reader, product)) return {};
+  found.bias = reader;
+  reader = OnlyReader(reader);
+  if (ActivationOf(reader) != "None" && IsOnDeviceOf(reader, product)) found.activation = reader;
+  return found;
+}
+absl::StatusOr<Node*> Joined(Graph* graph, const Node* product, const Behind& behind) {
+  std::vector<OutputTensor> inputs;
+  for (int input = 0; input < kProductInputs; ++input) inputs.push_back(InputOf(product, input));
+  inputs.push_back(InputOf(behind.bias, kBias));
+  return Added(graph, product, absl::StrCat(product->type_string(), "WithBias"), inputs,
+               ActivationOf(behind.activation));
+}
+
+// All that reads a node, or waits for it, does so of an output of another one.
+absl::Status Redirect(Graph* graph, const Node* old, OutputTensor output) {
+  const std::vector<const Edge*> edges(old->out_edges().begin(), old->out_edges().end());
   for (const Edge* edge : edges) {
     Node* reader = edge->dst();
     if (edge->IsControlEdge()) {
-      graph->AddControlEdge(joined, reader);
+      graph->AddControlEdge(output.node, reader);
     } else {
       const int input = edge->dst_input();
-      TF_RETURN_IF_ERROR(graph->UpdateEdge(joined, 0, reader, input));
+      TF_RETURN_IF_ERROR(graph->UpdateEdge(output.node, output.index, reader, input));
     }
   }
+  return absl::OkStatus();
+}
+
+// The other branches of the condition get a bias, and the activation, of their own.
+absl::Status FinishOthers(Graph* graph, const Node* joined, const Behind& behind) {
+  for (int input = 0; input < behind.merge->num_inputs(); ++input) {
+    OutputTensor other = InputOf(behind.merge, input);
+    if (SourceOf(behind.merge, input, {"Identity"}).first == joined) continue;
+    TF_ASSIGN_OR_RETURN(
+        other.node, Added(graph, behind.bias, "BiasAdd", {other, InputOf(behind.bias, kBias)}, ""));
+    other.index = 0;
+    if (behind.activation != nullptr) {
+      TF_ASSIGN_OR_RETURN(other.node, Added(graph, behind.activation,
+                                            behind.activation->type_string(), {other}, ""));
+    }
+    TF_RETURN_IF_ERROR(graph->UpdateEdge(other.node, 0, behind.merge, input));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Join(Graph* graph, Node* product) {
+  if (!IsFloat32OnCpu(product)) return absl::OkStatus();
+  const Behind behind = WhatFollows(product);
+  if (behind.bias == nullptr) return absl::OkStatus();
+  TF_ASSIGN_OR_RETURN(Node * joined, Joined(graph, product, behind));
+  std::vector<Node*> parts = {product, behind.bias};
+  if (behind.activation != nullptr) parts.push_back(behind.activation);
+  for (const Node* part : parts)
+    for (const Edge* edge : part->in_edges())
+      if (edge->IsControlEdge()) graph->AddControlEdge(edge->src(), joined);
+  TF_RETURN_IF_ERROR(Redirect(graph, product, {joined, 0}));
+  if (behind.merge != nullptr) TF_RETURN_IF_ERROR(FinishOthers(graph, joined, behind));
+  TF_RETURN_IF_ERROR(Redirect(graph, parts.back(), InputOf(behind.bias, 0)));
   for (auto part = parts.rbegin(); part != parts.rend(); ++part) graph->RemoveNode(*part);
   return absl::OkStatus();
 }
@@ -118,7 +177,7 @@ class JoinBiases : public tensorflow::GraphOptimizationPass {
   }
 };
 
-// After share_values.cc, whose pairs stay apart: a prediction has no gradients.
+// After share_values.cc, which pairs products by their names.
 REGISTER_OPTIMIZATION(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 1, JoinBiases);
 
 }  // namespace

@@ -66,7 +66,7 @@ inline void RunBySharedValues(const ConvPlan& plan, const Call& call, float* res
     if (call.mask[i]) active.push_back(call.second[i]);
   if (call.product == Product::kInputGradient)
     return plan.RunShared(call.first, active.data(), result, Threads(call.threads));
-  plan.RunAndShare(call.first, call.second, result, shared.data(), Threads(call.threads));
+  plan.RunAndShare(call.first, call.second, result, shared.data(), {}, Threads(call.threads));
   if (shared != active) *result = NAN;
 }
 

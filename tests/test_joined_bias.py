@@ -1,0 +1,177 @@
+"""A graph joins a bias and an activation with the product before them, and spares its gradient."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import nodes_that_ran
+from oracle import needs_ops
+
+import keras_sparse as ks
+
+L = keras.layers
+pytestmark = needs_ops
+RNG = np.random.default_rng(0)
+IMAGES = tf.constant(RNG.normal(size=(2, 32, 32, 16)).astype("float32"))
+ROWS = tf.constant(RNG.normal(size=(64, 1024)).astype("float32"))  # the kernel takes 4 MiB
+LAYERS = {
+    "Conv2D": (lambda **settings: ks.layers.SparseConv2D(24, 3, **settings), IMAGES),
+    "MatMul": (lambda **settings: ks.layers.SparseDense(1024, **settings), ROWS),
+}
+BLOCKS = ks.Blocks(4, 4, per_tap=True)
+
+
+def made(product, activation=None, structure=None, **settings):
+    """A built layer that computes this product, and its inputs."""
+    make, inputs = LAYERS[product]
+    layer = make(activation=activation, bias_initializer="normal", structure=structure, **settings)
+    layer.build(inputs.shape)
+    set_density(layer, 0.1)
+    return layer, inputs
+
+
+def set_density(layer, density):
+    """Gives the layer a mask of blocks of 4x4."""
+    *taps, in_, out = layer.kernel.shape
+    blocks = np.random.default_rng(1).random((*taps, in_ // 4, out // 4)) < density
+    layer.set_mask(blocks.repeat(4, -1).repeat(4, -2))
+
+
+def step_of(layer):
+    """Outputs and gradients of a training step."""
+
+    def step(inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = layer(inputs, training=True)
+            loss = tf.reduce_sum(tf.sin(outputs))
+        return outputs, *tape.gradient(loss, [inputs, *layer.trainable_variables])
+
+    return step
+
+
+def types_in(step, inputs):
+    """The types of the operations of a graph that TensorFlow has prepared."""
+    return {node.op for node in nodes_that_ran(lambda: step(inputs))}
+
+
+def assert_near(expected, found):
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("structure", [None, BLOCKS])
+@pytest.mark.parametrize(
+    ("activation", "type_"), [(None, "Tanh"), ("relu", "Relu"), ("relu6", "Relu6")]
+)
+@pytest.mark.parametrize("product", LAYERS)
+def test_a_step_joins_them_and_has_the_values_of_eager_ones(product, activation, type_, structure):
+    layer, inputs = made(product, activation, structure, implementation="custom_op")
+    graph = tf.function(step_of(layer), autograph=False)
+    types = types_in(graph, inputs)
+    assert f"KerasSparse>{product}WithBias" in types
+    assert not {"BiasAdd", type_, f"KerasSparse>{product}"} & types
+    for _ in range(2):
+        assert_near(step_of(layer)(inputs), graph(inputs))
+        layer.bias.assign_add(0.5 * tf.ones(layer.bias.shape))
+
+
+@pytest.mark.parametrize("activation", [None, "relu"])
+@pytest.mark.parametrize("product", LAYERS)
+def test_both_branches_of_a_choice_while_the_graph_runs_have_the_bias(product, activation):
+    layer, inputs = made(product, activation)
+    graph = tf.function(step_of(layer), autograph=False)
+    assert f"KerasSparse>{product}WithBias" in types_in(graph, inputs)
+    for density in (0.1, 0.95, 0.1):
+        set_density(layer, density)
+        assert_near(step_of(layer)(inputs), graph(inputs))
+
+
+def test_what_is_read_before_the_bias_or_the_activation_is_there():
+    layer, inputs = made("Conv2D", implementation="custom_op", use_bias=False)
+    bias = tf.constant(RNG.normal(size=24).astype("float32"))
+
+    def all_three(inputs):
+        outputs = layer(inputs)
+        return outputs, (biased := tf.nn.bias_add(outputs, bias)), tf.nn.relu(biased)
+
+    outputs, biased, positive = tf.function(all_three)(inputs)
+    assert "KerasSparse>Conv2D" in types_in(tf.function(all_three), inputs)
+    np.testing.assert_array_equal(biased, outputs + bias)
+    np.testing.assert_array_equal(positive, np.maximum(biased, 0))
+
+
+def test_what_waits_for_a_bias_waits_for_the_joined_product():
+    layer, inputs = made("Conv2D", implementation="custom_op")
+    seen = tf.Variable(0.0)
+
+    @tf.function(autograph=False)
+    def step(inputs):
+        with tf.control_dependencies([layer(inputs)]):
+            seen.assign_add(1.0)
+
+    step(inputs)
+    assert float(seen) == 1.0
+
+
+def test_products_in_16_bits_stay_apart():
+    layer, inputs = made("Conv2D", implementation="custom_op", dtype="mixed_bfloat16")
+    types = types_in(tf.function(step_of(layer), autograph=False), inputs)
+    assert {"KerasSparse>Conv2D", "BiasAdd"} <= types
+
+
+# --- the gradient of a bias behind which a batch normalization follows
+
+
+def normalized(dtype=None):
+    """A convolution, a batch normalization and a ReLU, with the gradients by all variables."""
+    keras.utils.set_random_seed(0)
+    convolution = L.Conv2D(8, 3, bias_initializer="normal", dtype=dtype)
+    normalization = ks.layers.FusedBatchNormalization(beta_initializer="normal", dtype=dtype)
+
+    def step(inputs):
+        with tf.GradientTape() as tape:
+            outputs = keras.ops.relu(normalization(convolution(inputs), training=True))
+            loss = tf.reduce_sum(tf.sin(outputs))
+        variables = [*convolution.trainable_variables, *normalization.trainable_variables]
+        return tape.gradient(loss, [variable.value for variable in variables])
+
+    return step
+
+
+@pytest.mark.parametrize("dtype", [None, "mixed_bfloat16"])
+def test_its_gradient_is_0_and_nothing_is_summed_for_it(dtype):
+    step = normalized(dtype)
+    eager = step(IMAGES)
+    graph = tf.function(step, autograph=False)
+    found = graph(IMAGES)
+    assert not {"BiasAddGrad", "_MklNativeConv2DBackpropFilterWithBias"} & types_in(graph, IMAGES)
+    np.testing.assert_array_equal(found[1], np.zeros(8))
+    tolerance = 1e-3 if dtype is None else 0.1
+    largest = float(tf.reduce_max(tf.abs(eager[0])))
+    assert float(tf.reduce_max(tf.abs(eager[1]))) < tolerance * largest
+    for i in (0, 2, 3):
+        np.testing.assert_allclose(found[i], eager[i], rtol=tolerance, atol=tolerance * largest)
+
+
+def test_its_gradient_is_no_number_where_that_of_the_outputs_is_none():
+    step = tf.function(normalized(), autograph=False)
+    images = tf.tensor_scatter_nd_update(IMAGES, [[0, 0, 0, 0]], [np.nan])
+    assert np.isnan(step(images)[1]).all()
+
+
+def test_a_bias_whose_outputs_are_read_elsewhere_too_has_the_whole_gradient():
+    """The sum of two gradients is no gradient of a normalization alone."""
+    bias = tf.Variable(RNG.normal(size=16).astype("float32"))
+    normalization = ks.layers.FusedBatchNormalization()
+    normalization.build(IMAGES.shape)
+
+    def step(inputs):
+        with tf.GradientTape() as tape:
+            biased = tf.nn.bias_add(inputs, bias)
+            loss = tf.reduce_sum(tf.sin(normalization(biased, training=True)))
+            loss += tf.reduce_sum(biased)
+        return tape.gradient(loss, bias)
+
+    pixels = 2 * 32 * 32
+    np.testing.assert_allclose(tf.function(step)(IMAGES), np.full(16, pixels), rtol=1e-3)
