@@ -13,7 +13,7 @@ import pytest
 from oracle import needs_ops
 
 from keras_sparse.__main__ import main
-from keras_sparse.commands import arguments, tune
+from keras_sparse.commands import arguments, file_arguments, options, tune
 from keras_sparse.commands.break_even_fit import Point, break_even_density, fitted
 from keras_sparse.commands.products import MEASURED, STRUCTURES, Measured, computing
 from keras_sparse.compute import break_even, tuned
@@ -60,15 +60,16 @@ def test_help_is_answered_without_tensorflow(words, tmp_path, monkeypatch):
 
 
 def test_the_arguments_need_the_standard_library_alone():
-    tree = ast.parse(Path(arguments.__file__).read_text())
-    names = {
-        alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import)
-        for alias in node.names
-    }
-    assert names <= sys.stdlib_module_names
-    assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    for module in (arguments, file_arguments, options):
+        tree = ast.parse(Path(module.__file__).read_text())
+        plain, others = (
+            [node for node in ast.walk(tree) if isinstance(node, kind)]
+            for kind in (ast.Import, ast.ImportFrom)
+        )
+        names = {alias.name for node in plain for alias in node.names}
+        assert names <= sys.stdlib_module_names
+        ours = {"keras_sparse.commands.file_arguments", "keras_sparse.commands.options"}
+        assert {node.module for node in others} <= ours
 
 
 def test_arguments_of_another_program_are_left_alone(monkeypatch):

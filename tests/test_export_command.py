@@ -9,7 +9,7 @@ from helpers import toy_model
 
 import keras_sparse as ks
 from keras_sparse.__main__ import main
-from keras_sparse.commands.arguments import EXPORT_FORMATS
+from keras_sparse.commands.file_arguments import EXPORT_FORMATS
 from keras_sparse.exporting.formats import FORMATS
 
 

@@ -6,7 +6,7 @@ import pytest
 from oracle import needs_ops
 
 import keras_sparse as ks
-from keras_sparse.compute import gpu_kernels, library, ops
+from keras_sparse.compute import gpu_kernels, gpu_structure, library, ops
 from keras_sparse.compute.choice import choose
 from keras_sparse.compute.product import Product
 from keras_sparse.rules.structure_arguments import as_structure
@@ -110,7 +110,7 @@ def break_even(shape, dtype, block_shape):
     ],
 )
 def test_the_largest_square_block_that_fits(block_shape, attributes):
-    found = gpu_kernels.kernel_structure(as_structure(block_shape))
+    found = gpu_structure.kernel_structure(as_structure(block_shape))
     assert (found.structure, found.block) == attributes
 
 
@@ -123,7 +123,7 @@ def test_the_largest_square_block_that_fits(block_shape, attributes):
     ],
 )
 def test_blocks_per_tap_run_as_blocks_where_those_fit(structure, attributes):
-    found = gpu_kernels.kernel_structure(structure)
+    found = gpu_structure.kernel_structure(structure)
     assert (found.structure, found.block) == attributes
 
 

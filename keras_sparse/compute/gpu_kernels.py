@@ -1,9 +1,7 @@
 """The kernels for GPUs: what they compute, and where they were measured to be faster than stock."""
 
-import dataclasses
 import functools
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +10,11 @@ import keras
 from keras import ops
 
 from keras_sparse.compute.cpu_kernels import SPARSE_INPUTS, kind_of, unsupported_form
+from keras_sparse.compute.gpu_structure import kernel_structure
 from keras_sparse.compute.library import available, why_no_custom_ops
 from keras_sparse.compute.product import Product
-from keras_sparse.rules.blocks import Blocks
 from keras_sparse.rules.structure import Structure
 
-BLOCKS = (64, 32, 16)  # channels of a block, for which there are kernels
 TENSOR_CORE_TYPES = ("float32", "bfloat16", "float16")
 # Tables that benchmarks/gpu/run.py wrote, one for each compute capability.
 MEASURED = Path(__file__).parent / "gpu_break_even.json"
@@ -130,44 +127,6 @@ class GpuCores(_GpuKernels):
             f"dtype is {product.dtype}, and masks of {kind} run in float32 on GPUs: blocks of 16, "
             "32 or 64 channels run in all"
         )
-
-
-@dataclasses.dataclass(frozen=True)
-class KernelStructure:
-    """What the kernels for GPUs take a mask to be made of: the attributes of the op.
-
-    Attributes:
-        structure: ``"weights"``, ``"channel_pairs"`` or ``"blocks"``.
-        block: input and output channels of a block, 0 without blocks.
-    """
-
-    structure: str
-    block: int = 0
-
-    @property
-    def is_blocks(self) -> bool:
-        return self.structure == "blocks"
-
-
-def kernel_structure(structure: Structure) -> KernelStructure:
-    """Blocks of the largest square that fits; else pairs of channels, or single weights.
-
-    >>> kernel_structure(Blocks(64, 16))
-    KernelStructure(structure='blocks', block=16)
-    >>> kernel_structure(Blocks(32, 32, per_tap=True))
-    KernelStructure(structure='blocks', block=32)
-    >>> kernel_structure(Blocks(1, 8)).structure
-    'channel_pairs'
-    >>> kernel_structure(Blocks(1, 8, per_tap=True)).structure
-    'weights'
-    """
-    if not isinstance(structure, Blocks):
-        return KernelStructure("weights")
-    side = math.gcd(structure.in_, structure.out)
-    block = next((block for block in BLOCKS if side % block == 0), None)
-    if block:
-        return KernelStructure("blocks", block)
-    return KernelStructure("weights" if structure.per_tap else "channel_pairs")
 
 
 def lacks_whole_blocks(structure: Structure, shape: Sequence[int]) -> bool:

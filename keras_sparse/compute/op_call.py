@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 from keras.backend import standardize_dtype
 
-from keras_sparse.compute.gpu_kernels import kernel_structure
+from keras_sparse.compute.gpu_structure import kernel_structure
 from keras_sparse.compute.gradients import custom_ops
 from keras_sparse.compute.product import Product, static_shape
 

@@ -11,16 +11,15 @@ from keras_sparse._keras import check_model, to_float32
 from keras_sparse.compute.mask_state import kernel_mask_of
 from keras_sparse.conversion.progress import progress
 from keras_sparse.conversion.sparsify import mask_of
+from keras_sparse.models.pruned_counts import affordable_counts, counts_by_distribution
 from keras_sparse.rules import scores
 from keras_sparse.rules.all_layers import check_no_distribution, check_scope, global_counts
-from keras_sparse.rules.asked import affordable_weights, ask
-from keras_sparse.rules.density import active_counts, check_density
+from keras_sparse.rules.density import check_density
 from keras_sparse.rules.mask_update import prune_to
 from keras_sparse.rules.scores import MaskedLayer, Score
 from keras_sparse.rules.single_weights import Weights
 from keras_sparse.rules.structure import BlockShape, Structure
 from keras_sparse.rules.structure_arguments import as_structure
-from keras_sparse.rules.whole_groups import to_whole_groups
 from keras_sparse.training.find_optimizer import sparse_momentum_of
 from keras_sparse.training.masked_optimizer import MaskedOptimizer
 from keras_sparse.training.seed import Seed
@@ -97,12 +96,12 @@ def prune(
     with progress("prune", verbose):
         layers = [_layer(variable, groups) for variable in variables]
         if costs is not None:
-            counts = _affordable(layers, costs, density, distribution, scope, rule, rng)
+            counts = affordable_counts(layers, costs, density, distribution, scope, rule, rng)
         elif scope == "global":
             wanted = round(density * sum(layer.mask.size for layer in layers))
             counts = global_counts(layers, wanted, rule, rng)
         else:
-            counts = _counts(layers, density, distribution)
+            counts = counts_by_distribution(layers, density, distribution)
         masks = prune_to(layers, counts, rule, rng)
         _warn_if_sparser(masks, density, sum(counts))
         _apply(model, variables, masks, groups)
@@ -152,36 +151,6 @@ def _optimizer(model: keras.Model) -> MaskedOptimizer | None:
 def _layer(variable: Any, structure: Structure) -> MaskedLayer:
     mask = structure.whole(mask_of(variable))
     return MaskedLayer(variable.path, to_float32(variable), mask, structure=structure)
-
-
-def _counts(layers: Sequence[MaskedLayer], density: float, distribution: Any) -> list[int]:
-    """The active weights of each layer by a distribution, in whole groups."""
-    names, shapes = [layer.name for layer in layers], [layer.mask.shape for layer in layers]
-    wanted = active_counts(names, shapes, density, distribution)
-    return to_whole_groups(wanted, shapes, layers[0].structure)
-
-
-def _affordable(
-    layers: Sequence[MaskedLayer],
-    costs: Sequence[int],
-    density: float,
-    distribution: Any,
-    scope: str,
-    rule: Score,
-    rng: np.random.Generator,
-) -> list[int]:
-    """The active weights of each layer that a budget in multiply-adds can pay."""
-    names, shapes = [layer.name for layer in layers], [layer.mask.shape for layer in layers]
-    asked = ask(names, shapes, costs, density, distribution)
-    for layer, cost in zip(layers, costs, strict=True):
-        layer.cost = cost
-    if scope == "global":
-        return global_counts(layers, asked.budget, rule, rng, by_cost=True)
-    active = [
-        min(int(np.count_nonzero(layer.mask)), layer.structure.most_weights(layer.mask.shape))
-        for layer in layers
-    ]
-    return affordable_weights(asked, shapes, layers[0].structure, costs, active)
 
 
 def _warn_if_sparser(masks: Sequence[np.ndarray], density: float, wanted: int) -> None:
