@@ -1,6 +1,7 @@
 """All tests share a quiet, small TensorFlow, names for the doctests, and a seed."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["KERAS_SPARSE_TUNING"] = "shipped"  # whatever was measured on this machine
@@ -9,6 +10,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one process per core
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     # where there is a GPU, all processes share it
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+# on JAX: tests compile the same small operations, again and again, which takes most of their time
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent / "build/jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import gc
 

@@ -5,7 +5,7 @@ import os
 import sys
 
 from keras_sparse.commands.file_arguments import add_compare, add_export, add_inspect, add_report
-from keras_sparse.commands.options import FUNCTION, positive
+from keras_sparse.commands.options import FUNCTION, add_json, add_threads, positive
 
 
 def parser() -> argparse.ArgumentParser:
@@ -72,18 +72,14 @@ def _add_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         epilog="Exit codes: 0 the table is written, 2 it cannot be measured or written.",
     )
     command.set_defaults(module="keras_sparse.commands.tune")
-    command.add_argument(
-        "--threads",
-        type=positive,
-        help="threads that TensorFlow computes with, as in your training (default: all cores)",
-    )
+    add_threads(command, "threads that TensorFlow computes with, as in your training")
     command.add_argument(
         "--output",
         metavar="FILE",
         help="file to write (default: one in the cache folder, which is found without a setting; "
         "for another one, set the variable KERAS_SPARSE_TUNING)",
     )
-    command.add_argument("--json", action="store_true", help="print the table as JSON")
+    add_json(command, "table")
     command.add_argument("--quick", action="store_true", help=argparse.SUPPRESS)  # for tests
 
 
@@ -110,9 +106,5 @@ def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "of its SparseMomentum, or 0.1)",
     )
     command.add_argument("--batch", type=positive, default=128, help="examples in a step")
-    command.add_argument(
-        "--threads",
-        type=positive,
-        help="threads that TensorFlow computes with (default: all cores)",
-    )
-    command.add_argument("--json", action="store_true", help="print the figures as JSON")
+    add_threads(command, "threads that TensorFlow computes with")
+    add_json(command, "figures")

@@ -2,7 +2,7 @@
 
 import argparse
 
-from keras_sparse.commands.options import FUNCTION, add_import, positive
+from keras_sparse.commands.options import FUNCTION, add_import, add_json, add_threads, positive
 
 EXPORT_FORMATS = ("saved_model", "litert", "onnx", "openvino", "keras")  # of ks.export
 FILE = "a .keras file, one of ks.save_compressed, an .h5 or .tflite file, or a SavedModel's folder"
@@ -19,7 +19,7 @@ def add_inspect(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )
     command.set_defaults(module="keras_sparse.commands.inspect")
     command.add_argument("file", help=FILE)
-    command.add_argument("--json", action="store_true", help="print the figures as JSON")
+    add_json(command, "figures")
 
 
 def add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -38,7 +38,7 @@ def add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     command.add_argument(
         "--tolerance", type=float, default=0.0, help="differences up to it are equal (default: 0)"
     )
-    command.add_argument("--json", action="store_true", help="print the figures as JSON")
+    add_json(command, "figures")
 
 
 def add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -55,7 +55,7 @@ def add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     command.add_argument("--format", required=True, choices=EXPORT_FORMATS, help="what to write")
     _add_export_options(command)
     command.add_argument("--overwrite", action="store_true", help="replace what is at PATH")
-    command.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_json(command, "report")
 
 
 def _add_export_options(command: argparse.ArgumentParser) -> None:
@@ -115,6 +115,4 @@ def _add_report_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--measure", action="store_true", help="also time a training step and each layer, at BATCH"
     )
-    command.add_argument(
-        "--threads", type=positive, help="threads to measure with (default: all cores)"
-    )
+    add_threads(command, "threads to measure with")

@@ -5,6 +5,16 @@ import argparse
 FUNCTION = "module:function"
 
 
+def add_json(command: argparse.ArgumentParser, what: str) -> None:
+    """``--json``, which prints this as JSON."""
+    command.add_argument("--json", action="store_true", help=f"print the {what} as JSON")
+
+
+def add_threads(command: argparse.ArgumentParser, what: str) -> None:
+    """``--threads``; the help begins with ``what``."""
+    command.add_argument("--threads", type=positive, help=f"{what} (default: all cores)")
+
+
 def add_import(command: argparse.ArgumentParser) -> None:
     """``--import``, which may be there several times."""
     command.add_argument(
