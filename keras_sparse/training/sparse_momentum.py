@@ -1,6 +1,5 @@
-"""SparseMomentum: the rules by which masks change, their schedules, and the config of both."""
+"""SparseMomentum: the rules by which masks change, and their schedules."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -8,12 +7,12 @@ import keras
 from keras_sparse.rules import density as densities
 from keras_sparse.rules import scores
 from keras_sparse.rules.all_layers import check_scope
-from keras_sparse.rules.given_masks import GivenMasks
 from keras_sparse.rules.structure import BlockShape, Structure
 from keras_sparse.rules.structure_arguments import as_structure
 from keras_sparse.training import growth_window as windows
 from keras_sparse.training import schedules
 from keras_sparse.training.mask_updates import MaskUpdates
+from keras_sparse.training.optimizer_config import arguments_of, config_of
 from keras_sparse.training.rule_checks import (
     check_momentum_is_kept,
     check_rules,
@@ -184,35 +183,8 @@ class SparseMomentum(MaskUpdates):
         return f"<SparseMomentum around {inner}: {density}, {rules}, {masks}>"
 
     def get_config(self) -> dict[str, Any]:
-        serialize = keras.saving.serialize_keras_object
-        names = {
-            function: name
-            for table in (scores.SCORES, scores.SHARES, densities.NAMED)
-            for name, function in table.items()
-        }
-        config: dict[str, Any] = {
-            "inner_optimizer": serialize(self.inner_optimizer),
-            **self.selection.get_config(),
-        }
-        for key in ("density", "prune_rate", "distribution", "prune", "redistribute", "grow"):
-            value = getattr(self, key)
-            config[key] = (names.get(value) or serialize(value)) if callable(value) else value
-        names_of_values = ("initial_masks", "gradient_momentum", "growth_window", "growth_batch")
-        for key in ("budget", "scope", *names_of_values, "initial_scale", "seed", "name"):
-            config[key] = getattr(self, key)
-        config.update(self.structure.as_arguments())
-        if isinstance(self.initial_masks, GivenMasks):
-            config["initial_masks"] = self.initial_masks.get_config()
-        return config
+        return config_of(self)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "SparseMomentum":
-        config = {**config, **Selection.from_config(config)}
-        if isinstance(config.get("initial_masks"), Mapping):
-            config["initial_masks"] = GivenMasks.from_config(config["initial_masks"])
-        for key, value in config.items():
-            if isinstance(value, Mapping) and "class_name" in value:
-                config[key] = keras.saving.deserialize_keras_object(
-                    value, custom_objects=custom_objects
-                )
-        return cls(**config)
+        return cls(**arguments_of(config, custom_objects))
