@@ -147,3 +147,13 @@ class Counter:
 
     def __call__(self):
         self.count += 1
+
+
+def conv(inputs=(2, 9, 8, 5), kernel=(3, 3, 5, 6), density=0.3, **options):
+    """A random case of ``sparse_conv2d``."""
+    return random_case(inputs, kernel, density, **options)
+
+
+def dense(inputs=(3, 20), kernel=(20, 33), density=0.3, **options):
+    """A random case of ``sparse_matmul``."""
+    return random_case(inputs, kernel, density, **options)

@@ -3,116 +3,38 @@
 import inspect
 import itertools
 import os
-import shutil
-import sys
 from pathlib import Path
 
 import h5py
 import keras
 import numpy as np
 import pytest
+from backups import (
+    KERAS_OWN,
+    METADATA,
+    OURS,
+    WEIGHTS,
+    back_up,
+    callback_of,
+    counting_model,
+    killed_before,
+    kills,
+    resume,
+    tear,
+    unclosed,
+)
 from helpers import array
 
 import keras_sparse as ks
 from keras_sparse.training import backup
 
-STEPS = 4  # batches of an epoch
-WEIGHTS, METADATA = "latest.weights.h5", "training_metadata.json"
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nobody catches it."""
-
 
 @pytest.fixture(scope="module")
 def model():
-    """Its one weight is the number of epochs it was trained, its optimizer's steps belong to it."""
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
-    model.compile(keras.optimizers.SGD(), "mse")
-    model.optimizer.build(model.trainable_variables)
-    return model
-
-
-def train_to(model, epochs):
-    model.set_weights([np.full((1, 1), epochs, "float32")])
-    model.optimizer.iterations.assign(epochs * STEPS)
-    model._initial_epoch = None
-
-
-def callback_of(model, folder, kind=ks.BackupAndRestore, **arguments):
-    callback = kind(str(folder), **arguments)
-    callback.set_params({"epochs": 9, "steps": STEPS})
-    callback.set_model(model)
-    return callback
-
-
-def back_up(model, folder, epochs, kind=ks.BackupAndRestore, **arguments):
-    """One backup; those before it look a minute older than they are."""
-    for path in folder.glob("*"):
-        status = path.stat()
-        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns - 60 * 10**9))
-    train_to(model, epochs)
-    callback_of(model, folder, kind, **arguments).on_epoch_end(epochs - 1)
-
-
-def resume(model, folder, **arguments):
-    """(epoch that `fit` would begin with, epochs that the weights were trained)."""
-    train_to(model, 0)
-    callback_of(model, folder, **arguments).on_train_begin()
-    return model._initial_epoch or 0, int(array(model.weights[0]).item())
-
-
-def killed_before(line, source, action):
-    """Runs the action and raises in it before this line of a source file. False: it ended."""
-    left, path = line, inspect.getsourcefile(source)
-
-    def trace(frame, event, _):
-        nonlocal left
-        if frame.f_code.co_filename != path or frame.f_code.co_name in ("_temporary", "read"):
-            return None  # neither changes a file
-        left -= event == "line"
-        if left < 0:
-            raise Killed
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        action()
-    except Killed:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
-
-
-def tear(folder):
-    """What was not flushed is lost: files under temporary names are left in half."""
-    for path in folder.glob("new.*"):
-        os.truncate(path, path.stat().st_size // 2)
-
-
-def kills(model, folder, double, kind, action):
-    """Kills the action before each of its lines; yields the folder with backups of two epochs."""
-    for epoch in (1, 2):
-        back_up(model, folder / "before", epoch, kind, double_checkpoint=double)
-    for line in itertools.count():
-        shutil.copytree(folder / "before", folder / str(line))
-        module, here = inspect.getmodule(kind), folder / str(line)
-        killed = killed_before(line, module, lambda: action(here))  # noqa: B023
-        tear(folder / str(line))
-        yield folder / str(line)
-        if not killed:
-            break
-    assert line > 8
+    return counting_model()
 
 
 # --- kills
-
-unclosed = pytest.mark.filterwarnings(
-    "ignore:unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
-KERAS_OWN, OURS = keras.callbacks.BackupAndRestore, ks.BackupAndRestore
 
 
 @unclosed
@@ -249,54 +171,6 @@ def test_a_file_that_may_not_be_read_is_an_error_and_not_a_new_training(
     monkeypatch.setattr(h5py, "File", refuse)
     with pytest.raises(PermissionError):
         resume(model, tmp_path)
-
-
-# --- folders of Keras' own callback
-
-
-@unclosed
-@pytest.mark.filterwarnings("ignore:Resumed from:UserWarning")
-@pytest.mark.parametrize("double", [False, True])
-def test_a_folder_of_keras_is_read_whenever_keras_was_killed(model, tmp_path, double):
-    folders = kills(
-        model,
-        tmp_path,
-        double,
-        KERAS_OWN,
-        lambda folder: back_up(model, folder, 3, KERAS_OWN, double_checkpoint=double),
-    )
-    seen = {resume(model, folder) for folder in folders}
-    assert {(2, 2), (3, 3)} <= seen <= {(1, 1), (2, 2), (3, 3)}
-
-
-def test_an_empty_metadata_file_of_keras_gives_way_to_the_older_backup(model, tmp_path):
-    for epoch in (1, 2):
-        back_up(model, tmp_path, epoch, KERAS_OWN, double_checkpoint=True)
-    (tmp_path / METADATA).write_bytes(b"")
-    with pytest.warns(UserWarning, match="bkp at epoch 1: .*training_metadata.json is not whole"):
-        assert resume(model, tmp_path) == (1, 1)
-
-
-@pytest.mark.parametrize("steps", [STEPS, None])
-def test_weights_without_an_epoch_are_not_lost(model, tmp_path, steps):
-    back_up(model, tmp_path, 2, keras.callbacks.BackupAndRestore)
-    (tmp_path / METADATA).write_bytes(b"")
-    train_to(model, 0)
-    callback = callback_of(model, tmp_path)
-    callback.params["steps"] = steps
-    with pytest.warns(UserWarning, match="training_metadata.json is not whole"):
-        callback.on_train_begin()
-    assert array(model.weights[0]) == 2
-    assert model._initial_epoch == (2 if steps else 0)
-
-
-def test_keras_reads_what_we_write(model, tmp_path):
-    back_up(model, tmp_path, 2)
-    train_to(model, 0)
-    callback_of(model, tmp_path, keras.callbacks.BackupAndRestore).on_train_begin()
-    assert (model._initial_epoch, array(model.weights[0])) == (2, 2)
-    back_up(model, tmp_path, 3, keras.callbacks.BackupAndRestore)
-    assert resume(model, tmp_path) == (3, 3)
 
 
 # --- arguments

@@ -7,20 +7,12 @@ import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
-from oracle import Counter, assert_close, needs_ops, random_case, results
+from oracle import Counter, assert_close, conv, dense, needs_ops, random_case, results
 
 import keras_sparse as ks
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = needs_ops
-
-
-def conv(inputs=(2, 9, 8, 5), kernel=(3, 3, 5, 6), density=0.3, **options):
-    return random_case(inputs, kernel, density, **options)
-
-
-def dense(inputs=(3, 20), kernel=(20, 33), density=0.3, **options):
-    return random_case(inputs, kernel, density, **options)
 
 
 GRID = [
@@ -186,23 +178,6 @@ def test_second_order_gradients(case, wanted):
     assert_close(tf.function(second)("custom_op"), second("stock"), 1e-4)
 
 
-def test_gradients_nobody_asks_for_are_not_in_the_graph():
-    case = conv()
-
-    @tf.function
-    def input_gradient(inputs):
-        with tf.GradientTape() as tape:
-            tape.watch(inputs)
-            outputs = case.run(inputs, tf.constant(case.kernel), False, "custom_op")
-        return tape.gradient(outputs, inputs)
-
-    function = input_gradient.get_concrete_function(tf.constant(case.inputs))
-    assert "KerasSparse>Conv2DKernelGradient" not in {
-        op.type for op in function.graph.get_operations()
-    }
-    assert np.isfinite(input_gradient(tf.constant(case.inputs))).all()
-
-
 @pytest.mark.parametrize(
     "case",
     [
@@ -231,70 +206,12 @@ def test_inputs_without_channels_give_zeros():
     np.testing.assert_array_equal(outputs, np.zeros((2, 3, 3, 4)))
 
 
-@pytest.mark.parametrize(
-    "shape", [(None, None, None, 5), (None, 9, None, 5), (None, None, None, None), None]
-)
-def test_shapes_that_are_not_known_when_traced(shape):
-    case = conv(strides=2, padding="same")
-    function = tf.function(
-        lambda inputs: results(case._replace(inputs=inputs), False, "custom_op"),
-        input_signature=[tf.TensorSpec(shape)],
-    )
-    assert_close(function(case.inputs), results(case, False, "oracle"))
-
-
-@pytest.mark.parametrize("shape", [(None, 20), (None, None, 20), (None, None), None])
-def test_rows_that_are_not_known_when_traced(shape):
-    case = dense((3, 20) if shape is None or len(shape) == 2 else (2, 3, 20))
-    function = tf.function(
-        lambda inputs: results(case._replace(inputs=inputs), False, "custom_op"),
-        input_signature=[tf.TensorSpec(shape)],
-    )
-    assert_close(function(case.inputs), results(case, False, "oracle"))
-
-
-def test_static_shapes_go_through():
-    outputs = []
-
-    @tf.function(input_signature=[tf.TensorSpec((None, 9, 8, 5))])
-    def function(inputs):
-        outputs.append(
-            conv(strides=2, padding="same").run(inputs, tf.zeros((3, 3, 5, 6)), True, "custom_op")
-        )
-        return outputs[0]
-
-    function.get_concrete_function()
-    assert outputs[0].shape.as_list() == [None, 5, 4, 6]
-
-
 def test_the_same_bits_every_time():
     case = conv(inputs=(8, 14, 14, 32), kernel=(3, 3, 32, 48))
     first = results(case, False, "custom_op")
     for _ in range(5):
         for one, other in zip(first, results(case, False, "custom_op"), strict=True):
             np.testing.assert_array_equal(one, other)
-
-
-def test_in_a_while_loop():
-    kernel, mask = np.eye(8, dtype="f") * 2, np.eye(8, dtype=bool)
-
-    @tf.function
-    def four_times(inputs):
-        for _ in tf.range(4):
-            inputs = ks.ops.sparse_matmul(inputs, kernel, mask, implementation="custom_op")
-        return inputs
-
-    np.testing.assert_array_equal(four_times(np.ones((3, 8), "f")), np.full((3, 8), 16.0))
-
-
-def test_a_saved_model_carries_the_op(tmp_path):
-    case, module = conv(), tf.Module()
-    module.f = tf.function(
-        lambda inputs: case.run(inputs, tf.constant(case.kernel), True, "custom_op"),
-        input_signature=[tf.TensorSpec((None, 9, 8, 5))],
-    )
-    tf.saved_model.save(module, str(tmp_path))
-    assert_close([tf.saved_model.load(str(tmp_path)).f(case.inputs)], [module.f(case.inputs)])
 
 
 SIZES = st.integers(1, 9)
@@ -323,17 +240,3 @@ def test_any_shape(sizes, kernel, strides, padding, density, seed):
     assert_close(results(case, False, "custom_op"), case.by_numpy())
     rows = random_case((sizes[0] * sizes[1], sizes[3]), (sizes[3], kernel[2]), density, seed)
     assert_close(results(rows, False, "custom_op"), rows.by_numpy())
-
-
-@pytest.mark.parametrize("implementation", ["auto", "stock"])
-def test_autograph_says_nothing_of_an_op_in_a_function(implementation, caplog):
-    import tensorflow as tf
-
-    @tf.function
-    def product(inputs):
-        kernel, mask = np.ones((4, 8), "f"), np.eye(4, 8, dtype=bool)
-        return ks.ops.sparse_matmul(inputs, kernel, mask, implementation=implementation)
-
-    with caplog.at_level("WARNING", logger="tensorflow"):
-        np.testing.assert_array_equal(product(np.ones((1, 4), "f"))[0], [1.0] * 4 + [0.0] * 4)
-    assert "AutoGraph" not in caplog.text

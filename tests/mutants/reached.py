@@ -34,19 +34,18 @@ OPTIONS = [
 # Test files of rules/ and training/, beside the doctests and those that are named as a module is;
 # others test kernels, layers and models.
 FILES = (
-    "agreement all_layers backup backup_files backup_in_fit beside_keras_callbacks "
+    "agreement all_layers backup backup_files backup_in_fit backup_of_keras beside_keras_callbacks "
     "blocks_in_training budget callback_order callbacks channels checkpoint coded_array compiled "
     "compiled_arguments compressed conformance cost_budget custom_loops dense_phases density "
-    "density_log density_schedules epoch_plan error_messages every_step exploration final_density "
-    "fixtures freezing from_tfmot fused_sgd given_masks golden gradient_lists growth_batch "
-    "growth_in_windows growth_window initial_masks initial_scale initializer_law inspect "
-    "looks_trained mask_bits mask_board mask_training mask_update mask_update_invariants "
+    "density_log density_schedules depthwise epoch_plan error_messages every_step exploration "
+    "final_density fixtures freezing from_tfmot fused_sgd given_masks golden gradient_lists "
+    "growth_batch growth_in_windows growth_window initial_masks initial_scale initializer_law "
+    "inspect looks_trained mask_bits mask_board mask_training mask_update mask_update_invariants "
     "masked_optimizer masks_hold momentum multiply_add_budget n_of_m optimizer_config optimizers "
     "per_tap preset_trainings presets progress prune ragged ragged_blocks saved_before_training "
-    "schedules "
-    "scores seed selection several_optimizers snip snip_first_masks state_in_files structure "
+    "schedules scores seed selection several_optimizers snip snip_first_masks state_in_files structure "
     "structure_of_layers tf_keras trained_weights_stay training_warnings untrained update_times "
-    "whole_groups wrapper"
+    "what_is_saved whole_groups wrapper"
 )
 # More test files about a module, beside test_<module>.py: they are run before others.
 ABOUT = {
@@ -67,7 +66,7 @@ ABOUT = {
     "rules/whole_groups": "whole_groups structure initial_masks",
     "rules/whole_numbers": "epoch_plan optimizers structure",
     "training/asked_density": "density_schedules final_density masked_optimizer",
-    "training/backup": "backup backup_in_fit",
+    "training/backup": "backup_in_fit backup_of_keras",
     "training/backup_files": "backup_files backup",
     "training/callback_order": "callback_order beside_keras_callbacks",
     "training/callbacks": "agreement several_optimizers compiled density_log snip progress",
@@ -94,13 +93,14 @@ ABOUT = {
     "training/scale_invariant": "untrained",
     "training/schedules": "schedules presets",
     "training/seed": "seed error_messages optimizers",
+    "training/selection": "depthwise",
     "training/selectors": "selection optimizer_config",
     "training/sensitivities": "snip",
     "training/settings": "presets",
     "training/snip": "snip error_messages",
     "training/sparse_momentum": "optimizer_config optimizers error_messages",
     "training/starting_masks": "masked_optimizer saved_before_training untrained snip",
-    "training/state_in_files": "state_in_files saved_before_training checkpoint mask_training",
+    "training/state_in_files": "what_is_saved saved_before_training checkpoint mask_training",
     "training/tfmot_density": "schedules from_tfmot density_schedules final_density",
     "training/training_warnings": "training_warnings final_density callbacks",
     "training/untrained": "untrained trained_weights_stay looks_trained",

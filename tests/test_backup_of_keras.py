@@ -1,0 +1,67 @@
+"""Folders of Keras' own BackupAndRestore are read, wherever it was killed, and it reads ours."""
+
+import keras
+import pytest
+from backups import (
+    KERAS_OWN,
+    METADATA,
+    STEPS,
+    back_up,
+    callback_of,
+    counting_model,
+    kills,
+    resume,
+    train_to,
+    unclosed,
+)
+from helpers import array
+
+
+@pytest.fixture(scope="module")
+def model():
+    return counting_model()
+
+
+@unclosed
+@pytest.mark.filterwarnings("ignore:Resumed from:UserWarning")
+@pytest.mark.parametrize("double", [False, True])
+def test_a_folder_of_keras_is_read_whenever_keras_was_killed(model, tmp_path, double):
+    folders = kills(
+        model,
+        tmp_path,
+        double,
+        KERAS_OWN,
+        lambda folder: back_up(model, folder, 3, KERAS_OWN, double_checkpoint=double),
+    )
+    seen = {resume(model, folder) for folder in folders}
+    assert {(2, 2), (3, 3)} <= seen <= {(1, 1), (2, 2), (3, 3)}
+
+
+def test_an_empty_metadata_file_of_keras_gives_way_to_the_older_backup(model, tmp_path):
+    for epoch in (1, 2):
+        back_up(model, tmp_path, epoch, KERAS_OWN, double_checkpoint=True)
+    (tmp_path / METADATA).write_bytes(b"")
+    with pytest.warns(UserWarning, match="bkp at epoch 1: .*training_metadata.json is not whole"):
+        assert resume(model, tmp_path) == (1, 1)
+
+
+@pytest.mark.parametrize("steps", [STEPS, None])
+def test_weights_without_an_epoch_are_not_lost(model, tmp_path, steps):
+    back_up(model, tmp_path, 2, keras.callbacks.BackupAndRestore)
+    (tmp_path / METADATA).write_bytes(b"")
+    train_to(model, 0)
+    callback = callback_of(model, tmp_path)
+    callback.params["steps"] = steps
+    with pytest.warns(UserWarning, match="training_metadata.json is not whole"):
+        callback.on_train_begin()
+    assert array(model.weights[0]) == 2
+    assert model._initial_epoch == (2 if steps else 0)
+
+
+def test_keras_reads_what_we_write(model, tmp_path):
+    back_up(model, tmp_path, 2)
+    train_to(model, 0)
+    callback_of(model, tmp_path, keras.callbacks.BackupAndRestore).on_train_begin()
+    assert (model._initial_epoch, array(model.weights[0])) == (2, 2)
+    back_up(model, tmp_path, 3, keras.callbacks.BackupAndRestore)
+    assert resume(model, tmp_path) == (3, 3)
