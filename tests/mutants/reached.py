@@ -43,9 +43,9 @@ FILES = (
     "inspect looks_trained mask_bits mask_board mask_training mask_update mask_update_invariants "
     "masked_optimizer masks_hold momentum multiply_add_budget n_of_m optimizer_config optimizers "
     "per_tap preset_trainings presets progress prune ragged ragged_blocks saved_before_training "
-    "schedules scores seed selection several_optimizers snip snip_first_masks state_in_files structure "
-    "structure_of_layers tf_keras trained_weights_stay training_warnings untrained update_times "
-    "what_is_saved whole_groups wrapper"
+    "schedules scores seed selection several_optimizers snip snip_first_masks state_in_files "
+    "structure structure_of_layers tf_keras trained_weights_stay training_warnings untrained "
+    "update_times what_is_saved whole_groups wrapper"
 )
 # More test files about a module, beside test_<module>.py: they are run before others.
 ABOUT = {
