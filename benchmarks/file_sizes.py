@@ -22,8 +22,8 @@ COMMAND = "python -m benchmarks.file_sizes --output benchmarks/results/file_size
 DENSITIES = (0.1, 0.05)
 NOTE = """\
 Bytes of `model.save` of the dense and of the sparse model, of the latter after zip (deflate, level
-9), and of `ks.save_compressed` with values in float32, float16 and bfloat16. A model that tfmot
-strips, and gzip compresses, has the size in the column "zipped": the same weights and zeros.
+9), and of `ks.save_compressed` with values in float32, float16 and bfloat16.
+Files of tfmot are in [another table](export_sizes.md).
 Seconds are of `ks.save_compressed` in float32 and of `ks.load_compressed`.
 """
 COLUMNS = (

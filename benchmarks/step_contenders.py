@@ -13,6 +13,7 @@ import keras
 
 import keras_sparse as ks
 from benchmarks import classifier, report, turns
+from benchmarks.export_networks import vit
 from examples.models import vgg16_d, wide_resnet
 from keras_sparse.rules.single_weights import Weights
 from keras_sparse.rules.structure import Structure
@@ -32,6 +33,7 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
     "WRN-10-1": lambda: wide_resnet(10, 1),  # to try this script out
     "MLP-1024": lambda: hidden_layers(1024),
     "MLP-4096": lambda: hidden_layers(4096),
+    "ViT": lambda: vit(keras),
 }
 TRAINED = report.ROOT / "benchmarks" / "data" / "trained_densities.json"
 WARM_UP = 3  # steps, the first of which compiles
@@ -84,7 +86,7 @@ class Training:
             optimizer = _sparse_optimizer(case, optimizer, growth_batch)
         # Without a metric: only the loss is read.
         classifier.compiled(model, optimizer, metrics=None, jit_compile=jit_compile)
-        self.optimizer = optimizer
+        self.model, self.optimizer = model, optimizer
         self._step = classifier.stepper(model, *classifier.noise((32, 32, 3), case.batch))
         for _ in range(WARM_UP):
             self.step()
