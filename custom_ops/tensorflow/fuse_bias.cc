@@ -15,34 +15,24 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "custom_ops/tensorflow/graph_order.h"
+#include "custom_ops/tensorflow/graph_edits.h"
 #include "tensorflow/core/common_runtime/optimization_registry.h"
-#include "tensorflow/core/graph/node_builder.h"
 
 namespace keras_sparse {
 namespace {
 
-using tensorflow::Edge;
 using tensorflow::Graph;
 using tensorflow::Node;
 using tensorflow::OutputTensor;
 
 constexpr int kProductInputs = 4, kBias = 1;
 
-// The only node that reads an output of this one, or waits for it; null if there are others.
-Node* OnlyReader(const Node* node) {
-  Node* reader = nullptr;
-  for (const Edge* edge : node->out_edges()) {
-    if (edge->dst()->IsSink()) continue;
-    if (reader != nullptr || edge->IsControlEdge() || edge->src_output() != 0) return nullptr;
-    if (edge->dst_input() != 0 && !edge->dst()->IsMerge()) return nullptr;
-    reader = edge->dst();
-  }
-  return reader;
-}
-
-bool IsOnDeviceOf(const Node* node, const Node* other) {
-  return node->assigned_device_name() == other->assigned_device_name();
+// The node that reads this one as its first input, or as any input of a merge, where nothing else
+// reads it or waits for it; else null.
+Node* NextOf(const Node* node) {
+  Node* reader = OnlyReader(node, 0);
+  if (reader == nullptr || IsAwaited(node)) return nullptr;
+  return reader->IsMerge() || InputOf(reader, 0).node == node ? reader : nullptr;
 }
 
 bool IsFloat32OnCpu(const Node* product) {
@@ -63,24 +53,15 @@ std::string ActivationOf(const Node* node) {
   return node->type_string();
 }
 
-OutputTensor InputOf(const Node* node, int input) {
-  const Edge* edge = nullptr;
-  if (!node->input_edge(input, &edge).ok()) return {};
-  return {edge->src(), edge->src_output()};
-}
-
 // A node of the type, with the inputs and the attributes of another one, and on its device.
-absl::StatusOr<Node*> Added(Graph* graph, const Node* like, const std::string& type,
-                            const std::vector<OutputTensor>& inputs,
-                            const std::string& activation) {
+absl::StatusOr<Node*> AddedLike(Graph* graph, const Node* like, const std::string& type,
+                                const std::vector<OutputTensor>& inputs,
+                                const std::string& activation) {
   tensorflow::NodeBuilder builder(graph->NewName(like->name()), type);
   for (const OutputTensor& input : inputs) builder.Input(input.node, input.index);
   for (const auto& [name, value] : like->attrs()) builder.Attr(name, value);
   if (!activation.empty()) builder.Attr("activation", activation);
-  Node* added = nullptr;
-  TF_RETURN_IF_ERROR(builder.Device(like->requested_device()).Finalize(graph, &added));
-  added->set_assigned_device_name(like->assigned_device_name());
-  return added;
+  return Added(graph, like, builder);
 }
 
 // The operations behind a product: the end of a condition, if the product is in a branch; the bias;
@@ -89,47 +70,33 @@ struct Behind {
   Node *merge = nullptr, *bias = nullptr, *activation = nullptr;
 };
 
-// What reads this node alone, past copies.
-Node* OnlyReaderPastCopies(const Node* node) {
-  Node* reader = OnlyReader(node);
-  while (reader != nullptr && reader->IsIdentity()) reader = OnlyReader(reader);
+// The next node, past copies.
+Node* NextPastCopies(const Node* node) {
+  Node* reader = NextOf(node);
+  while (reader != nullptr && reader->IsIdentity()) reader = NextOf(reader);
   return reader;
 }
 
 Behind WhatFollows(const Node* product) {
   Behind found;
-  Node* reader = OnlyReaderPastCopies(product);
+  Node* reader = NextPastCopies(product);
   if (reader != nullptr && reader->IsMerge()) {
     found.merge = reader;
-    reader = OnlyReaderPastCopies(reader);
+    reader = NextPastCopies(reader);
   }
-  if (!AddsToLastAxis(reader) || !IsOnDeviceOf(reader, product)) return {};
+  if (!AddsToLastAxis(reader) || !AreOnOneDevice(reader, product)) return {};
   found.bias = reader;
-  reader = OnlyReader(reader);
-  if (ActivationOf(reader) != "None" && IsOnDeviceOf(reader, product)) found.activation = reader;
+  reader = NextOf(reader);
+  if (ActivationOf(reader) != "None" && AreOnOneDevice(reader, product)) found.activation = reader;
   return found;
 }
+
 absl::StatusOr<Node*> Joined(Graph* graph, const Node* product, const Behind& behind) {
   std::vector<OutputTensor> inputs;
   for (int input = 0; input < kProductInputs; ++input) inputs.push_back(InputOf(product, input));
   inputs.push_back(InputOf(behind.bias, kBias));
-  return Added(graph, product, absl::StrCat(product->type_string(), "WithBias"), inputs,
-               ActivationOf(behind.activation));
-}
-
-// All that reads a node, or waits for it, does so of an output of another one.
-absl::Status Redirect(Graph* graph, const Node* old, OutputTensor output) {
-  const std::vector<const Edge*> edges(old->out_edges().begin(), old->out_edges().end());
-  for (const Edge* edge : edges) {
-    Node* reader = edge->dst();
-    if (edge->IsControlEdge()) {
-      graph->AddControlEdge(output.node, reader);
-    } else {
-      const int input = edge->dst_input();
-      TF_RETURN_IF_ERROR(graph->UpdateEdge(output.node, output.index, reader, input));
-    }
-  }
-  return absl::OkStatus();
+  return AddedLike(graph, product, absl::StrCat(product->type_string(), "WithBias"), inputs,
+                   ActivationOf(behind.activation));
 }
 
 // The other branches of the condition get a bias, and the activation, of their own.
@@ -137,12 +104,12 @@ absl::Status FinishOthers(Graph* graph, const Node* joined, const Behind& behind
   for (int input = 0; input < behind.merge->num_inputs(); ++input) {
     OutputTensor other = InputOf(behind.merge, input);
     if (SourceOf(behind.merge, input, {"Identity"}).first == joined) continue;
-    TF_ASSIGN_OR_RETURN(
-        other.node, Added(graph, behind.bias, "BiasAdd", {other, InputOf(behind.bias, kBias)}, ""));
+    TF_ASSIGN_OR_RETURN(other.node, AddedLike(graph, behind.bias, "BiasAdd",
+                                              {other, InputOf(behind.bias, kBias)}, ""));
     other.index = 0;
     if (behind.activation != nullptr) {
-      TF_ASSIGN_OR_RETURN(other.node, Added(graph, behind.activation,
-                                            behind.activation->type_string(), {other}, ""));
+      TF_ASSIGN_OR_RETURN(other.node, AddedLike(graph, behind.activation,
+                                                behind.activation->type_string(), {other}, ""));
     }
     TF_RETURN_IF_ERROR(graph->UpdateEdge(other.node, 0, behind.merge, input));
   }
@@ -156,12 +123,12 @@ absl::Status Join(Graph* graph, Node* product) {
   TF_ASSIGN_OR_RETURN(Node * joined, Joined(graph, product, behind));
   std::vector<Node*> parts = {product, behind.bias};
   if (behind.activation != nullptr) parts.push_back(behind.activation);
-  for (const Node* part : parts)
-    for (const Edge* edge : part->in_edges())
-      if (edge->IsControlEdge()) graph->AddControlEdge(edge->src(), joined);
-  TF_RETURN_IF_ERROR(Redirect(graph, product, {joined, 0}));
+  for (const Node* part : parts) WaitLike(graph, part, joined);
+  TF_RETURN_IF_ERROR(Redirect(graph, product, 0, {joined, 0}));
   if (behind.merge != nullptr) TF_RETURN_IF_ERROR(FinishOthers(graph, joined, behind));
-  TF_RETURN_IF_ERROR(Redirect(graph, parts.back(), InputOf(behind.bias, 0)));
+  const OutputTensor end = InputOf(behind.bias, 0);
+  TF_RETURN_IF_ERROR(Redirect(graph, parts.back(), 0, end));
+  AwaitInstead(graph, parts.back(), end.node);
   for (auto part = parts.rbegin(); part != parts.rend(); ++part) graph->RemoveNode(*part);
   return absl::OkStatus();
 }

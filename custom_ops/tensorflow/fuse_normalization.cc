@@ -13,10 +13,9 @@
 #include <string>
 #include <vector>
 
-#include "custom_ops/tensorflow/graph_order.h"
+#include "custom_ops/tensorflow/graph_edits.h"
 #include "custom_ops/tensorflow/normalization_check.h"
 #include "tensorflow/core/common_runtime/optimization_registry.h"
-#include "tensorflow/core/graph/node_builder.h"
 
 namespace keras_sparse {
 namespace {
@@ -29,25 +28,8 @@ using tensorflow::OutputTensor;
 
 constexpr char kNorm[] = "KerasSparse>BatchNorm", kGradient[] = "KerasSparse>BatchNormGradient";
 
-OutputTensor InputOf(const Node* node, int input) {
-  const Edge* edge = nullptr;
-  if (!node->input_edge(input, &edge).ok()) return {};
-  return {edge->src(), edge->src_output()};
-}
-
 bool IsSame(const OutputTensor& a, const OutputTensor& b) {
   return a.node == b.node && a.index == b.index;
-}
-
-// The one reader of an output that has no other; null if there are several, or none.
-Node* OnlyReader(const Node* node, int output) {
-  Node* reader = nullptr;
-  for (const Edge* edge : node->out_edges()) {
-    if (edge->src_output() != output) continue;
-    if (reader != nullptr) return nullptr;
-    reader = edge->dst();
-  }
-  return reader;
 }
 
 bool HaveOneType(const Node* a, const Node* b) {
@@ -90,32 +72,14 @@ absl::StatusOr<Node*> Joined(Graph* graph, const Node* node, Activation activati
     if (addend) addends.emplace_back(addend->node, addend->index);
     builder.Input(addends).Attr("count", static_cast<int>(addends.size()));
   }
-  Node* joined = nullptr;
-  TF_RETURN_IF_ERROR(builder.Attr("epsilon", EpsilonOf(node))
-                         .Attr("activation", NameOf(activation))
-                         .Device(node->requested_device())
-                         .Finalize(graph, &joined));
-  joined->set_assigned_device_name(node->assigned_device_name());
-  return joined;
+  builder.Attr("epsilon", EpsilonOf(node)).Attr("activation", NameOf(activation));
+  return Added(graph, node, builder);
 }
 
-// Readers of the old output read the new one.
-absl::Status Redirect(Graph* graph, Node* old, int old_output, Node* joined, int output) {
-  std::vector<const Edge*> edges;
-  for (const Edge* edge : old->out_edges())
-    if (edge->src_output() == old_output) edges.push_back(edge);
-  for (const Edge* edge : edges) {
-    Node* reader = edge->dst();
-    const int input = edge->dst_input();
-    TF_RETURN_IF_ERROR(graph->UpdateEdge(joined, output, reader, input));
-  }
-  return absl::OkStatus();
-}
-
-// Whether a node and the one that reads it may become one: on one device, with nothing between
-// them.
+// Whether a node and the one that reads it may become one: of one type and on one device, with
+// nothing between them.
 bool CanJoin(const Node* first, const Node* second) {
-  if (first->assigned_device_name() != second->assigned_device_name()) return false;
+  if (!HaveOneType(first, second) || !AreOnOneDevice(first, second)) return false;
   bool has_others = false;
   for (const Edge* edge : first->out_edges())
     has_others |= edge->dst() != second && !edge->dst()->IsSink();
@@ -125,28 +89,14 @@ bool CanJoin(const Node* first, const Node* second) {
   return true;
 }
 
-// Puts one node in the place of two. The readers of their outputs have been redirected.
-void Replace(Graph* graph, Node* first, Node* second, Node* joined) {
-  for (Node* old : {first, second}) {
-    for (const Edge* edge : old->in_edges())
-      if (edge->IsControlEdge() && edge->src() != first) graph->AddControlEdge(edge->src(), joined);
-    for (const Edge* edge : old->out_edges())
-      if (edge->IsControlEdge() && edge->dst() != second)
-        graph->AddControlEdge(joined, edge->dst());
-  }
-  graph->RemoveNode(second);
-  graph->RemoveNode(first);
-}
-
 absl::Status JoinActivation(Graph* graph, Node* norm) {
   Node* behind = OnlyReader(norm, 0);
   if (behind == nullptr || ActivationOf(norm) != Activation::kNone) return absl::OkStatus();
   const Activation activation = ComputedBy(behind, "");
-  if (activation == Activation::kNone || !HaveOneType(norm, behind) || !CanJoin(norm, behind))
-    return absl::OkStatus();
+  if (activation == Activation::kNone || !CanJoin(norm, behind)) return absl::OkStatus();
   TF_ASSIGN_OR_RETURN(Node * joined, Joined(graph, norm, activation, std::nullopt, std::nullopt));
-  TF_RETURN_IF_ERROR(Redirect(graph, behind, 0, joined, 0));
-  Replace(graph, norm, behind, joined);
+  TF_RETURN_IF_ERROR(Redirect(graph, behind, 0, {joined, 0}));
+  for (Node* old : {norm, behind}) Replace(graph, old, joined);
   return absl::OkStatus();
 }
 
@@ -167,29 +117,29 @@ absl::StatusOr<Node*> JoinGradient(Graph* graph, Node* gradient) {
   Node* before = InputOf(gradient, kNormGradient).node;
   const Activation activation = ComputedBy(before, "Grad");
   if (activation == Activation::kNone || ActivationOf(gradient) != Activation::kNone ||
-      !HaveOneType(gradient, before) || OnlyReader(before, 0) != gradient ||
-      !AreOutputsOf(InputOf(before, 1), activation, gradient) || !CanJoin(gradient, before))
+      OnlyReader(before, 0) != gradient ||
+      !AreOutputsOf(InputOf(before, 1), activation, gradient) || !CanJoin(before, gradient))
     return gradient;
   TF_ASSIGN_OR_RETURN(Node * joined,
                       Joined(graph, gradient, activation, InputOf(before, 0), std::nullopt));
   for (const int output : {0, 1, 2})
-    TF_RETURN_IF_ERROR(Redirect(graph, gradient, output, joined, output));
-  Replace(graph, before, gradient, joined);
+    TF_RETURN_IF_ERROR(Redirect(graph, gradient, output, {joined, output}));
+  for (Node* old : {before, gradient}) Replace(graph, old, joined);
   return joined;
 }
 
 absl::Status JoinSum(Graph* graph, Node* gradient) {
   Node* sum = OnlyReader(gradient, 0);
   if (sum == nullptr || sum->type_string() != "AddN" || sum->num_inputs() != 2 ||
-      !HaveOneType(gradient, sum) || gradient->num_inputs() > kAddend || !CanJoin(gradient, sum))
+      gradient->num_inputs() > kAddend || !CanJoin(gradient, sum))
     return absl::OkStatus();
   const OutputTensor other = InputOf(sum, InputOf(sum, 0).node == gradient ? 1 : 0);
   TF_ASSIGN_OR_RETURN(Node * joined, Joined(graph, gradient, ActivationOf(gradient),
                                             InputOf(gradient, kNormGradient), other));
-  TF_RETURN_IF_ERROR(Redirect(graph, sum, 0, joined, 0));
+  TF_RETURN_IF_ERROR(Redirect(graph, sum, 0, {joined, 0}));
   for (const int output : {1, 2})
-    TF_RETURN_IF_ERROR(Redirect(graph, gradient, output, joined, output));
-  Replace(graph, gradient, sum, joined);
+    TF_RETURN_IF_ERROR(Redirect(graph, gradient, output, {joined, output}));
+  for (Node* old : {gradient, sum}) Replace(graph, old, joined);
   return absl::OkStatus();
 }
 

@@ -6,18 +6,14 @@
 // the normalization sums to 0 over the batch, but for rounding. TensorFlow would read all of it for
 // that sum; beside the kernel gradient of a convolution of few channels this takes longer than the
 // rest of the layer. The product stays no number where the gradient is none.
-#include <vector>
-
 #include "absl/strings/str_cat.h"
-#include "custom_ops/tensorflow/graph_order.h"
+#include "custom_ops/tensorflow/graph_edits.h"
 #include "custom_ops/tensorflow/normalization_check.h"
 #include "tensorflow/core/common_runtime/optimization_registry.h"
-#include "tensorflow/core/graph/node_builder.h"
 
 namespace keras_sparse {
 namespace {
 
-using tensorflow::Edge;
 using tensorflow::Graph;
 using tensorflow::Node;
 using tensorflow::NodeBuilder;
@@ -30,16 +26,8 @@ bool SumsLastAxis(const Node* node) {
          tensorflow::GetNodeAttr(node->attrs(), "data_format", &format).ok() && format == "NHWC";
 }
 
-// A node on the device of another one, and its first output.
-absl::StatusOr<NodeBuilder::NodeOut> Added(Graph* graph, const Node* beside, NodeBuilder& builder) {
-  Node* added = nullptr;
-  TF_RETURN_IF_ERROR(builder.Device(beside->requested_device()).Finalize(graph, &added));
-  added->set_assigned_device_name(beside->assigned_device_name());
-  return NodeBuilder::NodeOut(added, 0);
-}
-
 // 0 * the gradient of the offset, in the type of the bias.
-absl::StatusOr<NodeBuilder::NodeOut> ZerosOf(Graph* graph, const Node* sum, Node* gradient) {
+absl::StatusOr<Node*> ZerosOf(Graph* graph, const Node* sum, Node* gradient) {
   tensorflow::DataType type;
   TF_RETURN_IF_ERROR(tensorflow::GetNodeAttr(sum->attrs(), "T", &type));
   const auto name = [&](const char* part) {
@@ -48,31 +36,20 @@ absl::StatusOr<NodeBuilder::NodeOut> ZerosOf(Graph* graph, const Node* sum, Node
   tensorflow::Tensor zero(0.0f);
   NodeBuilder constant(name("zero"), "Const");
   constant.Attr("dtype", tensorflow::DT_FLOAT).Attr("value", zero);
-  TF_ASSIGN_OR_RETURN(const auto factor, Added(graph, sum, constant));
+  TF_ASSIGN_OR_RETURN(Node* const factor, Added(graph, sum, constant));
   NodeBuilder product(name("zeros"), "Mul");
   product.Input(gradient, kByOffset).Input(factor);
-  TF_ASSIGN_OR_RETURN(const auto zeros, Added(graph, sum, product));
+  TF_ASSIGN_OR_RETURN(Node* const zeros, Added(graph, sum, product));
   if (type == tensorflow::DT_FLOAT) return zeros;
   NodeBuilder cast(name("cast"), "Cast");
   cast.Input(zeros).Attr("DstT", type);
   return Added(graph, sum, cast);
 }
 
-absl::Status Replace(Graph* graph, Node* sum, Node* gradient) {
-  TF_ASSIGN_OR_RETURN(const auto zeros, ZerosOf(graph, sum, gradient));
-  for (const Edge* edge : sum->in_edges())
-    if (edge->IsControlEdge()) graph->AddControlEdge(edge->src(), zeros.node);
-  const std::vector<const Edge*> edges(sum->out_edges().begin(), sum->out_edges().end());
-  for (const Edge* edge : edges) {
-    Node* reader = edge->dst();
-    if (edge->IsControlEdge()) {
-      graph->AddControlEdge(zeros.node, reader);
-    } else {
-      const int input = edge->dst_input();
-      TF_RETURN_IF_ERROR(graph->UpdateEdge(zeros.node, 0, reader, input));
-    }
-  }
-  graph->RemoveNode(sum);
+absl::Status ReplaceByZeros(Graph* graph, Node* sum, Node* gradient) {
+  TF_ASSIGN_OR_RETURN(Node* const zeros, ZerosOf(graph, sum, gradient));
+  TF_RETURN_IF_ERROR(Redirect(graph, sum, 0, {zeros, 0}));
+  Replace(graph, sum, zeros);
   return absl::OkStatus();
 }
 
@@ -85,10 +62,9 @@ class ZeroBiasGradients : public tensorflow::GraphOptimizationPass {
       const auto [source, output] = SourceOf(sum, 0, {"Identity"});
       if (!SumsLastAxis(sum) || source == nullptr || output != kByInputs ||
           source->type_string() != "KerasSparse>BatchNormGradient" ||
-          source->num_inputs() > kAddend ||
-          source->assigned_device_name() != sum->assigned_device_name())
+          source->num_inputs() > kAddend || !AreOnOneDevice(source, sum))
         continue;
-      TF_RETURN_IF_ERROR(Replace(graph, sum, const_cast<Node*>(source)));
+      TF_RETURN_IF_ERROR(ReplaceByZeros(graph, sum, const_cast<Node*>(source)));
     }
     return absl::OkStatus();
   }
