@@ -262,3 +262,28 @@ def test_a_keras_file_holds_no_optimizer_and_no_sparse_layer(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert not loaded.compiled
     assert [type(layer) for layer in loaded.layers] == [L.Dense, L.Dense]
+
+
+def test_onnx_files_of_large_models_have_all_weights(tmp_path, monkeypatch):
+    """Those that a convolution reads are stored as it reads them."""
+    skip_unless_installed("onnx")
+    import onnx
+
+    monkeypatch.setattr("keras_sparse.exporting.writers.LARGE_MODEL", 0)
+    monkeypatch.setattr("keras_sparse.exporting.writers.LARGE_WEIGHT", 100)
+    L = keras.layers  # noqa: N806
+    inputs = keras.Input((8, 8, 16), name="images")
+    x = L.Conv2D(16, 3, padding="same")(inputs)
+    x = L.DepthwiseConv2D(3)(L.BatchNormalization()(x))
+    x = L.Conv2DTranspose(16, 3, 2)(x)
+    attended = L.MultiHeadAttention(2, 8)(*2 * [L.Reshape((-1, 16))(x)])
+    outputs = L.Dense(8, "gelu")(L.GlobalAveragePooling1D()(attended))
+    model, path = keras.Model(inputs, outputs), tmp_path / "m.onnx"
+    ks.prune(model, 0.3)
+    report = ks.export(ks.sparsify(model, verbose=False), path, "onnx", verbose=False)
+    assert report.difference <= 1e-5
+    graph = onnx.load(path).graph
+    assert [each.name for each in graph.input] == ["images"]
+    names = {each.name for each in graph.initializer}
+    transposed = [n for n in graph.node if n.op_type == "Transpose" and n.input[0] in names]
+    assert transposed == []

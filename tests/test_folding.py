@@ -77,6 +77,32 @@ def test_convolutions_over_time_take_it_too(kind):
     assert len(fold(sequential(*body, shape=(12, 16))).into) == 1
 
 
+EINSUMS = {
+    "a projection": ("abc,cde->abde", (None, 2, 8), "de"),
+    "a projection without a bias": ("abc,cde->abde", (None, 2, 8), None),
+    "heads in front": ("abc,cde->adbe", (2, None, 8), "e"),
+    "a dense layer of any rank": ("...x,xy->...y", 8, "y"),
+    "another kernel along an axis": ("abc,bcd->abd", (6, 8), "d"),
+}
+
+
+@pytest.mark.parametrize("kind", EINSUMS)
+def test_einsums_take_it_too(kind):
+    equation, shape, axes = EINSUMS[kind]
+    body = (L.EinsumDense(equation, shape, bias_axes=axes), L.BatchNormalization(), L.Dense(3))
+    assert len(fold(sequential(*body, shape=(6, 16))).into) == 1
+
+
+def test_einsums_whose_bias_or_kernel_lacks_the_channels_keep_it():
+    why = "the kernel, or the bias, in front lacks the last axis of the outputs"
+    for equation, shape, axes in (
+        ("abc,cde->abde", (None, 2, 8), "d"),
+        ("abc,bd->adc", (4, 16), None),
+    ):
+        body = (L.EinsumDense(equation, shape, bias_axes=axes), L.BatchNormalization(), L.Dense(3))
+        assert list(fold(sequential(*body, shape=(6, 16))).left.values()) == [why]
+
+
 def test_dense_layers_of_vectors_take_it_too():
     body = (L.Dense(24), L.BatchNormalization(center=False), L.ReLU(), L.Dense(16, use_bias=False))
     assert len(fold(sequential(*body, L.BatchNormalization(), shape=(16,))).into) == 2
@@ -181,3 +207,54 @@ def test_the_model_stays_unchanged():
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
     assert all(layer.trainable for layer in layers_of(model))
     assert not any("call" in vars(layer) for layer in layers_of(model))
+
+
+PADDED = {  # zeros, convolution behind; images are 8x9
+    "stride 2, even and odd": (((0, 1), (1, 1)), lambda: L.Conv2D(16, 3, 2)),
+    "stride 1": (1, lambda: L.Conv2D(16, 3)),
+    "depthwise": (((0, 1), (1, 1)), lambda: L.DepthwiseConv2D(3, 2)),
+    "five taps": (((1, 2), (2, 2)), lambda: L.Conv2D(16, 5, 2, use_bias=False)),
+}
+
+
+@pytest.mark.parametrize("kind", PADDED)
+def test_zeros_that_the_convolution_behind_can_add_are_left_to_it(kind):
+    zeros, layer = PADDED[kind]
+    body = (L.Conv2D(16, 1), L.ZeroPadding2D(zeros), layer(), L.BatchNormalization(), L.Dense(3))
+    result = fold(sequential(*body, shape=(8, 9, 16)))
+    assert (len(result.padded), len(result.into)) == (1, 1)
+    assert result.notes()[-1] == "Zero paddings left to the convolutions behind: 1."
+
+
+NOT_PADDED = {
+    "more zeros": (2, lambda: L.Conv2D(16, 3)),
+    "zeros on the other side": (((1, 0), (1, 1)), lambda: L.Conv2D(16, 3, 2)),
+    "padding of its own": (1, lambda: L.Conv2D(16, 3, padding="same")),
+    "dilation": (1, lambda: L.Conv2D(16, 3, dilation_rate=2)),
+    "not directly behind": (1, lambda: L.ReLU()),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_PADDED)
+def test_other_zeros_stay(kind):
+    zeros, layer = NOT_PADDED[kind]
+    result = fold(sequential(L.ZeroPadding2D(zeros), layer(), L.Dense(3), shape=(8, 9, 16)))
+    assert result.padded == {}
+
+
+def test_zeros_that_something_else_reads_stay():
+    inputs = keras.Input((8, 8, 16))
+    padded = L.ZeroPadding2D(1)(inputs)
+    outputs = [L.Conv2D(16, 3)(padded), L.GlobalAveragePooling2D()(padded)]
+    assert folded_of(keras.Model(inputs, outputs)).padded == {}
+
+
+def folded_of(model):
+    sparse = trained(model)
+    return folded(sparse, signature_of(sparse, None))
+
+
+def test_sizes_that_are_not_known_keep_their_zeros():
+    body = (L.ZeroPadding2D(1), L.Conv2D(16, 3), L.GlobalAveragePooling2D())
+    model = keras.Sequential([keras.Input((None, None, 16)), *body])
+    assert folded_of(model).padded == {}

@@ -36,11 +36,47 @@ def test_the_ops_are_served_without_this_library(tmp_path):
     assert report.runtime.endswith("without keras_sparse")
     assert (path / "assets" / LIBRARY).exists()
     served = served_loader.load(path)
-    graph = served.signatures["serving_default"].graph.as_graph_def()
-    nodes = [*graph.node, *(node for one in graph.library.function for node in one.node_def)]
-    assert {"KerasSparse>Conv2D", "KerasSparse>MatMul"} <= {node.op for node in nodes}
+    assert {"KerasSparse>Conv2D", "KerasSparse>MatMul"} <= {node.op for node in nodes_of(path)}
     wanted = model.predict(x, verbose=0)
     np.testing.assert_allclose(served.serve(x), wanted, rtol=1e-4, atol=1e-5)
+
+
+def nodes_of(path):
+    graph = served_loader.load(path).signatures["serving_default"].graph.as_graph_def()
+    return [*graph.node, *(node for one in graph.library.function for node in one.node_def)]
+
+
+@needs_ops
+def test_small_variables_are_constants_of_the_served_graph(tmp_path, monkeypatch):
+    settings = {"custom_ops": True, "compare_dense": False, "verbose": False}
+    ks.export(network(), tmp_path / "constant", **settings)
+    monkeypatch.setattr("keras_sparse.exporting.custom_ops.MOST_OF_A_CONSTANT", 32)
+    ks.export(network(), tmp_path / "read", **settings)
+    counts = [
+        sum(node.op == "ReadVariableOp" for node in nodes_of(tmp_path / name))
+        for name in ("constant", "read")
+    ]
+    assert counts == [0, 4]  # kernels and masks have more than 32 numbers, biases have not
+
+
+@needs_ops
+def test_a_variable_that_a_prediction_changes_stays_a_variable(tmp_path):
+    class Counts(keras.layers.Layer):
+        def build(self, _):
+            self.calls = self.add_weight(shape=(1,), initializer="zeros", trainable=False)
+
+        def call(self, inputs):
+            self.calls.assign_add([1.0])
+            return inputs + self.calls
+
+    model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(16), Counts()])
+    ks.prune(model, 0.1)
+    sparse = ks.sparsify(model, implementation="custom_op", verbose=False)
+    sample, settings = np.zeros((1, 16), "float32"), {"compare_dense": False, "verbose": False}
+    ks.export(sparse, tmp_path / "s", custom_ops=True, sample=sample, tolerance=9, **settings)
+    served = served_loader.load(tmp_path / "s")
+    first, second = (served.serve(sample).numpy()[0, 0] for _ in range(2))
+    assert second - first == pytest.approx(1)
 
 
 @needs_ops

@@ -5,24 +5,59 @@ from typing import Any
 import numpy as np
 
 
-def to_onnx(function: Any, path: str, opset_version: int | None = None) -> None:
+def to_onnx(
+    function: Any,
+    path: str,
+    opset_version: int | None = None,
+    weights: dict[str, np.ndarray] | None = None,
+) -> None:
     """Writes an ONNX file; operations that tf2onnx does not know are in it as they are.
 
     Args:
         function: a concrete function of TensorFlow.
         path: file to write.
         opset_version: of ONNX; None: tf2onnx' default.
+        weights: {name of an input: what is in the file in its place}.
     """
+    import onnx
     import tf2onnx
     from keras.src.export.tf2onnx_lib import patch_tf2onnx
 
     patch_tf2onnx()
-    tf2onnx.convert.from_function(
+    model, _ = tf2onnx.convert.from_function(
         _Traced(function),
         input_signature=(),
         opset=opset_version,
-        output_path=path,
         custom_op_handlers={"Erfc": (_erfc, [])},
+    )
+    if weights:
+        _put_in(model.graph, weights)
+    onnx.save_model(model, path)
+
+
+def _put_in(graph: Any, weights: dict[str, np.ndarray]) -> None:
+    """Puts weights in the place of inputs, in the layout in which convolutions read them."""
+    import onnx
+
+    arrays = dict(weights)
+    for node in [node for node in graph.node if node.op_type == "Transpose"]:
+        if node.input[0] in weights:
+            (axes,) = (each.ints for each in node.attribute if each.name == "perm")
+            arrays[node.output[0]] = weights[node.input[0]].transpose(axes)
+            graph.node.remove(node)
+    read = {name for node in graph.node for name in node.input}
+    for each in [each for each in graph.input if each.name in weights]:
+        graph.input.remove(each)
+    for name, array in arrays.items():
+        if name in read or name not in weights or _is_read_inside(graph, name):
+            graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+
+
+def _is_read_inside(graph: Any, name: str) -> bool:
+    """Whether a branch or a loop reads it."""
+    inner = [each.g for node in graph.node for each in node.attribute if each.HasField("g")]
+    return any(
+        _is_read_inside(one, name) or any(name in node.input for node in one.node) for one in inner
     )
 
 

@@ -25,10 +25,7 @@ def with_bias(layer: keras.layers.Layer, products: Any) -> Any:
 
 
 def _bias(layer: keras.layers.Layer) -> Any:
-    """The bias with the axes of the outputs, as Keras' convolutions add it."""
-    if not hasattr(layer, "rank"):
+    """The bias with the axes of the outputs; of their last axis, it needs no others."""
+    if not hasattr(layer, "rank") or layer.data_format == "channels_last":
         return layer.bias
-    ones = (1,) * layer.rank
-    is_last = layer.data_format == "channels_last"
-    shape = (1, *ones, layer.filters) if is_last else (1, layer.filters, *ones)
-    return ops.reshape(layer.bias, shape)
+    return ops.reshape(layer.bias, (1, layer.filters, *(1,) * layer.rank))

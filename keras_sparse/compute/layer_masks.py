@@ -106,8 +106,10 @@ class LayerWithMasks(keras.layers.Layer):
 
         True where the step that is traced now ends in the optimizer that masks them. False in the
         step of a model that is trained without a SparseMomentum, after one. Else the switch, a
-        variable.
+        variable. False in a frozen layer.
         """
+        if not self.trainable:
+            return False
         kernel, kernel_mask = getattr(self, weight), self.kernel_masks[weight]
         model = model_in_train_step()
         if model is not None:

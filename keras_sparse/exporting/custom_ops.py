@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from keras_sparse.exporting.ready_model import ReadyModel
 from keras_sparse.exporting.runtimes import Outputs, numbered
 
 OP = "KerasSparse>Conv2D"  # one of the ops in the library
+MOST_OF_A_CONSTANT = 2**16  # numbers; a graph with more of them takes long to load
 EXTRA = "assets.extra"  # TensorFlow's name of the folder for files that it does not read
 
 
@@ -45,6 +47,12 @@ def with_custom_ops(saved_model: Format) -> Format:
     return dataclasses.replace(
         saved_model, write=_write, run=_run_elsewhere, write_dense=saved_model.write
     )
+
+
+def small_variables(model: keras.Model) -> tuple[keras.Variable, ...]:
+    """Arrays whose values go into the graph, where a prediction reads them in no time."""
+    arrays = [each for each in model.variables if len(each.shape)]
+    return tuple(each for each in arrays if math.prod(each.shape) <= MOST_OF_A_CONSTANT)
 
 
 def _write(ready: ReadyModel, path: Path) -> None:

@@ -10,7 +10,7 @@ from keras_sparse.conversion.progress import progress
 from keras_sparse.exporting.arguments import check_numbers, is_stored_sparse
 from keras_sparse.exporting.checked_file import check_copy, write_checked
 from keras_sparse.exporting.checks import checked_density
-from keras_sparse.exporting.custom_ops import check_custom_ops, with_custom_ops
+from keras_sparse.exporting.custom_ops import check_custom_ops, small_variables, with_custom_ops
 from keras_sparse.exporting.folding import Folded, folded
 from keras_sparse.exporting.formats import OTHER_NAMES, Format, format_named
 from keras_sparse.exporting.litert import takes_one_by_one
@@ -108,6 +108,7 @@ def export(
             copy.model,
             *(signature, arrays, settings, dtype, stored_sparse),
             one_by_one=name == "litert" and takes_one_by_one(model, signature),
+            constants=small_variables(copy.model) if custom_ops else (),
         )
         check_copy(model, ready)
         written = write_checked(chosen, ready, path, tolerance, compare_dense)

@@ -17,13 +17,14 @@ from keras_sparse.compute.layers import SparseLayer
 from keras_sparse.compute.normalization import FusedBatchNormalization
 from keras_sparse.conversion.convertible import keras_type
 from keras_sparse.conversion.sparsify import sparsify
+from keras_sparse.exporting.paddings import fold_paddings
 from keras_sparse.exporting.readers import Readers, read_by
 
 CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
 TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
-LINEAR = (*CONVOLUTIONS, *TRANSPOSED, *DEPTHWISE, *SEPARABLE, layers.Dense)
+LINEAR = (*CONVOLUTIONS, *TRANSPOSED, *DEPTHWISE, *SEPARABLE, layers.Dense, layers.EinsumDense)
 NORMALIZATIONS = (layers.BatchNormalization, FusedBatchNormalization)
 
 
@@ -35,17 +36,21 @@ class Folded:
         model: the copy.
         into: {name of a normalization that is gone: the layer that it is folded into}.
         left: {name of a normalization that stays: why}.
+        padded: {name of a padding that is gone: the convolution that adds its zeros}.
     """
 
     model: keras.Model
     into: dict[str, str]
     left: dict[str, str]
+    padded: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def notes(self) -> tuple[str, ...]:
         """Sentences for a report; one for each reason."""
         said = []
         if self.into:
             said.append(f"Batch normalizations folded into kernels and biases: {len(self.into)}.")
+        if self.padded:
+            said.append(f"Zero paddings left to the convolutions behind: {len(self.padded)}.")
         for why in dict.fromkeys(self.left.values()):
             names = ", ".join(name for name, reason in self.left.items() if reason == why)
             said.append(f"Not folded, because {why}: {names}.")
@@ -53,7 +58,7 @@ class Folded:
 
 
 def folded(model: keras.Model, signature: list[Any]) -> Folded:
-    """A copy of a model of sparse layers, whose batch normalizations are folded where they can be.
+    """A copy of a model of sparse layers, with batch normalizations and paddings folded into them.
 
     Its sparse layers are frozen: which of them run the custom op is decided once.
 
@@ -66,10 +71,11 @@ def folded(model: keras.Model, signature: list[Any]) -> Folded:
         if isinstance(layer, SparseLayer):
             layer.trainable = False
     normalizations = [one for one in layers_of(copy) if type(one) in NORMALIZATIONS]
-    if not normalizations:
+    paddings = [one for one in layers_of(copy) if type(one) is layers.ZeroPadding2D]
+    if not normalizations and not paddings:
         return Folded(copy, {}, {})
-    concerned = [one for one in layers_of(copy) if keras_type(one) in LINEAR]
-    readers = read_by(copy, signature, [*concerned, *normalizations])
+    linear = [one for one in layers_of(copy) if keras_type(one) in LINEAR]
+    readers = read_by(copy, signature, [*linear, *normalizations, *paddings])
     into, left = {}, {}
     for normalization in normalizations:
         before, why = _layer_before(normalization, readers)
@@ -78,7 +84,7 @@ def folded(model: keras.Model, signature: list[Any]) -> Folded:
         else:
             _fold(normalization, before)
             into[normalization.path or normalization.name] = before.path or before.name
-    return Folded(copy, into, left)
+    return Folded(copy, into, left, fold_paddings(linear, readers))
 
 
 def _layer_before(
@@ -112,7 +118,22 @@ def _why_not(
     is_last = getattr(layer, "data_format", "channels_last") == "channels_last"
     if normalization.axis % rank != (rank - 1 if is_last else 1):
         return "its axis is not that of the channels"
+    if keras_type(layer) is layers.EinsumDense and _axis_of_outputs(layer) is None:
+        return "the kernel, or the bias, in front lacks the last axis of the outputs"
     return None
+
+
+def _axis_of_outputs(layer: keras.layers.Layer) -> int | None:
+    """The axis of an einsum's kernel that is the last one of the outputs; None: it has none.
+
+    A bias must have it, too.
+    """
+    operands, outputs = layer.equation.replace(" ", "").split("->")
+    last, kernel = outputs[-1], operands.split(",")[1]
+    has_bias = layer.bias is not None
+    if last == "." or last not in kernel or (has_bias and last not in layer.bias_axes):
+        return None
+    return int(kernel.index(last))
 
 
 def _kernel(layer: keras.layers.Layer) -> keras.Variable:
@@ -154,6 +175,9 @@ def _by_output(layer: keras.layers.Layer, scale: Any, shape: tuple[int, ...]) ->
     kind = keras_type(layer)
     if kind in DEPTHWISE:  # (..., input channels, outputs of each)
         return scale.reshape(shape[-2:])
+    if kind is layers.EinsumDense:
+        axis = _axis_of_outputs(layer)
+        return scale.reshape([-1 if i == axis else 1 for i in range(len(shape))])
     return scale[:, None] if kind in TRANSPOSED else scale
 
 

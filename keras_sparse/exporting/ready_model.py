@@ -25,6 +25,7 @@ class ReadyModel:
         dtype: what weights are stored in, where the format leaves a choice.
         sparsity: whether kernels with many zeros are stored sparse, where the format can.
         one_by_one: whether the file takes one example at a time.
+        constants: variables whose values become part of the traced graph.
     """
 
     model: keras.Model
@@ -34,12 +35,13 @@ class ReadyModel:
     dtype: str = "float32"
     sparsity: bool = False
     one_by_one: bool = False
+    constants: tuple[keras.Variable, ...] = ()
 
     @functools.cached_property
     def serving(self) -> Serving:
         """The traced prediction."""
         if not self.one_by_one:
-            return Serving(self.model, self.signature)
+            return Serving(self.model, self.signature, self.constants)
         return Serving(self.model, keras.tree.map_structure(_of_one_example, self.signature))
 
     @functools.cached_property

@@ -1,13 +1,18 @@
 """Writes a model as a SavedModel, a .keras file, an ONNX file or OpenVINO's two files."""
 
+import math
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import keras
 
-from keras_sparse._keras import Serving, to_onnx
+from keras_sparse._keras import Serving, to_numpy, to_onnx
 from keras_sparse.exporting.ready_model import ReadyModel
+
+LARGE_MODEL = 2**25  # weights; tf2onnx copies those in a graph about twenty times
+LARGE_WEIGHT = 2**20
 
 
 def write_saved_model(ready: ReadyModel, path: Path) -> None:
@@ -27,9 +32,20 @@ def write_onnx(ready: ReadyModel, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tf2onnx and NumPy, about each other's versions
         if keras.backend.backend() == "tensorflow":
-            to_onnx(ready.serving.function(), str(path), **ready.settings)
+            function, outside = _function(ready)
+            weights = {name: to_numpy(variable) for name, variable in outside.items()}
+            to_onnx(function, str(path), **ready.settings, weights=weights)
         else:
             _by_keras(ready, path, "onnx")
+
+
+def _function(ready: ReadyModel) -> tuple[Any, dict[str, Any]]:
+    """The traced prediction, and the variables that a large model takes as inputs, by name."""
+    sizes = {id(v): math.prod(v.shape) for v in ready.model.variables}
+    if sum(sizes.values()) < LARGE_MODEL or ready.serving.has_loops():
+        return ready.serving.function(), {}
+    large = [v for v in ready.model.variables if sizes[id(v)] >= LARGE_WEIGHT]
+    return ready.serving.function_of(large)
 
 
 def write_openvino(ready: ReadyModel, path: Path) -> None:

@@ -78,8 +78,8 @@ def sizes_of(*paths: Path) -> Sizes:
 
 
 def _zipped(path: Path) -> int:
-    """Bytes after deflation, which zip and gzip do."""
-    compressor, total = zlib.compressobj(9), 0
+    """Bytes after deflation at level 6, as zip and gzip do it: level 9 takes ten times as long."""
+    compressor, total = zlib.compressobj(6), 0
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             total += len(compressor.compress(chunk))
