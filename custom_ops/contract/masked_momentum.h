@@ -37,9 +37,10 @@ class ActivePlaces {
   virtual int64_t active() const = 0;
 
   // As ApplyMaskedMomentum does, with the same bits, for a gradient that is 0 where weights are
-  // missing: `list` has those of the active weights, in the mask's order.
+  // missing: `list` has those of the active weights, in the mask's order. `values`: gets the active
+  // weights after the step, in the same order; or null.
   virtual void ApplyMaskedMomentum(const MomentumStep& step, const bool* mask, const float* list,
-                                   float* weight, float* momentum,
+                                   float* weight, float* momentum, float* values,
                                    const Parallel& parallel) const = 0;
 };
 

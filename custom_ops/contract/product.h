@@ -109,9 +109,9 @@ class ConvPlan {
   // As RunWithValues does, with the values of `kernel`, and writes them.
   virtual void RunAndShare(const void* /*first*/, const void* /*kernel*/, void* /*result*/,
                            float* /*shared*/, const Epilogue&, const Parallel&) const {}
-  // As Run does, with these values for the kernel.
+  // The same, with these values for the kernel.
   virtual void RunShared(const void* /*first*/, const float* /*shared*/, void* /*result*/,
-                         const Parallel&) const {}
+                         const Epilogue&, const Parallel&) const {}
 
   // Of a kernel gradient: how many weights are active.
   virtual int64_t ActiveWeights() const { return 0; }

@@ -119,8 +119,8 @@ void LatticeKernel::MultiplyAndShare(const void* inputs, const void* kernel, voi
 }
 
 void LatticeKernel::MultiplyShared(const void* inputs, const float* shared, void* result,
-                                   const Parallel& parallel) const {
-  MultiplyBy([=](int64_t i) { return shared[i]; }, inputs, result, {}, parallel);
+                                   const Epilogue& epilogue, const Parallel& parallel) const {
+  MultiplyBy([=](int64_t i) { return shared[i]; }, inputs, result, epilogue, parallel);
 }
 
 template <class Run>

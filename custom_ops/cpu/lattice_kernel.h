@@ -27,7 +27,7 @@ class LatticeKernel : public LatticeProduct {
   void MultiplyAndShare(const void* inputs, const void* kernel, void* result, float* shared,
                         const Epilogue& epilogue, const Parallel& parallel) const override;
   void MultiplyShared(const void* inputs, const float* shared, void* result,
-                      const Parallel& parallel) const override;
+                      const Epilogue& epilogue, const Parallel& parallel) const override;
   void Gradient(const void* inputs, const void* output_gradient, void* result,
                 const Parallel& parallel, bool zeros_are_there) const override;
   void GradientList(const void* inputs, const void* output_gradient, void* list,

@@ -41,7 +41,7 @@ class LatticeProduct {
   virtual void MultiplyAndShare(const void* /*inputs*/, const void* /*kernel*/, void* /*result*/,
                                 float* /*shared*/, const Epilogue&, const Parallel&) const {}
   virtual void MultiplyShared(const void* /*inputs*/, const float* /*shared*/, void* /*result*/,
-                              const Parallel&) const {}
+                              const Epilogue&, const Parallel&) const {}
 
   // result = gradient by the active weights, 0 for the others, unless these are `zeros_are_there`.
   virtual void Gradient(const void* inputs, const void* output_gradient, void* result,

@@ -44,15 +44,17 @@ class PlacesByChunk : public ActivePlaces {
   int64_t active() const override { return first_.back(); }
 
   void ApplyMaskedMomentum(const MomentumStep& step, const bool* mask, const float* list,
-                           float* weight, float* momentum,
+                           float* weight, float* momentum, float* values,
                            const Parallel& parallel) const override {
     parallel.run(DivideUp(count_, kPart), kPart, [&](int64_t part) {
       const int64_t begin = part * kPart, size = std::min(kPart, count_ - begin);
       if (kernels_.step_by_list == nullptr) {
-        ByChunks(step, begin, size, mask, list, weight, momentum);
+        ByChunks(step, begin, size, mask, list, weight, momentum, values);
       } else {
-        kernels_.step_by_list(step, size, mask_.words() + begin / PackedMask::kWord,
-                              list + first_[begin / kChunk], weight + begin, momentum + begin);
+        const int64_t first = first_[begin / kChunk];
+        kernels_.step_by_list(step, size, mask_.words() + begin / PackedMask::kWord, list + first,
+                              weight + begin, momentum + begin,
+                              values == nullptr ? nullptr : values + first);
       }
     });
   }
@@ -60,7 +62,7 @@ class PlacesByChunk : public ActivePlaces {
  private:
   // Expands a chunk of the list into zeros, and steps by it as by any gradient.
   void ByChunks(const MomentumStep& step, int64_t begin, int64_t size, const bool* mask,
-                const float* list, float* weight, float* momentum) const {
+                const float* list, float* weight, float* momentum, float* values) const {
     alignas(64) float gradient[kChunk] = {};
     for (const int64_t end = begin + size; begin < end; begin += kChunk) {
       const int64_t first = first_[begin / kChunk], last = first_[begin / kChunk + 1];
@@ -68,6 +70,8 @@ class PlacesByChunk : public ActivePlaces {
       kernels_.step(step, std::min(kChunk, end - begin), mask + begin, gradient, weight + begin,
                     momentum + begin);
       for (int64_t i = first; i < last; ++i) gradient[places_[i]] = 0;
+      if (values == nullptr) continue;
+      for (int64_t i = first; i < last; ++i) values[i] = weight[begin + places_[i]];
     }
   }
 

@@ -11,10 +11,10 @@ struct MomentumKernels {
   const char* name;
   void (*step)(const MomentumStep& step, int64_t count, const bool* mask, const float* gradient,
                float* weight, float* momentum);
-  // With the mask as bits, 16 a word, and a list of the active weights' gradients. Null: these
-  // instructions cannot expand a list.
+  // With the mask as bits, 16 a word, and a list of the active weights' gradients; `values` gets
+  // these weights, or is null. Null: these instructions cannot expand a list.
   void (*step_by_list)(const MomentumStep& step, int64_t count, const uint16_t* bits,
-                       const float* list, float* weight, float* momentum);
+                       const float* list, float* weight, float* momentum, float* values);
 };
 
 const MomentumKernels* PortableMomentum();

@@ -134,9 +134,9 @@ class CpuPlan : public ConvPlan {
     lattices_[0]->MultiplyAndShare(first, kernel, result, shared, epilogue, parallel);
   }
 
-  void RunShared(const void* first, const float* shared, void* result,
+  void RunShared(const void* first, const float* shared, void* result, const Epilogue& epilogue,
                  const Parallel& parallel) const override {
-    lattices_[0]->MultiplyShared(first, shared, result, parallel);
+    lattices_[0]->MultiplyShared(first, shared, result, epilogue, parallel);
   }
 
   int64_t ActiveWeights() const override { return active_; }

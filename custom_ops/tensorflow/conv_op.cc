@@ -24,8 +24,8 @@ REGISTER_OP("KerasSparse>Conv2D")
     .Attr("strides: list(int)")
     .Attr("padding: {'SAME', 'VALID'}")
     .Attr("dilations: list(int) = [1, 1]")
-    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.SetShapeFn(
-        ProductShape<ConvRules, Product::kForward>);
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.KERAS_SPARSE_HANDED_VALUES
+    .SetShapeFn(ProductShape<ConvRules, Product::kForward>);
 
 // What fuse_bias.cc makes of it.
 REGISTER_OP("KerasSparse>Conv2DWithBias")
@@ -38,8 +38,8 @@ REGISTER_OP("KerasSparse>Conv2DWithBias")
     .Attr("strides: list(int)")
     .Attr("padding: {'SAME', 'VALID'}")
     .Attr("dilations: list(int) = [1, 1]")
-    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.KERAS_SPARSE_ACTIVATION.SetShapeFn(
-        ProductShape<ConvRules, Product::kForward>);
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.KERAS_SPARSE_HANDED_VALUES
+    .KERAS_SPARSE_ACTIVATION.SetShapeFn(ProductShape<ConvRules, Product::kForward>);
 
 REGISTER_OP("KerasSparse>Conv2DInputGradient")
     .Input("inputs: T")

@@ -52,6 +52,8 @@ class CpuProductKernel : public tensorflow::OpKernel {
       OP_REQUIRES_OK(context, context->GetAttr("shared_values", &shared_values_));
       OP_REQUIRES_OK(context, context->GetAttr("keeps_values", &keeps_values_));
     }
+    if (kProduct == Product::kForward)
+      OP_REQUIRES_OK(context, context->GetAttr("handed_values", &handed_values_));
     if (kProduct != Product::kForward)
       OP_REQUIRES_OK(context, context->GetAttr("shared_gradient", &shared_gradient_));
     has_bias_ = context->HasAttr("activation");
@@ -59,7 +61,7 @@ class CpuProductKernel : public tensorflow::OpKernel {
   }
 
   ~CpuProductKernel() override {
-    for (const std::string& name : {shared_values_, shared_gradient_})
+    for (const std::string& name : {shared_values_, handed_values_, shared_gradient_})
       if (!name.empty()) SharedValues::Forget(name);
   }
 
@@ -164,7 +166,8 @@ class CpuProductKernel : public tensorflow::OpKernel {
   // How many values a pair of products shares, so that it reads a large kernel once.
   int64_t CountOfShared(const ConvPlan& plan, tensorflow::OpKernelContext* context) const {
     const bool is_large = context->input(InputsOf(kProduct).kernel).TotalBytes() >= kLargeKernel;
-    return shared_values_.empty() || !is_large ? 0 : plan.SharedValues();
+    const bool shares = !shared_values_.empty() || !handed_values_.empty();
+    return shares && is_large ? plan.SharedValues() : 0;
   }
 
   absl::Status RunForward(const PlansOfLastCalls::Plan& plan, tensorflow::OpKernelContext* context,
@@ -174,12 +177,20 @@ class CpuProductKernel : public tensorflow::OpKernel {
       RunPlan(plan, context, parallel, false, result);
       return absl::OkStatus();
     }
+    const void *inputs = context->input(0).flat<T>().data(),
+               *kernel = context->input(1).flat<T>().data();
+    void* const outputs = result->flat<T>().data();
     tensorflow::Tensor values;
-    TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DT_FLOAT, {count}, &values));
-    plan->plan->RunAndShare(context->input(0).flat<T>().data(), context->input(1).flat<T>().data(),
-                            result->flat<T>().data(), values.flat<float>().data(),
-                            EpilogueOf(context), parallel);
-    SharedValues::Put(shared_values_, {KernelAndMask(context), values});
+    if (SharedValues::Take(handed_values_, KernelAndMask(context), &values)) {
+      plan->plan->RunShared(inputs, values.flat<float>().data(), outputs, EpilogueOf(context),
+                            parallel);
+    } else {
+      TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DT_FLOAT, {count}, &values));
+      plan->plan->RunAndShare(inputs, kernel, outputs, values.flat<float>().data(),
+                              EpilogueOf(context), parallel);
+    }
+    if (!shared_values_.empty())
+      SharedValues::Put(shared_values_, {KernelAndMask(context), values});
     return absl::OkStatus();
   }
 
@@ -196,7 +207,7 @@ class CpuProductKernel : public tensorflow::OpKernel {
       return RunBoth(plan, context, parallel, shared, result, out_of_memory);
     if (has_values) {
       plan->plan->RunShared(context->input(kInputs.first).flat<T>().data(), shared,
-                            result->flat<T>().data(), parallel);
+                            result->flat<T>().data(), {}, parallel);
     } else {
       RunPlan(plan, context, parallel, false, result);
     }
@@ -268,8 +279,9 @@ class CpuProductKernel : public tensorflow::OpKernel {
 
   Rules rules_;
   MaskStructure structure_;
-  bool as_list_ = false;                         // of the kernel gradient
-  std::string shared_values_, shared_gradient_;  // names of pairs of products, or none
+  bool as_list_ = false;  // of the kernel gradient
+  // Names of pairs of products, and of a product and a step; or none.
+  std::string shared_values_, handed_values_, shared_gradient_;
   bool has_bias_ = false;
   Epilogue bounds_;            // without the bias
   bool keeps_values_ = false;  // nobody trains the kernel

@@ -15,8 +15,8 @@ REGISTER_OP("KerasSparse>MatMul")
     .Input("mask: bool")
     .Input("dense_weight_gradient: bool")
     .Output("outputs: T")
-    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.SetShapeFn(
-        ProductShape<MatMulRules, Product::kForward>);
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.KERAS_SPARSE_HANDED_VALUES
+    .SetShapeFn(ProductShape<MatMulRules, Product::kForward>);
 
 // What fuse_bias.cc makes of it.
 REGISTER_OP("KerasSparse>MatMulWithBias")
@@ -26,8 +26,8 @@ REGISTER_OP("KerasSparse>MatMulWithBias")
     .Input("dense_weight_gradient: bool")
     .Input("bias: T")
     .Output("outputs: T")
-    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.KERAS_SPARSE_ACTIVATION.SetShapeFn(
-        ProductShape<MatMulRules, Product::kForward>);
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.KERAS_SPARSE_HANDED_VALUES
+    .KERAS_SPARSE_ACTIVATION.SetShapeFn(ProductShape<MatMulRules, Product::kForward>);
 
 REGISTER_OP("KerasSparse>MatMulInputGradient")
     .Input("inputs: T")

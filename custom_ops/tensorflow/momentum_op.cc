@@ -5,7 +5,8 @@
 //
 // With the attribute `takes_list`, which list_gradients.cc sets, the gradient may be a list of
 // those of the active weights, in the mask's order. A dense one then has as many elements as the
-// variable, in any shape.
+// variable, in any shape. With `handed_values`, which hand_values.cc sets, a step by a list hands
+// the active weights to the next forward product: shared_values.h says how.
 #include <atomic>
 #include <cstring>
 #include <memory>
@@ -15,6 +16,7 @@
 #include "custom_ops/contract/masked_momentum.h"
 #include "custom_ops/tensorflow/cpu_kernel.h"
 #include "custom_ops/tensorflow/momentum_check.h"
+#include "custom_ops/tensorflow/shape.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/resource_mgr.h"
 #include "tensorflow/core/framework/resource_var.h"
@@ -52,7 +54,7 @@ REGISTER_OP("KerasSparse>ApplyMaskedMomentum")
     .Input("momentum: float")
     .Attr("use_nesterov: bool = false")
     .Attr("takes_list: bool = false")
-    .SetIsStateful()
+    .KERAS_SPARSE_HANDED_VALUES.SetIsStateful()
     .SetShapeFn(StepShape);
 
 absl::Status CheckVariable(const char* name, Var* variable) {
@@ -155,6 +157,11 @@ class ApplyMaskedMomentumKernel : public tensorflow::OpKernel {
       : tensorflow::OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("use_nesterov", &use_nesterov_));
     OP_REQUIRES_OK(context, context->GetAttr("takes_list", &takes_list_));
+    OP_REQUIRES_OK(context, context->GetAttr("handed_values", &handed_values_));
+  }
+
+  ~ApplyMaskedMomentumKernel() override {
+    if (!handed_values_.empty()) SharedValues::Forget(handed_values_);
   }
 
   void Compute(OpKernelContext* context) override {
@@ -166,6 +173,8 @@ class ApplyMaskedMomentumKernel : public tensorflow::OpKernel {
     const bool is_list = gradient.NumElements() != mask.NumElements();
     std::shared_ptr<const ActivePlaces> places;
     if (is_list) OP_REQUIRES_OK(context, PlacesOf(mask, gradient, &places));
+    // What the last step handed over holds the weight's memory, if nobody has taken it.
+    if (!handed_values_.empty()) SharedValues::Forget(handed_values_);
     OP_REQUIRES_OK(context, variables.Own(context));
     const MomentumStep step = {context->input(kLearningRate).scalar<float>()(),
                                context->input(kMomentum).scalar<float>()(), use_nesterov_};
@@ -177,7 +186,14 @@ class ApplyMaskedMomentumKernel : public tensorflow::OpKernel {
     float *var = variables.var()->flat<float>().data(),
           *momentum = variables.momentum()->flat<float>().data();
     if (is_list) {
-      places->ApplyMaskedMomentum(step, bits, values, var, momentum, parallel);
+      tensorflow::Tensor handed;
+      const bool hands = !handed_values_.empty() && variables.var()->TotalBytes() >= kLargeKernel;
+      if (hands)
+        OP_REQUIRES_OK(context,
+                       context->allocate_temp(tensorflow::DT_FLOAT, {places->active()}, &handed));
+      places->ApplyMaskedMomentum(step, bits, values, var, momentum,
+                                  hands ? handed.flat<float>().data() : nullptr, parallel);
+      if (hands) SharedValues::Put(handed_values_, {{*variables.var(), mask}, handed});
     } else {
       ApplyMaskedMomentum(step, mask.NumElements(), bits, values, var, momentum, parallel);
     }
@@ -199,6 +215,7 @@ class ApplyMaskedMomentumKernel : public tensorflow::OpKernel {
   }
 
   bool use_nesterov_ = false, takes_list_ = false;
+  std::string handed_values_;  // the name of the pair of this step and a product, or none
   PlacesOfLastCall places_;
 };
 

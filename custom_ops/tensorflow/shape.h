@@ -21,6 +21,10 @@
 #define KERAS_SPARSE_SHARED_VALUES \
   Attr("shared_values: string = ''").Attr("keeps_values: bool = false")
 
+// Of a forward product: hand_values.cc sets it in a graph that runs. Of the step of its kernel,
+// too.
+#define KERAS_SPARSE_HANDED_VALUES Attr("handed_values: string = ''")
+
 // Of an input gradient and its kernel gradient: share_gradients.cc sets it in a graph that runs.
 #define KERAS_SPARSE_SHARED_GRADIENT Attr("shared_gradient: string = ''")
 

@@ -1,6 +1,6 @@
 // What one operation of a step computes for another one: the values of the active weights of a
-// kernel, or a kernel gradient. share_values.cc and share_gradients.cc give such a pair of
-// operations one name.
+// kernel, or a kernel gradient. share_values.cc, hand_values.cc and share_gradients.cc give such a
+// pair of operations one name.
 //
 // The tensors that the values were computed from are kept until the other one has taken the values.
 // TensorFlow changes no memory that two tensors share, so tensors at the same addresses are the

@@ -65,9 +65,12 @@ inline void RunBySharedValues(const ConvPlan& plan, const Call& call, float* res
   for (int64_t i = 0; i < call.convolution.sizes.weights(); ++i)
     if (call.mask[i]) active.push_back(call.second[i]);
   if (call.product == Product::kInputGradient)
-    return plan.RunShared(call.first, active.data(), result, Threads(call.threads));
+    return plan.RunShared(call.first, active.data(), result, {}, Threads(call.threads));
   plan.RunAndShare(call.first, call.second, result, shared.data(), {}, Threads(call.threads));
   if (shared != active) *result = NAN;
+  std::vector<float> again(call.convolution.sizes.outputs());
+  plan.RunShared(call.first, active.data(), again.data(), {}, Threads(call.threads));
+  if (std::memcmp(again.data(), result, again.size() * sizeof(float)) != 0) *result = NAN;
 }
 
 // A list of the active weights' gradients, expanded by the mask.
