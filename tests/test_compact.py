@@ -201,6 +201,21 @@ def test_a_compact_model_is_saved_and_trained(tmp_path):
     loaded.fit(np.zeros((2, 8, 8, 3)), np.zeros((2, 2)), verbose=0)
 
 
+@pytest.mark.parametrize("sparsify", [False, True])
+def test_a_compiled_model_with_masks_of_its_own_becomes_one_that_is_not_compiled(sparsify):
+    model = emptied(two_layers(RNG.normal(size=(4, 6)), RNG.normal(size=(6, 2))))
+    masks = {each.path: array(each) != 0 for each in model.weights if len(each.shape) == 2}
+    density = sum(mask.sum() for mask in masks.values()) / sum(m.size for m in masks.values())
+    model = ks.sparsify(model, verbose=False) if sparsify else model
+    model.compile(ks.StaticSparsity("sgd", float(density), initial_masks=masks), "mse")
+    model.fit(np.ones((4, 4)), np.ones((4, 2)), verbose=0, callbacks=[ks.UpdateMasks()])
+    small = ks.compact(model)
+    assert not small.compiled
+    assert model.compiled
+    assert small.count_params() < model.count_params()
+    assert_computes_the_same(model, small)
+
+
 def test_subclassed_models_are_refused():
     class Own(keras.Model):
         pass

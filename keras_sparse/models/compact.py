@@ -62,7 +62,9 @@ def compact(model: keras.Model, verbose: bool | str = "auto") -> keras.Model:
         )
     channels = Channels()
     with progress("compact", verbose):
-        dense = densify(model) if has_layers_to_densify(model) else model
+        # Keras compiles the clone of a compiled model: with masks of the old shapes, for example.
+        is_copied = model.compiled or has_layers_to_densify(model)
+        dense = densify(model) if is_copied else model
         flow = _flow(keras.Model(dense.inputs, dense.outputs), channels)
         kept = channels.kept()
         smaller = _rebuilt(dense, flow, kept)
