@@ -1,81 +1,23 @@
 """``ks.report`` writes one valid HTML page with the figures of ``ks.summary``."""
 
-import base64
-import html.parser
 import re
-import struct
-import zlib
 
 import keras
 import numpy as np
 import pytest
-from helpers import compiled, fit, sparse, toy_model
+from helpers import toy_model
 from oracle import needs_ops
+from report_pages import Page, trained_model
 
 import keras_sparse as ks
 from keras_sparse.models import layer_speed, step_speed
 from keras_sparse.models.summary_table import cell
-from keras_sparse.reporting import charts, pictures
-from keras_sparse.reporting.histogram import BINS, histogram_of
 from keras_sparse.reporting.table import NUMBERS
-
-VOID = {"meta", "br", "img"}
-
-
-class Page(html.parser.HTMLParser):
-    """Reads a page; ``tags`` are (tag, attributes, text in it), in their order."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.tags, self._open = [], []
-        self.source = path.read_text(encoding="utf-8")
-        self.feed(self.source)
-        self.close()
-        assert not self._open, f"not closed: {self._open}"
-
-    def handle_starttag(self, tag, attributes):
-        names = [name for name, _ in attributes]
-        assert len(names) == len(set(names))
-        self.tags.append([tag, dict(attributes), ""])
-        if tag not in VOID:
-            self._open.append(self.tags[-1])
-
-    def handle_endtag(self, tag):
-        assert self._open.pop()[0] == tag
-
-    def handle_data(self, data):
-        for each in self._open:
-            each[2] += data
-
-    def all(self, tag, **wanted):
-        """[(attributes, text)] of these tags, with these attributes."""
-        return [
-            (attributes, text)
-            for name, attributes, text in self.tags
-            if name == tag and wanted.items() <= attributes.items()
-        ]
-
-    @property
-    def text(self):
-        return self.all("body")[0][1]
-
-    def rows(self):
-        """Of the table of layers: {name: {header: text}}."""
-        found, name = {}, None
-        for tag, attributes, text in self.tags:
-            if tag == "th":
-                name = text
-            elif tag == "td" and "data-label" in attributes:
-                found.setdefault(name, {})[attributes["data-label"]] = text
-        return found
 
 
 @pytest.fixture(scope="module")
 def trained():
-    """A sparse model, its callback, and the result of fit, which has each layer."""
-    model = compiled(sparse(), ks.sparsify(toy_model(), verbose=False))
-    callback = ks.UpdateMasks("epoch", log_layers=True)
-    return model, callback, fit(model, callback)
+    return trained_model()
 
 
 @pytest.fixture
@@ -135,155 +77,6 @@ def test_ids_and_links_belong_together(path):
     ids = [attributes["id"] for _, attributes, _ in page.tags if "id" in attributes]
     links = [attributes["href"] for attributes, _ in page.all("a")]
     assert links == [f"#{each}" for each in ids] == ["#weight-0", "#weight-1"]
-
-
-# --- the training
-
-
-def titles(page):
-    """{name of a line: (first, last)}."""
-    found = re.findall(r"<title>([^<:]*): ([\d.]+) to ([\d.]+)</title>", page.source)
-    return {name: (first, last) for name, first, last in found if "weights" not in last}
-
-
-def test_the_callback_gives_a_line_for_each_layer_and_their_total(trained, path):
-    _, callback, _ = trained
-    page = Page(ks.report(callback, path))
-    history = callback.history
-    lines = titles(page)
-    for name in ("hidden/kernel", "head/kernel"):
-        values = history[f"toy/{name}"]
-        assert lines[name] == (f"{values[0]:.4f}", f"{values[-1]:.4f}")
-    assert lines["all masked weights"] == ("0.2500", "0.2500")
-    rate = history["exploration_rate"]
-    assert lines["ever active, all layers"] == (f"{rate[0]:.4f}", f"{rate[-1]:.4f}")
-    assert [text for _, text in page.all("span")].count("12") == 1  # the last optimizer step
-
-
-def test_the_result_of_fit_gives_the_total_and_says_how_to_get_layers(trained, path):
-    model, _, logged = trained
-    history = keras.callbacks.History()
-    history.set_model(model)
-    history.history = {k: v for k, v in logged.history.items() if "/" not in k}
-    page = Page(ks.report(history, path))
-    assert set(titles(page)) == {"all masked weights", "ever active, all layers"}
-    assert "log_layers=True" in page.text
-    assert "hidden/kernel" in page.rows()
-
-
-def test_the_result_of_fit_gives_each_layer_if_that_was_logged(trained, path):
-    _, _, history = trained
-    page = Page(ks.report(history, path))
-    assert {"hidden/kernel", "head/kernel", "all masked weights"} <= set(titles(page))
-    assert "log_layers=True" not in page.text
-
-
-def test_a_model_and_a_history_from_elsewhere(trained, path):
-    model, callback, _ = trained
-    page = Page(ks.report(model, path, history=dict(callback.history)))
-    assert "hidden/kernel" in titles(page)
-
-
-def test_a_history_alone_shows_the_training_alone(path):
-    page = Page(ks.report({"step": [4, 8], "a/kernel": [0.1, 0.0]}, path))
-    assert titles(page) == {"a/kernel": ("0.1000", "0.0000")}
-    assert "no model" in page.text
-    assert not page.all("table")
-    assert not page.all("article")
-
-
-def test_zero_is_below_the_powers_of_ten():
-    axis = charts._Axis([1.0, 0.03, 0.0])
-    assert axis.ticks == pytest.approx([0, 0.01, 0.1, 1])
-    assert [axis.at(value) for value in (1, 0.1, 0.01, 0)] == pytest.approx([0, 400, 800, 1000])
-    assert charts._Axis([0.25]).ticks == pytest.approx([0.1, 1])
-
-
-def test_one_epoch_is_a_dot_and_many_layers_have_a_short_legend(path):
-    lines = {f"layer_{i}/kernel": [0.1] for i in range(30)}
-    page = Page(ks.report({"step": [4], **lines}, path))
-    assert re.search(r'd="M0.0,1000.0h0.1"', page.source)
-    (_, legend) = page.all("figcaption")[0]
-    assert legend == "layer_0/kernelto, through 28 others,layer_29/kernel"
-
-
-# --- pictures and histograms
-
-
-def decoded(source):
-    """Opacities of a picture in [0, 255], by the PNG specification."""
-    data, place, parts = base64.b64decode(source.partition(",")[2]), 8, {}
-    while place < len(data):
-        (size,) = struct.unpack_from(">I", data, place)
-        name, content = data[place + 4 : place + 8], data[place + 8 : place + 8 + size]
-        (checksum,) = struct.unpack_from(">I", data, place + 8 + size)
-        assert checksum == zlib.crc32(name + content)
-        parts[name], place = content, place + 12 + size
-    columns, rows = struct.unpack_from(">II", parts[b"IHDR"])
-    lines = np.frombuffer(zlib.decompress(parts[b"IDAT"]), np.uint8).reshape(rows, columns + 1)
-    return np.frombuffer(parts[b"tRNS"], np.uint8)[lines[:, 1:]]
-
-
-def test_the_picture_of_a_mask_is_the_mask(path):
-    model = toy_model()
-    mask = np.random.default_rng(0).random((8, 16)) < 0.3
-    model.get_layer("hidden").kernel.assign(mask * 0.5)
-    page = Page(ks.report(model, path))
-    ((attributes, _),) = page.all("img", alt="Mask of hidden/kernel")
-    np.testing.assert_array_equal(decoded(attributes["src"]), 255 * mask)
-    assert (attributes["width"], attributes["height"]) == ("384", "192")
-
-
-def test_browsers_and_matplotlib_read_the_same_picture(tmp_path):
-    image = pytest.importorskip("matplotlib.image")
-    numbers = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    (tmp_path / "a.png").write_bytes(pictures.png(numbers))
-    read = image.imread(tmp_path / "a.png")
-    expected = np.concatenate([[0], np.linspace(pictures.FAINTEST, 1, pictures.LEVELS - 1)])
-    np.testing.assert_allclose(read[..., 3], expected[numbers], atol=1 / 255)
-
-
-def test_a_large_mask_is_reduced_and_the_page_says_so(path):
-    kernel = np.zeros((600, 520), "float32")
-    kernel[:3, :3] = 1  # one cell
-    model = keras.Sequential([keras.Input((600,)), keras.layers.Dense(520, name="large")])
-    model.get_layer("large").kernel.assign(kernel)
-    page = Page(ks.report(model, path))
-    ((attributes, _),) = page.all("img")
-    found = decoded(attributes["src"])
-    assert found.shape == (200, 174)
-    assert np.argwhere(found).tolist() == [[0, 0]]
-    assert "a cell is 3 by 3 channels; largest share 1.0000" in page.text
-    assert "dead: 597 inputs, 517 outputs" in page.text
-
-
-def test_a_convolution_also_has_a_picture_of_its_taps(path):
-    model = keras.Sequential([keras.Input((8, 8, 2)), keras.layers.Conv2D(4, 3, name="conv")])
-    mask = np.zeros((3, 3, 2, 4))
-    mask[1, 2] = 1
-    model.get_layer("conv").kernel.assign(mask)
-    page = Page(ks.report(model, path))
-    ((attributes, _),) = page.all("img", alt="Density of each tap of conv/kernel")
-    np.testing.assert_array_equal(decoded(attributes["src"]), 255 * mask[..., 0, 0])
-    assert "blocks 2x4 per tap" in page.text
-
-
-def test_histograms_count_active_weights_and_name_what_is_not_finite():
-    found = histogram_of(np.array([np.nan, np.inf, -2.0, 0.0, 2.0]))
-    assert (found.counts[0], found.counts[BINS // 2], found.counts[-1]) == (1, 1, 1)
-    assert (found.counts.sum(), found.not_finite, found.largest) == (3, 2, 2.0)
-    empty = histogram_of(np.zeros(0))
-    assert (empty.counts.sum(), empty.largest, empty.mean) == (0, 0.0, 0.0)
-
-
-def test_quantized_models_have_masks_and_where_values_are_packed_no_histogram(path):
-    model = toy_model()
-    ks.prune(model, 0.25)
-    for layer in model.layers:
-        layer.quantize("int4")
-    page = Page(ks.report(model, path))
-    assert page.rows()["hidden/kernel (frozen)"]["density"] == "0.2500"
-    assert "no histogram: the quantized values are packed" in page.text
 
 
 def test_a_model_that_cannot_be_traced_and_one_without_kernels(path):

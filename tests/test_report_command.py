@@ -6,7 +6,7 @@ import types
 import keras
 import pytest
 from helpers import compiled, fit, sparse, toy_model
-from test_report import Page, titles
+from report_pages import Page, titles
 
 import keras_sparse as ks
 from keras_sparse.__main__ import main
