@@ -15,6 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from notebooks import add_notebooks
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES, SITE = ROOT / "build" / "pages", ROOT / "build" / "site"  # as mkdocs.yml has them
 FOLDERS = ("docs", "examples", "benchmarks", "custom_ops")
@@ -95,17 +97,6 @@ def gather(pages: Path = PAGES) -> None:
         (pages / "reference" / f"{page}.md").write_text(text)
 
 
-def add_notebooks(pages: Path = PAGES) -> None:
-    """A notebook beside each tutorial, and a link to it; links between pages are for the site."""
-    import jupytext
-
-    for page in sorted((pages / "docs" / "tutorials").glob("*.md")):
-        text = page.read_text()
-        notebook = jupytext.reads(re.sub(r"\[([^\]]+)\]\((?!https)[^)]+\)", r"\1", text), fmt="md")
-        jupytext.write(notebook, page.with_suffix(".ipynb"))
-        page.write_text(f"{text}\n[This page as a notebook]({page.stem}.ipynb)\n")
-
-
 def check_reference(site: Path = SITE) -> None:
     """Every name has an entry, and every example is code: neither is an error of Zensical's."""
     for page in REFERENCE:
@@ -126,7 +117,7 @@ def main() -> int:
     gather()
     if only_pages:
         return 0
-    add_notebooks()
+    add_notebooks(PAGES)
     zensical = Path(sys.executable).with_name("zensical")
     code = subprocess.run([zensical, "build", "--clean", "--strict"], cwd=ROOT).returncode
     if code == 0:

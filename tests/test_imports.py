@@ -86,6 +86,7 @@ MAY_IMPORT_TENSORFLOW = {  # the rest is the same on every backend
     "models/event_files",
     "models/weight_files",
     "tracing/tensorflow_graph",
+    "models/step_parts",
     "models/step_speed",
     "commands/bench",
     "models/layer_speed",

@@ -8,7 +8,7 @@ import pytest
 from board_files import HEAD, HIDDEN, known_masks, points, read
 from helpers import Interrupt, compiled, fit, sgd, sparse, toy_data, toy_model
 from replicas import run
-from workers import run_workers
+from workers import blocks_of, run_workers
 
 import keras_sparse as ks
 
@@ -237,3 +237,44 @@ board.on_train_end()
 print(len(list(folder.glob("masks/*"))))
 """
     assert [out.split()[-1] for out in run_workers(program, 2)] == ["1", "0"]
+
+
+BOARD = """
+import json, os
+index = json.loads(os.environ.get("TF_CONFIG", '{"task": {"index": 0}}'))["task"]["index"]
+board = ks.MaskTensorBoard(f"FOLDER/{index}")
+"""
+BOARD_OF_A_LOOP = BOARD + "board.set_model(model)\nboard.on_train_begin()\n"
+
+
+def on_two_workers(block, place, replacement, folder):
+    """The run of the first worker, and that the second one wrote nothing."""
+    assert block.count(place) == 1
+    program = block.replace(place, replacement.replace("FOLDER", str(folder)))
+    run_workers(program, 2)
+    assert [path.name for path in folder.iterdir()] == ["0"]
+    return read(folder / "0")
+
+
+def test_fit_on_two_workers_as_documented_writes_once(tmp_path):
+    fit_block, place = blocks_of("distribution.md")[1], "    callbacks = ["
+    board = BOARD.replace("\n", "\n    ") + "\n    callbacks = [board, "
+    found = on_two_workers(fit_block, place, board, tmp_path)
+    steps = [step for step, _ in points(found, "total/pruned")]
+    assert steps[0] == 0
+    assert steps == sorted(set(steps))
+    assert len(steps) > 3
+    assert sum(value for _, value in points(found, "total/grown")) > 0
+    assert [step for step, _ in points(found, "epoch_total/density")] == [0, 1, 2]
+    kernel = "sequential/dense/kernel"
+    assert {f"mask/{kernel}", f"weights/{kernel}", f"momentum/{kernel}"} <= set(
+        found.Tags()["tensors"]
+    )
+
+
+@pytest.mark.slow
+def test_the_documented_loop_on_two_workers_writes_once(tmp_path):
+    loop, place = blocks_of("distribution.md")[0], "optimizer.start_training(EPOCHS * STEPS)\n"
+    found = on_two_workers(loop, place, BOARD_OF_A_LOOP + place, tmp_path)
+    assert [step for step, _ in points(found, "total/pruned")] == [20, 40]
+    assert all(value > 0 for _, value in points(found, "total/grown"))

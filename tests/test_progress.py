@@ -4,8 +4,10 @@ import io
 import threading
 import time
 from contextlib import redirect_stderr
+from types import SimpleNamespace
 
 import keras
+import numpy as np
 import pytest
 from helpers import built, compiled, fit, toy_model
 
@@ -155,3 +157,32 @@ def test_masks_of_your_own_loop(shown):
     model.optimizer.open_growth_window(True)
     model.optimizer.update_masks()
     assert shown == ["mask update"]
+
+
+def test_scores_of_snip_have_a_line(shown):
+    x, y = np.ones((4, 8)), np.ones((4, 4))
+    ks.snip_masks(toy_model(), x, y, 0.5, loss="mse")
+    ks.snip_scores(toy_model(), x, y, loss="mse")
+    assert shown == ["SNIP scores"] * 2
+
+
+def test_what_comes_from_tfmot_has_a_line(shown):
+    tf_keras = pytest.importorskip("tf_keras")
+    ks.from_tfmot(tf_keras.Sequential([tf_keras.layers.Dense(4, input_shape=(8,))]))
+    assert shown == ["from_tfmot"]
+
+
+def test_the_check_for_tpus_has_a_line_that_names_its_stages(shown, monkeypatch):
+    check = pytest.importorskip("keras_sparse.tpu_check.check")
+    said = []
+    monkeypatch.setattr(of_progress.Line, "says", lambda self, text: said.append(text))
+
+    def refuses(*_):
+        raise check.NotForTpuError("no")
+
+    monkeypatch.setattr(check, "check_ops", refuses)
+    step = SimpleNamespace(function=SimpleNamespace(graph=None))
+    monkeypatch.setattr(check, "trace", lambda *_: step)
+    model = SimpleNamespace(distribute_strategy=SimpleNamespace(num_replicas_in_sync=1))
+    assert check.check(model, None, "v5e:1x1").code == 1
+    assert (shown, said) == (["tpu-check"], ["tracing the step", "TensorFlow's passes for TPUs"])

@@ -11,7 +11,10 @@ from report_pages import Page, trained_model
 
 import keras_sparse as ks
 from keras_sparse.models import layer_speed, step_speed
+from keras_sparse.models.step_parts import StepParts
 from keras_sparse.models.summary_table import cell
+from keras_sparse.reporting.content import Content
+from keras_sparse.reporting.speed import speed_section
 from keras_sparse.reporting.table import NUMBERS
 
 
@@ -114,8 +117,32 @@ def test_measure_times_the_step_and_each_layer_at_the_batch(path, monkeypatch):
     assert re.fullmatch(r"[\d.]+ ms", row["custom op"])
     assert re.fullmatch(r"[\d.]+x", row["speed-up"])
     assert "computes the layer at batch 8 and at the present density" in page.text
+    assert "Where the time of a step goes" in page.text
+    for part in ("forward pass and loss", "in addition, growth window open"):
+        assert re.fullmatch(r"[\d.e-]+ ms", page.rows()[part]["time"])
+        assert re.fullmatch(r"\d+%", page.rows()[part]["share"])
     for one, other in zip(before, model.weights, strict=True):
         np.testing.assert_array_equal(one, keras.ops.convert_to_numpy(other))
+
+
+@pytest.mark.parametrize("backward", [0.002, None])
+def test_the_parts_of_a_step_and_their_shares_of_it(backward):
+    parts = StepParts(forward=0.001, backward=backward, optimizer=0.003, window=0.006)
+    total = {"step_seconds_dense": 0.01, "step_speed_up_closed": 2.0, "step_speed_up_open": 1.0}
+    content = Content("net", total={**total, "step_parts": parts}, batch=8)
+    (section,) = speed_section(content)
+    rows = [["".join(cell.itertext()) for cell in row] for row in section.iter("tr")][1:]
+    if backward is None:
+        joined = "backward pass, optimizer and masks"
+        expected = [("forward pass and loss", "1 ms", "25%"), (joined, "3 ms", "75%")]
+    else:
+        expected = [("forward pass and loss", "1 ms", "17%"), ("backward pass", "2 ms", "33%")]
+        expected += [("optimizer and masks", "3 ms", "50%")]
+    share = "150%" if backward is None else "100%"
+    expected.append(("in addition, growth window open", "6 ms", share))
+    assert list(map(tuple, rows)) == expected
+    text = "".join(section.itertext())
+    assert ("So the two are one row" in text) == (backward is None)
 
 
 def test_nothing_is_measured_unless_asked(path):

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_sparse.conversion.keras_2_config import as_keras_3
 from keras_sparse.conversion.keras_2_graph import keras_3_name
+from keras_sparse.conversion.progress import progress
 
 
 def from_tfmot(model: Any, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:
@@ -43,13 +44,14 @@ def from_tfmot(model: Any, custom_objects: Mapping[str, Any] | None = None) -> k
     (True, 1.0)
     """
     tf_keras = _checked(model)
-    masks = dict(_masks_of(model))
-    stripped = _stripped(model)
-    config = as_keras_3(tf_keras.saving.serialize_keras_object(stripped), tf_keras.layers)
-    result = keras.saving.deserialize_keras_object(
-        config, custom_objects=dict(custom_objects or {})
-    )
-    _copy_weights(stripped, result, masks)
+    with progress("from_tfmot") as line:
+        masks = dict(_masks_of(model))
+        stripped = _stripped(model)
+        config = as_keras_3(tf_keras.saving.serialize_keras_object(stripped), tf_keras.layers)
+        objects = dict(custom_objects or {})
+        result = keras.saving.deserialize_keras_object(config, custom_objects=objects)
+        line.says("copying weights")
+        _copy_weights(stripped, result, masks)
     return result
 
 

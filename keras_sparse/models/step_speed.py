@@ -11,6 +11,7 @@ from keras import tree
 
 from keras_sparse.conversion.progress import progress
 from keras_sparse.conversion.sparsify import densify, sparsify
+from keras_sparse.models.step_parts import StepParts, parts_of, passes
 from keras_sparse.models.turns import ratio, take_turns
 from keras_sparse.training.find_optimizer import sparse_momentum_of, sparse_optimizer
 from keras_sparse.training.presets import StaticSparsity
@@ -31,14 +32,18 @@ class StepSpeed:
         dense_seconds: seconds of a step with Keras' own layers; median, wall time.
         closed: dense seconds / seconds with sparse layers, growth window closed.
         open: dense seconds / seconds with sparse layers, growth window open.
+        parts: the parts of the step with sparse layers, if they were timed.
     """
 
     dense_seconds: float
     closed: float
     open: float
+    parts: StepParts | None = None
 
 
-def step_speed(model: keras.Model, inputs: Any, argument: str = "time_step") -> StepSpeed:
+def step_speed(
+    model: keras.Model, inputs: Any, argument: str = "time_step", with_parts: bool = False
+) -> StepSpeed:
     """Times copies of a model with dense and with sparse layers in turns.
 
     The step is the one of ``fit``: forward pass, gradients and optimizer. The optimizer is the
@@ -48,6 +53,7 @@ def step_speed(model: keras.Model, inputs: Any, argument: str = "time_step") -> 
         model: a built model. It stays unchanged; two copies of it are in memory.
         inputs: KerasTensors of known shapes, in the structure of the model's call.
         argument: the one that asked for it, for messages.
+        with_parts: True: times the parts of the step with sparse layers, too.
 
     Raises:
         ValueError: the model has its own training step, an input takes strings or sparse tensors,
@@ -57,11 +63,12 @@ def step_speed(model: keras.Model, inputs: Any, argument: str = "time_step") -> 
     arrays = tree.map_structure(lambda tensor: random_values(tensor, argument), inputs)
     data = tree.lists_to_tuples(arrays)  # for tf.data, as in `fit`
     with progress("timing a training step"):
-        seconds = _take_turns(_contenders(model, data))
+        seconds = _take_turns(_contenders(model, data, with_parts))
     return StepSpeed(
         statistics.median(seconds["dense"]),
         ratio(seconds["dense"], seconds["closed"]),
         ratio(seconds["dense"], seconds["open"]),
+        parts_of(seconds) if with_parts else None,
     )
 
 
@@ -78,7 +85,9 @@ def _check(model: keras.Model, argument: str) -> None:
         )
 
 
-def _contenders(model: keras.Model, data: Any) -> dict[str, Callable[[], None]]:
+def _contenders(
+    model: keras.Model, data: Any, with_parts: bool = False
+) -> dict[str, Callable[[], None]]:
     """The steps to time: dense layers, and sparse layers with the growth window closed or open."""
     dense, sparse = densify(model), sparsify(model, verbose=False)
     dense_step = _step(dense, optimizer_like(model), data)
@@ -92,7 +101,11 @@ def _contenders(model: keras.Model, data: Any) -> dict[str, Callable[[], None]]:
 
         return step
 
-    return {"dense": dense_step, "closed": with_window(False), "open": with_window(True)}
+    steps = {"dense": dense_step, "closed": with_window(False), "open": with_window(True)}
+    if with_parts:
+        optimizer.open_growth_window(False)
+        steps |= passes(sparse, data, lambda: optimizer.open_growth_window(False))
+    return steps
 
 
 def with_present_masks(model: keras.Model) -> SparseMomentum:

@@ -135,8 +135,12 @@ def _describe(model: keras.Model, input_shape: Any, batch: int | None) -> dict[s
 
 
 def timed_step(
-    model: keras.Model, input_shape: Any, batch: int | None, argument: str = "time_step"
-) -> dict[str, float]:
+    model: keras.Model,
+    input_shape: Any,
+    batch: int | None,
+    argument: str = "time_step",
+    with_parts: bool = False,
+) -> dict[str, Any]:
     """What ``summary`` adds to the total with ``time_step``.
 
     Args:
@@ -144,6 +148,7 @@ def timed_step(
         input_shape: as in ``summary``.
         batch: number of examples.
         argument: the one that asked for it, for messages.
+        with_parts: True: adds ``"step_parts"``, a StepParts.
 
     Raises:
         ValueError: the step cannot be timed.
@@ -153,11 +158,12 @@ def timed_step(
         raise ValueError(
             f"`{argument}` needs inputs of known shapes, but {why}. Received: {input_shape=}"
         )
-    speed = step_speed(model, inputs, argument)
+    speed = step_speed(model, inputs, argument, with_parts)
     return {
         "step_seconds_dense": speed.dense_seconds,
         "step_speed_up_closed": speed.closed,
         "step_speed_up_open": speed.open,
+        **({"step_parts": speed.parts} if with_parts else {}),
     }
 
 

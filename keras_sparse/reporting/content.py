@@ -97,7 +97,8 @@ def of_model(
         masked = masked_weights(model)
         weights = list(_weights(model, described["layers"], masked))
         if measure:
-            described["total"] |= timed_step(model, input_shape, batch, "measure")
+            timed = timed_step(model, input_shape, batch, "measure", with_parts=True)
+            described["total"] |= timed
         return Content(
             name=model.name,
             weights=weights,

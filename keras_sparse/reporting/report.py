@@ -47,8 +47,8 @@ def report(
         history: the history of a model's training, as in ``plot_history``.
         input_shape: as in ``summary``.
         batch: number of examples, for what runs, as in ``summary``.
-        measure: True: times a training step and each sparse layer on this machine, on copies of the
-            model and random data. It needs ``batch``, and takes seconds to minutes.
+        measure: True: times a training step, its parts and each sparse layer on this machine, on
+            copies of the model and random data. It needs ``batch``, and takes seconds to minutes.
 
     Returns:
         The path of the file.

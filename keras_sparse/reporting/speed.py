@@ -4,9 +4,21 @@ from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
 from keras_sparse.models.layer_speed import LayerSpeed
+from keras_sparse.models.step_parts import StepParts
 from keras_sparse.reporting.charts import bar
 from keras_sparse.reporting.content import Content
 from keras_sparse.reporting.elements import element
+
+HOW_PARTS = (
+    "With sparse layers and a closed growth window, a step takes {}, and shares are of that. The "
+    "forward pass, the pass with all gradients, and the whole step were timed in turns, and the "
+    "other times are differences. On a busy machine they are rough."
+)
+TOGETHER = (
+    "The step took less than the pass with all gradients alone: some steps compute gradients and "
+    "optimizer together. So the two are one row."
+)
+UPDATES = "Mask updates run between steps, and are not in these times."
 
 
 def speed_section(content: Content) -> Iterator[Element]:
@@ -21,7 +33,44 @@ def speed_section(content: Content) -> Iterator[Element]:
         f"closed, and {total['step_speed_up_open']:.2f}x while it is open. This holds for this "
         "machine, this batch and the present masks; the data were random."
     )
-    yield element("section", element("h2", "Measured speed"), element("p", step), *_layers(content))
+    yield element(
+        "section",
+        element("h2", "Measured speed"),
+        element("p", step),
+        *_parts(total["step_parts"]),
+        *_layers(content),
+    )
+
+
+def _parts(parts: StepParts) -> Iterator[Element]:
+    """Where the time of a step with sparse layers goes."""
+    together = parts.backward is None
+    rows = {
+        "forward pass and loss": parts.forward,
+        **({} if parts.backward is None else {"backward pass": parts.backward}),
+        "backward pass, optimizer and masks" if together else "optimizer and masks": (
+            parts.optimizer
+        ),
+        "in addition, growth window open": parts.window,
+    }
+    longest = max(rows.values())
+    cells = [_part(name, seconds, parts.step, longest) for name, seconds in rows.items()]
+    numbers = [element("th", header, class_="number") for header in ("time", "share")]
+    head = element("thead", element("tr", element("th", "part"), *numbers))
+    yield element("h3", "Where the time of a step goes", class_="parts")
+    yield element("div", element("table", head, element("tbody", *cells)), class_="wide")
+    text = HOW_PARTS.format(_milliseconds(parts.step))
+    yield element("p", f"{text} {TOGETHER if together else ''} {UPDATES}", class_="note")
+
+
+def _part(name: str, seconds: float, step: float, longest: float) -> Element:
+    share = f"{seconds / step:.0%}"
+    return element(
+        "tr",
+        element("th", name),
+        _time("time", seconds, longest, "bar"),
+        element("td", share, class_="number", data_label="share"),
+    )
 
 
 def _layers(content: Content) -> Iterator[Element]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_sparse.conversion.progress import Line, progress
 from keras_sparse.tpu_check.cluster import NotForTpuError, check_ops, cluster
 from keras_sparse.tpu_check.compile import Compiled, compile_for
 from keras_sparse.tpu_check.library import CannotLowerError
@@ -52,7 +53,8 @@ def check(model: keras.Model, batch: Any, topology: str) -> Answers:
     """
     answers = Answers(topology, model.distribute_strategy.num_replicas_in_sync)
     try:
-        _check(model, batch, answers)
+        with progress("tpu-check") as line:
+            _check(model, batch, answers, line)
     except NotForTpuError as error:
         answers.code = 1
         answers.said[STAGES[len(answers.said)]] = f"no: {error}"
@@ -61,17 +63,21 @@ def check(model: keras.Model, batch: Any, topology: str) -> Answers:
     return answers
 
 
-def _check(model: keras.Model, batch: Any, answers: Answers) -> None:
+def _check(model: keras.Model, batch: Any, answers: Answers, line: Line) -> None:
+    line.says("tracing the step")
     step = trace(model, batch)
     answers.said["traced"] = "yes, Keras' own step"
+    line.says("TensorFlow's passes for TPUs")
     answers.ops = check_ops(step.function.graph)
     cluster(step.function, step.replicas)
     answers.said["cluster"] = f"yes, all {answers.ops} ops in one, none on the host"
+    line.says("lowering the step")
     answers.lowered = lower(cut_out(step))
     answers.said["lowered"] = (
         f"yes, {len(answers.lowered.hlo):,} bytes of HLO, "
         f"{len(answers.lowered.updates)} variables updated"
     )
+    line.says("libtpu compiles it")
     answers.compiled = compile_for(answers.lowered.hlo, answers.topology, answers.replicas)
     answers.code = answers.compiled.code
     answers.said["compiled"] = (

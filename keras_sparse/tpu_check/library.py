@@ -12,6 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_sparse.conversion.progress import progress
 from keras_sparse.tpu_check.cxx import compiler, exclusive
 
 SOURCES = Path(__file__).parent / "native"
@@ -36,7 +37,8 @@ def load() -> Any:
     file = folder() / f"tpu_lower-{_stamp()}.so"
     with exclusive(file.parent):
         if not file.exists():
-            _compile(file)
+            with progress("compiling what lowers for TPUs"):
+                _compile(file)
     try:
         tf.load_library(str(file))
     except (RuntimeError, tf.errors.OpError) as error:

@@ -13,6 +13,7 @@ from keras_sparse._keras import (
     train_on_batch,
     variables_of,
 )
+from keras_sparse.conversion.progress import progress
 from keras_sparse.conversion.sparsify import densify
 from keras_sparse.training.momentum import GradientAverage, momentum_of
 
@@ -35,8 +36,9 @@ def sensitivities(
         loss: as for ``compile``; None: the model's own.
     """
     _check_batch(batch[0])
-    gradients = _gradients(model, batch, loss)
-    return [np.abs(to_float32(v) * gradients[id(v)]) for v in variables]
+    with progress("SNIP scores"):
+        gradients = _gradients(model, batch, loss)
+        return [np.abs(to_float32(v) * gradients[id(v)]) for v in variables]
 
 
 def _check_batch(x: Any) -> None:
