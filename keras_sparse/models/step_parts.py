@@ -2,7 +2,7 @@
 
 import dataclasses
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -76,7 +76,7 @@ def passes(
     return {FORWARD: timed(forward), GRADIENTS: timed(gradients)}
 
 
-def parts_of(seconds: Mapping[str, Sequence[float]]) -> StepParts:
+def parts_of(seconds: Mapping[str, list[float]]) -> StepParts:
     """The parts, from the seconds of the passes and of steps with the window closed and open.
 
     A pass is compared with the step of the same turn, which saw the same machine.
