@@ -217,3 +217,22 @@ def test_each_worker_writes_its_rows_in_its_place(monkeypatch, strategy, expecte
     monkeypatch.setattr(agreement, "_all_reduce", lambda strategy: sum)
     found = agreement._of_all_workers(built().optimizer, np.array([[7, 8, 9]]))
     np.testing.assert_array_equal(found, expected)
+
+
+class Copies:
+    """A variable with a copy on each device."""
+
+    def __init__(self, *values):
+        self.value = types.SimpleNamespace(values=[np.array(value) for value in values])
+
+
+@pytest.mark.parametrize(
+    ("weights", "not_zero"), [([[1.0, 0.0], [1.0, 2.0]], [0, 1]), ([[1.0, 2.0]], [1, 1])]
+)
+def test_each_copy_of_a_mask_is_held_against_its_copy_of_the_weight_or_the_only_one(
+    weights, not_zero
+):
+    masks = Copies([True, False], [True, False])
+    rows = agreement._states_of_layer(Copies(*weights), masks, None)
+    assert [row[agreement.NOT_ZERO] for row in rows] == not_zero
+    assert rows[0][agreement.MASK] == rows[1][agreement.MASK]

@@ -128,3 +128,13 @@ def test_the_last_pruning_comes_where_no_update_does(epochs, batches, execution,
     density = CubicOverTraining(0.1, end=0.99 if every == 99 else 1.0)
     planner = plan(every, density, fit=fit).planner
     assert planner.last_pruning == (math.inf if pruning == 99 else pruning)
+
+
+def test_a_fit_of_which_nothing_is_said_has_one_epoch_that_was_not_begun_before():
+    assert FitLength(batches=10).stop(0, 0) == 10
+    assert plan("epoch").planner.times.begun_before is False
+
+
+def test_a_training_of_one_step_ends_before_an_update():
+    one_step = Epoch(number=0, now=0, start=0, stop=1)
+    assert never_updates(EverySteps(5), 0, FitLength(batches=1), one_step)

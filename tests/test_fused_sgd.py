@@ -10,6 +10,7 @@ from helpers import MasksHold
 
 import keras_sparse as ks
 from keras_sparse._keras import to_numpy
+from keras_sparse.training import fused_sgd
 from keras_sparse.training.fused_sgd import fused_steps
 
 pytestmark = pytest.mark.skipif(
@@ -301,3 +302,13 @@ def test_a_strategy_keeps_two_passes():
             .graph.get_operations()
         ]
     assert "KerasSparse>ApplyMaskedMomentum" not in operations
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [("float32", True), ("float16", False)])
+def test_only_float32_weights_are_stepped_and_masked_at_once(dtype, expected):
+    optimizer, variable = keras.optimizers.SGD(momentum=0.9), keras.Variable([1.0], dtype=dtype)
+    assert fused_sgd._can_mask(optimizer, variable) is expected
+    averaged = keras.optimizers.SGD(momentum=0.9, use_ema=True)
+    assert fused_sgd._can_mask(averaged, variable) is False
+    variable.constraint = keras.constraints.NonNeg()
+    assert fused_sgd._can_mask(optimizer, variable) is False

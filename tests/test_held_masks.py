@@ -1,6 +1,7 @@
 """Masks follow weights that were put back, layer by layer; frozen weights keep theirs."""
 
 import numpy as np
+import pytest
 from helpers import array, assert_same, built
 
 HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
@@ -58,3 +59,14 @@ def test_missing_weights_become_zero_in_trained_weights_alone():
     hidden, head = map(array, model.optimizer.masked_variables)
     assert hidden.all()
     assert_same([head], [model.optimizer.masks[HEAD].astype("float32")])
+
+
+@pytest.mark.parametrize(("budget", "expected"), [("weights", 40 / 192), ("multiply_adds", 0.175)])
+def test_the_density_of_the_budget(budget, expected, monkeypatch):
+    optimizer = built(budget=budget).optimizer
+    optimizer.set_masks({HIDDEN: np.arange(128).reshape(8, 16) < 32})
+    optimizer.set_masks({HEAD: np.arange(64).reshape(16, 4) < 8})
+    _, head = optimizer.masked_weights
+    monkeypatch.setattr(type(head), "cost", property(lambda one: 3 if one.name == HEAD else 1))
+    assert optimizer.budget_density() == expected  # (32 + 3 * 8) / (128 + 3 * 64) = 0.175
+    assert optimizer.total_density() == 40 / 192

@@ -194,3 +194,14 @@ def test_acdc_takes_borders_or_a_schedule_that_has_them():
         ks.ACDC("sgd", schedule, borders=(0.5,))
     with pytest.raises(ValueError, match="others never rise. Received: density="):
         ks.ACDC("sgd", ks.CubicOverTraining(0.1))
+
+
+@pytest.mark.parametrize(
+    "preset", [ks.RigL, ks.SET, ks.GraNet, ks.ACDC, ks.StaticSparsity, ks.GradualPruning]
+)
+def test_the_optimizer_and_the_density_may_come_by_place_and_all_else_by_name(preset):
+    (first, second, *others) = inspect.signature(preset).parameters.values()
+    assert (first.name, second.name) == ("inner_optimizer", "density")
+    assert first.kind == second.kind == inspect.Parameter.POSITIONAL_OR_KEYWORD
+    by_name = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+    assert all(other.kind in by_name for other in others)

@@ -150,3 +150,10 @@ def test_schedules_survive_serialization(schedule):
     np.testing.assert_array_equal(
         [again(point) for point in points], [schedule(point) for point in points]
     )
+
+
+@pytest.mark.parametrize("value", [0, 0.5, 1, np.float32(1.0)])
+def test_numbers_from_0_to_1_are_schedules(value):
+    found = schedules.get(value, "prune_rate")
+    assert isinstance(found, float)
+    assert found == value

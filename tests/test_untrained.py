@@ -8,6 +8,7 @@ from keras import layers
 
 import keras_sparse as ks
 from keras_sparse.rules.initial_scale import plain, scale_factors
+from keras_sparse.training import untrained
 
 backend = pytest.mark.backend
 
@@ -284,3 +285,14 @@ def test_the_signal_of_a_deep_network_reaches_its_outputs():
         sizes[scale] = array(model(x)).std() / dense
     assert 0.4 < sizes["auto"] < 2.5
     assert 0.0004 < sizes[None] < 0.0025
+
+
+@pytest.mark.parametrize(
+    ("mask", "expected"),
+    [([[1, 1], [1, 1], [1, 1], [1, 1]], None), ([[1, 1], [1, 0], [1, 0], [1, 0]], [[1.0, 2.0]])],
+)
+def test_one_unit_that_lost_inputs_is_enough_to_scale(mask, expected):
+    layer = keras.layers.Dense(2, kernel_initializer="he_normal")
+    layer.build((None, 4))
+    factors = untrained._factors(layer, layer.kernel, np.array(mask, bool))
+    assert (factors if factors is None else factors.tolist()) == expected

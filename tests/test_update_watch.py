@@ -7,7 +7,7 @@ import pytest
 from helpers import compiled, fit, sgd, sparse, toy_data, toy_model
 
 import keras_sparse as ks
-from keras_sparse.training import sparse_momentum
+from keras_sparse.training import sparse_momentum, update_watch
 
 
 def said(model, *callbacks, **arguments):
@@ -64,3 +64,14 @@ def test_outside_of_fit_nobody_is_told():
         warnings.simplefilter("error")
         model.train_on_batch(x, y)
     assert not model.optimizer.updates_are_planned
+
+
+def test_in_fit_it_is_watched_for_once(monkeypatch):
+    model = compiled()
+    callbacks = keras.callbacks.CallbackList([keras.callbacks.LambdaCallback()], model=model)
+    before = len(callbacks.callbacks)
+    monkeypatch.setattr(update_watch, "running_fit", lambda: callbacks)
+    assert update_watch.watch_for_updates(model.optimizer) is True
+    assert len(callbacks.callbacks) == before + 1
+    monkeypatch.setattr(update_watch, "running_fit", lambda: None)
+    assert update_watch.watch_for_updates(model.optimizer) is False
