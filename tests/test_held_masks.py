@@ -8,7 +8,7 @@ HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
 
 
 def put_back(optimizer, kernel):
-    """Gives a kernel weights at the opposite end of its inputs, as many as before."""
+    """Gives a kernel weights at the opposite end of its inputs, the same number as before."""
     variable = next(one for one in optimizer.masked_variables if one.path == kernel)
     moved = np.ascontiguousarray(array(variable)[::-1])
     variable.assign(moved)

@@ -10,7 +10,7 @@ HIDDEN = "toy/hidden/kernel"
 @pytest.mark.parametrize(
     ("active", "budget"),
     [
-        (32, None),  # as many as before: a budget in weights needs no number
+        (32, None),  # the number before stays: a budget in weights needs no other
         (32, 48),  # hidden 32 and head 16 of a quarter of 192
         (31, 47),  # a whole weight is left: another density, which the user has set
         (20, 36),

@@ -1,4 +1,4 @@
-"""Watchers of masks are told before each change, and held weakly."""
+"""Watchers of masks see masks before each change, and are held weakly."""
 
 import copy
 import gc

@@ -9,7 +9,7 @@ from keras_sparse.training.restored_weights import follow_last_weights, follow_r
 
 
 def put(optimizer, active):
-    """Kernels of ones with so many active weights in the hidden layer, all others as they are."""
+    """Gives the hidden layer `active` ones and zeros elsewhere; other layers stay."""
     hidden = optimizer.masked_variables[0]
     hidden.assign((np.arange(128) < active).reshape(8, 16))
     return array(hidden) != 0
