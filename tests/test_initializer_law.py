@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from helpers import array
 
+from keras_sparse.rules import initializer_law
 from keras_sparse.rules.initializer_law import LAWS, follows_law, is_orthogonal
 
 
@@ -94,3 +95,10 @@ def test_orthogonal_kernels_are_told_from_trained_ones():
         assert is_orthogonal(weight, 1.5)
         assert not is_orthogonal(weight, 1.0)
         assert not is_orthogonal(weight + 0.01, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("distribution", "fourth_moment"), [("uniform", 9 / 5), ("untruncated_normal", 3.0)]
+)
+def test_fourth_moments_at_variance_1(distribution, fourth_moment):
+    assert initializer_law.LAWS[distribution].fourth_moment == fourth_moment
