@@ -67,7 +67,10 @@ def ops() -> None:
         "KERAS_SPARSE_FUZZ": os.environ.get("KERAS_SPARSE_FUZZ", "10000"),
     }
     of_ops = "test_any_shape or masked_dense or refuse or nothing or threads or ops_arguments"
-    of_passes = ("gradient_lists", "both_gradients", "normalization_op", "normalization_attributes")
+    of_passes = (
+        *("gradient_lists", "both_gradients", "handed_values", "joined_bias", "kept_values"),
+        *("normalization_op", "normalization_attributes"),
+    )
     command = [
         sys.executable,
         "-m",
