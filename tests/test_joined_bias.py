@@ -114,10 +114,22 @@ def test_what_waits_for_a_bias_waits_for_the_joined_product():
     assert float(seen) == 1.0
 
 
-def test_products_in_16_bits_stay_apart():
-    layer, inputs = made("Conv2D", implementation="custom_op", dtype="mixed_bfloat16")
-    types = types_in(tf.function(step_of(layer), autograph=False), inputs)
-    assert {"KerasSparse>Conv2D", "BiasAdd"} <= types
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("activation", [None, "relu"])
+@pytest.mark.parametrize("product", LAYERS)
+def test_in_16_bits_a_joined_product_rounds_once(product, activation, dtype):
+    """The eager one is rounded before the bias is added, too."""
+    layer, inputs = made(product, activation, implementation="custom_op", dtype=dtype)
+    graph = tf.function(lambda x: layer(x, training=True), autograph=False)
+    types = types_in(graph, inputs)
+    assert f"KerasSparse>{product}WithBias" in types
+    assert not {"BiasAdd", "Relu"} & types
+    exact, _ = made(product, activation, implementation="custom_op", dtype="float32")
+    low = tf.as_dtype(layer.compute_dtype)
+    for weight in ("kernel", "bias"):
+        getattr(exact, weight).assign(tf.cast(tf.cast(getattr(layer, weight), low), "float32"))
+    expected = exact(tf.cast(tf.cast(inputs, low), "float32"))
+    np.testing.assert_array_equal(graph(inputs), tf.cast(expected, low))
 
 
 # --- the gradient of a bias behind which a batch normalization follows

@@ -66,9 +66,6 @@ REGISTER_OP("KerasSparse>Conv2DKernelGradient")
         ProductShape<ConvRules, Product::kKernelGradient>);
 
 KS_TENSORFLOW_TYPES(KERAS_SPARSE_REGISTER_ON_CPU, "KerasSparse>Conv2D", ConvRules)
-REGISTER_KERNEL_BUILDER(
-    Name("KerasSparse>Conv2DWithBias").Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"),
-    CpuProductKernel<ConvRules, float, Product::kForward>);
 
 }  // namespace
 }  // namespace keras_sparse

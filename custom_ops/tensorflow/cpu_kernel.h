@@ -6,6 +6,7 @@
 #include <atomic>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "custom_ops/cpu/thread_memory.h"
 #include "custom_ops/tensorflow/check.h"
@@ -80,7 +81,8 @@ class CpuProductKernel : public tensorflow::OpKernel {
       tensorflow::Tensor* zeros = nullptr;
       OP_REQUIRES_OK(context, context->allocate_output(0, call->result, &zeros));
       std::fill_n(zeros->flat<T>().data(), zeros->NumElements(), T(0));
-      AddBias(context, zeros);
+      std::vector<float> memory;
+      AddBias(EpilogueOf(context, &memory), call->convolution.sizes.out_channels, zeros);
       return;
     }
     const char* why = WhyNotOnCpu(call->convolution);
@@ -99,27 +101,31 @@ class CpuProductKernel : public tensorflow::OpKernel {
     return absl::OkStatus();
   }
 
-  Epilogue EpilogueOf(tensorflow::OpKernelContext* context) const {
+  // `memory` holds the bias, if its values are not floats.
+  Epilogue EpilogueOf(tensorflow::OpKernelContext* context, std::vector<float>* memory) const {
     Epilogue epilogue = bounds_;
-    if (has_bias_) epilogue.bias = context->input(kBias).flat<float>().data();
+    if (!has_bias_) return epilogue;
+    const auto bias = context->input(kBias).flat<T>();
+    if constexpr (std::is_same_v<T, float>) {
+      epilogue.bias = bias.data();
+    } else {
+      memory->resize(bias.size());
+      for (int64_t i = 0; i < bias.size(); ++i) (*memory)[i] = static_cast<float>(bias(i));
+      epilogue.bias = memory->data();
+    }
     return epilogue;
   }
 
   // For plans that have no epilogue: one more pass over the outputs.
-  void AddBias(tensorflow::OpKernelContext* context, tensorflow::Tensor* outputs) const {
-    if constexpr (std::is_same_v<T, float>) {
-      if (!has_bias_) return;
-      const Epilogue epilogue = EpilogueOf(context);
-      const int64_t channels = context->input(kBias).NumElements();
-      float* const values = outputs->flat<float>().data();
-      for (int64_t row = 0; row < outputs->NumElements(); row += channels)
-        for (int64_t i = 0; i < channels; ++i) {
-          float& value = values[row + i];
-          value += epilogue.bias[i];
-          value = value < epilogue.least ? epilogue.least : value;
-          value = value > epilogue.most ? epilogue.most : value;
-        }
-    }
+  void AddBias(const Epilogue& epilogue, int64_t channels, tensorflow::Tensor* outputs) const {
+    if (!has_bias_) return;
+    T* const values = outputs->flat<T>().data();
+    for (int64_t row = 0; row < outputs->NumElements(); row += channels)
+      for (int64_t i = 0; i < channels; ++i) {
+        float value = static_cast<float>(values[row + i]) + epilogue.bias[i];
+        value = value < epilogue.least ? epilogue.least : value;
+        values[row + i] = T(value > epilogue.most ? epilogue.most : value);
+      }
   }
 
   absl::Status Run(tensorflow::OpKernelContext* context, const ProductCall& call) {
@@ -140,11 +146,15 @@ class CpuProductKernel : public tensorflow::OpKernel {
                                                   &result, context->output_alloc_attr(0)));
       const Parallel parallel = OnWorkers(workers, &out_of_memory);
       if constexpr (kProduct == Product::kForward) {
-        TF_RETURN_IF_ERROR(RunForward(plan, context, parallel, &result));
+        std::vector<float> memory;
+        const Epilogue epilogue = EpilogueOf(context, &memory);
+        TF_RETURN_IF_ERROR(RunForward(plan, context, epilogue, parallel, &result));
+        if (!plan->plan->HasEpilogue())
+          AddBias(epilogue, call.convolution.sizes.out_channels, &result);
       } else if constexpr (kProduct == Product::kInputGradient) {
         TF_RETURN_IF_ERROR(RunInputGradient(plan, context, parallel, &result, &out_of_memory));
       } else {
-        RunPlan(plan, context, parallel, is_own, &result);
+        RunPlan(plan, context, {}, parallel, is_own, &result);
       }
       context->set_output(0, result);
       if (kProduct == Product::kKernelGradient && !out_of_memory) gradient_.Keep(plan, result);
@@ -171,10 +181,11 @@ class CpuProductKernel : public tensorflow::OpKernel {
   }
 
   absl::Status RunForward(const PlansOfLastCalls::Plan& plan, tensorflow::OpKernelContext* context,
-                          const Parallel& parallel, tensorflow::Tensor* result) {
+                          const Epilogue& epilogue, const Parallel& parallel,
+                          tensorflow::Tensor* result) {
     const int64_t count = CountOfShared(*plan->plan, context);
     if (count == 0) {
-      RunPlan(plan, context, parallel, false, result);
+      RunPlan(plan, context, epilogue, parallel, false, result);
       return absl::OkStatus();
     }
     const void *inputs = context->input(0).flat<T>().data(),
@@ -182,12 +193,11 @@ class CpuProductKernel : public tensorflow::OpKernel {
     void* const outputs = result->flat<T>().data();
     tensorflow::Tensor values;
     if (SharedValues::Take(handed_values_, KernelAndMask(context), &values)) {
-      plan->plan->RunShared(inputs, values.flat<float>().data(), outputs, EpilogueOf(context),
-                            parallel);
+      plan->plan->RunShared(inputs, values.flat<float>().data(), outputs, epilogue, parallel);
     } else {
       TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DT_FLOAT, {count}, &values));
-      plan->plan->RunAndShare(inputs, kernel, outputs, values.flat<float>().data(),
-                              EpilogueOf(context), parallel);
+      plan->plan->RunAndShare(inputs, kernel, outputs, values.flat<float>().data(), epilogue,
+                              parallel);
     }
     if (!shared_values_.empty())
       SharedValues::Put(shared_values_, {KernelAndMask(context), values});
@@ -209,7 +219,7 @@ class CpuProductKernel : public tensorflow::OpKernel {
       plan->plan->RunShared(context->input(kInputs.first).flat<T>().data(), shared,
                             result->flat<T>().data(), {}, parallel);
     } else {
-      RunPlan(plan, context, parallel, false, result);
+      RunPlan(plan, context, {}, parallel, false, result);
     }
     return absl::OkStatus();
   }
@@ -248,23 +258,21 @@ class CpuProductKernel : public tensorflow::OpKernel {
   }
 
   void RunPlan(const PlansOfLastCalls::Plan& plan, tensorflow::OpKernelContext* context,
-               const Parallel& parallel, bool is_own, tensorflow::Tensor* result) {
+               const Epilogue& epilogue, const Parallel& parallel, bool is_own,
+               tensorflow::Tensor* result) {
     const tensorflow::Tensor &first = context->input(InputsOf(kProduct).first),
                              &second = context->input(InputsOf(kProduct).second);
     T* const values_of_result = result->flat<T>().data();
     const bool keeps = keeps_values_ || plan->plan->GainsMostByKeptValues();
     if (keeps && plan->plan->KeptValues() > 0) {
       const auto values = plan->values.Get(*plan->plan, second, parallel);
-      plan->plan->RunWithValues(first.data(), values->data(), values_of_result, EpilogueOf(context),
-                                parallel);
-      if (!plan->plan->HasEpilogue()) AddBias(context, result);
+      plan->plan->RunWithValues(first.data(), values->data(), values_of_result, epilogue, parallel);
       return;
     }
     if (has_bias_ && plan->plan->HasEpilogue()) {
       float* const values = ThreadMemory::Get(ThreadMemory::kValues, plan->plan->KeptValues());
       plan->plan->ReadValues(second.data(), values, parallel);
-      plan->plan->RunWithValues(first.data(), values, values_of_result, EpilogueOf(context),
-                                parallel);
+      plan->plan->RunWithValues(first.data(), values, values_of_result, epilogue, parallel);
       return;
     }
     if (kProduct == Product::kKernelGradient && as_list_) {
@@ -274,7 +282,6 @@ class CpuProductKernel : public tensorflow::OpKernel {
     }
     plan->plan->Run(first.flat<T>().data(), second.flat<T>().data(), values_of_result, parallel,
                     is_own);
-    AddBias(context, result);
   }
 
   Rules rules_;
@@ -291,13 +298,13 @@ class CpuProductKernel : public tensorflow::OpKernel {
 
 }  // namespace keras_sparse
 
-// The three kernels of a product for a type.
-#define KERAS_SPARSE_REGISTER_ON_CPU(TYPE, TYPE_NAME, NAME, RULES)                             \
+// The kernels of a product for a type.
+#define KERAS_SPARSE_REGISTER_ON_CPU(TYPE, TYPE_NAME, NAME, RULES)             \
+  KERAS_SPARSE_REGISTER_ONE(TYPE, NAME, RULES, kForward)                       \
+  KERAS_SPARSE_REGISTER_ONE(TYPE, NAME "WithBias", RULES, kForward)            \
+  KERAS_SPARSE_REGISTER_ONE(TYPE, NAME "InputGradient", RULES, kInputGradient) \
+  KERAS_SPARSE_REGISTER_ONE(TYPE, NAME "KernelGradient", RULES, kKernelGradient)
+
+#define KERAS_SPARSE_REGISTER_ONE(TYPE, NAME, RULES, PRODUCT)                                  \
   REGISTER_KERNEL_BUILDER(Name(NAME).Device(tensorflow::DEVICE_CPU).TypeConstraint<TYPE>("T"), \
-                          CpuProductKernel<RULES, TYPE, Product::kForward>);                   \
-  REGISTER_KERNEL_BUILDER(                                                                     \
-      Name(NAME "InputGradient").Device(tensorflow::DEVICE_CPU).TypeConstraint<TYPE>("T"),     \
-      CpuProductKernel<RULES, TYPE, Product::kInputGradient>);                                 \
-  REGISTER_KERNEL_BUILDER(                                                                     \
-      Name(NAME "KernelGradient").Device(tensorflow::DEVICE_CPU).TypeConstraint<TYPE>("T"),    \
-      CpuProductKernel<RULES, TYPE, Product::kKernelGradient>);
+                          CpuProductKernel<RULES, TYPE, Product::PRODUCT>);

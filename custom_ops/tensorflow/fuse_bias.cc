@@ -3,7 +3,7 @@
 //   Relu(BiasAdd(Conv2D(x), bias))  -> Conv2DWithBias(x, bias, activation = Relu)
 //   BiasAdd(Conv2D(x), bias)        -> Conv2DWithBias(x, bias)
 //
-// The same for MatMul and Relu6. Each saves a pass over the outputs. It does so in float32 where
+// The same for MatMul and Relu6. Each saves a pass over the outputs. It does so where
 // nothing else reads a tensor between these operations. A layer that chooses while the graph runs
 // has its product in a branch of a condition, and the bias behind the branches:
 //
@@ -35,10 +35,8 @@ Node* NextOf(const Node* node) {
   return reader->IsMerge() || InputOf(reader, 0).node == node ? reader : nullptr;
 }
 
-bool IsFloat32OnCpu(const Node* product) {
-  tensorflow::DataType type;
-  return tensorflow::GetNodeAttr(product->attrs(), "T", &type).ok() &&
-         type == tensorflow::DT_FLOAT && absl::StrContains(product->assigned_device_name(), "CPU:");
+bool IsOnCpu(const Node* product) {
+  return absl::StrContains(product->assigned_device_name(), "CPU:");
 }
 
 bool AddsToLastAxis(const Node* bias) {
@@ -117,7 +115,7 @@ absl::Status FinishOthers(Graph* graph, const Node* joined, const Behind& behind
 }
 
 absl::Status Join(Graph* graph, Node* product) {
-  if (!IsFloat32OnCpu(product)) return absl::OkStatus();
+  if (!IsOnCpu(product)) return absl::OkStatus();
   const Behind behind = WhatFollows(product);
   if (behind.bias == nullptr) return absl::OkStatus();
   TF_ASSIGN_OR_RETURN(Node * joined, Joined(graph, product, behind));

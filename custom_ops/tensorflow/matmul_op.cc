@@ -48,9 +48,6 @@ REGISTER_OP("KerasSparse>MatMulKernelGradient")
         ProductShape<MatMulRules, Product::kKernelGradient>);
 
 KS_TENSORFLOW_TYPES(KERAS_SPARSE_REGISTER_ON_CPU, "KerasSparse>MatMul", MatMulRules)
-REGISTER_KERNEL_BUILDER(
-    Name("KerasSparse>MatMulWithBias").Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"),
-    CpuProductKernel<MatMulRules, float, Product::kForward>);
 
 }  // namespace
 }  // namespace keras_sparse
