@@ -25,8 +25,8 @@ over epochs without the first, then over seeds. `error` is the mean test error i
 epoch. It tells of no method, as nobody tuned them: few epochs, one learning rate, no schedule.
 SparseLab and keras_sparse update their masks once an epoch. PQuantML has one dense epoch, half of
 the epochs with PDP, and the others with fixed masks, so its median is a step with PDP. Its
-quantization is off. The contenders ran one after the other on a busy core. PyTorch runs eager
-steps, Keras `fit`.
+quantization is off. The contenders ran one after the other on a busy core. An error of 90 % or so
+is one of chance. PyTorch runs eager steps, Keras `fit`.
 """
 
 
