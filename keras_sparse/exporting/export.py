@@ -56,8 +56,8 @@ def export(
             the ranges of all layers' outputs from it. None: random inputs.
         tolerance: the largest difference of predictions, relative to the largest prediction, or to
             1 if that is larger. None: 1e-4 for float32, 1e-2 for float16, and 0.05 where layers
-            compute in 16 bits. For int8, 1 + sqrt(n) steps in which the file rounds its outputs,
-            with n operations in it; 0.05 where it does not round them.
+            compute in 16 bits. For int8, 2 (1 + sqrt(n)) steps in which the file rounds its
+            outputs, with n operations in it; 0.05 where it does not round them.
         sparsity: for litert: whether kernels with at least 30 % zeros are stored sparse. None:
             True, but for int8, whose sparse kernels LiteRT's default delegate refuses.
         custom_ops: for a SavedModel of sparse layers: whether it runs this library's compiled ops,
