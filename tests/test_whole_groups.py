@@ -85,8 +85,10 @@ def test_counts_are_whole_groups_within_their_layers_near_the_total(structure, k
     bounds = zip(counts, sizes, units, most, strict=True)
     assert all(count % unit == 0 and size <= count <= n for count, size, unit, n in bounds)
     if sum(wanted) >= sum(sizes):  # else one group in each layer is more
-        assert set(units) == set(sizes) or sum(counts) <= sum(wanted)
-        assert abs(sum(counts) - sum(wanted)) <= max(sizes) / 2
+        if set(units) == set(sizes):
+            assert abs(sum(counts) - sum(wanted)) <= max(sizes) / 2
+        else:  # never above: short by less than a group
+            assert 0 <= sum(wanted) - sum(counts) < max(sizes)
 
 
 def test_eight_groups_of_one_size_may_be_exchanged_for_eight_of_another():
