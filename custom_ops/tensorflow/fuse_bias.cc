@@ -3,9 +3,9 @@
 //   Relu(BiasAdd(Conv2D(x), bias))  -> Conv2DWithBias(x, bias, activation = Relu)
 //   BiasAdd(Conv2D(x), bias)        -> Conv2DWithBias(x, bias)
 //
-// The same for MatMul and Relu6. Each saves a pass over the outputs. It does so where
-// nothing else reads a tensor between these operations. A layer that chooses while the graph runs
-// has its product in a branch of a condition, and the bias behind the branches:
+// The same for MatMul and Relu6. Each saves a pass over the outputs. It does so where nothing else
+// reads a tensor between these operations. A layer that chooses while the graph runs has its
+// product in a branch of a condition, and the bias behind the branches:
 //
 //   BiasAdd(Merge(Conv2D(x), stock), bias)  -> Merge(Conv2DWithBias(x, bias), BiasAdd(stock, bias))
 //
@@ -13,7 +13,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "custom_ops/tensorflow/graph_edits.h"
 #include "tensorflow/core/common_runtime/optimization_registry.h"
@@ -33,10 +32,6 @@ Node* NextOf(const Node* node) {
   Node* reader = OnlyReader(node, 0);
   if (reader == nullptr || IsAwaited(node)) return nullptr;
   return reader->IsMerge() || InputOf(reader, 0).node == node ? reader : nullptr;
-}
-
-bool IsOnCpu(const Node* product) {
-  return absl::StrContains(product->assigned_device_name(), "CPU:");
 }
 
 bool AddsToLastAxis(const Node* bias) {

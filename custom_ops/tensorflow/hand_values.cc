@@ -10,7 +10,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "custom_ops/tensorflow/graph_order.h"
 #include "custom_ops/tensorflow/momentum_check.h"
@@ -30,22 +29,12 @@ bool TakesLists(const Node* step) {
   return tensorflow::GetNodeAttr(step->attrs(), "takes_list", &takes).ok() && takes;
 }
 
-// The variable, an argument of the graph, that the kernel is the value of; or none.
-Source VariableOf(const Node* product) {
-  const Node* read =
-      SourceOf(product, kKernel, {"Identity", "Switch", "Reshape", "ExpandDims", "Squeeze"}).first;
-  if (read == nullptr || read->type_string() != "ReadVariableOp") return {nullptr, 0};
-  return HandleOf(read, 0);
-}
-
 std::vector<Node*> ForwardProducts(Graph* graph) {
   std::vector<Node*> products;
   for (Node* node : graph->op_nodes()) {
-    tensorflow::DataType type;
     if (IsOneOf(node, {"KerasSparse>MatMul", "KerasSparse>MatMulWithBias", "KerasSparse>Conv2D",
                        "KerasSparse>Conv2DWithBias"}) &&
-        tensorflow::GetNodeAttr(node->attrs(), "T", &type).ok() && type == tensorflow::DT_FLOAT &&
-        absl::StrContains(node->assigned_device_name(), "CPU:"))
+        IsFloat32(node) && IsOnCpu(node))
       products.push_back(node);
   }
   return products;
@@ -63,7 +52,7 @@ class HandValues : public tensorflow::GraphOptimizationPass {
       if (!TakesLists(step) || variable.first == nullptr) continue;
       std::vector<Node*> readers;
       for (Node* product : products)
-        if (VariableOf(product) == variable) readers.push_back(product);
+        if (VariableOf(product, kKernel) == variable) readers.push_back(product);
       if (readers.size() != 1) continue;  // of several, one would take what all could use
       const std::string name = absl::StrCat("step_", pairs++);
       for (Node* node : {step, readers[0]}) {

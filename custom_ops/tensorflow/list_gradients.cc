@@ -16,7 +16,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "custom_ops/tensorflow/graph_order.h"
 #include "custom_ops/tensorflow/momentum_check.h"
 #include "tensorflow/core/common_runtime/optimization_registry.h"
@@ -29,14 +28,6 @@ using tensorflow::Graph;
 using tensorflow::Node;
 
 constexpr int kKernelGradientMask = 1;  // input of a kernel gradient
-
-// The variable, an argument of the graph, whose value the input is; or none.
-Source VariableOf(const Node* node, int input) {
-  const Node* read =
-      SourceOf(node, input, {"Identity", "Switch", "Reshape", "ExpandDims", "Squeeze"}).first;
-  if (read == nullptr || read->type_string() != "ReadVariableOp") return {nullptr, 0};
-  return HandleOf(read, 0);
-}
 
 // Whether nodes do no more with the variable than to read it. A call of a function may write it.
 bool IsOnlyRead(const Node* node, int output) {
@@ -118,8 +109,7 @@ class ListGradients : public tensorflow::GraphOptimizationPass {
  private:
   static absl::Status TakeList(Graph* graph, Node* step) {
     const Source mask = VariableOf(step, kMask);
-    if (mask.first == nullptr || !IsOnlyRead(mask.first, mask.second) ||
-        !absl::StrContains(step->assigned_device_name(), "CPU:"))
+    if (mask.first == nullptr || !IsOnlyRead(mask.first, mask.second) || !IsOnCpu(step))
       return absl::OkStatus();
     const Gradient gradient(step, mask);
     if (gradient.kernel_gradients().empty()) return absl::OkStatus();

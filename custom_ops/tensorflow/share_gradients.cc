@@ -10,7 +10,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "custom_ops/tensorflow/graph_order.h"
 #include "tensorflow/core/common_runtime/optimization_registry.h"
@@ -96,8 +95,7 @@ class ShareGradients : public tensorflow::GraphOptimizationPass {
   static std::vector<Node*> OnCpu(Graph* graph, const std::string& type) {
     std::vector<Node*> nodes;
     for (Node* node : graph->op_nodes())
-      if (node->type_string() == type && absl::StrContains(node->assigned_device_name(), "CPU:"))
-        nodes.push_back(node);
+      if (node->type_string() == type && IsOnCpu(node)) nodes.push_back(node);
     return nodes;
   }
 };

@@ -10,7 +10,6 @@
 #include <unordered_set>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "custom_ops/tensorflow/graph_order.h"
 #include "tensorflow/core/common_runtime/optimization_registry.h"
@@ -23,12 +22,6 @@ using tensorflow::Node;
 
 constexpr int kKernel = 1, kMask = 2;  // inputs of both operations
 constexpr char kAttribute[] = "shared_values";
-
-bool IsPlain(const Node* node) {
-  tensorflow::DataType type;
-  return tensorflow::GetNodeAttr(node->attrs(), "T", &type).ok() && type == tensorflow::DT_FLOAT &&
-         absl::StrContains(node->assigned_device_name(), "CPU:");
-}
 
 // Copies, and the beginnings of branches of conditions.
 const std::vector<const char*> kPassed = {"Identity", "Switch"};
@@ -46,7 +39,8 @@ class ShareValues : public tensorflow::GraphOptimizationPass {
         const bool is_forward = node->type_string() == product;
         if (!is_forward && node->type_string() != absl::StrCat(product, "InputGradient")) continue;
         const Key key = {product, SourceOf(node, kKernel, kPassed), SourceOf(node, kMask, kPassed)};
-        if (IsPlain(node)) (is_forward ? forward : gradients)[key].push_back(node);
+        if (IsFloat32(node) && IsOnCpu(node))
+          (is_forward ? forward : gradients)[key].push_back(node);
       }
     }
     for (auto& [key, readers] : gradients) Pair(forward[key], readers);
