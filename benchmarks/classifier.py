@@ -44,7 +44,11 @@ def stepper(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> Calla
     is_sparse = isinstance(model.optimizer, ks.SparseMomentum)
     model.optimizer.build(model if is_sparse else model.trainable_variables)
     function = model.make_train_function() or model.train_function
-    batches = iter(tf.data.Dataset.from_tensors((images, labels)).cache().repeat())
+    dataset = tf.data.Dataset.from_tensors((images, labels)).cache().repeat()
+    # An iterator whose pipeline TensorFlow tunes may wait for a minute when it is deleted.
+    untuned = tf.data.Options()
+    untuned.autotune.enabled = False
+    batches = iter(dataset.with_options(untuned))
 
     def step() -> None:
         for value in function(batches).values():

@@ -49,6 +49,7 @@ class Case:
     threads: int
     trained: bool  # with the layers' densities of a training instead of the same for all
     structure: Structure = dataclasses.field(default_factory=Weights)  # of the masks
+    policy: str = "float32"  # of the sparse model
 
 
 class Training:
@@ -134,7 +135,7 @@ def peak_memory(case: Case, sparse: bool) -> float:
     To be called in a fresh process.
     """
     turns.limit_threads(case.threads)
-    training = Training(case, sparse)
+    training = Training(case, sparse, policy=case.policy if sparse else "float32")
     if sparse:
         training.update(0.0, time.perf_counter)
         training.open_window(False)

@@ -13,9 +13,9 @@ NOTE = f"""\
 Seconds of a step of `fit`, medians over turns; wall time, or CPU time for one thread. `float32` is
 plain Keras, `XLA` the same with `jit_compile=True` (no figure: it took more than 1.5 times as long
 in a first try). `fused` has the batch normalization that `sparsify` puts in. `bfloat16` is
-`mixed_bfloat16`. `open, 0.25` is an open window with `growth_batch=0.25`. An update is
-`update_masks()` and what it adds to the step after it. With {STEPS_AN_UPDATE} steps an update, the
-mean step of a training is
+`mixed_bfloat16`; in rows that end with `mixed_bfloat16`, the sparse model has this policy, too.
+`open, 0.25` is an open window with `growth_batch=0.25`. An update is `update_masks()` and what it
+adds to the step after it. With {STEPS_AN_UPDATE} steps an update, the mean step of a training is
 
     window none:  open + update / {STEPS_AN_UPDATE}
     window W:     (W open + ({STEPS_AN_UPDATE} - W) closed + update) / {STEPS_AN_UPDATE}
@@ -121,4 +121,5 @@ def parts_table(result: Result) -> str:
 def name_of(case: Case) -> str:
     """Network, batch, masks and densities."""
     densities = "trained" if case.trained else "uniform"
-    return f"{case.model}, batch {case.batch}, {structures.name_of(case.structure)}, {densities}"
+    name = f"{case.model}, batch {case.batch}, {structures.name_of(case.structure)}, {densities}"
+    return name if case.policy == "float32" else f"{name}, {case.policy}"

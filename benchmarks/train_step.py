@@ -6,6 +6,8 @@
     python -m benchmarks.train_step --structures weights 4x4-per-tap --trained
     # also with the gradients of missing weights from a half and from a quarter of the batch
     python -m benchmarks.train_step --growth-batches 0.5 0.25
+    # also with sparse models in mixed_bfloat16
+    python -m benchmarks.train_step --policies float32 mixed_bfloat16
     # VGG16-D at batch 64, few turns, without XLA
     python -m benchmarks.train_step --quick
 
@@ -65,10 +67,11 @@ def planned(arguments: argparse.Namespace) -> list[Case]:
         models, batches = ["VGG16-D"], [64]
     common = (arguments.density, arguments.threads)
     return [
-        Case(model, batch, *common, trained, structure)
+        Case(model, batch, *common, trained, structure, policy)
         for model in models
         for batch in batches
         for structure in arguments.structures
+        for policy in arguments.policies
         for trained in ((False, True) if arguments.trained else (False,))
     ]
 
@@ -80,10 +83,10 @@ def measure(
     turns.limit_threads(case.threads)
     clock = turns.clock_for(case.threads)
     dense = {name: Training(case, sparse=False, **kind).step for name, kind in DENSE.items()}
-    sparse = Training(case, sparse=True)
+    sparse = Training(case, sparse=True, policy=case.policy)
     contenders = dense | {"open": windowed(sparse, True), "closed": windowed(sparse, False)}
     for share in growth_batches:
-        of_part = Training(case, sparse=True, growth_batch=share)
+        of_part = Training(case, sparse=True, policy=case.policy, growth_batch=share)
         contenders[step_tables.opened(share)] = windowed(of_part, True)
     for contender in contenders.values():
         contender()
@@ -115,6 +118,8 @@ def _arguments() -> argparse.Namespace:
     add("--batches", type=int, nargs="+", default=[64, 128])
     add("--density", type=float, default=0.05)
     add("--structures", type=structures.structure, nargs="+", default=default, help="of masks")
+    policies = ["float32", "mixed_bfloat16"]
+    add("--policies", choices=policies, nargs="+", default=policies[:1], help="of sparse models")
     add("--windows", type=int, nargs="+", default=[100, 50, 25, 10], help="steps before an update")
     batches = "shares of the batch that missing weights take their gradients from, beside 1"
     add("--growth-batches", type=float, nargs="*", default=[], help=batches)
