@@ -17,7 +17,7 @@ import os
 import sys
 
 from changes import ROOT, Mutant, digest, modules_in, mutants_of
-from reached import run_reference
+from reference import run_reference
 from trials import NO_PYTHON, Trials
 
 

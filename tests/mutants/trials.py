@@ -20,7 +20,8 @@ from types import CodeType, FunctionType
 
 import pytest
 from changes import ROOT, Mutant, path_of
-from reached import OPTIONS, PATHS, Reached
+from files_about import OPTIONS, PATHS
+from reached import Reached
 
 RESULTS = ROOT / ".mutants.json"
 NO_PYTHON = "Python"  # as a killer: the mutant cannot even be compiled, and does not count
