@@ -1,16 +1,14 @@
-"""SparseMomentum: arguments, and one update by what defines it."""
+"""SparseMomentum: how the density is distributed, and one update by what defines it."""
 
 import keras
 import numpy as np
 import pytest
-from helpers import active, array, assert_same, assert_sparse, compiled, fit, sgd
+from helpers import active, array, assert_same, assert_sparse, compiled, sgd
 
 import keras_sparse as ks
-from keras_sparse.training import mask_updates
 
 backend = pytest.mark.backend
 HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
-schedules = keras.optimizers.schedules
 
 
 def stepped(optimizer, steps=3, seed=0):
@@ -29,60 +27,6 @@ def largest(score, count, among):
     chosen = np.zeros(score.size, bool)
     chosen[np.argsort(np.where(among, score, -np.inf), axis=None)[::-1][:count]] = True
     return chosen.reshape(score.shape)
-
-
-# --- arguments
-
-
-@pytest.mark.parametrize("density", [0, 0.0, -0.1, 1.1, True, "0.1", None])
-def test_density_must_be_a_fraction(density):
-    with pytest.raises(ValueError, match="`density` must be in .*Received: density="):
-        ks.SparseMomentum(sgd(), density)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"prune_rate": 1.5}, "`prune_rate` must be a number in .*Received: prune_rate=1.5"),
-        ({"distribution": "even"}, "`distribution` must be one of.*Received: distribution='even'"),
-        ({"distribution": {"head": 2.0}}, "`distribution.'head'.` must be in"),
-        ({"prune": "smallest"}, "`prune` must be one of .*Received: prune='smallest'"),
-        ({"grow": "largest"}, "`grow` must be one of .*Received: grow='largest'"),
-        (
-            {"redistribute": "evenly"},
-            "`redistribute` must be one of .*Received: redistribute='evenly'",
-        ),
-        (
-            {"gradient_momentum": 1.0},
-            "`gradient_momentum` must be in .*Received: gradient_momentum=1.0",
-        ),
-        (
-            {"growth_window": 0},
-            '`growth_window` must be "auto", None or a positive integer. Received: growth_window=0',
-        ),
-        ({"prune": None}, "`prune=None` means masks that never change"),
-        ({"grow": None}, "With `grow=None` and a constant density no mask would change"),
-        (
-            {"grow": "gradient", "gradient_momentum": 0.9},
-            "one or the other can be kept. Received: gradient_momentum=0.9",
-        ),
-    ],
-)
-def test_what_cannot_work_fails_at_once(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        ks.SparseMomentum(sgd(), 0.5, **arguments)
-
-
-@pytest.mark.parametrize("steps", [0, -5, 1.5, True])
-def test_a_training_has_steps(steps):
-    model = compiled()
-    model.optimizer.build(model)
-    with pytest.raises(ValueError, match="`steps` must be a positive integer"):
-        model.optimizer.start_training(steps)
-
-
-def test_an_optimizer_by_name():
-    assert isinstance(ks.SparseMomentum("adam", 0.5).inner_optimizer, keras.optimizers.Adam)
 
 
 # --- distribution of the density
@@ -111,33 +55,6 @@ def test_a_distribution_of_unknown_layers():
         ValueError, match="`distribution` names a layer that has no mask. Received: 'tail'"
     ):
         stepped(ks.SparseMomentum(sgd(), 0.5, distribution={"tail": 0.1}))
-
-
-# --- prune rate
-
-
-@pytest.mark.parametrize(
-    ("prune_rate", "expected"),
-    [
-        (0.3, [0.3, 0.3]),
-        (
-            schedules.CosineDecay(0.5, 12),
-            [0.375, 0.125],
-        ),  # 0.5 * (1 + cos(pi / 3)) / 2 at step 4 of 12
-        (lambda step: 1 / (step + 1), [0.2, 1 / 9]),
-        (ks.CosineOverTraining(0.5, 0.0), [0.375, 0.125]),
-        (None, [0.005 + 0.495 * 0.75, 0.005 + 0.495 * 0.25]),
-    ],
-)
-def test_prune_rate(monkeypatch, prune_rate, expected):
-    rates, update = [], mask_updates.update_masks
-    monkeypatch.setattr(
-        mask_updates,
-        "update_masks",
-        lambda layers, rate, *rest: [rates.append(rate), update(layers, rate, *rest)][1],
-    )
-    fit(compiled(ks.SparseMomentum(sgd(), 0.25, prune_rate=prune_rate)), ks.UpdateMasks())
-    np.testing.assert_allclose(rates, expected, rtol=1e-5)
 
 
 # --- one update, by what defines it

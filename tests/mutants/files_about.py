@@ -6,28 +6,17 @@ OPTIONS = [
     *["-o", "addopts=--doctest-modules", "-m", "not slow"],
     *["-p", "no:cacheprovider", "-p", "no:terminal"],
 ]
-# Test files of rules/ and training/, beside the doctests and those that are named as a module is;
-# others test kernels, layers and models.
+# Test files about several modules of rules/ and training/.
 FILES = (
-    "agreement all_layers backup backup_files backup_in_fit backup_of_keras beside_keras_callbacks "
-    "blocks_in_training budget callback_order callbacks channels checkpoint coded_array compiled "
-    "compiled_arguments compressed conformance cost_budget custom_loops dense_phases density "
-    "density_log density_schedules depthwise epoch_plan error_messages every_step exploration "
-    "final_density fixtures freezing from_tfmot fused_sgd given_masks golden gradient_lists "
-    "growth_batch growth_in_windows growth_window initial_masks initial_scale initializer_law "
-    "inspect looks_trained mask_bits mask_board mask_training mask_update mask_update_invariants "
-    "masked_optimizer masks_hold momentum multiply_add_budget n_of_m optimizer_config optimizers "
-    "per_tap preset_trainings presets progress prune ragged ragged_blocks saved_before_training "
-    "schedules scores seed selection several_optimizers snip snip_first_masks state_in_files "
-    "structure structure_of_layers tf_keras trained_weights_stay training_warnings untrained "
-    "update_times what_is_saved whole_groups wrapper"
+    "compiled_arguments freezing golden gradient_lists per_tap snip_first_masks structure_of_layers"
 )
-# More test files about a module, beside test_<module>.py: they are run before others.
+# Test files about a module, beside test_<module>.py: they are run before others. Files that are
+# named nowhere here test kernels, layers and whole models.
 ABOUT = {
     "rules/all_layers": "all_layers prune initial_masks snip cost_budget",
     "rules/asked": "cost_budget",
     "rules/blocks": "structure blocks_in_training",
-    "rules/budget": "budget mask_update",
+    "rules/budget": "budget prune_and_grow_counts mask_update",
     "rules/coded_array": "coded_array compressed",
     "rules/density": "density density_log density_schedules",
     "rules/exact_counts": "density cost_budget",
@@ -39,42 +28,42 @@ ABOUT = {
     "rules/scores": "scores mask_update",
     "rules/structure_arguments": "structure",
     "rules/whole_groups": "whole_groups structure initial_masks",
-    "rules/whole_numbers": "epoch_plan optimizers structure",
-    "training/asked_density": "density_schedules final_density masked_optimizer",
+    "rules/whole_numbers": "epoch_plan optimizer_arguments structure",
+    "training/asked_density": "density_schedules final_density kinds_of_first_masks",
     "training/backup": "backup_in_fit backup_of_keras",
     "training/backup_files": "backup_files backup",
     "training/callback_order": "callback_order beside_keras_callbacks",
     "training/callbacks": "agreement several_optimizers compiled density_log snip progress",
     "training/checkpoint": "checkpoint fixtures saved_before_training",
-    "training/competing_masks": "snip masked_optimizer multiply_add_budget",
+    "training/competing_masks": "snip kinds_of_first_masks multiply_add_budget",
     "training/density_log": "density_log beside_keras_callbacks exploration",
     "training/explored_masks": "exploration masked_optimizer",
     "training/find_optimizer": "several_optimizers compiled looks_trained error_messages",
-    "training/first_masks": "masked_optimizer snip multiply_add_budget",
-    "training/growth_window": "growth_window growth_batch growth_in_windows",
-    "training/held_masks": "masked_optimizer saved_before_training exploration masks_hold",
+    "training/first_masks": "kinds_of_first_masks snip multiply_add_budget",
+    "training/growth_window": "growth_window open_window growth_batch growth_in_windows",
+    "training/held_masks": "masked_optimizer begins_anew exploration masks_hold",
     "training/mask_training": "mask_training callbacks",
     "training/mask_watchers": "mask_board",
-    "training/mask_updates": "mask_training growth_window optimizers multiply_add_budget",
+    "training/mask_updates": "mask_training open_window optimizers multiply_add_budget",
     "training/mask_variables": "masked_optimizer checkpoint multiply_add_budget",
-    "training/masked_optimizer": "masked_optimizer saved_before_training custom_loops",
-    "training/masked_steps": "masks_hold custom_loops untrained growth_window every_step fused_sgd",
+    "training/masked_optimizer": "masked_optimizer begins_anew saved_before_training custom_loops",
+    "training/masked_steps": "masks_hold custom_loops untrained open_window every_step fused_sgd",
     "training/masked_weight": "masked_optimizer exploration",
     "training/momentum": "momentum conformance",
     "training/phases": "presets dense_phases preset_trainings",
     "training/presets": "presets preset_trainings error_messages",
     "training/restored_weights": "beside_keras_callbacks checkpoint dense_phases",
-    "training/rule_checks": "optimizers optimizer_config",
+    "training/rule_checks": "optimizer_arguments optimizers optimizer_config",
     "training/scale_invariant": "untrained",
     "training/schedules": "schedules presets",
-    "training/seed": "seed error_messages optimizers",
+    "training/seed": "seed error_messages optimizer_arguments optimizers",
     "training/selection": "depthwise",
     "training/selectors": "selection optimizer_config",
     "training/sensitivities": "snip",
     "training/settings": "presets",
     "training/snip": "snip error_messages",
-    "training/sparse_momentum": "optimizer_config optimizers error_messages",
-    "training/starting_masks": "masked_optimizer saved_before_training untrained snip",
+    "training/sparse_momentum": "optimizer_config optimizer_arguments optimizers error_messages",
+    "training/starting_masks": "kinds_of_first_masks begins_anew untrained snip",
     "training/state_in_files": "what_is_saved saved_before_training checkpoint mask_training",
     "training/tfmot_density": "schedules from_tfmot density_schedules final_density",
     "training/training_warnings": "training_warnings final_density callbacks",
@@ -88,7 +77,7 @@ PATHS = [
     *[f"keras_sparse/{folder}" for folder in FOLDERS],
     *[
         path
-        for name in sorted({*FILES.split(), *NAMED})
+        for name in sorted({*FILES.split(), *" ".join(ABOUT.values()).split(), *NAMED})
         if (ROOT / (path := f"tests/test_{name}.py")).exists()
     ],
 ]
