@@ -8,6 +8,8 @@ from helpers import (
     sparse,
 )
 
+import keras_sparse as ks
+
 backend = pytest.mark.backend
 HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
 
@@ -49,6 +51,12 @@ def test_blocks_of_different_sizes_may_use_what_is_left_of_the_density(blocks, i
     weights = optimizer.trained_weights()
     assert optimizer._budget_of_update(weights, None, 0) == budget
     assert optimizer._budget_of_update(weights, masks[: len(weights)], 0) == budget
+
+
+def test_a_density_of_frozen_weights_alone_is_never_above_another():
+    model = built(ks.CubicOverTraining(0.25))
+    model.trainable = False
+    assert not model.optimizer.density_is_above(1e-3)
 
 
 def test_a_lower_density_prunes_the_layers_that_have_more():

@@ -155,7 +155,7 @@ def _of_all_workers(optimizer: MaskedOptimizer, rows: np.ndarray) -> np.ndarray:
     return to_numpy(strategy.experimental_local_results(summed)[0]).reshape(-1, *rows.shape)
 
 
-@functools.lru_cache(maxsize=1)
+@functools.cache
 def _all_reduce(strategy: Any) -> Any:
     """A function that sums a tensor over all replicas.
 

@@ -131,14 +131,15 @@ class MasksToDensity(MaskedOptimizer):
             masks: of the weights that are trained, in place of the optimizer's.
         """
         weights = self.trained_weights()
+        if not weights:
+            return False
         shown = (one.mask for one in weights) if masks is None else masks
         spent = cost_of(shown, [one.cost for one in weights])
         return spent > self._asked_at(density, weights).budget + self._dearest_group(weights) // 2
 
     def _dearest_group(self, weights: Sequence[MaskedWeight]) -> int:
         """What the dearest group of these weights costs."""
-        prices = (self.structure.group_size(one.shape) * one.cost for one in weights)
-        return max(prices, default=1)
+        return max(self.structure.group_size(one.shape) * one.cost for one in weights)
 
     def _is_dense_phase(self, step: int) -> bool:
         is_alternating = isinstance(self.density, AlternatingOverTraining)

@@ -110,7 +110,6 @@ class BackupAndRestore(KerasBackup):
             optimizer = optimizer.inner_optimizer
         before = 0 if optimizer is None else int(to_numpy(optimizer.iterations))
         super().on_train_begin()
-        _load_random_states(self.model, self.latest[0])
         if optimizer is not None and self.params.get("steps"):
             batches = int(to_numpy(optimizer.iterations)) - before
             batches *= optimizer.gradient_accumulation_steps or 1

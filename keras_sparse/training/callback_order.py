@@ -21,17 +21,6 @@ class _LogFirst(keras.callbacks.Callback):
         self._log(epoch, logs)
 
 
-class _RestoreMasksLast(keras.callbacks.Callback):
-    """Ends the training of the masks after all other callbacks have put weights back."""
-
-    def __init__(self, end: Callable[[], None]) -> None:
-        super().__init__()
-        self._end = end
-
-    def on_train_end(self, logs: Any = None) -> None:
-        self._end()
-
-
 def surround_other_callbacks(
     callback: keras.callbacks.Callback, kind: type, log: LogEpoch, end: Callable[[], None]
 ) -> bool:
@@ -52,6 +41,6 @@ def surround_other_callbacks(
         return False
     several = any(isinstance(c, kind) and c is not callback for c in running.callbacks)
     if not any(isinstance(c, _LogFirst) and c.of is callback for c in running.callbacks):
-        first, last = _LogFirst(callback, log), _RestoreMasksLast(end)
-        running.callbacks = [first, *running.callbacks, last]
+        last = keras.callbacks.LambdaCallback(on_train_end=lambda logs=None: end())
+        running.callbacks = [_LogFirst(callback, log), *running.callbacks, last]
     return several
