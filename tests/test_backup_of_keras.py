@@ -45,17 +45,17 @@ def test_an_empty_metadata_file_of_keras_gives_way_to_the_older_backup(model, tm
         assert resume(model, tmp_path) == (1, 1)
 
 
-@pytest.mark.parametrize("steps", [STEPS, None])
-def test_weights_without_an_epoch_are_not_lost(model, tmp_path, steps):
+@pytest.mark.parametrize(("before", "steps", "epoch"), [(0, STEPS, 2), (1, STEPS, 1), (0, None, 0)])
+def test_weights_without_an_epoch_are_not_lost(model, tmp_path, before, steps, epoch):
     back_up(model, tmp_path, 2, keras.callbacks.BackupAndRestore)
     (tmp_path / METADATA).write_bytes(b"")
-    train_to(model, 0)
+    train_to(model, before)  # steps of an earlier `fit`, which is no part of this one
     callback = callback_of(model, tmp_path)
     callback.params["steps"] = steps
     with pytest.warns(UserWarning, match="training_metadata.json is not whole"):
         callback.on_train_begin()
     assert array(model.weights[0]) == 2
-    assert model._initial_epoch == (2 if steps else 0)
+    assert model._initial_epoch == epoch
 
 
 def test_keras_reads_what_we_write(model, tmp_path):

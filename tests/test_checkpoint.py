@@ -29,9 +29,10 @@ HIDDEN = "toy/hidden/kernel"
 
 
 @backend
-def test_every_variable_is_listed_once():
-    model = built(gradient_momentum=0.9)
+def test_every_variable_is_listed_once_and_none_is_trained():
+    model = built(gradient_momentum=0.9, seed=None)
     variables = model.optimizer.variables
+    assert not any(variable.trainable for variable in variables)
     assert len({id(variable) for variable in variables}) == len(variables)
     names = [variable.path for variable in variables]
     assert {id(variable) for variable in model.optimizer.inner_optimizer.variables} < {

@@ -304,6 +304,17 @@ def test_a_strategy_keeps_two_passes():
     assert "KerasSparse>ApplyMaskedMomentum" not in operations
 
 
+@compiled_ops
+def test_a_weight_that_was_made_before_a_strategy_keeps_two_passes_in_its_scope():
+    import tensorflow as tf
+
+    optimizer = keras.optimizers.SGD(momentum=0.9)
+    weight, strategy = keras.Variable([1.0]), tf.distribute.OneDeviceStrategy("CPU:0")
+    with strategy.scope():
+        assert not fused_sgd._can_mask(optimizer, weight)
+    assert fused_sgd._can_mask(optimizer, weight)
+
+
 @pytest.mark.parametrize(("dtype", "expected"), [("float32", True), ("float16", False)])
 def test_only_float32_weights_are_stepped_and_masked_at_once(dtype, expected):
     optimizer, variable = keras.optimizers.SGD(momentum=0.9), keras.Variable([1.0], dtype=dtype)

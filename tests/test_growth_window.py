@@ -100,6 +100,19 @@ def test_other_settings_are_errors(wrong):
         sparse(growth_window=wrong)
 
 
+@pytest.mark.parametrize(
+    ("names", "steps"),
+    [
+        ("SGD Lion RMSprop Adam AdamW Nadam Adamax Adagrad Adadelta Ftrl", 0),
+        ("Lamb Muon", math.inf),  # norms of all gradients are in each weight's step
+    ],
+)
+def test_masks_that_stay_need_a_window_where_each_step_looks_at_all_gradients(names, steps):
+    for name in names.split():
+        optimizer = ks.StaticSparsity(getattr(keras.optimizers, name)(), 0.1)
+        assert optimizer.growth_window_steps() == steps, name
+
+
 def test_several_optimizers_need_the_longest_memory():
     if not hasattr(keras.optimizers, "MultiOptimizer"):
         pytest.skip("Keras has no MultiOptimizer yet")

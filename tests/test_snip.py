@@ -219,6 +219,19 @@ def test_what_cannot_work_is_told():
         ks.snip_masks(own, x, y, 0.5)
 
 
+def test_what_a_structure_cannot_have_is_told(monkeypatch):
+    def masks(density):
+        return ks.snip_masks(toy_model(), *toy_data(), density, structure=ks.NofM(2, 4), loss="mse")
+
+    with pytest.raises(ValueError, match=r"`density` must be at most 0.5 with .*density=0.75"):
+        masks(0.75)
+    with pytest.raises(ValueError, match=r"`density` must be in \(0, 1\]. Received: density='5%'"):
+        masks("5%")
+    monkeypatch.setattr(ks.NofM, "why_not", lambda self, shape: "it has odd axes")
+    with pytest.raises(ValueError, match=r"it has odd axes. Received: .*'toy/hidden/kernel'"):
+        masks(0.5)
+
+
 def test_as_many_weights_as_move_the_loss_may_be_active():
     x, y = np.eye(4, 8), toy_data()[1][:4]  # four of eight inputs are never but 0
     masks = ks.snip_masks(toy_model(), x, y, 0.5, loss="mse", dense="head")  # without a warning
