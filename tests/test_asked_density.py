@@ -53,8 +53,9 @@ def test_blocks_of_different_sizes_may_use_what_is_left_of_the_density(blocks, i
     assert optimizer._budget_of_update(weights, masks[: len(weights)], 0) == budget
 
 
-def test_a_density_of_frozen_weights_alone_is_never_above_another():
-    model = built(ks.CubicOverTraining(0.25))
+@pytest.mark.parametrize("budget", ["weights", "multiply_adds"])
+def test_a_density_of_frozen_weights_alone_is_never_above_another(budget):
+    model = built(ks.CubicOverTraining(0.25), budget=budget)
     model.trainable = False
     assert not model.optimizer.density_is_above(1e-3)
 
