@@ -179,6 +179,19 @@ def test_workers_compare_what_they_have(monkeypatch, other, message):
         ks.check_agreement(built())
 
 
+def test_a_copy_of_any_switch_of_a_layer_counts():
+    mask, switch, density = Copies([True, False]), Copies(True), Copies(0.5)
+
+    def hash_of(*variables):
+        kernel_mask = types.SimpleNamespace(mask=mask, variables=[mask, *variables])
+        (row,) = agreement._states_of_layer(Copies([1.0, 0.0]), mask, kernel_mask)
+        return row[agreement.SWITCHES]
+
+    assert hash_of(switch, density) == hash_of(switch, density)
+    assert hash_of(switch, density) != hash_of(Copies(False), density)
+    assert hash_of(switch, density) != hash_of(switch, Copies(0.25))
+
+
 def test_the_callback_checks_on_request_and_where_there_are_masks():
     model = built()
     model.layers[0].kernel.assign(np.ones((8, 16)))

@@ -220,8 +220,8 @@ def test_the_older_backup_is_deleted_first_and_a_further_fit_begins_with_epoch_0
 
 def test_random_states_are_put_back_where_a_file_has_them(tmp_path):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dropout(0.5, seed=3)])
-    paths = [str(tmp_path / f"{name}.weights.h5") for name in ("none", "two")]
-    for path, states in zip(paths, ([], [[1, 2], [3, 4]]), strict=True):
+    paths = [str(tmp_path / f"{name}.weights.h5") for name in ("none", "two", "one")]
+    for path, states in zip(paths, ([], [[1, 2], [3, 4]], [[5, 6]]), strict=True):
         with h5py.File(path, "w") as file:
             file.attrs[backup.RANDOM_STATES] = np.array(states, "int64")
     before = array(model.variables[0])
@@ -229,3 +229,5 @@ def test_random_states_are_put_back_where_a_file_has_them(tmp_path):
     np.testing.assert_array_equal(array(model.variables[0]), before)
     with pytest.raises(ValueError, match="Received: 2 in .*two.weights.h5, 1 in the model"):
         backup._load_random_states(model, paths[1])
+    backup._load_random_states(model, paths[2])
+    np.testing.assert_array_equal(array(model.variables[0]), [5, 6])

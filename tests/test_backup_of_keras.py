@@ -6,6 +6,7 @@ from backups import (
     KERAS_OWN,
     METADATA,
     STEPS,
+    WEIGHTS,
     back_up,
     callback_of,
     counting_model,
@@ -56,6 +57,17 @@ def test_weights_without_an_epoch_are_not_lost(model, tmp_path, before, steps, e
         callback.on_train_begin()
     assert array(model.weights[0]) == 2
     assert model._initial_epoch == epoch
+
+
+def test_the_older_weights_without_an_epoch_take_the_place_of_broken_ones(model, tmp_path):
+    for epoch in (1, 2):
+        back_up(model, tmp_path, epoch, KERAS_OWN, double_checkpoint=True)
+    for path in (*tmp_path.glob(f"{METADATA}*"), tmp_path / WEIGHTS):
+        path.write_bytes(b"")
+    with pytest.warns(UserWarning, match="bkp at epoch 1, counted in its steps: .*not whole"):
+        assert resume(model, tmp_path) == (1, 1)
+    with pytest.warns(UserWarning, match="latest.weights.h5 at epoch 1, counted in its steps"):
+        assert resume(model, tmp_path) == (1, 1)
 
 
 def test_keras_reads_what_we_write(model, tmp_path):

@@ -46,6 +46,14 @@ class Linear(ks.schedules.OverTraining):
             tfmot.PolynomialDecay(0.0, 0.75, 0, 200, power=1, frequency=40),
             FinalDensity(0.7, 80, 0.25),
         ),
+        (
+            tfmot.PolynomialDecay(0.0, 0.75, 0, 200, power=1, frequency=33),
+            FinalDensity(1 - 0.75 * 99 / 200, 99, 0.25),
+        ),  # the last step prunes, too
+        (
+            tfmot.PolynomialDecay(0.0, 0.75, 0, 200, power=1, frequency=50),
+            FinalDensity(1 - 0.75 * 50 / 200, 50, 0.25),
+        ),  # step 100 is not in the training
         (tfmot.ConstantSparsity(0.75, begin_step=101), FinalDensity(1.0, 0, 0.25)),
         (tfmot.ConstantSparsity(0.75, begin_step=20), FinalDensity(0.25, 20)),
     ],

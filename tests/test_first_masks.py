@@ -56,7 +56,15 @@ def test_one_percent_more_nonzeros_than_asked_for_are_told(found, is_told):
     masks = [np.arange(100) < found]
     notice = first_masks.notice_of_density("nonzero", masks, 50, Weights())
     assert (notice is not None) == is_told
+    assert notice is None or "0.520 of them. Pass" in notice
     assert first_masks.notice_of_density("magnitude", masks, 50, Weights()) is None
+
+
+def test_more_nonzeros_than_a_budget_are_told_in_its_terms():
+    masks = [np.arange(10) < 6, np.arange(10) < 2]
+    notice = first_masks.notice_of_density("nonzero", masks, 10, ks.Blocks(2, 2), [4, 1])
+    assert "0.520 of the multiply-adds in whole blocks (block_shape=(2, 2))" in notice
+    assert "Received: a density of 0.200" in notice
 
 
 def test_another_choice_of_weights_is_an_error_before_the_first_step():

@@ -48,6 +48,19 @@ def test_a_layer_that_is_trained_dense_loses_a_mask_that_it_got_after_build():
     assert mask.density() == 1
 
 
+def test_a_layer_that_is_trained_dense_has_no_mask_once_it_is_built_and_a_frozen_one_may():
+    model = ks.sparsify(toy_model(), verbose=False)
+    eye, mask = np.eye(16, 4, dtype=bool), kernel_mask_of(model.layers[1].kernel)
+    mask.assign(eye)
+    optimizer = sparse(dense="head")
+    optimizer.build(model)
+    assert mask.density() == 1
+    mask.assign(eye)
+    model.layers[1].trainable = False
+    optimizer.attach(model)
+    assert mask.density() == 1 / 16
+
+
 def test_layer_types_need_the_model():
     optimizer, model = ks.SparseMomentum(sgd(), 0.25, dense=keras.layers.EinsumDense), toy_model()
     optimizer.build(model.trainable_variables)

@@ -45,7 +45,7 @@ class MaskedSteps(ExploredMasks):
 
     def grows_by_gradients(self) -> bool:
         """Do the rules look at gradients of missing weights?"""
-        return True
+        raise NotImplementedError
 
     # --- a step
 
