@@ -9,9 +9,8 @@ import pytest
 import sklearn.datasets
 
 ROOT = Path(__file__).resolve().parents[1]
-SETUP = dict.fromkeys(
-    ("docs/speed.md", "docs/saving.md", "docs/serving.md", "docs/from_tfmot.md"), "docs/guide.md"
-)
+CONTINUE_THE_GUIDE = ("speed", "saving", "serving", "watching", "from_tfmot")
+SETUP = {f"docs/{page}.md": "docs/guide.md" for page in CONTINUE_THE_GUIDE}
 TUTORIALS = (ROOT / "docs" / "tutorials").glob("*.md")
 NOT_RUN_HERE = {
     **{f"docs/tutorials/{path.name}": "test_tutorials.py" for path in TUTORIALS},
