@@ -20,7 +20,7 @@ REST = "other"
 # that fits counts.
 PARTS = {
     "sparse, forward": (
-        *("KerasSparse>Conv2D|", "KerasSparse>Conv2DWithBias|"),
+        *("KerasSparse>Conv2D|", "KerasSparse>Conv2DWithBias|", "KerasSparse>Conv2DWithSum|"),
         *("KerasSparse>MatMul|", "KerasSparse>MatMulWithBias|"),
     ),
     "sparse, input gradient": (
@@ -56,6 +56,7 @@ REWRITTEN = {
     *(f"_MklNative{kind}" for kind in ("FusedBatchNormEx", "MaxPool", "MaxPoolGrad")),
     *("_MklNativeFusedMatMul", "_FusedConv2D", "_FusedMatMul", "_FusedBatchNormEx"),
     *("KerasSparse>Conv2DWithBias", "KerasSparse>MatMulWithBias"),
+    *("KerasSparse>Conv2DWithSum", "KerasSparse>Conv2DInputGradientWithSum"),
 }
 
 

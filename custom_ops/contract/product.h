@@ -63,8 +63,9 @@ struct BothGradients {
   const float* shared;  // values as in ConvPlan::RunShared, instead of those of `kernel`; or null
   const void* inputs;   // of the forward product
   void *input_gradient, *kernel_gradient;
-  bool is_own;   // as in ConvPlan::Run, of `kernel_gradient`
-  bool as_list;  // as RunToList writes `kernel_gradient`
+  bool is_own;                   // as in ConvPlan::Run, of `kernel_gradient`
+  bool as_list;                  // as RunToList writes `kernel_gradient`
+  const void* addend = nullptr;  // as in Epilogue, of `input_gradient`
 };
 
 // One product for one mask: what depends on sizes and mask alone, computed once. Immutable, so any

@@ -148,7 +148,8 @@ bool BlockKernel::GainsByBoth() const { return true; }
 void BlockKernel::Both(const BothGradients& both, const Parallel& parallel) const {
   const Loops& loops = kernels_.loops[static_cast<int>(type_)];
   const float* values = ValuesOf(both.kernel, parallel);
-  const auto run = [&](const WorkItem& item, float* sums) {
+  const auto run = [&](WorkItem item, float* sums) {
+    item.epilogue.addend = both.addend;
     loops.both_gradients_of_blocks(tables_, both.output_gradient, values, both.inputs,
                                    both.input_gradient, sums, item);
   };

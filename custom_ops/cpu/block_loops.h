@@ -17,7 +17,7 @@ template <class Value>
 struct BlockBuffer {
   Value *zeros, *outside;
   float *packed, *sums, *others;
-  const Value** inputs;
+  const Value **inputs, **addends;
   Value** outputs;
   int64_t packed_floats, gradient_floats;  // from a channel of packed pixels, or sums, to the next
   int64_t floats;
@@ -44,6 +44,7 @@ struct BlockBuffer {
     others = take(outputs_of_part * gradient_floats);
     inputs = reinterpret_cast<const Value**>(take(int64_t{t.pixels} * kLanes * 2));
     outputs = reinterpret_cast<Value**>(take(tile * kLanes * 2));
+    addends = reinterpret_cast<const Value**>(take(tile * kLanes * 2));
     floats = next - memory;
   }
 };
@@ -87,11 +88,12 @@ __attribute__((noinline)) void PackGradientTiles(
 // The sums of pixels side by side, to their places.
 template <class Elements, bool kStream>
 __attribute__((noinline)) void UnpackPixels(const OutputChannels& channels, const float* sums,
-                                            int32_t pixels,
-                                            typename Elements::Value* const* pixel) {
+                                            int32_t pixels, typename Elements::Value* const* pixel,
+                                            const typename Elements::Value* const* addend) {
   for (int32_t i = 0; i < pixels; ++i)
     FromLanes<Elements, kStream>(sums + i * kLanes, pixels * kLanes, channels.first, channels.count,
-                                 pixel + i * kLanes);
+                                 pixel + i * kLanes,
+                                 addend == nullptr ? nullptr : addend + i * kLanes);
 }
 
 template <class Value>
@@ -123,12 +125,13 @@ KS_INLINE void MultiplyPixels(int pixels, const BlockSegments& segments, const f
   __builtin_trap();
 }
 
-// A group of tiles that is packed, to the pixels of buffer.outputs.
+// A group of tiles that is packed, to the pixels of buffer.outputs, with those of `addends`.
 template <class Elements, int S, int O>
 KS_INLINE void MultiplyTile(const BlockTables& b,
                             const BlockBuffer<typename Elements::Value>& buffer,
                             const BlockSegments& segments, const float* weights,
-                            const OutputChannels& channels, const Epilogue& epilogue, bool stream) {
+                            const OutputChannels& channels, const Epilogue& epilogue,
+                            const typename Elements::Value* const* addends, bool stream) {
   const LatticeTables& t = b.tile;
   const int32_t cuts = (t.tile_w + MostPixels(O) - 1) / MostPixels(O);
   for (int32_t y = 0; y < t.tile_h; ++y)
@@ -137,11 +140,13 @@ KS_INLINE void MultiplyTile(const BlockTables& b,
       const float* packed = buffer.packed + (int64_t{y} * t.row_stride + x) * kLanes;
       MultiplyPixels<S, O>(pixels, segments, packed, weights, buffer.sums);
       Finish(epilogue, channels, int64_t{pixels} * kLanes, buffer.sums);
-      const auto pixel = buffer.outputs + (y * t.tile_w + x) * kLanes;
+      const int32_t first = (y * t.tile_w + x) * kLanes;
+      const auto pixel = buffer.outputs + first;
+      const auto addend = addends == nullptr ? nullptr : addends + first;
       if (stream) {
-        UnpackPixels<Elements, true>(channels, buffer.sums, pixels, pixel);
+        UnpackPixels<Elements, true>(channels, buffer.sums, pixels, pixel, addend);
       } else {
-        UnpackPixels<Elements, false>(channels, buffer.sums, pixels, pixel);
+        UnpackPixels<Elements, false>(channels, buffer.sums, pixels, pixel, addend);
       }
     }
 }
@@ -162,7 +167,10 @@ void MultiplyTiles(const BlockTables& b, const typename Elements::Value* inputs,
     FindInputs<typename Elements::Value>(t, tiles, inputs, buffer.zeros, buffer.inputs);
     PackTiles<Elements>(t, buffer);
     FindOutputs(t, tiles, outputs, buffer.outside, buffer.outputs);
-    MultiplyTile<Elements, S, O>(b, buffer, segments, weights, channels, work.epilogue, stream);
+    const auto addends = FindAddends<typename Elements::Value>(
+        t, tiles, channels, work.epilogue.addend, buffer.zeros, buffer.addends);
+    MultiplyTile<Elements, S, O>(b, buffer, segments, weights, channels, work.epilogue, addends,
+                                 stream);
   }
   if (stream) EndOfStream();
 }
@@ -233,7 +241,10 @@ void BothGradientsTiles(const BlockTables& b, const typename Elements::Value* ou
     PackGradientTiles<Elements>(t, channels, buffer, buffer.others);
     GradientTile<S, O>(b, buffer, segments, channels, buffer.others, sums + first);
     FindOutputs(t, tiles, input_gradient, buffer.outside, buffer.outputs);
-    MultiplyTile<Elements, S, O>(b, buffer, segments, weights + first, channels, {}, stream);
+    const auto addends =
+        FindAddends<Value>(t, tiles, channels, work.epilogue.addend, buffer.zeros, buffer.addends);
+    MultiplyTile<Elements, S, O>(b, buffer, segments, weights + first, channels, work.epilogue,
+                                 addends, stream);
   }
   if (stream) EndOfStream();
 }

@@ -36,10 +36,22 @@ KS_INLINE void ToLanes(const typename Elements::Value* const* pixels, int64_t fi
   }
 }
 
+// The sums of elements in the order of memory, each rounded.
+template <class Elements>
+KS_INLINE Vector SumOfElements(Vector a, Vector b) {
+  Vector sums[Elements::kPerLane], others[Elements::kPerLane];
+  Elements::Widen(a, sums);
+  Elements::Widen(b, others);
+  for (int i = 0; i < Elements::kPerLane; ++i) sums[i] += others[i];
+  return Elements::Narrow(sums);
+}
+
 // The other way round. kStream: whole vectors go past the caches, and all addresses are aligned.
+// `addends`: pixels that are added; null: there are none.
 template <class Elements, bool kStream>
 KS_INLINE void FromLanes(const float* rows, int64_t stride, int64_t first, int64_t channels,
-                         typename Elements::Value* const* pixels) {
+                         typename Elements::Value* const* pixels,
+                         const typename Elements::Value* const* addends) {
   constexpr int kPerLane = Elements::kPerLane, kChannels = kLanes * kPerLane;
   for (int64_t c = 0; c < channels; c += kChannels) {
     const int64_t left = channels - c;
@@ -53,6 +65,13 @@ KS_INLINE void FromLanes(const float* rows, int64_t stride, int64_t first, int64
       r[i] = Elements::Narrow(channel);
     }
     Transpose(r);
+    if (addends != nullptr)
+      for (int lane = 0; lane < kLanes; ++lane) {
+        const typename Elements::Value* p = addends[lane] + first + c;
+        const Vector other = left < kChannels ? LoadPart(p, static_cast<int>(left))
+                                              : LoadUnaligned(reinterpret_cast<const float*>(p));
+        r[lane] = SumOfElements<Elements>(r[lane], other);
+      }
     for (int lane = 0; lane < kLanes; ++lane) {
       typename Elements::Value* p = pixels[lane] + first + c;
       if (left < kChannels) {

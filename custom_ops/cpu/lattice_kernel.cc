@@ -179,7 +179,8 @@ void LatticeKernel::Both(const BothGradients& both, const Parallel& parallel) co
     return both.shared != nullptr ? both.shared[i] : FloatAt(type_, both.kernel, list_.weight[i]);
   };
   const float* values = ValuesBy(read, parallel);
-  const auto run = [&](const WorkItem& item, float* sums, float* lane_sums) {
+  const auto run = [&](WorkItem item, float* sums, float* lane_sums) {
+    item.epilogue.addend = both.addend;
     loops.both_gradients(tables_, both.output_gradient, values, both.inputs, both.input_gradient,
                          sums, lane_sums, item);
   };

@@ -50,14 +50,16 @@ __attribute__((noinline)) void PackGradient(const LatticeTables& t, const Output
   }
 }
 
-// The sums of a group of tiles, to their places.
+// The sums of a group of tiles, with what is added, to their places.
 template <class Elements, bool kStream>
 __attribute__((noinline)) void Unpack(const LatticeTables& t, const OutputChannels& part,
-                                      const float* sums, typename Elements::Value* const* pixels) {
+                                      const float* sums, typename Elements::Value* const* pixels,
+                                      const typename Elements::Value* const* addends) {
   const int64_t tile = int64_t{t.tile_h} * t.tile_w, pitch = tile * kLanes;
   for (int64_t i = 0; i < tile; ++i)
     FromLanes<Elements, kStream>(sums + i * kLanes, pitch, part.first, part.count,
-                                 pixels + i * kLanes);
+                                 pixels + i * kLanes,
+                                 addends == nullptr ? nullptr : addends + i * kLanes);
 }
 
 // --- one work item
@@ -77,7 +79,8 @@ template <class Elements, int H, int W>
 void Multiply(const LatticeTables& t, const typename Elements::Value* inputs, const float* weights,
               typename Elements::Value* outputs, WorkItem work) {
   const WorkBuffer<typename Elements::Value> buffer(t, work.part, work.buffer);
-  for (int64_t i = 0; i < t.in_channels; ++i) buffer.zeros[i] = 0;
+  const int64_t zeros = t.in_channels > t.out_channels ? t.in_channels : t.out_channels;
+  for (int64_t i = 0; i < zeros; ++i) buffer.zeros[i] = 0;
   const OutputChannels part = OutputsOf(t, work.part);
   constexpr int64_t kTile = H * W * kLanes;
   const bool stream = Streams<Elements>(t, part, outputs);
@@ -85,6 +88,8 @@ void Multiply(const LatticeTables& t, const typename Elements::Value* inputs, co
   for (int64_t group = work.first_group; group < work.end_group; ++group) {
     FindTiles(t, group, tiles);
     FindInputs<typename Elements::Value>(t, tiles, inputs, buffer.zeros, buffer.inputs);
+    const auto addends = FindAddends<typename Elements::Value>(t, tiles, part, work.epilogue.addend,
+                                                               buffer.zeros, buffer.addends);
     for (int32_t chunk = 0; chunk < t.chunks; ++chunk) {
       const int64_t list = int64_t{work.part} * t.chunks + chunk;
       if (t.first_active[list] < t.first_active[list + 1]) Pack<Elements>(t, buffer, chunk);
@@ -98,9 +103,9 @@ void Multiply(const LatticeTables& t, const typename Elements::Value* inputs, co
     Finish(work.epilogue, part, kTile, buffer.sums);
     FindOutputs(t, tiles, outputs, buffer.outside, buffer.outputs);
     if (stream) {
-      Unpack<Elements, true>(t, part, buffer.sums, buffer.outputs);
+      Unpack<Elements, true>(t, part, buffer.sums, buffer.outputs, addends);
     } else {
-      Unpack<Elements, false>(t, part, buffer.sums, buffer.outputs);
+      Unpack<Elements, false>(t, part, buffer.sums, buffer.outputs, addends);
     }
   }
   if (stream) EndOfStream();
@@ -210,6 +215,8 @@ void BothGradients(const LatticeTables& t, const typename Elements::Value* outpu
     const Value** own = const_cast<const Value**>(buffer.outputs);
     FindOutputs<const Value>(t, tiles, inputs, buffer.zeros, own);
     PackGradient<Elements>(t, part, own, buffer.others);
+    const auto addends =
+        FindAddends<Value>(t, tiles, part, work.epilogue.addend, buffer.zeros, buffer.addends);
     for (int32_t chunk = 0; chunk < t.chunks; ++chunk) {
       const int64_t list = int64_t{work.part} * t.chunks + chunk, first = t.first_active[list];
       const bool is_empty = first == t.first_active[list + 1];
@@ -230,9 +237,9 @@ void BothGradients(const LatticeTables& t, const typename Elements::Value* outpu
     }
     FindOutputs(t, tiles, input_gradient, buffer.outside, buffer.outputs);
     if (stream) {
-      Unpack<Elements, true>(t, part, buffer.sums, buffer.outputs);
+      Unpack<Elements, true>(t, part, buffer.sums, buffer.outputs, addends);
     } else {
-      Unpack<Elements, false>(t, part, buffer.sums, buffer.outputs);
+      Unpack<Elements, false>(t, part, buffer.sums, buffer.outputs, addends);
     }
   }
   if (stream) EndOfStream();

@@ -173,9 +173,10 @@ void NormalizeBy(int64_t rows, int64_t channels, const void* inputs,
                  const NormalizationFactors& factors, void* outputs) {
   const auto* x = static_cast<const typename Element::Value*>(inputs);
   auto* y = static_cast<typename Element::Value*>(outputs);
-  ForBlocks(rows, kMostRows, [&](const RowBlock& block) {  // the caches still hold much of `inputs`
+  ForBlocks(rows, RowsOf(kMomentElements, channels), [&](const RowBlock& block) {
     ForColumns<Element, kStreams>(channels, [&](auto columns, int64_t c) {
       const int64_t at = block.first * channels + c;
+      PrefetchNext(columns, x, block, channels, c);
       NormalizeBlock<Activated>(columns, x + at, channels, block.rows, factors, c, y + at);
     });
   });

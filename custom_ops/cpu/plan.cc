@@ -100,9 +100,9 @@ class CpuPlan : public ConvPlan {
     }
   }
 
-  // Each output is in one lattice.
+  // Each result of these products is in one lattice.
   bool HasEpilogue() const override {
-    return product_ == Product::kForward && lattices_.size() == 1;
+    return product_ != Product::kKernelGradient && !lattices_.empty();
   }
 
   void RunWithValues(const void* first, const float* values, void* result, const Epilogue& epilogue,

@@ -3,6 +3,7 @@
 
 #include "custom_ops/cpu/elements.h"
 #include "custom_ops/cpu/kernels.h"
+#include "custom_ops/cpu/lanes.h"
 #include "custom_ops/cpu/vector.h"
 
 namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS {
@@ -69,6 +70,19 @@ KS_INLINE void FindOutputs(const LatticeTables& t, const TilePixels& tiles, Valu
 struct OutputChannels {
   int64_t first, count;
 };
+
+// pixels[i][lane] of what is added to the outputs, on its way into the second cache; null: nothing
+// is added.
+template <class Value>
+KS_INLINE const Value* const* FindAddends(const LatticeTables& t, const TilePixels& tiles,
+                                          const OutputChannels& part, const void* addend,
+                                          const Value* zeros, const Value** pixels) {
+  if (addend == nullptr) return nullptr;
+  FindOutputs<const Value>(t, tiles, static_cast<const Value*>(addend), zeros, pixels);
+  for (int32_t i = 0; i < t.tile_h * t.tile_w; ++i)
+    PrefetchPixels(pixels + i * kLanes, part.first, part.count);
+  return pixels;
+}
 
 // An output that no cache holds until it is read again need not be fetched before it is written.
 constexpr int64_t kStreamBytes = 1 << 21;

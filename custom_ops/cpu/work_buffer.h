@@ -13,7 +13,7 @@ template <class Value>
 struct WorkBuffer {
   Value *zeros, *outside;
   float *packed, *sums, *others, *products;
-  const Value** inputs;
+  const Value **inputs, **addends;
   Value** outputs;
   int64_t floats;
 
@@ -35,6 +35,7 @@ struct WorkBuffer {
     products = take((kProducts + kLanes + t.longest_segment) * kLanes);
     inputs = reinterpret_cast<const Value**>(take(static_cast<int64_t>(t.pixels) * kLanes * 2));
     outputs = reinterpret_cast<Value**>(take(tile * kLanes * 2));
+    addends = reinterpret_cast<const Value**>(take(tile * kLanes * 2));
     floats = next - memory;
   }
 };

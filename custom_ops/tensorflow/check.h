@@ -31,12 +31,13 @@ struct ProductInputs {
   int mask;
   int first, second;                           // as in ConvPlan::Run
   int output_gradient, dense_weight_gradient;  // -1: not an input
+  int count;
 };
 
 constexpr ProductInputs InputsOf(Product product) {
-  return product == Product::kForward         ? ProductInputs{1, 2, 0, 1, -1, 3}
-         : product == Product::kInputGradient ? ProductInputs{1, 2, 3, 1, 3, 4}
-                                              : ProductInputs{1, 1, 0, 2, 2, -1};
+  return product == Product::kForward         ? ProductInputs{1, 2, 0, 1, -1, 3, 4}
+         : product == Product::kInputGradient ? ProductInputs{1, 2, 3, 1, 3, 4, 5}
+                                              : ProductInputs{1, 1, 0, 2, 2, -1, 3};
 }
 
 // A call whose arguments are right.

@@ -65,7 +65,36 @@ REGISTER_OP("KerasSparse>Conv2DKernelGradient")
     .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_GRADIENT.KERAS_SPARSE_AS_LIST.SetShapeFn(
         ProductShape<ConvRules, Product::kKernelGradient>);
 
+// What fuse_sums.cc makes of the first and of the third one.
+REGISTER_OP("KerasSparse>Conv2DWithSum")
+    .Input("inputs: T")
+    .Input("kernel: T")
+    .Input("mask: bool")
+    .Input("dense_weight_gradient: bool")
+    .Input("addend: T")
+    .Output("outputs: T")
+    .Attr("strides: list(int)")
+    .Attr("padding: {'SAME', 'VALID'}")
+    .Attr("dilations: list(int) = [1, 1]")
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.KERAS_SPARSE_HANDED_VALUES
+    .SetShapeFn(ProductShape<ConvRules, Product::kForward>);
+
+REGISTER_OP("KerasSparse>Conv2DInputGradientWithSum")
+    .Input("inputs: T")
+    .Input("kernel: T")
+    .Input("mask: bool")
+    .Input("output_gradient: T")
+    .Input("dense_weight_gradient: bool")
+    .Input("addend: T")
+    .Output("input_gradient: T")
+    .Attr("strides: list(int)")
+    .Attr("padding: {'SAME', 'VALID'}")
+    .Attr("dilations: list(int) = [1, 1]")
+    .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.KERAS_SPARSE_SHARED_GRADIENT
+    .KERAS_SPARSE_AS_LIST.SetShapeFn(ProductShape<ConvRules, Product::kInputGradient>);
+
 KS_TENSORFLOW_TYPES(KERAS_SPARSE_REGISTER_ON_CPU, "KerasSparse>Conv2D", ConvRules)
+KS_TENSORFLOW_TYPES(KERAS_SPARSE_REGISTER_SUMS_ON_CPU, "KerasSparse>Conv2D", ConvRules)
 
 }  // namespace
 }  // namespace keras_sparse

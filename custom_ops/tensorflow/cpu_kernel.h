@@ -11,11 +11,9 @@
 #include "custom_ops/cpu/thread_memory.h"
 #include "custom_ops/tensorflow/check.h"
 #include "custom_ops/tensorflow/kept_plans.h"
+#include "custom_ops/tensorflow/product_epilogue.h"
 #include "custom_ops/tensorflow/shared_values.h"
 #include "tensorflow/core/util/work_sharder.h"
-
-// Of a product with a bias: fuse_bias.cc sets it.
-#define KERAS_SPARSE_ACTIVATION Attr("activation: {'None', 'Relu', 'Relu6'} = 'None'")
 
 namespace keras_sparse {
 
@@ -57,8 +55,7 @@ class CpuProductKernel : public tensorflow::OpKernel {
       OP_REQUIRES_OK(context, context->GetAttr("handed_values", &handed_values_));
     if (kProduct != Product::kForward)
       OP_REQUIRES_OK(context, context->GetAttr("shared_gradient", &shared_gradient_));
-    has_bias_ = context->HasAttr("activation");
-    if (has_bias_) OP_REQUIRES_OK(context, ReadBounds(context));
+    OP_REQUIRES_OK(context, epilogue_.Read(context, kInputs.count));
   }
 
   ~CpuProductKernel() override {
@@ -71,18 +68,9 @@ class CpuProductKernel : public tensorflow::OpKernel {
     OP_REQUIRES_OK(context, call.status());
     call->convolution.type = TypeOf<T>();
     call->convolution.structure = structure_;
-    if (has_bias_) {
-      const tensorflow::TensorShape& bias = context->input(kBias).shape();
-      const bool fits =
-          bias.dims() == 1 && bias.dim_size(0) == call->convolution.sizes.out_channels;
-      OP_REQUIRES(context, fits, BadShape("bias", "have a number for each output channel", bias));
-    }
+    OP_REQUIRES_OK(context, epilogue_.Check(context, *call));
     if (call->convolution.IsEmpty()) {
-      tensorflow::Tensor* zeros = nullptr;
-      OP_REQUIRES_OK(context, context->allocate_output(0, call->result, &zeros));
-      std::fill_n(zeros->flat<T>().data(), zeros->NumElements(), T(0));
-      std::vector<float> memory;
-      AddBias(EpilogueOf(context, &memory), call->convolution.sizes.out_channels, zeros);
+      OP_REQUIRES_OK(context, RunEmpty(context, call->result));
       return;
     }
     const char* why = WhyNotOnCpu(call->convolution);
@@ -91,45 +79,19 @@ class CpuProductKernel : public tensorflow::OpKernel {
   }
 
  private:
-  static constexpr int kBias = 4;
+  static constexpr ProductInputs kInputs = InputsOf(kProduct);
 
-  absl::Status ReadBounds(tensorflow::OpKernelConstruction* context) {
-    std::string activation;
-    TF_RETURN_IF_ERROR(context->GetAttr("activation", &activation));
-    if (activation != "None") bounds_.least = 0;
-    if (activation == "Relu6") bounds_.most = 6;
-    return absl::OkStatus();
-  }
-
-  // `memory` holds the bias, if its values are not floats.
-  Epilogue EpilogueOf(tensorflow::OpKernelContext* context, std::vector<float>* memory) const {
-    Epilogue epilogue = bounds_;
-    if (!has_bias_) return epilogue;
-    const auto bias = context->input(kBias).flat<T>();
-    if constexpr (std::is_same_v<T, float>) {
-      epilogue.bias = bias.data();
-    } else {
-      memory->resize(bias.size());
-      for (int64_t i = 0; i < bias.size(); ++i) (*memory)[i] = static_cast<float>(bias(i));
-      epilogue.bias = memory->data();
-    }
-    return epilogue;
-  }
-
-  // For plans that have no epilogue: one more pass over the outputs.
-  void AddBias(const Epilogue& epilogue, int64_t channels, tensorflow::Tensor* outputs) const {
-    if (!has_bias_) return;
-    T* const values = outputs->flat<T>().data();
-    for (int64_t row = 0; row < outputs->NumElements(); row += channels)
-      for (int64_t i = 0; i < channels; ++i) {
-        float value = static_cast<float>(values[row + i]) + epilogue.bias[i];
-        value = value < epilogue.least ? epilogue.least : value;
-        values[row + i] = T(value > epilogue.most ? epilogue.most : value);
-      }
+  absl::Status RunEmpty(tensorflow::OpKernelContext* context,
+                        const tensorflow::TensorShape& shape) const {
+    tensorflow::Tensor zeros;
+    TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DataTypeToEnum<T>::value, shape, &zeros));
+    std::fill_n(zeros.flat<T>().data(), zeros.NumElements(), T(0));
+    std::vector<float> memory;
+    epilogue_.Finish(epilogue_.Of(context, shape, &memory), &zeros);
+    return epilogue_.SetOutput(context, zeros);
   }
 
   absl::Status Run(tensorflow::OpKernelContext* context, const ProductCall& call) {
-    constexpr ProductInputs kInputs = InputsOf(kProduct);
     const auto& workers = *context->device()->tensorflow_cpu_worker_threads();
     std::atomic<bool> out_of_memory = false;
     try {
@@ -145,18 +107,18 @@ class CpuProductKernel : public tensorflow::OpKernel {
         TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DataTypeToEnum<T>::value, shape,
                                                   &result, context->output_alloc_attr(0)));
       const Parallel parallel = OnWorkers(workers, &out_of_memory);
+      std::vector<float> memory;
+      const Epilogue epilogue = epilogue_.Of(context, call.result, &memory);
       if constexpr (kProduct == Product::kForward) {
-        std::vector<float> memory;
-        const Epilogue epilogue = EpilogueOf(context, &memory);
         TF_RETURN_IF_ERROR(RunForward(plan, context, epilogue, parallel, &result));
-        if (!plan->plan->HasEpilogue())
-          AddBias(epilogue, call.convolution.sizes.out_channels, &result);
       } else if constexpr (kProduct == Product::kInputGradient) {
-        TF_RETURN_IF_ERROR(RunInputGradient(plan, context, parallel, &result, &out_of_memory));
+        TF_RETURN_IF_ERROR(
+            RunInputGradient(plan, context, epilogue, parallel, &result, &out_of_memory));
       } else {
         RunPlan(plan, context, {}, parallel, is_own, &result);
       }
-      context->set_output(0, result);
+      if (!plan->plan->HasEpilogue()) epilogue_.Finish(epilogue, &result);
+      TF_RETURN_IF_ERROR(epilogue_.SetOutput(context, result));
       if (kProduct == Product::kKernelGradient && !out_of_memory) gradient_.Keep(plan, result);
     } catch (const std::bad_alloc&) {
       out_of_memory = true;
@@ -170,12 +132,12 @@ class CpuProductKernel : public tensorflow::OpKernel {
   }
 
   static typename SharedValues::Tensors KernelAndMask(tensorflow::OpKernelContext* context) {
-    return {context->input(InputsOf(kProduct).kernel), context->input(InputsOf(kProduct).mask)};
+    return {context->input(kInputs.kernel), context->input(kInputs.mask)};
   }
 
   // How many values a pair of products shares, so that it reads a large kernel once.
   int64_t CountOfShared(const ConvPlan& plan, tensorflow::OpKernelContext* context) const {
-    const bool is_large = context->input(InputsOf(kProduct).kernel).TotalBytes() >= kLargeKernel;
+    const bool is_large = context->input(kInputs.kernel).TotalBytes() >= kLargeKernel;
     const bool shares = !shared_values_.empty() || !handed_values_.empty();
     return shares && is_large ? plan.SharedValues() : 0;
   }
@@ -205,29 +167,29 @@ class CpuProductKernel : public tensorflow::OpKernel {
   }
 
   absl::Status RunInputGradient(const PlansOfLastCalls::Plan& plan,
-                                tensorflow::OpKernelContext* context, const Parallel& parallel,
-                                tensorflow::Tensor* result, std::atomic<bool>* out_of_memory) {
-    constexpr ProductInputs kInputs = InputsOf(kProduct);
+                                tensorflow::OpKernelContext* context, const Epilogue& epilogue,
+                                const Parallel& parallel, tensorflow::Tensor* result,
+                                std::atomic<bool>* out_of_memory) {
     tensorflow::Tensor values;
     const bool has_values = CountOfShared(*plan->plan, context) > 0 &&
                             SharedValues::Take(shared_values_, KernelAndMask(context), &values);
     const float* shared = has_values ? values.flat<float>().data() : nullptr;
     const bool is_dense = context->input(kInputs.dense_weight_gradient).scalar<bool>()();
     if (!shared_gradient_.empty() && !is_dense && plan->plan->GainsByBoth())
-      return RunBoth(plan, context, parallel, shared, result, out_of_memory);
+      return RunBoth(plan, context, epilogue, parallel, shared, result, out_of_memory);
     if (has_values) {
       plan->plan->RunShared(context->input(kInputs.first).flat<T>().data(), shared,
-                            result->flat<T>().data(), {}, parallel);
+                            result->flat<T>().data(), epilogue, parallel);
     } else {
-      RunPlan(plan, context, {}, parallel, false, result);
+      RunPlan(plan, context, epilogue, parallel, false, result);
     }
     return absl::OkStatus();
   }
 
   // The kernel gradient, too: a later operation takes it.
   absl::Status RunBoth(const PlansOfLastCalls::Plan& plan, tensorflow::OpKernelContext* context,
-                       const Parallel& parallel, const float* shared, tensorflow::Tensor* result,
-                       std::atomic<bool>* out_of_memory) {
+                       const Epilogue& epilogue, const Parallel& parallel, const float* shared,
+                       tensorflow::Tensor* result, std::atomic<bool>* out_of_memory) {
     const tensorflow::Tensor &inputs = context->input(0), &kernel = context->input(1),
                              &mask = context->input(2), &output_gradient = context->input(3);
     tensorflow::Tensor by_kernel;
@@ -238,7 +200,7 @@ class CpuProductKernel : public tensorflow::OpKernel {
                                                 &by_kernel));
     plan->plan->RunBoth(
         {output_gradient.flat<T>().data(), kernel.flat<T>().data(), shared, inputs.flat<T>().data(),
-         result->flat<T>().data(), by_kernel.flat<T>().data(), is_own, as_list_},
+         result->flat<T>().data(), by_kernel.flat<T>().data(), is_own, as_list_, epilogue.addend},
         parallel);
     if (*out_of_memory) return absl::OkStatus();  // the caller says it
     SharedValues::Put(shared_gradient_, {{inputs, mask, output_gradient}, by_kernel});
@@ -260,8 +222,8 @@ class CpuProductKernel : public tensorflow::OpKernel {
   void RunPlan(const PlansOfLastCalls::Plan& plan, tensorflow::OpKernelContext* context,
                const Epilogue& epilogue, const Parallel& parallel, bool is_own,
                tensorflow::Tensor* result) {
-    const tensorflow::Tensor &first = context->input(InputsOf(kProduct).first),
-                             &second = context->input(InputsOf(kProduct).second);
+    const tensorflow::Tensor &first = context->input(kInputs.first),
+                             &second = context->input(kInputs.second);
     T* const values_of_result = result->flat<T>().data();
     const bool keeps = keeps_values_ || plan->plan->GainsMostByKeptValues();
     if (keeps && plan->plan->KeptValues() > 0) {
@@ -269,7 +231,7 @@ class CpuProductKernel : public tensorflow::OpKernel {
       plan->plan->RunWithValues(first.data(), values->data(), values_of_result, epilogue, parallel);
       return;
     }
-    if (has_bias_ && plan->plan->HasEpilogue()) {
+    if (epilogue_.Exists() && plan->plan->HasEpilogue()) {
       float* const values = ThreadMemory::Get(ThreadMemory::kValues, plan->plan->KeptValues());
       plan->plan->ReadValues(second.data(), values, parallel);
       plan->plan->RunWithValues(first.data(), values, values_of_result, epilogue, parallel);
@@ -289,8 +251,7 @@ class CpuProductKernel : public tensorflow::OpKernel {
   bool as_list_ = false;  // of the kernel gradient
   // Names of pairs of products, and of a product and a step; or none.
   std::string shared_values_, handed_values_, shared_gradient_;
-  bool has_bias_ = false;
-  Epilogue bounds_;            // without the bias
+  ProductEpilogue<T> epilogue_;
   bool keeps_values_ = false;  // nobody trains the kernel
   PlansOfLastCalls plans_;
   GradientOfLastCall gradient_;  // by the kernel
@@ -304,6 +265,11 @@ class CpuProductKernel : public tensorflow::OpKernel {
   KERAS_SPARSE_REGISTER_ONE(TYPE, NAME "WithBias", RULES, kForward)            \
   KERAS_SPARSE_REGISTER_ONE(TYPE, NAME "InputGradient", RULES, kInputGradient) \
   KERAS_SPARSE_REGISTER_ONE(TYPE, NAME "KernelGradient", RULES, kKernelGradient)
+
+// Of those that fuse_sums.cc makes.
+#define KERAS_SPARSE_REGISTER_SUMS_ON_CPU(TYPE, TYPE_NAME, NAME, RULES) \
+  KERAS_SPARSE_REGISTER_ONE(TYPE, NAME "WithSum", RULES, kForward)      \
+  KERAS_SPARSE_REGISTER_ONE(TYPE, NAME "InputGradientWithSum", RULES, kInputGradient)
 
 #define KERAS_SPARSE_REGISTER_ONE(TYPE, NAME, RULES, PRODUCT)                                  \
   REGISTER_KERNEL_BUILDER(Name(NAME).Device(tensorflow::DEVICE_CPU).TypeConstraint<TYPE>("T"), \

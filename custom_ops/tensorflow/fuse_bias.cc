@@ -46,17 +46,6 @@ std::string ActivationOf(const Node* node) {
   return node->type_string();
 }
 
-// A node of the type, with the inputs and the attributes of another one, and on its device.
-absl::StatusOr<Node*> AddedLike(Graph* graph, const Node* like, const std::string& type,
-                                const std::vector<OutputTensor>& inputs,
-                                const std::string& activation) {
-  tensorflow::NodeBuilder builder(graph->NewName(like->name()), type);
-  for (const OutputTensor& input : inputs) builder.Input(input.node, input.index);
-  for (const auto& [name, value] : like->attrs()) builder.Attr(name, value);
-  if (!activation.empty()) builder.Attr("activation", activation);
-  return Added(graph, like, builder);
-}
-
 // The operations behind a product: the end of a condition, if the product is in a branch; the bias;
 // and the activation, if there is one that the product computes.
 struct Behind {
@@ -97,12 +86,12 @@ absl::Status FinishOthers(Graph* graph, const Node* joined, const Behind& behind
   for (int input = 0; input < behind.merge->num_inputs(); ++input) {
     OutputTensor other = InputOf(behind.merge, input);
     if (SourceOf(behind.merge, input, {"Identity"}).first == joined) continue;
-    TF_ASSIGN_OR_RETURN(other.node, AddedLike(graph, behind.bias, "BiasAdd",
-                                              {other, InputOf(behind.bias, kBias)}, ""));
+    TF_ASSIGN_OR_RETURN(
+        other.node, AddedLike(graph, behind.bias, "BiasAdd", {other, InputOf(behind.bias, kBias)}));
     other.index = 0;
     if (behind.activation != nullptr) {
       TF_ASSIGN_OR_RETURN(other.node, AddedLike(graph, behind.activation,
-                                                behind.activation->type_string(), {other}, ""));
+                                                behind.activation->type_string(), {other}));
     }
     TF_RETURN_IF_ERROR(graph->UpdateEdge(other.node, 0, behind.merge, input));
   }

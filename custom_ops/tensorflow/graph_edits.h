@@ -3,6 +3,7 @@
 // waits for it. Then they are removed.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "custom_ops/tensorflow/graph_order.h"
@@ -48,6 +49,25 @@ inline absl::StatusOr<tensorflow::Node*> Added(tensorflow::Graph* graph,
   TF_RETURN_IF_ERROR(builder.Device(beside->requested_device()).Finalize(graph, &added));
   added->set_assigned_device_name(beside->assigned_device_name());
   return added;
+}
+
+// A node of the type, with the attributes of another one, and on its device. `inputs`: tensors, all
+// of them single ones but for those of AddN, which are a list.
+inline absl::StatusOr<tensorflow::Node*> AddedLike(
+    tensorflow::Graph* graph, const tensorflow::Node* like, const std::string& type,
+    const std::vector<tensorflow::OutputTensor>& inputs, const std::string& activation = "") {
+  tensorflow::NodeBuilder builder(graph->NewName(like->name()), type);
+  std::vector<tensorflow::NodeBuilder::NodeOut> outputs;
+  for (const tensorflow::OutputTensor& input : inputs)
+    outputs.emplace_back(input.node, input.index);
+  if (type == "AddN") {
+    builder.Input(outputs);
+  } else {
+    for (const tensorflow::NodeBuilder::NodeOut& output : outputs) builder.Input(output);
+  }
+  for (const auto& [name, value] : like->attrs()) builder.Attr(name, value);
+  if (!activation.empty()) builder.Attr("activation", activation);
+  return Added(graph, like, builder);
 }
 
 // What reads the old output reads the new one.

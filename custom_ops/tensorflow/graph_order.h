@@ -65,13 +65,14 @@ inline bool IsFloat32(const tensorflow::Node* node) {
   return tensorflow::GetNodeAttr(node->attrs(), "T", &type).ok() && type == tensorflow::DT_FLOAT;
 }
 
-// The node itself, and all nodes that it is computed from or waits for.
+// The node itself, and all nodes that it is computed from or waits for, in one iteration of a loop.
 inline std::unordered_set<const tensorflow::Node*> Before(const tensorflow::Node* node) {
   std::vector<const tensorflow::Node*> left = {node};
   std::unordered_set<const tensorflow::Node*> seen = {node};
   while (!left.empty()) {
     const tensorflow::Node* next = left.back();
     left.pop_back();
+    if (next->IsNextIteration()) continue;
     for (const tensorflow::Edge* edge : next->in_edges())
       if (seen.insert(edge->src()).second) left.push_back(edge->src());
   }

@@ -33,7 +33,7 @@ std::vector<Node*> ForwardProducts(Graph* graph) {
   std::vector<Node*> products;
   for (Node* node : graph->op_nodes()) {
     if (IsOneOf(node, {"KerasSparse>MatMul", "KerasSparse>MatMulWithBias", "KerasSparse>Conv2D",
-                       "KerasSparse>Conv2DWithBias"}) &&
+                       "KerasSparse>Conv2DWithBias", "KerasSparse>Conv2DWithSum"}) &&
         IsFloat32(node) && IsOnCpu(node))
       products.push_back(node);
   }

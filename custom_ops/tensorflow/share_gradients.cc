@@ -80,7 +80,10 @@ class ShareGradients : public tensorflow::GraphOptimizationPass {
     Graph* graph = options.graph->get();
     for (const char* product : {"KerasSparse>MatMul", "KerasSparse>Conv2D"}) {
       std::vector<Node*> by_kernel = OnCpu(graph, absl::StrCat(product, "KernelGradient"));
-      for (Node* by_inputs : OnCpu(graph, absl::StrCat(product, "InputGradient"))) {
+      std::vector<Node*> by_input = OnCpu(graph, absl::StrCat(product, "InputGradient"));
+      for (Node* node : OnCpu(graph, absl::StrCat(product, "InputGradientWithSum")))
+        by_input.push_back(node);
+      for (Node* by_inputs : by_input) {
         const auto own =
             std::partition(by_kernel.begin(), by_kernel.end(),
                            [by_inputs](const Node* node) { return !Belongs(node, by_inputs); });

@@ -244,8 +244,9 @@ class Grid {
     plan->ReadValues(call.second, values.data(), Threads(1));
     plan->RunWithValues(call.first, values.data(), from_values.data(), {}, Threads(call.threads));
     Expect(SameBits(from_values, once), "another result of kept values", "plan", call, density);
-    if (plan->HasEpilogue() && call.convolution.type == ElementType::kFloat32)
-      CheckEpilogue(*plan, call, values, once, density);
+    if (!plan->HasEpilogue() || call.convolution.type != ElementType::kFloat32) return;
+    if (call.product == Product::kForward) CheckEpilogue(*plan, call, values, once, density);
+    CheckAddend(*plan, call, values, once, density);
   }
 
   // A bias and bounds, which are reached on both sides.
@@ -261,9 +262,20 @@ class Grid {
     Expect(SameBits(found, expected), "another result of an epilogue", "plan", call, density);
   }
 
+  // What is added: the result itself, in place of other values.
+  void CheckAddend(const ConvPlan& plan, const Call& call, const std::vector<float>& values,
+                   const std::vector<float>& sums, double density) {
+    std::vector<float> found = Poisoned(call), expected = sums;
+    Epilogue epilogue;
+    epilogue.addend = sums.data();
+    plan.RunWithValues(call.first, values.data(), found.data(), epilogue, Threads(call.threads));
+    for (float& sum : expected) sum += sum;
+    Expect(SameBits(found, expected), "another sum", "plan", call, density);
+  }
+
   // Both gradients by one pass: the input gradient has the bits of its own product. The second run
   // writes over the results of the first one, and takes the values that a product shares. The third
-  // one writes a list.
+  // one writes a list, and the last one adds the input gradient to itself.
   void CheckBoth(const Operands& operands, const Convolution& c,
                  const std::vector<double>& expected, double density, int threads) {
     const Call call = operands.CallOf(Product::kInputGradient, c, threads);
@@ -283,10 +295,11 @@ class Grid {
       plan->Run(gradient.data(), kernel.data(), alone.data(), Threads(threads));
       auto by_kernel = elements(std::vector<float>(c.sizes.weights(), NAN));
       auto list = elements(std::vector<float>(shared.size(), NAN));
+      const void* addend = nullptr;
       const auto run = [&](const float* values, bool is_own, bool as_list) {
         std::vector<char>& result = as_list ? list : by_kernel;
         plan->RunBoth({gradient.data(), kernel.data(), values, inputs.data(), by_inputs.data(),
-                       result.data(), is_own, as_list},
+                       result.data(), is_own, as_list, addend},
                       Threads(threads));
         return result;
       };
@@ -297,6 +310,11 @@ class Grid {
                            Expanded(call, run(nullptr, false, true)) == first;
       Expect(is_right && is_same, is_right ? "not the same twice" : "wrong both gradients",
              kernels->name, call, density);
+      std::vector<float> sums = ToFloats(c.type, alone);
+      for (float& sum : sums) sum += sum;
+      addend = alone.data();
+      const bool is_sum = run(nullptr, false, false) == first && by_inputs == elements(sums);
+      Expect(is_sum, "another sum beside both gradients", kernels->name, call, density);
     }
   }
 
