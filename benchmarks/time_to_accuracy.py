@@ -62,6 +62,7 @@ CONTENDERS = {
     "bfloat16-erk-5": Contender(0.05, settings=ERK, policy="mixed_bfloat16"),
     "blocks-erk-10": Contender(0.1, settings=ERK, blocks=(4, 4)),
     "blocks-erk-5": Contender(0.05, settings=ERK, blocks=(4, 4)),
+    "bfloat16-blocks-erk-10": Contender(0.1, settings=ERK, blocks=(4, 4), policy="mixed_bfloat16"),
     "bfloat16-blocks-erk-5": Contender(0.05, settings=ERK, blocks=(4, 4), policy="mixed_bfloat16"),
     "static-erk-5": Contender(0.05, "StaticSparsity", {"distribution": "erk"}),
     "rigl-20": Contender(0.2, "RigL"),

@@ -5,7 +5,10 @@ one processor, an AMD Zen 5 with AVX-512, in one thread, by ``benchmarks/break_e
 batch 1 to 128, density 0.5 to 0.02, the product alone and with both gradients. These two differ
 little, except for the smallest products, whose cost of a call was read off whole models. The table
 follows the lower one. Dilated convolutions were timed with both gradients in seven layers: 0.46 to
-0.55 at a dilation of 2, 0.37 at 4 and 6. The densities for 16 bits with AMX are an estimate.
+0.55 at a dilation of 2, 0.37 at 4 and 6.
+
+The table for AMX is what ``python -m keras_sparse tune`` measured three times on an Intel Xeon, in
+one thread, with the lower figure where convolutions of many positions gain less than others.
 
 Convolutions in groups follow the same rows in training steps, which gain more than those without
 groups. Forward products alone gain less, or lose; so predictions run the stock operation.

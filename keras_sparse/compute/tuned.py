@@ -21,9 +21,9 @@ from keras_sparse.compute.processor import has_fast_16_bits, processor
 VARIABLE = "KERAS_SPARSE_TUNING"
 SHIPPED = "shipped"
 FOLDER = Path(__file__).parent / "tables"
-# Zen 5 was measured; 16 bits with AMX are an estimate. Elsewhere it is a guess until `tune` runs.
+# Both were measured, each on one processor. Elsewhere they are a guess until `tune` runs.
 SHIPPED_TABLE = FOLDER / "zen5.json"
-SHIPPED_WITH_AMX = FOLDER / "sapphire_rapids.json"
+SHIPPED_WITH_AMX = FOLDER / "intel_amx.json"
 
 
 @dataclasses.dataclass(frozen=True)
