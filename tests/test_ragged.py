@@ -107,7 +107,7 @@ def test_layers_grow_by_their_shares_of_weights():
     layers = [layer(10, [1, 1, 0], [1, 1, 1]), layer(10, [1, 1, 0], [3, 3, 3])]
     kept = [np.array([[True, False, False]])] * 2
     counts = count_layers(layers, lambda one: float(one.momentum.max()))
-    masks = grow_where_groups_differ(layers, counts, kept, momentum, None)
+    masks = grow_where_groups_differ(layers, counts, kept, momentum, None, None, True)
     # 8 and 24 of the 32 weights
     assert [int(mask.sum()) for mask in masks] == [24, 40]
 

@@ -33,8 +33,8 @@ def grow_where_groups_differ(
     kept: Sequence[np.ndarray],
     grow: Score,
     rng: np.random.Generator,
-    budget: int | None = None,
-    by_share: bool = True,
+    budget: int | None,
+    by_share: bool,
 ) -> list[np.ndarray]:
     """Masks of the groups that are kept and of those that the budget lets grow.
 
