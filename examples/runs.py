@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from rich.table import Table
 
 import keras_sparse as ks
-from examples import data, training
+from examples import data, feeds, run_records, training
 from examples.recipes import recipe
-
-Record = dict[str, Any]
+from examples.run_records import Record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,12 +98,12 @@ def train(run: Run, source: data.Images | str, output: Path, save: bool = False)
     return {**dataclasses.asdict(run), **figures}
 
 
-def _feed(run: Run, source: data.Images | Path) -> training.Feed:
+def _feed(run: Run, source: data.Images | Path) -> feeds.Feed:
     how = recipe(run.model)
     how = dataclasses.replace(how, batch=run.batch)
     if isinstance(source, str):
-        return training.imagenet_feed(how, source, run.images)
-    return training.feed(how, source.first(run.images) if run.images else source, run.seed)
+        return feeds.imagenet_feed(how, source, run.images)
+    return feeds.feed(how, source.first(run.images) if run.images else source, run.seed)
 
 
 def _compiled(run: Run, steps: int) -> keras.Model:
@@ -118,7 +116,7 @@ def _compiled(run: Run, steps: int) -> keras.Model:
     return training.compiled(run.model, run.method, run.density, steps, run.seed, **settings)
 
 
-def _figures(model: keras.Model, feed: training.Feed, log: "EpochLog") -> Record:
+def _figures(model: keras.Model, feed: feeds.Feed, log: "EpochLog") -> Record:
     """Errors in per cent, the density at the end, and the seconds of all epochs."""
     if isinstance(feed.test, tuple):
         tested = model.evaluate(*feed.test, batch_size=500, verbose=0, return_dict=True)
@@ -146,7 +144,7 @@ class EpochLog(keras.callbacks.Callback):
         super().__init__()
         self.file, self.run = file, run
         # An epoch may have two lines, if a kill came between line and backup: the later one counts.
-        self.epochs = {line["epoch"]: line for line in read(file)}
+        self.epochs = {line["epoch"]: line for line in run_records.read(file)}
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.begin = time.perf_counter()
@@ -160,7 +158,7 @@ class EpochLog(keras.callbacks.Callback):
         if "density" in logs:
             line["density"] = logs["density"]
         self.epochs[epoch + 1] = line
-        add(self.file, line)
+        run_records.add(self.file, line)
         print(self._told(line), flush=True)
 
     def _told(self, line: Record) -> str:
@@ -174,48 +172,3 @@ class EpochLog(keras.callbacks.Callback):
             f"{run.model} {run.method} seed {run.seed}, epoch {done}/{run.epochs}: "
             f"{', '.join(figures)}{density}, {line['seconds']:.1f} s, {left / 60:.1f} min left"
         )
-
-
-# --- records
-
-
-def read(file: Path) -> list[Record]:
-    """The lines of a file of records; none if there is no file."""
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def add(file: Path, record: Record) -> None:
-    """One more line, in one write: lines of two programs do not mix."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("ab", buffering=0) as opened:
-        opened.write((json.dumps(record) + "\n").encode())
-
-
-def table(records: list[Record]) -> Table:
-    """Mean and standard error over the seeds, a row for each method and density."""
-    shown = Table(title="Mean ± standard error over seeds")
-    shown.add_column("method")
-    columns = ("density", "test error %", "validation error %", "seeds", "seconds a run")
-    for column in columns:
-        shown.add_column(column, justify="right")
-    groups: dict[tuple[Any, ...], list[Record]] = {}
-    for record in records:
-        groups.setdefault((record["method"], record["density"]), []).append(record)
-    for (method, _), group in groups.items():
-        figures = {name: [one[name] for one in group] for name in group[0]}
-        errors = [mean_and_error(figures[name]) for name in ("test_error", "validation_error")]
-        density = f"{statistics.mean(figures['final_density']):.4f}"
-        seconds = f"{statistics.mean(figures['seconds']):.0f}"
-        shown.add_row(method, density, *errors, str(len(group)), seconds)
-    return shown
-
-
-def mean_and_error(values: list[float | None]) -> str:
-    """Of numbers, e.g. "1.50 ± 0.02"; of one number, without an error; "" where there are none."""
-    numbers = [value for value in values if value is not None]
-    if not numbers:
-        return ""
-    mean = f"{statistics.mean(numbers):.2f}"
-    if len(numbers) == 1:
-        return mean
-    return f"{mean} ± {statistics.stdev(numbers) / len(numbers) ** 0.5:.2f}"

@@ -39,20 +39,21 @@ def main(words: Sequence[str] | None = None) -> None:
     import keras
     from rich.console import Console
 
-    from examples import runs
+    from examples import run_records, runs
 
     keras.config.set_dtype_policy(arguments.precision)
     records = arguments.output / "results.jsonl"
     wanted = planned(arguments, keras.backend.backend(), sparse_kernels(arguments))
-    missing = [run for run in wanted if not any(map(run.is_of, runs.read(records)))]
+    missing = [run for run in wanted if not any(map(run.is_of, run_records.read(records)))]
     print(f"{len(wanted) - len(missing)} of {len(wanted)} trainings are in {records}.")
     source = _source(arguments) if missing else None
     for run in missing:
         result = runs.train(run, source, arguments.output, arguments.save)
-        runs.add(records, result)
+        run_records.add(records, result)
         keras.utils.clear_session()
-    found = [record for record in runs.read(records) if any(run.is_of(record) for run in wanted)]
-    Console(width=None if sys.stdout.isatty() else 100).print(runs.table(found))
+    known = run_records.read(records)
+    found = [record for record in known if any(run.is_of(record) for run in wanted)]
+    Console(width=None if sys.stdout.isatty() else 100).print(run_records.table(found))
 
 
 def planned(arguments: argparse.Namespace, backend: str, kernels: bool) -> list[Any]:
@@ -104,12 +105,12 @@ def sparse_kernels(arguments: argparse.Namespace) -> bool:
 
 def _source(arguments: argparse.Namespace) -> Any:
     """The images; of ImageNet, the folder."""
-    from examples import training
+    from examples import feeds
 
     if recipe(arguments.model).data == "imagenet":
         return arguments.data  # may be remote
     file = arguments.data and Path(arguments.data)
-    images = training.load_images(arguments.model, file)
+    images = feeds.load_images(arguments.model, file)
     print(f"Data: {images.source}")
     return images
 

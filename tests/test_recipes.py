@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_sparse as ks
-from examples import training
+from examples import feeds, training
 from examples.data import Images
 from examples.models import build
 from examples.recipes import METHODS, RECIPES, recipe
@@ -126,12 +126,12 @@ def test_the_last_tenth_of_the_training_images_validates():
     x, y = np.zeros((50, 2, 2, 3), "float32"), np.arange(50)
     images = Images("", x, y, x[:1], y[:1])
     small = dataclasses.replace(recipe("vgg16-d"), batch=5)
-    feed = training.feed(small, images, seed=0)
+    feed = feeds.feed(small, images, seed=0)
     assert feed.validation[1].tolist() == [45, 46, 47, 48, 49]
     labels = [label for _, labels in feed.batches.as_numpy_iterator() for label in labels]
     assert (sorted(labels), feed.steps) == (list(range(45)), 9)
     whole = dataclasses.replace(recipe("wrn-28-2"), batch=5)
-    assert training.feed(whole, images, seed=0).validation is None
+    assert feeds.feed(whole, images, seed=0).validation is None
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "SNIP"])

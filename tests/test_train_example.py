@@ -14,7 +14,7 @@ import pytest
 from forked import script
 
 import keras_sparse as ks
-from examples import runs, train
+from examples import run_records, train
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAINED = 180  # of 200 images: the last tenth validates
@@ -44,7 +44,7 @@ def weights_in(file):
 
 
 def records_in(output):
-    return runs.read(output / "results.jsonl")
+    return run_records.read(output / "results.jsonl")
 
 
 @pytest.mark.backend
@@ -145,4 +145,4 @@ def test_sparse_kernels_that_cannot_run_are_refused(digits, tmp_path, monkeypatc
     [([1.0, 2.0, 3.0], "2.00 ± 0.58"), ([1.5], "1.50"), ([None, None], "")],
 )
 def test_mean_and_standard_error(values, told):
-    assert runs.mean_and_error(values) == told
+    assert run_records.mean_and_error(values) == told
