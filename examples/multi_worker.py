@@ -14,11 +14,8 @@ checkpoint, so put it where all of them can.
 """
 
 import argparse
-import json
 import math
 import os
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import keras_sparse as ks
 from examples.data import Images, load
+from examples.local_workers import launch
 from examples.models import build
 
 LEARNING_RATE, MOMENTUM = 0.02, 0.9
@@ -189,45 +187,6 @@ def save(model: Any, path: Path) -> None:
     unfinished = path.with_name(f"unfinished.{path.name}")
     model.save_weights(unfinished, overwrite=True)
     os.replace(unfinished, path)
-
-
-# --- all workers of one machine
-
-
-def launch(count: int) -> None:
-    """Runs this program for each worker; if one fails, ends the others, which would wait."""
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in _free_ports(count)]}
-    configurations = [
-        json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
-        for index in range(count)
-    ]
-    command = [sys.executable, *sys.argv, "--workers", "0"]
-    workers = [
-        subprocess.Popen(command, env={**os.environ, "TF_CONFIG": configuration})
-        for configuration in configurations
-    ]
-    try:
-        while None in (codes := [worker.poll() for worker in workers]) and not any(codes):
-            time.sleep(0.1)
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.wait()
-    if any(codes):
-        raise SystemExit(
-            "A worker has died. Start again to continue from the last checkpoint. "
-            f"Received: exit codes {codes}"
-        )
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def _arguments() -> argparse.Namespace:
