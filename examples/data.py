@@ -53,9 +53,7 @@ def load(file: Path | None = None) -> Images:
     if file is not None:
         return _normalised(f"MNIST from {file}", _from_file(file))
     cached = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "datasets" / "mnist.npz"
-    if (
-        cached.exists()
-    ):  # read here, as Keras deletes a file that is not its own copy, and downloads
+    if cached.exists():  # read here: Keras deletes a file that is not its own copy, and downloads
         return _normalised(f"MNIST from {cached}", _from_file(cached))
     if _is_reachable():
         try:

@@ -45,14 +45,10 @@ def main() -> None:
         work(arguments)
 
 
-# --- one worker
-
-
 def work(arguments: argparse.Namespace) -> None:
     """Trains as the worker that the environment variable TF_CONFIG says; alone without it."""
-    strategy = (
-        tf.distribute.MultiWorkerMirroredStrategy()
-    )  # before anything else runs in TensorFlow
+    # Before anything else runs in TensorFlow.
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
     forget_killed_run(strategy, arguments.checkpoint)
     keras.utils.set_random_seed(arguments.seed)
     digits = load(arguments.data)
@@ -69,15 +65,12 @@ def work(arguments: argparse.Namespace) -> None:
         model.compile(optimizer, loss, jit_compile=False)  # XLA has no collectives for CPUs
         optimizer.build(model)
     if arguments.checkpoint.exists():
-        model.load_weights(
-            arguments.checkpoint
-        )  # weights, masks, momenta, and at which step they were
-    train(
-        strategy,
-        model,
-        lambda epoch: batches(digits, arguments.batch, arguments.seed + epoch),
-        arguments,
-    )
+        model.load_weights(arguments.checkpoint)  # weights, masks, momenta, and the step
+
+    def data(epoch: int) -> Any:
+        return batches(digits, arguments.batch, arguments.seed + epoch)
+
+    train(strategy, model, data, arguments)
     agreement = ks.check_agreement(model)
     if is_chief(strategy):
         print(
@@ -98,16 +91,13 @@ def train(
     for epoch in range(optimizer.step() // steps, arguments.epochs):
         if epoch > 0:
             optimizer.update_masks()  # on every worker: equal numbers give equal masks
-        ks.check_agreement(
-            model
-        )  # an error names what differs; as a mask update, it costs little beside an epoch
+        ks.check_agreement(model)  # an error names what differs; it costs little beside an epoch
         model.reset_metrics()
         is_last = epoch + 1 == arguments.epochs
         for i, batch in enumerate(strategy.experimental_distribute_dataset(data(epoch))):
             until_update = math.inf if is_last else steps - i
-            optimizer.open_growth_window(
-                until_update <= optimizer.growth_window_steps()
-            )  # only sparse layers ask for it
+            # Only sparse layers ask for it.
+            optimizer.open_growth_window(until_update <= optimizer.growth_window_steps())
             loss = step(batch)
         if is_chief(strategy):
             print(
@@ -123,9 +113,8 @@ def make_step(strategy: Any, model: Any) -> Callable[[Any], Any]:
 
     @tf.function
     def step(batch: Any) -> Any:
-        logs = strategy.run(
-            model.train_step, args=(batch,)
-        )  # what `fit` would do: loss, gradients, optimizer, metrics
+        # What `fit` would do: loss, gradients, optimizer, metrics.
+        logs = strategy.run(model.train_step, args=(batch,))
         return strategy.reduce("MEAN", logs["loss"], axis=None)
 
     return step
@@ -190,35 +179,19 @@ def save(model: Any, path: Path) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=0,
-        help="number of workers to start on this machine; 0: the one that TF_CONFIG names",
-    )
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        default=Path("demo/multi_worker.weights.h5"),
-        help="on a disk that all workers see",
-    )
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--batch", type=int, default=64, help="of all workers together")
-    parser.add_argument(
-        "--density", type=float, default=0.1, help="active / all weights, in (0, 1]"
-    )
-    parser.add_argument(
-        "--sparse-layers", action="store_true", help="layers that skip missing weights"
-    )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        help="MNIST in the layout of keras.datasets (mnist.npz); default: what can be had",
-    )
-    parser.add_argument("--seed", type=int, default=0)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    add = parser.add_argument
+    workers = "number of workers to start on this machine; 0: the one that TF_CONFIG names"
+    add("--workers", type=int, default=0, help=workers)
+    checkpoint = Path("demo/multi_worker.weights.h5")
+    add("--checkpoint", type=Path, default=checkpoint, help="on a disk that all workers see")
+    add("--epochs", type=int, default=5)
+    add("--batch", type=int, default=64, help="of all workers together")
+    add("--density", type=float, default=0.1, help="active / all weights, in (0, 1]")
+    add("--sparse-layers", action="store_true", help="layers that skip missing weights")
+    add("--data", type=Path, help="MNIST as .npz; default: keras.datasets, or small digits")
+    add("--seed", type=int, default=0)
     return parser.parse_args()
 
 
