@@ -16,7 +16,8 @@ from keras_sparse.models.file_report import file_report
 from keras_sparse.models.layer_speed import LayerSpeed
 from keras_sparse.models.masked_weights import masked_weights
 from keras_sparse.models.plots import Recorded
-from keras_sparse.models.summary import Masked, summary, timed_step
+from keras_sparse.models.summary import summary, timed_step
+from keras_sparse.models.summary_figures import Masked
 from keras_sparse.models.weight_files import arrays_in
 from keras_sparse.reporting.histogram import Histogram, histogram_of
 from keras_sparse.reporting.measured import layer_times
