@@ -14,7 +14,9 @@ from keras_sparse.commands.saved_models import has_model, import_modules, load
 from keras_sparse.commands.threads import set_threads
 from keras_sparse.models.file_report import sizes_of
 from keras_sparse.models.plots import Recorded, recorded
-from keras_sparse.reporting.content import Content, of_file, of_model
+from keras_sparse.reporting.content import Content
+from keras_sparse.reporting.file_content import of_file
+from keras_sparse.reporting.model_content import of_model
 from keras_sparse.reporting.report import check_report_path, write_report
 from keras_sparse.training.density_log import DENSITY, EXPLORATION_RATE
 

@@ -10,9 +10,10 @@ import keras
 from keras_sparse._keras import check_keras_3
 from keras_sparse.exporting.place import beside
 from keras_sparse.models.plots import History, Recorded, recorded
-from keras_sparse.reporting.content import Content, of_model
+from keras_sparse.reporting.content import Content
 from keras_sparse.reporting.elements import GENERATOR
 from keras_sparse.reporting.layout import html_of
+from keras_sparse.reporting.model_content import of_model
 from keras_sparse.training.callbacks import UpdateMasks
 
 HEAD = 2000  # characters of a file in which a report names its generator
