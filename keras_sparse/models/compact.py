@@ -11,16 +11,8 @@ import rich.table
 from keras_sparse._keras import calls_of, check_model, to_float32
 from keras_sparse.conversion.progress import progress
 from keras_sparse.conversion.sparsify import densify, has_layers_to_densify
-from keras_sparse.models.channel_rules import (
-    DEPTHWISE,
-    MIXING,
-    SEPARABLE,
-    bias_of,
-    folded,
-    mixed,
-    rule_of,
-    why_no_rule,
-)
+from keras_sparse.models.channel_kinds import DEPTHWISE, MIXING, SEPARABLE, why_no_rule
+from keras_sparse.models.channel_rules import bias_of, folded, mixed, rule_of
 from keras_sparse.models.channels import Array, Channels, Tensor
 
 Io = tuple[list[Tensor], Tensor]  # what a layer reads, and what it writes
