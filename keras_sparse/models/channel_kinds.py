@@ -43,16 +43,14 @@ SUMS: dict[type, Callable[[Array, Array], Array]] = {
 def why_no_rule(layer: Any) -> str | None:
     """Why the channels of a layer all stay, or None where there is a rule for it."""
     kind = type(layer)
-    if kind in (L.InputLayer, L.Concatenate, L.Flatten, L.Activation, L.ReLU, L.LeakyReLU, L.ELU):
-        return _why_not_axis(layer)
-    if kind in (*PASSING, *PADDING, *SUMS):
-        return _why_not_axis(layer)
-    if kind in (*MIXING, *DEPTHWISE, L.BatchNormalization):
-        return _why_not_axis(layer)
+    activations = (L.Activation, L.ReLU, L.LeakyReLU, L.ELU)
+    others = (L.InputLayer, L.Concatenate, L.Flatten, L.BatchNormalization)
+    if kind in (*MIXING, *DEPTHWISE, *PASSING, *PADDING, *SUMS, *activations, *others):
+        return _why_not_this(layer)
     return f"no rule for {kind.__name__}"
 
 
-def _why_not_axis(layer: Any) -> str | None:
+def _why_not_this(layer: Any) -> str | None:
     if getattr(layer, "data_format", None) == "channels_first":
         return "channels_first"
     if getattr(layer, "groups", 1) != 1:
