@@ -1,0 +1,66 @@
+"""The ops have kernels for GPUs, and XLA lowers all types for every device."""
+
+import numpy as np
+import pytest
+from oracle import needs_ops
+
+import keras_sparse as ks
+
+pytestmark = [needs_ops]
+
+
+def test_the_ops_have_kernels_on_gpus():
+    from tensorflow.python.framework import kernels
+
+    for op in ("Conv2D", "MatMul"):
+        for part in ("", "InputGradient", "KernelGradient"):
+            registered = kernels.get_registered_kernels_for_op(f"KerasSparse>{op}{part}").kernel
+            types = sorted(
+                kernel.constraint[0].allowed_values.list.type[0]
+                for kernel in registered
+                if kernel.device_type == "GPU"
+            )
+            assert types == [1, 14, 19]  # float32, bfloat16, float16
+            assert part == "KernelGradient" or all(
+                "dense_weight_gradient" in kernel.host_memory_arg
+                for kernel in registered
+                if kernel.device_type == "GPU"
+            )
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_xla_lowers_all_types_for_every_device(dtype):
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    inputs, kernel = (
+        tf.cast(rng.standard_normal(shape), dtype) for shape in ((2, 5, 5, 16), (3, 3, 16, 16))
+    )
+    mask = rng.random(kernel.shape) < 0.5
+
+    @tf.function(jit_compile=True)
+    def lowered(inputs, kernel):
+        with tf.GradientTape() as tape:
+            tape.watch([inputs, kernel])
+            outputs = ks.compute.gradients.custom_ops().keras_sparse_conv2d(
+                inputs,
+                kernel,
+                mask,
+                False,
+                strides=[1, 1],
+                padding="SAME",
+                structure="blocks",
+                block=16,
+            )
+        return outputs, *tape.gradient(outputs, [inputs, kernel])
+
+    outputs, by_inputs, by_kernel = (
+        tf.cast(tensor, "float32").numpy() for tensor in lowered(inputs, kernel)
+    )
+    effective = tf.where(mask, tf.cast(kernel, "float32"), 0.0)
+    np.testing.assert_allclose(
+        outputs, tf.nn.conv2d(tf.cast(inputs, "float32"), effective, 1, "SAME"), atol=0.1
+    )
+    assert by_inputs.shape == inputs.shape
+    assert (by_kernel[~mask] == 0).all()
+    assert (by_kernel[mask] != 0).any()
