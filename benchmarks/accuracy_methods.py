@@ -55,10 +55,7 @@ def published_window(method: str) -> Window:
 
 
 def optimizer_of(
-    method: str,
-    inner: keras.optimizers.Optimizer,
-    density: float,
-    **settings: Any,
+    method: str, inner: keras.optimizers.Optimizer, density: float, **settings: Any
 ) -> ks.SparseMomentum:
     """The optimizer of a method that is not dense.
 

@@ -10,11 +10,7 @@ import numpy as np
 
 Call = Callable[[], object]
 DENSITIES = (0.1, 0.05)
-PACKAGES = {
-    "ONNX Runtime": "onnxruntime",
-    "LiteRT": "ai_edge_litert",
-    "OpenVINO": "openvino",
-}
+PACKAGES = {"ONNX Runtime": "onnxruntime", "LiteRT": "ai_edge_litert", "OpenVINO": "openvino"}
 DENSE = ("TensorFlow", "XLA", *PACKAGES)
 NETWORKS = ("ResNet50", "VGG16", "MLP", "MobileNetV2", "WRN-16-8", "ViT")
 

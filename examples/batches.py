@@ -27,12 +27,7 @@ class Batches(keras.utils.PyDataset):
     """
 
     def __init__(
-        self,
-        images: np.ndarray,
-        labels: np.ndarray,
-        batch: int,
-        seed: int,
-        augment: bool = True,
+        self, images: np.ndarray, labels: np.ndarray, batch: int, seed: int, augment: bool = True
     ) -> None:
         super().__init__()
         if not 1 <= batch <= len(labels):

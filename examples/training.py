@@ -58,11 +58,7 @@ def network(name: str, start: Path | None = None) -> keras.Model:
 
 
 def sparse_optimizer(
-    method: str,
-    inner: Any,
-    density: float,
-    recipe: Recipe,
-    **settings: Any,
+    method: str, inner: Any, density: float, recipe: Recipe, **settings: Any
 ) -> ks.SparseMomentum:
     """The optimizer of a method of ``METHODS``, with that method's own defaults.
 
@@ -140,11 +136,7 @@ class WarmUpAndSteps(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(
-        self,
-        peak: float,
-        warm_up: int,
-        falls: tuple[int, ...],
-        factor: float = 0.1,
+        self, peak: float, warm_up: int, falls: tuple[int, ...], factor: float = 0.1
     ) -> None:
         self.peak, self.warm_up, self.falls, self.factor = peak, warm_up, tuple(falls), factor
 

@@ -58,10 +58,7 @@ def run(tool: str, worker: Sequence[str], journal: Path, seconds: float) -> tupl
         notes.count("wrong") + notes.count("failed")
         or (summary and re.search(r"[1-9]", summary[-1]))
     )
-    return (
-        bad,
-        f"{tool}: {said}, {_checked(journal)}",
-    )
+    return (bad, f"{tool}: {said}, {_checked(journal)}")
 
 
 def _checked(journal: Path) -> str:
