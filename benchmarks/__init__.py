@@ -3,3 +3,4 @@
 import os
 
 os.environ.setdefault("KERAS_SPARSE_TUNING", "shipped")  # whatever was measured on this machine
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow prints nothing beside the tables

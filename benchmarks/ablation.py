@@ -10,7 +10,6 @@ is not repeated.
 import dataclasses
 import itertools
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -186,5 +185,4 @@ def rows_of(known: Sequence[Record]) -> list[Sequence[object]]:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     main()

@@ -10,7 +10,6 @@ than the operation within a model does, most for products of a few microseconds.
 """
 
 import json
-import os
 import statistics
 from pathlib import Path
 
@@ -111,5 +110,4 @@ def _name(size: int, channels_in: int, channels_out: int, pixels: int) -> str:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     main()

@@ -6,7 +6,6 @@ Weights are random, those of batch normalization too. Half of all filters are pr
 percent of the weights, by one rank over all layers. Predictions are of two random images.
 """
 
-import os
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,6 @@ images, relative to the largest prediction. Weights are random, so accuracy is n
 
 def main() -> None:
     """Prints and writes the table."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     parser = options.parser(__doc__)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     rows = []

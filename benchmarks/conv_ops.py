@@ -17,7 +17,6 @@ Contenders take turns in one process. Each number of threads has its own process
 
 import argparse
 import dataclasses
-import os
 import statistics
 import sys
 from collections.abc import Mapping
@@ -215,5 +214,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     main()

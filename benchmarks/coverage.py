@@ -14,7 +14,6 @@ process, exported and read back.
 
 import argparse
 import json
-import os
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -53,7 +52,6 @@ def main() -> None:
 
 def measure(name: str, density: float, setting: str, count: int, threads: int) -> Record:
     """All figures of one network; to be called in a fresh process."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     turns.limit_threads(threads)
     import keras
 

@@ -9,7 +9,6 @@ beside the table, and is not written again.
 """
 
 import dataclasses
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,5 +106,4 @@ def _row(record: Record) -> Sequence[object]:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     main()

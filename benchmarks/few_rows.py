@@ -7,7 +7,6 @@ the op keeps the values of its active weights. The break-even density is that of
 ``python -m keras_sparse tune``: where the custom op takes as long as the dense one.
 """
 
-import os
 import statistics
 from typing import Any
 
@@ -71,5 +70,4 @@ def _row(cell: dict[str, Any]) -> tuple[object, ...]:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     main()

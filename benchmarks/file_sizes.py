@@ -6,7 +6,6 @@ The weights are those of initializers, of which ``prune`` keeps the largest. A f
 on the number of weights that stay, and hardly on their values.
 """
 
-import os
 import tempfile
 import time
 import zipfile
@@ -85,5 +84,4 @@ def zipped(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     main()

@@ -10,7 +10,6 @@ written it. All run in one process, in turns.
 """
 
 import argparse
-import os
 import statistics
 import tempfile
 import time
@@ -118,5 +117,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     main()

@@ -11,7 +11,6 @@ is not repeated.
 import argparse
 import contextlib
 import dataclasses
-import os
 import time
 import unittest.mock
 from collections.abc import Callable, Sequence
@@ -187,5 +186,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     main()

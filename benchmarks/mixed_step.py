@@ -8,7 +8,6 @@ sparse model whose layers run Keras' operations.
 """
 
 import argparse
-import os
 import statistics
 import sys
 from pathlib import Path
@@ -82,5 +81,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     main()

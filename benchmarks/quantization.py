@@ -9,7 +9,6 @@ finished run is a line of a ``.jsonl`` file beside the table, and is not repeate
 """
 
 import dataclasses
-import os
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -238,5 +237,4 @@ def _cell(values: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     main()

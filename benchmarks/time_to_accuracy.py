@@ -14,7 +14,6 @@ A run that is in the records is not repeated: a stopped benchmark continues wher
 import argparse
 import concurrent.futures
 import dataclasses
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -119,7 +118,6 @@ def planned(arguments: argparse.Namespace) -> list[Run]:
 
 def train(run: Run, data: Path | None) -> Record:
     """Trains and evaluates; the run's settings with its error in % and its seconds."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
 
     from benchmarks import classifier, turns

@@ -12,7 +12,6 @@ Needs g++, jax and libtpu: pip install -e '.[tpu-aot]'.
 import dataclasses
 import importlib.metadata
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -153,7 +152,6 @@ def answer(ask: Callable[[], object]) -> str:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
 
     import keras_sparse as ks

@@ -119,5 +119,4 @@ def _order(run: Run) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     main()

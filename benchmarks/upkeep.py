@@ -9,7 +9,6 @@
 Times are CPU times of the process, so other work on the machine changes them little.
 """
 
-import os
 import statistics
 from pathlib import Path
 
@@ -85,5 +84,4 @@ def scale_table(millions: list[int]) -> str:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     main()

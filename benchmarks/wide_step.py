@@ -8,7 +8,6 @@ backward passes and the step of SGD with momentum.
 """
 
 import argparse
-import os
 import statistics
 import sys
 from pathlib import Path
@@ -85,5 +84,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     main()
