@@ -73,8 +73,7 @@ def main() -> None:
     text += report.table(COLUMNS, rows_of(known))
     largest = max(record["difference"] for record in known)
     text += f"\nLargest difference of predictions after `ks.compact`: {largest:.0e}.\n"
-    print(text)
-    report.write(arguments.output, text)
+    report.publish(arguments.output, text)
 
 
 def measured(run: Run, data: Path) -> Record:

@@ -59,8 +59,7 @@ def main() -> None:
     parts = images_of(arguments.network, arguments.data) if records.missing(runs, path) else []
     known = records.complete(path, runs, lambda run: train(run, parts))
     text = block_tables.text_of(known)
-    print(text)
-    report.write(arguments.output, text)
+    report.publish(arguments.output, text)
 
 
 def planned(arguments: argparse.Namespace) -> list[Run]:
@@ -168,7 +167,7 @@ def mask_figures(first: dict[str, np.ndarray], last: dict[str, np.ndarray]) -> d
 
 
 def _arguments() -> argparse.Namespace:
-    parser = options.parser(__doc__)
+    parser = options.parser(__doc__, "block_accuracy.md")
     add = parser.add_argument
     sparse = "0.05 is too sparse for the convolutions' blocks of 64x64"
     add("--network", choices=tuple(TITLES), default="mnist")
@@ -177,7 +176,6 @@ def _arguments() -> argparse.Namespace:
     add("--seeds", type=int, default=3)
     add("--masks", nargs="*", metavar="MASK", help="only these; default: dense and all masks")
     add("--densities", type=float, nargs="*", default=DENSITIES[:2], help=sparse)
-    add("--output", type=Path, default=report.RESULTS / "block_accuracy.md")
     return parser.parse_args()
 
 

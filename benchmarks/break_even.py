@@ -38,7 +38,7 @@ Key = tuple[
 
 def main() -> None:
     """Measures what is missing and writes the table."""
-    arguments = options.of_cells(__doc__, "break_even")
+    arguments = options.parser_of_cells(__doc__, "break_even").parse_args()
     turns.limit_threads(1)
     known = read(arguments.cells)
     for batch in BATCHES:

@@ -31,8 +31,7 @@ def main() -> None:
     known = records.finished(RECORDS)
     head = report.header("Test error by budget", COMMAND, known[-1]["measured"])
     text = f"{head}{NOTE}\n{report.table(COLUMNS, [row_of(record) for record in known])}"
-    print(text)
-    report.write(RECORDS.with_suffix(".md"), text)
+    report.publish(RECORDS.with_suffix(".md"), text)
 
 
 def row_of(record: dict[str, Any]) -> tuple[str, ...]:

@@ -42,8 +42,7 @@ def main() -> None:
             rows.append((name, how, *compared(name, how)))
             print(rows[-1], flush=True)
     text = report.header("Networks after compact", COMMAND) + NOTE + report.table(COLUMNS, rows)
-    print(text)
-    report.write(report.RESULTS / "compact.md", text)
+    report.publish(report.RESULTS / "compact.md", text)
 
 
 def compared(name: str, how: str) -> tuple[str, str, str, str]:

@@ -80,8 +80,7 @@ def main() -> None:
     text = report.header("Sparse operations against dense ones", command) + NOTE + "\n"
     text += f"Masks: `{arguments.structure!r}`.\n\n"
     text += "".join(in_process(measure, work) for work in works)
-    print(text)
-    report.write(arguments.output, text)
+    report.publish(arguments.output, text)
 
 
 def measure(work: Work) -> str:
@@ -192,7 +191,7 @@ def _cell(ratios: tuple[float, ...]) -> str:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = options.parser(__doc__)
+    parser = options.parser(__doc__, "conv_ops.md")
     add = parser.add_argument
     add("--threads", type=int, nargs="+", default=[1, 2])
     add("--densities", type=float, nargs="+", default=[0.2, 0.1, 0.05, 0.02])
@@ -209,7 +208,6 @@ def _arguments() -> argparse.Namespace:
     )
     add("--batches", type=int, nargs="*", default=INFERENCE_BATCHES, help="of predictions")
     add("--quick", action="store_true", help="five turns, and the first layer of each kind")
-    add("--output", type=Path, default=report.RESULTS / "conv_ops.md")
     return parser.parse_args()
 
 

@@ -17,7 +17,6 @@ import json
 import statistics
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from benchmarks import coverage_tables, options, records, report, turns
@@ -46,8 +45,7 @@ def main() -> None:
             records.add(path, result)
             print(json.dumps(result), flush=True)
     text = coverage_tables.page(records.finished(path))
-    print(text)
-    report.write(arguments.output, text)
+    report.publish(arguments.output, text)
 
 
 def measure(name: str, density: float, setting: str, count: int, threads: int) -> Record:
@@ -167,14 +165,13 @@ def _digits() -> tuple[Any, Any]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = options.parser(__doc__)
+    parser = options.parser(__doc__, "coverage.md")
     add = parser.add_argument
     add("--networks", choices=NETWORKS, nargs="+", default=NETWORKS)
     add("--density", type=float, default=DENSITY)
     add("--setting", choices=SETTINGS, default="default", help="of SparseMomentum")
     add("--threads", type=int, choices=(1, 2), default=2)
     add("--turns", type=int, default=5)
-    add("--output", type=Path, default=report.RESULTS / "coverage.md")
     return parser.parse_args()
 
 

@@ -60,14 +60,13 @@ class Run:
 
 def main() -> None:
     """Writes the files that are missing, then prints and writes the table."""
-    arguments = options.of_cells(__doc__, "export_sizes")
+    arguments = options.parser_of_cells(__doc__, "export_sizes").parse_args()
     runs = [Run(name, *variant) for name in NETWORKS for variant in VARIANTS]
     known = records.complete(arguments.cells, runs, measured)
     found = {records.run_of(Run, record): record for record in known}
     text = report.header("Sizes of exported files", COMMAND, known[-1]["measured"]) + NOTE
     text += report.table(COLUMNS, [_row(found[run]) for run in runs])
-    print(text)
-    report.write(arguments.output, text)
+    report.publish(arguments.output, text)
 
 
 def measured(run: Run) -> Record:

@@ -26,7 +26,7 @@ operation takes half as long. Medians over turns, CPU time of one thread, with t
 
 def main() -> None:
     """Measures what is missing and writes the table."""
-    arguments = options.of_cells(__doc__, "few_rows")
+    arguments = options.parser_of_cells(__doc__, "few_rows").parse_args()
     turns.limit_threads(1)
     known = {(*one["size"], one["rows"]) for one in records.read(arguments.cells)}
     for size in SIZES:

@@ -1,6 +1,6 @@
 """Measures the size of a model's files: dense, sparse, zipped, and compressed by this library.
 
-    python -m benchmarks.file_sizes --output benchmarks/results/file_sizes.md
+    python -m benchmarks.file_sizes
 
 The weights are those of initializers, of which ``prune`` keeps the largest. A file's size depends
 on the number of weights that stay, and hardly on their values.
@@ -17,7 +17,7 @@ import keras
 import keras_sparse as ks
 from benchmarks import options, report
 
-COMMAND = "python -m benchmarks.file_sizes --output benchmarks/results/file_sizes.md"
+COMMAND = "python -m benchmarks.file_sizes"
 DENSITIES = (0.1, 0.05)
 NOTE = """\
 Bytes of `model.save` of the dense and of the sparse model, of the latter after zip (deflate, level
@@ -39,16 +39,13 @@ NETWORKS: dict[str, Callable[[], keras.Model]] = {
 
 
 def main() -> None:
-    """Measures, prints, and writes if asked."""
-    parser = options.parser(__doc__)
-    parser.add_argument("--output", type=Path, help="file to write the table to")
+    """Measures, prints, and writes."""
+    parser = options.parser(__doc__, "file_sizes.md")
     arguments = parser.parse_args()
     rows = [row_of(name, density) for name in NETWORKS for density in DENSITIES]
     title = report.header("Sizes of files", COMMAND)
     text = title + NOTE + "\n" + report.table(COLUMNS, rows)
-    print(text)
-    if arguments.output:
-        arguments.output.write_text(text)
+    report.publish(arguments.output, text)
 
 
 def row_of(name: str, density: float) -> tuple[object, ...]:

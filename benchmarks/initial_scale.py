@@ -72,8 +72,7 @@ def main() -> None:
     known = records.complete(arguments.output.with_suffix(".jsonl"), runs, make)
     text = report.header("Test error by the initial scale", COMMAND, known[-1]["measured"]) + NOTE
     text += "".join(section(name, known) for name in NETWORKS)
-    print(text)
-    report.write(arguments.output, text)
+    report.publish(arguments.output, text)
 
 
 def planned(names: Sequence[str], seeds: int) -> list[Run]:
@@ -175,13 +174,12 @@ def _pairs(
 
 
 def _arguments() -> argparse.Namespace:
-    parser = options.parser(__doc__)
+    parser = options.parser(__doc__, "initial_scale.md")
     add = parser.add_argument
     add("--data", type=Path, help="MNIST as .npz, as keras.datasets has it; default: from there")
     add("--cifar", type=Path, help="CIFAR-10 likewise")
     add("--networks", nargs="*", choices=tuple(NETWORKS), default=tuple(NETWORKS))
     add("--seeds", type=int, default=3)
-    add("--output", type=Path, default=report.RESULTS / "initial_scale.md")
     return parser.parse_args()
 
 

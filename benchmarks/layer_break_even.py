@@ -8,10 +8,8 @@ weights, with the growth window closed. ``stock`` is the sparse layer told to ru
 what is left of its cost if the custom op does not pay.
 """
 
-import argparse
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from benchmarks import options, records, report, turns
@@ -70,7 +68,7 @@ LAYERS: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...], i
 
 def main() -> None:
     """Measures what is missing and writes the table."""
-    arguments = _arguments()
+    arguments = options.parser_of_cells(__doc__, "layer_break_even").parse_args()
     turns.limit_threads(1)
     done = {record["title"] for record in records.read(arguments.cells)}
     for title in LAYERS:
@@ -133,13 +131,6 @@ def _row(title: str, measured: dict[str, float]) -> tuple[object, ...]:
     keys = (*map(str, DENSITIES), "stock")
     ratios = [f"{measured['dense'] / measured[key]:.2f}" for key in keys]
     return (title, f"{1e3 * measured['dense']:.1f}", *ratios)
-
-
-def _arguments() -> argparse.Namespace:
-    parser = options.parser(__doc__)
-    parser.add_argument("--cells", type=Path, default=report.RESULTS / "layer_break_even.jsonl")
-    parser.add_argument("--output", type=Path, default=report.RESULTS / "layer_break_even.md")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ sparse model whose layers run Keras' operations.
 import argparse
 import statistics
 import sys
-from pathlib import Path
 
 from benchmarks import options, report, turns
 
@@ -69,14 +68,13 @@ def rows_of(model: str, arguments: argparse.Namespace) -> list[tuple[str, ...]]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = options.parser(__doc__)
+    parser = options.parser(__doc__, "mixed_step.md")
     add = parser.add_argument
     add("--models", nargs="+", default=["WRN-16-4"])
     add("--batch", type=int, default=64)
     add("--density", type=float, default=0.05)
     add("--threads", type=int, default=1)
     add("--turns", type=int, default=7)
-    add("--output", type=Path, default=report.RESULTS / "mixed_step.md")
     return parser.parse_args()
 
 

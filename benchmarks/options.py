@@ -6,21 +6,24 @@ from pathlib import Path
 from benchmarks import report
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser that keeps the lines of the description."""
+def parser(description: str | None, output: str | None = None) -> argparse.ArgumentParser:
+    """A parser that keeps the lines of the description.
+
+    Args:
+        description: of the benchmark.
+        output: the file of results that ``--output`` replaces; None: there is no such option.
+    """
     form = argparse.RawDescriptionHelpFormatter
-    return argparse.ArgumentParser(description=description, formatter_class=form)
-
-
-def of_cells(description: str | None, name: str) -> argparse.Namespace:
-    """The arguments of a benchmark that keeps its cells, and goes on after the last one."""
-    return parser_of_cells(description, name).parse_args()
+    parser = argparse.ArgumentParser(description=description, formatter_class=form)
+    if output is not None:
+        default = report.RESULTS / output
+        parser.add_argument("--output", type=Path, default=default, help="the file of results")
+    return parser
 
 
 def parser_of_cells(description: str | None, name: str) -> argparse.ArgumentParser:
-    """A parser of these arguments, to which others can be added."""
-    form = parser(description)
-    cells, output = report.RESULTS / f"{name}.jsonl", report.RESULTS / f"{name}.md"
+    """A parser of a benchmark that keeps its cells, and goes on after the last one."""
+    form = parser(description, f"{name}.md")
+    cells = report.RESULTS / f"{name}.jsonl"
     form.add_argument("--cells", type=Path, default=cells, help="cells, one a line")
-    form.add_argument("--output", type=Path, default=output)
     return form

@@ -18,6 +18,7 @@ from benchmarks.peer_trainings import KERAS, PACKAGES, PYTORCH, Run, millisecond
 
 COMMAND = "python -m benchmarks.peers --table"
 NETWORKS = ("300-100", "1024-1024")
+KEYS = ("hidden", "density", "images", "epochs", "contender")  # of a row
 NOTE = """\
 A network of 784 inputs, two hidden layers and 10 outputs on MNIST, with biases. Batch 100, SGD at
 0.05 with a momentum of 0.9, float32, one thread. `ms` is CPU time of a training step: the median
@@ -62,20 +63,12 @@ def _write(found: list[records.Record], output: Path) -> None:
     columns = ("contender", "network", "density", "seeds", "images", "epochs", "error", "ms")
     groups: dict[tuple[object, ...], list[records.Record]] = {}
     for record in found:
-        key = (
-            record["hidden"],
-            record["density"],
-            record["images"],
-            record["epochs"],
-            record["contender"],
-        )
+        key = tuple(record[name] for name in KEYS)
         groups.setdefault(key, []).append(record)
     rows = [_row(*key, group) for key, group in sorted(groups.items(), key=_order)]
-    table = report.table(columns, rows)
-    print(table)
     facts = {key: "; ".join(_all(found, key)) for key in ("date", "machine", "versions")}
     header = report.header("Beside PQuantML and SparseLab", COMMAND, facts)
-    output.write_text(f"{header}{NOTE}\n{table}")
+    report.publish(output, f"{header}{NOTE}\n{report.table(columns, rows)}")
 
 
 def _order(item: tuple[tuple[object, ...], object]) -> tuple[object, ...]:

@@ -85,8 +85,7 @@ def main() -> None:
     known = records.complete(arguments.cells, runs, lambda run: measured(run, arguments.data))
     header = report.header("Test error of quantized networks", COMMAND, known[-1]["measured"])
     text = header + NOTE + report.table(COLUMNS, rows_of(known))
-    print(text)
-    report.write(arguments.output, text)
+    report.publish(arguments.output, text)
 
 
 def measured(run: Run, data: Path) -> Record:

@@ -91,6 +91,12 @@ def mean_and_error(values: Sequence[float], digits: int = 2) -> str:
     return f"{mean} ± {standard_error(values):.{digits}f}" if len(values) > 1 else mean
 
 
+def publish(path: Path, text: str) -> None:
+    """Prints a file of results, and writes it."""
+    print(text)
+    write(path, text)
+
+
 def write(path: Path, text: str) -> None:
     """Writes a file of results and says where."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """Compares trainings that were killed and resumed with one that was not, bit for bit.
 
-    python -m benchmarks.resume --output benchmarks/results/resume.md
+    python -m benchmarks.resume
 
 Processes train a small network with BackupAndRestore. Each is killed, most of them while they
 write a backup, and another one resumes in the same folder, up to eight times in a row.
@@ -32,15 +32,13 @@ LINES = 90  # that back up, over one backup or two
 
 
 def main() -> None:
-    """Kills, resumes, compares, prints, and writes if asked; fails if ours loses something."""
+    """Kills, resumes, compares, prints, and writes; fails if ours loses something."""
     arguments = _arguments()
     wanted = {setting: -(-arguments.kills // len(SETTINGS)) for setting in SETTINGS}
     wanted |= {setting: -(-arguments.keras_kills // len(KERAS)) for setting in KERAS}
     done = [tally_of(setting, kills, arguments) for setting, kills in wanted.items()]
     text = text_of(list(wanted), done)
-    print(text)
-    if arguments.output:
-        report.write(arguments.output, text)
+    report.publish(arguments.output, text)
     if any(map(_is_broken, done[: len(SETTINGS)])):
         raise SystemExit("a resumed training differs")
 
@@ -168,13 +166,12 @@ def random_kill(rng: random.Random, writing: float) -> Kill:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = options.parser(__doc__)
+    parser = options.parser(__doc__, "resume.md")
     add = parser.add_argument
     add("--kills", type=int, default=1000, help="over all settings")
     add("--keras-kills", type=int, default=100, help="of Keras' own callback, to compare")
     add("--seed", type=int, default=0, help="of the moments at which to kill")
     add("--journal", type=Path, help="a file of what was done, to go on from")
-    add("--output", type=Path, help="a Markdown file to write")
     return parser.parse_args()
 
 

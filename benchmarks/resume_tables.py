@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from benchmarks import report
 from benchmarks.interrupted_training import BATCHES, Setting
 
-COMMAND = "python -m benchmarks.resume --output benchmarks/results/resume.md"
+COMMAND = "python -m benchmarks.resume"
 NOTE = """\
 A training of six epochs of two steps is killed up to eight times, and resumed each time by a new
 process. Two in five kills come before a random line of the callback's code while it writes a

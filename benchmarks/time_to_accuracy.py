@@ -98,8 +98,7 @@ def main() -> None:
     known = records.finished(path)
     text = report.header("Test error against training time", COMMAND, known[-1]["measured"])
     text += time_front.sections(known)
-    print(text)
-    report.write(arguments.output, text)
+    report.publish(arguments.output, text)
     time_front.plot(known, arguments.output.with_suffix(".png"))
 
 
@@ -180,7 +179,7 @@ def _network(name: str) -> Any:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = options.parser(__doc__)
+    parser = options.parser(__doc__, "time_to_accuracy.md")
     add = parser.add_argument
     add("--data", type=Path, help="CIFAR-10, .npz or the tar.gz; default: download")
     add("--tables", action="store_true", help="train nothing, write the tables")
@@ -191,7 +190,6 @@ def _arguments() -> argparse.Namespace:
     add("--seeds", type=int, nargs="+", default=[0])
     add("--threads", type=int, default=1, help="of one training")
     add("--workers", type=int, default=2, help="trainings at the same time")
-    add("--output", type=Path, default=report.RESULTS / "time_to_accuracy.md")
     return parser.parse_args()
 
 

@@ -1,6 +1,6 @@
 """Checks without a TPU whether our train steps compile for TPUs.
 
-    python -m benchmarks.tpu_check --output benchmarks/results/tpu_check.md
+    python -m benchmarks.tpu_check
     # the other models keep their earlier results
     python -m benchmarks.tpu_check --models LeNet-5
 
@@ -13,12 +13,11 @@ import dataclasses
 import importlib.metadata
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from benchmarks import options, report
 from benchmarks.load_file import load_file
 
-COMMAND = "python -m benchmarks.tpu_check --output benchmarks/results/tpu_check.md"
+COMMAND = "python -m benchmarks.tpu_check"
 PACKAGES = ("jaxlib", "libtpu")
 SMALL = (
     *(("v4:2x2x1", 1), ("v4:2x2x1", 4), ("v4:2x2x2", 8)),
@@ -63,11 +62,10 @@ class Case:
 
 
 def main() -> None:
-    """Measures, prints every row, and writes if asked."""
-    parser = options.parser(__doc__)
+    """Measures, prints every row, and writes."""
+    parser = options.parser(__doc__, "tpu_check.md")
     names = [case.name for case in CASES]
     earlier = "none: those of earlier runs"
-    parser.add_argument("--output", type=Path, help="a Markdown file to write")
     parser.add_argument("--models", nargs="*", choices=names, default=names, help=earlier)
     arguments = parser.parse_args()
     for case in CASES:
@@ -78,9 +76,7 @@ def main() -> None:
     text = report.header("Train steps on TPU, without one", COMMAND, measured)
     text += f"{NOTE}\n{report.table(COLUMNS, kept())}\n## What TPUs refuse\n\n{BAD_NOTE}\n"
     text += report.table(REFUSED_COLUMNS, [refused(name) for name in (*BAD, *REFUSED)])
-    print(text)
-    if arguments.output:
-        report.write(arguments.output, text)
+    report.publish(arguments.output, text)
 
 
 def compilers() -> str:

@@ -55,8 +55,7 @@ def main() -> None:
     found = {records.run_of(Run, record): record for record in known}
     text = report.header("Memory of a training", COMMAND, known[-1]["measured"]) + NOTE
     text += report.table(COLUMNS, rows_of(found))
-    print(text)
-    report.write(arguments.output, text)
+    report.publish(arguments.output, text)
 
 
 def measured(run: Run) -> Record:

@@ -37,8 +37,7 @@ def main() -> None:
     columns = ("case", "old, ms", "new, ms", "new / old")
     title = f"New against old, threads: {arguments.threads}"
     text = report.header(title, COMMAND) + report.table(columns, rows)
-    print(text)
-    report.write(arguments.output, text)
+    report.publish(arguments.output, text)
 
 
 def _row(case: str, seconds: dict[str, list[float]]) -> tuple[str, str, str, str]:
@@ -68,11 +67,10 @@ def _timed(worker: "subprocess.Popen[str]", case: str) -> float:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = options.parser(__doc__)
+    parser = options.parser(__doc__, "two_versions.md")
     parser.add_argument("--old", type=Path, required=True, help="checkout of the old version")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--turns", type=int, default=15)
-    parser.add_argument("--output", type=Path, default=report.RESULTS / "two_versions.md")
     return parser.parse_args()
 
 

@@ -63,8 +63,7 @@ def main() -> None:
     known = records.complete(path, planned(arguments), lambda run: train(run, arguments.data))
     text = report.header("Test error by the number of mask updates", COMMAND, known[-1]["measured"])
     text += NOTE + "".join(section(data, mode, known) for data in DATA_SETS for mode in RATES)
-    print(text)
-    report.write(arguments.output, text)
+    report.publish(arguments.output, text)
 
 
 def planned(arguments: argparse.Namespace) -> list[Run]:
@@ -173,13 +172,12 @@ def _change(errors: Sequence[float], base: Sequence[float]) -> str:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = options.parser(__doc__)
+    parser = options.parser(__doc__, "update_period.md")
     add = parser.add_argument
     default = Path("~/.keras/datasets/mnist.npz").expanduser()
     add("--data", type=Path, default=default, help="mnist.npz")
     add("--seeds", type=int, default=3)
     add("--modes", nargs="+", choices=list(RATES), default=list(RATES))
-    add("--output", type=Path, default=report.RESULTS / "update_period.md")
     return parser.parse_args()
 
 

@@ -1,6 +1,6 @@
 """Measures the cost of masks, in every step and when they change.
 
-    python -m benchmarks.upkeep --output benchmarks/results/upkeep.md
+    python -m benchmarks.upkeep
 
 1. A masked step against the dense step of the same model, in turns, in one process and thread.
 2. One mask update of ResNet-50's 25.5 M weights: seconds, and peak memory.
@@ -10,13 +10,12 @@ Times are CPU times of the process, so other work on the machine changes them li
 """
 
 import statistics
-from pathlib import Path
 
 from benchmarks import options, report
 from benchmarks.step_cost import CASES, compare_steps
 from benchmarks.update_cost import cost_per_weight, numpy_update, optimizer_update
 
-COMMAND = "python -m benchmarks.upkeep --output benchmarks/results/upkeep.md"
+COMMAND = "python -m benchmarks.upkeep"
 STEP_NOTE = """\
 CPU milliseconds of one step, medians. The ratio is the median, over all turns, of a masked step
 against the dense step beside it; in brackets its quartiles. Density 0.1, SGD with Nesterov
@@ -35,10 +34,9 @@ MILLIONS = [1, 5, 25, 100, 200]
 
 
 def main() -> None:
-    """Measures, prints, and writes if asked."""
-    parser = options.parser(__doc__)
+    """Measures, prints, and writes."""
+    parser = options.parser(__doc__, "upkeep.md")
     add = parser.add_argument
-    add("--output", type=Path, help="a Markdown file to write")
     add("--turns", type=int, default=30, help="how often dense and masked steps take turns")
     add("--millions", type=int, nargs="+", default=MILLIONS, help="of weights, in the last table")
     arguments = parser.parse_args()
@@ -46,9 +44,7 @@ def main() -> None:
     text += f"## A step\n\n{STEP_NOTE}\n{steps_table(arguments.turns)}\n"
     text += f"## An update of ResNet-50's weights\n\n{UPDATE_NOTE}\n{updates_table()}\n"
     text += f"## An update, per weight\n\n{SCALE_NOTE}\n{scale_table(arguments.millions)}"
-    print(text)
-    if arguments.output:
-        report.write(arguments.output, text)
+    report.publish(arguments.output, text)
 
 
 def steps_table(turns: int) -> str:

@@ -10,7 +10,6 @@ backward passes and the step of SGD with momentum.
 import argparse
 import statistics
 import sys
-from pathlib import Path
 
 from benchmarks import options, report, turns
 from benchmarks.step_contenders import Case, Training, windowed
@@ -72,14 +71,13 @@ def rows_of(model: str, arguments: argparse.Namespace) -> list[tuple[str, ...]]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = options.parser(__doc__)
+    parser = options.parser(__doc__, "wide_step.md")
     add = parser.add_argument
     add("--models", nargs="+", default=["MLP-1024", "MLP-4096"])
     add("--batch", type=int, default=128)
     add("--densities", type=float, nargs="+", default=[0.2, 0.1, 0.05, 0.02])
     add("--threads", type=int, default=1)
     add("--turns", type=int, default=11)
-    add("--output", type=Path, default=report.RESULTS / "wide_step.md")
     return parser.parse_args()
 
 
