@@ -23,31 +23,12 @@ class Case:
 
     @property
     def sizes(self) -> Sizes:
-        batch, height, width = self.pixels
+        _, height, width = self.pixels
         kernel_height, kernel_width, channels_in, channels_out = self.kernel
         rows, top = _axis(height, kernel_height, self.strides[0], self.padding)
         columns, left = _axis(width, kernel_width, self.strides[1], self.padding)
-        return (
-            batch,
-            height,
-            width,
-            channels_in,
-            kernel_height,
-            kernel_width,
-            channels_out,
-            *self.strides,
-            top,
-            left,
-            rows,
-            columns,
-        )
-
-    @property
-    def multiplications(self) -> int:
-        batch, _, _, channels_in, kernel_height, kernel_width, channels_out, *_, rows, columns = (
-            self.sizes
-        )
-        return batch * rows * columns * kernel_height * kernel_width * channels_in * channels_out
+        kernel = (channels_in, kernel_height, kernel_width, channels_out)
+        return Sizes(*self.pixels, *kernel, *self.strides, top, left, rows, columns)
 
 
 def _axis(pixels: int, size: int, stride: int, padding: str) -> tuple[int, int]:
@@ -92,12 +73,8 @@ LARGE = (
     Case("channels that are no blocks of 64", (3, 16, 16), (3, 3, 160, 96), 32, 0.2),
 )
 NAMES_FOR_TOOLS = (
-    "ragged pixels",
-    "strides longer than the kernel",
-    "channel pairs",
-    "one weight",
-    "dense layer",
-    "odd channels, stride 2",
+    *("ragged pixels", "strides longer than the kernel", "channel pairs", "one weight"),
+    *("dense layer", "odd channels, stride 2"),
 )
 FOR_TOOLS = tuple(case for case in SMALL if case.name in NAMES_FOR_TOOLS)
 
@@ -109,33 +86,17 @@ def random_cases(number: int = RANDOM_CASES) -> tuple[Case, ...]:
 
 
 def _random_case(i: int, draw: random.Random) -> Case:
-    kernel_height, kernel_width = draw.randint(1, 5), draw.randint(1, 5)
-    pixels = (
-        draw.randint(1, 19),
-        kernel_height + draw.randint(0, 14),
-        kernel_width + draw.randint(0, 14),
-    )
-    channels_in, channels_out = 64 * draw.randint(1, 4), 64 * draw.randint(1, 4)
-    mask, density = (
-        draw.choice((16, 32, 64, "weights", "channel_pairs")),
-        draw.choice((0.02, 0.1, 0.3, 0.7)),
-    )
+    size = draw.randint(1, 5), draw.randint(1, 5)
+    pixels = (draw.randint(1, 19), size[0] + draw.randint(0, 14), size[1] + draw.randint(0, 14))
+    channels = 64 * draw.randint(1, 4), 64 * draw.randint(1, 4)
+    mask = draw.choice((16, 32, 64, "weights", "channel_pairs"))
+    density = draw.choice((0.02, 0.1, 0.3, 0.7))
     strides, padding = (draw.randint(1, 3), draw.randint(1, 3)), draw.choice((SAME, VALID))
-    return Case(
-        f"random {i}",
-        pixels,
-        (kernel_height, kernel_width, channels_in, channels_out),
-        mask,
-        density,
-        strides,
-        padding,
-    )
+    return Case(f"random {i}", pixels, (*size, *channels), mask, density, strides, padding)
 
 
 def all_cases(rehearse: bool) -> tuple[Case, ...]:
     """In a rehearsal those that are small, the smallest first."""
-    return (
-        tuple(sorted(SMALL, key=lambda case: case.multiplications))
-        if rehearse
-        else (*SMALL, *LARGE, *random_cases())
-    )
+    if rehearse:
+        return tuple(sorted(SMALL, key=lambda case: case.sizes.multiplications))
+    return (*SMALL, *LARGE, *random_cases())

@@ -164,7 +164,7 @@ def _takes(work: Work, kernel: Kernel, case: Case) -> bool:
     if (
         work.rehearse
         and kernel.in_blocks
-        and case.multiplications > MOST_REHEARSED_BLOCKS * int(kernel.block) ** 2
+        and case.sizes.multiplications > MOST_REHEARSED_BLOCKS * int(kernel.block) ** 2
     ):
         return False
     return all(work.library.why_not(kernel, product, case.sizes) is None for product in PRODUCTS)

@@ -1,14 +1,51 @@
 """The layers that are timed, and the networks that they form."""
 
 import dataclasses
+import math
+from typing import NamedTuple
 
-FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT = PRODUCTS = (
-    "forward",
-    "input gradient",
-    "kernel gradient",
-)  # in the order of the library's enum
+# In the order of the library's enum.
+PRODUCTS = ("forward", "input gradient", "kernel gradient")
+FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT = PRODUCTS
 DENSITIES = (0.5, 0.25, 0.1, 0.05, 0.02)
-Sizes = tuple[int, ...]  # the 13 numbers of ConvSizes in sparse_conv2d.h
+
+
+class Sizes(NamedTuple):
+    """The numbers of ConvSizes in sparse_conv2d.h, in its order."""
+
+    batch: int
+    height: int
+    width: int
+    channels_in: int
+    kernel_height: int
+    kernel_width: int
+    channels_out: int
+    stride_down: int
+    stride_right: int
+    top: int
+    left: int
+    out_height: int
+    out_width: int
+
+    @property
+    def inputs(self) -> tuple[int, int, int, int]:
+        """Shape of the inputs."""
+        return self.batch, self.height, self.width, self.channels_in
+
+    @property
+    def kernel(self) -> tuple[int, int, int, int]:
+        """Shape of the kernel and its mask."""
+        return self.kernel_height, self.kernel_width, self.channels_in, self.channels_out
+
+    @property
+    def outputs(self) -> tuple[int, int, int, int]:
+        """Shape of the outputs."""
+        return self.batch, self.out_height, self.out_width, self.channels_out
+
+    @property
+    def multiplications(self) -> int:
+        """Of the dense product."""
+        return self.batch * self.out_height * self.out_width * math.prod(self.kernel)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,11 +61,9 @@ class Layer:
 
     @property
     def name(self) -> str:
-        channels = (
-            str(self.channels_in)
-            if self.channels_in == self.channels_out
-            else f"{self.channels_in}>{self.channels_out}"
-        )
+        channels = f"{self.channels_in}>{self.channels_out}"
+        if self.channels_in == self.channels_out:
+            channels = str(self.channels_in)
         if not self.pixels:
             return f"dense {channels} B{self.batch}"
         stride = f"/{self.stride}" if self.stride > 1 else ""
@@ -49,51 +84,25 @@ class Layer:
         pixels = max(self.pixels, 1)
         out = -(-pixels // self.stride)
         kernel = (self.size, self.size, self.channels_out)
-        return (
-            self.batch,
-            pixels,
-            pixels,
-            self.channels_in,
-            *kernel,
-            self.stride,
-            self.stride,
-            self.size // 2,
-            self.size // 2,
-            out,
-            out,
+        strides, padding = (self.stride,) * 2, (self.size // 2,) * 2
+        return Sizes(
+            self.batch, pixels, pixels, self.channels_in, *kernel, *strides, *padding, out, out
         )
 
     @property
     def multiplications(self) -> int:
         """Of the dense product."""
-        batch, _, _, channels_in, height, width, channels_out, *_, out_height, out_width = (
-            self.sizes
-        )
-        return batch * out_height * out_width * height * width * channels_in * channels_out
+        return self.sizes.multiplications
 
     def bytes(self, product: str, density: float, bytes_of_type: int) -> float:
         """The least that must move: each activation, each active weight and the mask, once.
 
         Of a kernel gradient every weight is written.
         """
-        (
-            batch,
-            height,
-            width,
-            channels_in,
-            kernel_height,
-            kernel_width,
-            channels_out,
-            *_,
-            out_height,
-            out_width,
-        ) = self.sizes
-        activations = batch * (height * width * channels_in + out_height * out_width * channels_out)
-        weights = kernel_height * kernel_width * channels_in * channels_out
-        return (
-            bytes_of_type * (activations + weights * (1 if product == KERNEL_GRADIENT else density))
-            + weights
-        )  # and the mask
+        weights = math.prod(self.sizes.kernel)
+        moved = weights * (1 if product == KERNEL_GRADIENT else density)
+        moved += math.prod(self.sizes.inputs) + math.prod(self.sizes.outputs)
+        return bytes_of_type * moved + weights  # and the mask
 
 
 def _square(batch: int, *rows: tuple[int, int]) -> tuple[Layer, ...]:

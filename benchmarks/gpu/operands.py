@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from benchmarks.gpu.layers import FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT, Sizes
+from benchmarks.gpu.layers import FORWARD, INPUT_GRADIENT, KERNEL_GRADIENT, PRODUCTS, Sizes
 from benchmarks.gpu.library import ARITHMETIC, Kernel
 
 # Of ||result - right|| / ||right|| for random numbers; rounding alone leaves a half of it or less.
@@ -28,8 +28,7 @@ def mask_like(kind: str | int, sizes: Sizes, density: float, generator: torch.Ge
         density: share of active blocks, pairs or weights.
         generator: of the random choice.
     """
-    _, _, _, channels_in, height, width, channels_out, *_ = sizes
-    shape = (height, width, channels_in, channels_out)
+    shape = height, width, channels_in, channels_out = sizes.kernel
     if kind == "one":
         mask = torch.zeros(shape, dtype=torch.bool)
         mask[-1, 0, channels_in // 2, -1] = True
@@ -37,16 +36,12 @@ def mask_like(kind: str | int, sizes: Sizes, density: float, generator: torch.Ge
     if kind == "last output":
         return (torch.arange(channels_out) == channels_out - 1).expand(shape).contiguous()
     if isinstance(kind, int):
-        blocks = _choose(
-            (height, width, channels_in // kind, channels_out // kind), density, generator
-        )
+        grid = (height, width, channels_in // kind, channels_out // kind)
+        blocks = _choose(grid, density, generator)
         return blocks.repeat_interleave(kind, 2).repeat_interleave(kind, 3)
     if kind == "channel_pairs":
-        return (
-            _choose((1, 1, channels_in, channels_out), density, generator)
-            .expand(shape)
-            .contiguous()
-        )
+        pairs = _choose((1, 1, channels_in, channels_out), density, generator)
+        return pairs.expand(shape).contiguous()
     return _choose(shape, density, generator)
 
 
@@ -70,19 +65,12 @@ class Operands:
 
     def first_and_second(self, product: str) -> tuple[Tensor, Tensor]:
         """What a product multiplies, as ConvPlan::Run takes it."""
-        firsts = {
-            FORWARD: self.inputs,
-            INPUT_GRADIENT: self.output_gradient,
-            KERNEL_GRADIENT: self.inputs,
-        }
-        return firsts[product], self.output_gradient if product == KERNEL_GRADIENT else self.kernel
+        first = self.output_gradient if product == INPUT_GRADIENT else self.inputs
+        return first, self.output_gradient if product == KERNEL_GRADIENT else self.kernel
 
     def result_shape(self, product: str) -> torch.Size:
-        return {
-            FORWARD: self.output_gradient,
-            INPUT_GRADIENT: self.inputs,
-            KERNEL_GRADIENT: self.kernel,
-        }[product].shape
+        results = (self.output_gradient, self.inputs, self.kernel)
+        return results[PRODUCTS.index(product)].shape
 
     def with_kernel(self, kernel: Tensor) -> "Operands":
         return dataclasses.replace(self, kernel=kernel)
@@ -92,66 +80,31 @@ def random_operands(
     sizes: Sizes, arithmetic: str, device: str, generator: torch.Generator, integers: bool = False
 ) -> Operands:
     """Normal numbers, or integers from -2 to 2, of which every product and sum is exact."""
-    (
-        batch,
-        height,
-        width,
-        channels_in,
-        kernel_height,
-        kernel_width,
-        channels_out,
-        *_,
-        out_height,
-        out_width,
-    ) = sizes
+    at, type_ = {"generator": generator, "device": generator.device}, type_of(arithmetic)
 
-    def draw(*shape: int) -> Tensor:
-        if integers:
-            return torch.randint(-2, 3, shape, generator=generator, device=generator.device).to(
-                device, type_of(arithmetic)
-            )
-        return torch.randn(shape, generator=generator, device=generator.device).to(
-            device, type_of(arithmetic)
-        )
+    def draw(shape: tuple[int, ...]) -> Tensor:
+        values = torch.randint(-2, 3, shape, **at) if integers else torch.randn(shape, **at)
+        return values.to(device, type_)
 
-    inputs, kernel = (
-        draw(batch, height, width, channels_in),
-        draw(kernel_height, kernel_width, channels_in, channels_out),
-    )
-    return Operands(sizes, inputs, kernel, draw(batch, out_height, out_width, channels_out))
+    return Operands(sizes, *map(draw, (sizes.inputs, sizes.kernel, sizes.outputs)))
 
 
 def right_products(operands: Operands, mask: Tensor, device: str) -> Expected:
     """All three in float64, by PyTorch's convolution."""
-    (
-        _,
-        height,
-        width,
-        _,
-        kernel_height,
-        kernel_width,
-        _,
-        down,
-        right,
-        top,
-        left,
-        out_height,
-        out_width,
-    ) = operands.sizes
+    sizes = operands.sizes
     inputs, kernel, gradient = (
         t.to(device, torch.float64)
         for t in (operands.inputs, operands.kernel, operands.output_gradient)
     )
-    mask = mask.to(device)
+    mask, strides = mask.to(device), (sizes.stride_down, sizes.stride_right)
     inputs, kernel = inputs.requires_grad_(), kernel.masked_fill(~mask, 0).requires_grad_()
-    bottom = (out_height - 1) * down + kernel_height - top - height
-    end = (out_width - 1) * right + kernel_width - left - width
-    padded = functional.pad(
-        inputs.permute(0, 3, 1, 2), (left, end, top, bottom)
-    )  # a negative number cuts off
-    outputs = functional.conv2d(padded, kernel.permute(3, 2, 0, 1), stride=(down, right)).permute(
-        0, 2, 3, 1
-    )
+    last = (sizes.out_height - 1) * strides[0], (sizes.out_width - 1) * strides[1]
+    bottom = last[0] + sizes.kernel_height - sizes.top - sizes.height
+    end = last[1] + sizes.kernel_width - sizes.left - sizes.width
+    # A negative number cuts off.
+    padded = functional.pad(inputs.permute(0, 3, 1, 2), (sizes.left, end, sizes.top, bottom))
+    outputs = functional.conv2d(padded, kernel.permute(3, 2, 0, 1), stride=strides)
+    outputs = outputs.permute(0, 2, 3, 1)
     by_inputs, by_kernel = torch.autograd.grad(outputs, (inputs, kernel), gradient)
     return {
         FORWARD: outputs.detach(),
