@@ -43,17 +43,9 @@ class Run:
 
     def worker(self, stage: str, deadline: float, journal: Path | None = None) -> list[str]:
         """The command."""
-        options = [
-            "--library",
-            str(self.library),
-            "--journal",
-            str(journal or self.journal),
-            "--deadline",
-            str(deadline),
-        ]
         return [
-            *("-m", "benchmarks.gpu.worker", stage),
-            *options,
+            *("-m", "benchmarks.gpu.worker", stage, "--deadline", str(deadline)),
+            *("--library", str(self.library), "--journal", str(journal or self.journal)),
             *(["--rehearse"] if self.arguments.rehearse else []),
         ]
 
@@ -77,9 +69,8 @@ class Run:
                 continue
             journal = self.output / f"{tool}.jsonl"
             journal.unlink(missing_ok=True)
-            bad, said = tools.run(
-                tool, self.worker("tools", time.time() + seconds, journal), journal, seconds
-            )
+            worker = self.worker("tools", time.time() + seconds, journal)
+            bad, said = tools.run(tool, worker, journal, seconds)
             (self.failures if bad else self.remarks).append(said)
             print(f"  {said}", flush=True)
 
@@ -94,27 +85,16 @@ class Run:
         """(Tables of every layer, the short ones)."""
         results = self.results()
         remarks = [*(f"FAILED: {failure}" for failure in self.failures), *self.remarks]
-        out_of_time = sum(note["status"] == "out of time" for note in results.journal.of("time/"))
-        remarks += (
-            [f"NOT CHECKED: {', '.join(unchecked)}"] if (unchecked := results.unchecked()) else []
-        )
-        remarks += (
-            [f"{out_of_time} groups of timings were not measured: out of time"]
-            if out_of_time
-            else []
-        )
+        if unchecked := results.unchecked():
+            remarks.append(f"NOT CHECKED: {', '.join(unchecked)}")
+        if late := sum(note["status"] == "out of time" for note in results.journal.of("time/")):
+            remarks.append(f"{late} groups of timings were not measured: out of time")
         marked = REHEARSAL if self.arguments.rehearse else ""
+        command = " ".join(["python -m benchmarks.gpu.run", *sys.argv[1:]])
         facts = {"date": self.date, **results.facts}
-        head = report.header(
-            "Products on a GPU against cuDNN",
-            " ".join(["python -m benchmarks.gpu.run", *sys.argv[1:]]),
-            facts,
-        )
-        summary = f"{marked}{tables.summary(results, remarks)}{marked}"
-        return (
-            f"{head}{marked}{tables.MEANING}\n{tables.all_tables(results, each_product)}",
-            summary,
-        )
+        head = report.header("Products on a GPU against cuDNN", command, facts)
+        everything = f"{tables.MEANING}\n{tables.all_tables(results, each_product)}"
+        return head + marked + everything, marked + tables.summary(results, remarks) + marked
 
     def write(self) -> None:
         """Writes gpu.json, gpu.md and gpu_break_even.json; after every stage, as one may hang."""
@@ -135,10 +115,8 @@ class Run:
         }
         (self.output / "gpu.json").write_text(json.dumps(record, indent=1) + "\n")
         (self.output / "gpu.md").write_text(f"{everything}\n{summary}")
-        limits = {
-            **break_even.record(results, self.date),
-            **({"rehearsal": True} if self.arguments.rehearse else {}),
-        }
+        limits = break_even.record(results, self.date)
+        limits |= {"rehearsal": True} if self.arguments.rehearse else {}
         (self.output / "gpu_break_even.json").write_text(json.dumps(limits, indent=1) + "\n")
 
 
@@ -159,17 +137,11 @@ def main() -> int:
         run.tools()
     run.write()
     steps, summary = run.text(each_product=False)
-    print(
-        steps,
-        summary,
-        f"\nwrote {arguments.output}/gpu.json, gpu.md, gpu_break_even.json",
-        sep="\n",
-        flush=True,
-    )
+    wrote = f"\nwrote {arguments.output}/gpu.json, gpu.md, gpu_break_even.json"
+    print(steps, summary, wrote, sep="\n", flush=True)
     results = run.results()
-    return int(
-        bool(run.failures or results.problems() or (results.unchecked() and not arguments.rehearse))
-    )
+    unchecked = results.unchecked() and not arguments.rehearse
+    return int(bool(run.failures or results.problems() or unchecked))
 
 
 def _library(arguments: argparse.Namespace) -> Path:
@@ -184,12 +156,8 @@ def _library(arguments: argparse.Namespace) -> Path:
 
         return rehearsal.build(folder).resolve()
     print("building the library: minutes; --library takes one that was built elsewhere", flush=True)
-    command = [
-        sys.executable,
-        str(report.ROOT / "custom_ops" / "build" / "build_ops.py"),
-        "--gpu",
-        str(folder),
-    ]
+    builder = str(report.ROOT / "custom_ops" / "build" / "build_ops.py")
+    command = [sys.executable, builder, "--gpu", str(folder)]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     print(built.stderr[-2000:], end="", flush=True)  # what was left out, and why
     if built.returncode:

@@ -8,6 +8,7 @@ from benchmarks.gpu.library import ARITHMETIC
 from benchmarks.gpu.results import Block, Results, blocks_of
 
 MOST_PROBLEMS = 12
+COLUMNS = tuple(f"{density:g}" for density in DENSITIES)
 MEANING = """\
 Figures are dense time over sparse time: 2 means that the sparse product takes half as long. Medians
 of the GPU's own clock over calls in turns in one process. Before each call 512 MB of other data are
@@ -25,11 +26,7 @@ time taken.
 
 def all_tables(results: Results, each_product: bool) -> str:
     """Every layer, in every arithmetic that was measured."""
-    measured = [
-        arithmetic
-        for arithmetic in ARITHMETIC
-        if any(key[1] == arithmetic for key in results.groups)
-    ]
+    measured = [a for a in ARITHMETIC if any(key[1] == a for key in results.groups)]
     parts = ["## A training step: forward and both gradients\n"]
     parts += [f"### {arithmetic}\n\n{step_table(results, arithmetic)}" for arithmetic in measured]
     if not each_product:
@@ -54,9 +51,8 @@ def step_table(results: Results, arithmetic: str) -> str:
         )
         for layer in results.layers
     ]
-    return report.table(
-        ("layer", "dense, ms", *(f"{_short(block)} {density:g}" for block, density in keys)), rows
-    )
+    columns = (f"{_short(block)} {density:g}" for block, density in keys)
+    return report.table(("layer", "dense, ms", *columns), rows)
 
 
 def product_table(results: Results, arithmetic: str, block: Block) -> str:
@@ -69,12 +65,9 @@ def product_table(results: Results, arithmetic: str, block: Block) -> str:
                 _product_cell(results, layer, arithmetic, product, block, density)
                 for density in DENSITIES
             )
-            rows.append(
-                (f"{layer.name}, {product}", _milliseconds(dense), _rate(layer, dense), *cells)
-            )
-    return report.table(
-        ("product", "dense, ms", "dense, TFLOP/s", *(f"{density:g}" for density in DENSITIES)), rows
-    )
+            dense_cells = _milliseconds(dense), _rate(layer, dense)
+            rows.append((f"{layer.name}, {product}", *dense_cells, *cells))
+    return report.table(("product", "dense, ms", "dense, TFLOP/s", *COLUMNS), rows)
 
 
 def network_table(results: Results) -> str:
@@ -82,31 +75,18 @@ def network_table(results: Results) -> str:
     rows = []
     for network, counts in (TINY_NETWORKS if results.rehearse else NETWORKS).items():
         for arithmetic in ARITHMETIC:
-            dense = _weighted(
-                [(results.dense_step(layer, arithmetic), n) for layer, n in counts.items()]
-            )
+            dense = _weighted([(results.dense_step(la, arithmetic), n) for la, n in counts.items()])
             for block in blocks_of(arithmetic):
                 cells = []
                 for density in DENSITIES:
-                    sparse = _weighted(
-                        [
-                            (results.step(layer, arithmetic, block, density), n)
-                            for layer, n in counts.items()
-                        ]
-                    )
+                    key = arithmetic, block, density
+                    sparse = _weighted([(results.step(la, *key), n) for la, n in counts.items()])
                     cells.append(f"{dense / sparse:.2f}" if dense and sparse else "")
                 if any(cells):
-                    rows.append(
-                        (f"{network}, {arithmetic}, {name(block)}", _milliseconds(dense), *cells)
-                    )
-    return report.table(
-        (
-            "convolutions of 64 channels or more, forward and gradients",
-            "dense, ms",
-            *(f"{d:g}" for d in DENSITIES),
-        ),
-        rows,
-    )
+                    title = f"{network}, {arithmetic}, {name(block)}"
+                    rows.append((title, _milliseconds(dense), *cells))
+    title = "convolutions of 64 channels or more, forward and gradients"
+    return report.table((title, "dense, ms", *COLUMNS), rows)
 
 
 def check_table(results: Results) -> str:
@@ -126,9 +106,8 @@ def share_table(results: Results) -> str:
         (note["name"], *(f"{100 * note['share'][product]:.0f} %" for product in PRODUCTS))
         for note in notes
     ]
-    return report.table(
-        ("flags, lists and packed weights at density 0.1, of a call's time", *PRODUCTS), rows
-    )
+    title = "flags, lists and packed weights at density 0.1, of a call's time"
+    return report.table((title, *PRODUCTS), rows)
 
 
 def summary(results: Results, remarks: list[str]) -> str:
@@ -138,13 +117,11 @@ def summary(results: Results, remarks: list[str]) -> str:
         for key, rate in results.rates.items()
     ]
     problems = results.problems()
+    remarks = [*remarks, f"Ceilings: {', '.join(rates) or 'not measured'}"]
     parts = [
         "## Summary\n",
         check_table(results),
-        "".join(
-            f"- {remark}\n"
-            for remark in [*remarks, f"Ceilings: {', '.join(rates) or 'not measured'}"]
-        ),
+        "".join(f"- {remark}\n" for remark in remarks),
         network_table(results),
         share_table(results),
         f"{len(problems)} problems\n" + problem_list(problems),
@@ -156,13 +133,10 @@ def problem_list(problems: list[dict[str, Any]]) -> str:
     """Those of the same kernel, product and reason in one line."""
     alike: dict[tuple[str, str], list[str]] = {}
     for note in problems:
-        alike.setdefault(
-            (note.get("culprit") or note["key"], f"{note['status']}: {note.get('why')}"), []
-        ).append(note["key"])
-    lines = [
-        f"- {len(keys)} x {culprit}: {why} ({keys[0]})"[:200]
-        for (culprit, why), keys in alike.items()
-    ]
+        kind = note.get("culprit") or note["key"], f"{note['status']}: {note.get('why')}"
+        alike.setdefault(kind, []).append(note["key"])
+    kinds = ((*kind, keys) for kind, keys in alike.items())
+    lines = [f"- {len(keys)} x {of}: {why} ({keys[0]})"[:200] for of, why, keys in kinds]
     rest = [f"- and {len(lines) - MOST_PROBLEMS} more kinds"] if len(lines) > MOST_PROBLEMS else []
     return "".join(f"{line}\n" for line in [*lines[:MOST_PROBLEMS], *rest])
 
@@ -190,19 +164,16 @@ def _status_cell(status: str) -> str:
 def _step_cell(
     results: Results, layer: Layer, arithmetic: str, block: Block, density: float
 ) -> str:
-    ratio = results.ratio(layer, arithmetic, block, density)
-    return (
-        f"{ratio:.2f}" if ratio else _status_cell(results.status(layer, arithmetic, block, density))
-    )
+    if ratio := results.ratio(layer, arithmetic, block, density):
+        return f"{ratio:.2f}"
+    return _status_cell(results.status(layer, arithmetic, block, density))
 
 
 def _product_cell(
     results: Results, layer: Layer, arithmetic: str, product: str, block: Block, density: float
 ) -> str:
-    state, dense = (
-        results.state(layer, arithmetic, product, block, density),
-        results.dense(layer, arithmetic, product),
-    )
+    state = results.state(layer, arithmetic, product, block, density)
+    dense = results.dense(layer, arithmetic, product)
     if state["status"] != "right" or not dense or "seconds" not in state:
         return _status_cell(state["status"])
     share = results.share_of_bound(layer, arithmetic, product, block, density)

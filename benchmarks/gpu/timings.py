@@ -5,6 +5,7 @@ call builds the structure of its mask. Each result is first checked at full size
 PyTorch's in IEEE float32.
 """
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 
@@ -36,14 +37,11 @@ def run(work: Work) -> None:
         if work.is_over:
             work.journal.note(key, "out of time")
             continue
-        seconds = min(
-            LONGEST_GROUP, TURNS_SHARE * (work.deadline - time.time()) / (len(groups) - i)
-        )
-        work.attempt(
-            key,
-            f"dense {arithmetic}, {product}",
-            lambda g=(layer, arithmetic, product), s=seconds: _measure(work, g, s),
-        )
+        left = TURNS_SHARE * (work.deadline - time.time())
+        seconds = min(LONGEST_GROUP, left / (len(groups) - i))
+        group = layer, arithmetic, product
+        measured = functools.partial(_measure, work, group, seconds)
+        work.attempt(key, f"dense {arithmetic}, {product}", measured)
         if product == PRODUCTS[-1]:
             print(f"  {arithmetic} {layer.name}", flush=True)
             if not work.rehearse:
@@ -80,12 +78,8 @@ def _measure(work: Work, group: Group, seconds: float) -> Outcome:
         states.setdefault(name, {"status": "right"}).update({"seconds": gpu, "started": started})
     best = min(names, key=lambda name: medians[name][0])
     facts = {"layer": layer.name, "arithmetic": arithmetic, "product": product}
-    return "right", {
-        **facts,
-        "dense": best,
-        "dense_seconds": medians[best][0],
-        "contenders": states,
-    }
+    facts |= {"dense": best, "dense_seconds": medians[best][0]}
+    return "right", {**facts, "contenders": states}
 
 
 def _enter(
@@ -106,13 +100,13 @@ def _enter(
     if why := work.journal.broken.get(culprit):
         return {"status": "failed", "why": why}
     key = f"run/{layer.name}/{kernel.name}/{name}/{product}"
-    status = work.attempt(
-        key, culprit, lambda: _check(work, kernel, product, operands, mask, right, contenders, name)
-    )
-    return {
-        "status": status,
-        **{fact: work.journal.notes[key].get(fact) for fact in ("why", "error", "density")},
-    }
+
+    def check() -> Outcome:
+        return _check(work, kernel, product, operands, mask, right, contenders, name)
+
+    status = work.attempt(key, culprit, check)
+    facts = {fact: work.journal.notes[key].get(fact) for fact in ("why", "error", "density")}
+    return {"status": status, **facts}
 
 
 def _check(
@@ -131,11 +125,9 @@ def _check(
     error = right.error(result, mask)
     facts = {"error": error, "density": float(mask.double().mean())}
     contenders[name] = run_it
-    return (
-        ("right", facts)
-        if error <= tolerance(kernel)
-        else ("wrong", {**facts, "why": f"error {error:.1e} at full size"})
-    )
+    if error <= tolerance(kernel):
+        return "right", facts
+    return "wrong", {**facts, "why": f"error {error:.1e} at full size"}
 
 
 def _contender(
@@ -143,15 +135,9 @@ def _contender(
 ) -> tuple[Callable[[], None], Tensor]:
     """A call, and where its result lies; all it needs lives as long as the call."""
     first, second = operands.first_and_second(product)
-    result = torch.full(
-        operands.result_shape(product), float("nan"), dtype=first.dtype, device=first.device
-    )
-    workspace = torch.full(
-        (max(work.library.workspace(kernel, product, operands.sizes), 1),),
-        255,
-        dtype=torch.uint8,
-        device=first.device,
-    )
+    result = first.new_full(operands.result_shape(product), float("nan"))
+    size = max(work.library.workspace(kernel, product, operands.sizes), 1)
+    workspace = torch.full((size,), 255, dtype=torch.uint8, device=first.device)
     tensors = (first, second, mask, result, workspace)
     call = prepared(work, kernel, product, operands.sizes, tensors)
     return lambda kept=tensors: call(), result
@@ -165,18 +151,15 @@ class Right:
 
     def __init__(self, layer: Layer, operands: Operands, product: str) -> None:
         self.layer, self.product = layer, product
-        self.operands = Operands(
-            operands.sizes,
-            *(t.float() for t in (operands.inputs, operands.kernel, operands.output_gradient)),
-        )
+        tensors = operands.inputs, operands.kernel, operands.output_gradient
+        self.operands = Operands(operands.sizes, *(tensor.float() for tensor in tensors))
         self.gradient = self._compute(self.operands) if product == KERNEL_GRADIENT else None
 
     def error(self, result: Tensor, mask: Tensor) -> float:
         if self.gradient is not None:
             return error_of(result, self.gradient * mask)
-        return error_of(
-            result, self._compute(self.operands.with_kernel(self.operands.kernel * mask))
-        )
+        masked = self.operands.with_kernel(self.operands.kernel * mask)
+        return error_of(result, self._compute(masked))
 
     def _compute(self, operands: Operands) -> Tensor:
         """Without cuDNN's search for the fastest way, which would take longer."""
@@ -195,7 +178,5 @@ def _time(
             contender()
     begin = time.perf_counter()
     work.machine.one_turn(contenders)
-    turns = int(seconds / (time.perf_counter() - begin))
-    return take_turns(
-        work.machine, contenders, 1 if work.rehearse else max(FEWEST_TURNS, min(MOST_TURNS, turns))
-    )
+    turns = max(FEWEST_TURNS, min(MOST_TURNS, int(seconds / (time.perf_counter() - begin))))
+    return take_turns(work.machine, contenders, 1 if work.rehearse else turns)
