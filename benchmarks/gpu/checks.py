@@ -6,10 +6,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from benchmarks.gpu.attempts import Outcome, Work, culprit_of, prepared
+from benchmarks.gpu.attempts import Outcome, Work, culprit_of
 from benchmarks.gpu.check_cases import FOR_TOOLS, Case, all_cases
+from benchmarks.gpu.guarded import Buffer, Product
 from benchmarks.gpu.layers import PRODUCTS
-from benchmarks.gpu.library import ALL_KERNELS, ARITHMETIC, Kernel, KernelError
+from benchmarks.gpu.library import ALL_KERNELS, ARITHMETIC, Kernel
 from benchmarks.gpu.operands import (
     Expected,
     Operands,
@@ -21,72 +22,11 @@ from benchmarks.gpu.operands import (
     type_of,
 )
 
-GUARD, GUARD_BYTE = 512, 0xA5
+GUARD = 512  # bytes
 NAN_BYTE = 0xFF  # all ones are NaN in every type, and -1 where a number is expected
 MOST_REHEARSED_BLOCKS = (
     1500  # times pixels: Triton's interpreter takes milliseconds for each operation
 )
-
-
-class Buffer:
-    """Memory between two guards; without them if a tool watches the allocations themselves."""
-
-    def __init__(self, size: int, device: str, guard: int) -> None:
-        self.all = torch.full(
-            (guard + max(size, 1) + guard,), GUARD_BYTE, dtype=torch.uint8, device=device
-        )
-        self.body = self.all[guard : guard + max(size, 1)]
-        self.guard = guard
-
-    def typed(self, type_: torch.dtype, shape: torch.Size) -> Tensor:
-        return self.body.view(type_).view(shape)
-
-    def check(self, what: str) -> None:
-        """KernelError if a guard was written over."""
-        for side, guard in (
-            ("before", self.all[: self.guard]),
-            ("behind", self.all[self.all.numel() - self.guard :]),
-        ):
-            if not bool((guard == GUARD_BYTE).all()):
-                raise KernelError(f"memory {side} the {what} was overwritten")
-
-
-class Product:
-    """One product of a case, ready to run into poisoned memory."""
-
-    def __init__(
-        self,
-        work: Work,
-        kernel: Kernel,
-        product: str,
-        operands: Operands,
-        mask: Tensor,
-        guard: int,
-        workspace: Buffer | None = None,
-    ) -> None:
-        first, second = operands.first_and_second(product)
-        self.type, self.shape = first.dtype, operands.result_shape(product)
-        self.result = Buffer(self.shape.numel() * self.type.itemsize, first.device.type, guard)
-        self.workspace = workspace or Buffer(
-            work.library.workspace(kernel, product, operands.sizes), first.device.type, guard
-        )
-        self.operands = (first, second, mask)  # kept alive
-        self.run = prepared(
-            work,
-            kernel,
-            product,
-            operands.sizes,
-            (first, second, mask, self.result.body, self.workspace.body),
-        )
-
-    def poison(self, byte: int) -> None:
-        self.result.body.fill_(byte)
-        self.workspace.body.fill_(byte)
-
-    def output(self) -> Tensor:
-        self.result.check("result")
-        self.workspace.check("workspace")
-        return self.result.typed(self.type, self.shape)
 
 
 def run(work: Work, for_tools: bool = False) -> None:
