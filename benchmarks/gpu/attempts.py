@@ -46,9 +46,8 @@ class Work:
         except RuntimeError as problem:
             why = facts.get("why") or str(problem).splitlines()[0]
             print(f"  {culprit}: failed: {why}; the context is lost", flush=True)
-            self.journal.note(
-                key, "failed", **{**facts, "why": why, "culprit": culprit, "fatal": True}
-            )
+            facts |= {"why": why, "culprit": culprit, "fatal": True}
+            self.journal.note(key, "failed", **facts)
             sys.exit(3)  # journal.CONTEXT_IS_LOST
         self.journal.note(key, status, culprit=culprit, **facts)
         if status in ("wrong", "failed") and self.journal.count(status) <= MOST_PRINTED:
@@ -61,17 +60,8 @@ def culprit_of(kernel: Kernel, product: str) -> str:
 
 
 def prepared(
-    work: Work,
-    kernel: Kernel,
-    product: str,
-    sizes: Sizes,
-    tensors: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
+    work: Work, kernel: Kernel, product: str, sizes: Sizes, tensors: tuple[Tensor, ...]
 ) -> Callable[[], None]:
-    """The call on these tensors: first, second, mask, result, workspace."""
-    return work.library.prepare(
-        kernel,
-        product,
-        sizes,
-        Pointers(*(tensor.data_ptr() for tensor in tensors)),
-        work.machine.stream(),
-    )
+    """The call on these five tensors: first, second, mask, result, workspace."""
+    pointers = Pointers(*(tensor.data_ptr() for tensor in tensors))
+    return work.library.prepare(kernel, product, sizes, pointers, work.machine.stream())

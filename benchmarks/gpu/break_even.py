@@ -32,31 +32,16 @@ def _steps(
     steps: list[dict[str, Any]] = []
     needed = min(FEWEST_LAYERS, len(layers))
     for channels in sorted({layer.smallest_channels for layer in layers}):
-        for multiplications in sorted({layer.multiplications for layer in layers}):
-            those = [
-                layer
-                for layer in layers
-                if layer.smallest_channels >= channels and layer.multiplications >= multiplications
-            ]
+        wide = [layer for layer in layers if layer.smallest_channels >= channels]
+        for least in sorted({layer.multiplications for layer in layers}):
+            those = [layer for layer in wide if layer.multiplications >= least]
             density = _largest(results, those, arithmetic, block)
-            known = max(
-                (s["density"] for s in steps if s["smallest_multiplications"] <= multiplications),
-                default=0.0,
-            )
-            measured = [
-                layer
-                for layer in those
-                if results.ratio(layer, arithmetic, block, density) is not None
-            ]
-            if density > known and len(measured) >= needed:
-                steps.append(
-                    {
-                        "smallest_channels": channels,
-                        "smallest_multiplications": multiplications,
-                        "density": density,
-                        "layers": len(measured),
-                    }
-                )
+            smaller = [s["density"] for s in steps if s["smallest_multiplications"] <= least]
+            ratios = [results.ratio(layer, arithmetic, block, density) for layer in those]
+            measured = sum(ratio is not None for ratio in ratios)
+            if density > max(smaller, default=0.0) and measured >= needed:
+                row = {"smallest_channels": channels, "smallest_multiplications": least}
+                steps.append({**row, "density": density, "layers": measured})
     return steps
 
 
@@ -65,11 +50,8 @@ def _largest(results: Results, layers: list[Layer], arithmetic: str, block: Bloc
     largest = 0.0
     for density in sorted(DENSITIES):
         statuses = {results.status(layer, arithmetic, block, density) for layer in layers}
-        ratios = [
-            ratio
-            for layer in layers
-            if (ratio := results.ratio(layer, arithmetic, block, density)) is not None
-        ]
+        found = (results.ratio(layer, arithmetic, block, density) for layer in layers)
+        ratios = [ratio for ratio in found if ratio is not None]
         if statuses & {"wrong", "failed"} or not ratios or min(ratios) < 1.0:
             break
         largest = density

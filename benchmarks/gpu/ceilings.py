@@ -25,26 +25,20 @@ def _copy(work: Work) -> Outcome:
     source = torch.randn(number, device=work.machine.device)
     target = torch.empty_like(source)
     seconds = take_turns(work.machine, {"copy": lambda: target.copy_(source)}, TURNS)["copy"][0]
-    print(
-        f"  copy: {2 * 4 * number / seconds / 1e9:.0f} GB/s, bytes read plus bytes written",
-        flush=True,
-    )
-    return "right", {"rate": 2 * 4 * number / seconds}
+    rate = 2 * 4 * number / seconds
+    print(f"  copy: {rate / 1e9:.0f} GB/s, bytes read plus bytes written", flush=True)
+    return "right", {"rate": rate}
 
 
 def _product(work: Work, arithmetic: str) -> Outcome:
     """Multiplications and additions."""
     multiply_float32_in(arithmetic == "tensorfloat32")
     side = 128 if work.rehearse else SIDE
-    a, b = (
-        torch.randn(side, side, device=work.machine.device).to(type_of(arithmetic))
-        for _ in range(2)
-    )
+    device, type_ = work.machine.device, type_of(arithmetic)
+    a, b = (torch.randn(side, side, device=device).to(type_) for _ in range(2))
     for _ in range(3):
         torch.matmul(a, b)
     seconds = take_turns(work.machine, {"product": lambda: torch.matmul(a, b)}, TURNS)["product"][0]
-    print(
-        f"  {arithmetic} product of {side} x {side}: {2 * side**3 / seconds / 1e12:.0f} TFLOP/s",
-        flush=True,
-    )
-    return "right", {"rate": 2 * side**3 / seconds}
+    rate = 2 * side**3 / seconds
+    print(f"  {arithmetic} product of {side} x {side}: {rate / 1e12:.0f} TFLOP/s", flush=True)
+    return "right", {"rate": rate}

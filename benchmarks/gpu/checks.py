@@ -1,6 +1,7 @@
 """Checks every kernel against double precision, with poison where nothing may be read or kept."""
 
 import contextlib
+import functools
 from collections.abc import Iterator
 
 import torch
@@ -24,9 +25,8 @@ from benchmarks.gpu.operands import (
 
 GUARD = 512  # bytes
 NAN_BYTE = 0xFF  # all ones are NaN in every type, and -1 where a number is expected
-MOST_REHEARSED_BLOCKS = (
-    1500  # times pixels: Triton's interpreter takes milliseconds for each operation
-)
+# Times pixels: Triton's interpreter takes milliseconds for each operation.
+MOST_REHEARSED_BLOCKS = 1500
 
 
 def run(work: Work, for_tools: bool = False) -> None:
@@ -37,40 +37,24 @@ def run(work: Work, for_tools: bool = False) -> None:
         for_tools: a few cases, in memory that compute-sanitizer watches, and nothing else on the
             GPU.
     """
-    guard = 0 if for_tools else GUARD
-    torch.backends.cudnn.benchmark = (
-        False  # each shape comes once: a search would take longer than the rest
-    )
+    guard, where_right = (0, "cpu") if for_tools else (GUARD, work.machine.device)
+    # Each shape comes once: a search would take longer than the rest.
+    torch.backends.cudnn.benchmark = False
     for case in FOR_TOOLS if for_tools else all_cases(work.rehearse):
         for arithmetic in ARITHMETIC:
             for integers in (True,) if for_tools or work.rehearse else (True, False):
                 if not work.is_over:
-                    _check_case(
-                        work,
-                        case,
-                        arithmetic,
-                        integers,
-                        guard,
-                        "cpu" if for_tools else work.machine.device,
-                    )
+                    _check_case(work, case, arithmetic, integers, guard, where_right)
 
 
 def _check_case(
     work: Work, case: Case, arithmetic: str, integers: bool, guard: int, where_right: str
 ) -> None:
-    kernels = [
-        kernel
-        for kernel in ALL_KERNELS
-        if kernel.arithmetic == arithmetic and _takes(work, kernel, case)
-    ]
-    keys = {
-        kernel: f"check/{kernel.name}/{case.name}/{'integers' if integers else 'normal'}"
-        for kernel in kernels
-    }
-    if all(
-        work.journal.is_done(f"{key}/{PRODUCTS[-1]}") and work.journal.is_done(f"{key}/in a row")
-        for key in keys.values()
-    ):
+    kernels = [k for k in ALL_KERNELS if k.arithmetic == arithmetic and _takes(work, k, case)]
+    numbers = "integers" if integers else "normal"
+    keys = {kernel: f"check/{kernel.name}/{case.name}/{numbers}" for kernel in kernels}
+    done = work.journal.is_done
+    if all(done(f"{key}/{PRODUCTS[-1]}") and done(f"{key}/in a row") for key in keys.values()):
         return
     generator = torch.Generator().manual_seed(sum(case.sizes))
     operands = random_operands(case.sizes, arithmetic, work.machine.device, generator, integers)
@@ -80,33 +64,22 @@ def _check_case(
         expected = {product: values.round() for product, values in expected.items()}
     operands = operands.with_kernel(operands.kernel.masked_fill(~mask, float("nan")))
     for kernel, key in keys.items():
-        for product in PRODUCTS:
-            if (
-                not work.journal.is_done(f"{key}/{product}")
-                and culprit_of(kernel, product) not in work.journal.broken
-            ):
-                work.attempt(
-                    f"{key}/{product}",
-                    culprit_of(kernel, product),
-                    lambda k=kernel, p=product: _alone(work, k, p, operands, mask, expected, guard),
-                )
-        if not work.journal.is_done(f"{key}/in a row") and not any(
-            culprit_of(kernel, product) in work.journal.broken for product in PRODUCTS
-        ):
-            work.attempt(
-                f"{key}/in a row",
-                culprit_of(kernel, "in a row"),
-                lambda k=kernel: _in_a_row(work, k, operands, mask, expected, guard),
-            )
+        common = operands, mask, expected, guard
+        culprits = {product: culprit_of(kernel, product) for product in PRODUCTS}
+        for product, culprit in culprits.items():
+            if not done(f"{key}/{product}") and culprit not in work.journal.broken:
+                alone = functools.partial(_alone, work, kernel, product, *common)
+                work.attempt(f"{key}/{product}", culprit, alone)
+        if not done(f"{key}/in a row") and not work.journal.broken.keys() & {*culprits.values()}:
+            in_a_row = functools.partial(_in_a_row, work, kernel, *common)
+            work.attempt(f"{key}/in a row", culprit_of(kernel, "in a row"), in_a_row)
 
 
 def _takes(work: Work, kernel: Kernel, case: Case) -> bool:
-    if (
-        work.rehearse
-        and kernel.in_blocks
-        and case.sizes.multiplications > MOST_REHEARSED_BLOCKS * int(kernel.block) ** 2
-    ):
-        return False
+    if work.rehearse and kernel.in_blocks:
+        most = MOST_REHEARSED_BLOCKS * int(kernel.block) ** 2
+        if case.sizes.multiplications > most:
+            return False
     return all(work.library.why_not(kernel, product, case.sizes) is None for product in PRODUCTS)
 
 
@@ -169,18 +142,12 @@ def _judge(kernel: Kernel, result: Tensor, expected: Tensor, operands: Operands)
     """Integers to the last bit, other numbers up to rounding."""
     result = result.to(expected.device)  # under a tool, only what is needed runs on the GPU
     of_integers = bool((operands.inputs == operands.inputs.round()).all())
-    if of_integers:
-        wrong = int(
-            (result != expected.to(type_of(kernel.arithmetic))).sum()
-        )  # NaN is not equal to itself
-        return (
-            ("wrong", {"why": f"{wrong} of {result.numel()} values"})
-            if wrong
-            else ("right", {"error": 0.0})
-        )
+    if of_integers:  # NaN is not equal to itself
+        wrong = int((result != expected.to(type_of(kernel.arithmetic))).sum())
+        if wrong:
+            return "wrong", {"why": f"{wrong} of {result.numel()} values"}
+        return "right", {"error": 0.0}
     error = error_of(result, expected)
-    return (
-        ("right", {"error": error})
-        if error <= tolerance(kernel)
-        else ("wrong", {"why": f"error {error:.1e}", "error": error})
-    )
+    if error <= tolerance(kernel):
+        return "right", {"error": error}
+    return "wrong", {"why": f"error {error:.1e}", "error": error}

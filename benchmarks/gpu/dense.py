@@ -50,10 +50,8 @@ def convolve(
 
 def _matmul(operands: Operands, product: str) -> Contender:
     channels_in, channels_out = operands.kernel.shape[2:]
-    inputs, gradient = (
-        operands.inputs.view(-1, channels_in),
-        operands.output_gradient.view(-1, channels_out),
-    )
+    inputs = operands.inputs.view(-1, channels_in)
+    gradient = operands.output_gradient.view(-1, channels_out)
     kernel = operands.kernel.view(channels_in, channels_out)
     factors = {
         FORWARD: (inputs, kernel),

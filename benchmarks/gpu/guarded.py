@@ -16,9 +16,8 @@ class Buffer:
     """Memory between two guards; without them if a tool watches the allocations themselves."""
 
     def __init__(self, size: int, device: str, guard: int) -> None:
-        self.all = torch.full(
-            (guard + max(size, 1) + guard,), GUARD_BYTE, dtype=torch.uint8, device=device
-        )
+        total = guard + max(size, 1) + guard
+        self.all = torch.full((total,), GUARD_BYTE, dtype=torch.uint8, device=device)
         self.body = self.all[guard : guard + max(size, 1)]
         self.guard = guard
 
@@ -27,10 +26,8 @@ class Buffer:
 
     def check(self, what: str) -> None:
         """KernelError if a guard was written over."""
-        for side, guard in (
-            ("before", self.all[: self.guard]),
-            ("behind", self.all[self.all.numel() - self.guard :]),
-        ):
+        end = self.all.numel() - self.guard
+        for side, guard in (("before", self.all[: self.guard]), ("behind", self.all[end:])):
             if not bool((guard == GUARD_BYTE).all()):
                 raise KernelError(f"memory {side} the {what} was overwritten")
 
@@ -50,18 +47,12 @@ class Product:
     ) -> None:
         first, second = operands.first_and_second(product)
         self.type, self.shape = first.dtype, operands.result_shape(product)
-        self.result = Buffer(self.shape.numel() * self.type.itemsize, first.device.type, guard)
-        self.workspace = workspace or Buffer(
-            work.library.workspace(kernel, product, operands.sizes), first.device.type, guard
-        )
+        device, needed = first.device.type, work.library.workspace(kernel, product, operands.sizes)
+        self.result = Buffer(self.shape.numel() * self.type.itemsize, device, guard)
+        self.workspace = workspace or Buffer(needed, device, guard)
         self.operands = (first, second, mask)  # kept alive
-        self.run = prepared(
-            work,
-            kernel,
-            product,
-            operands.sizes,
-            (first, second, mask, self.result.body, self.workspace.body),
-        )
+        tensors = (*self.operands, self.result.body, self.workspace.body)
+        self.run = prepared(work, kernel, product, operands.sizes, tensors)
 
     def poison(self, byte: int) -> None:
         self.result.body.fill_(byte)

@@ -14,10 +14,8 @@ from benchmarks.load_file import load_file
 ROOT = Path(__file__).resolve().parents[2]
 interpreted = load_file(ROOT / "tests" / "gpu" / "interpreted.py")
 
-TYPES = {
-    "tensorfloat32": "fp32",
-    "float16": "fp16",
-}  # as Triton calls them; in bfloat16 its interpreter multiplies wrongly
+# As Triton calls them; in bfloat16 its interpreter multiplies wrongly.
+TYPES = {"tensorfloat32": "fp32", "float16": "fp16"}
 TABLE = """#include "custom_ops/triton/block_variants.h"
 namespace keras_sparse {{
 const BlockVariant kBlockVariants[] = {{{{}}}};

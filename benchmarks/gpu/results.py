@@ -21,11 +21,8 @@ class Results:
             for n in journal.of("time/")
             if "contenders" in n
         }
-        self.facts = {
-            key: str(value)
-            for key, value in journal.notes.get("facts", {}).items()
-            if key not in ("key", "status")
-        }
+        facts = journal.notes.get("facts", {})
+        self.facts = {k: str(v) for k, v in facts.items() if k not in ("key", "status")}
         self.rates: dict[str, float] = {
             n["key"].split("/")[1]: n["rate"] for n in journal.of("ceiling/") if "rate" in n
         }
@@ -36,9 +33,8 @@ class Results:
         """Of one contender: its status, and seconds if it was timed."""
         group = self.groups.get((layer.name, arithmetic, product))
         if group is None:
-            note = self.journal.notes.get(
-                f"time/{layer.name}/{arithmetic}/{product}", {"status": "out of time"}
-            )
+            key = f"time/{layer.name}/{arithmetic}/{product}"
+            note = self.journal.notes.get(key, {"status": "out of time"})
             return {"status": note["status"], "why": note.get("why")}
         return group["contenders"].get(f"{block} {density}", {"status": "left out"})
 
@@ -51,14 +47,8 @@ class Results:
         statuses = {
             self.state(layer, arithmetic, product, block, density)["status"] for product in PRODUCTS
         }
-        return next(
-            (
-                status
-                for status in ("failed", "wrong", "left out", "out of time")
-                if status in statuses
-            ),
-            "right",
-        )
+        worst_first = ("failed", "wrong", "left out", "out of time")
+        return next((status for status in worst_first if status in statuses), "right")
 
     def dense_step(self, layer: Layer, arithmetic: str) -> float | None:
         """Seconds of all three products; None if one is missing."""
@@ -68,19 +58,13 @@ class Results:
         """The same of a kernel, if all are right."""
         if self.status(layer, arithmetic, block, density) != "right":
             return None
-        return _sum(
-            [
-                self.state(layer, arithmetic, product, block, density).get("seconds")
-                for product in PRODUCTS
-            ]
-        )
+        states = [self.state(layer, arithmetic, name, block, density) for name in PRODUCTS]
+        return _sum([state.get("seconds") for state in states])
 
     def ratio(self, layer: Layer, arithmetic: str, block: Block, density: float) -> float | None:
         """Dense time over sparse time, of all three products."""
-        dense, sparse = (
-            self.dense_step(layer, arithmetic),
-            self.step(layer, arithmetic, block, density),
-        )
+        dense = self.dense_step(layer, arithmetic)
+        sparse = self.step(layer, arithmetic, block, density)
         return dense / sparse if dense and sparse else None
 
     def share_of_bound(
@@ -90,11 +74,8 @@ class Results:
         state = self.state(layer, arithmetic, product, block, density)
         if "seconds" not in state or "copy" not in self.rates:
             return None
-        return (
-            layer.bytes(product, state["density"], BYTES_OF_TYPE[arithmetic])
-            / self.rates["copy"]
-            / state["seconds"]
-        )
+        moved = layer.bytes(product, state["density"], BYTES_OF_TYPE[arithmetic])
+        return moved / self.rates["copy"] / state["seconds"]
 
     def check_counts(self) -> dict[str, dict[str, int]]:
         """Kernel -> status -> how many checks."""
@@ -110,9 +91,8 @@ class Results:
 
     def problems(self) -> list[dict[str, Any]]:
         """All that was wrong or failed."""
-        return [
-            note for note in self.journal.notes.values() if note["status"] in ("wrong", "failed")
-        ]
+        notes = self.journal.notes.values()
+        return [note for note in notes if note["status"] in ("wrong", "failed")]
 
 
 def _sum(seconds: list[float | None]) -> float | None:

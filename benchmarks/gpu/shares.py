@@ -1,5 +1,7 @@
 """Measures the share of a call that builds the structure of the mask, by PyTorch's profiler."""
 
+import functools
+
 import torch
 from torch.profiler import ProfilerActivity, profile
 
@@ -17,31 +19,22 @@ CALLS = 5
 
 def run(work: Work) -> None:
     """Of the first layers, every kernel."""
-    layers = [layer for layer in all_layers(work.rehearse) if layer.size == 3][1 : 1 + LAYERS]
+    if work.rehearse:
+        return
+    layers = [layer for layer in all_layers(rehearse=False) if layer.size == 3][1 : 1 + LAYERS]
     for layer in layers:
         for kernel in ALL_KERNELS:
-            takes = all(
-                work.library.why_not(kernel, product, layer.sizes) is None for product in PRODUCTS
-            )
             key = f"share/{layer.name}/{kernel.name}"
-            if (
-                takes
-                and not work.is_over
-                and not work.journal.is_done(key)
-                and not _is_broken(work, kernel)
-                and not work.rehearse
-            ):
-                work.attempt(
-                    key,
-                    culprit_of(kernel, "profiled"),
-                    lambda la=layer, k=kernel: _measure(work, la, k),
-                )
+            if not (work.is_over or work.journal.is_done(key)) and _runs(work, layer, kernel):
+                measured = functools.partial(_measure, work, layer, kernel)
+                work.attempt(key, culprit_of(kernel, "profiled"), measured)
 
 
-def _is_broken(work: Work, kernel: Kernel) -> bool:
-    return any(
-        culprit_of(kernel, product) in work.journal.broken for product in (*PRODUCTS, "profiled")
-    )
+def _runs(work: Work, layer: Layer, kernel: Kernel) -> bool:
+    culprits = {culprit_of(kernel, product) for product in (*PRODUCTS, "profiled")}
+    if culprits & work.journal.broken.keys():
+        return False
+    return all(work.library.why_not(kernel, product, layer.sizes) is None for product in PRODUCTS)
 
 
 def _measure(work: Work, layer: Layer, kernel: Kernel) -> Outcome:
@@ -62,11 +55,8 @@ def _kernel_times(work: Work, layer: Layer, kernel: Kernel, product: str) -> dic
     mask = mask_like(kernel.block, layer.sizes, DENSITY, generator)
     first, second = operands.first_and_second(product)
     result = torch.empty(operands.result_shape(product), dtype=first.dtype, device=first.device)
-    workspace = torch.empty(
-        max(work.library.workspace(kernel, product, layer.sizes), 1),
-        dtype=torch.uint8,
-        device=first.device,
-    )
+    size = max(work.library.workspace(kernel, product, layer.sizes), 1)
+    workspace = torch.empty(size, dtype=torch.uint8, device=first.device)
     call = prepared(work, kernel, product, layer.sizes, (first, second, mask, result, workspace))
     call()
     work.machine.synchronize()

@@ -17,35 +17,20 @@ MOST_LINES = 15
 
 def run(tool: str, worker: Sequence[str], journal: Path, seconds: float) -> tuple[bool, str]:
     """(Did it find something?, a sentence). A tool that does not run finds nothing."""
-    program = shutil.which("compute-sanitizer") or shutil.which(
-        "/usr/local/cuda/bin/compute-sanitizer"
-    )
+    name = "compute-sanitizer"
+    program = shutil.which(name) or shutil.which(f"/usr/local/cuda/bin/{name}")
     if program is None:
         return False, f"{tool}: compute-sanitizer is not there"
     # Without a cache, each tensor is an allocation: its end is where the tool sees it.
     environment = {**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
-    command = [
-        program,
-        "--tool",
-        tool,
-        "--error-exitcode",
-        str(FOUND),
-        "--print-limit",
-        "5",
-        sys.executable,
-        *worker,
-    ]
+    options = ("--tool", tool, "--error-exitcode", str(FOUND), "--print-limit", "5")
+    command = [program, *options, sys.executable, *worker]
     log = journal.with_suffix(".log")
     try:
         with log.open("w") as file:
-            code = subprocess.run(
-                command,
-                env=environment,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                check=False,
-                timeout=max(seconds, 1),
-            ).returncode
+            settings = {"env": environment, "stdout": file, "stderr": subprocess.STDOUT}
+            limit = max(seconds, 1)
+            code = subprocess.run(command, **settings, check=False, timeout=limit).returncode
     except subprocess.TimeoutExpired:
         return False, f"{tool}: not done after {seconds:.0f} s, {_checked(journal)}"
     text = log.read_text(errors="replace")
@@ -54,11 +39,9 @@ def run(tool: str, worker: Sequence[str], journal: Path, seconds: float) -> tupl
         print("".join(f"    {line}\n" for line in text.splitlines()[:MOST_LINES]), flush=True)
     said = summary[-1] if summary else f"no summary, ended with {code}"
     notes = Journal(journal)
-    bad = bool(
-        notes.count("wrong") + notes.count("failed")
-        or (summary and re.search(r"[1-9]", summary[-1]))
-    )
-    return (bad, f"{tool}: {said}, {_checked(journal)}")
+    found = summary and re.search(r"[1-9]", summary[-1])
+    bad = bool(notes.count("wrong") + notes.count("failed") or found)
+    return bad, f"{tool}: {said}, {_checked(journal)}"
 
 
 def _checked(journal: Path) -> str:

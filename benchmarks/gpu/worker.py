@@ -19,15 +19,10 @@ def main() -> None:
     from benchmarks.gpu.library import Library
     from benchmarks.gpu.machine import Card, Rehearsal
 
-    library = (
-        rehearsal.InterpretedLibrary(arguments.library)
-        if arguments.rehearse
-        else Library(arguments.library)
-    )
+    kind = rehearsal.InterpretedLibrary if arguments.rehearse else Library
     machine = Rehearsal() if arguments.rehearse else Card()
-    work = Work(
-        library, machine, Journal(arguments.journal), arguments.deadline, arguments.rehearse
-    )
+    journal = Journal(arguments.journal)
+    work = Work(kind(arguments.library), machine, journal, arguments.deadline, arguments.rehearse)
     if arguments.stage == "facts":
         work.journal.note("facts", "right", **machine.facts())
     elif arguments.stage == "tools":
