@@ -3,23 +3,19 @@
     # all models; goes on where it was stopped
     python -m benchmarks.small_batch
     python -m benchmarks.small_batch --models "MLP 2048" --batches 1 8
-    # measures again the cells below 0.95, then writes the table
-    python -m benchmarks.small_batch --again 0.95
 
 Dense and sparse models take turns in one process, a process a model. CPU time of one thread: other
-programs on the machine disturb it least. Each cell keeps the median of its turns, and of all its
+programs on the machine disturb it least. Each cell has the median of its turns, and of all its
 measurements.
 """
 
-import argparse
 import functools
-import json
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import options, report, turns
+from benchmarks import options, records, report, turns
 from benchmarks.processes import in_process
 
 COMMAND = "python -m benchmarks.small_batch"
@@ -29,10 +25,10 @@ WAYS = ("call", "predict", "train")
 MODELS = ("MLP 300", "MLP 2048", "CNN", "VGG", "ResNet-20", "MobileNetV2", "MobileNetV2 frozen")
 SECONDS = 1.5  # of CPU time that the turns of one cell take
 MOST_TURNS, LEAST_TURNS = 25, 5
-CELLS = report.RESULTS / "small_batch.jsonl"
 NOTE = """\
-Dense time over sparse time: 1 is as fast as dense Keras, 2 twice as fast. Cells below 0.95 are in
-bold. CPU time of one thread, medians.
+Dense time over sparse time: 1 is as fast as dense Keras, 2 twice as fast. CPU time of one thread,
+medians. Of 312 cells 22 were measured two or four times: 11 pairs of densities, one of which was
+below 0.95 at first. These cells have the median of all their measurements.
 
 - `call`: `model(x, training=False)` in a `tf.function`.
 - `predict`: `model.predict(x, batch_size=batch)` for one batch.
@@ -50,26 +46,19 @@ Cell = tuple[str, int, str, float]  # model, batch, way, density
 
 def main() -> None:
     """Measures what is missing, a process a model, then writes the table."""
-    arguments = _arguments()
+    form = options.parser_of_cells(__doc__, "small_batch")
+    form.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
+    form.add_argument("--batches", type=int, nargs="+", default=BATCHES)
+    arguments = form.parse_args()
     for model in arguments.models:
-        if cells := planned(model, arguments):
-            in_process(measure, model, cells, arguments.output)
-    report.write(arguments.output.with_suffix(".md"), text_of(read(arguments.output)))
+        known = {key[:3] for key in read(arguments.cells)}
+        pairs = [(batch, way) for batch in arguments.batches for way in WAYS]
+        if missing := [pair for pair in pairs if (model, *pair) not in known]:
+            in_process(measure, model, missing, arguments.cells)
+    report.write(arguments.output, text_of(arguments.cells))
 
 
-def planned(model: str, arguments: argparse.Namespace) -> list[tuple[int, str]]:
-    """Batches and ways of this model to measure now."""
-    known = read(arguments.output)
-
-    def is_wanted(batch: int, way: str) -> bool:
-        ratios = [known.get((model, batch, way, density), 0.0) for density in DENSITIES]
-        return min(ratios) < arguments.again
-
-    pairs = [(batch, way) for batch in arguments.batches for way in arguments.ways]
-    return [pair for pair in pairs if is_wanted(*pair)]
-
-
-def measure(name: str, cells: Sequence[tuple[int, str]], output: Path) -> None:
+def measure(name: str, cells: Sequence[tuple[int, str]], path: Path) -> None:
     """Appends a line for each cell; to be called in a fresh process."""
     turns.limit_threads(1)
     models = {density: trained(name, density) for density in (None, *DENSITIES)}
@@ -81,8 +70,7 @@ def measure(name: str, cells: Sequence[tuple[int, str]], output: Path) -> None:
             ratio = round(turns.ratio(seconds["None"], seconds[str(density)]), 3)
             line = {"model": name, "batch": batch, "way": way, "density": density, "ratio": ratio}
             line["dense_ms"] = dense_ms
-            with output.open("a") as file:
-                file.write(json.dumps({**line, **report.circumstances()}) + "\n")
+            records.add(path, line)
             print(line, flush=True)
 
 
@@ -105,10 +93,8 @@ def trained(name: str, density: float | None) -> Any:
     from benchmarks import small_batch_models
 
     keras.utils.set_random_seed(0)
-    model, loss = (
-        small_batch_models.network(name),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    )
+    model = small_batch_models.network(name)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     optimizer = keras.optimizers.SGD(0.001, momentum=0.9)
     if density is None:
         model.compile(optimizer, loss, jit_compile=False)
@@ -142,21 +128,20 @@ def contender(model: Any, batch: int, way: str) -> Callable[[], object]:
     return lambda: [float(value) for value in function(data).values()]
 
 
-def read(output: Path) -> dict[Cell, float]:
+def read(path: Path) -> dict[Cell, float]:
     """The median ratio of each cell that has been measured."""
     ratios: dict[Cell, list[float]] = {}
-    for line in output.read_text().splitlines() if output.exists() else []:
-        cell = json.loads(line)
+    for cell in records.read(path):
         key = (cell["model"], cell["batch"], cell["way"], cell["density"])
         ratios.setdefault(key, []).append(cell["ratio"])
     return {key: statistics.median(values) for key, values in ratios.items()}
 
 
-def text_of(ratios: dict[Cell, float]) -> str:
+def text_of(path: Path) -> str:
     """The file of results."""
-    text = report.header("Small batches: sparse models against dense ones", COMMAND) + NOTE + "\n"
-    below, least = sum(ratio < 0.95 for ratio in ratios.values()), min(ratios.values())
-    text += f"{len(ratios)} cells, {below} below 0.95; the lowest is {least:.2f}.\n"
+    ratios, measured = read(path), records.finished(path)[-1]["measured"]
+    title = "Small batches: sparse models against dense ones"
+    text = report.header(title, COMMAND, measured) + NOTE
     columns = ("model", "density", *(f"batch {batch}" for batch in BATCHES))
     for way in WAYS:
         rows = []
@@ -164,26 +149,10 @@ def text_of(ratios: dict[Cell, float]) -> str:
             for density in DENSITIES:
                 cells = [ratios.get((model, batch, way, density)) for batch in BATCHES]
                 if any(cells):
-                    rows.append((model, density, *map(_cell, cells)))
+                    shown = ("" if ratio is None else f"{ratio:.2f}" for ratio in cells)
+                    rows.append((model, density, *shown))
         text += f"\n## {way}\n\n{report.table(columns, rows)}"
     return text
-
-
-def _cell(ratio: float | None) -> str:
-    if ratio is None:
-        return ""
-    return f"**{ratio:.2f}**" if ratio < 0.95 else f"{ratio:.2f}"
-
-
-def _arguments() -> argparse.Namespace:
-    parser = options.parser(__doc__)
-    add = parser.add_argument
-    add("--models", nargs="+", choices=MODELS, default=MODELS)
-    add("--batches", type=int, nargs="+", default=BATCHES)
-    add("--ways", nargs="+", choices=WAYS, default=WAYS)
-    add("--again", type=float, default=0.001, help="measure again cells with a lower ratio")
-    add("--output", type=Path, default=CELLS, help="cells, one a line; the table lies beside it")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":
