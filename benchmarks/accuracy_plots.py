@@ -8,7 +8,6 @@ are drawn by ``accuracy_layer_plots.py``.
 
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -39,19 +38,15 @@ IN_DOCS = ("lenet-300-100", "lenet-5")
 
 def main() -> None:
     """Draws what there are records for."""
-    parser = options.parser(__doc__)
-    parser.add_argument("--records", type=Path, default=report.RESULTS / "accuracy.jsonl")
-    parser.add_argument("--folder", type=Path, default=report.RESULTS / "accuracy")
-    parser.add_argument("--docs", type=Path, default=report.ROOT / "docs" / "accuracy.png")
-    arguments = parser.parse_args()
-    known = learned(records.read(arguments.records))
-    figures = {arguments.docs: published_method(known)}
+    options.parser(__doc__).parse_args()
+    known = learned(records.finished(report.RESULTS / "accuracy.jsonl"))
+    figures = {report.ROOT / "docs" / "accuracy.png": published_method(known)}
     kinds = {"density": by_density, "operations": by_operations}
     kinds |= {"layers": layers_over_time, "classes": class_histograms}
     for network in sorted({record["network"] for record in known}):
         own = [record for record in known if record["network"] == network]
         for name, draw in kinds.items():
-            figures[arguments.folder / f"{network}_{name}.png"] = draw(own)
+            figures[report.RESULTS / "accuracy" / f"{network}_{name}.png"] = draw(own)
     for path, figure in figures.items():
         if figure is not None:
             path.parent.mkdir(parents=True, exist_ok=True)

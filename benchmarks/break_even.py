@@ -9,11 +9,10 @@ taken off. What is left of a function with one operation still holds more of Ten
 than the operation within a model does, most for products of a few microseconds.
 """
 
-import json
 import statistics
 from pathlib import Path
 
-from benchmarks import options, report, turns
+from benchmarks import options, records, report, turns
 
 COMMAND = "python -m benchmarks.break_even"
 DENSITIES = (0.5, 0.35, 0.2, 0.1, 0.05, 0.02)
@@ -31,9 +30,8 @@ NOTE = """\
 Dense time over sparse time by density; CPU time of one thread, medians of 7 turns, less that of an
 empty function.
 """
-Key = tuple[
-    int, int, int, int, int, bool
-]  # a layer, the batch, and whether it is the product alone
+# A layer, the batch, and whether it is the product alone.
+Key = tuple[int, int, int, int, int, bool]
 
 
 def main() -> None:
@@ -46,8 +44,7 @@ def main() -> None:
             for forward_only in (True, False):
                 key = (*layer, batch, forward_only)
                 if batch * max(1, layer[-1]) ** 2 <= MOST_POSITIONS and key not in known:
-                    with arguments.cells.open("a") as file:
-                        file.write(json.dumps({"key": key, **microseconds(*key)}) + "\n")
+                    records.add(arguments.cells, {"key": key, **microseconds(*key)})
     head = report.header("Break-even densities", COMMAND) + NOTE
     report.write(arguments.output, head + tables(read(arguments.cells)))
 
@@ -58,15 +55,13 @@ def microseconds(
     """Of an empty function, the dense operation, and the sparse one at each density."""
     import tensorflow as tf
 
-    from benchmarks.op_contenders import Layer, Operands, dense, random_mask, sparse
+    from benchmarks.op_contenders import Layer, at_densities
 
     layer = Layer(size, channels_in, channels_out, pixels, batch)
-    operands, constant = Operands(layer), tf.constant(1.0)
-    empty = tf.function(lambda value: value, autograph=False)
-    contenders = {"null": lambda: empty(constant)}
-    contenders["dense"] = dense(operands, forward_only, jit_compile=False)
-    for density in DENSITIES:
-        contenders[str(density)] = sparse(operands, random_mask(layer, density), forward_only)
+    empty, constant = tf.function(lambda value: value, autograph=False), tf.constant(1.0)
+    found = at_densities(layer, DENSITIES, forward_only)
+    sparse = {name: found[name] for name in map(str, DENSITIES)}
+    contenders = {"null": lambda: empty(constant), "dense": found["TF"], **sparse}
     for contender in contenders.values():
         contender()
     seconds = turns.take_turns(contenders, 7, turns.clock_for(1))
@@ -75,8 +70,7 @@ def microseconds(
 
 def read(cells: Path) -> dict[Key, dict[str, float]]:
     """All cells measured so far."""
-    lines = [json.loads(line) for line in cells.read_text().splitlines()] if cells.exists() else []
-    return {tuple(line["key"]): line for line in lines}
+    return {tuple(record["key"]): record for record in records.read(cells)}
 
 
 def tables(known: dict[Key, dict[str, float]]) -> str:

@@ -27,6 +27,7 @@ import numpy as np
 from benchmarks import options, report, sparseprop_peer, structures, turns
 from benchmarks.op_contenders import (
     GROUPS,
+    KINDS,
     Contender,
     Layer,
     Operands,
@@ -170,8 +171,7 @@ def contenders_of(
 ) -> dict[str, Contender]:
     """The dense products, and for each mask the sparse ones, warmed up."""
     operands = Operands(layer, work.dtype)
-    kinds = {"TF": False, "XLA": True}
-    found = {name: dense(operands, forward_only, jit_compile=xla) for name, xla in kinds.items()}
+    found = {name: dense(operands, forward_only, xla) for name, xla in KINDS.items()}
     for i, mask in enumerate(masks):
         found[f"{i} sparse"] = sparse(operands, mask, forward_only)
         if work.peer:

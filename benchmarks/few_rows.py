@@ -43,14 +43,9 @@ def main() -> None:
 
 def seconds(size: tuple[int, int], rows: int) -> dict[str, list[float]]:
     """Turn by turn, of ``TF``, ``XLA``, and of the custom op at each density."""
-    from benchmarks.op_contenders import Layer, Operands, dense, random_mask, sparse
+    from benchmarks.op_contenders import Layer, at_densities
 
-    layer = Layer(1, *size, 0, rows)
-    operands = Operands(layer)
-    kinds = {"TF": False, "XLA": True}
-    contenders = {name: dense(operands, True, jit_compile=xla) for name, xla in kinds.items()}
-    for density in DENSITIES:
-        contenders[str(density)] = sparse(operands, random_mask(layer, density), True)
+    contenders = at_densities(Layer(1, *size, 0, rows), DENSITIES, forward_only=True)
     for contender in contenders.values():
         for _ in range(3):  # from the third on, the op reads no kernel
             contender()

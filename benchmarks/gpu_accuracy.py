@@ -1,7 +1,5 @@
 """Measures test errors of a wide ResNet on CIFAR-10, dense and sparse, on one GPU (JAX).
 
-    # how long an epoch takes here, and how many fit: needs no data
-    python -m benchmarks.gpu_accuracy --speed --until 200
     # every contender, seed 0; no training begins that would not end within 200 s
     python -m benchmarks.gpu_accuracy --data cifar10.npz --epochs 15 --until 200
     # of the finished trainings
@@ -18,30 +16,25 @@ dense. Each epoch is a line of the records at once. Needs Keras and JAX, but no 
 
 import argparse
 import dataclasses
-import datetime
-import importlib.metadata
-import json
 import math
 import os
-import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import options, report
+from benchmarks import options, records, report
 from benchmarks.gpu_accuracy_tables import tables
+from benchmarks.records import Record
 
 BATCH = 500  # divides the images to train and to test with: one shape each to compile
 LEARNING_RATE = 0.4  # 0.1 for a batch of 128, and in proportion
 WARM_UP = 0.15  # of the steps
 L2 = 5e-4  # what is added to the gradient, times the weight
 PRECISION = "mixed_bfloat16"
-IMAGES, TEST_IMAGES = 50_000, 10_000  # of CIFAR-10
-SPEED_STEPS = 30, 10  # to train and to test, timed for an estimate
+IMAGES = 50_000  # of CIFAR-10
 DENSE_WITH_BLOCKS = ("stem", "head")  # layers that have a few blocks only
 REHEARSED: dict[str, Any] = {"network": "wrn-10-1", "images": 1000, "epochs": 2, "batch": 100}
-Record = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,24 +74,20 @@ class Run:
 
 
 def main() -> None:
-    """Trains what the arguments ask for; then prints the tables, and writes them."""
+    """Trains what the arguments ask for, and prints the tables; `--tables` writes them."""
     arguments = _arguments()
     begin = time.perf_counter()
     if arguments.tables:
-        report.write(arguments.records.with_suffix(".md"), tables(read(arguments.records)))
+        text = tables(records.finished(arguments.records))
+        report.write(arguments.records.with_suffix(".md"), text)
         return
     os.environ.setdefault("KERAS_BACKEND", "jax")
     import keras
 
     print(f"Keras {keras.version()} on {facts()['machine']}, {facts()['versions']}", flush=True)
     keras.config.set_dtype_policy(PRECISION)
-    runs = planned(arguments)
-    if arguments.speed:
-        speed(runs, arguments.until)
-        return
-    data = _images(arguments)
-    train_all(runs, data, arguments.records, begin + arguments.until)
-    print(tables(read(arguments.records)))
+    train_all(planned(arguments), _images(arguments), arguments.records, begin + arguments.until)
+    print(tables(records.finished(arguments.records)))
 
 
 def planned(arguments: argparse.Namespace) -> list[Run]:
@@ -141,8 +130,7 @@ def train(run: Run, data: Any, path: Path) -> None:
 
     def add(epoch: int, logs: Any) -> None:
         line = line_of(run, epoch + 1, logs, time.perf_counter() - begin)
-        with path.open("ab", buffering=0) as file:
-            file.write((json.dumps(line) + "\n").encode())
+        records.add(path, line)
         shown = ("contender", "seed", "epoch", "loss", "test_error", "density", "seconds")
         print(*(f"{name} {line[name]}" for name in shown), sep=", ", flush=True)
 
@@ -187,50 +175,6 @@ def compiled(run: Run) -> tuple[Any, list[Any]]:
     return model, callbacks
 
 
-def speed(runs: Sequence[Run], until: float) -> None:
-    """Prints the seconds of an epoch, and last how many epochs of all runs fit into ``until``."""
-    timed: dict[Any, tuple[float, float]] = {}
-    for run in runs:
-        if (kind := _kind(run)) not in timed:
-            timed[kind] = epoch, besides = _timed(run)
-            text = f"{run.contender}: {epoch:.2f} s an epoch, {besides:.0f} s before the first"
-            print(text, flush=True)
-    kinds = [timed[_kind(run)] for run in runs]
-    epoch = sum(figures[0] for figures in kinds)
-    besides = sum(figures[1] for figures in timed.values())  # others find it compiled
-    print(f"{len(runs)} trainings: {epoch:.1f} s an epoch of all, {besides:.0f} s before the first")
-    print(max(1, int((until - besides) / epoch)), flush=True)
-
-
-def _kind(run: Run) -> tuple[bool, bool]:
-    """Runs of a kind make the same step."""
-    contender = CONTENDERS[run.contender]
-    return contender.density < 1, contender.block is not None
-
-
-def _timed(run: Run) -> tuple[float, float]:
-    """Seconds of an epoch with its test, and seconds that pass before; on random images.
-
-    What is compiled is what the run compiles: a cache of JAX has it then.
-    """
-    import keras
-
-    from benchmarks.gpu_speed import EpochTimes, noise
-
-    begin = time.perf_counter()
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(run.seed)
-    model, callbacks = compiled(run)
-    steps, tests = SPEED_STEPS
-    times = EpochTimes(steps)
-    batches, test = noise(run.batch, steps, tests)
-    callbacks = [*callbacks, times]
-    options: Any = {"validation_data": test, "validation_batch_size": run.batch}
-    model.fit(batches, epochs=2, callbacks=callbacks, shuffle=False, verbose=0, **options)
-    epoch = times.training * run.steps() / steps + times.test * TEST_IMAGES / (tests * run.batch)
-    return epoch, time.perf_counter() - begin - times.training - times.test
-
-
 # --- records
 
 
@@ -239,11 +183,7 @@ def facts() -> dict[str, str]:
     import jax
 
     machine = str(jax.devices()[0].device_kind)
-    packages = ("jax", "keras", "numpy")
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in packages]
-    texts = [f"Python {platform.python_version()}", *versions]
-    date = datetime.date.today().isoformat()
-    return {"date": date, "machine": machine, "versions": ", ".join(texts)}
+    return report.circumstances(machine, ("jax", "keras", "numpy"))
 
 
 def line_of(run: Run, epoch: int, logs: Any, seconds: float) -> Record:
@@ -259,11 +199,6 @@ def line_of(run: Run, epoch: int, logs: Any, seconds: float) -> Record:
         "seconds": round(seconds, 1),
     }
     return {**dataclasses.asdict(run), **wanted, **figures, "measured": facts()}
-
-
-def read(path: Path) -> list[Record]:
-    """Lines of all epochs."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 # --- what the command says
@@ -290,7 +225,6 @@ def _arguments() -> argparse.Namespace:
     add("--seeds", type=int, nargs="+", default=[0])
     add("--until", type=float, default=math.inf, help="seconds: no run begins that would end later")
     add("--records", type=Path, default=records, help="epochs, one a line; else in $OUT")
-    add("--speed", action="store_true", help="train nothing, time steps on random images")
     add("--tables", action="store_true", help="train nothing, write the tables")
     add("--rehearse", action="store_true", help="a tiny network, few images: on a CPU")
     return parser.parse_args()

@@ -2,7 +2,6 @@
 
     # goes on where it was stopped; an hour in one thread
     python -m benchmarks.inference --networks ResNet50 VGG16 MLP
-    python -m benchmarks.inference --prepare   # only writes the files, into --files
 
 Contenders: the dense network in TensorFlow, with XLA, and in ONNX Runtime, LiteRT (XNNPACK) and
 OpenVINO where they are installed, all in float32; and ours, as ``ks.export(custom_ops=True)`` has
@@ -36,10 +35,6 @@ the MLP is 1024-4096-4096-1000.
 def main() -> None:
     """Measures what is missing and writes the table."""
     arguments = _arguments()
-    if arguments.prepare:
-        for name in arguments.networks:
-            inference_contenders.write_files(name, arguments.files / name)
-        return
     turns.limit_threads(arguments.threads)
     known = {_key(cell) for cell in records.read(arguments.cells)}
     for name in arguments.networks:
@@ -110,7 +105,6 @@ def _arguments() -> argparse.Namespace:
     form.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     form.add_argument("--batches", nargs="+", type=int, choices=BATCHES, default=BATCHES)
     form.add_argument("--threads", type=int, default=1)
-    form.add_argument("--prepare", action="store_true", help="only write the files")
     files = Path(tempfile.gettempdir(), "keras_sparse_inference")
     form.add_argument("--files", type=Path, default=files, help="exported files; several GB")
     return form.parse_args()

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -13,6 +13,7 @@ from keras_sparse.rules.single_weights import Weights
 from keras_sparse.rules.structure import Structure
 
 Contender = Callable[[], object]
+KINDS = {"TF": False, "XLA": True}  # of dense operations: with XLA?
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +123,16 @@ def sparse(
         return ops.sparse_matmul(inputs, kernel, constant, **flags)
 
     return _step(product, operands, operands.kernel * mask, forward_only, jit_compile=False)
+
+
+def at_densities(
+    layer: Layer, densities: Sequence[float], forward_only: bool
+) -> dict[str, Contender]:
+    """``TF`` and ``XLA``, the dense operation, and the sparse one with an even mask by density."""
+    operands = Operands(layer)
+    found = {name: dense(operands, forward_only, xla) for name, xla in KINDS.items()}
+    masks = {str(density): random_mask(layer, density) for density in densities}
+    return found | {name: sparse(operands, mask, forward_only) for name, mask in masks.items()}
 
 
 def _step(

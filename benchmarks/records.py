@@ -32,9 +32,13 @@ def finished(path: Path) -> list[Record]:
 
 
 def add(path: Path, result: Record) -> None:
-    """Adds a line, with date, machine and versions. Several programs may add at once."""
+    """Adds a line, with date, machine and versions if it lacks them.
+
+    Several programs may add at once.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps({**result, "measured": report.circumstances()}) + "\n"
+    measured = result.get("measured") or report.circumstances()
+    line = json.dumps({**result, "measured": measured}) + "\n"
     with path.open("ab", buffering=0) as file:  # one write: lines of two programs do not mix
         file.write(line.encode())
 

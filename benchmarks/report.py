@@ -14,15 +14,21 @@ RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = ("tensorflow", "keras", "numpy")
 
 
-def versions() -> str:
-    """Python, TensorFlow, Keras and NumPy."""
-    packages = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
-    return ", ".join([f"Python {platform.python_version()}", *packages])
+def versions(packages: Sequence[str] = PACKAGES) -> str:
+    """Of Python and of these packages."""
+    words = [f"{name} {importlib.metadata.version(name)}" for name in packages]
+    return ", ".join([f"Python {platform.python_version()}", *words])
 
 
-def circumstances() -> dict[str, str]:
-    """When, where and with what a result is measured now."""
-    return {"date": datetime.date.today().isoformat(), "machine": machine(), "versions": versions()}
+def circumstances(device: str | None = None, packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """When, where and with what a result is measured now.
+
+    Args:
+        device: that computes; None: the processor.
+        packages: whose versions count.
+    """
+    date = datetime.date.today().isoformat()
+    return {"date": date, "machine": device or machine(), "versions": versions(packages)}
 
 
 def header(title: str, command: str, measured: Mapping[str, str] | None = None) -> str:

@@ -23,7 +23,7 @@ from benchmarks import classifier, options, report
 from examples.data import load_cifar10
 from examples.models import vgg16_d, wide_resnet
 
-BATCH = 64
+BATCH, UPDATES = 64, 10
 DATA = report.ROOT / "benchmarks" / "data"
 MASKS, DENSITIES = DATA / "wrn_16_4_masks.npz", DATA / "trained_densities.json"
 
@@ -47,7 +47,7 @@ def trained(model: keras.Model, arguments: argparse.Namespace) -> keras.Model:
     sgd = keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True)
     classifier.compiled(model, ks.SparseMomentum(sgd, density=arguments.density))
     chosen = np.random.default_rng(0).permutation(len(images.x_train))[: arguments.steps * BATCH]
-    callbacks = [ks.UpdateMasks(every=arguments.steps // arguments.updates)]
+    callbacks = [ks.UpdateMasks(every=arguments.steps // UPDATES)]
     model.fit(images.x_train[chosen], images.y_train[chosen], BATCH, verbose=2, callbacks=callbacks)
     return model
 
@@ -79,7 +79,6 @@ def _arguments() -> argparse.Namespace:
     add("--densities", action="store_true", help=instead)
     add("--density", type=float, default=0.05)
     add("--steps", type=int, default=300, help="up to those of an epoch")
-    add("--updates", type=int, default=10)
     return parser.parse_args()
 
 
