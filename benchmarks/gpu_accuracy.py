@@ -24,53 +24,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import options, records, report
+from benchmarks.gpu_accuracy_run import CONTENDERS, Run, facts, train
 from benchmarks.gpu_accuracy_tables import tables
-from benchmarks.records import Record
 
-BATCH = 500  # divides the images to train and to test with: one shape each to compile
-LEARNING_RATE = 0.4  # 0.1 for a batch of 128, and in proportion
-WARM_UP = 0.15  # of the steps
-L2 = 5e-4  # what is added to the gradient, times the weight
 PRECISION = "mixed_bfloat16"
 IMAGES = 50_000  # of CIFAR-10
-DENSE_WITH_BLOCKS = ("stem", "head")  # layers that have a few blocks only
 REHEARSED: dict[str, Any] = {"network": "wrn-10-1", "images": 1000, "epochs": 2, "batch": 100}
 
 
-@dataclasses.dataclass(frozen=True)
-class Contender:
-    """How the network is trained; a dense one has density 1."""
-
-    density: float = 1.0
-    block: tuple[int, int] | None = None  # in, out channels, of each tap; None: single weights
-
-
-CONTENDERS = {
-    "dense": Contender(),
-    "weights-10": Contender(0.1),
-    "blocks-32-10": Contender(0.1, (32, 32)),
-    "weights-5": Contender(0.05),
-    "blocks-32-5": Contender(0.05, (32, 32)),
-    "blocks-4-5": Contender(0.05, (4, 4)),
-}
 DEFAULT = ("dense", "weights-10", "blocks-32-10", "weights-5")
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One training."""
-
-    network: str
-    contender: str
-    epochs: int
-    seed: int
-    images: int
-    batch: int = BATCH
-    learning_rate: float = LEARNING_RATE
-
-    def steps(self) -> int:
-        """Of an epoch."""
-        return self.images // self.batch
 
 
 def main() -> None:
@@ -114,94 +76,6 @@ def train_all(runs: Sequence[Run], data: Any, path: Path, deadline: float) -> No
         begin = time.perf_counter()
         train(run, data, path)
         longest = max(longest, time.perf_counter() - begin)
-
-
-def train(run: Run, data: Any, path: Path) -> None:
-    """Trains; each epoch is added to the records."""
-    import keras
-
-    from examples.batches import Batches
-
-    begin = time.perf_counter()
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(run.seed)
-    model, callbacks = compiled(run)
-    batches = Batches(data.x_train, data.y_train, run.batch, run.seed)
-
-    def add(epoch: int, logs: Any) -> None:
-        line = line_of(run, epoch + 1, logs, time.perf_counter() - begin)
-        records.add(path, line)
-        shown = ("contender", "seed", "epoch", "loss", "test_error", "density", "seconds")
-        print(*(f"{name} {line[name]}" for name in shown), sep=", ", flush=True)
-
-    log = keras.callbacks.LambdaCallback(on_epoch_end=add)
-    model.fit(
-        batches,
-        epochs=run.epochs,
-        validation_data=(data.x_test, data.y_test),
-        validation_batch_size=run.batch,
-        callbacks=[*callbacks, keras.callbacks.TerminateOnNaN(), log],
-        shuffle=False,  # the batches are shuffled
-        verbose=0,
-    )
-
-
-def compiled(run: Run) -> tuple[Any, list[Any]]:
-    """The network, ready to train for ``run.epochs``, and the callback that updates its masks."""
-    import keras
-
-    import keras_sparse as ks
-    from examples.models import build
-
-    contender = CONTENDERS[run.contender]
-    steps = run.epochs * run.steps()
-    warm_up = round(WARM_UP * steps)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, steps - warm_up, warmup_target=run.learning_rate, warmup_steps=warm_up
-    )
-    optimizer: Any = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
-    callbacks = []
-    if contender.density < 1:
-        settings: dict[str, Any] = {"seed": run.seed}
-        if contender.block:
-            structure = ks.Blocks(*contender.block, per_tap=True)
-            settings |= {"structure": structure, "dense": DENSE_WITH_BLOCKS}
-        # Keras' own layers have dense weight gradients in all steps, as the method was published.
-        optimizer = ks.SparseMomentum(optimizer, contender.density, growth_window=None, **settings)
-        callbacks = [ks.UpdateMasks("epoch")]
-    model = build(run.network, l2=L2 / 2)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer, loss, metrics=["accuracy"])
-    return model, callbacks
-
-
-# --- records
-
-
-def facts() -> dict[str, str]:
-    """When, where and with what a result is measured now."""
-    import jax
-
-    machine = str(jax.devices()[0].device_kind)
-    return report.circumstances(machine, ("jax", "keras", "numpy"))
-
-
-def line_of(run: Run, epoch: int, logs: Any, seconds: float) -> Record:
-    """What is recorded of an epoch; ``seconds`` since the training was begun."""
-    contender = CONTENDERS[run.contender]
-    wanted = {"wanted_density": contender.density, "block": contender.block}
-    figures = {
-        "epoch": epoch,
-        "loss": round(float(logs["loss"]), 4),
-        "training_error": round(100 * (1 - float(logs["accuracy"])), 2),
-        "test_error": round(100 * (1 - float(logs["val_accuracy"])), 2),
-        "density": round(float(logs.get("density", 1.0)), 5),
-        "seconds": round(seconds, 1),
-    }
-    return {**dataclasses.asdict(run), **wanted, **figures, "measured": facts()}
-
-
-# --- what the command says
 
 
 def _images(arguments: argparse.Namespace) -> Any:

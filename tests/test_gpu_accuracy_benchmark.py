@@ -1,19 +1,20 @@
 """The accuracy benchmark for GPUs trains what fits into its time, and tells all of it."""
 
+import dataclasses
 import time
 
 import pytest
 
-from benchmarks import gpu_accuracy, gpu_accuracy_tables
+from benchmarks import gpu_accuracy, gpu_accuracy_run, gpu_accuracy_tables
 
-RUN = gpu_accuracy.Run("wrn-10-1", "weights-10", epochs=2, seed=0, images=1000, batch=100)
+RUN = gpu_accuracy_run.Run("wrn-10-1", "weights-10", epochs=2, seed=0, images=1000, batch=100)
 MEASURED = {"date": "2026-01-01", "machine": "a GPU", "versions": "jax 1"}
 
 
 def line(contender, epoch, error):
     logs = {"loss": 1.0, "accuracy": 0.75, "val_accuracy": 1 - error / 100, "density": 0.1}
-    run = gpu_accuracy.Run("wrn-10-1", contender, epochs=2, seed=0, images=1000)
-    return {**gpu_accuracy.line_of(run, epoch, logs, 3.21), "measured": MEASURED}
+    run = gpu_accuracy_run.Run("wrn-10-1", contender, epochs=2, seed=0, images=1000)
+    return {**gpu_accuracy_run.line_of(run, epoch, logs, 3.21), "measured": MEASURED}
 
 
 def test_a_table_has_the_last_epoch_of_finished_trainings_and_another_all_epochs():
@@ -34,7 +35,7 @@ def test_a_training_that_would_end_too_late_does_not_begin(monkeypatch, capsys, 
         time.sleep(0.2)
 
     monkeypatch.setattr(gpu_accuracy, "train", train)
-    runs = [gpu_accuracy.dataclasses.replace(RUN, seed=seed) for seed in range(3)]
+    runs = [dataclasses.replace(RUN, seed=seed) for seed in range(3)]
     gpu_accuracy.train_all(runs, None, tmp_path / "r.jsonl", time.perf_counter() + 0.3)
     assert begun == [0]
     assert "left out: weights-10, seed 2" in capsys.readouterr().out
@@ -42,8 +43,8 @@ def test_a_training_that_would_end_too_late_does_not_begin(monkeypatch, capsys, 
 
 @pytest.mark.parametrize("contender", ["dense", "weights-10", "blocks-32-10"])
 def test_a_contender_has_its_density_and_the_length_of_its_schedule(contender):
-    run = gpu_accuracy.dataclasses.replace(RUN, contender=contender, network="wrn-10-2")
-    model, callbacks = gpu_accuracy.compiled(run)
+    run = dataclasses.replace(RUN, contender=contender, network="wrn-10-2")
+    model, callbacks = gpu_accuracy_run.compiled(run)
     sparse = bool(callbacks)
     inner = model.optimizer.inner_optimizer if sparse else model.optimizer
     rate = inner.get_config()["learning_rate"]["config"]
@@ -52,5 +53,5 @@ def test_a_contender_has_its_density_and_the_length_of_its_schedule(contender):
     assert sparse == (contender != "dense")
     if sparse:
         model.optimizer.build(model)
-        wanted = gpu_accuracy.CONTENDERS[contender].density
+        wanted = gpu_accuracy_run.CONTENDERS[contender].density
         assert model.optimizer.total_density() == pytest.approx(wanted, rel=0.1)
