@@ -126,7 +126,7 @@ class SRigL(keras.callbacks.Callback):
         if done % EVERY or done > STOP * self._steps:
             return
         rate = PRUNE_RATE / 2 * (1 + math.cos(math.pi * done / self._steps))
-        kernels = {layer.kernel.path: layer.kernel for layer in _layers(self.model)}
+        kernels = {layer.kernel.path: layer.kernel for layer in classifier.with_kernels(self.model)}
         gradients, masks = self._gradients(done, list(kernels.values())), optimizer.masks
         found = {}
         for number, (path, kernel) in enumerate(kernels.items()):
@@ -147,17 +147,13 @@ class SRigL(keras.callbacks.Callback):
 def _first_masks(model: keras.Model, run: Run) -> dict[str, np.ndarray]:
     """Random masks of a constant fan-in, whose densities are by Erdős-Rényi."""
     rng = np.random.default_rng(run.seed)
-    kernels = [layer.kernel for layer in _layers(model)]
+    kernels = [layer.kernel for layer in classifier.with_kernels(model)]
     shapes = [tuple(kernel.shape) for kernel in kernels]
     masks = {}
     for kernel, shape, count in zip(kernels, shapes, erdos_renyi(shapes, run.density), strict=True):
         fan_in = max(1, round(count / shape[1]))
         masks[kernel.path] = first_mask(*shape, fan_in, rng)
     return masks
-
-
-def _layers(model: keras.Model) -> list[Any]:
-    return [layer for layer in model.layers if hasattr(layer, "kernel")]
 
 
 def _units(masks: Sequence[np.ndarray]) -> list[int]:

@@ -28,6 +28,11 @@ def test_error(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> fl
     return 100 * (1 - float(model.evaluate(images, labels, BATCH, verbose=0)[1]))
 
 
+def with_kernels(model: keras.Model) -> list[Any]:
+    """The layers that have a kernel."""
+    return [layer for layer in model.layers if hasattr(layer, "kernel")]
+
+
 def with_fused_normalization(model: keras.Model) -> keras.Model:
     """A dense copy with the batch normalization that `ks.sparsify` puts in."""
 

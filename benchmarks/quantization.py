@@ -10,7 +10,6 @@ finished run is a line of a ``.jsonl`` file beside the table, and is not repeate
 
 import dataclasses
 import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,16 +19,21 @@ import numpy as np
 
 import keras_sparse as ks
 from benchmarks import accuracy_data, accuracy_networks, classifier, options, records, report
+from benchmarks.quantized_networks import (
+    CALIBRATION,
+    kernels_of,
+    nonzero_of,
+    of_litert,
+    quantize,
+    zeros_kept,
+)
 from benchmarks.records import Record
 from benchmarks.turns import limit_threads
-from keras_sparse.models.quantized import nonzero_of_quantized
-from keras_sparse.models.tflite_tensors import constants
 
 COMMAND = "python -m benchmarks.quantization --data mnist.npz"
 EPOCHS = {"lenet-300-100": 10, "lenet-5": 5}
 EPOCHS_AFTER = 1  # of convolutions behind layers that are quantized
 DENSITIES = (1.0, 0.05)
-CALIBRATION = 200  # training images, of which LiteRT takes the ranges of outputs
 STORED = {
     "float32": "float32",
     "int8": "int8",
@@ -95,7 +99,7 @@ def measured(run: Run, data: Path) -> Record:
     training, _, test = accuracy_data.parts("mnist", data, network.images)
     model = network.build()
     if run.before:
-        _quantize(model, run.before)
+        quantize(model, run.before)
     model = trained(model, run, training, 0.1, EPOCHS[run.network])
     if run.before:
         return {"errors": {f"{run.before} before": _error(model, test)}, "zeros": {}}
@@ -107,21 +111,21 @@ def _of_quantized(model: keras.Model, run: Run, training: Any, test: Any, folder
     """What ``measured`` returns, for a network that was trained in float32."""
     path = folder / "trained.keras"
     ks.export(model, path, "keras", compare_dense=False, verbose=False)
-    masks = [kernel != 0 for kernel in _kernels(keras.saving.load_model(path))]
+    masks = [kernel != 0 for kernel in kernels_of(keras.saving.load_model(path))]
     errors, zeros = {"float32": _error(model, test)}, {}
     for kind in ("int8", "int4"):
         quantized = keras.saving.load_model(path)
-        _quantize(quantized, kind)
+        quantize(quantized, kind)
         errors[kind] = _error(classifier.compiled(quantized, "sgd"), test)
-        zeros[kind] = _zeros_kept(masks, _nonzero(quantized))
+        zeros[kind] = zeros_kept(masks, nonzero_of(quantized))
     if run.network == "lenet-5":
         after = keras.saving.load_model(path)
-        _quantize(after, "int8")
+        quantize(after, "int8")
         after = trained(after, run, training, 0.01, EPOCHS_AFTER, masks[:2])
         errors["int8 before"] = _error(after, test)
-        zeros["int8 before"] = _zeros_kept(masks[2:], _nonzero(after)[2:])
-    errors["litert"], found = _litert(model, training[0][:CALIBRATION], test, folder)
-    zeros["litert"] = _zeros_kept(masks, found)
+        zeros["int8 before"] = zeros_kept(masks[2:], nonzero_of(after)[2:])
+    errors["litert"], found = of_litert(model, training[0][:CALIBRATION], test, folder)
+    zeros["litert"] = zeros_kept(masks, found)
     return {"errors": errors, "zeros": zeros}
 
 
@@ -150,66 +154,6 @@ def trained(
     batches = accuracy_data.batches(network, training, run.seed)
     model.fit(batches, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks)
     return model
-
-
-def _quantize(model: keras.Model, kind: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of layers that Keras does not quantize
-        model.quantize(kind)
-
-
-def _layers(model: keras.Model) -> list[Any]:
-    return [layer for layer in model.layers if hasattr(layer, "kernel")]
-
-
-def _kernels(model: keras.Model) -> list[np.ndarray]:
-    return [keras.ops.convert_to_numpy(layer.kernel) for layer in _layers(model)]
-
-
-def _nonzero(model: keras.Model) -> list[np.ndarray]:
-    """Bool arrays of the shapes that kernels had before they were quantized."""
-    packed = [nonzero_of_quantized(layer) for layer in _layers(model)]
-    return [
-        kernel != 0 if one is None else one
-        for one, kernel in zip(packed, _kernels(model), strict=True)
-    ]
-
-
-def _litert(
-    model: keras.Model, sample: np.ndarray, test: Any, folder: Path
-) -> tuple[float, list[np.ndarray]]:
-    """The test error of the file, and which of its weights are not 0."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    path = folder / "model.tflite"
-    settings: Any = {"dtype": "int8", "sample": sample, "tolerance": 1.0, "verbose": False}
-    ks.export(model, path, "litert", compare_dense=False, **settings)
-    runner = Interpreter(str(path)).get_signature_runner()
-    (name,) = runner.get_input_details()
-    size = classifier.BATCH
-    outputs = [
-        next(iter(runner(**{name: test[0][i : i + size]}).values()))
-        for i in range(0, len(test[0]), size)
-    ]
-    wrong = np.argmax(np.concatenate(outputs), 1) != test[1]
-    stored = [values for _, values, _ in constants(path) if values.dtype == np.int8]
-    return 100 * float(np.mean(wrong)), [values != 0 for values in _in_order(stored, model)]
-
-
-def _in_order(stored: Sequence[np.ndarray], model: keras.Model) -> list[np.ndarray]:
-    """A file's kernels (outputs, ..., inputs), with the axes and in the order of the model's."""
-    moved = [np.moveaxis(values, 0, -1) for values in stored if values.ndim > 1]
-    return [
-        next(values for values in moved if values.shape == tuple(layer.kernel.shape))
-        for layer in _layers(model)
-    ]
-
-
-def _zeros_kept(masks: Sequence[np.ndarray], nonzero: Sequence[np.ndarray]) -> list[int]:
-    """Missing weights that are 0, and all missing weights."""
-    pairs = list(zip(masks, nonzero, strict=True))
-    kept = sum(int(np.count_nonzero(~mask & ~found)) for mask, found in pairs)
-    return [kept, sum(int(np.count_nonzero(~mask)) for mask in masks)]
 
 
 def _error(model: keras.Model, test: Any) -> float:

@@ -1,11 +1,9 @@
-"""Compares contenders by their fronts of test error against seconds: a table and a plot."""
+"""Compares contenders by their fronts of test error against seconds, in a table."""
 
 import itertools
 import math
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from benchmarks import report
 from benchmarks.records import Record
@@ -13,22 +11,6 @@ from benchmarks.records import Record
 Point = tuple[float, float]  # mean seconds, mean test error in %
 Group = tuple[str, int, int, str]  # network, training images, threads, machine
 
-DENSE_LABELS = {
-    "dense": "dense, float32",
-    "dense-fused": "dense, float32, fused normalization",
-    "dense-bfloat16": "dense, mixed_bfloat16",
-    "dense-bfloat16-fused": "dense, mixed_bfloat16, fused normalization",
-}
-SPARSE_LABELS = {  # of the contender's name before the density
-    "sparse": "sparse momentum, window 10",
-    "erk": "ERK, grown by momentum, window 10",
-    "bfloat16-erk": "ERK in mixed_bfloat16, window 10",
-    "blocks-erk": "ERK in 4x4 blocks per tap, window 10",
-    "bfloat16-blocks-erk": "ERK in 4x4 blocks, mixed_bfloat16",
-    "static-erk": "ERK, static masks",
-    "rigl": "RigL",
-    "granet": "GraNet",
-}
 POINTS = (
     *("contender", "epochs", "test error %", "seeds", "seconds", "CPU seconds"),
     *("speed-up", "dense error %"),
@@ -112,7 +94,7 @@ def error_at(points: Sequence[Point], seconds: float) -> float | None:
 
 def best_dense(records: Sequence[Record]) -> list[Point]:
     """The points of dense contenders than which none of them is quicker at the same error."""
-    names = sorted({r["contender"] for r in records if _is_dense(r["contender"])})
+    names = sorted({r["contender"] for r in records if is_dense(r["contender"])})
     fronts = [front(records, name) for name in names]
     points = sorted(point for each in fronts for point in each)
     return [point for point in points if not any(_is_behind(point, each) for each in fronts)]
@@ -127,7 +109,8 @@ def _is_behind(point: Point, other: Sequence[Point]) -> bool:
     return point not in other and between is not None and between < seconds
 
 
-def _is_dense(contender: str) -> bool:
+def is_dense(contender: str) -> bool:
+    """Whether this is a dense training."""
     return contender.startswith("dense")
 
 
@@ -159,56 +142,3 @@ def speed_up(dense: Sequence[Point], seconds: float, error: float) -> str:
     if needed is not None:
         return f"{needed / seconds:.2f}"
     return f"≤ {dense[0][0] / seconds:.2f}" if dense and error > dense[0][1] else "-"
-
-
-def plot(known: Sequence[Record], path: Path) -> list[Path]:
-    """Draws a file for each network, a panel for each group; numbers at points are epochs.
-
-    Args:
-        known: the records.
-        path: "x.png" becomes "x_vgg11.png" and so on.
-    """
-    from matplotlib.figure import Figure
-
-    groups = sorted({group_of(record) for record in known})
-    written = []
-    for network in sorted({group[0] for group in groups}):
-        own = [group for group in groups if group[0] == network]
-        figure = Figure(figsize=(7.5, 5.2 * len(own)), layout="constrained")
-        for axes, group in zip(figure.subplots(len(own), squeeze=False)[:, 0], own, strict=True):
-            _draw(axes, group, [record for record in known if group_of(record) == group])
-        written.append(path.with_stem(f"{path.stem}_{network}"))
-        figure.savefig(written[-1], dpi=150)
-    return written
-
-
-def label_of(contender: str) -> str:
-    """What the plot calls a contender.
-
-    >>> label_of("erk-20"), label_of("dense-bfloat16")
-    ('20 %, ERK, grown by momentum, window 10', 'dense, mixed_bfloat16')
-    """
-    if _is_dense(contender):
-        return DENSE_LABELS.get(contender, contender)
-    kind, _, density = contender.rpartition("-")
-    return f"{density} %, {SPARSE_LABELS[kind]}" if kind in SPARSE_LABELS else contender
-
-
-def _draw(axes: Any, group: Group, records: Sequence[Record]) -> None:
-    network, images, threads, _ = group
-    for contender in sorted({record["contender"] for record in records}):
-        points = points_of(records, contender)
-        style = "--" if _is_dense(contender) else "-"
-        options = {"marker": "o", "markersize": 4, "label": label_of(contender)}
-        axes.plot(*zip(*sorted(points.values()), strict=True), style, **options)
-        for epochs, point in points.items():
-            shift = {"xytext": (5, 3), "textcoords": "offset points", "fontsize": "small"}
-            axes.annotate(epochs, point, **shift)
-    label = "seconds, evaluation and data included; at the points: epochs"
-    axes.set(xlabel=label, ylabel="test error %")
-    axes.set_xlim(0, 1.1 * max(record["seconds"] for record in records))
-    title = f"{network.upper()} on {images:,} images of CIFAR-10, threads: {threads}"
-    axes.set_title(title, fontsize="medium")
-    axes.grid(True, alpha=0.3)
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 2}
-    axes.legend(frameon=False, fontsize="small", **below)

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import options, records, report, time_front
+from benchmarks import options, records, report, time_front, time_plot
 from benchmarks.processes import pool
 from benchmarks.records import Record
 
@@ -99,7 +99,7 @@ def main() -> None:
     text = report.header("Test error against training time", COMMAND, known[-1]["measured"])
     text += time_front.sections(known)
     report.publish(arguments.output, text)
-    time_front.plot(known, arguments.output.with_suffix(".png"))
+    time_plot.plot(known, arguments.output.with_suffix(".png"))
 
 
 def planned(arguments: argparse.Namespace) -> list[Run]:

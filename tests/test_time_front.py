@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import time_front
+from benchmarks import time_front, time_plot
 
 
 def record(contender, epochs, seconds, error, seed=0):
@@ -73,7 +73,7 @@ def test_each_network_has_a_table_with_its_own_dense_trainings():
 def test_each_network_has_a_plot_of_its_own(tmp_path):
     pytest.importorskip("matplotlib")
     other = [{**record("rigl-5", 2, 10.0, 20.0), "network": "other"}]
-    written = time_front.plot([*KNOWN, *other], tmp_path / "plot.png")
+    written = time_plot.plot([*KNOWN, *other], tmp_path / "plot.png")
     names = {f"plot_{network}.png" for network in {"other", *(each["network"] for each in KNOWN)}}
     assert {path.name for path in written} == names
     assert all(path.stat().st_size > 1000 for path in written)
