@@ -24,9 +24,8 @@ TEST_DIGITS = 360  # of scikit-learn's 1,797
 
 CIFAR10_MEAN, CIFAR10_DEVIATION = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # by channel
 
-Arrays = tuple[
-    np.ndarray, np.ndarray, np.ndarray, np.ndarray
-]  # images and labels to train and to test with
+# Images and labels to train and to test with.
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -69,9 +69,8 @@ def mask_in_place(variables: Sequence[Any], masks: Sequence[Any]) -> None:
             strategy.extended.update(variable, zero_missing, args=(mask,), group=False)
 
     pairs = [(variable.value, mask.value) for variable, mask in zip(variables, masks, strict=True)]
-    if (
-        tf.distribute.has_strategy() and not tf.distribute.in_cross_replica_context()
-    ):  # inside of `strategy.run`
+    is_in_replica = not tf.distribute.in_cross_replica_context()  # inside of `strategy.run`
+    if tf.distribute.has_strategy() and is_in_replica:
         tf.__internal__.distribute.interim.maybe_merge_call(
             on_all_replicas, tf.distribute.get_strategy(), pairs
         )

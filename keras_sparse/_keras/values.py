@@ -19,9 +19,8 @@ def static_value(tensor: Any) -> np.ndarray | None:
 def to_numpy(variable: Any) -> np.ndarray:
     """The value of a variable or tensor, a copy."""
     value = variable.value if isinstance(variable, keras.Variable) else variable
-    if (
-        keras.backend.backend() == "tensorflow"
-    ):  # not through NumPy's __array__, whose protocol TensorFlow follows with a warning
+    # Not through NumPy's __array__, whose protocol TensorFlow follows with a warning.
+    if keras.backend.backend() == "tensorflow":
         return np.asarray(value.numpy() if hasattr(value, "numpy") else value)
     return np.asarray(ops.convert_to_numpy(value))
 

@@ -142,9 +142,8 @@ def is_cut_short(library: Path) -> bool:
     with library.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         header = file.read(64)
-        if (
-            header[:6] != b"\x7fELF\x02\x01"
-        ):  # 64 bits, little-endian; else its loader says what is wrong
+        # 64 bits, little-endian; else its loader says what is wrong.
+        if header[:6] != b"\x7fELF\x02\x01":
             return False
         if len(header) < 64:
             return True

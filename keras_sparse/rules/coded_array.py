@@ -14,9 +14,8 @@ import numpy as np
 
 PIECE = 2**22  # elements that are coded at once: more take memory, not space
 ALL, BITMAP, RICE = range(3)  # where the nonzeros are
-HEAD = struct.Struct(
-    "<BBQQQQ"
-)  # form, bits of a remainder, elements, nonzeros, bytes of both parts
+# Form, bits of a remainder, elements, nonzeros, bytes of both parts.
+HEAD = struct.Struct("<BBQQQQ")
 UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 

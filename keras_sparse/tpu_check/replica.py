@@ -125,9 +125,10 @@ class _Names:
             for outside, inside in captures
         }
         fed = [tensor.name for tensor in step.function.inputs if tensor.name not in self.variables]
+        # Replica after replica.
         self.batch: Mapping[str, str] = {
             name: f"batch {i // step.replicas}" for i, name in enumerate(fed)
-        }  # replica after replica
+        }
 
     def input(self, tensor: Any) -> Input:
         if tensor.dtype == tf.resource:

@@ -156,11 +156,8 @@ def check_settings(optimizer: SparseMomentum, settings: Mapping[str, Any]) -> No
         return
     asked = SparseMomentum(keras.optimizers.SGD(momentum=0.9), **settings).get_config()
     has = optimizer.get_config()
-    free = {
-        "inner_optimizer",
-        "name",
-        *({"seed"} - set(settings)),
-    }  # a seed that nobody gave is drawn
+    # A seed that nobody gave is drawn.
+    free = {"inner_optimizer", "name", *({"seed"} - set(settings))}
     if any(has[key] != asked[key] for key in has if key not in free):
         raise ValueError(
             "The model is compiled with a SparseMomentum of other settings than this callback's: "

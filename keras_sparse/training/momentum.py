@@ -17,9 +17,8 @@ from keras import ops
 from keras_sparse._keras import index_of, part_of, to_float32, variables_of
 
 EPSILON = 1e-8  # of the published code
-MULTI_OPTIMIZER = tuple(
-    filter(None, [getattr(keras.optimizers, "MultiOptimizer", None)])
-)  # Keras has it from 3.15 on
+# Keras has it from 3.15 on.
+MULTI_OPTIMIZER = tuple(filter(None, [getattr(keras.optimizers, "MultiOptimizer", None)]))
 
 
 @dataclasses.dataclass(frozen=True)

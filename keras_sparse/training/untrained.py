@@ -134,9 +134,8 @@ def constant_starts(layer: keras.layers.Layer) -> list[tuple[Any, np.ndarray]]:
         if not isinstance(initializer, CONSTANT):
             continue
         start = np.array(keras.ops.convert_to_numpy(initializer(variable.shape)), np.float32)
-        if variable.name == "bias" and getattr(
-            layer, "unit_forget_bias", False
-        ):  # of an LSTM: 0, 1, 0, 0
+        forgets = getattr(layer, "unit_forget_bias", False)
+        if variable.name == "bias" and forgets:  # of an LSTM: 0, 1, 0, 0
             units = start.size // 4
             start[units : 2 * units] = 1.0
         found.append((variable, start))

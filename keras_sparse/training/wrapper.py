@@ -146,9 +146,8 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
 
     @property
     def _model_variables_moving_average(self) -> Any:
-        return (
-            self.inner_optimizer._model_variables_moving_average
-        )  # Keras' SwapEMAWeights looks here
+        """Keras' SwapEMAWeights looks here."""
+        return self.inner_optimizer._model_variables_moving_average
 
     def set_weights(self, weights: Any) -> None:
         """Sets all variables, the inner optimizer's too, in the order of ``variables``.
