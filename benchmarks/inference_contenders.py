@@ -83,7 +83,7 @@ def write_files(name: str, folder: Path) -> None:
 
 
 def contenders(name: str, folder: Path, batch: int, threads: int) -> dict[str, Call]:
-    """{name: one prediction of this batch}"""
+    """{name: one prediction of this batch, which returns its outputs}"""
     import tensorflow as tf
 
     model = network(name)
@@ -108,7 +108,7 @@ def _served(path: Path, tensor: Any) -> Call:
 
     signature = load(path).signatures["serving_default"]
     (name,) = signature.structured_input_signature[1]
-    return lambda: signature(**{name: tensor})
+    return lambda: next(iter(signature(**{name: tensor}).values()))
 
 
 def _onnxruntime(folder: Path, x: np.ndarray, threads: int) -> Call:
@@ -120,7 +120,7 @@ def _onnxruntime(folder: Path, x: np.ndarray, threads: int) -> Call:
     path, providers = str(folder / "dense.onnx"), ["CPUExecutionProvider"]
     session = onnxruntime.InferenceSession(path, options, providers=providers)
     name = session.get_inputs()[0].name
-    return lambda: session.run(None, {name: x})
+    return lambda: session.run(None, {name: x})[0]
 
 
 def _openvino(folder: Path, x: np.ndarray, threads: int) -> Call:
@@ -131,7 +131,7 @@ def _openvino(folder: Path, x: np.ndarray, threads: int) -> Call:
     read = core.read_model(folder / "dense.onnx")
     read.reshape(list(x.shape))
     request = core.compile_model(read, "CPU", settings).create_infer_request()
-    return lambda: request.infer({0: x})
+    return lambda: request.infer({0: x})[0]
 
 
 def _litert(folder: Path, x: np.ndarray, threads: int) -> Call:
@@ -142,7 +142,13 @@ def _litert(folder: Path, x: np.ndarray, threads: int) -> Call:
     interpreter.resize_tensor_input(index, x.shape)
     interpreter.allocate_tensors()
     interpreter.set_tensor(index, x)
-    return interpreter.invoke
+    outputs = interpreter.get_output_details()[0]["index"]
+
+    def predict() -> object:
+        interpreter.invoke()
+        return interpreter.get_tensor(outputs)
+
+    return predict
 
 
 _RUNTIMES: dict[str, Callable[[Path, np.ndarray, int], Call]] = {
