@@ -14,16 +14,51 @@ pytestmark = needs_ops
 RNG = np.random.default_rng(0)
 IMAGES = tf.constant(RNG.normal(size=(2, 32, 32, 16)).astype("float32"))
 ROWS = tf.constant(RNG.normal(size=(64, 1024)).astype("float32"))  # the kernel takes 4 MiB
-LAYERS = {
-    "Conv2D": (lambda **settings: ks.layers.SparseConv2D(24, 3, **settings), IMAGES),
-    "MatMul": (lambda **settings: ks.layers.SparseDense(1024, **settings), ROWS),
+SEQUENCES = tf.reshape(ROWS, (4, 16, 1024))
+LAYERS = {  # the type of the product, a layer, its inputs
+    "Conv1D": (
+        "Conv2D",
+        lambda **settings: ks.layers.SparseConv1D(64, 3, **settings),
+        tf.reshape(IMAGES, (2, 1024, 16)),
+    ),
+    "Conv2D": ("Conv2D", lambda **settings: ks.layers.SparseConv2D(24, 3, **settings), IMAGES),
+    "Conv3D of images": (
+        "Conv2D",
+        lambda **settings: ks.layers.SparseConv3D(24, (1, 3, 3), **settings),
+        tf.reshape(IMAGES, (1, 2, 32, 32, 16)),
+    ),
+    "Conv3D of lines": (
+        "Conv2D",
+        lambda **settings: ks.layers.SparseConv3D(64, (3, 1, 1), **settings),
+        tf.reshape(IMAGES, (1, 8, 8, 16, 32)),
+    ),
+    "Dense": ("MatMul", lambda **settings: ks.layers.SparseDense(1024, **settings), ROWS),
+    "Dense of sequences": (
+        "MatMul",
+        lambda **settings: ks.layers.SparseDense(1024, **settings),
+        SEQUENCES,
+    ),
+    "EinsumDense to heads": (
+        "MatMul",
+        lambda **settings: ks.layers.SparseEinsumDense(
+            "btc,chd->bthd", (None, 16, 64), bias_axes="hd", **settings
+        ),
+        SEQUENCES,
+    ),
+    "EinsumDense of heads": (
+        "MatMul",
+        lambda **settings: ks.layers.SparseEinsumDense(
+            "bthd,hdc->btc", (None, 1024), bias_axes="c", **settings
+        ),
+        tf.reshape(ROWS, (4, 16, 16, 64)),
+    ),
 }
 BLOCKS = ks.Blocks(4, 4, per_tap=True)
 
 
 def made(product, activation=None, structure=None, **settings):
     """A built layer that computes this product, and its inputs."""
-    make, inputs = LAYERS[product]
+    _, make, inputs = LAYERS[product]
     layer = make(activation=activation, bias_initializer="normal", structure=structure, **settings)
     layer.build(inputs.shape)
     set_density(layer, 0.1)
@@ -69,22 +104,44 @@ def test_a_step_joins_them_and_has_the_values_of_eager_ones(product, activation,
     layer, inputs = made(product, activation, structure, implementation="custom_op")
     graph = tf.function(step_of(layer), autograph=False)
     types = types_in(graph, inputs)
-    assert f"KerasSparse>{product}WithBias" in types
-    assert not {"BiasAdd", type_, f"KerasSparse>{product}"} & types
+    assert f"KerasSparse>{LAYERS[product][0]}WithBias" in types
+    assert not {"BiasAdd", type_, f"KerasSparse>{LAYERS[product][0]}"} & types
     for _ in range(2):
         assert_near(step_of(layer)(inputs), graph(inputs))
         layer.bias.assign_add(0.5 * tf.ones(layer.bias.shape))
 
 
+@pytest.mark.parametrize("batch", ["known", "unknown"])
 @pytest.mark.parametrize("activation", [None, "relu"])
 @pytest.mark.parametrize("product", LAYERS)
-def test_both_branches_of_a_choice_while_the_graph_runs_have_the_bias(product, activation):
+def test_both_branches_of_a_choice_while_the_graph_runs_have_the_bias(product, activation, batch):
     layer, inputs = made(product, activation)
-    graph = tf.function(step_of(layer), autograph=False)
-    assert f"KerasSparse>{product}WithBias" in types_in(graph, inputs)
+    shape = inputs.shape if batch == "known" else (None, *inputs.shape[1:])
+    graph = tf.function(step_of(layer), [tf.TensorSpec(shape)], autograph=False)
+    assert f"KerasSparse>{LAYERS[product][0]}WithBias" in types_in(graph, inputs)
     for density in (0.1, 0.95, 0.1):
         set_density(layer, density)
         assert_near(step_of(layer)(inputs), graph(inputs))
+
+
+def test_a_pointwise_product_of_sequences_is_joined_too():
+    layer = ks.layers.SparseSeparableConv1D(
+        24, 3, activation="relu", bias_initializer="normal", implementation="custom_op"
+    )
+    inputs = tf.reshape(IMAGES, (2, 1024, 16))
+    expected = layer(inputs)
+    graph = tf.function(layer, autograph=False)
+    types = types_in(graph, inputs)
+    assert "KerasSparse>Conv2DWithBias" in types
+    assert not {"BiasAdd", "Relu"} & types
+    assert_near([expected], [graph(inputs)])
+
+
+def test_an_activation_of_an_axis_sees_the_axes_of_the_outputs():
+    """A softmax over heads, which are the last but one of the outputs' axes."""
+    activation = lambda x: keras.ops.softmax(x, axis=-2)  # noqa: E731
+    layer, inputs = made("EinsumDense to heads", activation, implementation="custom_op")
+    np.testing.assert_allclose(np.sum(layer(inputs), axis=-2), np.ones((4, 16, 64)), rtol=1e-5)
 
 
 def test_what_is_read_before_the_bias_or_the_activation_is_there():
@@ -122,7 +179,7 @@ def test_in_16_bits_a_joined_product_rounds_once(product, activation, dtype):
     layer, inputs = made(product, activation, implementation="custom_op", dtype=dtype)
     graph = tf.function(lambda x: layer(x, training=True), autograph=False)
     types = types_in(graph, inputs)
-    assert f"KerasSparse>{product}WithBias" in types
+    assert f"KerasSparse>{LAYERS[product][0]}WithBias" in types
     assert not {"BiasAdd", "Relu"} & types
     exact, _ = made(product, activation, implementation="custom_op", dtype="float32")
     low = tf.as_dtype(layer.compute_dtype)

@@ -1,6 +1,6 @@
 // The sparse matrix product and its gradients in TensorFlow: three ops and their CPU kernels.
 //
-// Inputs [rows, inputs], kernel and mask [inputs, outputs]; all else as in conv_op.cc.
+// Inputs [..., rows, inputs], kernel and mask [inputs, outputs]; all else as in conv_op.cc.
 #include "custom_ops/tensorflow/cpu_kernel.h"
 #include "custom_ops/tensorflow/matmul_rules.h"
 #include "custom_ops/tensorflow/shape.h"

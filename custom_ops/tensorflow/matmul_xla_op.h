@@ -8,30 +8,42 @@ namespace keras_sparse {
 namespace {
 
 struct MatMulLowering : MatMulRules {
-  // Sums over one axis of each.
-  static xla::XlaOp Dot(xla::XlaOp first, int64_t first_axis, xla::XlaOp second,
-                        int64_t second_axis) {
+  // The last axis of inputs, or of an output gradient.
+  static absl::StatusOr<int64_t> LastAxis(xla::XlaOp tensor) {
+    TF_ASSIGN_OR_RETURN(const xla::Shape shape, tensor.builder()->GetShape(tensor));
+    return int64_t{shape.dimensions().size()} - 1;
+  }
+
+  // Sums over the last axis of the first tensor, and one of the kernel.
+  static absl::StatusOr<xla::XlaOp> Dot(xla::XlaOp first, xla::XlaOp kernel, int64_t axis) {
+    TF_ASSIGN_OR_RETURN(const int64_t last, LastAxis(first));
     xla::DotDimensionNumbers summed;
-    summed.add_lhs_contracting_dimensions(first_axis);
-    summed.add_rhs_contracting_dimensions(second_axis);
-    return xla::DotGeneral(first, second, summed);
+    summed.add_lhs_contracting_dimensions(last);
+    summed.add_rhs_contracting_dimensions(axis);
+    return xla::DotGeneral(first, kernel, summed);
   }
 
   absl::StatusOr<xla::XlaOp> DenseForward(const std::string&, xla::XlaOp inputs,
                                           xla::XlaOp kernel) const {
-    return Dot(inputs, 1, kernel, 0);
+    return Dot(inputs, kernel, 0);
   }
 
   absl::StatusOr<xla::XlaOp> DenseInputGradient(const std::string&, const xla::Shape&,
                                                 xla::XlaOp kernel,
                                                 xla::XlaOp output_gradient) const {
-    return Dot(output_gradient, 1, kernel, 1);
+    return Dot(output_gradient, kernel, 1);
   }
 
   absl::StatusOr<xla::XlaOp> DenseKernelGradient(const std::string&, xla::XlaOp inputs,
                                                  const xla::Shape&,
                                                  xla::XlaOp output_gradient) const {
-    return Dot(inputs, 0, output_gradient, 0);
+    TF_ASSIGN_OR_RETURN(const int64_t last, LastAxis(inputs));
+    xla::DotDimensionNumbers summed;  // all rows
+    for (int64_t axis = 0; axis < last; ++axis) {
+      summed.add_lhs_contracting_dimensions(axis);
+      summed.add_rhs_contracting_dimensions(axis);
+    }
+    return xla::DotGeneral(inputs, output_gradient, summed);
   }
 };
 

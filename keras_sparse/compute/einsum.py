@@ -49,9 +49,26 @@ class Contraction:
         order = [*self._spelled(self.rows, rank), *self.contracted]
         if order != labels:
             inputs = ops.transpose(inputs, [labels.index(label) for label in order])
+        if len(self.contracted) == 1:
+            return inputs
         sizes = list(ops.shape(inputs))
         stay = rank - len(self.contracted)
         return ops.reshape(inputs, (*sizes[:stay], math.prod(sizes[stay:])))
+
+    def rank_of_matrix(self, rank: int) -> int:
+        """The number of axes of the product of ``matrix`` and the kernel."""
+        return rank - len(self.contracted) + 1
+
+    @property
+    def splits_outputs(self) -> bool:
+        """Are the kernel's outputs several axes, and the last ones?"""
+        return len(self.made) > 1 and self.outputs == self.rows + self.made
+
+    def flat(self, outputs: Any) -> Any:
+        """What ``tensor`` gives, with all outputs of the kernel in one axis, if they are split."""
+        sizes = list(ops.shape(outputs))
+        stay = len(sizes) - len(self.made)
+        return ops.reshape(outputs, (*sizes[:stay], math.prod(sizes[stay:])))
 
     def tensor(self, matrix: Any, rank: int, kernel_shape: Sequence[int]) -> Any:
         """The outputs of the einsum.
@@ -61,8 +78,10 @@ class Contraction:
             rank: the number of axes of the inputs.
             kernel_shape: the kernel's, as in the einsum.
         """
-        sizes = list(ops.shape(matrix))[:-1]
-        outputs = ops.reshape(matrix, (*sizes, *kernel_shape[len(self.contracted) :]))
+        outputs = matrix
+        if len(self.made) > 1:
+            sizes = list(ops.shape(matrix))[:-1]
+            outputs = ops.reshape(matrix, (*sizes, *kernel_shape[len(self.contracted) :]))
         labels = [*self._spelled(self.rows, rank), *self.made]
         order = self._spelled(self.outputs, rank)
         if order != labels:

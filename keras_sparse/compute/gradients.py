@@ -146,4 +146,10 @@ def _dense_conv2d_kernel_gradient(
 def _dense_matmul_kernel_gradient(inputs: Any, mask: Any, output_gradient: Any, **_: Any) -> Any:
     import tensorflow as tf
 
+    if inputs.shape.rank != 2:  # all axes but the last are rows
+        rows = tf.reduce_prod(tf.shape(inputs)[:-1])
+        inputs, output_gradient = (
+            tf.reshape(tensor, tf.stack([rows, tf.shape(tensor)[-1]]))
+            for tensor in (inputs, output_gradient)
+        )
     return tf.linalg.matmul(inputs, output_gradient, transpose_a=True)

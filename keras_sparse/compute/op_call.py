@@ -42,9 +42,9 @@ def call_custom_op(
         return custom_ops().keras_sparse_mat_mul(rows, kernel, mask, wanted, **attributes)
 
     shape = static_shape(inputs)
-    if shape is None:
-        return _in_rows_of_any_rank(inputs, kernel, product_of_rows)
-    return product_of_rows(inputs) if len(shape) == 2 else _in_rows(inputs, kernel, product_of_rows)
+    if shape is None or len(shape) < 2:
+        return _in_rows(inputs, kernel, product_of_rows)
+    return product_of_rows(inputs)
 
 
 def call_transposed(
@@ -119,16 +119,7 @@ def _in_dtype(dtype: str, tensor: Any) -> Any:
 
 
 def _in_rows(inputs: Any, kernel: Any, product: Any) -> Any:
-    """The product of (..., in) as that of (rows, in). -1 is ambiguous where there is nothing."""
-    *sizes, channels = ops.shape(inputs)
-    rows = 1
-    for size in sizes:
-        rows = rows * size
-    outputs = product(ops.reshape(inputs, (rows, channels)))
-    return ops.reshape(outputs, (*sizes, ops.shape(kernel)[1]))
-
-
-def _in_rows_of_any_rank(inputs: Any, kernel: Any, product: Any) -> Any:
+    """The product of inputs (..., in) of any rank, as that of (rows, in)."""
     import tensorflow as tf
 
     sizes, channels = tf.shape(inputs)[:-1], tf.shape(inputs)[-1]

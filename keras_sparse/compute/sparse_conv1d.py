@@ -28,7 +28,7 @@ class SparseConv1D(
     """
 
     def call(self, inputs: Any) -> Any:
-        return with_bias(self, self._compute(inputs))
+        return with_bias(self, self._compute(inputs), without_height)
 
     def _padded(self, inputs: Any) -> Any:
         """The inputs, after as many zeros as the window sees of the past."""
@@ -80,4 +80,12 @@ class SparseConv1D(
         self, product: Product, inputs: Any, kernel: Any, mask: Any, wanted: Any
     ) -> Any:
         images = ops.expand_dims(self._padded(inputs), 1)
-        return ops.squeeze(call_custom_op(product, images, kernel, mask, wanted, self.name), 1)
+        return call_custom_op(product, images, kernel, mask, wanted, self.name)
+
+    def _in_product_axes(self, outputs: Any) -> Any:
+        return ops.expand_dims(outputs, 1)
+
+
+def without_height(outputs: Any) -> Any:
+    """(batch, length, channels), of these or of images of height 1."""
+    return ops.squeeze(outputs, 1) if len(outputs.shape) == 4 else outputs

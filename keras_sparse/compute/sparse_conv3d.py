@@ -30,7 +30,7 @@ class SparseConv3D(
     """
 
     def call(self, inputs: Any) -> Any:
-        return with_bias(self, self._compute(inputs))
+        return with_bias(self, self._compute(inputs), lambda made: self._in_frames(made, inputs))
 
     def _stock(self, inputs: Any, kernel: Any) -> Any:
         return ops.conv(
@@ -75,16 +75,24 @@ class SparseConv3D(
         self, product: Product, inputs: Any, kernel: Any, mask: Any, wanted: Any
     ) -> Any:
         deep, high, wide = self.strides
+        inputs = inputs[:, ::deep] if _is_flat(self) else inputs[:, :, ::high, ::wide]
+        images = self._in_product_axes(inputs)
+        return call_custom_op(product, images, kernel, mask, wanted, self.name)
+
+    def _in_product_axes(self, outputs: Any) -> Any:
+        """The frames of a batch as images, or as lines of one image each."""
+        batch, depth, height, width, channels = ops.shape(outputs)
+        sizes = (-1, height, width) if _is_flat(self) else (batch, depth, -1)
+        return ops.reshape(outputs, (*sizes, channels))
+
+    def _in_frames(self, outputs: Any, inputs: Any) -> Any:
+        """The layer's outputs, of these or of what the custom op gives for the inputs."""
+        if len(outputs.shape) == 5:
+            return outputs
+        batch, *sizes = ops.shape(inputs)[:-1]
+        depth, height, width = map(_every, sizes, self.strides)
         if _is_flat(self):
-            inputs = inputs[:, ::deep]
-            batch, depth, height, width, channels = ops.shape(inputs)
-            images = ops.reshape(inputs, (-1, height, width, channels))
-            outputs = call_custom_op(product, images, kernel, mask, wanted, self.name)
             return ops.reshape(outputs, (batch, depth, *ops.shape(outputs)[1:]))
-        inputs = inputs[:, :, ::high, ::wide]
-        batch, depth, height, width, channels = ops.shape(inputs)
-        images = ops.reshape(inputs, (batch, depth, -1, channels))
-        outputs = call_custom_op(product, images, kernel, mask, wanted, self.name)
         return ops.reshape(outputs, (batch, -1, height, width, self.filters))
 
 

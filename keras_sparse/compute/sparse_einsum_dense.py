@@ -30,7 +30,24 @@ class SparseEinsumDense(
     """
 
     def call(self, inputs: Any, training: Any = None) -> Any:
-        return with_bias(self, self._compute(ops.convert_to_tensor(inputs)))
+        inputs = ops.convert_to_tensor(inputs)
+        products, found = self._compute(inputs), self._with_flat_bias()
+        if found is None or len(products.shape) > found.rank_of_matrix(len(inputs.shape)):
+            return with_bias(self, products)
+        rank, shape = len(inputs.shape), self.kernel.shape
+        return with_bias(self, products, lambda matrix: found.tensor(matrix, rank, shape))
+
+    def _with_flat_bias(self) -> Contraction | None:
+        """The matrix product, if the bias has a number for each of its outputs, on several axes.
+
+        Then the bias is added before the outputs get these axes, so that TensorFlow can join it
+        with the product.
+        """
+        found = contraction(self.equation)
+        if isinstance(found, str) or self.bias is None or not found.splits_outputs:
+            return None
+        made = tuple(self.kernel.shape[len(found.contracted) :])
+        return found if tuple(self.bias.shape) == made else None
 
     def _stock(self, inputs: Any, kernel: Any) -> Any:
         return ops.einsum(self.equation, inputs, kernel)
@@ -59,4 +76,10 @@ class SparseEinsumDense(
         found = contraction(self.equation)
         assert isinstance(found, Contraction)  # else there is an obstacle
         outputs = call_custom_op(product, found.matrix(inputs), kernel, mask, wanted, self.name)
+        if self._with_flat_bias() is not None:
+            return outputs
         return found.tensor(outputs, len(inputs.shape), self.kernel.shape)
+
+    def _in_product_axes(self, outputs: Any) -> Any:
+        found = self._with_flat_bias()
+        return outputs if found is None else found.flat(outputs)

@@ -79,7 +79,10 @@ class SparseLayer(LayerWithProduct):
     # --- who computes
 
     def _compute(self, inputs: Any, weight: str | None = None) -> Any:
-        """The product of inputs and a masked weight, by the implementation that is right now."""
+        """The product of inputs and a masked weight, by the implementation that is right now.
+
+        It has the outputs' axes, or those that ``_in_product_axes`` gives.
+        """
         weight = self._named(weight)
         kernel = ops.copy(getattr(self, weight))  # a tensor, read once
         product = self.product(inputs, weight, kernel.dtype, is_in_training())
@@ -90,14 +93,19 @@ class SparseLayer(LayerWithProduct):
             return self._stock(inputs, self._with_masked_gradient(kernel, weight))
 
         choice = self._choice(product, inputs, weight)
-        if not choice.is_stock:
-            operands = self._kernel_operands(product, kernel, weight)
+        if choice.is_stock:
+            return stock()
+        operands = self._kernel_operands(product, kernel, weight)
 
         def custom_op() -> Any:
             dense = ops.convert_to_tensor(inputs, sparse=False)
             return self._call_custom_op(product, dense, *operands)
 
-        return choice.run(lambda: self.kernel_masks[weight].mask_density, custom_op, stock)
+        return choice.run(
+            lambda: self.kernel_masks[weight].mask_density,
+            custom_op,
+            lambda: self._in_product_axes(stock()),
+        )
 
     def _choice(self, product: Product, inputs: Any, weight: str) -> Choice:
         """Who computes the product of these inputs."""
@@ -155,10 +163,14 @@ class SparseLayer(LayerWithProduct):
         )
         return kernel, mask, wanted
 
+    def _in_product_axes(self, outputs: Any) -> Any:
+        """The layer's outputs with the axes that ``_call_custom_op`` gives."""
+        return outputs
+
     def _call_custom_op(
         self, product: Product, inputs: Any, kernel: Any, mask: Any, wanted: Any
     ) -> Any:
-        """The layer's outputs; a subclass brings the inputs into the product's shape.
+        """The product; a subclass brings the inputs into its shape.
 
         Args:
             product: what is computed.

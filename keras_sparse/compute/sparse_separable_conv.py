@@ -10,6 +10,7 @@ from keras_sparse._keras import NamedInFiles
 from keras_sparse.compute.bias import with_bias
 from keras_sparse.compute.op_call import call_custom_op
 from keras_sparse.compute.product import Product, positions
+from keras_sparse.compute.sparse_conv1d import without_height
 from keras_sparse.compute.sparse_layer import SparseLayer
 from keras_sparse.rules.single_weights import Weights
 
@@ -20,7 +21,7 @@ class SparseSeparableConv(SparseLayer):
     masked_weights = ("pointwise_kernel",)
 
     def call(self, inputs: Any) -> Any:
-        return with_bias(self, self._compute(inputs))
+        return with_bias(self, self._compute(inputs), without_height if self.rank == 1 else None)
 
     def _stock(self, inputs: Any, kernel: Any) -> Any:
         return ops.separable_conv(inputs, self.depthwise_kernel, kernel, **self._window())
@@ -59,8 +60,10 @@ class SparseSeparableConv(SparseLayer):
         pixels = ops.depthwise_conv(inputs, self.depthwise_kernel, **self._window())
         if self.rank == 1:
             pixels = ops.expand_dims(pixels, 1)
-        outputs = call_custom_op(product, pixels, kernel, mask, wanted, self.name)
-        return ops.squeeze(outputs, 1) if self.rank == 1 else outputs
+        return call_custom_op(product, pixels, kernel, mask, wanted, self.name)
+
+    def _in_product_axes(self, outputs: Any) -> Any:
+        return ops.expand_dims(outputs, 1) if self.rank == 1 else outputs
 
 
 @keras.saving.register_keras_serializable("keras_sparse", name="SparseSeparableConv1D")
