@@ -59,7 +59,7 @@ def label_of(contender: str) -> str:
 
 
 def _draw(axes: Any, group: Group, records: Sequence[Record]) -> None:
-    network, images, threads, _ = group
+    network, images, threads, machine = group
     for contender in sorted({record["contender"] for record in records}):
         points = points_of(records, contender)
         style = "--" if is_dense(contender) else "-"
@@ -71,7 +71,7 @@ def _draw(axes: Any, group: Group, records: Sequence[Record]) -> None:
     label = "seconds, evaluation and data included; at the points: epochs"
     axes.set(xlabel=label, ylabel="test error %")
     axes.set_xlim(0, 1.1 * max(record["seconds"] for record in records))
-    title = f"{network.upper()} on {images:,} images of CIFAR-10, threads: {threads}"
+    title = f"{network.upper()} on {images:,} images of CIFAR-10, threads: {threads}\n{machine}"
     axes.set_title(title, fontsize="medium")
     axes.grid(True, alpha=0.3)
     below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 2}
