@@ -12,6 +12,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 GITHUB = "https://github.com/"
 COLAB = "https://colab.research.google.com/github/"
+PATH = """\
+import os
+import sys
+
+# the cells of bash run this kernel's `python`, which need not be in the path of Jupyter
+os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+
+"""
 RELATIVE_LINK = re.compile(r"\[([^\]]+)\]\((?!https)[^)]+\)")  # to pages that are not there
 
 
@@ -41,7 +49,8 @@ def notebook_of(page: str, address: str | None) -> Any:
     from nbformat.v4 import new_code_cell
 
     notebook = jupytext.reads(RELATIVE_LINK.sub(r"\1", page), fmt="md")
-    notebook.cells.insert(0, new_code_cell(install(address)))
+    has_bash = any(cell.source.startswith("%%bash") for cell in notebook.cells)
+    notebook.cells.insert(0, new_code_cell(PATH * has_bash + install(address)))
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook.metadata["kernelspec"] = kernel
     return notebook
