@@ -122,7 +122,7 @@ def test_a_path_elsewhere_is_an_error():
 
 def test_a_missing_package_is_one_sentence_with_the_command_that_installs_it(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"openvino. Install them: pip install .*\[openvino\]"):
+    with pytest.raises(ImportError, match=r"openvino. Install them: pip install openvino$"):
         export(toy_model(), tmp_path / "model.xml", "openvino")
 
 

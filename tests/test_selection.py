@@ -210,7 +210,7 @@ def test_a_shared_layer_has_one_mask():
         ({"sparse": layers.LSTM}, "`sparse` selects no trainable weight. Received: <class .*LSTM"),
         (
             {"dense": "*"},
-            "There is nothing to mask: no kernel of two or more axes is left.*head/kernel",
+            "no kernel of two or more axes is left. Received: sparse=.*dense=.*'\\*'.*head/kernel",
         ),
     ],
 )

@@ -127,7 +127,8 @@ def printed(name: str, result: dict[str, Any]) -> Table:
         caption=f"break-even densities: {result['break_even_densities']}",
     )
     for header in ("layer", "density", "runs as", "dense ms", "speed-up by the custom op"):
-        table.add_column(header, justify="left" if header in ("layer", "runs as") else "right")
+        is_text = header in ("layer", "runs as")
+        table.add_column(header, justify="left" if is_text else "right", overflow="fold")
     for layer in result["layers"]:
         speed_up = layer["speed_up"]
         table.add_row(

@@ -35,7 +35,8 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     table = Table()
     headers = ("weight", "density", "of the other", "same places", "largest difference")
     for header in headers:
-        table.add_column(header, justify="left" if header == "weight" else "right")
+        is_text = header == "weight"
+        table.add_column(header, justify="left" if is_text else "right", overflow="fold")
     for row in rows:
         densities = ["missing" if each is None else f"{each:.4f}" for each in row["density"]]
         apart = row["largest_difference"]

@@ -45,7 +45,7 @@ def _table(report: dict[str, Any]) -> Table:
     table = Table(title=report["file"])
     for header in ("weight", "shape", "dtype", "density", "structure", "dead in", "dead out"):
         is_text = header in ("weight", "shape", "dtype", "structure")
-        table.add_column(header, justify="left" if is_text else "right")
+        table.add_column(header, justify="left" if is_text else "right", overflow="fold")
     for row in report["weights"]:
         dead = [str(row.get(key, "")) for key in ("dead_inputs", "dead_outputs")]
         shape = "x".join(map(str, row["shape"]))

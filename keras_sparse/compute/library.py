@@ -21,8 +21,8 @@ from keras_sparse._keras import is_eager, running_export
 FOLDER = Path(__file__).parents[1] / "_ops"
 LIBRARY, RECORD = "libkeras_sparse_ops.so", "build.json"
 REINSTALL = (
-    "Reinstall it where g++ or clang++ is: "
-    "pip install --force-reinstall --no-deps --no-cache-dir keras-sparse"
+    "Reinstall it where g++ or clang++ is, in the folder of keras_sparse: "
+    "pip install --force-reinstall --no-deps --no-cache-dir ."
 )
 
 

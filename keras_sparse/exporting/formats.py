@@ -114,7 +114,7 @@ def format_named(name: str, dtype: str, path: Path) -> Format:
     if missing:
         raise ImportError(
             f"The format {name!r} needs packages that are not installed: {', '.join(missing)}. "
-            f'Install them: pip install "keras-sparse[{name}]"'
+            f"Install them: pip install {' '.join(missing)}"
         )
     return found
 

@@ -75,7 +75,9 @@ class ExportReport:
 
     def _layer_table(self) -> rich.table.Table:
         headers = ("layer", "operation", "density", "stored", "faster on x86", "faster on ARM")
-        table = rich.table.Table(*headers)
+        table = rich.table.Table()
+        for header in headers:
+            table.add_column(header, overflow="fold")  # the end of a path tells layers apart
         for row in self.layers:
             density = f"{row.density:.4f}"
             table.add_row(row.name, row.kind, density, row.stored, row.on_x86, row.on_arm)

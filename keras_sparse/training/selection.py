@@ -90,8 +90,8 @@ class Selection:
             )
             if not frozen:
                 raise ValueError(
-                    "There is nothing to mask: no kernel of two or more axes is left. "
-                    f"Received: weights {_paths(variables)}, {self}"
+                    "There is nothing to mask: no kernel of two or more axes is left. Received: "
+                    f"sparse={self.sparse}, dense={self.dense}; the weights are {_paths(variables)}"
                 )
         return chosen
 
