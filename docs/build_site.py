@@ -20,7 +20,7 @@ from notebooks import add_notebooks
 ROOT = Path(__file__).resolve().parents[1]
 PAGES, SITE = ROOT / "build" / "pages", ROOT / "build" / "site"  # as mkdocs.yml has them
 FOLDERS = ("docs", "examples", "benchmarks", "custom_ops")
-KINDS = (".md", ".png")
+KINDS = (".md", ".png", ".css")
 
 # The names of each page, in order. Public names that no page has are at the end of the last.
 TITLES = {"layers": "Layers and ops", "rules": "Rules and structures"}

@@ -3,6 +3,9 @@
 `make docs` builds it, and checks links and anchors.
 """
 
+import ast
+import inspect
+import operator
 import re
 import sys
 from pathlib import Path
@@ -11,6 +14,7 @@ import pages
 import pytest
 
 import keras_sparse as ks
+from keras_sparse.commands.arguments import parser
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
@@ -34,6 +38,43 @@ def test_every_page_of_docs_is_in_the_navigation():
     pages = {str(path.relative_to(ROOT)) for path in found} - {"docs/index.md"}
     pages |= {f"reference/{name}.md" for name in build_site.REFERENCE}
     assert pages - {"".join(found) for found in NAV} == set()
+
+
+API = (ROOT / "docs" / "api.md").read_text()
+
+
+def test_the_page_of_all_names_has_every_public_name_layer_op_and_command():
+    words = set(re.findall(r"[\w-]+", API))
+    commands = parser()._subparsers._group_actions[0].choices
+    names = {*ks.__all__, *ks.layers.__all__, *ks.ops.__all__, *commands} - {"Availability"}
+    assert names - words == set()
+    assert [name for name in ks.__all__ if f"ks.{name}" not in API] == []
+
+
+def signatures():
+    """[(name, arguments as written)] of the page of all names, where it shows all of them."""
+    found = re.findall(r"(?:\*\*|^\| )`ks\.([\w.]+)\((.*?)\)`", API, re.M | re.S)
+    return [(name, " ".join(text.split())) for name, text in found if "..." not in text]
+
+
+def test_the_page_of_all_names_shows_as_many_signatures_as_expected():
+    assert len(signatures()) > 20
+
+
+@pytest.mark.parametrize(("name", "written"), signatures())
+def test_the_page_of_all_names_shows_arguments_and_defaults_as_they_are(name, written):
+    (shown,) = ast.parse(f"def f({written}): pass").body
+    positional, keyword = shown.args.args, shown.args.kwonlyargs
+    defaults = [None] * (len(positional) - len(shown.args.defaults)) + shown.args.defaults
+    expected = {
+        one.arg: inspect.Parameter.empty if default is None else ast.literal_eval(default)
+        for one, default in zip(
+            [*positional, *keyword], [*defaults, *shown.args.kw_defaults], strict=True
+        )
+    }
+    parameters = inspect.signature(operator.attrgetter(name)(ks)).parameters.values()
+    found = {one.name: one.default for one in parameters if one.kind != one.VAR_KEYWORD}
+    assert list(found.items()) == list(expected.items())
 
 
 def test_every_public_name_has_its_docstring_on_a_page():
@@ -76,6 +117,7 @@ def test_each_tutorial_is_a_notebook_that_installs_and_then_has_its_code(tmp_pat
         install, *code = [cell.source for cell in found.cells if cell.cell_type == "code"]
         assert "%pip install" in install
         assert (f"git+{ADDRESS}" in install) == bool(settings)
+        assert ("sys.executable" in install) == any(cell.startswith("%%bash") for cell in code)
         expected = [
             "%%bash\n" * (language == "bash") + text.strip()
             for language, text in pages.code_of(f"docs/tutorials/{page.name}")
