@@ -38,7 +38,7 @@ def top_k_mask(score: np.ndarray, k: int, among: np.ndarray | None = None) -> np
         among = None
     flat = score.ravel()
     allowed = None if among is None else among.ravel()
-    candidates = flat if allowed is None else flat[allowed]
+    candidates = flat.copy() if allowed is None else flat[allowed]
     if not 0 <= k <= candidates.size:
         raise ValueError(
             f"`k` must be in [0, {candidates.size}], the number of candidates. Received: k={k}"
@@ -47,7 +47,8 @@ def top_k_mask(score: np.ndarray, k: int, among: np.ndarray | None = None) -> np
         return np.ones(score.shape, bool) if among is None else among.copy()
     if k == 0:
         return np.zeros(score.shape, bool)
-    kth = np.partition(candidates, candidates.size - k)[candidates.size - k]
+    candidates.partition(candidates.size - k)
+    kth = candidates[candidates.size - k]
     del candidates  # its memory is wanted for what follows
     chosen, tied = flat > kth, flat == kth
     if allowed is not None:
@@ -104,12 +105,20 @@ def update_masks(
         grown = grow_within(counts, pruned, costs, budget, by_share=redistribute is not None)
     else:
         grown = pruned if redistribute is None else grow_counts(counts, pruned)
-    masks = []
-    for layer, groups, n in zip(layers, kept, grown, strict=True):
-        score, structure = group_score(layer, grow, rng), layer.structure
-        groups |= top_k_mask(score, int(n), structure.eligible(score, ~groups, groups))
-        masks.append(structure.from_groups(groups, layer.mask.shape))
-    return masks
+    return [
+        _grow(layers[i], groups, int(n), grow, rng)
+        for i, (groups, n) in enumerate(zip(kept, grown, strict=True))
+    ]
+
+
+def _grow(
+    layer: MaskedLayer, groups: np.ndarray, n: int, grow: Score, rng: np.random.Generator
+) -> np.ndarray:
+    """The mask with n more active groups than these, which are changed."""
+    score, structure, shape = group_score(layer, grow, rng), layer.structure, layer.mask.shape
+    del layer  # and the arrays that it has read: their memory is wanted for what follows
+    groups |= top_k_mask(score, n, structure.eligible(score, ~groups, groups))
+    return structure.from_groups(groups, shape)
 
 
 def prune_to(

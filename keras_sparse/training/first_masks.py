@@ -53,12 +53,12 @@ def first_masks(
     Raises:
         ValueError: ``"nonzero"`` finds only zeros in a weight (names it).
     """
-    readable = all(map(has_value, variables))
+    is_read = kind != "random" and all(map(has_value, variables))
     masks, left = [], 0
     for variable, active, cost in zip(variables, counts, costs or [1] * len(counts), strict=True):
-        weight = (
-            _initial_weight(kind, variable) if readable else np.zeros(variable.shape, np.float32)
-        )
+        weight = np.broadcast_to(np.float32(0), variable.shape)  # takes no memory
+        if is_read:
+            weight = _initial_weight(kind, variable)
         is_ragged = structure.is_ragged(weight.shape)
         number = active + left // cost if is_ragged else active
         masks.append(initial_mask(kind, variable.path, weight, number, structure, rng))

@@ -83,19 +83,27 @@ class MaskedOptimizer(StartingMasks):
         self._check_loss_scaling()
         self._find_model(variables)
         with eager_scope():
-            before = self.variables
-            self._variables_before = lambda: before
-            chosen = self._select(variables)
-            if not self.inner_optimizer.built:
-                self.inner_optimizer.build(variables)
-            super().build(variables)
-            self._seed.build()
-            self._add_counters()
-            # a file that is being loaded brings the masks
-            is_known = self._model() is not None and not is_restoring_compilation()
-            is_certain = is_known or not self.needs_model
-            if is_certain or self._loaded is not None:
-                self._make_masks(chosen)
+            self._build_parts(variables)
+
+    def _build_parts(self, variables: Sequence[Any]) -> None:
+        before = self.variables
+        self._variables_before = lambda: before
+        chosen = self._select(variables)
+        if self._loaded is not None:  # it has values for the momenta
+            self._build_inner(variables)
+        super().build(variables)
+        self._seed.build()
+        self._add_counters()
+        # a file that is being loaded brings the masks
+        is_known = self._model() is not None and not is_restoring_compilation()
+        is_certain = is_known or not self.needs_model
+        if is_certain or self._loaded is not None:
+            self._make_masks(chosen)
+        self._build_inner(variables)  # last: to make masks takes the memory of momenta
+
+    def _build_inner(self, variables: Sequence[Any]) -> None:
+        if not self.inner_optimizer.built:
+            self.inner_optimizer.build(variables)
 
     def _check_loss_scaling(self) -> None:
         """Raises ValueError inside a LossScaleOptimizer that Keras built without any variable.

@@ -54,20 +54,31 @@ def scale_untrained(
     factors = [
         _factors(owners.get(id(v)), v, mask) for v, mask in zip(variables, masks, strict=True)
     ]
-    weights = [
-        None
-        if by is None
-        else untrained_weight(v, initializer_of(owners[id(v)], v), mask, is_fresh)
+    own = [
+        by is not None and is_untrained(v, initializer_of(owners[id(v)], v), mask, is_fresh)
         for v, mask, by in zip(variables, masks, factors, strict=True)
     ]
     # Workers have the same weights, but each its own seeds: only the first one's draw them again.
-    found = of_the_first_worker(np.array([weight is not None for weight in weights], np.int32))
-    for v, mask, by, own, is_untrained in zip(
-        variables, masks, factors, weights, found.tolist(), strict=True
-    ):
-        if is_untrained and by is not None:
-            weight = to_float32(v) if own is None else own
-            v.assign(np.where(mask, weight * by, 0).astype(np.float32))
+    found = of_the_first_worker(np.array(own, np.int32))
+    for v, mask, by, is_to_scale in zip(variables, masks, factors, found.tolist(), strict=True):
+        if is_to_scale and by is not None:
+            v.assign(_scaled(_start_of(v, owners[id(v)]), by, mask))
+
+
+def _start_of(variable: Any, layer: keras.layers.Layer) -> np.ndarray:
+    """The weight; without a value, what its initializer would draw."""
+    drawn = None
+    if not has_value(variable):
+        drawn = draw_again(initializer_of(layer, variable), variable)
+    return to_float32(variable) if drawn is None else drawn
+
+
+def _scaled(weight: np.ndarray, by: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Weight times a float64 factor, rounded once, without a float64 array of its size."""
+    scaled = np.empty_like(weight)
+    np.multiply(weight, by, out=scaled, casting="same_kind")
+    scaled[~mask] = 0
+    return scaled
 
 
 def _factors(
@@ -82,28 +93,25 @@ def _factors(
     return None if (factors == 1).all() else factors
 
 
-def untrained_weight(
-    variable: Any, initializer: Any, mask: np.ndarray, is_fresh: bool
-) -> np.ndarray | None:
-    """The weight, if it is untrained; else None.
+def is_untrained(variable: Any, initializer: Any, mask: np.ndarray, is_fresh: bool) -> bool:
+    """Is the weight one that its initializer draws, or might have drawn?
 
     Args:
-        variable: the weight, dense or already masked; without a value, it is what would be drawn.
+        variable: the weight, dense or already masked; without a value, it is untrained where its
+            initializer can draw it.
         initializer: of the weight.
         mask: bool array of the weight's shape.
         is_fresh: whether a copied weight may be taken for untrained.
     """
     drawn = draw_again(initializer, variable)
     if not has_value(variable):
-        return drawn
+        return drawn is not None
+    active = None if drawn is None else drawn[mask]
+    del drawn  # its memory is wanted for what follows
     weight = to_float32(variable)
-    if drawn is not None and np.allclose(
-        weight[mask], drawn[mask], rtol=RELATIVE_TOLERANCE, atol=0
-    ):
-        return weight
-    if not is_fresh:
-        return None
-    return weight if _may_be_drawn(initializer, weight, mask) else None
+    if active is not None and np.allclose(weight[mask], active, rtol=RELATIVE_TOLERANCE, atol=0):
+        return True
+    return is_fresh and _may_be_drawn(initializer, weight, mask)
 
 
 def _may_be_drawn(initializer: Any, weight: np.ndarray, mask: np.ndarray) -> bool:
