@@ -94,5 +94,6 @@ def scale_factors(mask: np.ndarray, connections: Connections, mode: str) -> np.n
     counts = {"fan_in": connections[:1], "fan_out": connections[1:], "fan_avg": connections}
     counted = counts[mode]
     total = sum(math.prod(mask.shape[axis] for axis in axes) for axes in counted)
-    active = sum(mask.sum(axis=axes, keepdims=True, dtype=np.int64) for axes in counted)
-    return np.asarray(np.sqrt(total / np.maximum(active, 1)))
+    active = sum(mask.sum(axis=axes, keepdims=True, dtype=np.int32) for axes in counted)
+    factors = np.asarray(total / np.maximum(active, 1))
+    return np.sqrt(factors, out=factors)  # of a mean of two numbers it has the kernel's shape

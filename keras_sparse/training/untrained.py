@@ -51,17 +51,16 @@ def scale_untrained(
         masks: bool arrays of their shapes.
     """
     owners, is_fresh = owners_of_weights(model), constants_are_untouched(model)
-    factors = [
-        _factors(owners.get(id(v)), v, mask) for v, mask in zip(variables, masks, strict=True)
-    ]
     own = [
-        by is not None and is_untrained(v, initializer_of(owners[id(v)], v), mask, is_fresh)
-        for v, mask, by in zip(variables, masks, factors, strict=True)
+        _factors(owners.get(id(v)), v, mask) is not None
+        and is_untrained(v, initializer_of(owners[id(v)], v), mask, is_fresh)
+        for v, mask in zip(variables, masks, strict=True)
     ]
     # Workers have the same weights, but each its own seeds: only the first one's draw them again.
     found = of_the_first_worker(np.array(own, np.int32))
-    for v, mask, by, is_to_scale in zip(variables, masks, factors, found.tolist(), strict=True):
-        if is_to_scale and by is not None:
+    for v, mask, is_to_scale in zip(variables, masks, found.tolist(), strict=True):
+        by = _factors(owners.get(id(v)), v, mask) if is_to_scale else None
+        if by is not None:
             v.assign(_scaled(_start_of(v, owners[id(v)]), by, mask))
 
 
