@@ -12,10 +12,11 @@ DENSE = ("float32", "XLA", "fused", "bfloat16", "bfloat16, fused")
 NOTE = f"""\
 Seconds of a step of `fit`, medians over turns; wall time, or CPU time for one thread. `float32` is
 plain Keras, `XLA` the same with `jit_compile=True` (no figure: it took more than 1.5 times as long
-in a first try). `fused` has the batch normalization that `sparsify` puts in. `bfloat16` is
-`mixed_bfloat16`; in rows that end with `mixed_bfloat16`, the sparse model has this policy, too.
-`open, 0.25` is an open window with `growth_batch=0.25`. An update is `update_masks()` and what it
-adds to the step after it. With {STEPS_AN_UPDATE} steps an update, the mean step of a training is
+in a first try, or `--no-xla` left it out). `fused` has the batch normalization that `sparsify`
+puts in. `bfloat16` is `mixed_bfloat16`; in rows that end with `mixed_bfloat16`, the sparse model
+has this policy, too. `open, 0.25` is an open window with `growth_batch=0.25`. An update is
+`update_masks()` and what it adds to the step after it. With {STEPS_AN_UPDATE} steps an update, the
+mean step of a training is
 
     window none:  open + update / {STEPS_AN_UPDATE}
     window W:     (W open + ({STEPS_AN_UPDATE} - W) closed + update) / {STEPS_AN_UPDATE}

@@ -50,7 +50,7 @@ def main() -> None:
     results, batches = [], arguments.growth_batches
     for case in planned(arguments):
         dense, sparse = (in_process(peak_memory, case, kind) for kind in (False, True))
-        memory, xla = (dense, sparse), not arguments.quick
+        memory, xla = (dense, sparse), not (arguments.quick or arguments.no_xla)
         results.append(in_process(measure, case, count, xla, memory, batches))
         print(step_tables.seconds_table(results[-1:]), flush=True)
     command = " ".join([COMMAND, *sys.argv[1:]])
@@ -127,6 +127,7 @@ def _arguments() -> argparse.Namespace:
     add("--trained", action="store_true", help="also with the densities of trained_densities.json")
     add("--turns", type=int, default=7)
     add("--quick", action="store_true", help="VGG16-D at batch 64, three turns, without XLA")
+    add("--no-xla", action="store_true", help="leaves out the dense step with XLA")
     add("--output", type=Path, default=report.RESULTS / "train_step.md")
     return parser.parse_args()
 
