@@ -110,13 +110,15 @@ def test_in_16_bits_the_custom_op_has_outputs_and_gradients_of_the_keras_layer(n
     one, by_dense = outputs_and_gradients(dense, inputs, dense.trainable_variables)
     other, by_sparse = outputs_and_gradients(sparse, inputs, sparse.trainable_variables)
     assert one.dtype == other.dtype
+    # Some gradients are 0 but for rounding: no attention depends on the bias of the keys.
+    least = max(np.abs(array(tf.cast(each, "float32"))).max() for each in by_dense) / 50
     for expected, got, mask in zip(
         [one, *by_dense], [other, *by_sparse], [None, None, *masks], strict=True
     ):
         assert got.dtype == expected.dtype
         expected = array(tf.cast(expected, "float32")) * (mask is None or array(mask.mask))
         difference = np.abs(array(tf.cast(got, "float32")) - expected).max()
-        assert difference <= 2e-2 * np.abs(expected).max()
+        assert difference <= 2e-2 * max(np.abs(expected).max(), least)
 
 
 @available

@@ -11,7 +11,7 @@ from helpers import built
 from workers import ENVIRONMENT, ROOT, blocks_of, run_workers
 
 import keras_sparse as ks
-from examples import multi_worker
+from examples import local_workers, multi_worker
 
 STEPS, EPOCHS = 20, 3
 # The example with a worker that kills itself before a step. A momentum of 0.5 needs a growth window
@@ -91,7 +91,7 @@ def train(options, tmp_path, monkeypatch):
             return worker
 
         with monkeypatch.context() as patch:
-            patch.setattr(multi_worker, "subprocess", SimpleNamespace(Popen=start))
+            patch.setattr(local_workers, "subprocess", SimpleNamespace(Popen=start))
             patch.setattr(sys, "argv", ["", *options(checkpoint, *others)])
             try:
                 multi_worker.main()
