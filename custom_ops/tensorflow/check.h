@@ -31,7 +31,7 @@ struct ProductInputs {
   int mask;
   int first, second;                           // as in ConvPlan::Run
   int output_gradient, dense_weight_gradient;  // -1: not an input
-  int count;
+  int count;                                   // of all inputs
 };
 
 constexpr ProductInputs InputsOf(Product product) {

@@ -10,6 +10,7 @@
 #include "custom_ops/tensorflow/conv_rules.h"
 #include "custom_ops/tensorflow/cpu_kernel.h"
 #include "custom_ops/tensorflow/shape.h"
+#include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
 
 namespace keras_sparse {
@@ -65,7 +66,8 @@ REGISTER_OP("KerasSparse>Conv2DKernelGradient")
     .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_GRADIENT.KERAS_SPARSE_AS_LIST.SetShapeFn(
         ProductShape<ConvRules, Product::kKernelGradient>);
 
-// What fuse_sums.cc makes of the first and of the third one.
+// What fuse_sums.cc makes of the first and of the third one. A sum with a larger array is larger
+// than the product.
 REGISTER_OP("KerasSparse>Conv2DWithSum")
     .Input("inputs: T")
     .Input("kernel: T")
@@ -77,7 +79,7 @@ REGISTER_OP("KerasSparse>Conv2DWithSum")
     .Attr("padding: {'SAME', 'VALID'}")
     .Attr("dilations: list(int) = [1, 1]")
     .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.KERAS_SPARSE_HANDED_VALUES
-    .SetShapeFn(ProductShape<ConvRules, Product::kForward>);
+    .SetShapeFn(tensorflow::shape_inference::UnknownShape);
 
 REGISTER_OP("KerasSparse>Conv2DInputGradientWithSum")
     .Input("inputs: T")
@@ -91,7 +93,7 @@ REGISTER_OP("KerasSparse>Conv2DInputGradientWithSum")
     .Attr("padding: {'SAME', 'VALID'}")
     .Attr("dilations: list(int) = [1, 1]")
     .KERAS_SPARSE_PRODUCT_ATTRIBUTES.KERAS_SPARSE_SHARED_VALUES.KERAS_SPARSE_SHARED_GRADIENT
-    .KERAS_SPARSE_AS_LIST.SetShapeFn(ProductShape<ConvRules, Product::kInputGradient>);
+    .KERAS_SPARSE_AS_LIST.SetShapeFn(tensorflow::shape_inference::UnknownShape);
 
 KS_TENSORFLOW_TYPES(KERAS_SPARSE_REGISTER_ON_CPU, "KerasSparse>Conv2D", ConvRules)
 KS_TENSORFLOW_TYPES(KERAS_SPARSE_REGISTER_SUMS_ON_CPU, "KerasSparse>Conv2D", ConvRules)
