@@ -1,11 +1,8 @@
 """Small models of every kind that Keras users build, for tests of what copies and converts them."""
 
-import functools
-import threading
-import weakref
-
 import keras
 import numpy as np
+from own_classes import Block, Cell, Incomplete, OwnStep, Subclassed, TwoOptimizers, sequence_of
 
 L = keras.layers
 RNG = np.random.default_rng(0)
@@ -13,7 +10,6 @@ ROWS = RNG.normal(size=(4, 8)).astype("float32")
 IMAGES = RNG.normal(size=(4, 6, 6, 3)).astype("float32")
 SEQUENCES = RNG.normal(size=(4, 5, 8)).astype("float32")
 VIDEOS = RNG.normal(size=(2, 3, 6, 6, 3)).astype("float32")
-INTEGERS = np.array([[1], [2], [3], [1]])
 WORDS = np.array([["a b"], ["b c"], ["c"], ["a"]])
 
 KINDS = {}  # name: (function that makes the model, inputs)
@@ -25,10 +21,6 @@ def kind(inputs):
         return make
 
     return add
-
-
-def sequence_of(*layers, shape=(8,), name="net"):
-    return keras.Sequential([keras.Input(shape), *layers], name=name)
 
 
 @kind(IMAGES)
@@ -58,15 +50,6 @@ def several_inputs_by_name():
     return keras.Model({"a": a, "b": b}, [L.Dense(3)(a), L.Dense(2)(L.Flatten()(b))])
 
 
-class OwnStep(keras.Model):
-    """A Functional model with a train step, a metric and attributes of its own."""
-
-    def train_step(self, data):
-        logs = super().train_step(data)
-        self.tracker.update_state(7.0)
-        return {**logs, "own": self.tracker.result()}
-
-
 @kind(ROWS)
 def functional_subclass():
     inputs = keras.Input((8,))
@@ -86,56 +69,9 @@ def functional_subclass_with_arguments():
     return Net(6)
 
 
-class Block(L.Layer):
-    """Layers in attributes, lists, dicts, tuples and closures."""
-
-    def __init__(self, units):
-        super().__init__()
-        self.first, self.rest = L.Dense(units), [L.Dense(units), (L.Dense(units),)]
-        self.by_name = {"x": L.Dense(units), "more": [(L.Dense(units), "named")]}
-        self.call_first = lambda x: self.first(x)
-        self.partial, self.reference = (
-            functools.partial(self.scaled, by=2.0),
-            weakref.ref(self.first),
-        )
-        self.lock, self.constant = threading.Lock(), np.arange(3.0)
-
-    def scaled(self, x, by):
-        return self.first(x) * by
-
-    def call(self, x):
-        x = self.rest[0](self.call_first(x)) + self.rest[1][0](self.partial(x))
-        return self.by_name["more"][0][0](self.by_name["x"](x)) + self.reference()(x)
-
-
 @kind(ROWS)
 def custom_block():
     return sequence_of(Block(8), L.Dense(3))
-
-
-class Subclassed(keras.Model):
-    """A subclassed model: a list of blocks, a nested model, an untracked layer, tied weights."""
-
-    def __init__(self):
-        super().__init__()
-        self.blocks = [Block(8), Block(8)]
-        self.backbone, self.drop = sequence_of(L.Dense(8), name="backbone"), L.Dropout(0.5)
-        self.conv, self.norm, self.head = (
-            L.Conv2D(4, 3, padding="same"),
-            L.BatchNormalization(),
-            L.Dense(8, use_bias=False),
-        )
-        self.plain = type("Plain", (), {})()
-        self.plain.layer = self.head
-
-    def call(self, x, training=False):
-        image = self.norm(self.conv(keras.ops.reshape(x, (-1, 2, 2, 2))), training=training)
-        x = self.drop(x, training=training) + keras.ops.reshape(image[:, :, :, :2], (-1, 8))
-        for block in self.blocks:
-            x = block(x)
-        return keras.ops.matmul(
-            self.plain.layer(self.backbone(x)), keras.ops.transpose(self.head.kernel)
-        )
 
 
 @kind(ROWS)
@@ -163,19 +99,6 @@ def spectral_normalization():
 @kind(SEQUENCES)
 def recurrent_with_mask():
     return sequence_of(L.Masking(), L.Bidirectional(L.LSTM(16)), L.Dense(2), shape=(5, 8))
-
-
-class Cell(L.Layer):
-    def __init__(self):
-        super().__init__()
-        self.state_size, self.dense = 8, L.Dense(8)
-
-    def build(self, shape):
-        self.dense.build(shape)
-
-    def call(self, x, states):
-        new = keras.ops.tanh(self.dense(x) + states[0])
-        return new, [new]
 
 
 @kind(SEQUENCES)
@@ -238,26 +161,6 @@ def augmented():
     return sequence_of(*layers, L.GlobalMaxPooling2D(), L.Dense(2), shape=(6, 6, 3))
 
 
-class Incomplete(L.Layer):
-    """A layer whose config lacks an argument in a slot, with a weight and another variable."""
-
-    __slots__ = ("scale",)
-
-    def __init__(self, scale, **kwargs):
-        super().__init__(**kwargs)
-        object.__setattr__(self, "scale", scale)
-
-    def build(self, shape):
-        self.weight = self.add_weight(shape=(shape[-1],))
-        self.calls = self.add_weight(shape=(), trainable=False, initializer="ones")
-
-    def call(self, x):
-        return x * self.scale * self.weight * self.calls
-
-    def get_config(self):
-        return super().get_config()
-
-
 @kind(ROWS)
 def incomplete_config():
     return sequence_of(Incomplete(2.5), L.Dense(2))
@@ -291,22 +194,6 @@ def part_of_a_model():
     middle = L.Dense(8)(inputs)
     keras.Model(inputs, L.Dense(9)(middle))
     return keras.Model(middle, L.Dense(3)(L.Dense(7)(middle)))
-
-
-class TwoOptimizers(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.one, self.two = (
-            sequence_of(L.Dense(8), name="one"),
-            sequence_of(L.Dense(3), name="two"),
-        )
-
-    def compile(self, one, two):
-        super().compile()
-        self.optimizer_of_one, self.optimizer_of_two = one, two
-
-    def call(self, x):
-        return self.two(self.one(x))
 
 
 @kind(ROWS)

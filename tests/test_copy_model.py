@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from backends import each
 from helpers import array, arrays, assert_same
-from model_kinds import KINDS, ROWS, Block, L, OwnStep, sequence_of
+from model_kinds import KINDS, ROWS, L
+from own_classes import Block, OwnStep, sequence_of
 
 import keras_sparse as ks
 from keras_sparse._keras import layers_of

@@ -1,0 +1,168 @@
+"""A weight is stepped and masked by one operation, where it gives what two passes give."""
+
+import keras
+import numpy as np
+import pytest
+from helpers import MasksHold
+from oracle import needs_ops
+
+import keras_sparse as ks
+from keras_sparse._keras import to_numpy
+from keras_sparse.training import fused_sgd
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the operation is TensorFlow's"
+)
+
+
+def trained(monkeypatch, fused, inner, constraint=None, layers=True, **arguments):
+    """All variables after four steps with an open growth window, six with a closed, an update."""
+    if not fused:
+        monkeypatch.setattr(
+            "keras_sparse.training.fused_sgd._can_mask", lambda optimizer, variable: False
+        )
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((20,)),
+            keras.layers.Dense(30, activation="relu", kernel_constraint=constraint),
+            keras.layers.Dense(4),
+        ]
+    )
+    model = ks.sparsify(model) if layers else model
+    optimizer = ks.SparseMomentum(keras.optimizers.SGD(**inner), density=0.25, prune_rate=0.3)
+    model.compile(optimizer, "mse", **arguments)
+    optimizer.build(model)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(320, 20)).astype("float32"), rng.normal(size=(320, 4)).astype("float32")
+    options = {"batch_size": 32, "verbose": 0, "shuffle": False}
+    for steps, window in ((4, True), (6, False), (2, True)):
+        optimizer.open_growth_window(window)
+        model.fit(x[: 32 * steps], y[: 32 * steps], callbacks=[MasksHold()], **options)
+    optimizer.update_masks()
+    model.fit(x[:64], y[:64], callbacks=[MasksHold()], **options)
+    monkeypatch.undo()
+    for weight, mask in zip(optimizer.masked_variables, optimizer.mask_variables, strict=True):
+        assert not to_numpy(weight)[~to_numpy(mask)].any()
+    return [to_numpy(v) for v in [*model.variables, *optimizer.variables]]
+
+
+MOMENTUM = {"learning_rate": 0.05, "momentum": 0.9}
+
+
+@needs_ops
+@pytest.mark.filterwarnings("ignore:The masks of .* did not change")
+@pytest.mark.parametrize(
+    ("inner", "arguments"),
+    [
+        (MOMENTUM, {"jit_compile": False}),
+        (MOMENTUM, {"jit_compile": True, "layers": False}),
+        (MOMENTUM, {"jit_compile": False, "layers": False}),
+        (MOMENTUM, {"jit_compile": False, "steps_per_execution": 2}),
+        (MOMENTUM, {"jit_compile": False, "run_eagerly": True}),
+        (MOMENTUM, {"jit_compile": False, "constraint": "max_norm"}),
+        (
+            {**MOMENTUM, "nesterov": True, "weight_decay": 0.01, "clipnorm": 1.0},
+            {"jit_compile": False},
+        ),
+        ({**MOMENTUM, "gradient_accumulation_steps": 2}, {"jit_compile": False}),
+        (
+            {**MOMENTUM, "gradient_accumulation_steps": 2, "nesterov": True},
+            {"jit_compile": True, "layers": False},
+        ),
+        ({**MOMENTUM, "loss_scale_factor": 8.0}, {"jit_compile": False}),
+        ({**MOMENTUM, "use_ema": True, "ema_overwrite_frequency": 3}, {"jit_compile": False}),
+    ],
+)
+def test_a_training_is_that_of_two_passes(monkeypatch, inner, arguments):
+    expected, found = (trained(monkeypatch, fused, inner, **arguments) for fused in (False, True))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@needs_ops
+def test_weights_are_masked_once(monkeypatch):
+    import tensorflow as tf
+
+    model = keras.Sequential(
+        [
+            keras.Input((8,)),
+            keras.layers.Dense(4),
+            keras.layers.Dense(4, kernel_constraint="non_neg"),
+        ]
+    )
+    optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.5)
+    optimizer.build(model)
+    multiplied = []
+    monkeypatch.setattr(
+        "keras_sparse.training.masked_steps.apply_masks",
+        lambda weights: multiplied.extend(one.index for one in weights),
+    )
+    step = tf.function(
+        lambda: optimizer.apply(
+            [tf.ones(v.shape) for v in model.trainable_variables], model.trainable_variables
+        )
+    )
+    step.get_concrete_function()
+    assert [one.index for one in optimizer.masked_weights] == [0, 2]
+    assert multiplied == [2]  # the constraint comes after the step
+
+
+@needs_ops
+def test_the_inner_optimizer_on_its_own_masks_nothing():
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.5)
+    optimizer.build(model)
+    optimizer.inner_optimizer.apply(
+        [keras.ops.ones(v.shape) for v in model.trainable_variables], model.trainable_variables
+    )
+    assert to_numpy(model.layers[0].kernel).all()
+    optimizer.apply(
+        [keras.ops.ones(v.shape) for v in model.trainable_variables], model.trainable_variables
+    )
+    assert (to_numpy(model.layers[0].kernel) != 0).mean() == 0.5
+    assert "update_step" not in vars(optimizer.inner_optimizer)  # it is left as it was
+
+
+@needs_ops
+def test_a_strategy_keeps_two_passes():
+    import tensorflow as tf
+
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    with strategy.scope():
+        model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+        optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.5)
+        optimizer.build(model)
+        step = tf.function(
+            lambda: optimizer.apply(
+                [tf.ones(v.shape) for v in model.trainable_variables], model.trainable_variables
+            )
+        )
+        operations = [
+            op.type
+            for op in tf.function(lambda: strategy.run(step))
+            .get_concrete_function()
+            .graph.get_operations()
+        ]
+    assert "KerasSparse>ApplyMaskedMomentum" not in operations
+
+
+@needs_ops
+def test_a_weight_that_was_made_before_a_strategy_keeps_two_passes_in_its_scope():
+    import tensorflow as tf
+
+    optimizer = keras.optimizers.SGD(momentum=0.9)
+    weight, strategy = keras.Variable([1.0]), tf.distribute.OneDeviceStrategy("CPU:0")
+    with strategy.scope():
+        assert not fused_sgd._can_mask(optimizer, weight)
+    assert fused_sgd._can_mask(optimizer, weight)
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [("float32", True), ("float16", False)])
+def test_only_float32_weights_are_stepped_and_masked_at_once(dtype, expected):
+    optimizer, variable = keras.optimizers.SGD(momentum=0.9), keras.Variable([1.0], dtype=dtype)
+    assert fused_sgd._can_mask(optimizer, variable) is expected
+    averaged = keras.optimizers.SGD(momentum=0.9, use_ema=True)
+    assert fused_sgd._can_mask(averaged, variable) is False
+    variable.constraint = keras.constraints.NonNeg()
+    assert fused_sgd._can_mask(optimizer, variable) is False
