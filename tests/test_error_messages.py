@@ -12,11 +12,18 @@ def small():
     return keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="a")], name="net")
 
 
+def two():
+    layers = [keras.layers.Dense(4, name="a"), keras.layers.Dense(4, name="b")]
+    return keras.Sequential([keras.Input((4,)), *layers], name="net")
+
+
 def built(model):
     optimizer = ks.SparseMomentum(sgd(), 0.5)
     optimizer.build(model)
     return optimizer
 
+
+ONES = np.ones((2, 2))
 
 # the argument: (call, what the message says beside it)
 MISTAKES = {
@@ -52,6 +59,25 @@ MISTAKES = {
     "trained": (lambda: ks.sparse_optimizer("net"), ["an optimizer", "'net'"]),
     "model, sparsify": (lambda: ks.sparsify("net"), ["keras.Model", "'net'"]),
     "every": (lambda: ks.UpdateMasks(every="epochs"), ['"epoch"', "'epochs'"]),
+    "optimizer": (lambda: ks.UpdateMasks(optimizer=[]), ["SparseMomentum", "optimizer=[]"]),
+    "density, UpdateMasks": (lambda: ks.UpdateMasks(prune_rate=0.1), ["UpdateMasks(density="]),
+    "density, ks.density.uniform": (lambda: ks.density.uniform([(2, 2)], 2), ["(0, 1]", "=2"]),
+    "density, ks.density.erdos_renyi": (lambda: ks.density.erdos_renyi([(2, 2)], 0), ["(0, 1]"]),
+    "density, small blocks": (
+        lambda: ks.prune(two(), 0.1, block_shape=(4, 4)),
+        ["(3)", "(32)", "net/b/kernel", "smaller blocks"],
+    ),
+    "density, one block of all": (
+        lambda: ks.prune(two(), 0.1, block_shape=(4, 4), scope="global"),
+        ["(3)", "(32)", "net/b/kernel", "smaller blocks"],
+    ),
+    "dense, a hint": (lambda: ks.density.uniform([(2, 2), (2, 2)], 0.1), ["a higher density"]),
+    "masks, a list": (lambda: built(small()).set_masks([np.ones((4, 4), bool)]), ["list"]),
+    "is_open": (lambda: built(small()).open_growth_window("yes"), ["bool", "'yes'"]),
+    "what": (lambda: ks.scores.needs("grad"), ['"gradient"', "'grad'"]),
+    "mask": (lambda: ks.MaskedLayer("a", ONES, ONES), ["bool", "float64"]),
+    "weight": (lambda: ks.MaskedLayer("a", ONES, ONES[:1] > 0), ["(2, 2)", "(1, 2)"]),
+    "optimizer, momentum_of": (lambda: ks.momentum_of(sgd(), 0), ["built", "SGD"]),
     "implementation": (lambda: ks.sparsify(small(), implementation="fast"), ["stock", "'fast'"]),
 }
 
@@ -66,9 +92,31 @@ def test_a_mistake_is_answered_with_the_argument_the_rule_and_the_value(argument
         assert part in message
 
 
-def test_an_optimizer_that_is_not_built_cannot_update_masks():
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda optimizer: optimizer.update_masks(),
+        lambda optimizer: optimizer.set_masks({}),
+        lambda optimizer: optimizer.prune_to_density(0.1),
+        lambda optimizer: optimizer.start_training(10),
+        lambda optimizer: optimizer.open_growth_window(True),
+    ],
+)
+def test_an_optimizer_that_is_not_built_has_no_masks(call):
     with pytest.raises(ValueError, match="has no masks yet.*optimizer.build.*Received: <Sparse"):
-        ks.SparseMomentum(sgd(), 0.5).update_masks()
+        call(ks.SparseMomentum(sgd(), 0.5))
+
+
+def test_an_attribute_that_neither_optimizer_has_is_missed_by_the_outer_one():
+    with pytest.raises(AttributeError, match="'SparseMomentum' object has no attribute 'set_mode"):
+        getattr(ks.SparseMomentum(sgd(), 0.5), "set_model")  # noqa: B009
+
+
+def test_an_optimizer_is_not_built_again_for_another_model():
+    optimizer = built(small())
+    other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)], name="other")
+    with pytest.raises(ValueError, match="built for another model.*Received: model='other'"):
+        optimizer.build(other)
 
 
 def test_an_optimizer_of_another_model_says_so():

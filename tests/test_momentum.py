@@ -115,3 +115,16 @@ def test_a_row_of_the_table_is_all_that_an_optimizer_needs(monkeypatch):
     assert window() == 50  # of the average
     monkeypatch.setitem(KEPT, Own, Kept("velocities", is_elementwise=False))
     assert window() == math.inf
+
+
+def test_the_momentum_of_a_sparse_optimizer_is_what_its_rules_read():
+    kernel, gradient = keras.Variable([[1.0, 1.0]], name="kernel"), np.array([[2.0, 4.0]])
+    inner = ks.SparseMomentum(keras.optimizers.SGD(0.5, momentum=0.9), 1.0, initial_scale=None)
+    inner.apply([gradient], [kernel])
+    np.testing.assert_allclose(ks.momentum_of(inner, 0), [[-1.0, -2.0]])  # -0.5 * gradient
+    average = ks.SparseMomentum(
+        keras.optimizers.SGD(0.5), 1.0, gradient_momentum=0.75, initial_scale=None
+    )
+    other = keras.Variable([[1.0, 1.0]], name="kernel")
+    average.apply([gradient], [other])
+    np.testing.assert_allclose(ks.momentum_of(average, 0), [[0.5, 1.0]])  # 0.25 * gradient

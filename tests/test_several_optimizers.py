@@ -97,6 +97,21 @@ def test_two_callbacks_log_under_the_names_of_their_optimizers():
         assert logs[f"exploration_rate/{optimizer.name}"][-1] == optimizer.exploration_rate()
 
 
+def test_two_callbacks_for_one_optimizer_are_an_error():
+    model, *_ = pair()
+    with pytest.raises(ValueError, match="`callbacks` must have one UpdateMasks.*both for 'one'"):
+        fit(model, ks.UpdateMasks(), ks.UpdateMasks(every=3))
+
+
+def test_a_model_that_was_never_called_has_a_summary():
+    model, *_ = pair()
+    fit(model, ks.UpdateMasks())
+    assert not model.built  # as of Keras' example of a GAN: it has only a train_step
+    total = ks.summary(model, "dict")["total"]
+    assert total["active"] == 0.25 * (128 + 64) + 0.5 * 32
+    assert total["other_weights"] == 16 + 4 + 4  # biases
+
+
 def test_the_one_that_no_callback_has_is_told_at_the_end():
     model, one, _ = pair()
     with pytest.warns(

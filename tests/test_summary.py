@@ -65,6 +65,7 @@ def test_numbers_by_hand():
         "exploration_rate": 8 / 216,
         "multiply_adds_density": (36 * 3 + 5) / (36 * 72 + 144),
         "budget": "weights",
+        "has_masks": True,
     }
 
 
@@ -99,7 +100,7 @@ def test_without_an_optimizer_zeros_tell():
     expected = ks.summary(sparse, "dict")
     for one in (expected["total"], *expected["layers"]):
         del one["exploration_rate"]  # zeros do not tell what was active before
-    del expected["total"]["budget"]
+    del expected["total"]["budget"], expected["total"]["has_masks"]
     assert ks.summary(plain, "dict") == expected
 
 
@@ -269,6 +270,17 @@ def test_every_kind_of_layer_has_numbers():
     assert total["other_multiply_adds"] == other
     masked = attention + lstm + separable + 4 * 3 * 4 * 4 + 6 * 8
     assert total["multiply_adds_dense"] == masked + other
+
+
+def test_masks_that_are_not_made_yet_are_told(capsys):
+    model = compiled()
+    assert ks.summary(model, "dict")["total"]["has_masks"] is False
+    ks.summary(model)
+    assert "no masks yet: they are made when" in " ".join(capsys.readouterr().out.split())
+    model.optimizer.build(model)
+    assert ks.summary(model, "dict")["total"]["has_masks"] is True
+    ks.summary(model)
+    assert "no masks yet" not in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_model_without_weights():

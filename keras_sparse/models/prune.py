@@ -11,9 +11,9 @@ from keras_sparse._keras import check_model, to_float32
 from keras_sparse.compute.mask_state import kernel_mask_of
 from keras_sparse.conversion.progress import progress
 from keras_sparse.conversion.sparsify import mask_of
-from keras_sparse.models.pruned_counts import affordable_counts, counts_by_distribution
+from keras_sparse.models.pruned_counts import affordable_counts, counts_of
 from keras_sparse.rules import scores
-from keras_sparse.rules.all_layers import check_no_distribution, check_scope, global_counts
+from keras_sparse.rules.all_layers import check_no_distribution, check_scope
 from keras_sparse.rules.density import check_density
 from keras_sparse.rules.mask_update import prune_to
 from keras_sparse.rules.scores import MaskedLayer, Score
@@ -97,11 +97,8 @@ def prune(
         layers = [_layer(variable, groups) for variable in variables]
         if costs is not None:
             counts = affordable_counts(layers, costs, density, distribution, scope, rule, rng)
-        elif scope == "global":
-            wanted = round(density * sum(layer.mask.size for layer in layers))
-            counts = global_counts(layers, wanted, rule, rng)
         else:
-            counts = counts_by_distribution(layers, density, distribution)
+            counts = counts_of(layers, density, distribution, scope, rule, rng)
         masks = prune_to(layers, counts, rule, rng)
         _warn_if_sparser(masks, density, sum(counts))
         _apply(model, variables, masks, groups)

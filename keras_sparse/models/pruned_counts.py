@@ -9,16 +9,32 @@ from keras_sparse.rules.all_layers import global_counts
 from keras_sparse.rules.asked import affordable_weights, ask
 from keras_sparse.rules.density import active_counts
 from keras_sparse.rules.scores import MaskedLayer, Score
-from keras_sparse.rules.whole_groups import to_whole_groups
+from keras_sparse.rules.whole_groups import check_groups_fit, to_whole_groups
 
 
-def counts_by_distribution(
-    layers: Sequence[MaskedLayer], density: float, distribution: Any
+def counts_of(
+    layers: Sequence[MaskedLayer],
+    density: float,
+    distribution: Any,
+    scope: str,
+    rule: Score,
+    rng: np.random.Generator,
 ) -> list[int]:
-    """The active weights of each layer by a distribution, in whole groups."""
+    """The active weights of each layer, in whole groups, by a distribution or one threshold.
+
+    Raises:
+        ValueError: one group in each layer is more than the density.
+    """
     names, shapes = [layer.name for layer in layers], [layer.mask.shape for layer in layers]
-    wanted = active_counts(names, shapes, density, distribution)
-    return to_whole_groups(wanted, shapes, layers[0].structure)
+    structure = layers[0].structure
+    if scope == "global":
+        wanted = round(density * sum(layer.mask.size for layer in layers))
+        counts = global_counts(layers, wanted, rule, rng)
+    else:
+        of_each = active_counts(names, shapes, density, distribution)
+        wanted, counts = sum(of_each), to_whole_groups(of_each, shapes, structure)
+    check_groups_fit(wanted, counts, names, shapes, structure)
+    return counts
 
 
 def affordable_counts(

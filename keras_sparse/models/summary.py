@@ -47,7 +47,8 @@ def summary(
 
         The total's ``density`` is active / all weights of the rows, its ``multiply_adds_density``
         the same share of their multiply-adds; ``other_weights`` counts the rest. With a
-        SparseMomentum, its ``budget`` is the one of the two that its density is asked for. The
+        SparseMomentum, its ``budget`` is the one of the two that its density is asked for, and
+        ``has_masks`` is False until its first masks are made. The
         total's multiply-adds are those of the whole model. They include ``other_multiply_adds``:
         those of weights without a row, and of no weight (attention).
 

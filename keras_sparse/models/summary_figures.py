@@ -41,6 +41,7 @@ def described(model: keras.Model, input_shape: Any, batch: int | None) -> dict[s
     rates = exploration_rates(model)
     if (optimizer := sparse_momentum_of(model)) is not None:
         total["budget"] = optimizer.budget
+        total["has_masks"] = bool(optimizer.built and not optimizer.awaiting)
     if rates is not None:
         for row, (v, _) in zip(rows, masked, strict=True):
             row["exploration_rate"] = rates.of_weights.get(id(v))
@@ -82,12 +83,16 @@ def _total(
     for key in ("multiply_adds_dense", "multiply_adds_sparse"):
         total[key] = _sum([total[key], other])
     total["density"] = total["active"] / total["weights"] if rows else 1.0
-    sizes = (math.prod(v.shape) for v, _ in masked)  # of a packed kernel, fewer than its weights
-    total["other_weights"] = model.count_params() - sum(sizes)
+    of_rows = _elements([v for v, _ in masked])  # of a packed kernel, fewer than its weights
+    total["other_weights"] = _elements(model.weights) - of_rows
     total["other_multiply_adds"] = other
     if counted.why_unknown is not None:
         total["why_unknown"] = counted.why_unknown
     return total
+
+
+def _elements(variables: Sequence[Any]) -> int:
+    return sum(math.prod(variable.shape) for variable in variables)
 
 
 def _share(total: dict[str, Any]) -> float | None:

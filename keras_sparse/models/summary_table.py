@@ -19,6 +19,10 @@ COLUMNS = {
     "dead\ninputs": "dead_inputs",
     "dead\noutputs": "dead_outputs",
 }
+NO_MASKS = (
+    "the optimizer has no masks yet: they are made when the training begins, or by "
+    "`optimizer.build(model)`"
+)
 BUDGETS = {
     "weights": "the budget is in weights",
     "multiply_adds": "the budget is in multiply-adds",
@@ -101,6 +105,8 @@ def _caption(total: dict[str, Any], narrow: bool) -> str:
             f"density {total['density']:.4f} of the weights, {total['multiply_adds_density']:.4f} "
             f"of their multiply-adds{budget}"
         )
+    if not total.get("has_masks", True):
+        lines.append(NO_MASKS)
     if total["other_multiply_adds"]:
         lines.append(
             f"the totals include {total['other_multiply_adds']:,} multiply-adds of other weights"

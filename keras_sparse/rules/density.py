@@ -30,6 +30,7 @@ def uniform(shapes: Sequence[Shape], density: float) -> list[int]:
     >>> uniform([(10, 10), (10, 2)], 0.1)
     [10, 2]
     """
+    check_density(density)
     return exact(np.array([math.prod(shape) for shape in shapes]) * density, shapes, density)
 
 
@@ -162,6 +163,7 @@ def densities_by_map(
 
 
 def _scaled(distribution: Distribution, shapes: Sequence[Shape], density: float) -> list[int]:
+    check_density(density)
     raw = [PROPORTIONAL[distribution](shape) for shape in shapes]
     sizes = np.array([math.prod(shape) for shape in shapes], float)
     return exact(scaled(raw, sizes, density), shapes, density)

@@ -45,7 +45,8 @@ def exact(wanted: np.ndarray, shapes: Sequence[tuple[int, ...]], density: float)
     if total < len(sizes):
         raise ValueError(
             f"`density` leaves fewer active weights ({total}) than layers ({len(sizes)}), and no "
-            f"layer may be empty. Received: density={density} for {int(sizes.sum())} weights"
+            f"layer may be empty. Choose a higher density, or name layers in `dense`. "
+            f"Received: density={density} for {int(sizes.sum())} weights"
         )
     counts = largest_remainder(wanted, total, sizes)
     for empty in np.flatnonzero(counts == 0):

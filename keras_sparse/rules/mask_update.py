@@ -91,6 +91,8 @@ def update_masks(
     """
     if not 0.0 <= prune_rate <= 1.0:
         raise ValueError(f"`prune_rate` must be in [0, 1]. Received: prune_rate={prune_rate}")
+    if not layers:
+        return []
     counts = count_layers(layers, redistribute)
     pruned = prune_counts(counts, prune_rate)
     kept = [

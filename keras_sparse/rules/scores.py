@@ -41,6 +41,9 @@ class MaskedLayer:
 
     Attributes:
         structure: what the mask is made of, a Structure.
+
+    Raises:
+        ValueError: arrays of different shapes, or a mask that is not bool.
     """
 
     def __init__(
@@ -57,6 +60,16 @@ class MaskedLayer:
         self.name, self.cost = name, cost
         self.structure = as_structure(block_shape, structure)
         self._sources = {"weight": weight, "mask": mask, "momentum": momentum, "gradient": gradient}
+        self._check_arrays()
+
+    def _check_arrays(self) -> None:
+        """Raises ValueError for arrays of different shapes, or a mask that is not bool."""
+        arrays = {name: a for name, a in self._sources.items() if isinstance(a, np.ndarray)}
+        if "mask" in arrays and arrays["mask"].dtype != bool:
+            raise ValueError(f"`mask` must be bool. Received: mask.dtype={arrays['mask'].dtype}")
+        if len({array.shape for array in arrays.values()}) > 1:
+            shapes = ", ".join(f"{name}.shape={array.shape}" for name, array in arrays.items())
+            raise ValueError(f"All arrays must have the shape of `weight`. Received: {shapes}")
 
     @property
     def block_shape(self) -> BlockShape:
@@ -97,7 +110,14 @@ def needs(*what: str) -> Callable[[Rule], Rule]:
     """Marks a rule as one that reads ``"momentum"`` or ``"gradient"``.
 
     The optimizer then keeps it, or raises where it cannot.
+
+    Raises:
+        ValueError: any other name.
     """
+    if unknown := set(what) - {"momentum", "gradient"}:
+        raise ValueError(
+            f'`what` must be "momentum" or "gradient", or both. Received: {sorted(unknown)}'
+        )
 
     def mark(rule: Rule) -> Rule:
         rule.needs = frozenset(what)  # type: ignore[attr-defined]

@@ -54,6 +54,24 @@ def to_whole_groups(
     return [int(n) for n in groups * sizes]
 
 
+def check_groups_fit(
+    wanted: int,
+    counts: Sequence[int],
+    names: Sequence[str],
+    shapes: Sequence[Shape],
+    structure: Structure,
+) -> None:
+    """Raises ValueError if one group in each layer is more than the wanted weights."""
+    largest = max(structure.group_size(shape) for shape in shapes)
+    if sum(counts) >= wanted + largest:
+        raise ValueError(
+            f"`density` leaves fewer active weights ({wanted}) than one block in each of the "
+            f"{len(shapes)} masked layers has ({sum(counts)}), with {structure}. "
+            "Choose smaller blocks, a higher density, or name layers in `dense`. "
+            f"Received: {list(names)}"
+        )
+
+
 def _where_groups_differ(
     wanted: list[int], shapes: Sequence[Shape], structure: Structure, most: list[int]
 ) -> list[int]:

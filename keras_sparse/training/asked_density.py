@@ -75,10 +75,11 @@ class MasksToDensity(MaskedOptimizer):
             begun_at: the optimizer step at which it began; None: now.
 
         Raises:
-            ValueError: ``steps`` is not a positive integer.
+            ValueError: ``steps`` is not a positive integer, or the optimizer is not built.
         """
         if steps is not None and not is_positive_integer(steps):
             raise ValueError(f"`steps` must be a positive integer. Received: steps={steps!r}")
+        self.check_built(awaits_batch=True)
         start = self.step() if begun_at is None else begun_at
         self.set_training(start, None if steps is None else start + steps)
         self.warned_of_density = False
@@ -101,12 +102,14 @@ class MasksToDensity(MaskedOptimizer):
             density: active / all masked weights that are trained, in (0, 1].
 
         Raises:
-            ValueError: a density out of range, NaN in weights (names the layer), ``prune=None``.
+            ValueError: a density out of range, NaN in weights (names the layer), ``prune=None``,
+                an optimizer that is not built.
         """
         densities.check_density(density)
         if self.prune is None:
             message = "`prune=None` means masks that never change"
             raise ValueError(f"{message}. Received: density={density!r}")
+        self.check_built()
         if self.begins_anew:
             self.begin_anew()
         weights = self.trained_weights()

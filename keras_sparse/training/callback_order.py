@@ -21,6 +21,13 @@ class _LogFirst(keras.callbacks.Callback):
         self._log(epoch, logs)
 
 
+def others_of_kind(callback: keras.callbacks.Callback, kind: type) -> list[Any]:
+    """The other callbacks of a kind in the running ``fit``; none where no ``fit`` runs."""
+    running = running_callbacks()
+    callbacks = [] if running is None else running.callbacks
+    return [one for one in callbacks if isinstance(one, kind) and one is not callback]
+
+
 def surround_other_callbacks(
     callback: keras.callbacks.Callback, kind: type, log: LogEpoch, end: Callable[[], None]
 ) -> bool:
@@ -39,7 +46,7 @@ def surround_other_callbacks(
     running = running_callbacks()
     if running is None:
         return False
-    several = any(isinstance(c, kind) and c is not callback for c in running.callbacks)
+    several = bool(others_of_kind(callback, kind))
     if not any(isinstance(c, _LogFirst) and c.of is callback for c in running.callbacks):
         last = keras.callbacks.LambdaCallback(on_train_end=lambda logs=None: end())
         running.callbacks = [_LogFirst(callback, log), *running.callbacks, last]

@@ -10,7 +10,7 @@ import keras
 from keras_sparse._keras import batch_of_running_fit, check_keras_3, strategy_scope
 from keras_sparse.conversion.progress import progress
 from keras_sparse.training import agreement
-from keras_sparse.training.callback_order import surround_other_callbacks
+from keras_sparse.training.callback_order import others_of_kind, surround_other_callbacks
 from keras_sparse.training.density_log import DensityLog
 from keras_sparse.training.epoch_plan import check_every
 from keras_sparse.training.find_optimizer import (
@@ -25,7 +25,7 @@ from keras_sparse.training.find_optimizer import (
 from keras_sparse.training.first_masks import RANDOM_OVER_TRAINED
 from keras_sparse.training.mask_training import MaskTraining
 from keras_sparse.training.sensitivities import sensitivities
-from keras_sparse.training.settings import AllSettings, check_names
+from keras_sparse.training.settings import AllSettings, check_has_density, check_names
 from keras_sparse.training.sparse_momentum import SparseMomentum
 from keras_sparse.training.update_watch import NO_STEP, has_own_train_step
 
@@ -66,7 +66,7 @@ class UpdateMasks(keras.callbacks.Callback):
 
     Raises:
         ValueError: ``every`` is not positive; in ``fit``, there is no SparseMomentum and no
-            settings, or there are both.
+            settings, or there are both, or another UpdateMasks has the same optimizer.
 
     >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
     >>> model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
@@ -97,6 +97,7 @@ class UpdateMasks(keras.callbacks.Callback):
         self._trainings: list[MaskTraining] = []
         self._compiled = False  # with a SparseMomentum of these
         if settings:  # bad settings fail here, not in `fit`
+            check_has_density(settings)
             SparseMomentum(keras.optimizers.SGD(momentum=0.9), **settings)
 
     @property
@@ -128,6 +129,7 @@ class UpdateMasks(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         model = self.model
+        self._check_no_other_updates()
         self._log.begin(model)
         names = "+".join(training.optimizer.name for training in self._trainings)
         several = surround_other_callbacks(
@@ -146,6 +148,18 @@ class UpdateMasks(keras.callbacks.Callback):
         for training in self._trainings:
             if masks_randomly_over_trained(model, training.optimizer):
                 warnings.warn(RANDOM_OVER_TRAINED, stacklevel=2)
+
+    def _check_no_other_updates(self) -> None:
+        """Raises ValueError if another UpdateMasks of this ``fit`` updates the same masks."""
+        own = {id(training.optimizer) for training in self._trainings}
+        for other in others_of_kind(self, UpdateMasks):
+            for training in other._trainings:
+                if id(training.optimizer) in own:
+                    raise ValueError(
+                        "`callbacks` must have one UpdateMasks for each SparseMomentum: pass one "
+                        f"alone, or name its `optimizer`. Received: {self} and {other}, both for "
+                        f"{training.optimizer.name!r}"
+                    )
 
     def _progress(self, what: str) -> contextlib.AbstractContextManager[object]:
         """Shows what takes long, but not in ``fit(verbose=0)``."""

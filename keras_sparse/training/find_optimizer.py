@@ -92,6 +92,11 @@ def given_optimizers(optimizer: Any, settings: Any) -> list[SparseMomentum]:
     given: list[Any] = [] if optimizer is None else [optimizer]
     if isinstance(optimizer, Sequence):
         given = list(optimizer)
+    if optimizer is not None and not given:
+        raise ValueError(
+            "`optimizer` must be a SparseMomentum or a list of them, or None: those of the model. "
+            f"Received: optimizer={optimizer!r}"
+        )
     if wrong := [one for one in given if not isinstance(one, SparseMomentum)]:
         names = ", ".join(type(one).__name__ for one in wrong)
         raise ValueError(

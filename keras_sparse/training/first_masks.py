@@ -12,7 +12,7 @@ from keras_sparse.rules.cost_budget import cost_of
 from keras_sparse.rules.initial_masks import Kind, initial_mask
 from keras_sparse.rules.single_weights import Weights
 from keras_sparse.rules.structure import Structure
-from keras_sparse.rules.whole_groups import to_whole_groups
+from keras_sparse.rules.whole_groups import check_groups_fit, to_whole_groups
 
 RANDOM_OVER_TRAINED = (
     "A random mask over trained weights throws away most of what they have learned. "
@@ -90,14 +90,8 @@ def counts_in_groups(
     """
     shapes = [tuple(variable.shape) for variable in variables]
     counts = to_whole_groups(wanted, shapes, structure)
-    largest = max(structure.group_size(shape) for shape in shapes)
-    if sum(counts) >= sum(wanted) + largest:
-        raise ValueError(
-            f"`density` leaves fewer active weights ({sum(wanted)}) than one block in "
-            f"each of the {len(shapes)} masked layers has ({sum(counts)}), with {structure}. "
-            "Choose smaller blocks, a higher density, or name layers in `dense`. "
-            f"Received: {[variable.path for variable in variables]}"
-        )
+    names = [variable.path for variable in variables]
+    check_groups_fit(sum(wanted), counts, names, shapes, structure)
     return counts
 
 

@@ -71,6 +71,14 @@ class MaskHolder(MaskVariables):
 
     # --- to replace
 
+    def check_built(self, awaits_batch: bool = False) -> None:
+        """Raises ValueError while there are no masks; True: those that await a batch may be."""
+        if not self.built or (self.awaiting and not awaits_batch):
+            raise ValueError(
+                "The optimizer has no masks yet. Call `optimizer.build(model)` first, or train. "
+                f"Received: {self}"
+            )
+
     def set_masks(self, masks: Mapping[str, np.ndarray]) -> None:
         """Replaces masks and masks the weights.
 
@@ -79,8 +87,15 @@ class MaskHolder(MaskVariables):
 
         Raises:
             ValueError: unknown path, other shape or dtype, no active weight, blocks that are not
-                whole. Nothing is changed then.
+                whole. Nothing is changed then. Or an optimizer that is not built.
+            TypeError: no map.
         """
+        if not isinstance(masks, Mapping):
+            raise TypeError(
+                "`masks` must map paths of weights to bool arrays, as `optimizer.masks` does. "
+                f"Received: masks of type {type(masks).__name__}"
+            )
+        self.check_built()
         if self.begins_anew:
             self.begin_anew()
         masks = {path: np.asarray(mask) for path, mask in masks.items()}

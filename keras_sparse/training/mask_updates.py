@@ -50,11 +50,7 @@ class MaskUpdates(MasksToDensity):
             ValueError: NaN in weights, momentum or gradient (names the layer); a closed growth
                 window; an optimizer that is not built. The masks are as before then.
         """
-        if not self.built:
-            raise ValueError(
-                "The optimizer has no masks yet. Call `optimizer.build(model)` first, or train. "
-                f"Received: {self}"
-            )
+        self.check_built()
         self.updates_are_planned = True
         if self.begins_anew:
             self.begin_anew()

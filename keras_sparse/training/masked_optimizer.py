@@ -65,9 +65,13 @@ class MaskedOptimizer(StartingMasks):
             variables: the trainable variables; or the model, which identifies layer types and
                 depthwise kernels for certain. Without any variable (all are frozen, or Keras has
                 loaded a .h5 file), nothing is built until there is one.
+
+        Raises:
+            ValueError: it was built before, for another model.
         """
         is_model = isinstance(variables, keras.Model)
         if is_model:
+            self._check_own(variables)
             self._model = weakref.ref(variables)
             variables = variables.trainable_variables
         if self.begins_anew:
@@ -119,6 +123,14 @@ class MaskedOptimizer(StartingMasks):
                 "its state from a .h5 file of a model. Save the model as .keras, or compile it "
                 'again with a new optimizer: SparseMomentum(..., initial_masks="nonzero"). '
                 "Received: a LossScaleOptimizer that was built without any"
+            )
+
+    def _check_own(self, model: keras.Model) -> None:
+        """Raises ValueError if it was built, for a model that has none of the weights it trains."""
+        if self.built and not set(map(id, variables_of(self))) & set(map(id, model.weights)):
+            raise ValueError(
+                "The optimizer was built for another model. Each model needs an optimizer of its "
+                f"own: compile it with a new SparseMomentum. Received: model={model.name!r}"
             )
 
     def _take_model(self, model: keras.Model) -> None:

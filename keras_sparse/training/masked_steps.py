@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from keras_sparse._keras import (
     eager_scope,
     index_of,
@@ -146,7 +148,14 @@ class MaskedSteps(ExploredMasks):
             is_open: True: the weight gradient is dense; False: missing weights get none, and what
                 their momentum remembers fades. In ``fit`` the stock operation's gradient is dense
                 all the same: it costs nothing more.
+
+        Raises:
+            ValueError: an optimizer that is not built.
+            TypeError: no bool.
         """
+        if np.asarray(is_open).dtype != bool:
+            raise TypeError(f"`is_open` must be a bool. Received: is_open={is_open!r}")
+        self.check_built(awaits_batch=True)
         # `window_opened` says it; the variable and the layers' switches are copies for graphs
         if bool(to_numpy(self.growth_window_open)) != is_open:
             self.growth_window_open.assign(is_open)

@@ -91,6 +91,7 @@ def momentum_of(optimizer: keras.optimizers.Optimizer, index: int) -> np.ndarray
 
     Raises:
         TypeError: an optimizer without a momentum, or of a class that is not registered.
+        ValueError: an optimizer that is not built.
     """
     raise TypeError(_refusal(optimizer))
 
@@ -131,6 +132,11 @@ def _refusal(optimizer: keras.optimizers.Optimizer) -> str:
 
 def _of_table(optimizer: Any, index: int) -> np.ndarray:
     """The momentum as the optimizer steps by it: Adam's direction is m / (sqrt(v) + epsilon)."""
+    if not optimizer.built:
+        raise ValueError(
+            "`optimizer` must be built: call `optimizer.build(model.trainable_variables)`. "
+            f"Received: optimizer={type(optimizer).__name__}, not built"
+        )
     kept = kept_by(optimizer)
     momentum = to_float32(getattr(optimizer, str(kept.momenta))[index])
     second = None if kept.scales is None else getattr(optimizer, kept.scales)[index]

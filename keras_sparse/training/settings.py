@@ -69,3 +69,13 @@ def check_names(
         raise TypeError(
             f"{function}() has no argument `{name}`. {hint} Received: {name}={settings[name]!r}"
         )
+
+
+def check_has_density(settings: Mapping[str, Any]) -> None:
+    """Raises TypeError for settings of a new SparseMomentum without its density."""
+    if "density" not in settings:
+        raise TypeError(
+            "`density` must be set beside other settings: UpdateMasks(density=...) puts a "
+            "SparseMomentum around the compiled optimizer. "
+            f"Received: {sorted(settings)}"
+        )

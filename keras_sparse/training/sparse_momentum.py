@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_sparse.rules import density as densities
 from keras_sparse.rules import scores
@@ -12,6 +13,7 @@ from keras_sparse.rules.structure_arguments import as_structure
 from keras_sparse.training import growth_window as windows
 from keras_sparse.training import schedules
 from keras_sparse.training.mask_updates import MaskUpdates
+from keras_sparse.training.momentum import momentum_of
 from keras_sparse.training.optimizer_config import arguments_of, config_of
 from keras_sparse.training.rule_checks import (
     check_momentum_is_kept,
@@ -188,3 +190,10 @@ class SparseMomentum(MaskUpdates):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "SparseMomentum":
         return cls(**arguments_of(config, custom_objects))
+
+
+@momentum_of.register(SparseMomentum)
+def _(optimizer: Any, index: int) -> np.ndarray:
+    """What the rules read: the inner optimizer's momentum, or the average in its place."""
+    masked = [one for one in optimizer.masked_weights if one.index == index]
+    return masked[0].view().momentum if masked else momentum_of(optimizer.inner_optimizer, index)

@@ -98,7 +98,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
 
     def __getattr__(self, name: str) -> Any:
         inner = self.__dict__.get("inner_optimizer")
-        if inner is None or name.startswith("_"):
+        if inner is None or name.startswith("_") or not hasattr(inner, name):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(inner, name)  # `momentum`, `beta_1`, ...
 
