@@ -118,6 +118,34 @@ def test_run_eagerly():
     assert_sparse(model, count=48)
 
 
+class Noting(keras.layers.Dense):
+    """Notes how many weights are active where it computes in a training."""
+
+    def call(self, inputs, training=None):
+        if training:
+            self.active = [*getattr(self, "active", []), np.count_nonzero(array(self.kernel))]
+        return super().call(inputs)
+
+
+@pytest.mark.parametrize("first", [[], [keras.Input((8,))]], ids=["late", "built"])
+def test_the_first_forward_pass_of_an_eager_training_is_sparse(first):
+    layer = Noting(4)
+    optimizer = ks.StaticSparsity(sgd(), 0.25, seed=0)
+    model = compiled(optimizer, keras.Sequential([*first, layer]), run_eagerly=True)
+    fit(model, ks.UpdateMasks(), epochs=1)
+    assert list(layer.active) == [8] * 4  # a quarter of 8 x 4, in each of four steps
+
+
+@pytest.mark.parametrize("first", [[], [keras.Input((8,))]], ids=["late", "built"])
+def test_an_eager_training_without_the_callback_says_that_its_first_pass_was_dense(first):
+    layer = Noting(4)
+    optimizer = ks.StaticSparsity(sgd(), 0.25, seed=0)
+    model = compiled(optimizer, keras.Sequential([*first, layer]), run_eagerly=True)
+    with pytest.warns(UserWarning, match="first step .*dense weights: .*`optimizer.build.model"):
+        fit(model, epochs=1)
+    assert list(layer.active) == [32, 8, 8, 8]
+
+
 @backend
 def test_frozen_layers_have_no_mask():
     model = toy_model()

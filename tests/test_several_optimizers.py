@@ -99,7 +99,9 @@ def test_two_callbacks_log_under_the_names_of_their_optimizers():
 
 def test_two_callbacks_for_one_optimizer_are_an_error():
     model, *_ = pair()
-    with pytest.raises(ValueError, match="`callbacks` must have one UpdateMasks.*both for 'one'"):
+    with pytest.raises(
+        ValueError, match="`callbacks` must have one UpdateMasks.*both for .'one', 'other'."
+    ):
         fit(model, ks.UpdateMasks(), ks.UpdateMasks(every=3))
 
 

@@ -30,6 +30,7 @@ from keras_sparse._keras.optimizers import (
 )
 from keras_sparse._keras.running import (
     batch_of_running_fit,
+    build_by_running_fit,
     calling_model,
     is_restoring_compilation,
     model_in_train_step,
@@ -67,6 +68,7 @@ __all__ = [
     "Saveable",
     "Serving",
     "batch_of_running_fit",
+    "build_by_running_fit",
     "bytes_of_tensor",
     "calling_model",
     "calls_of",

@@ -24,6 +24,15 @@ def running_fit() -> keras.callbacks.CallbackList | None:
     return None
 
 
+def build_by_running_fit(model: keras.Model) -> None:
+    """Builds a model of unknown inputs by a batch of the running ``fit``, and its optimizer.
+
+    Raises:
+        ValueError: as ``batch_of_running_fit``.
+    """
+    model._symbolic_build(data_batch=batch_of_running_fit())
+
+
 def batch_of_running_fit() -> tuple[Any, Any, Any]:
     """Inputs, targets and sample weights of a batch of the ``fit`` that makes the present call.
 

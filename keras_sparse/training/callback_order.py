@@ -1,6 +1,6 @@
 """Two callbacks around all others of a ``fit``: one logs first, one has the last word."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -26,6 +26,17 @@ def others_of_kind(callback: keras.callbacks.Callback, kind: type) -> list[Any]:
     running = running_callbacks()
     callbacks = [] if running is None else running.callbacks
     return [one for one in callbacks if isinstance(one, kind) and one is not callback]
+
+
+def check_no_other_has(callback: Any, kind: type, optimizers: Sequence[Any]) -> None:
+    """Raises ValueError if another callback of this kind updates the masks of these optimizers."""
+    own = set(map(id, optimizers))
+    for other in others_of_kind(callback, kind):
+        if both := [one.name for one in other._optimizers() if id(one) in own]:
+            raise ValueError(
+                f"`callbacks` must have one {kind.__name__} for each SparseMomentum: pass one "
+                f"alone, or name its `optimizer`. Received: {callback} and {other}, both for {both}"
+            )
 
 
 def surround_other_callbacks(

@@ -7,10 +7,14 @@ from typing import Any, Unpack
 
 import keras
 
-from keras_sparse._keras import batch_of_running_fit, check_keras_3, strategy_scope
+from keras_sparse._keras import (
+    build_by_running_fit,
+    check_keras_3,
+    strategy_scope,
+)
 from keras_sparse.conversion.progress import progress
 from keras_sparse.training import agreement
-from keras_sparse.training.callback_order import others_of_kind, surround_other_callbacks
+from keras_sparse.training.callback_order import check_no_other_has, surround_other_callbacks
 from keras_sparse.training.density_log import DensityLog
 from keras_sparse.training.epoch_plan import check_every
 from keras_sparse.training.find_optimizer import (
@@ -24,7 +28,7 @@ from keras_sparse.training.find_optimizer import (
 )
 from keras_sparse.training.first_masks import RANDOM_OVER_TRAINED
 from keras_sparse.training.mask_training import MaskTraining
-from keras_sparse.training.sensitivities import sensitivities
+from keras_sparse.training.sensitivities import make_awaited_masks
 from keras_sparse.training.settings import AllSettings, check_has_density, check_names
 from keras_sparse.training.sparse_momentum import SparseMomentum
 from keras_sparse.training.update_watch import NO_STEP, has_own_train_step
@@ -129,7 +133,7 @@ class UpdateMasks(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         model = self.model
-        self._check_no_other_updates()
+        check_no_other_has(self, UpdateMasks, self._optimizers())
         self._log.begin(model)
         names = "+".join(training.optimizer.name for training in self._trainings)
         several = surround_other_callbacks(
@@ -140,41 +144,22 @@ class UpdateMasks(keras.callbacks.Callback):
             training.begin(self.params, max(1, model.steps_per_execution))
         is_ready = model.built and model.trainable_variables
         with self._progress("first masks"):
-            if self._compiled and not model.optimizer.built and is_ready:
-                # else Keras builds the model in its first step, and the optimizer with it
+            if self._compiled and not model.optimizer.built:
                 with strategy_scope(model):
-                    model.optimizer.build(model.trainable_variables)
-            self._make_awaited_masks()
+                    if is_ready:
+                        model.optimizer.build(model.trainable_variables)
+                    elif model.run_eagerly and not model.built:
+                        with contextlib.suppress(ValueError):  # data that cannot be read twice
+                            build_by_running_fit(model)
+                    # else Keras builds both while it traces its first step
+            make_awaited_masks(model, self._optimizers())
         for training in self._trainings:
             if masks_randomly_over_trained(model, training.optimizer):
                 warnings.warn(RANDOM_OVER_TRAINED, stacklevel=2)
 
-    def _check_no_other_updates(self) -> None:
-        """Raises ValueError if another UpdateMasks of this ``fit`` updates the same masks."""
-        own = {id(training.optimizer) for training in self._trainings}
-        for other in others_of_kind(self, UpdateMasks):
-            for training in other._trainings:
-                if id(training.optimizer) in own:
-                    raise ValueError(
-                        "`callbacks` must have one UpdateMasks for each SparseMomentum: pass one "
-                        f"alone, or name its `optimizer`. Received: {self} and {other}, both for "
-                        f"{training.optimizer.name!r}"
-                    )
-
     def _progress(self, what: str) -> contextlib.AbstractContextManager[object]:
         """Shows what takes long, but not in ``fit(verbose=0)``."""
         return progress(what, (self.params or {}).get("verbose", True))
-
-    def _make_awaited_masks(self) -> None:
-        """Those of ``initial_masks="snip"``, of a batch of this ``fit``."""
-        model = self.model
-        awaiting = [t.optimizer for t in self._trainings if t.optimizer.awaiting]
-        if not awaiting:
-            return
-        batch = batch_of_running_fit()
-        with strategy_scope(model):
-            for optimizer in awaiting:
-                optimizer.begin_with_batch(lambda weights: sensitivities(model, batch, weights))
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         _ = self.model  # JAX: brings the optimizer's variables up to date
@@ -210,10 +195,13 @@ class UpdateMasks(keras.callbacks.Callback):
 
     def log(self, epoch: int, logs: Any) -> None:
         """Adds the density to the logs of an epoch, once."""
-        optimizers = [training.optimizer for training in self._trainings]
+        optimizers = self._optimizers()
         if all(optimizer.built for optimizer in optimizers) and not self._log.is_logged(epoch):
             _ = self.model  # JAX
             self._log.log(epoch, logs, optimizers)
+
+    def _optimizers(self) -> list[SparseMomentum]:
+        return [training.optimizer for training in self._trainings]
 
     def _check_agreement(self) -> None:
         for training in self._trainings:

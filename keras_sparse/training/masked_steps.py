@@ -22,6 +22,7 @@ from keras_sparse.training.fused_sgd import fused_steps
 from keras_sparse.training.masked_weight import MaskedWeight, apply_masks
 from keras_sparse.training.momentum import GradientAverage
 from keras_sparse.training.selection import Selection
+from keras_sparse.training.update_watch import warn_of_dense_step
 
 
 class MaskedSteps(ExploredMasks):
@@ -55,6 +56,8 @@ class MaskedSteps(ExploredMasks):
         grads = list(grads)
         if not self.built and trainable_variables is not None:
             self.build(trainable_variables)
+            if self.masked_weights:
+                warn_of_dense_step()
         if not grads or not self.built:
             # does nothing, or says what is missing
             self.inner_optimizer.apply(grads, trainable_variables)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_sparse._keras import (
+    batch_of_running_fit,
     compiled_losses,
     strategy_scope,
     to_float32,
@@ -87,3 +88,14 @@ NO_STEP = (
     "model's own `train_step` steps others, or all gradients overflowed. Make masks yourself, and "
     "pass them as `initial_masks={{path: mask}}`. Received: {kind} {name!r}"
 )
+
+
+def make_awaited_masks(model: keras.Model, optimizers: Sequence[Any]) -> None:
+    """Makes the masks of ``initial_masks="snip"`` by a batch of the ``fit`` that runs."""
+    awaiting = [optimizer for optimizer in optimizers if optimizer.awaiting]
+    if not awaiting:
+        return
+    batch = batch_of_running_fit()
+    with strategy_scope(model):
+        for optimizer in awaiting:
+            optimizer.begin_with_batch(lambda weights: sensitivities(model, batch, weights))

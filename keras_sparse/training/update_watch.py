@@ -1,6 +1,6 @@
-"""A warning where ``fit`` trains with masks that nobody updates.
+"""Warnings where ``fit`` trains with masks that nobody updates, or begins without masks.
 
-It comes at once where that is certain, else at the end of ``fit``.
+The first warning comes at once where that is certain, else at the end of ``fit``.
 """
 
 import warnings
@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_sparse._keras import running_fit
+from keras_sparse._keras import is_eager, model_in_train_step, running_fit
 
 RUN_CODE_OF_THE_USER = (keras.callbacks.LambdaCallback, keras.callbacks.LearningRateScheduler)
 REMEDY = (
@@ -25,6 +25,20 @@ NO_STEP = (
     "with others. Put a SparseMomentum around the optimizer that it uses, and name it: "
     "`UpdateMasks(optimizer=...)`."
 )
+FIRST_STEP_WAS_DENSE = (
+    "The first step of this training computed with dense weights: with `run_eagerly=True`, Keras "
+    "builds the optimizer only after the forward pass. Call `optimizer.build(model)` before, as "
+    "UpdateMasks does for a compiled optimizer. Received: an optimizer that was not built"
+)
+
+
+def warn_of_dense_step() -> None:
+    """Warns where an optimizer is built in the middle of a step that has computed already.
+
+    While TensorFlow traces a step, nothing has computed.
+    """
+    if is_eager() and model_in_train_step() is not None:
+        warnings.warn(FIRST_STEP_WAS_DENSE, stacklevel=3)
 
 
 def watch_for_updates(optimizer: Any) -> bool:
