@@ -200,6 +200,33 @@ def test_a_step_waits_for_what_reads_the_weight_or_it_would_copy_it():
     assert sum(any(op.endswith("MatMul") and ">" not in op for op in ops) for ops in waiting) == 1
 
 
+def test_a_step_does_not_wait_for_what_a_loop_computes_from_it():
+    """It would wait for itself, and the graph would return an empty array."""
+    import tensorflow as tf
+
+    layer = ks.layers.SparseDense(16, **OP)
+    model = keras.Sequential([keras.Input((16,)), layer])
+    optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), 0.3, seed=0)
+    optimizer.updates_are_planned = True
+    optimizer.build(model)
+    momentum = optimizer.inner_optimizer.momentums[0]
+
+    @tf.function(autograph=False)
+    def step():
+        kernel = tf.convert_to_tensor(layer.kernel.value)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.sin(model(tf.ones((4, 16)))))
+        variables = model.trainable_variables
+        optimizer.apply(tape.gradient(loss, [each.value for each in variables]), variables)
+        last = tf.convert_to_tensor(momentum.value)
+        start = [0, tf.ones((16, 16))]
+        return kernel * tf.while_loop(lambda i, _: i < 3, lambda i, y: (i + 1, y + last), start)[1]
+
+    before = to_numpy(layer.kernel)
+    found = step()
+    np.testing.assert_allclose(found, before * (1 + 3 * to_numpy(momentum)), rtol=1e-5)
+
+
 # --- the operations themselves
 
 

@@ -67,6 +67,7 @@ OPTIONAL = {  # only inside of functions
 }
 MAY_IMPORT_TENSORFLOW = {  # the rest is the same on every backend
     "compute/autograph",
+    "compute/free_memory",
     "compute/library",
     "compute/gpu_kernels",
     "compute/gradients",

@@ -33,7 +33,6 @@ class ActivePlaces {
  public:
   virtual ~ActivePlaces() = default;
 
-  virtual bool HasMask(const bool* mask) const = 0;
   virtual int64_t active() const = 0;
 
   // As ApplyMaskedMomentum does, with the same bits, for a gradient that is 0 where weights are

@@ -74,9 +74,6 @@ class ConvPlan {
  public:
   virtual ~ConvPlan() = default;
 
-  // Is this the mask that the plan was made for? One pass over it, at memory speed.
-  virtual bool HasMask(const bool* mask) const = 0;
-
   // All are arrays of the convolution's type; sums are float32.
   // kForward:        first = inputs,           second = kernel           -> result = outputs
   // kInputGradient:  first = output gradient,  second = kernel           -> result = input gradient

@@ -1,6 +1,9 @@
 #include "custom_ops/cpu/active_list.h"
 
 #include <algorithm>
+#include <mutex>
+#include <tuple>
+#include <utility>
 
 #include "custom_ops/contract/numbers.h"
 
@@ -67,11 +70,42 @@ class Segments {
   std::vector<int64_t> counts_;
 };
 
+bool AreEqual(const ActiveList& a, const ActiveList& b) {
+  const auto all = [](const ActiveList& list) {
+    return std::tie(list.part_outputs, list.first_segment, list.first_active, list.offsets,
+                    list.longest_segment, list.weight, list.place);
+  };
+  const auto are_equal = [](const Segment& one, const Segment& other) {
+    return one.output == other.output && one.count == other.count;
+  };
+  return all(a) == all(b) && std::equal(a.segments.begin(), a.segments.end(), b.segments.begin(),
+                                        b.segments.end(), are_equal);
+}
+
+// An equal list that a plan holds, or else this one. Any number of threads may ask.
+std::shared_ptr<const ActiveList> Shared(ActiveList list) {
+  static auto* const mutex = new std::mutex;  // plans may end after main()
+  static auto* const held = new std::vector<std::weak_ptr<const ActiveList>>;
+  const std::lock_guard<std::mutex> lock(*mutex);
+  std::shared_ptr<const ActiveList> found;
+  const auto is_ended = [&](const std::weak_ptr<const ActiveList>& each) {
+    const auto other = each.lock();
+    if (other != nullptr && AreEqual(*other, list)) found = other;
+    return other == nullptr;
+  };
+  held->erase(std::remove_if(held->begin(), held->end(), is_ended), held->end());
+  if (found != nullptr) return found;
+  found = std::make_shared<const ActiveList>(std::move(list));
+  held->push_back(found);
+  return found;
+}
+
 }  // namespace
 
-ActiveList MakeActiveList(const PackedMask& mask, const ConvSizes& s, bool transposed,
-                          const Lattice& lattice, const PackedPixels& packed, const Tiling& tiling,
-                          int lanes) {
+std::shared_ptr<const ActiveList> MakeActiveList(const PackedMask& mask, const ConvSizes& s,
+                                                 bool transposed, const Lattice& lattice,
+                                                 const PackedPixels& packed, const Tiling& tiling,
+                                                 int lanes) {
   const int64_t summed = transposed ? s.out_channels : s.in_channels,
                 outputs = transposed ? s.in_channels : s.out_channels;
   const int32_t chunks =
@@ -101,7 +135,8 @@ ActiveList MakeActiveList(const PackedMask& mask, const ConvSizes& s, bool trans
     list.weight.push_back(static_cast<int32_t>(weight));
     list.place.push_back(static_cast<int32_t>(place));
   });
-  return list;
+  list.segments.shrink_to_fit();
+  return Shared(std::move(list));
 }
 
 std::vector<int64_t> ActivePerTap(const PackedMask& mask, const ConvSizes& s) {

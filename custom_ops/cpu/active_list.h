@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "custom_ops/cpu/kernels.h"
@@ -23,10 +24,12 @@ struct ActiveList {
   std::vector<int32_t> place;   // index in offsets
 };
 
+// Plans with equal lists share one: a forward product's is often that of its kernel gradient.
 // `transposed`: the kernel's output channels are what is summed over, as in the input gradient.
-ActiveList MakeActiveList(const PackedMask& mask, const ConvSizes& sizes, bool transposed,
-                          const Lattice& lattice, const PackedPixels& packed, const Tiling& tiling,
-                          int lanes);
+std::shared_ptr<const ActiveList> MakeActiveList(const PackedMask& mask, const ConvSizes& sizes,
+                                                 bool transposed, const Lattice& lattice,
+                                                 const PackedPixels& packed, const Tiling& tiling,
+                                                 int lanes);
 
 // How many weights each tap of the kernel has.
 std::vector<int64_t> ActivePerTap(const PackedMask& mask, const ConvSizes& sizes);

@@ -34,7 +34,7 @@ const RowLoops* LoopsFor(int64_t rows, const Kernels& most) {
 class FewRows : public ConvPlan {
  public:
   FewRows(Product product, const ConvSizes& sizes, const bool* mask, const RowLoops& loops)
-      : loops_(loops), mask_(mask, sizes.weights()) {
+      : loops_(loops) {
     const bool transposed = product == Product::kInputGradient;
     RowTables& t = tables_;
     t.rows = sizes.in_width;
@@ -44,11 +44,9 @@ class FewRows : public ConvPlan {
     const int64_t fit = kFirstCache / (floats * static_cast<int64_t>(sizeof(float)));
     t.chunk_channels = static_cast<int32_t>(std::min({fit, kMostChannels, t.in_channels}));
     t.chunks = static_cast<int32_t>(DivideUp(t.in_channels, t.chunk_channels));
-    MakeLists(sizes.out_channels, transposed);
+    MakeLists(PackedMask(mask, sizes.weights()), sizes.out_channels, transposed);
     t.first = first_.data(), t.channels = channels_.data();
   }
-
-  bool HasMask(const bool* mask) const override { return mask_.Equals(mask); }
 
   void Run(const void* first, const void* second, void* result, const Parallel& parallel,
            bool) const override {
@@ -94,8 +92,8 @@ class FewRows : public ConvPlan {
 
   // Calls use(list, channel in its chunk, weight) for each active weight, in the kernel's order.
   template <class Use>
-  void ForEach(int64_t columns, bool transposed, Use use) const {
-    mask_.ForEachActive([&](int64_t weight) {
+  void ForEach(const PackedMask& mask, int64_t columns, bool transposed, Use use) const {
+    mask.ForEachActive([&](int64_t weight) {
       const int64_t row = weight / columns, column = weight % columns;
       const int64_t channel = transposed ? column : row, output = transposed ? row : column;
       use(channel / tables_.chunk_channels * tables_.out_channels + output,
@@ -103,14 +101,15 @@ class FewRows : public ConvPlan {
     });
   }
 
-  void MakeLists(int64_t columns, bool transposed) {
+  void MakeLists(const PackedMask& mask, int64_t columns, bool transposed) {
     first_.assign(tables_.chunks * tables_.out_channels + 1, 0);
-    ForEach(columns, transposed, [&](int64_t list, uint16_t, int64_t) { ++first_[list + 1]; });
+    ForEach(mask, columns, transposed,
+            [&](int64_t list, uint16_t, int64_t) { ++first_[list + 1]; });
     for (size_t i = 1; i < first_.size(); ++i) first_[i] += first_[i - 1];
     std::vector<int64_t> next(first_.begin(), first_.end() - 1);
     channels_.resize(first_.back());
     weight_.reserve(first_.back()), place_.reserve(first_.back());
-    ForEach(columns, transposed, [&](int64_t list, uint16_t channel, int64_t weight) {
+    ForEach(mask, columns, transposed, [&](int64_t list, uint16_t channel, int64_t weight) {
       channels_[next[list]] = channel;
       weight_.push_back(static_cast<int32_t>(weight));
       place_.push_back(static_cast<int32_t>(next[list]++));
@@ -118,7 +117,6 @@ class FewRows : public ConvPlan {
   }
 
   const RowLoops& loops_;
-  const PackedMask mask_;
   RowTables tables_ = {};
   std::vector<int64_t> first_;
   std::vector<uint16_t> channels_;

@@ -37,12 +37,12 @@ LatticeKernel::LatticeKernel(Product product, const Convolution& convolution,
   LatticeTables& t = tables_;
   t = TilesOf(product, s, lattice, packed_, tiling.tile_h, tiling.tile_w);
   t.chunk_channels = tiling.chunk_channels;
-  t.chunks = static_cast<int32_t>((list_.first_segment.size() - 1) / tiling.parts);
+  t.chunks = static_cast<int32_t>((list_->first_segment.size() - 1) / tiling.parts);
   t.parts = tiling.parts;
-  t.part_outputs = list_.part_outputs.data();
-  t.first_segment = list_.first_segment.data(), t.first_active = list_.first_active.data();
-  t.segments = list_.segments.data(), t.offsets = list_.offsets.data();
-  t.longest_segment = list_.longest_segment;
+  t.part_outputs = list_->part_outputs.data();
+  t.first_segment = list_->first_segment.data(), t.first_active = list_->first_active.data();
+  t.segments = list_->segments.data(), t.offsets = list_->offsets.data();
+  t.longest_segment = list_->longest_segment;
   weights_ = s.weights();
   groups_ = DivideUp(t.tiles, kernels.lanes);
 }
@@ -59,7 +59,7 @@ WorkItem LatticeKernel::ItemOf(int64_t piece, int64_t pieces_of_groups) const {
 
 template <class Read>
 void LatticeKernel::ReadBy(Read read, float* values, const Parallel& parallel) const {
-  const int32_t* const place = list_.place.data();
+  const int32_t* const place = list_->place.data();
   const int64_t slices = std::min<int64_t>(parallel.threads, 1 + active() / 65536);
   parallel.run(slices, 4 * active() / slices, [&](int64_t slice) {
     const int64_t end = SliceBegin(active(), slice + 1, slices);
@@ -75,7 +75,7 @@ const float* LatticeKernel::ValuesBy(Read read, const Parallel& parallel) const 
 }
 
 void LatticeKernel::ReadValues(const void* kernel, float* values, const Parallel& parallel) const {
-  ReadBy([&](int64_t i) { return FloatAt(type_, kernel, list_.weight[i]); }, values, parallel);
+  ReadBy([&](int64_t i) { return FloatAt(type_, kernel, list_->weight[i]); }, values, parallel);
 }
 
 template <class Read>
@@ -102,19 +102,19 @@ void LatticeKernel::MultiplyValues(const void* inputs, const float* values, void
 
 void LatticeKernel::Multiply(const void* inputs, const void* kernel, void* result,
                              const Parallel& parallel) const {
-  MultiplyBy([&](int64_t i) { return FloatAt(type_, kernel, list_.weight[i]); }, inputs, result, {},
-             parallel);
+  MultiplyBy([&](int64_t i) { return FloatAt(type_, kernel, list_->weight[i]); }, inputs, result,
+             {}, parallel);
 }
 
 int64_t LatticeKernel::SharedValues() const {
-  return type_ == ElementType::kFloat32 ? static_cast<int64_t>(list_.weight.size()) : 0;
+  return type_ == ElementType::kFloat32 ? static_cast<int64_t>(list_->weight.size()) : 0;
 }
 
 void LatticeKernel::MultiplyAndShare(const void* inputs, const void* kernel, void* result,
                                      float* shared, const Epilogue& epilogue,
                                      const Parallel& parallel) const {
   const float* const weights = static_cast<const float*>(kernel);
-  MultiplyBy([&](int64_t i) { return shared[i] = weights[list_.weight[i]]; }, inputs, result,
+  MultiplyBy([&](int64_t i) { return shared[i] = weights[list_->weight[i]]; }, inputs, result,
              epilogue, parallel);
 }
 
@@ -135,7 +135,7 @@ LatticeKernel::Sums LatticeKernel::SumsBy(const Run& run, int64_t cycles_of_weig
     const WorkItem item = ItemOf(piece, pieces);
     const int64_t first = int64_t{item.part} * tables_.chunks;
     const int64_t lane_sums =
-        (list_.first_active[first + tables_.chunks] - list_.first_active[first]) * kernels_.lanes;
+        (list_->first_active[first + tables_.chunks] - list_->first_active[first]) * kernels_.lanes;
     float* lanes = nullptr;
     if (lane_sums * static_cast<int64_t>(sizeof(float)) <= kLaneSumBytes) {
       lanes = ThreadMemory::Get(ThreadMemory::kLaneSums, lane_sums);
@@ -176,7 +176,7 @@ bool LatticeKernel::GainsByBoth() const {
 void LatticeKernel::Both(const BothGradients& both, const Parallel& parallel) const {
   const Loops& loops = kernels_.loops[static_cast<int>(type_)];
   const auto read = [&](int64_t i) {
-    return both.shared != nullptr ? both.shared[i] : FloatAt(type_, both.kernel, list_.weight[i]);
+    return both.shared != nullptr ? both.shared[i] : FloatAt(type_, both.kernel, list_->weight[i]);
   };
   const float* values = ValuesBy(read, parallel);
   const auto run = [&](WorkItem item, float* sums, float* lane_sums) {
@@ -206,7 +206,7 @@ void LatticeKernel::WriteList(const Sums& sums, void* list, const Parallel& para
   parallel.run(slices, 4 * sums.active / slices, [&](int64_t slice) {
     const int64_t end = SliceBegin(sums.active, slice + 1, slices);
     for (int64_t i = SliceBegin(sums.active, slice, slices); i < end; ++i)
-      SetElement(type_, list, i, sums.At(list_.place[i]));
+      SetElement(type_, list, i, sums.At(list_->place[i]));
   });
 }
 
@@ -217,12 +217,12 @@ void LatticeKernel::WriteGradient(const Sums& sums, int64_t begin, int64_t end, 
   const int64_t element = ElementBytes(type_);
   char* bytes = static_cast<char*>(result);
   int64_t i =
-      std::lower_bound(list_.weight.begin(), list_.weight.end(), begin) - list_.weight.begin();
+      std::lower_bound(list_->weight.begin(), list_->weight.end(), begin) - list_->weight.begin();
   for (int64_t first = begin; first < end; first += kSpan) {
     const int64_t last = std::min(first + kSpan, end);
     if (fill) std::memset(bytes + first * element, 0, (last - first) * element);
-    for (; i < sums.active && list_.weight[i] < last; ++i)
-      SetElement(type_, result, list_.weight[i], sums.At(list_.place[i]));
+    for (; i < sums.active && list_->weight[i] < last; ++i)
+      SetElement(type_, result, list_->weight[i], sums.At(list_->place[i]));
   }
 }
 

@@ -36,7 +36,7 @@ class LatticeKernel : public LatticeProduct {
   void Both(const BothGradients& both, const Parallel& parallel) const override;
 
  private:
-  int64_t active() const { return static_cast<int64_t>(list_.weight.size()); }
+  int64_t active() const { return static_cast<int64_t>(list_->weight.size()); }
 
   // Calls read(i) for each active weight in the kernel's order, and puts what it returns into the
   // order of the loops.
@@ -74,7 +74,7 @@ class LatticeKernel : public LatticeProduct {
   const Kernels& kernels_;
   const ElementType type_;
   PackedPixels packed_;
-  ActiveList list_;
+  std::shared_ptr<const ActiveList> list_;
   LatticeTables tables_;
   int64_t groups_, weights_;
 };

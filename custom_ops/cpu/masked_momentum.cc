@@ -40,7 +40,6 @@ class PlacesByChunk : public ActivePlaces {
     first_.resize(DivideUp(count, kChunk) + 1, active);
   }
 
-  bool HasMask(const bool* mask) const override { return mask_.Equals(mask); }
   int64_t active() const override { return first_.back(); }
 
   void ApplyMaskedMomentum(const MomentumStep& step, const bool* mask, const float* list,

@@ -1,4 +1,4 @@
-// A copy of a mask, 1 bit a weight: it is compared with another one at memory speed.
+// A mask in 1 bit a weight, from which active weights are found 16 at a time.
 #pragma once
 
 #include <cstdint>
@@ -19,12 +19,6 @@ class PackedMask {
 
   PackedMask(const bool* mask, int64_t size) : size_(size), bits_(DivideUp(size, kWord)) {
     for (int64_t i = 0; i < size; i += kWord) bits_[i / kWord] = Bits(mask, i);
-  }
-
-  bool Equals(const bool* mask) const {
-    for (int64_t i = 0; i < size_; i += kWord)
-      if (bits_[i / kWord] != Bits(mask, i)) return false;
-    return true;
   }
 
   // The mask's bits, kWord a word; 0 beyond its end.

@@ -51,26 +51,24 @@ class CpuPlan : public ConvPlan {
           const Kernels& kernels)
       : product_(product),
         type_(convolution.type),
-        result_size_(ResultSize(product, convolution.sizes)),
-        mask_(mask, convolution.sizes.weights()) {
+        result_size_(ResultSize(product, convolution.sizes)) {
     if (convolution.IsEmpty()) return;  // nothing but zeros
-    mask_.ForEachActive([&](int64_t) { ++active_; });
+    const PackedMask packed(mask, convolution.sizes.weights());
+    packed.ForEachActive([&](int64_t) { ++active_; });
     Convolution c = convolution;
     c.sizes = InOneRow(convolution.sizes);
     has_strides_ = c.sizes.stride_height > 1 || c.sizes.stride_width > 1;
-    const auto blocks = FindBlocks(mask_, c.sizes);
+    const auto blocks = FindBlocks(packed, c.sizes);
     for (const Lattice& lattice : MakeLattices(product, c)) {
       std::unique_ptr<LatticeProduct> kernel;
       if (blocks)
         kernel = BlockKernel::Make(product, c, lattice, *blocks, kernels, std::max(1, threads));
       if (kernel == nullptr)
-        kernel = std::make_unique<LatticeKernel>(product, c, lattice, mask_, kernels,
+        kernel = std::make_unique<LatticeKernel>(product, c, lattice, packed, kernels,
                                                  std::max(1, threads));
       lattices_.push_back(std::move(kernel));
     }
   }
-
-  bool HasMask(const bool* mask) const override { return mask_.Equals(mask); }
 
   void Run(const void* first, const void* second, void* result, const Parallel& parallel,
            bool is_own) const override {
@@ -151,7 +149,6 @@ class CpuPlan : public ConvPlan {
   const Product product_;
   const ElementType type_;
   const int64_t result_size_;
-  const PackedMask mask_;
   bool has_strides_ = false;
   int64_t active_ = 0;
   std::vector<std::unique_ptr<LatticeProduct>> lattices_;

@@ -100,8 +100,8 @@ class CpuProductKernel : public tensorflow::OpKernel {
           plans_.Get(kProduct, call.convolution, context->input(kInputs.mask), workers.num_threads,
                      keeps_values_ ? PlansOfLastCalls::kMost : 1);
       tensorflow::Tensor result;
-      const bool is_own = kProduct == Product::kKernelGradient && gradient_.Take(plan, &result);
       const bool is_list = kProduct == Product::kKernelGradient && as_list_;
+      const bool is_own = KeepsGradient() && gradient_.Take(plan, &result);
       const tensorflow::TensorShape shape = is_list ? ListShape(*plan->plan) : call.result;
       if (!is_own)
         TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DataTypeToEnum<T>::value, shape,
@@ -119,13 +119,16 @@ class CpuProductKernel : public tensorflow::OpKernel {
       }
       if (!plan->plan->HasEpilogue()) epilogue_.Finish(epilogue, &result);
       TF_RETURN_IF_ERROR(epilogue_.SetOutput(context, result));
-      if (kProduct == Product::kKernelGradient && !out_of_memory) gradient_.Keep(plan, result);
+      if (KeepsGradient() && !out_of_memory) gradient_.Keep(plan, result);
     } catch (const std::bad_alloc&) {
       out_of_memory = true;
     }
     if (out_of_memory) return absl::ResourceExhaustedError("Out of memory in a sparse product.");
     return absl::OkStatus();
   }
+
+  // Of a list the next call could use nothing: it has no zeros.
+  bool KeepsGradient() const { return kProduct == Product::kKernelGradient && !as_list_; }
 
   static tensorflow::TensorShape ListShape(const ConvPlan& plan) {
     return tensorflow::TensorShape({plan.ActiveWeights()});
@@ -193,7 +196,7 @@ class CpuProductKernel : public tensorflow::OpKernel {
     const tensorflow::Tensor &inputs = context->input(0), &kernel = context->input(1),
                              &mask = context->input(2), &output_gradient = context->input(3);
     tensorflow::Tensor by_kernel;
-    const bool is_own = gradient_.Take(plan, &by_kernel);
+    const bool is_own = !as_list_ && gradient_.Take(plan, &by_kernel);
     if (!is_own)
       TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DataTypeToEnum<T>::value,
                                                 as_list_ ? ListShape(*plan->plan) : kernel.shape(),
@@ -204,7 +207,7 @@ class CpuProductKernel : public tensorflow::OpKernel {
         parallel);
     if (*out_of_memory) return absl::OkStatus();  // the caller says it
     SharedValues::Put(shared_gradient_, {{inputs, mask, output_gradient}, by_kernel});
-    gradient_.Keep(plan, by_kernel);
+    if (!as_list_) gradient_.Keep(plan, by_kernel);
     return absl::OkStatus();
   }
 

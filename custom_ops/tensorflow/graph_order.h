@@ -65,16 +65,19 @@ inline bool IsFloat32(const tensorflow::Node* node) {
   return tensorflow::GetNodeAttr(node->attrs(), "T", &type).ok() && type == tensorflow::DT_FLOAT;
 }
 
-// The node itself, and all nodes that it is computed from or waits for, in one iteration of a loop.
+// The node itself, and all nodes that it is computed from or waits for: in one iteration of a loop
+// that it is in, and in any iteration of a loop that ends before it.
 inline std::unordered_set<const tensorflow::Node*> Before(const tensorflow::Node* node) {
-  std::vector<const tensorflow::Node*> left = {node};
+  // Nodes with the number of loops that they are in, and the first node is not.
+  std::vector<std::pair<const tensorflow::Node*, int>> left = {{node, 0}};
   std::unordered_set<const tensorflow::Node*> seen = {node};
   while (!left.empty()) {
-    const tensorflow::Node* next = left.back();
+    const auto [next, loops] = left.back();
     left.pop_back();
-    if (next->IsNextIteration()) continue;
+    if (next->IsNextIteration() && loops <= 0) continue;
     for (const tensorflow::Edge* edge : next->in_edges())
-      if (seen.insert(edge->src()).second) left.push_back(edge->src());
+      if (seen.insert(edge->src()).second)
+        left.emplace_back(edge->src(), loops + next->IsExit() - next->IsEnter());
   }
   return seen;
 }

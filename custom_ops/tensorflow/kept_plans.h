@@ -61,6 +61,14 @@ struct PlanWithValues {
   ValuesOfLastCall values;
 };
 
+// Whether a mask has the values of the one that is kept: where it is at another address, both are
+// read, at memory speed.
+inline bool HaveSameValues(const tensorflow::Tensor& kept, const tensorflow::Tensor& mask) {
+  return kept.TotalBytes() == mask.TotalBytes() &&
+         (kept.data() == mask.data() ||
+          std::memcmp(kept.data(), mask.data(), mask.TotalBytes()) == 0);
+}
+
 // The plans of the last calls, made anew when sizes or mask change. Any number of threads may ask
 // at the same time.
 //
@@ -78,9 +86,8 @@ class PlansOfLastCalls {
       tensorflow::mutex_lock lock(mutex_);
       kept = kept_;
     }
-    const bool* values = mask.flat<bool>().data();
     const bool is_same_mask = kept.mask.data() == mask.data();
-    if (!AreFor(kept, convolution, is_same_mask ? nullptr : values)) kept.plans = {};
+    if (!AreFor(kept, convolution, mask)) kept.plans = {};
     auto found = std::find_if(kept.plans.begin(), kept.plans.end(), [&](const Plan& each) {
       return each != nullptr && each->convolution.HasNumbersOf(convolution);
     });
@@ -89,7 +96,7 @@ class PlansOfLastCalls {
     if (found == kept.plans.end()) {
       plan = std::make_shared<PlanWithValues>();
       plan->convolution = convolution;
-      plan->plan = MakeConvPlan(product, convolution, values, threads);
+      plan->plan = MakeConvPlan(product, convolution, mask.flat<bool>().data(), threads);
       found = kept.plans.begin() + most - 1;  // the one that was asked for longest ago
     } else {
       plan = *found;
@@ -110,11 +117,11 @@ class PlansOfLastCalls {
     tensorflow::Tensor mask;
   };
 
-  // Whether the plans are for this mask, or where it is null for the one that is kept.
-  static bool AreFor(const Kept& kept, const Convolution& convolution, const bool* mask) {
+  static bool AreFor(const Kept& kept, const Convolution& convolution,
+                     const tensorflow::Tensor& mask) {
     const Plan& last = kept.plans[0];
     return last != nullptr && last->convolution.sizes.weights() == convolution.sizes.weights() &&
-           (mask == nullptr || last->plan->HasMask(mask));
+           HaveSameValues(kept.mask, mask);
   }
 
   tensorflow::mutex mutex_;

@@ -130,11 +130,9 @@ class PlacesOfLastCall {
       tensorflow::mutex_lock lock(mutex_);
       kept = kept_;
     }
-    const bool fits = kept.places != nullptr && kept.mask.shape() == mask.shape();
-    if (fits && kept.mask.data() == mask.data()) return kept.places;
-    const bool* values = mask.flat<bool>().data();
-    if (!fits || !kept.places->HasMask(values))
-      kept.places = MakeActivePlaces(values, mask.NumElements());
+    const bool is_same_mask = kept.places != nullptr && HaveSameValues(kept.mask, mask);
+    if (is_same_mask && kept.mask.data() == mask.data()) return kept.places;
+    if (!is_same_mask) kept.places = MakeActivePlaces(mask.flat<bool>().data(), mask.NumElements());
     kept.mask = mask;
     tensorflow::mutex_lock lock(mutex_);
     kept_ = kept;

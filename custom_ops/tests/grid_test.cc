@@ -9,9 +9,13 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <utility>
+#include <vector>
 
+#include "custom_ops/contract/matmul.h"
 #include "custom_ops/contract/product.h"
+#include "custom_ops/cpu/active_list.h"
 #include "custom_ops/tests/helpers.h"
 
 namespace keras_sparse::tests {
@@ -133,6 +137,27 @@ void CheckEachValue(Grid& grid) {
     grid.CheckEachValue(type);
 }
 
+// Plans with equal lists of active weights hold one, as long as any of them is there.
+int CheckSharedLists() {
+  const Convolution c = {MatMulSizes(32, 64, 48)};
+  const Lattice lattice = MakeLattices(Product::kForward, c)[0];
+  const PackedPixels packed = PackPixels(lattice, 1, 1);
+  std::unique_ptr<bool[]> mask(new bool[64 * 48]());
+  mask[5] = mask[70] = true;
+  const auto list = [&](int32_t chunk_channels) {
+    const PackedMask bits(mask.get(), 64 * 48);
+    return MakeActiveList(bits, c.sizes, false, lattice, packed, {1, 1, chunk_channels, 1}, 8);
+  };
+  const auto first = list(64), equal = list(64), of_chunks = list(16);
+  mask[6] = true;
+  const auto of_another_mask = list(64);
+  const bool are_right = first == equal && first != of_chunks && first != of_another_mask &&
+                         first->weight == std::vector<int32_t>{5, 70} &&
+                         of_another_mask->weight == std::vector<int32_t>{5, 6, 70};
+  std::printf("lists of active weights are %s\n", are_right ? "shared" : "NOT SHARED RIGHT");
+  return are_right ? 0 : 1;
+}
+
 // Sizes of nothing are computed; those that do not fit are refused.
 void CheckLimits(Grid& grid) {
   const Convolution c = MakeConvolution(1, {8, 8}, 4, {3, 3}, 4, {1, 1}, true);
@@ -165,7 +190,7 @@ int main(int argc, char** argv) {
   CheckMatMuls(grid);
   CheckBlocks(grid);
   for (int i = argc > 1 ? std::atoi(argv[1]) : 100; i > 0; --i) grid.CheckRandom();
-  const int failures = grid.Failures();
+  const int failures = grid.Failures() + CheckSharedLists();
   std::printf("%d failures\n", failures);
   return failures == 0 ? 0 : 1;
 }

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from keras_sparse.compute.free_memory import release_memory
 from keras_sparse.rules.update_times import AtEpochs
 from keras_sparse.training.epoch_plan import Epoch, EpochPlan, FitLength, plan_epoch
 from keras_sparse.training.final_density import FinalDensity
@@ -40,7 +41,7 @@ class MaskTraining:
         self._first_epoch = 0  # of the training, in this fit
         self._batches_to_next_check = math.inf
         self._unopened_epoch: int | None = None  # begun before Keras had built the model
-        self._has_warned = False
+        self._has_warned = self._masks_are_new = False
 
     # --- what happens in `fit`
 
@@ -91,6 +92,9 @@ class MaskTraining:
         # at least these steps were made
         steps = (batch - self._batch + 1) * (self._fit.steps_per_batch or 0)
         self._batches_to_next_check -= steps
+        if self._masks_are_new:
+            self._masks_are_new = False
+            release_memory()  # of the lists of active weights that were made anew
         if self._unopened_epoch is not None and self.optimizer.built:
             number, self._unopened_epoch = self._unopened_epoch, None
             self._make_plan(number, 0, self._open(number, 0))
@@ -181,6 +185,7 @@ class MaskTraining:
             planner = dataclasses.replace(plan.planner, last_pruning=math.inf)
             self._plan = dataclasses.replace(plan, planner=planner)
         if todo.update or todo.prune:
+            self._masks_are_new = True
             self._check()
         optimizer.open_growth_window(todo.window_open)
         self._batches_to_next_check = todo.look_again

@@ -5,6 +5,7 @@ from typing import cast
 
 import numpy as np
 
+from keras_sparse.compute.free_memory import release_memory
 from keras_sparse.conversion.progress import progress
 from keras_sparse.rules.cost_budget import cost_of
 from keras_sparse.rules.mask_update import prune_to, update_masks
@@ -66,6 +67,7 @@ class MaskUpdates(MasksToDensity):
         step = self.step()
         with progress("mask update"):
             self._update(self.prune, self.trained_weights(), step)
+            release_memory()
         self.set_counter("last_update", step)
 
     def _update(self, prune: Score, weights: Sequence[MaskedWeight], step: int) -> None:

@@ -17,6 +17,7 @@ from keras_sparse._keras import (
     optimizer_steps_are_stateless,
     variables_of,
 )
+from keras_sparse.compute.free_memory import release_memory
 from keras_sparse.training.starting_masks import NOT_RESTORED, StartingMasks
 from keras_sparse.training.state_in_files import COUNTERS
 from keras_sparse.training.weight_costs import UNKNOWN_MODEL
@@ -104,6 +105,7 @@ class MaskedOptimizer(StartingMasks):
         if is_certain or self._loaded is not None:
             self._make_masks(chosen)
         self._build_inner(variables)  # last: to make masks takes the memory of momenta
+        release_memory()
 
     def _build_inner(self, variables: Sequence[Any]) -> None:
         if not self.inner_optimizer.built:

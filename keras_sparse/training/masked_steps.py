@@ -16,6 +16,7 @@ from keras_sparse._keras import (
     to_numpy,
     variables_of,
 )
+from keras_sparse.compute.free_memory import release_memory
 from keras_sparse.rules.structure import Structure
 from keras_sparse.training.explored_masks import ExploredMasks
 from keras_sparse.training.fused_sgd import fused_steps
@@ -162,6 +163,8 @@ class MaskedSteps(ExploredMasks):
         # `window_opened` says it; the variable and the layers' switches are copies for graphs
         if bool(to_numpy(self.growth_window_open)) != is_open:
             self.growth_window_open.assign(is_open)
+            if not is_open:
+                release_memory()  # of dense gradients
         if (self.counter("window_opened") >= 0) != is_open:
             self.set_counter("window_opened", self.step() if is_open else -1)
         for kernel_mask in self._kernel_masks():
