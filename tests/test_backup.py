@@ -151,6 +151,13 @@ def test_broken_weights_without_an_older_backup_begin_anew(model, tmp_path, miss
         assert resume(model, tmp_path) == (0, 0)
 
 
+def test_a_resume_from_the_newest_backup_replaces_no_file(model, tmp_path):
+    back_up(model, tmp_path, 2)
+    files = {path.name: path.stat().st_ino for path in tmp_path.iterdir()}
+    assert resume(model, tmp_path) == (2, 2)
+    assert {path.name: path.stat().st_ino for path in tmp_path.iterdir()} == files
+
+
 def test_weights_of_another_model_are_an_error(model, tmp_path):
     back_up(model, tmp_path, 2)
     other = keras.Sequential([keras.Input((1,)), keras.layers.Dense(3, use_bias=False)])

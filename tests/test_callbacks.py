@@ -2,9 +2,20 @@
 
 import keras
 import pytest
-from helpers import STEPS, Interrupt, Recorder, assert_sparse, compiled, fit, sparse, toy_data
+from helpers import (
+    STEPS,
+    Interrupt,
+    Recorder,
+    assert_sparse,
+    built,
+    compiled,
+    fit,
+    sparse,
+    toy_data,
+)
 
 import keras_sparse as ks
+from keras_sparse.training import callbacks
 
 backend = pytest.mark.backend
 
@@ -240,3 +251,12 @@ def test_an_epoch_of_the_same_number_is_logged_again():
         logs = {}
         callback.on_epoch_end(0, logs)
         assert logs["density"] == 0.25
+
+
+def test_where_no_masks_wait_for_a_batch_none_is_looked_for(monkeypatch):
+    callback, looked = ks.UpdateMasks(), []
+    monkeypatch.setattr(callbacks, "batch_of_running_fit", lambda: looked.append("for a batch"))
+    callback.set_model(built())
+    callback.set_params({"verbose": 0})
+    callback.on_train_begin()
+    assert not looked

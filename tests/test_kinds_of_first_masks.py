@@ -16,6 +16,7 @@ from helpers import (
 
 import keras_sparse as ks
 from keras_sparse.compute.mask_state import kernel_mask_of
+from keras_sparse.rules.single_weights import Weights
 from keras_sparse.training import first_masks
 
 backend = pytest.mark.backend
@@ -124,3 +125,12 @@ def test_masks_that_look_at_weights_need_all_of_them(monkeypatch):
     first_masks.check_readable("random", [one, other])
     with pytest.raises(ValueError, match="only made in the first step.*initial_masks='magnitude'"):
         first_masks.check_readable("magnitude", [one, other])
+
+
+def test_a_structure_of_the_users_own_may_refuse_a_weight():
+    class NotForDense(Weights):
+        def why_not(self, shape):
+            return "it has two axes" if len(shape) == 2 else None
+
+    with pytest.raises(ValueError, match="it has two axes. Received: .*toy/hidden/kernel"):
+        built(structure=NotForDense())

@@ -1,7 +1,7 @@
 """One training of masks, batch by batch and without a network: expected steps are written out."""
 
 import pytest
-from helpers import compiled, sgd
+from helpers import arrays, assert_same, compiled, sgd
 
 import keras_sparse as ks
 from keras_sparse.training.mask_training import MaskTraining
@@ -255,3 +255,17 @@ def test_other_masks_begin_a_run_at_this_step():
     optimizer.begin_anew()
     assert optimizer.counter("last_update") == 8
     assert (optimizer.counter("epoch"), *span(optimizer)) == (0, 0, -1)
+
+
+def test_a_training_ends_with_the_masks_of_weights_that_were_put_back():
+    optimizer = optimizer_of()
+    best, masks = arrays(optimizer.masked_variables), list(optimizer.masks.values())
+    training = training_of(optimizer)
+    training.begin(TWO_EPOCHS, 1)
+    run_epoch(training, 0)
+    run_epoch(training, 1)  # updates the masks
+    assert any((old != new).any() for old, new in zip(masks, optimizer.masks.values(), strict=True))
+    for variable, weight in zip(optimizer.masked_variables, best, strict=True):
+        variable.assign(weight)
+    training.end()
+    assert_same(optimizer.masks.values(), masks)

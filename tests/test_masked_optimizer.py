@@ -154,6 +154,15 @@ def test_the_average_of_gradients_is_among_the_variables(settings, shapes):
     assert [shape for shape in averages if shape] == shapes  # the others are counters
 
 
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [({}, "weight, mask, momentum"), ({"grow": "gradient"}, "weight, mask, momentum, gradient")],
+)
+def test_scores_see_the_gradient_where_the_optimizer_keeps_it(settings, kept):
+    layer = built(**settings).optimizer.masked_weights[0].view()
+    assert repr(layer).endswith(f"of {kept})")
+
+
 @backend
 def test_a_step_may_be_of_all_variables_or_of_some():
     model = built()

@@ -296,3 +296,16 @@ def test_one_unit_that_lost_inputs_is_enough_to_scale(mask, expected):
     layer.build((None, 4))
     factors = untrained._factors(layer, layer.kernel, np.array(mask, bool))
     assert (factors if factors is None else factors.tolist()) == expected
+
+
+def test_a_masked_draw_is_judged_by_its_active_weights_and_a_dense_one_by_all():
+    initializer = keras.initializers.HeUniform(seed=0)
+    drawn = array(initializer((16, 16)))
+    mask = np.indices(drawn.shape).sum(axis=0) % 2 == 0
+    values = {
+        "masked": drawn * mask,
+        "dense": drawn,
+        "half of it": np.where(mask, drawn, drawn / 2),
+    }
+    follow = {name: untrained._may_be_drawn(initializer, v, mask) for name, v in values.items()}
+    assert follow == {"masked": True, "dense": True, "half of it": False}

@@ -75,3 +75,12 @@ def test_in_fit_it_is_watched_for_once(monkeypatch):
     assert len(callbacks.callbacks) == before + 1
     monkeypatch.setattr(update_watch, "running_fit", lambda: None)
     assert update_watch.watch_for_updates(model.optimizer) is False
+
+
+def test_who_was_told_at_once_is_not_told_again(monkeypatch):
+    model = compiled()
+    callbacks = keras.callbacks.CallbackList([], model=model)
+    monkeypatch.setattr(update_watch, "running_fit", lambda: callbacks)
+    with pytest.warns(UserWarning, match="`fit` has no UpdateMasks callback"):
+        assert update_watch.watch_for_updates(model.optimizer) is True
+    assert model.optimizer.updates_are_planned

@@ -83,6 +83,14 @@ def test_what_was_read_and_not_used_is_written_again():
     assert again._loaded is None
 
 
+def test_a_run_counts_as_trained_once_it_has_masks_of_a_file():
+    store, optimizer = {}, built(seed=1).optimizer
+    built(seed=2).optimizer.save_own_variables(store)
+    assert not optimizer.has_trained()
+    optimizer.load_own_variables(store)
+    assert optimizer.has_trained()
+
+
 def test_a_file_goes_on_where_its_weights_are_those_of_now():
     store, optimizer = {}, built().optimizer
     for name, value in (("epoch", 3), ("training_start", 2), ("training_stop", 40)):

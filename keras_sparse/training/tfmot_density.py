@@ -61,10 +61,9 @@ class TfmotDensity:
 
         Then masks change in it, too.
         """
-        skipped = int(self.end_step - self.begin_step) % self.frequency
-        return skipped > 0 and self._asks_for(int(self.end_step)) < self._asks_for(
-            int(self.end_step) - skipped
-        )
+        end = int(self.end_step)
+        skipped = (end - self.begin_step) % self.frequency
+        return self._asks_for(end) < self._asks_for(end - skipped)
 
     def _asks_for(self, step: int) -> float:
         _, sparsity = self.schedule(step)
