@@ -166,7 +166,7 @@ def priced(layers, costs):
 
 
 @pytest.mark.slow
-@settings(max_examples=5_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=1_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(random_layers(), st.lists(COSTS, min_size=4), RULES, st.integers(0, 300))
 def test_every_update_spends_the_budget_and_no_more(layers, costs, rules, more):
     _check_update(layers, costs, rules, more)

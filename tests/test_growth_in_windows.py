@@ -140,15 +140,13 @@ def copy_active(source, target):
 @pytest.mark.slow
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_each_update_with_a_window_of_50_steps_grows_what_the_published_one_grows(implementation):
-    assert (
-        same_growth(50, implementation) >= 0.99
-    )  # 0.9^50 is 0.5 %: one to three of some 400 weights are others
+    """50 is what "auto" chooses: 0.9^50 is 0.5 %, one to three of some 400 weights are others."""
+    assert same_growth(50, implementation) >= 0.99
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("window", "share"), [(100, 0.995), (50, 0.99)])  # "auto" is 50
-def test_each_update_with_a_window_grows_what_the_published_one_grows(window, share):
-    assert same_growth(window, "auto") >= share
+def test_each_update_with_a_window_of_100_steps_grows_nearly_all_that_the_published_one_grows():
+    assert same_growth(100, "auto") >= 0.995
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ RULES = st.tuples(
 
 
 @pytest.mark.slow
-@settings(max_examples=2_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=1_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(random_layers(), st.lists(RULES, min_size=5, max_size=5), st.integers(0, 1000))
 def test_every_update_keeps_the_total_and_grows_missing_weights(layers, rules, seed):
     for number, rule in enumerate(rules):
