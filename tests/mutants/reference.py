@@ -65,11 +65,11 @@ class Reference:
     def __init__(self) -> None:
         self.runs = load()
         self.seen: set[str] = set()
-        self.outcomes: list[str] = []
+        self.outcomes: dict[str, str] = {}  # of its setup, call and teardown
         builtins.__seen__ = self.seen.add  # type: ignore[attr-defined]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self.outcomes.append(report.outcome)
+        self.outcomes[report.when] = report.outcome
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = [item for item in session.items if not self.is_known(item)]
@@ -96,13 +96,15 @@ class Reference:
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         signal.setitimer(signal.ITIMER_PROF, 0)
         seconds = time.process_time() - begin
-        passed = set(self.outcomes) == {"passed"}
+        others = [(when, what) for when, what in self.outcomes.items() if what != "passed"]
+        passed = not others
         lines = sorted(self.seen) if passed else []
         modules = {line.partition(":")[0] for line in self.seen}
         around = digest_around(item, modules)
         self.runs[item.nodeid] = Run(seconds, lines, digest_of(item), around)
         if not passed:
-            print(f"{item.nodeid} is left out: {self.outcomes}, {seconds:.1f} s", flush=True)
+            why = ", ".join(f"{when} {what}" for when, what in others)
+            print(f"{item.nodeid} is left out: {why} after {seconds:.1f} s", flush=True)
         if len(self.runs) % 50 == 0:
             save(self.runs)
 
