@@ -9,11 +9,15 @@ def release_memory() -> None:
 
     To be called where much was freed that the next steps do not need: after masks were made, and
     when a growth window closes. It takes milliseconds, and changes no value. TensorFlow on CPUs
-    with oneDNN never gives memory back by itself. Without the compiled ops nothing happens.
+    with oneDNN never gives memory back by itself. Without the compiled ops nothing happens, nor
+    with those of an older version, which have no such op.
     """
     if not available() or not is_eager():
+        return
+    release = getattr(library(), "keras_sparse_release_memory", None)
+    if release is None:
         return
     import tensorflow as tf
 
     with tf.device("CPU:0"):
-        library().keras_sparse_release_memory()
+        release()
