@@ -74,6 +74,32 @@ MISTAKES = {
     "dense, a hint": (lambda: ks.density.uniform([(2, 2), (2, 2)], 0.1), ["a higher density"]),
     "masks, a list": (lambda: built(small()).set_masks([np.ones((4, 4), bool)]), ["list"]),
     "is_open": (lambda: built(small()).open_growth_window("yes"), ["bool", "'yes'"]),
+    "density, a schedule to 0": (
+        lambda: ks.GradualPruning(sgd(), ks.CubicOverTraining(0.0)),
+        ["(0, 1]", "from 1 to 0"],
+    ),
+    "density, a schedule that rises": (
+        lambda: ks.SparseMomentum(sgd(), ks.CubicOverTraining(0.5, initial=0.1)),
+        ["no larger at the end", "from 0.1 to 0.5"],
+    ),
+    "density, phases to 0": (
+        lambda: ks.SparseMomentum(sgd(), ks.AlternatingOverTraining(0.0)),
+        ["(0, 1]", "from 1 to 0"],
+    ),
+    "path": (lambda: ks.export(small(), 3), ["a path", "path=3"]),
+    "path, save_compressed": (lambda: ks.save_compressed(small(), 3), ["a path", "path=3"]),
+    "path, load_compressed": (lambda: ks.load_compressed(3), ["a path", "path=3"]),
+    "path, report": (lambda: ks.report(small(), 3), ["a path", "path=3"]),
+    "to_file": (lambda: ks.plot_history({"density": [0.5]}, 3), ["a path", "to_file=3"]),
+    "backup_dir": (lambda: ks.BackupAndRestore(3), ["a path", "backup_dir=3"]),
+    "x": (
+        lambda: ks.snip_masks(small(), ONES[:0], ONES[:0], 0.5, loss="mse"),
+        ["one example", "(0, 2)"],
+    ),
+    "trained, not built": (
+        lambda: ks.check_agreement(ks.SparseMomentum(sgd(), 0.5)),
+        ["optimizer.build(model)", "<Sparse"],
+    ),
     "what": (lambda: ks.scores.needs("grad"), ['"gradient"', "'grad'"]),
     "mask": (lambda: ks.MaskedLayer("a", ONES, ONES), ["bool", "float64"]),
     "weight": (lambda: ks.MaskedLayer("a", ONES, ONES[:1] > 0), ["(2, 2)", "(1, 2)"]),
@@ -142,3 +168,8 @@ def test_an_optimizer_of_another_model_says_so():
 def test_options_are_given_by_name(call):
     with pytest.raises(TypeError, match="positional argument"):
         call()
+
+
+def test_a_layer_without_weights_has_no_mask_to_set():
+    with pytest.raises(ValueError, match="must be built before .*Received: layer='early', not"):
+        ks.layers.SparseDense(2, name="early").set_mask(ONES > 0)

@@ -81,9 +81,15 @@ class LayerWithMasks(keras.layers.Layer):
             weight: the masked weight, one of ``masked_weights``. None: the first.
 
         Raises:
-            ValueError: another dtype or shape, or an unknown ``weight``.
+            ValueError: another dtype or shape, an unknown ``weight``, or a layer without weights.
         """
-        kernel_mask = self.kernel_masks[self._named(weight)]
+        named = self._named(weight)
+        if not self.kernel_masks:
+            raise ValueError(
+                "The layer must be built before it has a mask: call it on a batch. "
+                f"Received: layer={getattr(self, 'name', self)!r}, not built"
+            )
+        kernel_mask = self.kernel_masks[named]
         kernel_mask.assign(mask)
         kernel_mask.mask_kernel()
 

@@ -19,6 +19,7 @@ from keras_sparse.exporting.place import check_place
 from keras_sparse.exporting.ready_model import ReadyModel, of_keras_layers, signature_of
 from keras_sparse.exporting.report import ExportReport
 from keras_sparse.exporting.sample import sample_for
+from keras_sparse.rules.paths import as_path
 
 
 def export(
@@ -90,7 +91,7 @@ def export(
     >>> report.density, report.difference < 1e-5
     (1.0, True)
     """
-    path, name = Path(path), OTHER_NAMES.get(format, format)
+    path, name = as_path(path), OTHER_NAMES.get(format, format)
     chosen = format_named(name, dtype, path)
     if custom_ops:
         check_custom_ops(model, name)

@@ -19,6 +19,7 @@ from keras_sparse.models.compressed_weights import (
     write_weights,
 )
 from keras_sparse.models.verified_zip import DamagedFileError, VerifiedZip, ZipWithDigests
+from keras_sparse.rules.paths import as_path
 
 WEIGHTS = "model.weights.h5"  # in the files of ``keras.Model.save``
 CONFIG = "config.json"
@@ -70,7 +71,7 @@ def save_compressed(
             "`model` must have weights. Build it, or call it on a batch, before it is saved. "
             f"Received: model={model!r}"
         )
-    path = Path(path)
+    path = as_path(path)
     with progress("save_compressed", verbose), tempfile.TemporaryDirectory() as folder:
         saved = Path(folder, "model.keras")
         current().says("Keras saves the model")
@@ -110,7 +111,7 @@ def load_compressed(
 
     An example is in ``save_compressed``.
     """
-    path = Path(path)
+    path = as_path(path)
     with progress("load_compressed", verbose), tempfile.TemporaryDirectory() as folder:
         saved = Path(folder, "model.keras")
         try:

@@ -10,6 +10,7 @@ import numpy as np
 from keras_sparse._keras import is_chief
 from keras_sparse.models.board_content import BoardContent
 from keras_sparse.models.event_files import EventFiles, check_tensorboard
+from keras_sparse.rules.paths import as_path
 from keras_sparse.training.find_optimizer import (
     given_optimizers,
     sparse_momenta_of,
@@ -85,7 +86,7 @@ class MaskTensorBoard(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         check_tensorboard("MaskTensorBoard")
-        self.log_dir = str(log_dir)
+        self.log_dir = str(as_path(log_dir, "log_dir"))
         self.write_histograms, self.write_images = write_histograms, write_images
         self._given = given_optimizers(optimizer, {})
         self._optimizers: list[SparseMomentum] = []

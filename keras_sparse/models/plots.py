@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import keras
 
+from keras_sparse.rules.paths import as_path
 from keras_sparse.training.callbacks import UpdateMasks
 from keras_sparse.training.density_log import DENSITY, EXPLORATION_RATE
 
@@ -48,6 +49,7 @@ def plot_history(history: History, to_file: str | Path = "density.png") -> Path:
         ValueError: no density was recorded.
         ImportError: matplotlib is not installed.
     """
+    path = as_path(to_file, "to_file")
     steps, label, lines = recorded(history)
     figure, axes = _figure()
     for name, densities in lines.items():
@@ -62,8 +64,8 @@ def plot_history(history: History, to_file: str | Path = "density.png") -> Path:
     axes.grid(True, which="both", alpha=0.3)
     axes.legend(fontsize="small")
     figure.tight_layout()
-    figure.savefig(to_file, dpi=120)
-    return Path(to_file)
+    figure.savefig(path, dpi=120)
+    return path
 
 
 def recorded(history: Any) -> Recorded:

@@ -14,6 +14,7 @@ from keras_sparse.reporting.content import Content
 from keras_sparse.reporting.elements import GENERATOR
 from keras_sparse.reporting.layout import html_of
 from keras_sparse.reporting.model_content import of_model
+from keras_sparse.rules.paths import as_path
 from keras_sparse.training.callbacks import UpdateMasks
 
 HEAD = 2000  # characters of a file in which a report names its generator
@@ -102,7 +103,7 @@ def check_report_path(path: str | Path) -> Path:
     Raises:
         ValueError: as ``report``.
     """
-    place = Path(path)
+    place = as_path(path)
     if place.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f'`path` must end in ".html". Received: path={str(path)!r}')
     if not place.parent.is_dir():

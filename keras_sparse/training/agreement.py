@@ -55,7 +55,8 @@ def check_agreement(trained: Any) -> Agreement:
     optimizer = trained if isinstance(trained, MaskedOptimizer) else sparse_momentum_of(trained)
     if optimizer is None or not optimizer.masked_weights:
         raise ValueError(
-            "`trained` must be a SparseMomentum, or a model compiled with one, that is built. "
+            "`trained` must be a SparseMomentum, or a model compiled with one, that is built: call "
+            "`optimizer.build(model)` first, or train. "
             f"Received: trained={trained}"
         )
     states = _states(optimizer)

@@ -103,6 +103,23 @@ class CubicOverTraining(OverTraining):
         return {**super().get_config(), "begin": self.begin, "end": self.end}
 
 
+def check_as_density(density: Any) -> None:
+    """Raises ValueError for a number outside (0, 1], or a schedule that ends outside, or rises.
+
+    What follows the optimizer step is not known before.
+    """
+    if not callable(density):
+        check_density(density)
+    if not isinstance(density, OverTraining):
+        return
+    first, last = density(0.0), density(1.0)
+    if not 0.0 < last <= first <= 1.0:
+        raise ValueError(
+            "`density` must be in (0, 1], and no larger at the end of the training than at its "
+            f"beginning. Received: density={density}, from {first:.4g} to {last:.4g}"
+        )
+
+
 Schedule = float | OverTraining | TfmotDensity | Callable[[Any], Any]
 
 

@@ -47,6 +47,9 @@ def _check_batch(x: Any) -> None:
     if name.endswith(DATASETS):
         rule = "one batch of inputs, and `y` its targets: `x, y = next(iter(dataset))`"
         raise TypeError(f"`x` must be {rule}. Received: x of type {name}")
+    shapes = [keras.ops.shape(one) for one in keras.tree.flatten(x)]
+    if any(shape and shape[0] == 0 for shape in shapes):
+        raise ValueError(f"`x` must have at least one example. Received: x of the shapes {shapes}")
 
 
 def _gradients(model: keras.Model, batch: tuple[Any, ...], loss: Any) -> Mapping[int, np.ndarray]:

@@ -148,8 +148,7 @@ class SparseMomentum(MaskUpdates):
         )
         self.budget = check_budget(budget)
         self.prune, self.redistribute, self.grow = rules
-        if not callable(density):
-            densities.check_density(density)
+        schedules.check_as_density(density)
         self.density = schedules.get(density, "density")
         first = density(0.0) if isinstance(density, schedules.OverTraining) else density
         if not callable(first):
