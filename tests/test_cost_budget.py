@@ -77,6 +77,8 @@ def test_an_empty_layer_gets_a_group_if_it_can_be_paid():
     counts = Counts(*of([0, 10], [10, 10], [1, 1], [0.0, 1.0]))
     np.testing.assert_array_equal(grow_within(counts, *of([0, 3], [2, 1]), 10, True), [1, 1])
     np.testing.assert_array_equal(grow_within(counts, *of([0, 1], [2, 1]), 10, True), [0, 1])
+    only = Counts(*of([0, 10], [1, 10], [1, 1], [0.0, 1.0]))  # its only group
+    np.testing.assert_array_equal(grow_within(only, *of([0, 3], [2, 1]), 10, True), [1, 1])
 
 
 def test_an_empty_layer_gets_as_much_as_is_asked_and_free():

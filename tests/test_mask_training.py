@@ -4,6 +4,7 @@ import pytest
 from helpers import arrays, assert_same, compiled, sgd
 
 import keras_sparse as ks
+from keras_sparse.training import mask_training
 from keras_sparse.training.mask_training import MaskTraining
 
 TWO_EPOCHS = {"epochs": 2, "steps": 4}
@@ -269,3 +270,10 @@ def test_a_training_ends_with_the_masks_of_weights_that_were_put_back():
         variable.assign(weight)
     training.end()
     assert_same(optimizer.masks.values(), masks)
+
+
+def test_what_a_density_will_not_reach_is_told_once(monkeypatch):
+    told = []
+    monkeypatch.setattr(mask_training, "warn_before", lambda *about: told.append(about))
+    run(training_of(optimizer_of()))
+    assert len(told) == 1  # in two epochs

@@ -180,3 +180,11 @@ def test_fit_alone_tells_layer_types():
     model = compiled(optimizer, keras.Sequential(layers))
     fit(model, epochs=1)  # without UpdateMasks, and not built before
     assert_sparse(model, count=32)
+
+
+def test_a_loss_scale_optimizer_is_built_with_weights():
+    inner = sparse()
+    model = compiled(keras.optimizers.LossScaleOptimizer(inner))
+    inner.attach(model)
+    model.optimizer.build(model.trainable_variables)
+    assert active(inner) == 48

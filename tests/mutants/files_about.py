@@ -26,6 +26,7 @@ ABOUT = {
     "rules/ragged": "ragged cost_budget mask_update structure ragged_blocks",
     "rules/ragged_update": "ragged mask_update cost_budget ragged_blocks mask_update_invariants",
     "rules/scores": "scores mask_update",
+    "rules/single_weights": "n_of_m structure",
     "rules/structure_arguments": "structure",
     "rules/whole_groups": "whole_groups structure initial_masks",
     "rules/whole_numbers": "epoch_plan optimizer_arguments structure",
