@@ -25,7 +25,7 @@ def folder_with(path, **record):
 @needs_ops
 def test_they_are_there():
     assert ks.ops.available(), ks.ops.available()
-    assert ks.ops.available().instructions in ("AVX-512", "AVX2", "portable")
+    assert ks.ops.available().instructions in ("AMX", "AVX-512", "AVX2", "portable")
     assert (
         repr(ks.ops.available())
         == f"available, with {ks.ops.available().instructions} instructions"

@@ -49,7 +49,10 @@ SLOWEST = ("xla_ops", "avx2", "avx512", "portable", "block_table")  # 10 seconds
 COMMON = ["-std=c++17", "-O3", "-fPIC", "-Wall", "-Wextra", f"-I{ROOT}"]
 INSTRUCTIONS = {
     "avx2": ["-mavx2", "-mfma", "-mf16c"],
-    "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"],
+    **dict.fromkeys(
+        ("avx512", "amx"),
+        ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"],
+    ),
 }
 
 # They print where TensorFlow is, and how to compile against it. The import takes seconds, so

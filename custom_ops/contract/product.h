@@ -128,8 +128,10 @@ std::unique_ptr<ConvPlan> MakeConvPlan(Product product, const Convolution& convo
 // that the ops have for their arguments; nullptr if they do.
 const char* WhyNotOnCpu(const Convolution& convolution);
 
-// Which instructions the plans use here: "AVX-512", "AVX2", "portable". The environment variable
+// Which instructions the plans use here: "AMX", "AVX-512", "AVX2", "portable". The environment
+// variable
 // KERAS_SPARSE_INSTRUCTIONS with one of these names asks for less than the processor has.
 const char* Instructions();
+const char* VectorInstructions();  // AMX has none of its own: "AVX-512"
 
 }  // namespace keras_sparse

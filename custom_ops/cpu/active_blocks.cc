@@ -97,9 +97,10 @@ BlockList MakeBlockList(const BlockGrid& grid, const ConvSizes& s, const Lattice
                  static_cast<int16_t>(std::min<int64_t>(grid.in, s.in_channels - in * grid.in)),
                  static_cast<int16_t>(
                      std::min<int64_t>(grid.out, s.out_channels - other * grid.out))});
-            list.offsets.push_back(static_cast<int32_t>(
-                (sum * summed * settings.channel_floats + packed.tap_slot[i] * settings.lanes) *
-                int64_t{sizeof(float)}));
+            list.offsets.push_back(
+                static_cast<int32_t>((sum * summed * settings.channel_floats +
+                                      packed.tap_slot[i] * settings.slot_floats) *
+                                     int64_t{sizeof(float)}));
           }
         list.segments.push_back(
             {static_cast<int32_t>(out), static_cast<int32_t>(list.offsets.size() - first)});

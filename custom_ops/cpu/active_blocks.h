@@ -36,7 +36,7 @@ struct BlockListSettings {
   int32_t parts;           // of the outputs
   int64_t chunk_blocks;    // of summed channels: segments of the first ones come first
   int64_t channel_floats;  // from a packed channel to the next
-  int32_t lanes;
+  int32_t slot_floats;     // from a packed slot to the next
 };
 
 struct BlockList {

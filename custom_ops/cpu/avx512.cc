@@ -14,6 +14,15 @@ const Kernels* Avx512Kernels() {
   return &kernels;
 }
 
+const Kernels* AmxKernels() {
+  static const Kernels kernels = [] {
+    Kernels all = *Avx512Kernels();
+    all.name = "AMX", all.matrices = AmxBlockLoops();
+    return all;
+  }();
+  return kernels.matrices == nullptr ? nullptr : &kernels;
+}
+
 const RowLoops* Avx512RowLoops() {
   static const RowLoops loops = {avx512::kLanes, avx512::RowBufferFloats, avx512::MultiplyRows};
   return &loops;

@@ -8,8 +8,13 @@
 namespace keras_sparse {
 namespace {
 
-BlockLoad LoadOf(Product product, const ConvSizes& s, const Lattice& lattice,
-                 const BlockGrid& grid) {
+// Of a row, at once: blocks of fewer output channels have fewer sums.
+int32_t MostPixelsOf(const BlockLoops& loops, int32_t outputs) {
+  return outputs >= 4 ? loops.most_pixels : std::min(8, 4 * loops.most_pixels / outputs);
+}
+
+BlockLoad LoadOf(Product product, const ConvSizes& s, const Lattice& lattice, const BlockGrid& grid,
+                 const BlockLoops& loops) {
   const bool transposed = product == Product::kInputGradient;
   const int64_t of_lattice =
       DivideUp(grid.count * static_cast<int64_t>(lattice.taps.size()), grid.taps);
@@ -20,7 +25,18 @@ BlockLoad LoadOf(Product product, const ConvSizes& s, const Lattice& lattice,
           transposed ? grid.out : grid.in,
           transposed ? grid.in : grid.out,
           transposed ? grid.in_blocks : grid.out_blocks,
-          of_lattice};
+          of_lattice,
+          MostPixelsOf(loops, transposed ? grid.in : grid.out),
+          loops.channel_floats,
+          loops.in_pairs};
+}
+
+// Where they gain: a matrix has room for 8 blocks.
+const BlockLoops* MatricesFor(ElementType type, const BlockGrid& grid, const BlockLoad& load,
+                              const Kernels& kernels) {
+  const bool fits = type == ElementType::kBFloat16 && grid.in == 4 && grid.out == 4 &&
+                    load.active >= 5 * load.output_blocks;
+  return fits ? kernels.matrices : nullptr;
 }
 
 }  // namespace
@@ -28,16 +44,23 @@ BlockLoad LoadOf(Product product, const ConvSizes& s, const Lattice& lattice,
 std::unique_ptr<BlockKernel> BlockKernel::Make(Product product, const Convolution& convolution,
                                                const Lattice& lattice, const BlockGrid& grid,
                                                const Kernels& kernels, int threads) {
-  const auto tiling = ChooseBlockTiling(lattice, LoadOf(product, convolution.sizes, lattice, grid),
-                                        kernels.lanes, threads);
-  if (!tiling) return nullptr;
-  return std::unique_ptr<BlockKernel>(
-      new BlockKernel(product, convolution, lattice, grid, *tiling, kernels));
+  const BlockLoops& vectors = kernels.loops[static_cast<int>(convolution.type)].blocks;
+  const BlockLoad load = LoadOf(product, convolution.sizes, lattice, grid, vectors);
+  for (const BlockLoops* loops : {MatricesFor(convolution.type, grid, load, kernels), &vectors}) {
+    if (loops == nullptr) continue;
+    const auto tiling = ChooseBlockTiling(
+        lattice, LoadOf(product, convolution.sizes, lattice, grid, *loops), kernels.lanes, threads);
+    if (tiling)
+      return std::unique_ptr<BlockKernel>(
+          new BlockKernel(product, convolution, lattice, grid, *tiling, kernels, *loops));
+  }
+  return nullptr;
 }
 
 BlockKernel::BlockKernel(Product product, const Convolution& convolution, const Lattice& lattice,
-                         const BlockGrid& grid, const BlockTiling& tiling, const Kernels& kernels)
-    : kernels_(kernels),
+                         const BlockGrid& grid, const BlockTiling& tiling, const Kernels& kernels,
+                         const BlockLoops& loops)
+    : loops_(loops),
       type_(convolution.type),
       packed_(PackPixels(lattice, tiling.tile_h, tiling.tile_w)),
       weights_(convolution.sizes.weights()),
@@ -46,7 +69,7 @@ BlockKernel::BlockKernel(Product product, const Convolution& convolution, const 
   const bool transposed = product == Product::kInputGradient;
   BlockTables& t = tables_;
   t.tile = TilesOf(product, s, lattice, packed_, tiling.tile_h, tiling.tile_w);
-  const BlockLoad load = LoadOf(product, s, lattice, grid);
+  const BlockLoad load = LoadOf(product, s, lattice, grid, loops);
   t.block = {load.summed, load.outputs};
   t.summed_blocks = static_cast<int32_t>(DivideUp(load.in_channels, int64_t{load.summed}));
   t.output_blocks = static_cast<int32_t>(load.output_blocks);
@@ -56,7 +79,7 @@ BlockKernel::BlockKernel(Product product, const Convolution& convolution, const 
   list_ = MakeBlockList(
       grid, s, lattice, packed_,
       {transposed, tiling.parts, in_chunks ? tiling.chunk_blocks : int64_t{t.summed_blocks},
-       int64_t{packed_.slots | 1} * kernels.lanes, kernels.lanes});
+       int64_t{packed_.slots | 1} * loops.channel_floats, loops.slot_floats});
   places_ = {list_.blocks.data(), active(), grid.in, grid.out, s.out_channels, transposed, type_};
   if (product != Product::kForward) rows_ = RowsInList(places_);
   t.part_outputs = list_.part_outputs.data();
@@ -71,7 +94,7 @@ WorkItem BlockKernel::ItemOf(int64_t piece, int64_t pieces_of_groups) const {
   return {SliceBegin(groups_, i, pieces_of_groups),
           SliceBegin(groups_, i + 1, pieces_of_groups),
           part,
-          ThreadMemory::Get(ThreadMemory::kWorkBuffer, kernels_.block_buffer_floats(tables_, part)),
+          ThreadMemory::Get(ThreadMemory::kWorkBuffer, loops_.buffer_floats(tables_, part)),
           {}};
 }
 
@@ -96,7 +119,6 @@ void BlockKernel::Multiply(const void* inputs, const void* kernel, void* result,
 
 void BlockKernel::MultiplyValues(const void* inputs, const float* values, void* result,
                                  const Epilogue& epilogue, const Parallel& parallel) const {
-  const Loops& loops = kernels_.loops[static_cast<int>(type_)];
   const int64_t pieces =
       std::min<int64_t>(groups_, parallel.threads == 1 ? 1 : 4 * parallel.threads);
   const LatticeTables& t = tables_.tile;
@@ -106,7 +128,7 @@ void BlockKernel::MultiplyValues(const void* inputs, const float* values, void* 
   parallel.run(pieces * tables_.parts, cycles, [&](int64_t piece) {
     WorkItem item = ItemOf(piece, pieces);
     item.epilogue = epilogue;
-    loops.multiply_blocks(tables_, inputs, values, result, item);
+    loops_.multiply(tables_, inputs, values, result, item);
   });
 }
 
@@ -126,9 +148,8 @@ const float* BlockKernel::SumsBy(const Run& run, int64_t products, const Paralle
 
 const float* BlockKernel::SumsOf(const void* inputs, const void* output_gradient,
                                  const Parallel& parallel) const {
-  const Loops& loops = kernels_.loops[static_cast<int>(type_)];
   const auto run = [&](const WorkItem& item, float* sums) {
-    loops.gradient_blocks(tables_, inputs, output_gradient, sums, item);
+    loops_.gradient(tables_, inputs, output_gradient, sums, item);
   };
   return SumsBy(run, 1, parallel);
 }
@@ -146,12 +167,11 @@ void BlockKernel::GradientList(const void* inputs, const void* output_gradient, 
 bool BlockKernel::GainsByBoth() const { return true; }
 
 void BlockKernel::Both(const BothGradients& both, const Parallel& parallel) const {
-  const Loops& loops = kernels_.loops[static_cast<int>(type_)];
   const float* values = ValuesOf(both.kernel, parallel);
   const auto run = [&](WorkItem item, float* sums) {
     item.epilogue.addend = both.addend;
-    loops.both_gradients_of_blocks(tables_, both.output_gradient, values, both.inputs,
-                                   both.input_gradient, sums, item);
+    loops_.both_gradients(tables_, both.output_gradient, values, both.inputs, both.input_gradient,
+                          sums, item);
   };
   const float* sums = SumsBy(run, 2, parallel);
   if (both.as_list) {

@@ -36,7 +36,8 @@ class BlockKernel : public LatticeProduct {
 
  private:
   BlockKernel(Product product, const Convolution& convolution, const Lattice& lattice,
-              const BlockGrid& grid, const BlockTiling& tiling, const Kernels& kernels);
+              const BlockGrid& grid, const BlockTiling& tiling, const Kernels& kernels,
+              const BlockLoops& loops);
 
   int64_t SlicesOf(const Parallel& parallel) const {
     return std::min<int64_t>(parallel.threads, 1 + active() * floats_ / 65536);
@@ -56,7 +57,7 @@ class BlockKernel : public LatticeProduct {
   }
   int64_t active() const { return static_cast<int64_t>(list_.blocks.size()); }
 
-  const Kernels& kernels_;
+  const BlockLoops& loops_;
   const ElementType type_;
   PackedPixels packed_;
   BlockList list_;

@@ -36,10 +36,10 @@ Tile MakeTile(const Lattice& lattice, const BlockLoad& load, int32_t height, int
   const PackedPixels packed = PackPixels(lattice, height, width);
   const int64_t tiles =
       load.batch * DivideUp(lattice.grid_h, height) * DivideUp(lattice.grid_w, width);
-  return {
-      height, width, static_cast<double>(DivideUp(tiles, int64_t{lanes})),
-      static_cast<double>(packed.slot.size()),
-      static_cast<double>(load.in_channels) * std::max(1, packed.slots) * lanes * sizeof(float)};
+  return {height, width, static_cast<double>(DivideUp(tiles, int64_t{lanes})),
+          static_cast<double>(packed.slot.size()),
+          static_cast<double>(load.in_channels) * std::max(1, packed.slots) * load.channel_floats *
+              sizeof(float)};
 }
 
 // Rows of a strip: as even as they can be.
@@ -57,8 +57,7 @@ double Cost(const Tile& t, const BlockLoad& load) {
     return t.groups *
            (layout + load.active * (tile * products / 2 + t.height * 5 +
                                     45 * DivideUp(t.height, StripHeight(t.height, t.width))));
-  const int32_t most = load.outputs >= 8 ? 3 : load.outputs >= 4 ? 6 : 8;
-  const double runs = t.height * DivideUp(t.width, most);
+  const double runs = t.height * DivideUp(t.width, load.most_pixels);
   return t.groups * (layout + load.active * (tile * products / 2 + runs * load.summed * 1.5) +
                      load.output_blocks * (20 * runs + load.outputs * tile));
 }
@@ -77,7 +76,7 @@ std::optional<BlockTiling> ChooseBlockTiling(const Lattice& lattice, const Block
   double best_cost = 0;
   for (const int32_t height : Sides(lattice.grid_h))
     for (const int32_t width : Sides(lattice.grid_w)) {
-      if (height * width > kLargestTile) continue;
+      if (height * width > kLargestTile || (load.in_pairs && width % 2 != 0)) continue;
       const Tile tile = MakeTile(lattice, load, height, width, lanes);
       if (tile.packed_bytes > kMostPacked) continue;
       const double cost = Cost(tile, load);

@@ -22,6 +22,9 @@ struct BlockLoad {
   int64_t batch, in_channels, out_channels;
   int32_t summed, outputs;        // channels of a block
   int64_t output_blocks, active;  // blocks
+  int32_t most_pixels;            // of a row, at once
+  int32_t channel_floats;         // of a slot
+  bool in_pairs;                  // even widths only
 };
 
 // None where the inputs of the smallest tile are too many to be packed at once.

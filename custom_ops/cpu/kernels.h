@@ -71,6 +71,22 @@ struct WorkItem {
 
 struct BlockTables;  // block_tables.h
 
+// The loops for masks of blocks: as those of Loops, in the order of [active block][summed][output].
+struct BlockLoops {
+  void (*multiply)(const BlockTables& tables, const void* inputs, const float* weights,
+                   void* outputs, WorkItem work);
+  void (*gradient)(const BlockTables& tables, const void* inputs, const void* output_gradient,
+                   float* sums, WorkItem work);
+  void (*both_gradients)(const BlockTables& tables, const void* output_gradient,
+                         const float* weights, const void* inputs, void* input_gradient,
+                         float* sums, WorkItem work);
+  int64_t (*buffer_floats)(const BlockTables& tables, int32_t part);
+  int32_t slot_floats;     // from one slot of packed pixels to the next
+  int32_t channel_floats;  // that each slot of a channel takes
+  int32_t most_pixels;     // that are computed at once, of a row and for 4 output channels
+  bool in_pairs;           // tiles must have an even width
+};
+
 // For inputs and outputs of one type of elements. Weights and sums are floats.
 struct Loops {
   // outputs = sums of weights (in the order of `offsets`) times inputs; then the epilogue
@@ -86,14 +102,7 @@ struct Loops {
   void (*both_gradients)(const LatticeTables& tables, const void* output_gradient,
                          const float* weights, const void* inputs, void* input_gradient,
                          float* sums, float* lane_sums, WorkItem work);
-  // The same for masks of blocks, in the order of [active block][summed][output].
-  void (*multiply_blocks)(const BlockTables& tables, const void* inputs, const float* weights,
-                          void* outputs, WorkItem work);
-  void (*gradient_blocks)(const BlockTables& tables, const void* inputs,
-                          const void* output_gradient, float* sums, WorkItem work);
-  void (*both_gradients_of_blocks)(const BlockTables& tables, const void* output_gradient,
-                                   const float* weights, const void* inputs, void* input_gradient,
-                                   float* sums, WorkItem work);
+  BlockLoops blocks;
 };
 
 struct Kernels {
@@ -101,13 +110,16 @@ struct Kernels {
   int lanes;
   int max_tile;  // sums that fit the registers
   int64_t (*buffer_floats)(const LatticeTables& tables, int32_t part);
-  // The same for masks of blocks.
-  int64_t (*block_buffer_floats)(const BlockTables& tables, int32_t part);
   Loops loops[kElementTypes];  // by ElementType
+  // For blocks of 4 x 4 in bfloat16 with 5 or more to an output block; null: as for all blocks.
+  const BlockLoops* matrices;
+  const char* vectors;  // the name of the kernels that have the other loops
 };
 
 const Kernels* PortableKernels();
 const Kernels* Avx2Kernels();
 const Kernels* Avx512Kernels();
+const BlockLoops* AmxBlockLoops();  // null: the processor, Linux or the compiler has no AMX
+const Kernels* AmxKernels();        // null where AmxBlockLoops() is
 
 }  // namespace keras_sparse

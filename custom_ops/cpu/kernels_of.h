@@ -9,13 +9,16 @@ namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS {
 
 template <class Elements>
 constexpr Loops LoopsFor() {
-  return {MultiplyAny<Elements>,      GradientAny<Elements>,      BothGradientsAny<Elements>,
-          MultiplyTilesAny<Elements>, GradientTilesAny<Elements>, BothGradientsTilesAny<Elements>};
+  return {MultiplyAny<Elements>,
+          GradientAny<Elements>,
+          BothGradientsAny<Elements>,
+          {MultiplyTilesAny<Elements>, GradientTilesAny<Elements>, BothGradientsTilesAny<Elements>,
+           BlockBufferFloats, kLanes, kLanes, MostPixels(4), false}};
 }
 
 #define KS_LOOPS(NAME) LoopsFor<NAME>(),
 inline Kernels KernelsNamed(const char* name) {
-  return {name, kLanes, kMaxSums, BufferFloats, BlockBufferFloats, {KS_ELEMENT_TYPES(KS_LOOPS)}};
+  return {name, kLanes, kMaxSums, BufferFloats, {KS_ELEMENT_TYPES(KS_LOOPS)}, nullptr, name};
 }
 #undef KS_LOOPS
 

@@ -82,7 +82,7 @@ class PlacesByChunk : public ActivePlaces {
 };
 
 const MomentumKernels& Chosen() {
-  static const MomentumKernels& kernels = MomentumFor(Instructions());
+  static const MomentumKernels& kernels = MomentumFor(VectorInstructions());
   return kernels;
 }
 

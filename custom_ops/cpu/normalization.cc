@@ -178,7 +178,7 @@ void BatchNormGradient(const NormalizationKernels& kernels, const Normalization&
 namespace {
 
 const NormalizationKernels& Chosen(const Normalization& n) {
-  static const char* instructions = Instructions();
+  static const char* instructions = VectorInstructions();
   return NormalizationFor(instructions, n.type);
 }
 

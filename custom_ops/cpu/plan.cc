@@ -24,8 +24,10 @@ std::vector<const Kernels*> AvailableKernels() {
       __builtin_cpu_supports("f16c"))
     available.push_back(Avx2Kernels());
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
     available.push_back(Avx512Kernels());
+    if (AmxKernels() != nullptr) available.push_back(AmxKernels());
+  }
 #endif
   return available;
 }
@@ -185,5 +187,6 @@ const char* WhyNotOnCpu(const Convolution& convolution) {
 }
 
 const char* Instructions() { return ChosenKernels().name; }
+const char* VectorInstructions() { return ChosenKernels().vectors; }
 
 }  // namespace keras_sparse

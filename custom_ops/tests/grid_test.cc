@@ -124,6 +124,8 @@ void CheckBlocks(Grid& grid) {
     for (const int64_t in : {4, 70})
       for (const int64_t out : {15, 128})
         grid.CheckBlocks({MatMulSizes(rows, in, out)}, {4, 4, true}, 0.2, 2);
+  for (const int64_t rows : {17, 90})
+    grid.CheckBlocks({MatMulSizes(rows, 250, 70)}, {4, 4, true}, 0.2, 2);
   // Tiles of more rows than a strip, and a last strip of fewer.
   grid.CheckBlocks(MakeConvolution(16, {11, 12}, 16, {3, 3}, 20, {1, 1}, true), {4, 4, true}, 0.5,
                    2);

@@ -96,7 +96,7 @@ int Failures(const MomentumKernels& kernels) {
 int main() {
   int failures = 0;
   for (const auto* engine : keras_sparse::AvailableKernels())
-    failures += keras_sparse::Failures(keras_sparse::MomentumFor(engine->name));
+    failures += keras_sparse::Failures(keras_sparse::MomentumFor(engine->vectors));
   std::printf("%d failures\n", failures);
   return failures == 0 ? 0 : 1;
 }

@@ -153,8 +153,8 @@ int main() {
   for (int i = 0; i < keras_sparse::kElementTypes; ++i) {
     const auto type = static_cast<keras_sparse::ElementType>(i);
     for (const auto* engine : engines)
-      failures += keras_sparse::Failures(NormalizationFor(engine->name, type), type);
-    failures += keras_sparse::LargeFailures(NormalizationFor(engines.back()->name, type), type);
+      failures += keras_sparse::Failures(NormalizationFor(engine->vectors, type), type);
+    failures += keras_sparse::LargeFailures(NormalizationFor(engines.back()->vectors, type), type);
   }
   std::printf("%d failures\n", failures);
   return failures == 0 ? 0 : 1;

@@ -32,7 +32,8 @@ class Availability:
 
     Args:
         reason: why not, or None.
-        instructions: which instructions of the processor they use: "AVX-512", "AVX2" or "portable".
+        instructions: which instructions of the processor they use: "AMX" (with AVX-512),
+            "AVX-512", "AVX2" or "portable".
         without: why the build left out kernels for GPUs: {"blocks": ..., "cuda_cores": ...}.
     """
 
