@@ -47,13 +47,8 @@ LIBRARY, RECORD = (
 )  # keras_sparse/compute/library.py knows these names
 SLOWEST = ("xla_ops", "avx2", "avx512", "portable", "block_table")  # 10 seconds and more
 COMMON = ["-std=c++17", "-O3", "-fPIC", "-Wall", "-Wextra", f"-I{ROOT}"]
-INSTRUCTIONS = {
-    "avx2": ["-mavx2", "-mfma", "-mf16c"],
-    **dict.fromkeys(
-        ("avx512", "amx"),
-        ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"],
-    ),
-}
+AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]
+INSTRUCTIONS = {"avx2": ["-mavx2", "-mfma", "-mf16c"], "avx512": AVX512, "amx": AVX512}
 
 # They print where TensorFlow is, and how to compile against it. The import takes seconds, so
 # `tensorflow` keeps the answer.

@@ -2,9 +2,9 @@
 // instructions of avx512.cc.
 #include "custom_ops/cpu/kernels.h"
 
-#if defined(__linux__) && __GNUC__ >= 11 || __clang_major__ >= 12
+#if defined(__linux__) && __GNUC__ >= 11  // clang has no such pragma, and calls itself 4
 #pragma GCC push_options
-#pragma GCC target("amx-tile,amx-bf16")
+#pragma GCC target("amx-tile,amx-bf16,avx512bf16")
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -22,6 +22,8 @@ bool MayUseMatrices() {
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
   const unsigned bfloat16 = 1u << 22, matrices = 1u << 24;
   if ((d & bfloat16) == 0 || (d & matrices) == 0) return false;
+  const unsigned rounding = 1u << 5;  // of vectors
+  if (__get_cpuid_count(7, 1, &a, &b, &c, &d) == 0 || (a & rounding) == 0) return false;
   return syscall(SYS_arch_prctl, kAskForPermission, kMatrixData) == 0;
 }
 

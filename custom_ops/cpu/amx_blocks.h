@@ -12,6 +12,17 @@ namespace keras_sparse::KERAS_SPARSE_INSTRUCTIONS::amx {
 
 using Pixel = uint16_t;  // bfloat16
 
+// Processors with AMX round two vectors by one instruction.
+struct RoundedByOne : BFloat16 {
+  KS_INLINE static Vector Narrow(const Vector* channels) {
+    const __m512i one_after_the_other =
+        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                         21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512i rounded = (__m512i)_mm512_cvtne2ps_pbh((__m512)channels[1], (__m512)channels[0]);
+    return (Vector)_mm512_maskz_permutexvar_epi16(0xffffffff, one_after_the_other, rounded);
+  }
+};
+
 // The memory that one work item uses, beside its inputs and outputs.
 struct MatrixBuffer {
   Pixel *zeros, *outside;
@@ -171,9 +182,9 @@ __attribute__((noinline)) void UnpackPixels(const OutputChannels& channels, cons
                                             int32_t pixels, Pixel* const* pixel,
                                             const Pixel* const* addend) {
   for (int32_t i = 0; i < pixels; ++i)
-    FromLanes<BFloat16, kStream>(sums + i * kLanes, pixels * kLanes, channels.first, channels.count,
-                                 pixel + i * kLanes,
-                                 addend == nullptr ? nullptr : addend + i * kLanes);
+    FromLanes<RoundedByOne, kStream>(sums + i * kLanes, pixels * kLanes, channels.first,
+                                     channels.count, pixel + i * kLanes,
+                                     addend == nullptr ? nullptr : addend + i * kLanes);
 }
 
 KS_INLINE void MultiplyPixels(const Item& item, int pixels, const char* packed) {
