@@ -186,7 +186,9 @@ def test_in_16_bits_a_joined_product_rounds_once(product, activation, dtype):
     for weight in ("kernel", "bias"):
         getattr(exact, weight).assign(tf.cast(tf.cast(getattr(layer, weight), low), "float32"))
     expected = exact(tf.cast(tf.cast(inputs, low), "float32"))
-    np.testing.assert_array_equal(graph(inputs), tf.cast(expected, low))
+    others = np.mean(graph(inputs) != tf.cast(expected, low))
+    # AMX sums in another order; a tenth and more would be others if sums were rounded twice
+    assert others <= (1e-3 if ks.ops.available().instructions == "AMX" else 0)
 
 
 # --- the gradient of a bias behind which a batch normalization follows
