@@ -85,7 +85,7 @@ def test_the_best_scores_are_chosen_with_one_copy_of_them():
 def test_memory_is_released_after_building_updates_and_dense_gradients(monkeypatch):
     calls = []
     for module in (masked_optimizer, mask_updates, masked_steps):
-        monkeypatch.setattr(module, "release_memory", lambda: calls.append(len(calls)))
+        monkeypatch.setattr(module, "release_memory", calls.append)
     model = network()
     optimizer = model.optimizer
     optimizer.build(model)
@@ -95,7 +95,8 @@ def test_memory_is_released_after_building_updates_and_dense_gradients(monkeypat
     optimizer.open_growth_window(True)  # it is open
     optimizer.open_growth_window(False)
     optimizer.open_growth_window(False)  # it is closed
-    assert len(calls) == 3
+    assert calls == 3 * [optimizer.masked_bytes()]
+    assert optimizer.masked_bytes() == 4 * sum(mask.size for mask in optimizer.masks.values())
 
 
 def test_a_fit_releases_memory_after_the_step_that_makes_lists_of_new_masks(monkeypatch):
@@ -107,7 +108,7 @@ def test_a_fit_releases_memory_after_the_step_that_makes_lists_of_new_masks(monk
         def on_train_batch_begin(self, batch, logs=None):
             calls.append("step")
 
-    monkeypatch.setattr(mask_training, "release_memory", lambda: calls.append("release"))
+    monkeypatch.setattr(mask_training, "release_memory", lambda _: calls.append("release"))
     callbacks = [Steps(), ks.UpdateMasks(2)]
     model.fit(ROWS, TARGETS, 8, verbose=0, callbacks=callbacks)
     assert calls == ["step", "step", "step", "release", "step"]
@@ -123,11 +124,14 @@ from keras_sparse.compute.free_memory import release_memory
 def held():
     return 1024 * int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 
-values = [tf.fill((1 << 20,), float(i)) for i in range(32)]  # 4 MiB each
+values = [tf.fill((1 << 20,), float(i)) for i in range(40)]  # 4 MiB each
 kept = values[5]
 full = held()
 del values
-release_memory()
+release_memory(12 << 20)  # small weights are not worth it
+release_memory(32 << 20)  # 156 MiB are more than 4 times this
+assert full - held() < 8 << 20, (full, held())
+release_memory(48 << 20)
 assert full - held() > 64 << 20, (full, held())
 assert (kept.numpy() == 5).all()
 assert (tf.fill((1 << 20,), 7.0).numpy() == 7).all()

@@ -3,7 +3,9 @@
 // With oneDNN, TensorFlow keeps whatever tensors of 256 KiB and more have ever taken at the same
 // time: its allocator never shrinks. This op takes blocks of what is free there, lets the system
 // have their pages, and returns the blocks. Their contents are lost, and nobody has read them. An
-// operation that gets such a block later finds zeros, which the system makes page by page.
+// operation that gets such a block later finds zeros, which the system makes page by page. That
+// takes longer than it gains where the next step needs most of the memory again: with more than
+// `at_most` bytes free, nothing happens.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -22,6 +24,7 @@ namespace keras_sparse {
 namespace {
 
 REGISTER_OP("KerasSparse>ReleaseMemory")
+    .Attr("at_most: int")
     .SetIsStateful()
     .SetShapeFn([](tensorflow::shape_inference::InferenceContext*) { return absl::OkStatus(); });
 
@@ -34,13 +37,16 @@ void ReleasePages(void* block) {
   madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
-// No more than the allocator once had in use beside what is in use now: beyond that it would grow.
-void ReleaseFree(tensorflow::Allocator* allocator) {
+// What the allocator once had in use beside what is in use now; 0: it does not count.
+int64_t FreeBytes(tensorflow::Allocator* allocator) {
   const auto stats = allocator->GetStats();
-  if (!stats) return;
+  return stats ? stats->peak_bytes_in_use - stats->bytes_in_use : 0;
+}
+
+// No more than this many bytes are free: beyond them the allocator would grow.
+void ReleaseFree(tensorflow::Allocator* allocator, int64_t bytes) {
   std::vector<void*> blocks;
-  for (int64_t left = stats->peak_bytes_in_use - stats->bytes_in_use; left >= kBlock;
-       left -= kBlock) {
+  for (int64_t left = bytes; left >= kBlock; left -= kBlock) {
     void* const block = allocator->AllocateRaw(tensorflow::Allocator::kAllocatorAlignment, kBlock);
     if (block == nullptr) break;
     blocks.push_back(block);
@@ -51,14 +57,22 @@ void ReleaseFree(tensorflow::Allocator* allocator) {
 
 class ReleaseMemory : public tensorflow::OpKernel {
  public:
-  using OpKernel::OpKernel;
+  explicit ReleaseMemory(tensorflow::OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("at_most", &at_most_));
+  }
 
   void Compute(tensorflow::OpKernelContext* context) override {
-    ReleaseFree(context->device()->GetAllocator({}));
+    tensorflow::Allocator* const allocator = context->device()->GetAllocator({});
+    const int64_t bytes = FreeBytes(allocator);
+    if (bytes > at_most_) return;
+    ReleaseFree(allocator, bytes);
 #if defined(__GLIBC__)
     malloc_trim(0);
 #endif
   }
+
+ private:
+  int64_t at_most_;
 };
 
 REGISTER_KERNEL_BUILDER(Name("KerasSparse>ReleaseMemory").Device(tensorflow::DEVICE_CPU),

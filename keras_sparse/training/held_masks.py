@@ -49,6 +49,10 @@ class MaskHolder(MaskVariables):
         """The masked weights that are trainable now: mask updates leave the frozen ones."""
         return [one for one in self.masked_weights if one.is_trained]
 
+    def masked_bytes(self) -> int:
+        """Of the masked weights, in float32."""
+        return sum(4 * one.size for one in self.masked_weights)
+
     def total_density(self) -> float:
         """Active / all masked weights, frozen ones included; 1.0 where no weight is masked."""
         active = sum(int(np.count_nonzero(one.mask)) for one in self.masked_weights)

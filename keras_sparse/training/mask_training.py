@@ -94,7 +94,8 @@ class MaskTraining:
         self._batches_to_next_check -= steps
         if self._masks_are_new:
             self._masks_are_new = False
-            release_memory()  # of the lists of active weights that were made anew
+            # of the lists of active weights that were made anew
+            release_memory(self.optimizer.masked_bytes())
         if self._unopened_epoch is not None and self.optimizer.built:
             number, self._unopened_epoch = self._unopened_epoch, None
             self._make_plan(number, 0, self._open(number, 0))

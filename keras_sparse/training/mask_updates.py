@@ -67,7 +67,7 @@ class MaskUpdates(MasksToDensity):
         step = self.step()
         with progress("mask update"):
             self._update(self.prune, self.trained_weights(), step)
-            release_memory()
+            release_memory(self.masked_bytes())
         self.set_counter("last_update", step)
 
     def _update(self, prune: Score, weights: Sequence[MaskedWeight], step: int) -> None:

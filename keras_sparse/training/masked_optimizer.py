@@ -105,7 +105,7 @@ class MaskedOptimizer(StartingMasks):
         if is_certain or self._loaded is not None:
             self._make_masks(chosen)
         self._build_inner(variables)  # last: to make masks takes the memory of momenta
-        release_memory()
+        release_memory(self.masked_bytes())
 
     def _build_inner(self, variables: Sequence[Any]) -> None:
         if not self.inner_optimizer.built:

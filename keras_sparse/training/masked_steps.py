@@ -164,7 +164,7 @@ class MaskedSteps(ExploredMasks):
         if bool(to_numpy(self.growth_window_open)) != is_open:
             self.growth_window_open.assign(is_open)
             if not is_open:
-                release_memory()  # of dense gradients
+                release_memory(self.masked_bytes())  # of dense gradients
         if (self.counter("window_opened") >= 0) != is_open:
             self.set_counter("window_opened", self.step() if is_open else -1)
         for kernel_mask in self._kernel_masks():
