@@ -15,7 +15,7 @@ from helpers import (
 )
 
 import keras_sparse as ks
-from keras_sparse.training import callbacks
+from keras_sparse.training import sensitivities
 
 backend = pytest.mark.backend
 
@@ -255,7 +255,7 @@ def test_an_epoch_of_the_same_number_is_logged_again():
 
 def test_where_no_masks_wait_for_a_batch_none_is_looked_for(monkeypatch):
     callback, looked = ks.UpdateMasks(), []
-    monkeypatch.setattr(callbacks, "batch_of_running_fit", lambda: looked.append("for a batch"))
+    monkeypatch.setattr(sensitivities, "batch_of_running_fit", lambda: looked.append("for a batch"))
     callback.set_model(built())
     callback.set_params({"verbose": 0})
     callback.on_train_begin()
