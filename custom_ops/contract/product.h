@@ -129,8 +129,7 @@ std::unique_ptr<ConvPlan> MakeConvPlan(Product product, const Convolution& convo
 const char* WhyNotOnCpu(const Convolution& convolution);
 
 // Which instructions the plans use here: "AMX", "AVX-512", "AVX2", "portable". The environment
-// variable
-// KERAS_SPARSE_INSTRUCTIONS with one of these names asks for less than the processor has.
+// variable KERAS_SPARSE_INSTRUCTIONS with one of these names asks for less than the processor has.
 const char* Instructions();
 const char* VectorInstructions();  // AMX has none of its own: "AVX-512"
 

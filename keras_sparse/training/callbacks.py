@@ -7,11 +7,7 @@ from typing import Any, Unpack
 
 import keras
 
-from keras_sparse._keras import (
-    build_by_running_fit,
-    check_keras_3,
-    strategy_scope,
-)
+from keras_sparse._keras import build_by_running_fit, check_keras_3, strategy_scope
 from keras_sparse.conversion.progress import progress
 from keras_sparse.training import agreement
 from keras_sparse.training.callback_order import check_no_other_has, surround_other_callbacks
