@@ -187,7 +187,7 @@ def test_in_16_bits_a_joined_product_rounds_once(product, activation, dtype):
         getattr(exact, weight).assign(tf.cast(tf.cast(getattr(layer, weight), low), "float32"))
     expected = exact(tf.cast(tf.cast(inputs, low), "float32"))
     others = np.mean(graph(inputs) != tf.cast(expected, low))
-    # AMX sums in another order; a tenth and more would be others if sums were rounded twice
+    # AMX sums in another order; two roundings would make more than a quarter others
     assert others <= (1e-3 if ks.ops.available().instructions == "AMX" else 0)
 
 

@@ -41,11 +41,14 @@ KS_INLINE void MultiplyPixels(const Item& item, int pixels, const char* packed) 
   __builtin_trap();
 }
 
-// A group of tiles that is packed, to the pixels of buffer.outputs, with those of `addends`.
-KS_INLINE void MultiplyTile(const Item& item, const Epilogue& epilogue, const Pixel* const* addends,
-                            bool stream) {
+// A group of tiles that is packed, to `outputs`.
+KS_INLINE void MultiplyTile(const Item& item, const TilePixels& tiles, Pixel* outputs,
+                            const Epilogue& epilogue, bool stream) {
   const LatticeTables& t = item.b.tile;
   const MatrixBuffer& buffer = item.buffer;
+  FindOutputs(t, tiles, outputs, buffer.outside, buffer.outputs);
+  const auto addends =
+      FindAddends<Pixel>(t, tiles, item.channels, epilogue.addend, buffer.zeros, buffer.addends);
   BeginProducts();
   const int32_t cuts = (t.tile_w + kMostPixels - 1) / kMostPixels;
   for (int32_t y = 0; y < t.tile_h; ++y)
@@ -63,9 +66,13 @@ KS_INLINE void MultiplyTile(const Item& item, const Epilogue& epilogue, const Pi
     }
 }
 
-// A group of tiles that is packed, and whose output gradients are, too.
-KS_INLINE void GradientTile(const Item& item, float* sums) {
+// A group of tiles that is packed, with its output gradients.
+KS_INLINE void GradientTile(const Item& item, const TilePixels& tiles, const Pixel* gradients,
+                            float* sums) {
   const LatticeTables& t = item.b.tile;
+  FindOutputs<const Pixel>(t, tiles, gradients, item.buffer.zeros,
+                           const_cast<const Pixel**>(item.buffer.outputs));
+  PackGradients(t, item.channels, item.buffer);
   BeginGradients();
   GradientBlocks(item.segments,
                  {item.buffer.rows, item.buffer.pairs, t.tile_h, t.tile_w / 2,
@@ -88,10 +95,7 @@ inline void MultiplyTiles(const BlockTables& b, const void* inputs, const float*
     FindTiles(t, group, tiles);
     FindInputs(t, tiles, static_cast<const Pixel*>(inputs), buffer.zeros, buffer.inputs);
     PackPixels<true, false>(t, buffer);
-    FindOutputs(t, tiles, to, buffer.outside, buffer.outputs);
-    const auto addends = FindAddends<Pixel>(t, tiles, item.channels, work.epilogue.addend,
-                                            buffer.zeros, buffer.addends);
-    MultiplyTile(item, work.epilogue, addends, stream);
+    MultiplyTile(item, tiles, to, work.epilogue, stream);
   }
   if (stream) EndOfStream();
 }
@@ -107,10 +111,8 @@ inline void GradientTiles(const BlockTables& b, const void* inputs, const void* 
     FindTiles(t, group, tiles);
     FindInputs(t, tiles, static_cast<const Pixel*>(inputs), buffer.zeros, buffer.inputs);
     PackPixels<false, true>(t, buffer);
-    FindOutputs<const Pixel>(t, tiles, static_cast<const Pixel*>(output_gradient), buffer.zeros,
-                             const_cast<const Pixel**>(buffer.outputs));
-    PackGradients(t, item.channels, buffer);
-    GradientTile(item, sums + b.first_active[work.part] * (kSide * kSide));
+    GradientTile(item, tiles, static_cast<const Pixel*>(output_gradient),
+                 sums + b.first_active[work.part] * (kSide * kSide));
   }
 }
 
@@ -130,14 +132,8 @@ inline void BothGradientsTiles(const BlockTables& b, const void* output_gradient
     FindTiles(t, group, tiles);
     FindInputs(t, tiles, static_cast<const Pixel*>(output_gradient), buffer.zeros, buffer.inputs);
     PackPixels<true, true>(t, buffer);
-    FindOutputs<const Pixel>(t, tiles, static_cast<const Pixel*>(inputs), buffer.zeros,
-                             const_cast<const Pixel**>(buffer.outputs));
-    PackGradients(t, item.channels, buffer);
-    GradientTile(item, sums + first);
-    FindOutputs(t, tiles, to, buffer.outside, buffer.outputs);
-    const auto addends = FindAddends<Pixel>(t, tiles, item.channels, work.epilogue.addend,
-                                            buffer.zeros, buffer.addends);
-    MultiplyTile(item, work.epilogue, addends, stream);
+    GradientTile(item, tiles, static_cast<const Pixel*>(inputs), sums + first);
+    MultiplyTile(item, tiles, to, work.epilogue, stream);
   }
   if (stream) EndOfStream();
 }
