@@ -29,6 +29,7 @@ def hidden_layers(units: int) -> keras.Model:
 MODELS: dict[str, Callable[[], keras.Model]] = {
     "WRN-16-8": lambda: wide_resnet(16, 8),
     "VGG16-D": vgg16_d,
+    "WRN-28-10": lambda: wide_resnet(28, 10),
     "WRN-16-4": lambda: wide_resnet(16, 4),
     "WRN-10-1": lambda: wide_resnet(10, 1),  # to try this script out
     "MLP-1024": lambda: hidden_layers(1024),

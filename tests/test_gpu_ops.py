@@ -64,3 +64,39 @@ def test_xla_lowers_all_types_for_every_device(dtype):
     assert by_inputs.shape == inputs.shape
     assert (by_kernel[~mask] == 0).all()
     assert (by_kernel[mask] != 0).any()
+
+
+def calls_of(platform, dtype, structure, block, channels=32):
+    """How often the program that XLA gets for three products calls a kernel of ours."""
+    import tensorflow as tf
+
+    @tf.function(jit_compile=True)
+    def products(inputs, kernel, mask):
+        with tf.GradientTape() as tape:
+            tape.watch([inputs, kernel])
+            outputs = ks.compute.gradients.custom_ops().keras_sparse_conv2d(
+                inputs,
+                kernel,
+                mask,
+                False,
+                strides=[1, 1],
+                padding="SAME",
+                structure=structure,
+                block=block,
+            )
+        return outputs, *tape.gradient(outputs, [inputs, kernel])
+
+    shape = (3, 3, channels, channels)
+    specs = [tf.TensorSpec((2, 8, 8, channels), dtype), tf.TensorSpec(shape, dtype)]
+    lower = products.experimental_get_compiler_ir(*specs, tf.TensorSpec(shape, "bool"))
+    return lower(stage="hlo", platform_name=platform).count('target="keras_sparse_product"')
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_programs_of_xla_call_the_kernels_on_gpus_alone(dtype):
+    if ks.ops.available().without:
+        pytest.skip("the ops were built without kernels for GPUs")
+    assert calls_of("GPU", dtype, "blocks", 16) == 3
+    assert calls_of("GPU", dtype, "weights", 0) == (3 if dtype == "float32" else 0)
+    assert calls_of("GPU", dtype, "blocks", 32, channels=48) == 0  # no whole blocks
+    assert calls_of("CPU", dtype, "blocks", 16) == 0

@@ -5,9 +5,8 @@
 
 #include <string>
 
-#include "custom_ops/cuda/cores.h"
 #include "custom_ops/tensorflow/check.h"
-#include "custom_ops/triton/blocks.h"
+#include "custom_ops/tensorflow/gpu_launch.h"
 #include "tensorflow/core/framework/device_base.h"
 #include "xla/stream_executor/device_address.h"
 #include "xla/stream_executor/stream.h"
@@ -35,7 +34,7 @@ class GpuProductKernel : public tensorflow::OpKernel {
       OP_REQUIRES_OK(context, FillWithZeros(context, result));
       return;
     }
-    const char* why = WhyNot(call->convolution);
+    const char* why = WhyNotOnGpu(kProduct, call->convolution);
     OP_REQUIRES(context, why == nullptr, Unsupported(why, call->convolution));
     OP_REQUIRES_OK(context, Run(context, call->convolution, result));
   }
@@ -48,35 +47,19 @@ class GpuProductKernel : public tensorflow::OpKernel {
     return context->op_device_context()->stream()->MemZero(&memory, result->TotalBytes());
   }
 
-  static bool InBlocks(const Convolution& c) { return c.structure.kind == MaskStructure::kBlocks; }
-
-  static const char* WhyNot(const Convolution& c) {
-    return InBlocks(c) ? WhyNotInBlocks(c) : WhyNotOnCudaCores(kProduct, c);
-  }
-
   static absl::Status Run(tensorflow::OpKernelContext* context, const Convolution& c,
                           tensorflow::Tensor* result) {
     constexpr ProductInputs kInputs = InputsOf(kProduct);
-    const int64_t bytes =
-        InBlocks(c) ? BlockWorkspace(kProduct, c) : CudaCoresWorkspace(kProduct, c);
+    const int64_t bytes = GpuWorkspace(kProduct, c);
     tensorflow::Tensor workspace;
     TF_RETURN_IF_ERROR(
         context->allocate_temp(tensorflow::DT_UINT8, tensorflow::TensorShape({bytes}), &workspace));
-    const std::string problem =
-        Launch(c,
-               {context->input(kInputs.first).data(), context->input(kInputs.second).data(),
-                context->input(kInputs.mask).flat<bool>().data(), result->data(), workspace.data()},
-               context->op_device_context()->stream()->platform_specific_handle().stream);
+    const std::string problem = LaunchOnGpu(
+        kProduct, c,
+        {context->input(kInputs.first).data(), context->input(kInputs.second).data(),
+         context->input(kInputs.mask).flat<bool>().data(), result->data(), workspace.data()},
+        context->op_device_context()->stream()->platform_specific_handle().stream);
     return problem.empty() ? absl::OkStatus() : absl::InternalError(problem);
-  }
-
-  // An empty string, or what went wrong.
-  static std::string Launch(const Convolution& c, const BlockPointers& p, void* stream) {
-    if (InBlocks(c)) return RunInBlocks(kProduct, c, p, stream);
-    const int error = RunOnCudaCores(kProduct, c, p.mask, static_cast<const float*>(p.first),
-                                     static_cast<const float*>(p.second),
-                                     static_cast<float*>(p.result), p.workspace, stream);
-    return error == 0 ? "" : absl::StrCat("launching a kernel failed with CUDA's error ", error);
   }
 
   Rules rules_;

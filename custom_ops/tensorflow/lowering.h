@@ -1,18 +1,33 @@
-// What the products become under XLA: the dense product with the masked kernel, stock HLO for every
-// device.
+// What the products become under XLA: on a GPU a call of our kernels, where they compute it;
+// elsewhere the dense product with the masked kernel, stock HLO for every device.
 //
 // `Rules` has, beside what check.h asks for, three functions that give HLO for the dense products:
 // DenseForward(op type, inputs, kernel), DenseInputGradient(op type, shape of inputs, kernel,
 // output gradient) and DenseKernelGradient(op type, inputs, shape of kernel, output gradient).
 #pragma once
 
+#include <string>
+
+#include "absl/strings/str_join.h"
 #include "custom_ops/tensorflow/check.h"
+#include "custom_ops/tensorflow/gpu_launch.h"
+#include "custom_ops/tensorflow/xla_gpu_call.h"
 #include "tensorflow/compiler/tf2xla/xla_op_kernel.h"
 #include "tensorflow/compiler/tf2xla/xla_op_registry.h"
 #include "xla/hlo/builder/lib/constants.h"
 #include "xla/hlo/builder/xla_builder.h"
+#include "xla/shape_util.h"
 
 namespace keras_sparse {
+
+// Of a type that the ops take.
+inline ElementType TypeOf(tensorflow::DataType type) {
+#define KS_IF_IT_IS(TYPE, NAME, ...) \
+  if (type == tensorflow::DataTypeToEnum<TYPE>::value) return ElementType::k##NAME;
+  KS_TENSORFLOW_TYPES(KS_IF_IT_IS)
+#undef KS_IF_IT_IS
+  return ElementType::kFloat32;
+}
 
 inline xla::XlaOp Masked(xla::XlaOp mask, xla::XlaOp values) {
   return xla::Select(mask, values, xla::ZerosLike(values));
@@ -24,11 +39,23 @@ class ProductLowering : public tensorflow::XlaOpKernel {
   explicit ProductLowering(tensorflow::OpKernelConstruction* context)
       : tensorflow::XlaOpKernel(context) {
     OP_REQUIRES_OK(context, rules_.Read(context));
+    OP_REQUIRES_OK(context, ReadStructure(context, &structure_));
     OP_REQUIRES_OK(context, RefuseList<kProduct>(context));
+    is_on_gpu_ = context->device_type() == tensorflow::DeviceType(tensorflow::DEVICE_GPU_XLA_JIT);
   }
 
   void Compile(tensorflow::XlaOpKernelContext* context) override {
-    OP_REQUIRES_OK(context, CheckProduct(kProduct, rules_, context).status());
+    auto call = CheckProduct(kProduct, rules_, context);
+    OP_REQUIRES_OK(context, call.status());
+    call->convolution.structure = structure_;
+    call->convolution.type = TypeOf(context->input_type(0));
+    if (is_on_gpu_ && !call->convolution.IsEmpty() &&
+        WhyNotOnGpu(kProduct, call->convolution) == nullptr) {
+      const auto result = OnGpu(context, *call);
+      OP_REQUIRES_OK(context, result.status());
+      context->SetOutput(0, *result);
+      return;
+    }
     const auto result = Dense(context);
     OP_REQUIRES_OK(context, result.status());
     const bool is_gradient = kProduct == Product::kKernelGradient;
@@ -37,6 +64,35 @@ class ProductLowering : public tensorflow::XlaOpKernel {
   }
 
  private:
+  static absl::StatusOr<xla::Shape> RowMajor(tensorflow::XlaOpKernelContext* context, int i) {
+    TF_ASSIGN_OR_RETURN(const xla::Shape shape, context->InputXlaShape(i));
+    return xla::ShapeUtil::MakeShapeWithDescendingLayout(shape.element_type(), shape.dimensions());
+  }
+
+  // A call of the handler in xla_gpu_call.cc.
+  static absl::StatusOr<xla::XlaOp> OnGpu(tensorflow::XlaOpKernelContext* context,
+                                          const ProductCall& call) {
+    constexpr ProductInputs kInputs = InputsOf(kProduct);
+    std::vector<xla::XlaOp> operands;
+    std::vector<xla::Shape> shapes;
+    for (const int i : {kInputs.first, kInputs.second, kInputs.mask}) {
+      operands.push_back(context->Input(i));
+      TF_ASSIGN_OR_RETURN(shapes.emplace_back(), RowMajor(context, i));
+    }
+    const xla::Shape result = xla::ShapeUtil::MakeShapeWithDescendingLayout(
+        shapes[0].element_type(), call.result.dim_sizes());
+    const xla::Shape workspace = xla::ShapeUtil::MakeShapeWithDescendingLayout(
+        xla::U8, {std::max<int64_t>(1, GpuWorkspace(kProduct, call.convolution))});
+    const std::string numbers = absl::StrCat(
+        "{numbers = array<i64: ", absl::StrJoin(NumbersOf(kProduct, call.convolution), ", "), ">}");
+    const xla::XlaOp both = xla::CustomCallWithLayout(
+        context->builder(), kXlaGpuCall, operands,
+        xla::ShapeUtil::MakeTupleShape({result, workspace}), shapes, numbers,
+        /*has_side_effect=*/false, /*output_operand_aliasing=*/{}, /*literal=*/nullptr,
+        xla::CustomCallSchedule::SCHEDULE_NONE, xla::CustomCallApiVersion::API_VERSION_TYPED_FFI);
+    return xla::GetTupleElement(both, 0);
+  }
+
   // The dense product with the masked kernel.
   absl::StatusOr<xla::XlaOp> Dense(tensorflow::XlaOpKernelContext* context) const {
     constexpr ProductInputs kInputs = InputsOf(kProduct);
@@ -55,6 +111,8 @@ class ProductLowering : public tensorflow::XlaOpKernel {
   }
 
   Rules rules_;
+  MaskStructure structure_;
+  bool is_on_gpu_;
 };
 
 }  // namespace keras_sparse

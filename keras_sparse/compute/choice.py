@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_sparse._keras import host_scope
 from keras_sparse.compute.cpu_kernels import CpuKernels
 from keras_sparse.compute.gpu_kernels import GpuBlocks, GpuCores
 from keras_sparse.compute.implementation import STOCK, Implementation
@@ -81,11 +80,10 @@ class Choice:
             return stock()
         if is_static and self.break_even >= 1:
             return custom_op()
-        with host_scope():
-            share = density()
-            if is_static and isinstance(share, float):
-                return custom_op() if _is_at_most(share, self.break_even) else stock()
-            is_worth_it = ops.less_equal(share, self.break_even)
+        share = density()
+        if is_static and isinstance(share, float):
+            return custom_op() if _is_at_most(share, self.break_even) else stock()
+        is_worth_it = ops.less_equal(share, self.break_even)
         return ops.cond(is_worth_it, custom_op, stock)
 
     def _why_stock(self, density: float) -> str:

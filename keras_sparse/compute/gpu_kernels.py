@@ -149,6 +149,11 @@ def has_gpu() -> bool:
     return bool(tf.config.get_visible_devices("GPU"))
 
 
+def computes_in_tf32() -> bool:
+    """Does TensorFlow compute products of float32 in TensorFloat-32 here?"""
+    return has_gpu() and _allows_tf32()
+
+
 def _ragged_reason(product: Product) -> str | None:
     block = kernel_structure(product.structure).block
     if not any(n % block for n in product.known_channels):

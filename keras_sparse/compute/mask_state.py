@@ -14,7 +14,6 @@ import numpy as np
 from keras_sparse._keras import (
     Saveable,
     eager_scope,
-    host_scope,
     set_path,
     to_float32,
     to_numpy,
@@ -55,8 +54,8 @@ class KernelMask(Saveable):
             )
         # also outside of the layer's `build`; .h5 files need it
         set_path(self.mask, path_of_mask(kernel.path))
-        # The host reads what decides who computes: it would wait for a GPU in each step.
-        with eager_scope(), host_scope():
+        # On the device of the mask: a step that XLA compiles reads no variables of other devices.
+        with eager_scope():
             self.dense_weight_gradient = keras.Variable(
                 "zeros", shape=(), dtype="bool", trainable=False, name="dense_weight_gradient"
             )

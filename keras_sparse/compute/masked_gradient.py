@@ -9,7 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_sparse._keras import host_scope, in_control_flow
+from keras_sparse._keras import in_control_flow
+from keras_sparse.compute.gpu_kernels import has_gpu
 
 
 def with_masked_gradient(kernel: Any, mask: Any, is_dense: Any) -> Any:
@@ -35,8 +36,7 @@ def _on_tensorflow(kernel: Any, mask: Any, is_dense: Any) -> Any:
     """
 
     def read() -> tuple[Any, Any]:
-        with host_scope():
-            wanted = is_dense if is_dense is False else ops.copy(is_dense)
+        wanted = is_dense if is_dense is False else ops.copy(is_dense)
         return ops.copy(mask), wanted
 
     early = read() if in_control_flow() else None
@@ -47,7 +47,11 @@ def _on_tensorflow(kernel: Any, mask: Any, is_dense: Any) -> Any:
         def masked() -> Any:
             return ops.where(active, dense, ops.zeros_like(dense))
 
-        return masked() if wanted is False else ops.cond(wanted, lambda: dense, masked)
+        if wanted is False:
+            return masked()
+        if has_gpu():  # a condition there waits for the host
+            return ops.where(ops.logical_or(active, wanted), dense, ops.zeros_like(dense))
+        return ops.cond(wanted, lambda: dense, masked)
 
     return ops.custom_gradient(lambda same: (ops.copy(same), gradient))(kernel)
 

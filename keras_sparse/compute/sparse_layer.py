@@ -7,12 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_sparse._keras import (
-    host_scope,
-    is_in_training,
-)
+from keras_sparse._keras import is_in_training
 from keras_sparse.compute.choice import Choice, check_implementation, choose, choose_or_raise
 from keras_sparse.compute.cpu_kernels import MOST_ROWS, CpuKernels
+from keras_sparse.compute.gpu_kernels import has_gpu
 from keras_sparse.compute.layer_product import LayerWithProduct
 from keras_sparse.compute.op_call import call_custom_op
 from keras_sparse.compute.product import Product, sizes_of, static_shape
@@ -67,14 +65,17 @@ class SparseLayer(LayerWithProduct):
                 f'This layer cannot run the custom op: {reason}. Pass implementation="auto". '
                 f"Received: implementation={implementation!r}"
             )
-        # XLA would put the stock operation in the custom op's place.
-        self.supports_jit = reason is not None
+        self._set_supports_jit(reason)
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
         self.built = True
         self._make_masks()
-        self.supports_jit = self._static_reason() is not None
+        self._set_supports_jit(self._static_reason())
+
+    def _set_supports_jit(self, why_stock: str | None) -> None:
+        """XLA calls the custom op on GPUs, and has the stock operation in its place elsewhere."""
+        self.supports_jit = why_stock is not None or has_gpu()
 
     # --- who computes
 
@@ -152,9 +153,8 @@ class SparseLayer(LayerWithProduct):
         TensorFlow expects the same dtype from the other branch at that place.
         """
         kernel_mask = self.kernel_masks[weight]
-        with host_scope():
-            is_dense = self._has_dense_gradient(weight)
-            wanted = False if is_dense is False else ops.copy(kernel_mask.dense_weight_gradient)
+        is_dense = self._has_dense_gradient(weight)
+        wanted = False if is_dense is False else ops.copy(kernel_mask.dense_weight_gradient)
         kernel, mask = (
             tensor
             if tuple(tensor.shape) == product.kernel_shape
