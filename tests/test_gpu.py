@@ -65,6 +65,14 @@ MEASURED = [
                 "density": 0.2,
             },
             {
+                "kind": "convolution",
+                "dtype": "tensorfloat32",
+                "block": 32,
+                "smallest_channels": 64,
+                "smallest_multiplications": 0,
+                "density": 0.25,
+            },
+            {
                 "kind": "matmul",
                 "dtype": "tensorfloat32",
                 "block": 64,
@@ -80,7 +88,8 @@ MEASURED = [
 @pytest.fixture
 def h200(monkeypatch):
     """A GPU whose kernels have been built, and measured as MEASURED says."""
-    monkeypatch.setattr(gpu_kernels, "has_gpu", lambda: True)
+    for module in (gpu_kernels, masked_gradient, sparse_layer):
+        monkeypatch.setattr(module, "has_gpu", lambda: True)
     monkeypatch.setattr(gpu_kernels, "_compute_capability", lambda: "9.0")
     monkeypatch.setattr(gpu_kernels, "_measured", lambda: MEASURED)
     without(monkeypatch)
@@ -92,10 +101,9 @@ def without(monkeypatch, **parts):
         monkeypatch.setattr(module, "available", lambda: ks.ops.Availability(None, without=parts))
 
 
-def product(shape, dtype, block_shape):
-    return Product(
-        "matmul" if len(shape) == 2 else "conv2d", shape, dtype, structure=as_structure(block_shape)
-    )
+def product(shape, dtype, block_shape, trains=False):
+    kind, structure = "matmul" if len(shape) == 2 else "conv2d", as_structure(block_shape)
+    return Product(kind, shape, dtype, structure=structure, trains=trains)
 
 
 def break_even(shape, dtype, block_shape):
@@ -241,11 +249,21 @@ def block_mask(layer, density):
 
 
 def test_a_layer_runs_what_was_measured_to_be_faster(h200):
-    layer = conv("mixed_bfloat16", (32, 32))
+    layer = conv("float32", (32, 32))
     assert layer.why_stock() == "density 1.00 is above 0.25"
     layer.set_mask(block_mask(layer, 0.25))
     assert layer.why_stock() is None
-    assert not layer.supports_jit
+    assert layer.supports_jit
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_training_in_16_bits_is_dense_because_its_steps_were_faster(h200, dtype):
+    channels = (3, 3, 64, 64)
+    block = (32, 32) if dtype == "bfloat16" else (64, 64)
+    assert choose(product(channels, dtype, block)).why is None
+    assert choose(product(channels, dtype, block, trains=True)).why == gpu_kernels.SLOWER_STEPS
+    wanted = choose(product(channels, dtype, block, trains=True), "custom_op")
+    assert wanted.implementation.name == "gpu_blocks"
 
 
 def test_a_layer_that_nobody_measured_stays_dense(h200):

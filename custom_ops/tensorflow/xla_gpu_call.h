@@ -13,7 +13,7 @@ namespace keras_sparse {
 constexpr char kXlaGpuCall[] = "keras_sparse_product";  // the name of the handler
 constexpr int kSizeNumbers = sizeof(ConvSizes) / sizeof(int64_t);
 
-// What the handler is told beside the tensors.
+// What the handler gets beside the tensors.
 using CallNumbers = std::array<int64_t, kSizeNumbers + 4>;
 
 inline CallNumbers NumbersOf(Product product, const Convolution& c) {
