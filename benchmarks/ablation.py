@@ -69,7 +69,7 @@ def main() -> None:
     seeds = range(arguments.seeds)
     runs = [Run(method, d, seed) for seed in seeds for d in DENSITIES for method in METHODS]
     known = records.complete(arguments.cells, runs, lambda run: measured(run, arguments.data))
-    text = report.header("Ablation of units", COMMAND, known[-1]["measured"]) + NOTE
+    text = report.header("Ablation of units", COMMAND, records.circumstances(known)) + NOTE
     text += report.table(COLUMNS, rows_of(known))
     largest = max(record["difference"] for record in known)
     text += f"\nLargest difference of predictions after `ks.compact`: {largest:.0e}.\n"

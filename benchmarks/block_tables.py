@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import mean
 
 import keras_sparse as ks
-from benchmarks import report
+from benchmarks import records, report
 from benchmarks.records import Record
 
 COMMAND = "; ".join(
@@ -58,7 +58,7 @@ nothing about differences within a point.
 
 def text_of(known: Sequence[Record]) -> str:
     """The file of results."""
-    head = report.header("Test error by the shape of masks", COMMAND, known[-1]["measured"])
+    head = report.header("Test error by the shape of masks", COMMAND, records.circumstances(known))
     return head + NOTE + "".join(section(network, known) for network in TITLES)
 
 

@@ -29,7 +29,7 @@ about complete ones.
 def main() -> None:
     """Prints and writes the table."""
     known = records.finished(RECORDS)
-    head = report.header("Test error by budget", COMMAND, known[-1]["measured"])
+    head = report.header("Test error by budget", COMMAND, records.circumstances(known))
     text = f"{head}{NOTE}\n{report.table(COLUMNS, [row_of(record) for record in known])}"
     report.publish(RECORDS.with_suffix(".md"), text)
 

@@ -1,6 +1,6 @@
 """The page of the benchmark of coverage, from its records."""
 
-from benchmarks import report
+from benchmarks import records, report
 from benchmarks.records import Record
 
 COMMAND = "python -m benchmarks.coverage"
@@ -48,8 +48,7 @@ def page(finished: list[Record]) -> str:
     """The file of results: of each network and setting, the last record."""
     known = {key(record): record for record in finished}
     rows = [known[which] for which in sorted(known)]
-    measured = max((row["measured"] for row in rows), key=lambda facts: facts["date"])
-    head = report.header("Coverage of keras.applications", COMMAND, measured)
+    head = report.header("Coverage of keras.applications", COMMAND, records.circumstances(rows))
     return f"{head}{NOTE}\n{report.table(COLUMNS, [_cells(row) for row in rows])}"
 
 

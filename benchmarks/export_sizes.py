@@ -64,7 +64,7 @@ def main() -> None:
     runs = [Run(name, *variant) for name in NETWORKS for variant in VARIANTS]
     known = records.complete(arguments.cells, runs, measured)
     found = {records.run_of(Run, record): record for record in known}
-    text = report.header("Sizes of exported files", COMMAND, known[-1]["measured"]) + NOTE
+    text = report.header("Sizes of exported files", COMMAND, records.circumstances(known)) + NOTE
     text += report.table(COLUMNS, [_row(found[run]) for run in runs])
     report.publish(arguments.output, text)
 

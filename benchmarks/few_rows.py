@@ -35,7 +35,7 @@ def main() -> None:
                 cell = {"size": size, "rows": rows, "seconds": seconds(size, rows)}
                 records.add(arguments.cells, cell)
     cells = records.finished(arguments.cells)
-    text = report.header("Dense layers of few rows", COMMAND, cells[-1]["measured"]) + NOTE
+    text = report.header("Dense layers of few rows", COMMAND, records.circumstances(cells)) + NOTE
     columns = ("layer", "rows", "dense", *map(str, DENSITIES), "break-even")
     table = report.table(columns, [_row(cell) for cell in cells])
     report.write(arguments.output, f"{text}\n{table}")

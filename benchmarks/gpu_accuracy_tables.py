@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import report
+from benchmarks import records, report
 from benchmarks.records import Record
 
 COMMAND = "python -m benchmarks.gpu_accuracy --data cifar10.npz"
@@ -33,7 +33,7 @@ def tables(lines: Sequence[Record]) -> str:
         "seconds": "seconds",
     }
     rows = [[line[name] for name in columns] for line in ended]
-    text = report.header("Test errors on a GPU", _command(lines), lines[-1]["measured"])
+    text = report.header("Test errors on a GPU", _command(lines), records.circumstances(lines))
     text += MEANING.format(**lines[-1])
     return f"{text}{report.table([*columns.values()], rows)}\n{_by_epoch(lines)}"
 

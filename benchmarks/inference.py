@@ -100,7 +100,7 @@ def largest_difference(outputs: dict[str, Any]) -> float:
 
 def page(cells: list[dict[str, Any]]) -> str:
     """The file of results."""
-    text = report.header("Predictions of exported models", COMMAND, cells[-1]["measured"])
+    text = report.header("Predictions of exported models", COMMAND, records.circumstances(cells))
     text += NOTE.format(densities=" or ".join(map(str, DENSITIES)), most=MOST_DIFFERENCE)
     for threads, where in sorted({_key(cell)[2:] for cell in cells}):
         own = [cell for cell in cells if _key(cell)[2:] == (threads, where)]

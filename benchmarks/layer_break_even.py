@@ -77,7 +77,10 @@ def main() -> None:
     known = records.finished(arguments.cells)
     rows = [_row(record["title"], record["seconds"]) for record in known]
     columns = ("layer", "dense ms", *map(str, DENSITIES), "stock")
-    text = report.header("Break-even densities of layers", COMMAND, known[-1]["measured"]) + NOTE
+    text = (
+        report.header("Break-even densities of layers", COMMAND, records.circumstances(known))
+        + NOTE
+    )
     report.write(arguments.output, f"{text}\n{report.table(columns, rows)}")
 
 

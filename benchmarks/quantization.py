@@ -87,7 +87,9 @@ def main() -> None:
         for before in ("", "float8")
     ]
     known = records.complete(arguments.cells, runs, lambda run: measured(run, arguments.data))
-    header = report.header("Test error of quantized networks", COMMAND, known[-1]["measured"])
+    header = report.header(
+        "Test error of quantized networks", COMMAND, records.circumstances(known)
+    )
     text = header + NOTE + report.table(COLUMNS, rows_of(known))
     report.publish(arguments.output, text)
 

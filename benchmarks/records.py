@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,24 @@ def finished(path: Path) -> list[Record]:
     if not records:
         raise SystemExit(f"There are no finished runs in {path}.")
     return records
+
+
+def circumstances(finished: Sequence[Record]) -> dict[str, str]:
+    """When, where and with what all these were measured; what most of them have comes first.
+
+    >>> zen, amx = ({"measured": {"date": date, "machine": name}} for date, name in
+    ...     (("2026-11-02", "AMD EPYC"), ("2026-11-01", "Intel Xeon")))
+    >>> circumstances([amx, zen, zen])
+    {'date': '2026-11-01 to 2026-11-02', 'machine': 'AMD EPYC; Intel Xeon'}
+    """
+    measured = [record["measured"] for record in finished]
+    found = {}
+    for key in measured[0]:
+        counts = Counter(facts[key] for facts in measured if key in facts)
+        found[key] = "; ".join(value for value, _ in counts.most_common())
+        if key == "date":
+            found[key] = " to ".join(dict.fromkeys((min(counts), max(counts))))
+    return found
 
 
 def add(path: Path, result: Record) -> None:

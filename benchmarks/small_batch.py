@@ -139,7 +139,7 @@ def read(path: Path) -> dict[Cell, float]:
 
 def text_of(path: Path) -> str:
     """The file of results."""
-    ratios, measured = read(path), records.finished(path)[-1]["measured"]
+    ratios, measured = read(path), records.circumstances(records.finished(path))
     title = "Small batches: sparse models against dense ones"
     text = report.header(title, COMMAND, measured) + NOTE
     columns = ("model", "density", *(f"batch {batch}" for batch in BATCHES))

@@ -96,7 +96,7 @@ def main() -> None:
             shown = ("contender", "epochs", "seed", "test_error", "seconds")
             print({key: result[key] for key in shown}, flush=True)
     known = records.finished(path)
-    text = report.header("Test error against training time", COMMAND, known[-1]["measured"])
+    text = report.header("Test error against training time", COMMAND, records.circumstances(known))
     text += time_front.sections(known)
     report.publish(arguments.output, text)
     time_plot.plot(known, arguments.output.with_suffix(".png"))

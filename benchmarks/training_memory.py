@@ -53,7 +53,7 @@ def main() -> None:
     runs = [Run(network, kind) for network in arguments.networks for kind in KINDS]
     known = records.complete(arguments.cells, runs, lambda run: in_process(measured, run))
     found = {records.run_of(Run, record): record for record in known}
-    text = report.header("Memory of a training", COMMAND, known[-1]["measured"]) + NOTE
+    text = report.header("Memory of a training", COMMAND, records.circumstances(known)) + NOTE
     text += report.table(COLUMNS, rows_of(found))
     report.publish(arguments.output, text)
 

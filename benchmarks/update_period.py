@@ -61,7 +61,9 @@ def main() -> None:
     arguments = _arguments()
     path = arguments.output.with_suffix(".jsonl")
     known = records.complete(path, planned(arguments), lambda run: train(run, arguments.data))
-    text = report.header("Test error by the number of mask updates", COMMAND, known[-1]["measured"])
+    text = report.header(
+        "Test error by the number of mask updates", COMMAND, records.circumstances(known)
+    )
     text += NOTE + "".join(section(data, mode, known) for data in DATA_SETS for mode in RATES)
     report.publish(arguments.output, text)
 

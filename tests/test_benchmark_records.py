@@ -57,3 +57,10 @@ def test_records_of_one_machine_make_one_table(tmp_path):
     assert {time_front.group_of(record) for record in records.read(path)} == {
         ("net", 100, 1, TODAY)
     }
+
+
+def test_a_page_names_all_dates_and_machines_the_usual_one_first():
+    facts = [("2026-11-03", "B"), ("2026-11-01", "A"), ("2026-11-02", "B")]
+    lines = [{"measured": {"date": date, "machine": name}} for date, name in facts]
+    assert records.circumstances(lines) == {"date": "2026-11-01 to 2026-11-03", "machine": "B; A"}
+    assert records.circumstances(lines[:1]) == {"date": "2026-11-03", "machine": "B"}
