@@ -10,6 +10,20 @@ from keras_sparse._keras import eager_scope, is_sparse, to_numpy
 from keras_sparse.compute.choice import choose
 from keras_sparse.compute.layer_masks import LayerWithMasks
 from keras_sparse.compute.product import Product, promoted, static_shape
+from keras_sparse.rules.flags import check_flags
+from keras_sparse.rules.whole_numbers import is_positive_integer
+
+
+def _check_shape(shape: Any) -> None:
+    """Raises ValueError unless this has a shape, or is one whose sizes may be None."""
+    if shape is None or hasattr(shape, "shape"):
+        return
+    is_shape = isinstance(shape, Sequence) and not isinstance(shape, str) and len(shape) >= 2
+    if not is_shape or not all(size is None or is_positive_integer(size) for size in shape):
+        raise ValueError(
+            "`input_shape` must be a tensor, or the shape of the layer's inputs with the batch: "
+            f"two or more positive integers or None. Received: input_shape={shape!r}"
+        )
 
 
 class LayerWithProduct(LayerWithMasks):
@@ -33,8 +47,13 @@ class LayerWithProduct(LayerWithMasks):
             weight: the masked weight, one of ``masked_weights``. None: the first.
             training: True: in a training step; False: in a prediction, where the custom op is
                 faster for few rows, too.
+
+        Raises:
+            ValueError: a shape that is none, or ``training`` neither True nor False.
         """
         weight = self._named(weight)
+        _check_shape(input_shape)
+        check_flags(training=training)
         product = self.product(input_shape, weight, training=training)
         choice = choose(product, self.implementation)
         return choice.why if choice.is_stock else choice.at(self._density_now(weight)).why

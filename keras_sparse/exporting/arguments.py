@@ -1,5 +1,6 @@
 """Arguments of ``export`` that depend on each other, checked before anything is computed."""
 
+from collections.abc import Collection, Iterable
 from typing import Any
 
 
@@ -12,6 +13,22 @@ def check_numbers(dtype: str, sample: Any, tolerance: float | None) -> None:
             "`sample` must be a batch of your data for int8, which takes the ranges of all layers' "
             "outputs from it. Received: sample=None"
         )
+
+
+def check_settings(name: str, allowed: Collection[str] | None, settings: Iterable[str]) -> None:
+    """Raises TypeError for a further argument that the format would ignore.
+
+    Args:
+        name: of the format.
+        allowed: what it takes; None: anything, its converter checks it.
+        settings: names of those that were given.
+    """
+    for each in settings:
+        if allowed is not None and each not in allowed:
+            raise TypeError(
+                f"export() has no argument `{each}` for the format {name!r}, which takes "
+                f"{', '.join(allowed) or 'none'} beside its own"
+            )
 
 
 def is_stored_sparse(name: str, dtype: str, sparsity: bool | None) -> bool:

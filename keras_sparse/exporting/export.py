@@ -7,7 +7,7 @@ import keras
 import rich.console
 
 from keras_sparse.conversion.progress import progress
-from keras_sparse.exporting.arguments import check_numbers, is_stored_sparse
+from keras_sparse.exporting.arguments import check_numbers, check_settings, is_stored_sparse
 from keras_sparse.exporting.checked_file import check_copy, write_checked
 from keras_sparse.exporting.checks import checked_density
 from keras_sparse.exporting.custom_ops import check_custom_ops, small_variables, with_custom_ops
@@ -19,6 +19,7 @@ from keras_sparse.exporting.place import check_place
 from keras_sparse.exporting.ready_model import ReadyModel, of_keras_layers, signature_of
 from keras_sparse.exporting.report import ExportReport
 from keras_sparse.exporting.sample import sample_for
+from keras_sparse.rules.flags import check_flags
 from keras_sparse.rules.paths import as_path
 
 
@@ -91,8 +92,10 @@ def export(
     >>> report.density, report.difference < 1e-5
     (1.0, True)
     """
+    check_flags(custom_ops=custom_ops, overwrite=overwrite, compare_dense=compare_dense)
     path, name = as_path(path), OTHER_NAMES.get(format, format)
     chosen = format_named(name, dtype, path)
+    check_settings(name, chosen.settings, settings)
     if custom_ops:
         check_custom_ops(model, name)
         chosen = with_custom_ops(chosen)

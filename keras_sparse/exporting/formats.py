@@ -29,6 +29,7 @@ class Format:
         write_dense: writes the same model without zeros; None: ``write``.
         tolerance: the difference that rounding explains in the file at a path, or None where the
             dtype says it.
+        settings: names of Keras' further arguments; None: the converter checks them.
     """
 
     write: Callable[[ReadyModel, Path], None]
@@ -41,6 +42,7 @@ class Format:
     backends: tuple[str, ...] = ("tensorflow", "jax")
     write_dense: Callable[[ReadyModel, Path], None] | None = None
     tolerance: Callable[[ReadyModel, Path], float | None] = lambda ready, path: None
+    settings: tuple[str, ...] | None = None
 
 
 FORMATS = {
@@ -48,6 +50,7 @@ FORMATS = {
         writers.write_saved_model,
         runtimes.run_saved_model,
         in_float32=False,
+        settings=("is_static", "jax2tf_kwargs"),
         backends=("tensorflow", "jax", "torch"),
     ),
     "litert": Format(
@@ -73,6 +76,7 @@ FORMATS = {
         runtimes.run_keras,
         suffix=".keras",
         in_float32=False,
+        settings=(),
         backends=("tensorflow", "jax", "torch"),
     ),
 }

@@ -19,6 +19,7 @@ from keras_sparse.models.compressed_weights import (
     write_weights,
 )
 from keras_sparse.models.verified_zip import DamagedFileError, VerifiedZip, ZipWithDigests
+from keras_sparse.rules.flags import check_flags
 from keras_sparse.rules.paths import as_path
 
 WEIGHTS = "model.weights.h5"  # in the files of ``keras.Model.save``
@@ -62,6 +63,7 @@ def save_compressed(
     True
     """
     check_model(model)
+    check_flags(optimizer=optimizer)
     if dtype not in ("float32", "float16", "bfloat16"):
         raise ValueError(
             f'`dtype` must be "float32", "float16" or "bfloat16". Received: dtype={dtype!r}'
@@ -112,6 +114,7 @@ def load_compressed(
     An example is in ``save_compressed``.
     """
     path = as_path(path)
+    check_flags(compile=compile, safe_mode=safe_mode)
     with progress("load_compressed", verbose), tempfile.TemporaryDirectory() as folder:
         saved = Path(folder, "model.keras")
         try:

@@ -10,6 +10,7 @@ import numpy as np
 from keras_sparse._keras import is_chief
 from keras_sparse.models.board_content import BoardContent
 from keras_sparse.models.event_files import EventFiles, check_tensorboard
+from keras_sparse.rules.flags import check_flags
 from keras_sparse.rules.paths import as_path
 from keras_sparse.training.find_optimizer import (
     given_optimizers,
@@ -87,6 +88,7 @@ class MaskTensorBoard(keras.callbacks.Callback):
         super().__init__()
         check_tensorboard("MaskTensorBoard")
         self.log_dir = str(as_path(log_dir, "log_dir"))
+        check_flags(write_histograms=write_histograms, write_images=write_images)
         self.write_histograms, self.write_images = write_histograms, write_images
         self._given = given_optimizers(optimizer, {})
         self._optimizers: list[SparseMomentum] = []

@@ -9,6 +9,7 @@ from keras_sparse._keras import check_model
 from keras_sparse.models.step_speed import step_speed
 from keras_sparse.models.summary_figures import described
 from keras_sparse.models.summary_table import print_table
+from keras_sparse.rules.flags import check_flags
 from keras_sparse.rules.whole_numbers import is_positive_integer
 from keras_sparse.tracing.model_inputs import symbolic_inputs
 
@@ -85,6 +86,7 @@ def summary(
             "`model` must have weights: build it, or call it on a batch of data. "
             f"Received: model={model.name}"
         )
+    check_flags(time_step=time_step)
     if time_step and batch is None:
         raise ValueError("`batch` must be set if `time_step` is. Received: batch=None")
     found = described(model, input_shape, batch)

@@ -14,6 +14,7 @@ from keras_sparse.reporting.content import Content
 from keras_sparse.reporting.elements import GENERATOR
 from keras_sparse.reporting.layout import html_of
 from keras_sparse.reporting.model_content import of_model
+from keras_sparse.rules.flags import check_flags
 from keras_sparse.rules.paths import as_path
 from keras_sparse.training.callbacks import UpdateMasks
 
@@ -66,6 +67,7 @@ def report(
     >>> path.read_text()[:15]
     '<!DOCTYPE html>'
     """
+    check_flags(measure=measure)
     place = check_report_path(path)
     model, trained = _subject(model_or_history, history)
     if model is None and (measure or batch is not None or input_shape is not None):

@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 
 from keras_sparse._keras import KerasBackup, to_numpy
+from keras_sparse.rules.flags import check_flags
 from keras_sparse.rules.paths import as_path
 from keras_sparse.training.backup_files import (
     STAMP,
@@ -59,6 +60,7 @@ class BackupAndRestore(KerasBackup):
         delete_checkpoint: bool = True,
     ) -> None:
         as_path(backup_dir, "backup_dir")
+        check_flags(double_checkpoint=double_checkpoint, delete_checkpoint=delete_checkpoint)
         if "://" in str(backup_dir):
             raise ValueError(
                 "`backup_dir` must be a local folder, where a file is replaced in one step. "

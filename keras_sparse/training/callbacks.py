@@ -9,6 +9,7 @@ import keras
 
 from keras_sparse._keras import build_by_running_fit, check_keras_3, strategy_scope
 from keras_sparse.conversion.progress import progress
+from keras_sparse.rules.flags import check_flags
 from keras_sparse.training import agreement
 from keras_sparse.training.callback_order import check_no_other_has, surround_other_callbacks
 from keras_sparse.training.density_log import DensityLog
@@ -88,6 +89,7 @@ class UpdateMasks(keras.callbacks.Callback):
         super().__init__()
         own = ("every", "optimizer", "log_layers", "check_agreement")
         check_names("UpdateMasks", settings, AllSettings, own)
+        check_flags(log_layers=log_layers, check_agreement=check_agreement)
         self.every = check_every(every)
         self.log_layers = log_layers
         self.check_agreement = check_agreement
