@@ -62,7 +62,8 @@ class SparseLayer(LayerWithProduct):
         reason = self._static_reason()
         if implementation == "custom_op" and reason is not None:
             raise ValueError(
-                f'This layer cannot run the custom op: {reason}. Pass implementation="auto". '
+                f'This layer cannot run the custom op: {reason}. Pass implementation="auto", '
+                "or the `structure` of its masks. "
                 f"Received: implementation={implementation!r}"
             )
         self._set_supports_jit(reason)

@@ -82,6 +82,7 @@ def export(
     Raises:
         ValueError: an argument is wrong, the model has no weights yet, or weights are not 0 where a
             mask is False.
+        TypeError: a setting that the format would ignore.
         ImportError: a package that the format needs is not installed.
         RuntimeError: the runtime cannot run the file, or predicts something else. Nothing is left
             at ``path`` but what was there before.
