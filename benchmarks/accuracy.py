@@ -39,9 +39,8 @@ def main() -> None:
         execute(planned(arguments), arguments.data, arguments.records, arguments.workers)
     known = records.finished(arguments.records)
     title = "Test errors by network, method and density"
-    text = report.header(title, COMMAND, records.circumstances(known)) + accuracy_tables.sections(
-        known
-    )
+    text = report.header(title, COMMAND, records.circumstances(known))
+    text += accuracy_tables.sections(known)
     print(text)
     if not arguments.tables:
         report.write(arguments.records.with_suffix(".md"), text)

@@ -70,10 +70,8 @@ def main() -> None:
 
     runs = planned(arguments.networks, arguments.seeds)
     known = records.complete(arguments.output.with_suffix(".jsonl"), runs, make)
-    text = (
-        report.header("Test error by the initial scale", COMMAND, records.circumstances(known))
-        + NOTE
-    )
+    head = report.header("Test error by the initial scale", COMMAND, records.circumstances(known))
+    text = head + NOTE
     text += "".join(section(name, known) for name in NETWORKS)
     report.publish(arguments.output, text)
 

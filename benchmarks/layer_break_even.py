@@ -77,10 +77,8 @@ def main() -> None:
     known = records.finished(arguments.cells)
     rows = [_row(record["title"], record["seconds"]) for record in known]
     columns = ("layer", "dense ms", *map(str, DENSITIES), "stock")
-    text = (
-        report.header("Break-even densities of layers", COMMAND, records.circumstances(known))
-        + NOTE
-    )
+    head = report.header("Break-even densities of layers", COMMAND, records.circumstances(known))
+    text = head + NOTE
     report.write(arguments.output, f"{text}\n{report.table(columns, rows)}")
 
 

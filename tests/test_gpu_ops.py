@@ -28,46 +28,8 @@ def test_the_ops_have_kernels_on_gpus():
             )
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_xla_lowers_all_types_for_every_device(dtype):
-    import tensorflow as tf
-
-    rng = np.random.default_rng(0)
-    inputs, kernel = (
-        tf.cast(rng.standard_normal(shape), dtype) for shape in ((2, 5, 5, 16), (3, 3, 16, 16))
-    )
-    mask = rng.random(kernel.shape) < 0.5
-
-    @tf.function(jit_compile=True)
-    def lowered(inputs, kernel):
-        with tf.GradientTape() as tape:
-            tape.watch([inputs, kernel])
-            outputs = ks.compute.gradients.custom_ops().keras_sparse_conv2d(
-                inputs,
-                kernel,
-                mask,
-                False,
-                strides=[1, 1],
-                padding="SAME",
-                structure="blocks",
-                block=16,
-            )
-        return outputs, *tape.gradient(outputs, [inputs, kernel])
-
-    outputs, by_inputs, by_kernel = (
-        tf.cast(tensor, "float32").numpy() for tensor in lowered(inputs, kernel)
-    )
-    effective = tf.where(mask, tf.cast(kernel, "float32"), 0.0)
-    np.testing.assert_allclose(
-        outputs, tf.nn.conv2d(tf.cast(inputs, "float32"), effective, 1, "SAME"), atol=0.1
-    )
-    assert by_inputs.shape == inputs.shape
-    assert (by_kernel[~mask] == 0).all()
-    assert (by_kernel[mask] != 0).any()
-
-
-def calls_of(platform, dtype, structure, block, channels=32):
-    """How often the program that XLA gets for three products calls a kernel of ours."""
+def by_xla(structure, block):
+    """A convolution and its two gradients, which XLA compiles."""
     import tensorflow as tf
 
     @tf.function(jit_compile=True)
@@ -86,9 +48,40 @@ def calls_of(platform, dtype, structure, block, channels=32):
             )
         return outputs, *tape.gradient(outputs, [inputs, kernel])
 
+    return products
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_xla_lowers_all_types_for_every_device(dtype):
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    inputs, kernel = (
+        tf.cast(rng.standard_normal(shape), dtype) for shape in ((2, 5, 5, 16), (3, 3, 16, 16))
+    )
+    mask = rng.random(kernel.shape) < 0.5
+
+    outputs, by_inputs, by_kernel = (
+        tf.cast(tensor, "float32").numpy() for tensor in by_xla("blocks", 16)(inputs, kernel, mask)
+    )
+    effective = tf.where(mask, tf.cast(kernel, "float32"), 0.0)
+    np.testing.assert_allclose(
+        outputs, tf.nn.conv2d(tf.cast(inputs, "float32"), effective, 1, "SAME"), atol=0.1
+    )
+    assert by_inputs.shape == inputs.shape
+    assert (by_kernel[~mask] == 0).all()
+    assert (by_kernel[mask] != 0).any()
+
+
+def calls_of(platform, dtype, structure, block, channels=32):
+    """How often the program that XLA gets for three products calls a kernel of ours."""
+    import tensorflow as tf
+
     shape = (3, 3, channels, channels)
     specs = [tf.TensorSpec((2, 8, 8, channels), dtype), tf.TensorSpec(shape, dtype)]
-    lower = products.experimental_get_compiler_ir(*specs, tf.TensorSpec(shape, "bool"))
+    lower = by_xla(structure, block).experimental_get_compiler_ir(
+        *specs, tf.TensorSpec(shape, "bool")
+    )
     return lower(stage="hlo", platform_name=platform).count('target="keras_sparse_product"')
 
 

@@ -6,7 +6,9 @@
 // output gradient) and DenseKernelGradient(op type, inputs, shape of kernel, output gradient).
 #pragma once
 
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_join.h"
 #include "custom_ops/tensorflow/check.h"

@@ -44,14 +44,14 @@ def _on_tensorflow(kernel: Any, mask: Any, is_dense: Any) -> Any:
     def gradient(dense: Any) -> Any:
         active, wanted = early or read()
 
-        def masked() -> Any:
-            return ops.where(active, dense, ops.zeros_like(dense))
+        def where(passes: Any) -> Any:
+            return ops.where(passes, dense, ops.zeros_like(dense))
 
         if wanted is False:
-            return masked()
+            return where(active)
         if has_gpu():  # a condition there waits for the host
-            return ops.where(ops.logical_or(active, wanted), dense, ops.zeros_like(dense))
-        return ops.cond(wanted, lambda: dense, masked)
+            return where(ops.logical_or(active, wanted))
+        return ops.cond(wanted, lambda: dense, lambda: where(active))
 
     return ops.custom_gradient(lambda same: (ops.copy(same), gradient))(kernel)
 

@@ -76,8 +76,11 @@ def assert_close(found, dtype):
         assert error < TOLERANCES[dtype]
 
 
-def sides(structure):
-    return None if structure is None else (structure.in_, structure.out)
+def on_kernels(structure, wanted):
+    """Arguments of an operation that runs our kernels for masks of this structure."""
+    block_shape = None if structure is None else (structure.in_, structure.out)
+    options = {"implementation": "custom_op", "block_shape": block_shape}
+    return {"dense_weight_gradient": wanted, **options}
 
 
 def dtypes_of(structure):
@@ -107,16 +110,8 @@ def test_a_convolution_agrees_with_double_precision(name, dtype, options, wanted
     def product(inputs, kernel, device):
         if device == "CPU:0":
             return keras.ops.conv(inputs, kernel, strides, padding)
-        return ks.ops.sparse_conv2d(
-            inputs,
-            kernel,
-            mask,
-            strides,
-            padding,
-            dense_weight_gradient=wanted,
-            implementation="custom_op",
-            block_shape=sides(structure),
-        )
+        how = on_kernels(structure, wanted)
+        return ks.ops.sparse_conv2d(inputs, kernel, mask, strides, padding, **how)
 
     assert_close(both(product, inputs, kernel, mask, wanted, dtype, jit_compile), dtype)
 
@@ -133,14 +128,7 @@ def test_a_matrix_product_agrees_with_double_precision(name, dtype, wanted, jit_
     def product(inputs, kernel, device):
         if device == "CPU:0":
             return inputs @ kernel
-        return ks.ops.sparse_matmul(
-            inputs,
-            kernel,
-            mask,
-            dense_weight_gradient=wanted,
-            implementation="custom_op",
-            block_shape=sides(structure),
-        )
+        return ks.ops.sparse_matmul(inputs, kernel, mask, **on_kernels(structure, wanted))
 
     assert_close(both(product, inputs, kernel, mask, wanted, dtype, jit_compile), dtype)
 
