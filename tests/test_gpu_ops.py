@@ -21,11 +21,9 @@ def test_the_ops_have_kernels_on_gpus():
                 if kernel.device_type == "GPU"
             )
             assert types == [1, 14, 19]  # float32, bfloat16, float16
-            assert part == "KernelGradient" or all(
-                "dense_weight_gradient" in kernel.host_memory_arg
-                for kernel in registered
-                if kernel.device_type == "GPU"
-            )
+            # a switch in the host's memory would make each step wait for the GPU
+            on_gpu = [kernel for kernel in registered if kernel.device_type == "GPU"]
+            assert not any(kernel.host_memory_arg for kernel in on_gpu)
 
 
 def by_xla(structure, block):

@@ -68,19 +68,13 @@ class GpuProductKernel : public tensorflow::OpKernel {
 
 }  // namespace keras_sparse
 
-// The three kernels of a product for a type. The flag, which only gradients in Python read, stays
-// on the host.
-#define KERAS_SPARSE_REGISTER_ON_GPU(TYPE, TYPE_NAME, NAME, RULES)                          \
-  REGISTER_KERNEL_BUILDER(Name(NAME)                                                        \
-                              .Device(tensorflow::DEVICE_GPU)                               \
-                              .HostMemory("dense_weight_gradient")                          \
-                              .TypeConstraint<TYPE>("T"),                                   \
-                          GpuProductKernel<RULES, TYPE, Product::kForward>);                \
-  REGISTER_KERNEL_BUILDER(Name(NAME "InputGradient")                                        \
-                              .Device(tensorflow::DEVICE_GPU)                               \
-                              .HostMemory("dense_weight_gradient")                          \
-                              .TypeConstraint<TYPE>("T"),                                   \
-                          GpuProductKernel<RULES, TYPE, Product::kInputGradient>);          \
-  REGISTER_KERNEL_BUILDER(                                                                  \
-      Name(NAME "KernelGradient").Device(tensorflow::DEVICE_GPU).TypeConstraint<TYPE>("T"), \
-      GpuProductKernel<RULES, TYPE, Product::kKernelGradient>);
+// The three kernels of a product for a type. The flag, which only gradients in Python read, may
+// stay on the GPU: nothing waits for it.
+#define KERAS_SPARSE_REGISTER_PRODUCT(TYPE, NAME, RULES, PRODUCT)                              \
+  REGISTER_KERNEL_BUILDER(Name(NAME).Device(tensorflow::DEVICE_GPU).TypeConstraint<TYPE>("T"), \
+                          GpuProductKernel<RULES, TYPE, Product::PRODUCT>);
+
+#define KERAS_SPARSE_REGISTER_ON_GPU(TYPE, TYPE_NAME, NAME, RULES)                 \
+  KERAS_SPARSE_REGISTER_PRODUCT(TYPE, NAME, RULES, kForward)                       \
+  KERAS_SPARSE_REGISTER_PRODUCT(TYPE, NAME "InputGradient", RULES, kInputGradient) \
+  KERAS_SPARSE_REGISTER_PRODUCT(TYPE, NAME "KernelGradient", RULES, kKernelGradient)

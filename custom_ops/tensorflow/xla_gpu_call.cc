@@ -12,6 +12,7 @@ namespace {
 
 namespace ffi = xla::ffi;
 
+// It neither waits nor allocates, so XLA may record it into a CUDA graph.
 // Arguments: first, second, mask, as in BlockPointers. Results: result, workspace.
 ffi::Error Call(void* stream, ffi::AnyBuffer first, ffi::AnyBuffer second, ffi::AnyBuffer mask,
                 ffi::Result<ffi::AnyBuffer> result, ffi::Result<ffi::AnyBuffer> workspace,
@@ -35,7 +36,8 @@ XLA_FFI_DEFINE_HANDLER(kCall, Call,
                            .Arg<ffi::AnyBuffer>()
                            .Ret<ffi::AnyBuffer>()
                            .Ret<ffi::AnyBuffer>()
-                           .Attr<ffi::Span<const int64_t>>("numbers"));
+                           .Attr<ffi::Span<const int64_t>>("numbers"),
+                       {ffi::Traits::kCmdBufferCompatible});
 XLA_FFI_REGISTER_HANDLER(XLA_FFI_GetApi(), kXlaGpuCall, "CUDA", kCall);
 
 }  // namespace

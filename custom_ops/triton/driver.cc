@@ -21,6 +21,7 @@ using Handle = void*;  // of a context, module, function or stream
 constexpr int kMajor = 75, kMinor = 76;     // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_...
 constexpr int kMaxDynamicSharedMemory = 8;  // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 constexpr int kSharedMemoryWithoutAsking = 48 << 10;
+constexpr int kCaptureRelaxed = 2;  // CU_STREAM_CAPTURE_MODE_RELAXED
 
 struct Driver {
   int (*current_context)(Handle*) = nullptr;
@@ -32,6 +33,7 @@ struct Driver {
   int (*launch)(Handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
                 Handle, void**, void**) = nullptr;
   int (*error_name)(int, const char**) = nullptr;
+  int (*exchange_capture_mode)(int*) = nullptr;
 
   Driver() {
     Handle library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
@@ -49,6 +51,7 @@ struct Driver {
     find("cuFuncSetAttribute", &set_attribute);
     find("cuLaunchKernel", &launch);
     find("cuGetErrorName", &error_name);
+    find("cuThreadExchangeStreamCaptureMode", &exchange_capture_mode);
   }
 
   bool complete = false;
@@ -80,6 +83,16 @@ const BlockVariant* FindVariant(const char* kernel, ElementType type, int block,
   return best;
 }
 
+// While this lives, the thread may load modules although it records launches into a graph.
+class RelaxedCapture {
+ public:
+  RelaxedCapture() { TheDriver().exchange_capture_mode(&mode_); }
+  ~RelaxedCapture() { TheDriver().exchange_capture_mode(&mode_); }
+
+ private:
+  int mode_ = kCaptureRelaxed;  // then the mode before it
+};
+
 // Functions of the current context, loaded when they are first needed.
 class Functions {
  public:
@@ -107,6 +120,7 @@ class Functions {
 
  private:
   static std::string Load(const BlockVariant& variant, Handle* function) {
+    const RelaxedCapture relaxed;
     Handle module = nullptr, loaded = nullptr;
     int error = TheDriver().load_module(&module, variant.image);
     if (error == 0) error = TheDriver().find_function(&loaded, module, variant.kernel);

@@ -16,11 +16,6 @@ from keras_sparse.compute.product import Product
 from keras_sparse.rules.structure import Structure
 
 TENSOR_CORE_TYPES = ("float32", "bfloat16", "float16")
-# benchmarks/results/gpu_step.md: conditions that wait for the GPU take what the kernels save.
-SLOWER_STEPS = (
-    "on GPUs in 16 bits whole training steps were measured to be slower than dense: "
-    'implementation="custom_op" runs it'
-)
 # Tables that benchmarks/gpu/run.py wrote, one for each compute capability.
 MEASURED = Path(__file__).parent / "gpu_break_even.json"
 
@@ -51,8 +46,7 @@ class _GpuKernels:
         if product.has_sparse_inputs:
             return SPARSE_INPUTS
         if self._rows(product):
-            is_slower = product.trains and product.dtype != "float32"
-            return SLOWER_STEPS if is_slower else None
+            return None
         return (
             f"on GPUs of compute capability {_compute_capability()} nobody has measured it to be "
             'faster: implementation="custom_op" runs it'

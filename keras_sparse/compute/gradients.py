@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from keras_sparse.compute.gpu_kernels import has_gpu
 from keras_sparse.compute.growth_batch import gradient_of_part
 from keras_sparse.compute.library import library
 
@@ -81,6 +82,8 @@ class _Ops:
         constant = tf.get_static_value(wanted)
         if constant is not None:
             return dense() if constant else sparse()
+        if share == 1 and settings["block"] > 0 and has_gpu():  # a condition waits for the host
+            return of_active(inputs, tf.logical_or(mask, wanted), output_gradient)
         return tf.cond(wanted, dense, sparse)
 
 

@@ -104,10 +104,19 @@ class SparseLayer(LayerWithProduct):
             return self._call_custom_op(product, dense, *operands)
 
         return choice.run(
-            lambda: self.kernel_masks[weight].mask_density,
+            lambda: self._density_to_choose_by(weight),
             custom_op,
             lambda: self._in_product_axes(stock()),
         )
+
+    def _density_to_choose_by(self, weight: str) -> Any:
+        """The mask's density: a variable, so that a graph chooses anew in each step.
+
+        On GPUs a float: a condition would wait for the GPU, so the step is traced for this density.
+        """
+        if has_gpu():
+            return self._density_now(weight)
+        return self.kernel_masks[weight].mask_density
 
     def _choice(self, product: Product, inputs: Any, weight: str) -> Choice:
         """Who computes the product of these inputs."""
