@@ -118,10 +118,8 @@ class MaskTensorBoard(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         self._begin()
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._begin()  # of a model that its first batch has built
-
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._begin()  # of a model that its only batch has built
         built = [optimizer for optimizer in self._optimizers if optimizer.built]
         if not built:
             return

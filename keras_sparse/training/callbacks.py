@@ -98,6 +98,7 @@ class UpdateMasks(keras.callbacks.Callback):
         self._given = given_optimizers(optimizer, settings)
         self._trainings: list[MaskTraining] = []
         self._compiled = False  # with a SparseMomentum of these
+        self._begun: int | None = None  # the batch that has begun and is not accounted for
         if settings:  # bad settings fail here, not in `fit`
             check_has_density(settings)
             SparseMomentum(keras.optimizers.SGD(momentum=0.9), **settings)
@@ -132,6 +133,7 @@ class UpdateMasks(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         model = self.model
         check_no_other_has(self, UpdateMasks, self._optimizers())
+        self._begun = None
         self._log.begin(model)
         names = "+".join(training.optimizer.name for training in self._trainings)
         several = surround_other_callbacks(
@@ -165,7 +167,12 @@ class UpdateMasks(keras.callbacks.Callback):
             for training in self._trainings:
                 training.begin_epoch(epoch)
 
+    # No `on_train_batch_end`: for it, Keras would read the loss after each batch, and so wait for
+    # the GPU. What happened in a batch is accounted for when the next one begins.
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if batch > 0:
+            self._end_batch(batch - 1)
+        self._begun = batch
         if not any(training.has_to_look(batch) for training in self._trainings):
             for training in self._trainings:
                 training.begin_batch(batch)
@@ -175,9 +182,16 @@ class UpdateMasks(keras.callbacks.Callback):
             for training in self._trainings:
                 training.begin_batch(batch)
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        for training in self._trainings:
-            training.end_batch(batch)
+    def _end_batch(self, batch: int) -> None:
+        if self._begun is not None:
+            self._begun = None
+            for training in self._trainings:
+                training.end_batch(batch)
+
+    def _end_last_batch(self) -> None:
+        if self._begun is not None:
+            end = self._begun + max(1, self.model.steps_per_execution)
+            self._end_batch(min(end, self.params.get("steps") or end) - 1)
 
     def on_train_end(self, logs: Any = None) -> None:
         _ = self.model
@@ -193,6 +207,7 @@ class UpdateMasks(keras.callbacks.Callback):
 
     def log(self, epoch: int, logs: Any) -> None:
         """Adds the density to the logs of an epoch, once."""
+        self._end_last_batch()
         optimizers = self._optimizers()
         if all(optimizer.built for optimizer in optimizers) and not self._log.is_logged(epoch):
             _ = self.model  # JAX
