@@ -10,6 +10,7 @@ from benchmarks.records import Record
 
 BATCH = 500  # divides the images to train and to test with: one shape each to compile
 LEARNING_RATE = 0.4  # 0.1 for a batch of 128, and in proportion
+WINDOW = 10  # steps with dense weight gradients before an update, where kernels skip them
 WARM_UP = 0.15  # of the steps
 L2 = 5e-4  # what is added to the gradient, times the weight
 DENSE_WITH_BLOCKS = ("stem", "head")  # layers that have a few blocks only
@@ -21,6 +22,7 @@ class Contender:
 
     density: float = 1.0
     block: tuple[int, int] | None = None  # in, out channels, of each tap; None: single weights
+    kernels: bool = False  # sparse layers, whose kernels skip missing blocks (TensorFlow)
 
 
 CONTENDERS = {
@@ -30,6 +32,8 @@ CONTENDERS = {
     "weights-5": Contender(0.05),
     "blocks-32-5": Contender(0.05, (32, 32)),
     "blocks-4-5": Contender(0.05, (4, 4)),
+    "kernels-32-10": Contender(0.1, (32, 32), kernels=True),
+    "kernels-32-5": Contender(0.05, (32, 32), kernels=True),
 }
 
 
@@ -60,7 +64,9 @@ def train(run: Run, data: Any, path: Path) -> None:
     keras.utils.clear_session()
     keras.utils.set_random_seed(run.seed)
     model, callbacks = compiled(run)
-    batches = Batches(data.x_train, data.y_train, run.batch, run.seed)
+    batches: Any = Batches(data.x_train, data.y_train, run.batch, run.seed)
+    if keras.backend.backend() == "tensorflow":
+        batches = batches.dataset()
 
     def add(epoch: int, logs: Any) -> None:
         line = line_of(run, epoch + 1, logs, time.perf_counter() - begin)
@@ -101,9 +107,14 @@ def compiled(run: Run) -> tuple[Any, list[Any]]:
             structure = ks.Blocks(*contender.block, per_tap=True)
             settings |= {"structure": structure, "dense": DENSE_WITH_BLOCKS}
         # Keras' own layers have dense weight gradients in all steps, as the method was published.
-        optimizer = ks.SparseMomentum(optimizer, contender.density, growth_window=None, **settings)
+        window = WINDOW if contender.kernels else None
+        optimizer = ks.SparseMomentum(
+            optimizer, contender.density, growth_window=window, **settings
+        )
         callbacks = [ks.UpdateMasks("epoch")]
     model = build(run.network, l2=L2 / 2)
+    if contender.kernels:
+        model = ks.sparsify(model)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss, metrics=["accuracy"])
     return model, callbacks
@@ -111,10 +122,20 @@ def compiled(run: Run) -> tuple[Any, list[Any]]:
 
 def facts() -> dict[str, str]:
     """When, where and with what a result is measured now."""
-    import jax
+    import keras
 
-    machine = str(jax.devices()[0].device_kind)
-    return report.circumstances(machine, ("jax", "keras", "numpy"))
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+        machine = details[0]["device_name"] if gpus else "CPU"
+    else:
+        import jax
+
+        machine = str(jax.devices()[0].device_kind)
+    return report.circumstances(machine, (backend, "keras", "numpy"))
 
 
 def line_of(run: Run, epoch: int, logs: Any, seconds: float) -> Record:

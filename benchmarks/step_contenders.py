@@ -93,9 +93,9 @@ class Training:
         for _ in range(WARM_UP):
             self.step()
 
-    def step(self) -> None:
+    def step(self, wait: bool = True) -> None:
         """One optimizer step; reading the loss waits for it."""
-        self._step()
+        self._step(wait)
 
     def open_window(self, is_open: bool) -> None:
         """Says whether the steps to come compute dense weight gradients."""

@@ -260,3 +260,9 @@ def test_where_no_masks_wait_for_a_batch_none_is_looked_for(monkeypatch):
     callback.set_params({"verbose": 0})
     callback.on_train_begin()
     assert not looked
+
+
+def test_keras_need_not_read_the_loss_after_each_batch():
+    from keras.src.callbacks.callback_list import CallbackList
+
+    assert CallbackList([ks.UpdateMasks("epoch")])._async_train

@@ -255,14 +255,30 @@ def test_a_layer_runs_what_was_measured_to_be_faster(h200):
     assert layer.supports_jit
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_a_training_in_16_bits_is_dense_because_its_steps_were_faster(h200, dtype):
-    channels = (3, 3, 64, 64)
-    block = (32, 32) if dtype == "bfloat16" else (64, 64)
-    assert choose(product(channels, dtype, block)).why is None
-    assert choose(product(channels, dtype, block, trains=True)).why == gpu_kernels.SLOWER_STEPS
-    wanted = choose(product(channels, dtype, block, trains=True), "custom_op")
-    assert wanted.implementation.name == "gpu_blocks"
+@pytest.mark.parametrize(
+    ("before", "now", "passed"),
+    [
+        (0.5, 0.26, False),
+        (0.5, 0.25, True),
+        (0.25, 0.1, False),
+        (0.25, 0.5, False),  # not twice as dense
+        (0.25, 0.51, True),
+    ],
+)
+def test_a_step_is_traced_anew_when_a_mask_has_passed_a_break_even_density(
+    h200, before, now, passed
+):
+    layer = conv("float32", (32, 32), channels=640)
+    assert gpu_kernels.GpuBlocks().has_passed(layer.product(), before, now) == passed
+    layer.set_mask(np.zeros(layer.mask.shape, bool))
+    layer.kernel_mask.mask_density.assign(now)
+    assert not layer.chooses_otherwise()  # no step was traced
+    layer.kernel_mask.traced_density = before
+    assert layer.chooses_otherwise() == passed
+    layer.implementation = "custom_op"
+    assert layer.chooses_otherwise() == passed
+    layer.implementation = "stock"
+    assert not layer.chooses_otherwise()
 
 
 def test_a_layer_that_nobody_measured_stays_dense(h200):

@@ -1,14 +1,27 @@
 """What else differs on a GPU: XLA compiles sparse layers, and float32 is rounded to 11 bits."""
 
+import keras
 import numpy as np
 import pytest
+from helpers import sgd
 from oracle import needs_ops
 
 import keras_sparse as ks
-from keras_sparse.compute import gpu_kernels, masked_gradient, sparse_layer
+from keras_sparse.compute import gpu_kernels, gradients, masked_gradient, sparse_layer
 from keras_sparse.exporting.checks import tolerance_for
 
 pytestmark = [needs_ops]
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Python sees a GPU; the ops still run on the CPU."""
+    for module in (gpu_kernels, masked_gradient, sparse_layer, gradients):
+        monkeypatch.setattr(module, "has_gpu", lambda: True)
+    monkeypatch.setattr(gpu_kernels, "_compute_capability", lambda: "9.0")
+    monkeypatch.setattr(gpu_kernels, "_allows_tf32", lambda: True)
+    nothing = ks.ops.Availability(None, without={})
+    monkeypatch.setattr(gpu_kernels, "available", lambda: nothing)
 
 
 def test_xla_compiles_sparse_layers_on_a_gpu_and_not_on_a_cpu(monkeypatch):
@@ -43,3 +56,88 @@ def test_an_export_allows_what_a_gpu_rounds(monkeypatch, allows_tf32, tolerance)
     assert tolerance_for("float32", computes_in_16_bits=False) == tolerance
     assert tolerance_for("float16", computes_in_16_bits=False) == 1e-2
     assert tolerance_for("int8", computes_in_16_bits=False) == 0.05
+
+
+def network(growth_window="auto", growth_batch=1.0):
+    """Two sparse convolutions in blocks, compiled without XLA."""
+    layers, blocks = keras.layers, ks.Blocks(16, 16)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 16)),
+            ks.layers.SparseConv2D(64, 3, implementation="custom_op", structure=blocks, name="a"),
+            ks.layers.SparseConv2D(32, 3, implementation="custom_op", structure=blocks, name="b"),
+            layers.Flatten(),
+            layers.Dense(2),
+        ]
+    )
+    settings = {"growth_window": growth_window, "growth_batch": growth_batch, "seed": 0}
+    optimizer = ks.SparseMomentum(sgd(), 0.5, structure=blocks, dense=["*dense*"], **settings)
+    model.compile(optimizer, "mse", jit_compile=False)
+    optimizer.build(model)
+    return model
+
+
+def traced_operations(model):
+    """How often each operation is in the model's training step, all its functions included."""
+    import tensorflow as tf
+
+    step = tf.function(lambda x, y: model.train_step((x, y)))
+    of = step.get_concrete_function(tf.zeros((8, 6, 6, 16)), tf.zeros((8, 2))).graph.as_graph_def()
+    nodes = [node.op for node in of.node]
+    return nodes + [node.op for one in of.library.function for node in one.node_def]
+
+
+@pytest.mark.parametrize("growth_batch", [1.0, 0.5])
+def test_a_step_on_a_gpu_has_no_condition_and_computes_the_same(monkeypatch, request, growth_batch):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(8, 6, 6, 16)).astype("f"), rng.normal(size=(8, 2)).astype("f")
+
+    def trained():
+        model = network(growth_batch=growth_batch)
+        for is_open in (True, False, True):
+            model.optimizer.open_growth_window(is_open)
+            model.train_on_batch(x, y)
+        momenta = [m.numpy() for m in model.optimizer.inner_optimizer.momentums]
+        assert any(
+            momentum[~mask].any()
+            for mask, momentum in zip(model.optimizer.masks.values(), momenta[::2], strict=False)
+        )
+        return [*map(np.asarray, model.get_weights()), *momenta]
+
+    assert any("If" in one for one in traced_operations(network(growth_batch=growth_batch)))
+    on_cpu = trained()
+    request.getfixturevalue("gpu")
+    assert not any("If" in one for one in traced_operations(network(growth_batch=growth_batch)))
+    for expected, found in zip(on_cpu, trained(), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_window_that_never_closes_takes_the_dense_operation_on_a_gpu(gpu):
+    ours = "KerasSparse>Conv2DKernelGradient"
+    assert ours in traced_operations(network())
+    operations = traced_operations(network(growth_window=None))
+    assert ours not in operations
+    assert operations.count("Conv2DBackpropFilter") == 2
+    assert not any("If" in one for one in operations)
+
+
+def test_a_layer_chooses_when_its_step_is_traced_on_a_gpu(gpu, monkeypatch):
+    row = {"kind": "convolution", "dtype": "tensorfloat32", "block": 16}
+    row |= {"smallest_channels": 16, "smallest_multiplications": 0, "density": 0.4}
+    table = [{"compute_capability": "9.0", "rows": [row]}]
+    monkeypatch.setattr(gpu_kernels, "_measured", lambda: table)
+    for layer in (model := network()).layers[:2]:
+        layer.implementation = "auto"
+    ours = "KerasSparse>Conv2D"
+    assert ours not in traced_operations(model)  # half of the weights are active
+    assert not any(layer.chooses_otherwise() for layer in model.layers[:2])
+    masks = {name: np.zeros_like(mask) for name, mask in model.optimizer.masks.items()}
+    for mask in masks.values():
+        mask[:, :, :16, :16] = True
+    model.optimizer.set_masks(masks)
+    assert all(layer.chooses_otherwise() for layer in model.layers[:2])
+    operations = traced_operations(model)
+    assert ours in operations
+    assert not any("If" in one for one in operations)
+    assert not any(layer.chooses_otherwise() for layer in model.layers[:2])

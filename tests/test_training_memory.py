@@ -109,7 +109,7 @@ def test_a_fit_releases_memory_after_the_step_that_makes_lists_of_new_masks(monk
             calls.append("step")
 
     monkeypatch.setattr(mask_training, "release_memory", lambda _: calls.append("release"))
-    callbacks = [Steps(), ks.UpdateMasks(2)]
+    callbacks = [ks.UpdateMasks(2), Steps()]
     model.fit(ROWS, TARGETS, 8, verbose=0, callbacks=callbacks)
     assert calls == ["step", "step", "step", "release", "step"]
 

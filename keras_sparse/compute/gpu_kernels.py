@@ -20,7 +20,7 @@ TENSOR_CORE_TYPES = ("float32", "bfloat16", "float16")
 MEASURED = Path(__file__).parent / "gpu_break_even.json"
 
 
-class _GpuKernels:
+class GpuKernels:
     """What kernels for GPUs have in common: one part of the build, and one table of densities."""
 
     name = ""
@@ -68,6 +68,20 @@ class _GpuKernels:
                 found = ops.maximum(found, ops.where(is_covered, row["density"], 0.0))
         return found
 
+    def has_passed(self, product: Product, before: float, now: float) -> bool:
+        """Has a mask's density passed one up to which the kernel was faster?
+
+        A mask that becomes denser has at twice that density: the next one measured. So masks whose
+        density varies do not pass it again and again.
+
+        Args:
+            product: what is computed.
+            before: density for which a step was traced.
+            now: density of the mask.
+        """
+        limits = {row["density"] for row in self._rows(product)}
+        return any(now <= limit < before or before <= limit < now / 2 for limit in limits)
+
     def _rows(self, product: Product) -> list[dict[str, Any]]:
         """What was measured of such products, in layers of at most as many channels."""
         of_kernel = kernel_structure(product.structure)
@@ -91,7 +105,7 @@ class _GpuKernels:
         return f"shipped, GPUs of compute capability {_compute_capability()}"
 
 
-class GpuBlocks(_GpuKernels):
+class GpuBlocks(GpuKernels):
     """Masks of blocks of 16, 32 or 64 channels, on tensor cores."""
 
     name, part = "gpu_blocks", "blocks"
@@ -110,7 +124,7 @@ class GpuBlocks(_GpuKernels):
         return _ragged_reason(product)
 
 
-class GpuCores(_GpuKernels):
+class GpuCores(GpuKernels):
     """Masks of single weights and of pairs of channels, in float32 on CUDA cores."""
 
     name, part = "gpu_cores", "cuda_cores"

@@ -82,9 +82,23 @@ class _Ops:
         constant = tf.get_static_value(wanted)
         if constant is not None:
             return dense() if constant else sparse()
-        if share == 1 and settings["block"] > 0 and has_gpu():  # a condition waits for the host
-            return of_active(inputs, tf.logical_or(mask, wanted), output_gradient)
+        if settings["block"] > 0 and has_gpu():
+            return _without_condition(tensors, wanted, share, of_active)
         return tf.cond(wanted, dense, sparse)
+
+
+def _without_condition(
+    tensors: tuple[Any, Any, Any], wanted: Any, share: float, of_active: Function
+) -> Any:
+    """A condition waits for the GPU: the kernel takes the mask, or one of all weights."""
+    import tensorflow as tf
+
+    def of_wanted(inputs: Any, mask: Any, output_gradient: Any) -> Any:
+        return of_active(inputs, tf.logical_or(mask, wanted), output_gradient)
+
+    if share == 1:
+        return of_wanted(*tensors)
+    return gradient_of_part(share, of_active, of_wanted, *tensors)
 
 
 @functools.cache

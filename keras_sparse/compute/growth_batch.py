@@ -29,7 +29,7 @@ def gradient_of_part(
     Args:
         growth_batch: share of the rows, in (0, 1].
         sparse: the gradient of active weights, 0 for missing ones.
-        dense: the gradient of all weights.
+        dense: the gradient of all weights, or of those that get one now.
         inputs: (rows, ...): the examples of a batch, or all rows of a matrix product.
         mask: bool tensor of the kernel's shape, True = active.
         output_gradient: (rows, ...).

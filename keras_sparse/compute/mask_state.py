@@ -5,6 +5,7 @@ Masks follow weights. Whole weights may come without a mask: from a file of a de
 optimizer masks the kernel.
 """
 
+import math
 import weakref
 from typing import Any
 
@@ -40,12 +41,14 @@ class KernelMask(Saveable):
         dense_weight_gradient: bool scalar variable: do missing weights get a gradient?  At first
             False.
         mask_density: float32 scalar variable: active / all weights of the mask.
+        traced_density: on GPUs, the density that the training step was traced for; None: none was.
     """
 
     def __init__(self, kernel: Any, structure: Structure) -> None:
         self.shape = tuple(int(n) for n in kernel.shape)
         self._kernel: Any = weakref.ref(kernel)
         self._optimizer: Any = lambda: None
+        self.traced_density: float | None = None
         self.structure = structure
         structure.check(kernel.path, self.shape)
         with eager_scope():
@@ -111,6 +114,12 @@ class KernelMask(Saveable):
         """Share of a batch that missing weights take their gradients from: the optimizer's."""
         optimizer = self._optimizer()
         return 1.0 if optimizer is None else float(optimizer.growth_batch)
+
+    @property
+    def is_always_open(self) -> bool:
+        """Do missing weights get gradients in every step, because the optimizer's rules say so?"""
+        optimizer = self._optimizer()
+        return optimizer is not None and math.isinf(optimizer.growth_window_steps())
 
     def follow_weights(self, always: bool = False) -> None:
         """Makes the mask that of the nonzero weights, where no optimizer masks the kernel.

@@ -10,7 +10,7 @@ from keras import ops
 from keras_sparse._keras import is_in_training
 from keras_sparse.compute.choice import Choice, check_implementation, choose, choose_or_raise
 from keras_sparse.compute.cpu_kernels import MOST_ROWS, CpuKernels
-from keras_sparse.compute.gpu_kernels import has_gpu
+from keras_sparse.compute.gpu_kernels import GpuKernels, has_gpu
 from keras_sparse.compute.layer_product import LayerWithProduct
 from keras_sparse.compute.op_call import call_custom_op
 from keras_sparse.compute.product import Product, sizes_of, static_shape
@@ -115,8 +115,22 @@ class SparseLayer(LayerWithProduct):
         On GPUs a float: a condition would wait for the GPU, so the step is traced for this density.
         """
         if has_gpu():
-            return self._density_now(weight)
+            density = self._density_now(weight)
+            if is_in_training():
+                self.kernel_masks[weight].traced_density = density
+            return density
         return self.kernel_masks[weight].mask_density
+
+    def chooses_otherwise(self) -> bool:
+        """On GPUs: would a training step that is traced now be computed by others?"""
+        return any(map(self._has_passed, self.kernel_masks))
+
+    def _has_passed(self, weight: str) -> bool:
+        product, traced = self.product(None, weight), self.kernel_masks[weight].traced_density
+        kernels = choose(product, self.implementation).implementation
+        if traced is None or not isinstance(kernels, GpuKernels):
+            return False
+        return kernels.has_passed(product, traced, self._density_now(weight))
 
     def _choice(self, product: Product, inputs: Any, weight: str) -> Choice:
         """Who computes the product of these inputs."""
@@ -163,15 +177,20 @@ class SparseLayer(LayerWithProduct):
         TensorFlow expects the same dtype from the other branch at that place.
         """
         kernel_mask = self.kernel_masks[weight]
-        is_dense = self._has_dense_gradient(weight)
-        wanted = False if is_dense is False else ops.copy(kernel_mask.dense_weight_gradient)
         kernel, mask = (
             tensor
             if tuple(tensor.shape) == product.kernel_shape
             else ops.reshape(tensor, product.kernel_shape)
             for tensor in (kernel, ops.copy(kernel_mask.mask))
         )
-        return kernel, mask, wanted
+        return kernel, mask, self._wants_dense_gradient(weight)
+
+    def _wants_dense_gradient(self, weight: str) -> Any:
+        """Do missing weights get a gradient?  A bool, or a tensor that each step reads."""
+        is_dense, kernel_mask = self._has_dense_gradient(weight), self.kernel_masks[weight]
+        if is_dense is True and has_gpu() and kernel_mask.is_always_open:
+            return True  # cuDNN computes all weights' gradients faster than our kernels do
+        return False if is_dense is False else ops.copy(kernel_mask.dense_weight_gradient)
 
     def _in_product_axes(self, outputs: Any) -> Any:
         """The layer's outputs with the axes that ``_call_custom_op`` gives."""

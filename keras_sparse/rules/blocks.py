@@ -73,7 +73,12 @@ class Blocks(Structure):
     def to_groups(self, values: np.ndarray) -> np.ndarray:
         grid, taps = self.grid(values.shape), math.prod(values.shape[:-2])
         blocks = self._whole_blocks(values).reshape(taps, grid[-2], self.in_, grid[-1], self.out)
-        sums = blocks.sum(axis=(2, 4) if self.per_tap else (0, 2, 4))
+        counts = values.dtype == bool
+        if counts:
+            blocks = blocks.view(np.uint8)
+        # Rows first, then the channels in a row: NumPy adds along both at once five times slower.
+        rows = blocks.sum(axis=2 if self.per_tap else (0, 2), dtype=np.uint32 if counts else None)
+        sums = rows.sum(axis=-1, dtype=np.int64 if counts else None)
         return np.asarray(sums.reshape(grid))
 
     def from_groups(self, groups: np.ndarray, shape: Shape) -> np.ndarray:

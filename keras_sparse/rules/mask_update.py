@@ -12,12 +12,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_sparse.rules.at_once import for_each_layer
 from keras_sparse.rules.budget import Counts, grow_counts, prune_counts
 from keras_sparse.rules.cost_budget import grow_within
 from keras_sparse.rules.group_scores import LOOK_FOR, active_groups, group_score
 from keras_sparse.rules.ragged import units_of
 from keras_sparse.rules.ragged_update import grow_where_groups_differ, keep_fitting
 from keras_sparse.rules.scores import MaskedLayer, Score, Share
+
+# Active groups, all, the most that may be active, weights in one, do they differ, the share.
+_Count = tuple[int, int, int, int, bool, float]
 
 
 def top_k_mask(score: np.ndarray, k: int, among: np.ndarray | None = None) -> np.ndarray:
@@ -95,10 +99,8 @@ def update_masks(
         return []
     counts = count_layers(layers, redistribute)
     pruned = prune_counts(counts, prune_rate)
-    kept = [
-        _keep(layer, int(n), prune, rng)
-        for layer, n in zip(layers, counts.active - pruned, strict=True)
-    ]
+    left = counts.active - pruned
+    kept = for_each_layer(lambda i: _keep(layers[i], int(left[i]), prune, rng), len(layers), prune)
     if counts.is_ragged:
         by_share = redistribute is not None
         return grow_where_groups_differ(layers, counts, kept, grow, rng, budget, by_share)
@@ -107,10 +109,9 @@ def update_masks(
         grown = grow_within(counts, pruned, costs, budget, by_share=redistribute is not None)
     else:
         grown = pruned if redistribute is None else grow_counts(counts, pruned)
-    return [
-        _grow(layers[i], groups, int(n), grow, rng)
-        for i, (groups, n) in enumerate(zip(kept, grown, strict=True))
-    ]
+    return for_each_layer(
+        lambda i: _grow(layers[i], kept[i], int(grown[i]), grow, rng), len(layers), grow
+    )
 
 
 def _grow(
@@ -155,23 +156,24 @@ def prune_to(
 
 def count_layers(layers: Sequence[MaskedLayer], redistribute: Share | None) -> Counts:
     """Active and missing groups and the normalised share of every layer."""
-    active, total, most, sizes, shares, is_ragged = [], [], [], [], [], False
-    for layer in layers:
-        structure, mask = layer.structure, layer.mask
-        shape = mask.shape
-        structure.check_mask(layer.name, mask)
-        active.append(int(np.count_nonzero(structure.active_groups(mask))))
-        sizes.append(structure.group_size(shape))
-        total.append(math.prod(structure.grid(shape)))
-        most.append(structure.most_groups(shape))
-        is_ragged |= structure.is_ragged(shape)
-        shares.append(_share(layer, redistribute) if active[-1] and redistribute else 0.0)
+    shapes = for_each_layer(lambda i: _count(layers[i], redistribute), len(layers), redistribute)
+    active, total, most, sizes, ragged, shares = zip(*shapes, strict=True)
     weight = np.array(shares, float)
     if not weight.any():  # no momentum yet, or no redistribution
         weight = np.ones(len(shares))
     n, missing = np.array(active, np.int64), np.array(total, np.int64) - active
     group_sizes, shares_of_all = np.array(sizes, np.int64), weight / weight.sum()
-    return Counts(n, missing, group_sizes, shares_of_all, is_ragged, np.array(most, np.int64))
+    return Counts(n, missing, group_sizes, shares_of_all, any(ragged), np.array(most, np.int64))
+
+
+def _count(layer: MaskedLayer, redistribute: Share | None) -> _Count:
+    structure, mask = layer.structure, layer.mask
+    shape = mask.shape
+    structure.check_mask(layer.name, mask)
+    active = int(np.count_nonzero(structure.active_groups(mask)))
+    share = _share(layer, redistribute) if active and redistribute else 0.0
+    groups, most = math.prod(structure.grid(shape)), structure.most_groups(shape)
+    return active, groups, most, structure.group_size(shape), structure.is_ragged(shape), share
 
 
 def _keep(layer: MaskedLayer, n: int, prune: Score, rng: np.random.Generator) -> np.ndarray:

@@ -25,6 +25,7 @@ from keras_sparse.training.find_optimizer import (
 )
 from keras_sparse.training.first_masks import RANDOM_OVER_TRAINED
 from keras_sparse.training.mask_training import MaskTraining
+from keras_sparse.training.retrace import Retracing
 from keras_sparse.training.sensitivities import make_awaited_masks
 from keras_sparse.training.settings import AllSettings, check_has_density, check_names
 from keras_sparse.training.sparse_momentum import SparseMomentum
@@ -98,7 +99,7 @@ class UpdateMasks(keras.callbacks.Callback):
         self._given = given_optimizers(optimizer, settings)
         self._trainings: list[MaskTraining] = []
         self._compiled = False  # with a SparseMomentum of these
-        self._begun: int | None = None  # the batch that has begun and is not accounted for
+        self._retracing = Retracing([])
         if settings:  # bad settings fail here, not in `fit`
             check_has_density(settings)
             SparseMomentum(keras.optimizers.SGD(momentum=0.9), **settings)
@@ -133,13 +134,13 @@ class UpdateMasks(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         model = self.model
         check_no_other_has(self, UpdateMasks, self._optimizers())
-        self._begun = None
         self._log.begin(model)
         names = "+".join(training.optimizer.name for training in self._trainings)
         several = surround_other_callbacks(
             self, UpdateMasks, self.log, self.end_after_other_callbacks
         )
         self._log.suffix = f"/{names}" if several else ""
+        self._retracing = Retracing(self._optimizers())
         for training in self._trainings:
             training.begin(self.params, max(1, model.steps_per_execution))
         is_ready = model.built and model.trainable_variables
@@ -166,13 +167,13 @@ class UpdateMasks(keras.callbacks.Callback):
         with self._progress("mask update"):
             for training in self._trainings:
                 training.begin_epoch(epoch)
+        self._retracing.look(self._model)
 
     # No `on_train_batch_end`: for it, Keras would read the loss after each batch, and so wait for
     # the GPU. What happened in a batch is accounted for when the next one begins.
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        if batch > 0:
-            self._end_batch(batch - 1)
-        self._begun = batch
+        for training in self._trainings:
+            training.end_last_batch(batch)
         if not any(training.has_to_look(batch) for training in self._trainings):
             for training in self._trainings:
                 training.begin_batch(batch)
@@ -181,17 +182,6 @@ class UpdateMasks(keras.callbacks.Callback):
         with self._progress("mask update"):
             for training in self._trainings:
                 training.begin_batch(batch)
-
-    def _end_batch(self, batch: int) -> None:
-        if self._begun is not None:
-            self._begun = None
-            for training in self._trainings:
-                training.end_batch(batch)
-
-    def _end_last_batch(self) -> None:
-        if self._begun is not None:
-            end = self._begun + max(1, self.model.steps_per_execution)
-            self._end_batch(min(end, self.params.get("steps") or end) - 1)
 
     def on_train_end(self, logs: Any = None) -> None:
         _ = self.model
@@ -207,7 +197,8 @@ class UpdateMasks(keras.callbacks.Callback):
 
     def log(self, epoch: int, logs: Any) -> None:
         """Adds the density to the logs of an epoch, once."""
-        self._end_last_batch()
+        for training in self._trainings:
+            training.end_last_batch()
         optimizers = self._optimizers()
         if all(optimizer.built for optimizer in optimizers) and not self._log.is_logged(epoch):
             _ = self.model  # JAX

@@ -38,6 +38,7 @@ class MaskTraining:
         self._final: FinalDensity | None = None
         self._epoch: Epoch  # the one that was planned last
         self._batch, self._begun_at = 0, 0
+        self._in_batch = False  # begun, and not accounted for
         self._first_epoch = 0  # of the training, in this fit
         self._batches_to_next_check = math.inf
         self._unopened_epoch: int | None = None  # begun before Keras had built the model
@@ -60,6 +61,7 @@ class MaskTraining:
             self.optimizer.gradient_accumulation_steps or 1,
         )
         self._batches_to_next_check, self._unopened_epoch = math.inf, None
+        self._in_batch = False
         if self.optimizer.built:
             self._begun_at = self.optimizer.step()
             follow_restored_weights(self.optimizer)
@@ -84,11 +86,24 @@ class MaskTraining:
         return ends_after is not None and batch + self._fit.execution >= ends_after
 
     def begin_batch(self, batch: int) -> None:
-        self._batch = batch
+        self._batch, self._in_batch = batch, True
         if self.has_to_look(batch):
             self._carry_out(self.optimizer.step(), self._is_end(batch))
 
+    def end_last_batch(self, next_batch: int | None = None) -> None:
+        """The batches that were begun have ended.
+
+        Args:
+            next_batch: the one that begins; None: the epoch has ended.
+        """
+        if self._in_batch:
+            end = self._batch + self._fit.execution
+            if next_batch is None and self._fit.batches:
+                end = min(end, self._fit.batches)
+            self.end_batch((next_batch or end) - 1)
+
     def end_batch(self, batch: int) -> None:
+        self._in_batch = False
         # at least these steps were made
         steps = (batch - self._batch + 1) * (self._fit.steps_per_batch or 0)
         self._batches_to_next_check -= steps

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -62,6 +63,13 @@ int cuModuleGetFunction(void** function, void* module, const char* name) {
 int cuFuncSetAttribute(void* function, int attribute, int value) {
   std::printf("attribute %s %d %d\n", static_cast<Function*>(function)->name.c_str(), attribute,
               value);
+  return 0;
+}
+
+int cuThreadExchangeStreamCaptureMode(int* mode) {
+  static int now = 0;
+  std::swap(now, *mode);
+  std::printf("capture %d\n", now);
   return 0;
 }
 
