@@ -44,8 +44,8 @@ def with_fused_normalization(model: keras.Model) -> keras.Model:
     return keras.models.clone_model(model, clone_function=clone)
 
 
-def stepper(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> Callable[..., None]:
-    """A function that makes one step of `fit` on this batch; with False it does not wait for it."""
+def stepper(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> Callable[[], None]:
+    """A function that makes one step of `fit` on this batch, and waits for it."""
     is_sparse = isinstance(model.optimizer, ks.SparseMomentum)
     model.optimizer.build(model if is_sparse else model.trainable_variables)
     function = model.make_train_function() or model.train_function
@@ -55,11 +55,9 @@ def stepper(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> Calla
     untuned.autotune.enabled = False
     batches = iter(dataset.with_options(untuned))
 
-    def step(wait: bool = True) -> None:
-        logs = function(batches)
-        if wait:
-            for value in logs.values():
-                float(value)
+    def step() -> None:
+        for value in function(batches).values():
+            float(value)
 
     return step
 

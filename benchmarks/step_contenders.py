@@ -93,9 +93,9 @@ class Training:
         for _ in range(WARM_UP):
             self.step()
 
-    def step(self, wait: bool = True) -> None:
+    def step(self) -> None:
         """One optimizer step; reading the loss waits for it."""
-        self._step(wait)
+        self._step()
 
     def open_window(self, is_open: bool) -> None:
         """Says whether the steps to come compute dense weight gradients."""

@@ -262,7 +262,7 @@ def test_where_no_masks_wait_for_a_batch_none_is_looked_for(monkeypatch):
     assert not looked
 
 
-def test_keras_need_not_read_the_loss_after_each_batch():
-    from keras.src.callbacks.callback_list import CallbackList
-
-    assert CallbackList([ks.UpdateMasks("epoch")])._async_train
+def test_keras_on_jax_need_not_wait_for_the_loss_of_each_batch():
+    of_keras = keras.callbacks.Callback
+    assert ks.UpdateMasks.on_train_batch_end is of_keras.on_train_batch_end
+    assert ks.UpdateMasks.on_batch_end is of_keras.on_batch_end

@@ -169,8 +169,8 @@ class UpdateMasks(keras.callbacks.Callback):
                 training.begin_epoch(epoch)
         self._retracing.look(self._model)
 
-    # No `on_train_batch_end`: for it, Keras would read the loss after each batch, and so wait for
-    # the GPU. What happened in a batch is accounted for when the next one begins.
+    # No `on_train_batch_end`: for it, Keras on JAX would wait for the loss of each batch. What
+    # happened in a batch is accounted for when the next one begins.
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         for training in self._trainings:
             training.end_last_batch(batch)
