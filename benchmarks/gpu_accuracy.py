@@ -1,4 +1,4 @@
-"""Measures test errors of a wide ResNet on CIFAR-10, dense and sparse, on one GPU (JAX).
+"""Measures test errors of a wide ResNet on CIFAR-10, dense and sparse, on one GPU.
 
     # every contender, seed 0; no training begins that would not end within 200 s
     python -m benchmarks.gpu_accuracy --data cifar10.npz --epochs 15 --until 200
@@ -9,9 +9,12 @@
 
 All contenders train for the same number of epochs, from random weights: SGD with Nesterov momentum,
 a learning rate that rises, and falls to 0 along a cosine, images moved and mirrored. Masks change
-before each epoch but the first. Products are dense, of weights that are zero where they are
-missing: seconds say nothing about sparse kernels. With blocks, the first and the last layer are
-dense. Each epoch is a line of the records at once. Needs Keras and JAX, but no TensorFlow.
+before each epoch but the first. With blocks, the first and the last layer are dense. Each epoch is
+a line of the records at once.
+
+The backend is JAX unless KERAS_BACKEND says otherwise, and needs no TensorFlow. There, products are
+dense, of weights that are zero where they are missing: seconds say nothing about sparse kernels.
+With KERAS_BACKEND=tensorflow, `kernels-32-10` and `kernels-32-5` train by sparse kernels.
 """
 
 import argparse

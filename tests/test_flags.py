@@ -27,6 +27,7 @@ CALLS = {
     "optimizer": lambda path, flag: ks.save_compressed(network(), path, optimizer=flag),
     "compile": lambda path, flag: ks.load_compressed(path, compile=flag),
     "safe_mode": lambda path, flag: ks.load_compressed(path, safe_mode=flag),
+    "verbose": lambda path, flag: ks.prune(network(), 0.5, verbose=flag),
     "measure": lambda path, flag: ks.report(network(), path, measure=flag),
     "time_step": lambda path, flag: ks.summary(network(), batch=8, time_step=flag),
     "training": lambda path, flag: ks.layers.SparseDense(8).why_stock(training=flag),
@@ -38,6 +39,23 @@ CALLS = {
 def test_a_flag_is_true_or_false(tmp_path, name, flag):
     with pytest.raises(ValueError, match=f"`{name}` must be True or False. Received: {name}="):
         CALLS[name](tmp_path / "file.html", flag)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("flag", ["no", 2], ids=repr)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda path, flag: ks.export(network(), path, verbose=flag),
+        lambda path, flag: ks.save_compressed(network(), path, verbose=flag),
+        lambda path, flag: ks.load_compressed(path, verbose=flag),
+        lambda path, flag: ks.sparsify(network(), verbose=flag),
+        lambda path, flag: ks.compact(network(), verbose=flag),
+    ],
+)
+def test_what_is_printed_is_asked_for_in_words_that_mean_something(tmp_path, call, flag):
+    with pytest.raises(ValueError, match=f"`verbose` must be True.* Received: verbose={flag!r}"):
+        call(tmp_path / "file", flag)
     assert not list(tmp_path.iterdir())
 
 

@@ -11,12 +11,7 @@ def function_named(name: str) -> Callable[[], Any]:
     Raises:
         ValueError: there is no such module or function.
     """
-    module, colon, function = name.partition(":")
-    if not (module and colon and function):
-        raise ValueError(
-            '`function` must have the form "module:function", e.g. "train:make_model". '
-            f"Received: function={name!r}"
-        )
+    module, function = parts_of(name)
     try:
         found = getattr(importlib.import_module(module), function, None)
     except ModuleNotFoundError as error:
@@ -30,3 +25,21 @@ def function_named(name: str) -> Callable[[], Any]:
             f"Received: function={name!r}"
         )
     return found
+
+
+def parts_of(name: str) -> tuple[str, str]:
+    """Module and function, which nobody has looked for yet.
+
+    Raises:
+        ValueError: another form than "module:function".
+
+    >>> parts_of("train:make_model")
+    ('train', 'make_model')
+    """
+    module, _, function = name.partition(":")
+    if not (module and function):
+        raise ValueError(
+            '`function` must have the form "module:function", e.g. "train:make_model". '
+            f"Received: function={name!r}"
+        )
+    return module, function

@@ -14,6 +14,7 @@ from keras_sparse.conversion.convertible import conversions, keras_type, sparse_
 from keras_sparse.conversion.copy_model import copy_model
 from keras_sparse.conversion.progress import progress
 from keras_sparse.conversion.report import is_sparse, report, warn_if_nothing_was_converted
+from keras_sparse.rules.flags import check_verbose
 from keras_sparse.rules.single_weights import Weights
 from keras_sparse.rules.structure import BlockShape, Structure
 from keras_sparse.rules.structure_arguments import as_structure
@@ -64,8 +65,7 @@ def sparsify(
     True
     """
     check_has_weights(model)
-    if verbose not in (True, False, "auto"):
-        raise ValueError(f'`verbose` must be True, False or "auto". Received: verbose={verbose!r}')
+    check_verbose(verbose)
     optimizer = mask_owner_of(model)
     if optimizer is not None and block_shape is None and structure is None:
         structure = optimizer.structure

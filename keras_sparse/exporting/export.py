@@ -94,6 +94,8 @@ def export(
     (1.0, True)
     """
     check_flags(custom_ops=custom_ops, overwrite=overwrite, compare_dense=compare_dense)
+    if verbose is not None:  # Keras' default
+        check_flags(verbose=verbose)
     path, name = as_path(path), OTHER_NAMES.get(format, format)
     chosen = format_named(name, dtype, path)
     check_settings(name, chosen.settings, settings)

@@ -14,6 +14,7 @@ from keras_sparse.conversion.sparsify import densify, has_layers_to_densify
 from keras_sparse.models.channel_kinds import DEPTHWISE, MIXING, SEPARABLE, why_no_rule
 from keras_sparse.models.channel_rules import bias_of, folded, mixed, rule_of
 from keras_sparse.models.channels import Array, Channels, Tensor
+from keras_sparse.rules.flags import check_verbose
 
 Io = tuple[list[Tensor], Tensor]  # what a layer reads, and what it writes
 
@@ -47,6 +48,7 @@ def compact(model: keras.Model, verbose: bool | str = "auto") -> keras.Model:
     2
     """
     check_model(model)
+    check_verbose(verbose)
     if not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
         raise ValueError(
             "`model` must be a functional or Sequential model that is built: its graph says "

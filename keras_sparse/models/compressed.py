@@ -63,7 +63,7 @@ def save_compressed(
     True
     """
     check_model(model)
-    check_flags(optimizer=optimizer)
+    check_flags(optimizer=optimizer, verbose=verbose)
     if dtype not in ("float32", "float16", "bfloat16"):
         raise ValueError(
             f'`dtype` must be "float32", "float16" or "bfloat16". Received: dtype={dtype!r}'
@@ -114,7 +114,7 @@ def load_compressed(
     An example is in ``save_compressed``.
     """
     path = as_path(path)
-    check_flags(compile=compile, safe_mode=safe_mode)
+    check_flags(compile=compile, safe_mode=safe_mode, verbose=verbose)
     with progress("load_compressed", verbose), tempfile.TemporaryDirectory() as folder:
         saved = Path(folder, "model.keras")
         try:

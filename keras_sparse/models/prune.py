@@ -15,6 +15,7 @@ from keras_sparse.models.pruned_counts import affordable_counts, counts_of
 from keras_sparse.rules import scores
 from keras_sparse.rules.all_layers import check_no_distribution, check_scope
 from keras_sparse.rules.density import check_density
+from keras_sparse.rules.flags import check_flags
 from keras_sparse.rules.mask_update import prune_to
 from keras_sparse.rules.scores import MaskedLayer, Score
 from keras_sparse.rules.single_weights import Weights
@@ -84,6 +85,7 @@ def prune(
     """
     check_model(model)
     check_density(density)
+    check_flags(verbose=verbose)
     rule = _checked_score(score)
     check_no_distribution(check_scope(scope), distribution)
     variables = Selection(sparse, dense).of_trainable(model)

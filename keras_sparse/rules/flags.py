@@ -1,4 +1,4 @@
-"""Checks arguments that are either True or False (standard library only)."""
+"""Checks arguments that are True or False (standard library only)."""
 
 from typing import Any
 
@@ -13,6 +13,12 @@ def check_flags(**flags: Any) -> None:
     for name, value in flags.items():
         if isinstance(value, str) or not _is_flag(value):
             raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}")
+
+
+def check_verbose(verbose: Any) -> None:
+    """Raises ValueError unless this is True, False or "auto"."""
+    if verbose != "auto" and not _is_flag(verbose):
+        raise ValueError(f'`verbose` must be True, False or "auto". Received: verbose={verbose!r}')
 
 
 def _is_flag(value: Any) -> bool:

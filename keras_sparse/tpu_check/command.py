@@ -8,7 +8,7 @@ import keras
 from rich.console import Console
 from rich.table import Table
 
-from keras_sparse.commands.named_function import function_named
+from keras_sparse.commands.named_function import function_named, parts_of
 from keras_sparse.tpu_check.batch import batch_of, resized
 from keras_sparse.tpu_check.check import STAGES, Answers, check
 from keras_sparse.tpu_check.fake_tpu import strategy
@@ -23,6 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError: an argument is wrong; see ``function_named`` and ``made``.
     """
+    parts_of(arguments.function)  # wrong words fail before anything is compiled
     try:
         load()
     except CannotLowerError as error:

@@ -1,5 +1,6 @@
 """``python -m keras_sparse tpu-check``: its table, exit codes and errors."""
 
+import argparse
 import json
 import os
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from on_tpu import CACHE, ROOT, needs_compiler
 from keras_sparse.__main__ import main
 from keras_sparse.commands.named_function import function_named
 from keras_sparse.tpu_check import batch_of
+from keras_sparse.tpu_check import command as tpu_command
 from keras_sparse.tpu_check.batch import resized
 from keras_sparse.tpu_check.compile import _read, compile_for
 
@@ -216,3 +218,10 @@ def test_no_hlo_cannot_run_and_neither_can_what_takes_too_long():
     assert (
         compile_for(b"", "v5e:2x2", 1, timeout=0.01).why == "libtpu was not done after 0.01 seconds"
     )
+
+
+def test_wrong_words_fail_before_a_library_is_compiled(tmp_path, monkeypatch):
+    monkeypatch.setattr(tpu_command, "load", lambda: pytest.fail("something was loaded"))
+    arguments = argparse.Namespace(function="x", replicas=1, batch=8, topology="v5e:2x2")
+    with pytest.raises(ValueError, match='must have the form "module:function"'):
+        tpu_command.run(arguments)
