@@ -4,7 +4,8 @@
 
 Dense and sparse steps run in TensorFlow's operations and by XLA, in TensorFloat-32 and in bfloat16.
 All of a type take turns in one process. Data is random and stays the same, so nothing waits for an
-input. Reading the loss after each step waits for the GPU, as `fit` does in TensorFlow.
+input. Reading the loss after each step waits for the GPU, as `fit` does in TensorFlow. With
+`--execution 10` that happens after ten steps, as `fit` does with `steps_per_execution=10`.
 """
 
 import argparse
@@ -25,9 +26,8 @@ from keras_sparse.compute.choice import WANTED
 
 COMMAND = "python -m benchmarks.gpu_step"
 STEPS = 10  # in a turn
-CONTENDERS = [
-    f"{kind}, {name}" for kind in ("dense", "open", "closed") for name in ("TF", "XLA")
-]  # in milliseconds
+KINDS = ("dense", "open", "closed")
+HOW = {"TF": False, "XLA": True}  # is a step compiled by XLA?
 POLICIES = ["float32", "mixed_bfloat16"]
 
 
@@ -36,7 +36,7 @@ def main() -> None:
     arguments = _arguments()
     records = []
     for case in planned(arguments):
-        records.append(in_process(measure, case, arguments.turns, arguments.implementation))
+        records.append(in_process(measure, case, arguments))
         print(json.dumps(records[-1]), flush=True)
     text = report.header("A whole training step on a GPU", " ".join([COMMAND, *sys.argv[1:]]))
     text += table(records)
@@ -55,17 +55,15 @@ def planned(arguments: argparse.Namespace) -> list[Case]:
     ]
 
 
-def measure(case: Case, count: int, implementation: str) -> dict[str, Any]:
+def measure(case: Case, arguments: argparse.Namespace) -> dict[str, Any]:
     """Milliseconds of a step of each contender; to be called in a fresh process."""
-    both = {"TF": False, "XLA": True}
+    options: dict[str, Any] = {"policy": case.policy, "execution": arguments.execution}
+    options["implementation"] = arguments.implementation
     dense = {
-        f"dense, {name}": _steps(Training(case, False, jit_compile=jit, policy=case.policy))
-        for name, jit in both.items()
+        f"dense, {name}": _steps(Training(case, False, HOW[name], **options))
+        for name in arguments.how
     }
-    sparse = {
-        name: Training(case, True, jit, policy=case.policy, implementation=implementation)
-        for name, jit in both.items()
-    }
+    sparse = {name: Training(case, True, HOW[name], **options) for name in arguments.how}
     contenders = dense | {
         f"{window}, {name}": _steps(training, window == "open")
         for name, training in sparse.items()
@@ -73,9 +71,12 @@ def measure(case: Case, count: int, implementation: str) -> dict[str, Any]:
     }
     for contender in contenders.values():
         contender()
-    timed = turns.take_turns(contenders, count, time.perf_counter)
+    timed = turns.take_turns(contenders, arguments.turns, time.perf_counter)
     seconds = {name: statistics.median(values) / STEPS for name, values in timed.items()}
-    update = sparse["XLA"].update(seconds["open, XLA"], time.perf_counter)
+    last = arguments.how[-1]
+    sparse[last].open_window(True)
+    step_seconds = arguments.execution * seconds[f"open, {last}"]
+    update = sparse[last].update(step_seconds, time.perf_counter)
     return {
         "model": case.model,
         "batch": case.batch,
@@ -84,7 +85,7 @@ def measure(case: Case, count: int, implementation: str) -> dict[str, Any]:
         "density": case.density,
         "milliseconds": {name: round(1e3 * value, 2) for name, value in seconds.items()},
         "update_milliseconds": round(1e3 * update, 1),
-        "runs_as": _runs_as(sparse["XLA"], case.batch),
+        "runs_as": _runs_as(sparse[last], case.batch),
     }
 
 
@@ -94,7 +95,7 @@ def _steps(training: Training, window_is_open: bool | None = None) -> Callable[[
     def steps() -> None:
         if window_is_open is not None:
             training.open_window(window_is_open)
-        for _ in range(STEPS):
+        for _ in range(STEPS // training.execution):
             training.step()
 
     return steps
@@ -111,22 +112,21 @@ def _runs_as(sparse: Training, batch: int) -> dict[str, int]:
 
 def table(records: list[dict[str, Any]]) -> str:
     """Dense over sparse: the fastest dense contender in the same type over the faster of ours."""
-    columns = ["network, batch", "type", "masks", "density", *CONTENDERS]
+    how = [name for name in HOW if f"dense, {name}" in records[0]["milliseconds"]]
+    contenders = [f"{kind}, {name}" for kind in KINDS for name in how]
+    columns = ["network, batch", "type", "masks", "density", *contenders]
     columns += ["window open", "closed"]
     rows = []
     for one in records:
         ms = one["milliseconds"]
-        dense, opened, closed = (
-            min(ms[f"{kind}, {name}"] for name in ("TF", "XLA"))
-            for kind in ("dense", "open", "closed")
-        )
+        dense, opened, closed = (min(ms[f"{kind}, {name}"] for name in how) for kind in KINDS)
         rows.append(
             [
                 f"{one['model']}, {one['batch']}",
                 one["policy"],
                 one["structure"],
                 one["density"],
-                *(ms[name] for name in CONTENDERS),
+                *(ms[name] for name in contenders),
                 f"{dense / opened:.2f}",
                 f"{dense / closed:.2f}",
             ]
@@ -144,6 +144,8 @@ def _arguments() -> argparse.Namespace:
     add("--structures", type=structures.structure, nargs="+", default=default, help="of masks")
     add("--policies", choices=POLICIES, nargs="+", default=POLICIES)
     add("--turns", type=int, default=7)
+    add("--how", choices=HOW, nargs="+", default=list(HOW), help="by XLA or without it")
+    add("--execution", type=int, choices=[1, 2, 5, 10], default=1, help="steps in one call")
     add("--implementation", choices=WANTED, default="auto", help="of sparse layers")
     add("--output", type=Path, default=report.RESULTS / "gpu_step.md")
     return parser.parse_args()

@@ -64,6 +64,7 @@ class Training:
         policy: dtype policy of the layers.
         implementation: of sparse layers.
         growth_batch: share of the batch that missing weights take their gradients from.
+        execution: steps that run without Keras between them.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Training:
         policy: str = "float32",
         implementation: str = "auto",
         growth_batch: float = 1.0,
+        execution: int = 1,
     ) -> None:
         keras.utils.set_random_seed(0)
         keras.config.set_dtype_policy(policy)
@@ -87,14 +89,15 @@ class Training:
             gc.collect()  # the dense model, which nobody holds any more
             optimizer = _sparse_optimizer(case, optimizer, growth_batch)
         # Without a metric: only the loss is read.
-        classifier.compiled(model, optimizer, metrics=None, jit_compile=jit_compile)
-        self.model, self.optimizer = model, optimizer
+        options = {"jit_compile": jit_compile, "steps_per_execution": execution}
+        classifier.compiled(model, optimizer, metrics=None, **options)
+        self.model, self.optimizer, self.execution = model, optimizer, execution
         self._step = classifier.stepper(model, *classifier.noise((32, 32, 3), case.batch))
         for _ in range(WARM_UP):
             self.step()
 
     def step(self) -> None:
-        """One optimizer step; reading the loss waits for it."""
+        """One optimizer step, or ``execution`` of them; reading the loss waits for it."""
         self._step()
 
     def open_window(self, is_open: bool) -> None:
