@@ -7,10 +7,11 @@ from typing import Any, Unpack
 
 import keras
 
-from keras_sparse._keras import build_by_running_fit, check_keras_3, strategy_scope
+from keras_sparse._keras import check_keras_3, strategy_scope
 from keras_sparse.conversion.progress import progress
 from keras_sparse.rules.flags import check_flags
 from keras_sparse.training import agreement
+from keras_sparse.training.before_first_step import prepare, warn_of_random_masks
 from keras_sparse.training.callback_order import check_no_other_has, surround_other_callbacks
 from keras_sparse.training.density_log import DensityLog
 from keras_sparse.training.epoch_plan import check_every
@@ -19,14 +20,11 @@ from keras_sparse.training.find_optimizer import (
     check_settings,
     compiled_sparse_momenta,
     given_optimizers,
-    masks_randomly_over_trained,
     put_sparse_momentum,
     sparse_momenta_of,
 )
-from keras_sparse.training.first_masks import RANDOM_OVER_TRAINED
 from keras_sparse.training.mask_training import MaskTraining
 from keras_sparse.training.retrace import Retracing
-from keras_sparse.training.sensitivities import make_awaited_masks
 from keras_sparse.training.settings import AllSettings, check_has_density, check_names
 from keras_sparse.training.sparse_momentum import SparseMomentum
 from keras_sparse.training.update_watch import NO_STEP, has_own_train_step
@@ -143,20 +141,9 @@ class UpdateMasks(keras.callbacks.Callback):
         self._retracing = Retracing(self._optimizers())
         for training in self._trainings:
             training.begin(self.params, max(1, model.steps_per_execution))
-        is_ready = model.built and model.trainable_variables
         with self._progress("first masks"):
-            if self._compiled and not model.optimizer.built:
-                with strategy_scope(model):
-                    if is_ready:
-                        model.optimizer.build(model.trainable_variables)
-                    elif model.run_eagerly and not model.built:
-                        with contextlib.suppress(ValueError):  # data that cannot be read twice
-                            build_by_running_fit(model)
-                    # else Keras builds both while it traces its first step
-            make_awaited_masks(model, self._optimizers())
-        for training in self._trainings:
-            if masks_randomly_over_trained(model, training.optimizer):
-                warnings.warn(RANDOM_OVER_TRAINED, stacklevel=2)
+            prepare(model, self._optimizers(), self._compiled)
+        warn_of_random_masks(model, self._optimizers())
 
     def _progress(self, what: str) -> contextlib.AbstractContextManager[object]:
         """Shows what takes long, but not in ``fit(verbose=0)``."""
