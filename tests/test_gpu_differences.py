@@ -58,7 +58,7 @@ def test_an_export_allows_what_a_gpu_rounds(monkeypatch, allows_tf32, tolerance)
     assert tolerance_for("int8", computes_in_16_bits=False) == 0.05
 
 
-def network(growth_window="auto", growth_batch=1.0):
+def network(growth_window="auto", growth_batch=1.0, builds=True):
     """Two sparse convolutions in blocks, compiled without XLA."""
     layers, blocks = keras.layers, ks.Blocks(16, 16)
     keras.utils.set_random_seed(0)
@@ -74,7 +74,8 @@ def network(growth_window="auto", growth_batch=1.0):
     settings = {"growth_window": growth_window, "growth_batch": growth_batch, "seed": 0}
     optimizer = ks.SparseMomentum(sgd(), 0.5, structure=blocks, dense=["*dense*"], **settings)
     model.compile(optimizer, "mse", jit_compile=False)
-    optimizer.build(model)
+    if builds:
+        optimizer.build(model)
     return model
 
 
@@ -122,15 +123,17 @@ def test_a_window_that_never_closes_takes_the_dense_operation_on_a_gpu(gpu):
     assert not any("If" in one for one in operations)
 
 
-def test_a_layer_chooses_when_its_step_is_traced_on_a_gpu(gpu, monkeypatch):
+@pytest.mark.parametrize("builds", [True, False])  # False: while its step is traced
+def test_a_layer_chooses_when_its_step_is_traced_on_a_gpu(gpu, monkeypatch, builds):
     row = {"kind": "convolution", "dtype": "tensorfloat32", "block": 16}
     row |= {"smallest_channels": 16, "smallest_multiplications": 0, "density": 0.4}
     table = [{"compute_capability": "9.0", "rows": [row]}]
     monkeypatch.setattr(gpu_kernels, "_measured", lambda: table)
-    for layer in (model := network()).layers[:2]:
+    for layer in (model := network(builds=builds)).layers[:2]:
         layer.implementation = "auto"
     ours = "KerasSparse>Conv2D"
     assert ours not in traced_operations(model)  # half of the weights are active
+    assert model.layers[0].kernel_mask.traced_density == 0.5
     assert not any(layer.chooses_otherwise() for layer in model.layers[:2])
     masks = {name: np.zeros_like(mask) for name, mask in model.optimizer.masks.items()}
     for mask in masks.values():

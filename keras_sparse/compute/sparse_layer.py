@@ -113,13 +113,15 @@ class SparseLayer(LayerWithProduct):
         """The mask's density: a variable, so that a graph chooses anew in each step.
 
         On GPUs a float: a condition would wait for the GPU, so the step is traced for this density.
+        But a mask that no optimizer has made may get its density while its first step is traced.
         """
-        if has_gpu():
-            density = self._density_now(weight)
-            if is_in_training():
-                self.kernel_masks[weight].traced_density = density
-            return density
-        return self.kernel_masks[weight].mask_density
+        kernel_mask, trains = self.kernel_masks[weight], is_in_training()
+        if not has_gpu() or (trains and not kernel_mask.was_managed()):
+            return kernel_mask.mask_density
+        density = self._density_now(weight)
+        if trains:
+            kernel_mask.traced_density = density
+        return density
 
     def chooses_otherwise(self) -> bool:
         """On GPUs: would a training step that is traced now be computed by others?"""
