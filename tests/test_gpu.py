@@ -9,6 +9,7 @@ import keras_sparse as ks
 from keras_sparse.compute import (
     gpu_kernels,
     gpu_structure,
+    layer_choice,
     library,
     masked_gradient,
     ops,
@@ -87,7 +88,7 @@ MEASURED = [
 @pytest.fixture
 def h200(monkeypatch):
     """A GPU whose kernels have been built, and measured as MEASURED says."""
-    for module in (gpu_kernels, masked_gradient, sparse_layer):
+    for module in (gpu_kernels, layer_choice, masked_gradient, sparse_layer):
         monkeypatch.setattr(module, "has_gpu", lambda: True)
     monkeypatch.setattr(gpu_kernels, "_compute_capability", lambda: "9.0")
     monkeypatch.setattr(gpu_kernels, "_measured", lambda: MEASURED)

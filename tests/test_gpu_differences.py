@@ -7,7 +7,7 @@ from helpers import sgd
 from oracle import needs_ops
 
 import keras_sparse as ks
-from keras_sparse.compute import gpu_kernels, gradients, masked_gradient, sparse_layer
+from keras_sparse.compute import gpu_kernels, gradients, layer_choice, masked_gradient, sparse_layer
 from keras_sparse.exporting.checks import tolerance_for
 
 pytestmark = [needs_ops]
@@ -16,7 +16,7 @@ pytestmark = [needs_ops]
 @pytest.fixture
 def gpu(monkeypatch):
     """Python sees a GPU; the ops still run on the CPU."""
-    for module in (gpu_kernels, masked_gradient, sparse_layer, gradients):
+    for module in (gpu_kernels, gradients, layer_choice, masked_gradient, sparse_layer):
         monkeypatch.setattr(module, "has_gpu", lambda: True)
     monkeypatch.setattr(gpu_kernels, "_compute_capability", lambda: "9.0")
     monkeypatch.setattr(gpu_kernels, "_allows_tf32", lambda: True)
