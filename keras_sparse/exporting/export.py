@@ -93,9 +93,9 @@ def export(
     >>> report.density, report.difference < 1e-5
     (1.0, True)
     """
-    check_flags(custom_ops=custom_ops, overwrite=overwrite, compare_dense=compare_dense)
-    if verbose is not None:  # Keras' default
-        check_flags(verbose=verbose)
+    is_heard = True if verbose is None else verbose  # None: Keras' default
+    check_flags(custom_ops=custom_ops, overwrite=overwrite)
+    check_flags(compare_dense=compare_dense, verbose=is_heard)
     path, name = as_path(path), OTHER_NAMES.get(format, format)
     chosen = format_named(name, dtype, path)
     check_settings(name, chosen.settings, settings)
@@ -106,7 +106,6 @@ def export(
     stored_sparse = is_stored_sparse(name, dtype, sparsity)
     check_place(path, overwrite, chosen.also)
     signature = signature_of(model, input_signature)
-    is_heard = verbose is None or bool(verbose)
     with progress("export", is_heard) as line:
         arrays, density = sample_for(model, signature, sample), checked_density(model)
         line.says("copying the model")
