@@ -93,9 +93,8 @@ def export(
     >>> report.density, report.difference < 1e-5
     (1.0, True)
     """
-    is_heard = True if verbose is None else verbose  # None: Keras' default
-    check_flags(custom_ops=custom_ops, overwrite=overwrite)
-    check_flags(compare_dense=compare_dense, verbose=is_heard)
+    check_flags(custom_ops=custom_ops, overwrite=overwrite, compare_dense=compare_dense)
+    is_heard = _is_heard(verbose)
     path, name = as_path(path), OTHER_NAMES.get(format, format)
     chosen = format_named(name, dtype, path)
     check_settings(name, chosen.settings, settings)
@@ -124,6 +123,13 @@ def export(
     if is_heard:
         report.print_to(rich.console.Console())
     return report
+
+
+def _is_heard(verbose: bool | None) -> bool:
+    if verbose is None:  # Keras' default
+        return True
+    check_flags(verbose=verbose)
+    return verbose
 
 
 def _copied(model: keras.Model, signature: list[Any], chosen: Format, custom_ops: bool) -> Folded:
