@@ -14,7 +14,7 @@ PATHS = os.pathsep.join(map(str, (ROOT, ROOT / "examples", ROOT / "tests")))
 ENVIRONMENT = {"PYTHONPATH": PATHS, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
 
 # A worker that ends before another has received what it sent closes the other's connection.
-WAIT_FOR_ALL = """
+AT_END = """
 import os, pathlib, time
 ended, latest = pathlib.Path(os.environ["WORKERS_ENDED"]), time.monotonic() + 30
 (ended / str(os.getpid())).touch()
@@ -27,7 +27,7 @@ def run_workers(program, count):
     """Runs a program for each worker at once; their outputs. One worker has no cluster."""
     clusters = [{"TF_CONFIG": each} for each in cluster(count)] if count > 1 else [{}]
     strict = (
-        f"import warnings\nwarnings.simplefilter('error', UserWarning)\n{program}{WAIT_FOR_ALL}"
+        f"import warnings\nwarnings.simplefilter('error', UserWarning)\n{program}{AT_END}"
     )
     with tempfile.TemporaryDirectory() as folder:
         both = {**ENVIRONMENT, "WORKERS_ENDED": folder, "WORKERS": str(count)}
