@@ -26,9 +26,7 @@ while len(list(ended.iterdir())) < int(os.environ["WORKERS"]) and time.monotonic
 def run_workers(program, count):
     """Runs a program for each worker at once; their outputs. One worker has no cluster."""
     clusters = [{"TF_CONFIG": each} for each in cluster(count)] if count > 1 else [{}]
-    strict = (
-        f"import warnings\nwarnings.simplefilter('error', UserWarning)\n{program}{AT_END}"
-    )
+    strict = f"import warnings\nwarnings.simplefilter('error', UserWarning)\n{program}{AT_END}"
     with tempfile.TemporaryDirectory() as folder:
         both = {**ENVIRONMENT, "WORKERS_ENDED": folder, "WORKERS": str(count)}
         workers = [Program(strict, **both, **configuration) for configuration in clusters]
