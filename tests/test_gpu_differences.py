@@ -8,6 +8,7 @@ from oracle import needs_ops
 
 import keras_sparse as ks
 from keras_sparse.compute import gpu_kernels, gradients, layer_choice, masked_gradient, sparse_layer
+from keras_sparse.compute.choice import Choice
 from keras_sparse.exporting.checks import tolerance_for
 
 pytestmark = [needs_ops]
@@ -20,8 +21,8 @@ def gpu(monkeypatch):
         monkeypatch.setattr(module, "has_gpu", lambda: True)
     monkeypatch.setattr(gpu_kernels, "_compute_capability", lambda: "9.0")
     monkeypatch.setattr(gpu_kernels, "_allows_tf32", lambda: True)
-    nothing = ks.ops.Availability(None, without={})
-    monkeypatch.setattr(gpu_kernels, "available", lambda: nothing)
+    everything = ks.ops.Availability(None, without={})
+    monkeypatch.setattr(gpu_kernels, "available", lambda: everything)
 
 
 def test_xla_compiles_sparse_layers_on_a_gpu_and_not_on_a_cpu(monkeypatch):
@@ -80,7 +81,7 @@ def network(growth_window="auto", growth_batch=1.0, builds=True):
 
 
 def traced_operations(model):
-    """How often each operation is in the model's training step, all its functions included."""
+    """The operations of the model's training step, those of all its functions included."""
     import tensorflow as tf
 
     step = tf.function(lambda x, y: model.train_step((x, y)))
@@ -144,3 +145,20 @@ def test_a_layer_chooses_when_its_step_is_traced_on_a_gpu(gpu, monkeypatch, buil
     assert ours in operations
     assert not any("If" in one for one in operations)
     assert not any(layer.chooses_otherwise() for layer in model.layers[:2])
+
+
+@pytest.mark.parametrize(("batch", "runs_kernel"), [(2, False), (64, True)])
+def test_xla_leaves_out_a_condition_on_the_size_of_the_batch(batch, runs_kernel):
+    import tensorflow as tf
+
+    @tf.function(jit_compile=True, input_signature=[tf.TensorSpec((None, 8))])
+    def product(inputs):
+        break_even = tf.where(tf.shape(inputs)[0] >= 8, 0.25, 0.0)
+        choice = Choice(gpu_kernels.GpuBlocks(), break_even=break_even)
+        return choice.run(lambda: 0.1, lambda: tf.sin(inputs), lambda: inputs)
+
+    lower = product.experimental_get_compiler_ir(tf.zeros((batch, 8)))
+    assert "conditional" in lower(stage="hlo")
+    compiled = lower(stage="optimized_hlo")
+    assert "conditional" not in compiled
+    assert ("sine" in compiled) == runs_kernel

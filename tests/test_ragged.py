@@ -5,7 +5,7 @@ import pytest
 
 from keras_sparse.rules.all_layers import global_counts
 from keras_sparse.rules.blocks import Blocks
-from keras_sparse.rules.mask_update import count_layers
+from keras_sparse.rules.layer_counts import count_layers
 from keras_sparse.rules.ragged import at_least_one, fitting, group_units, units_of
 from keras_sparse.rules.ragged_update import grow_where_groups_differ, keep_fitting
 from keras_sparse.rules.scores import MaskedLayer, magnitude, momentum

@@ -17,6 +17,8 @@ class MaskOwner:
         masks: {name of a masked weight: its mask, a bool array, True = active}, in that order.
         structure: what masks are made of.
         growth_batch: share of a batch that missing weights take their gradients from.
+        growth_window_steps: a method: steps before an update in which missing weights get
+            gradients; infinity: all.
     """
 
     growth_batch = 1.0
@@ -27,6 +29,7 @@ class MaskOwner:
 
         @property
         def masked_variables(self) -> Sequence[Any]: ...
+        def growth_window_steps(self) -> float: ...
         @property
         def masks(self) -> Mapping[str, np.ndarray]: ...
 

@@ -7,21 +7,18 @@ what they cost is never more than a budget. It prunes and grows whole groups of 
 weights is a budget, too: never more, and less by less than a group.
 """
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from keras_sparse.rules.at_once import for_each_layer
-from keras_sparse.rules.budget import Counts, grow_counts, prune_counts
+from keras_sparse.rules.budget import grow_counts, prune_counts
 from keras_sparse.rules.cost_budget import grow_within
-from keras_sparse.rules.group_scores import LOOK_FOR, active_groups, group_score
+from keras_sparse.rules.group_scores import active_groups, group_score
+from keras_sparse.rules.layer_counts import count_layers
 from keras_sparse.rules.ragged import units_of
 from keras_sparse.rules.ragged_update import grow_where_groups_differ, keep_fitting
 from keras_sparse.rules.scores import MaskedLayer, Score, Share
-
-# Active groups, all, the most that may be active, weights in one, do they differ, the share.
-_Count = tuple[int, int, int, int, bool, float]
 
 
 def top_k_mask(score: np.ndarray, k: int, among: np.ndarray | None = None) -> np.ndarray:
@@ -154,28 +151,6 @@ def prune_to(
     return masks
 
 
-def count_layers(layers: Sequence[MaskedLayer], redistribute: Share | None) -> Counts:
-    """Active and missing groups and the normalised share of every layer."""
-    shapes = for_each_layer(lambda i: _count(layers[i], redistribute), len(layers), redistribute)
-    active, total, most, sizes, ragged, shares = zip(*shapes, strict=True)
-    weight = np.array(shares, float)
-    if not weight.any():  # no momentum yet, or no redistribution
-        weight = np.ones(len(shares))
-    n, missing = np.array(active, np.int64), np.array(total, np.int64) - active
-    group_sizes, shares_of_all = np.array(sizes, np.int64), weight / weight.sum()
-    return Counts(n, missing, group_sizes, shares_of_all, any(ragged), np.array(most, np.int64))
-
-
-def _count(layer: MaskedLayer, redistribute: Share | None) -> _Count:
-    structure, mask = layer.structure, layer.mask
-    shape = mask.shape
-    structure.check_mask(layer.name, mask)
-    active = int(np.count_nonzero(structure.active_groups(mask)))
-    share = _share(layer, redistribute) if active and redistribute else 0.0
-    groups, most = math.prod(structure.grid(shape)), structure.most_groups(shape)
-    return active, groups, most, structure.group_size(shape), structure.is_ragged(shape), share
-
-
 def _keep(layer: MaskedLayer, n: int, prune: Score, rng: np.random.Generator) -> np.ndarray:
     active, structure = active_groups(layer), layer.structure
     may_have_all = structure.most_groups(layer.mask.shape) == active.size
@@ -184,17 +159,6 @@ def _keep(layer: MaskedLayer, n: int, prune: Score, rng: np.random.Generator) ->
     score = group_score(layer, prune, rng)
     among = structure.eligible(score, active)
     return top_k_mask(score, min(n, int(np.count_nonzero(among))), among)
-
-
-def _share(layer: MaskedLayer, redistribute: Share) -> float:
-    share = float(redistribute(layer))
-    if not math.isfinite(share) or share < 0:
-        raise ValueError(
-            f"The share of layer {layer.name!r} must be finite and not negative. "
-            f"Received: share={share}. The masks were not changed. NaN or infinity here means "
-            f"that its weights or momentum are. {LOOK_FOR}."
-        )
-    return share
 
 
 def _count_active_groups(layer: MaskedLayer) -> int:
