@@ -111,7 +111,7 @@ def _window(word: str) -> int | str | None:
 def _arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = options.parser(__doc__)
     add = parser.add_argument
-    known = f"conv8, {', '.join(name for name in NETWORKS if name != 'resnet-50')}"
+    known = ", ".join([*networks.OWN, *(name for name in NETWORKS if name != "resnet-50")])
     windows = "own (the method's); else with sparse kernels: none (all steps), auto or steps"
     add("--data", type=Path, help="MNIST or CIFAR-10 as .npz in the layout of keras.datasets")
     add("--tables", action="store_true", help="train nothing, print the tables of the records")

@@ -1,11 +1,11 @@
-"""The networks of the accuracy benchmark: the paper's, each with its recipe, and one more."""
+"""The networks of the accuracy benchmark: the paper's, each with its recipe, and three more."""
 
 import dataclasses
 from collections.abc import Callable
 
 import keras
 
-from benchmarks.networks import conv8
+from benchmarks.networks import conv8, vgg11, vit
 from examples import training
 from examples.recipes import recipe
 
@@ -43,9 +43,9 @@ class Network:
 
 
 def network(name: str) -> Network:
-    """``"conv8"``, or a network of ``examples/recipes.py`` by its name, e.g. ``"wrn-28-2"``."""
-    if name == "conv8":
-        return CONV8
+    """A key of OWN, or a network of ``examples/recipes.py`` by its name, e.g. ``"wrn-28-2"``."""
+    if name in OWN:
+        return OWN[name]
     how = recipe(name)
     if how.data not in IMAGES:
         raise ValueError(f"`name` must be a network for {[*IMAGES]}. Received: name={name!r}")
@@ -68,12 +68,9 @@ def _mnist_rate(first: float, steps: int) -> Rate:
     return keras.optimizers.schedules.PiecewiseConstantDecay(falls, rates)
 
 
-CONV8 = Network(
-    "cifar10",
-    conv8,
-    keras.optimizers.schedules.CosineDecay,
-    batch=128,
-    images=20_000,
-    epochs=20,
-    augmented=True,
-)
+_COSINE = keras.optimizers.schedules.CosineDecay
+OWN = {
+    "conv8": Network("cifar10", conv8, _COSINE, 128, images=20_000, epochs=20, augmented=True),
+    "vgg11": Network("cifar10", vgg11, _COSINE, 128, images=50_000, epochs=5, augmented=False),
+    "vit": Network("mnist", vit, _COSINE, BATCH, TRAINING_EXAMPLES, epochs=10, augmented=False),
+}

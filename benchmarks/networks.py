@@ -44,6 +44,25 @@ def vgg11() -> keras.Model:
     return keras.Sequential([keras.Input((32, 32, 3)), *body], name="vgg11")
 
 
+def vit() -> keras.Model:
+    """A vision transformer (Dosovitskiy et al. 2021) for MNIST: 49 patches of 4x4, three blocks.
+
+    A depthwise convolution tells where a patch is (Chu et al. 2021, conditional positions).
+    """
+    patch, width, heads, blocks = 4, 64, 2, 3
+    images = keras.Input((28, 28, 1))
+    x = layers.Conv2D(width, patch, patch)(images)
+    x = x + layers.DepthwiseConv2D(3, padding="same")(x)
+    x = layers.Reshape((-1, width))(x)
+    for _ in range(blocks):
+        y = layers.LayerNormalization()(x)
+        x = x + layers.MultiHeadAttention(heads, width // heads)(y, y)
+        y = layers.Dense(4 * width, "gelu")(layers.LayerNormalization()(x))
+        x = x + layers.Dense(width)(y)
+    x = layers.GlobalAveragePooling1D()(layers.LayerNormalization()(x))
+    return keras.Model(images, layers.Dense(10)(x), name="vit")
+
+
 def resnet_20() -> keras.Model:
     """ResNet-20 for CIFAR-10 (He et al. 2016): three stages of three basic blocks.
 
