@@ -28,8 +28,8 @@ from keras_sparse.rules import mask_update, scores
 from keras_sparse.rules import structure_arguments as structure
 from keras_sparse.rules.blocks import Blocks
 from keras_sparse.rules.channels import Channels
+from keras_sparse.rules.masked_layer import MaskedLayer
 from keras_sparse.rules.n_of_m import NofM
-from keras_sparse.rules.scores import MaskedLayer
 from keras_sparse.training import schedules
 from keras_sparse.training.agreement import Agreement, check_agreement
 from keras_sparse.training.backup import BackupAndRestore

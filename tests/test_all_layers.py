@@ -5,7 +5,8 @@ import pytest
 
 from keras_sparse.rules.all_layers import global_counts
 from keras_sparse.rules.blocks import Blocks
-from keras_sparse.rules.scores import MaskedLayer, magnitude, random
+from keras_sparse.rules.masked_layer import MaskedLayer
+from keras_sparse.rules.scores import magnitude, random
 
 
 def layers_of(*weights, **settings):

@@ -8,7 +8,7 @@ import pytest
 from keras_sparse.rules import at_once, scores
 from keras_sparse.rules.at_once import for_each_layer
 from keras_sparse.rules.mask_update import update_masks
-from keras_sparse.rules.scores import MaskedLayer
+from keras_sparse.rules.masked_layer import MaskedLayer
 
 
 def threads_of(monkeypatch, cores, *rules):

@@ -16,7 +16,7 @@ from keras_sparse.rules.blocks import Blocks
 from keras_sparse.rules.budget import Counts
 from keras_sparse.rules.cost_budget import affordable, cost_of, grow_within, spend
 from keras_sparse.rules.mask_update import prune_to, update_masks
-from keras_sparse.rules.scores import MaskedLayer
+from keras_sparse.rules.masked_layer import MaskedLayer
 from keras_sparse.rules.single_weights import Weights
 
 COSTS = st.sampled_from([1, 2, 3, 5, 16, 49, 256])

@@ -14,7 +14,7 @@ import pytest
 from keras_sparse.rules import scores
 from keras_sparse.rules.budget import Counts, grow_counts, prune_counts
 from keras_sparse.rules.mask_update import top_k_mask, update_masks
-from keras_sparse.rules.scores import MaskedLayer
+from keras_sparse.rules.masked_layer import MaskedLayer
 
 EXCERPT = Path(__file__).parent / "golden" / "lenet300_second_layer.npz"
 RECORDING = os.environ.get("GOLDEN_MASKS", "")

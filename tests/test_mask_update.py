@@ -7,7 +7,7 @@ from keras_sparse.rules import scores
 from keras_sparse.rules.blocks import Blocks
 from keras_sparse.rules.group_scores import active_groups
 from keras_sparse.rules.mask_update import prune_to, top_k_mask, update_masks
-from keras_sparse.rules.scores import MaskedLayer
+from keras_sparse.rules.masked_layer import MaskedLayer
 
 
 def layer(weight, mask, momentum=None, name="layer", **kwargs):

@@ -11,7 +11,7 @@ from keras_sparse.rules import scores
 from keras_sparse.rules.blocks import Blocks, ChannelPairs
 from keras_sparse.rules.channels import Channels
 from keras_sparse.rules.mask_update import prune_to, update_masks
-from keras_sparse.rules.scores import MaskedLayer
+from keras_sparse.rules.masked_layer import MaskedLayer
 from keras_sparse.rules.single_weights import Weights
 
 STRUCTURES = st.sampled_from(

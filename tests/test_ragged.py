@@ -6,9 +6,10 @@ import pytest
 from keras_sparse.rules.all_layers import global_counts
 from keras_sparse.rules.blocks import Blocks
 from keras_sparse.rules.layer_counts import count_layers
+from keras_sparse.rules.masked_layer import MaskedLayer
 from keras_sparse.rules.ragged import at_least_one, fitting, group_units, units_of
 from keras_sparse.rules.ragged_update import grow_where_groups_differ, keep_fitting
-from keras_sparse.rules.scores import MaskedLayer, magnitude, momentum
+from keras_sparse.rules.scores import magnitude, momentum
 
 BLOCKS = Blocks(4, 4)
 SCORES, SIZES = np.array([[4.0, 3.0, 3.0, 1.0]]), np.array([[4, 4, 2, 1]])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_sparse.rules import scores
-from keras_sparse.rules.scores import MaskedLayer
+from keras_sparse.rules.masked_layer import MaskedLayer
 
 LAYER = MaskedLayer(
     "net/dense/kernel",

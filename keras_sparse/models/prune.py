@@ -17,7 +17,8 @@ from keras_sparse.rules.all_layers import check_no_distribution, check_scope
 from keras_sparse.rules.density import check_density
 from keras_sparse.rules.flags import check_flags
 from keras_sparse.rules.mask_update import prune_to
-from keras_sparse.rules.scores import MaskedLayer, Score
+from keras_sparse.rules.masked_layer import MaskedLayer
+from keras_sparse.rules.scores import Score
 from keras_sparse.rules.single_weights import Weights
 from keras_sparse.rules.structure import BlockShape, Structure
 from keras_sparse.rules.structure_arguments import as_structure

@@ -8,7 +8,8 @@ import numpy as np
 from keras_sparse.rules.all_layers import global_counts
 from keras_sparse.rules.asked import affordable_weights, ask
 from keras_sparse.rules.density import active_counts
-from keras_sparse.rules.scores import MaskedLayer, Score
+from keras_sparse.rules.masked_layer import MaskedLayer
+from keras_sparse.rules.scores import Score
 from keras_sparse.rules.whole_groups import check_groups_fit, to_whole_groups
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from keras_sparse.rules.cost_budget import affordable
-from keras_sparse.rules.scores import MaskedLayer, Score
+from keras_sparse.rules.masked_layer import MaskedLayer
+from keras_sparse.rules.scores import Score
 
 SCOPES = ("layer", "global")
 

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from keras_sparse.rules.scores import MaskedLayer, Score
+from keras_sparse.rules.masked_layer import MaskedLayer
+from keras_sparse.rules.scores import Score
 
 LOOK_FOR = "Look for a learning rate that is too high, or bad data"
 

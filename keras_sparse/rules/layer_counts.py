@@ -9,7 +9,8 @@ import numpy as np
 from keras_sparse.rules.at_once import for_each_layer
 from keras_sparse.rules.budget import Counts
 from keras_sparse.rules.group_scores import LOOK_FOR
-from keras_sparse.rules.scores import MaskedLayer, Share
+from keras_sparse.rules.masked_layer import MaskedLayer
+from keras_sparse.rules.scores import Share
 
 
 class _Count(NamedTuple):

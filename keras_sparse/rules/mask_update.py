@@ -16,9 +16,10 @@ from keras_sparse.rules.budget import grow_counts, prune_counts
 from keras_sparse.rules.cost_budget import grow_within
 from keras_sparse.rules.group_scores import active_groups, group_score
 from keras_sparse.rules.layer_counts import count_layers
+from keras_sparse.rules.masked_layer import MaskedLayer
 from keras_sparse.rules.ragged import units_of
 from keras_sparse.rules.ragged_update import grow_where_groups_differ, keep_fitting
-from keras_sparse.rules.scores import MaskedLayer, Score, Share
+from keras_sparse.rules.scores import Score, Share
 
 
 def top_k_mask(score: np.ndarray, k: int, among: np.ndarray | None = None) -> np.ndarray:

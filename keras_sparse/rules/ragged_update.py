@@ -12,8 +12,9 @@ from keras_sparse.rules.budget import Counts
 from keras_sparse.rules.cost_budget import grow_within
 from keras_sparse.rules.density import Shape
 from keras_sparse.rules.group_scores import active_groups, group_score
+from keras_sparse.rules.masked_layer import MaskedLayer
 from keras_sparse.rules.ragged import at_least_one, fitting, group_units, units_of
-from keras_sparse.rules.scores import MaskedLayer, Score
+from keras_sparse.rules.scores import Score
 
 
 def keep_fitting(

@@ -10,7 +10,8 @@ import numpy as np
 from keras_sparse._keras import to_float32
 from keras_sparse.rules.all_layers import global_counts
 from keras_sparse.rules.mask_update import prune_to
-from keras_sparse.rules.scores import MaskedLayer, magnitude
+from keras_sparse.rules.masked_layer import MaskedLayer
+from keras_sparse.rules.scores import magnitude
 from keras_sparse.rules.structure import Structure
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from keras_sparse._keras import mask_in_place, to_float32, to_numpy
 from keras_sparse.compute.mask_state import KernelMask, kernel_mask_of
 from keras_sparse.rules import mask_bits
-from keras_sparse.rules.scores import MaskedLayer
+from keras_sparse.rules.masked_layer import MaskedLayer
 from keras_sparse.rules.structure import Structure
 from keras_sparse.training.checkpoint import SavedMask
 from keras_sparse.training.momentum import GradientAverage, momentum_of

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from keras_sparse.rules.scores import MaskedLayer
+from keras_sparse.rules.masked_layer import MaskedLayer
 from keras_sparse.training.masked_weight import MaskedWeight
 
 

@@ -23,6 +23,7 @@ ABOUT = {
     "rules/found_structure": "inspect",
     "rules/group_scores": "mask_update structure",
     "rules/mask_update": "mask_update mask_update_invariants",
+    "rules/masked_layer": "scores mask_update",
     "rules/ragged": "ragged cost_budget mask_update structure ragged_blocks",
     "rules/ragged_update": "ragged mask_update cost_budget ragged_blocks mask_update_invariants",
     "rules/scores": "scores mask_update",
