@@ -37,7 +37,8 @@ from keras_sparse.training.callbacks import UpdateMasks
 from keras_sparse.training.find_optimizer import sparse_optimizer
 from keras_sparse.training.momentum import momentum_of
 from keras_sparse.training.phases import AlternatingOverTraining
-from keras_sparse.training.presets import ACDC, SET, GradualPruning, GraNet, RigL, StaticSparsity
+from keras_sparse.training.presets import SET, RigL, StaticSparsity
+from keras_sparse.training.pruning_presets import ACDC, GradualPruning, GraNet
 from keras_sparse.training.schedules import CosineOverTraining, CubicOverTraining
 from keras_sparse.training.snip import snip_masks, snip_scores
 from keras_sparse.training.sparse_momentum import SparseMomentum

@@ -148,32 +148,6 @@ def get(value: Any, argument: str) -> Schedule:
     )
 
 
-def falling(density: Any, initial: float | None) -> Any:
-    """GraNet's schedule of the density.
-
-    Args:
-        density: final density in (0, 1], or the schedule.
-        initial: density at the start, in [density, 1]; None: 0.5, or ``density`` if it is higher.
-
-    Raises:
-        ValueError: ``initial`` below ``density``, or beside a schedule.
-    """
-    if callable(density):
-        if initial is not None:
-            raise ValueError(
-                "`initial_density` is where the schedule of a number begins; a schedule says so "
-                f"itself. Received: initial_density={initial!r}, density={density!r}"
-            )
-        return density
-    check_density(density)
-    start = max(0.5, density) if initial is None else initial
-    check_density(start, "initial_density")
-    if start < density:
-        message = f"`initial_density` must be at least `density`, {density!r}"
-        raise ValueError(f"{message}. Received: initial_density={start!r}")
-    return CubicOverTraining(density, start, end=0.5)
-
-
 def value_at_step(schedule: Any, step: int) -> float:
     """The value at an optimizer step of a schedule that does not follow the training."""
     return float(to_numpy(schedule(step)))

@@ -56,6 +56,7 @@ ABOUT = {
     "training/momentum": "momentum conformance",
     "training/phases": "presets dense_phases preset_trainings",
     "training/presets": "presets preset_trainings error_messages",
+    "training/pruning_presets": "presets preset_trainings error_messages",
     "training/restored_weights": "beside_keras_callbacks checkpoint dense_phases",
     "training/rule_checks": "optimizer_arguments optimizers optimizer_config",
     "training/scale_invariant": "untrained",
