@@ -11,6 +11,7 @@ from keras_sparse.training.epoch_plan import Epoch, EpochPlan, FitLength, plan_e
 from keras_sparse.training.final_density import FinalDensity
 from keras_sparse.training.restored_weights import follow_last_weights, follow_restored_weights
 from keras_sparse.training.sparse_momentum import SparseMomentum
+from keras_sparse.training.training_span import TrainingSpan
 from keras_sparse.training.training_warnings import warn_after, warn_before
 
 
@@ -33,16 +34,19 @@ class MaskTraining:
     ) -> None:
         self.optimizer = optimizer
         self._every, self._check = every, check
-        self._fit = FitLength(steps_per_batch=1 if one_step_a_batch else None)
+        self._span = TrainingSpan(optimizer, 1 if one_step_a_batch else None)
         self._plan: EpochPlan | None = None
         self._final: FinalDensity | None = None
         self._epoch: Epoch  # the one that was planned last
         self._batch, self._begun_at = 0, 0
         self._in_batch = False  # begun, and not accounted for
-        self._first_epoch = 0  # of the training, in this fit
         self._batches_to_next_check = math.inf
         self._unopened_epoch: int | None = None  # begun before Keras had built the model
         self._has_warned = self._masks_are_new = False
+
+    @property
+    def _fit(self) -> FitLength:
+        return self._span.fit
 
     # --- what happens in `fit`
 
@@ -53,13 +57,7 @@ class MaskTraining:
             params: ``epochs`` and ``steps``, batches in an epoch, as Keras gives them to callbacks.
             execution: batches that run without a callback between them.
         """
-        self._fit = FitLength(
-            params.get("epochs", 1),
-            params.get("steps"),
-            execution,
-            self._fit.steps_per_batch,
-            self.optimizer.gradient_accumulation_steps or 1,
-        )
+        self._span.begin(params.get("epochs", 1), params.get("steps"), execution)
         self._batches_to_next_check, self._unopened_epoch = math.inf, None
         self._in_batch = False
         if self.optimizer.built:
@@ -71,7 +69,7 @@ class MaskTraining:
             self._unopened_epoch = number
             return
         now = self.optimizer.step()
-        begun_before = self._open(number, now)
+        begun_before = self._span.open_epoch(number, now)
         self._check()
         self._make_plan(number, now, begun_before)
         if self._plan is not None and isinstance(self._plan.planner.times, AtEpochs):
@@ -113,9 +111,11 @@ class MaskTraining:
             release_memory(self.optimizer.masked_bytes())
         if self._unopened_epoch is not None and self.optimizer.built:
             number, self._unopened_epoch = self._unopened_epoch, None
-            self._make_plan(number, 0, self._open(number, 0))
+            self._make_plan(number, 0, self._span.open_epoch(number, 0))
         if self._fit.steps_per_batch is None and self._plan is not None:
-            self._count_steps(batch + 1)
+            self._batches_to_next_check = 0
+            if self._span.count_steps(self._epoch, batch + 1):
+                self._make_plan(self._epoch.number, self._epoch.now, begun_before=False)
 
     def end(self) -> None:
         if self.optimizer.built:
@@ -132,41 +132,6 @@ class MaskTraining:
         return self._batch > 0 and (
             not self.optimizer.built or self.optimizer.step() == self._begun_at
         )
-
-    # --- what is known of the training
-
-    def _open(self, number: int, now: int) -> bool:
-        """Notes that an epoch begins at this step; True: it was interrupted, and is resumed."""
-        optimizer, open_epoch = self.optimizer, self.optimizer.counter("epoch")
-        if open_epoch == 0 or number + 1 < open_epoch:  # none is open, or it is not resumed
-            self._begin_schedules(number, now)
-            self._first_epoch = number
-        elif optimizer.counter("training_stop") < 0 and number > self._first_epoch:
-            start, first = optimizer.counter("training_start"), self._first_epoch
-            if now > start:  # an epoch's length is known by now
-                stop = start + (now - start) * (self._fit.epochs - first) // (number - first)
-                optimizer.set_counter("training_stop", stop)
-        optimizer.set_counter("epoch", number + 1)
-        return open_epoch == number + 1
-
-    def _begin_schedules(self, number: int, now: int) -> None:
-        stop, announced = self._fit.stop(number, now), self.optimizer.announced_stop
-        is_part = now < announced and (stop is None or stop <= announced)
-        if not is_part:  # of a longer training
-            self.optimizer.set_training(now, stop)
-
-    def _count_steps(self, batches: int) -> None:
-        """Counts the steps that the model makes in a batch: then the length of the fit is known."""
-        optimizer, epoch = self.optimizer, self._epoch
-        made = (optimizer.step() - epoch.now) // batches
-        self._batches_to_next_check = 0
-        if made < 1:
-            return
-        self._fit = dataclasses.replace(self._fit, steps_per_batch=made)
-        start = optimizer.counter("training_start")
-        if optimizer.counter("training_stop") < 0 and start == epoch.now:
-            self._begin_schedules(epoch.number, start)
-        self._make_plan(epoch.number, epoch.now, begun_before=False)
 
     # --- the plan
 

@@ -1,13 +1,8 @@
-"""Each optimizer step is the inner optimizer's, on dense gradients; then weights are masked again.
-
-While the growth window is closed, sparse layers save the gradients of missing weights.
-"""
+"""Each optimizer step is the inner optimizer's, then weights are masked again."""
 
 import warnings
 from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from keras_sparse._keras import (
     eager_scope,
@@ -16,20 +11,17 @@ from keras_sparse._keras import (
     to_numpy,
     variables_of,
 )
-from keras_sparse.compute.free_memory import release_memory
 from keras_sparse.rules.structure import Structure
-from keras_sparse.training.explored_masks import ExploredMasks
 from keras_sparse.training.fused_sgd import fused_steps
 from keras_sparse.training.masked_weight import MaskedWeight, apply_masks
 from keras_sparse.training.momentum import GradientAverage
+from keras_sparse.training.open_window import OpenWindow
 from keras_sparse.training.selection import Selection
 from keras_sparse.training.update_watch import warn_of_dense_step
 
 
-class MaskedSteps(ExploredMasks):
-    """Steps with masks, and what is counted of them; arguments as for MaskedOptimizer."""
-
-    growth_window_open: Any  # a bool variable, made when the optimizer is built
+class MaskedSteps(OpenWindow):
+    """Steps with masks; arguments as for MaskedOptimizer."""
 
     def __init__(
         self,
@@ -41,17 +33,10 @@ class MaskedSteps(ExploredMasks):
     ) -> None:
         super().__init__(inner_optimizer, structure, gradient_average, name)
         self.selection = selection
-        self.counters: dict[str, Any] = {}
         # for the first step to say; a file that is loaded before may settle it
         self._notice: str | None = None
         self._doubt: Exception | None = None  # about the selection, as long as no model is known
         self._scale_is_due = False  # masks were drawn over weights of a model that is not known
-
-    def grows_by_gradients(self) -> bool:
-        """Do the rules look at gradients of missing weights?"""
-        raise NotImplementedError
-
-    # --- a step
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         grads = list(grads)
@@ -129,62 +114,6 @@ class MaskedSteps(ExploredMasks):
         else:
             super().finalize_variable_values(var_list)
         self.apply_masks()  # averaged weights (use_ema) are dense
-
-    # --- counters
-
-    def counter(self, name: str) -> int:
-        """A saved counter, one of COUNTERS."""
-        return int(to_numpy(self.counters[name]))
-
-    def set_counter(self, name: str, value: int) -> None:
-        self.counters[name].assign(value)
-
-    # --- the growth window
-
-    def open_growth_window(self, is_open: bool) -> None:
-        """Says whether missing weights get gradients from the next step on, in every sparse layer.
-
-        The UpdateMasks callback does it in ``fit``. In a custom loop the window is open until you
-        close it; call it between steps, outside of ``tf.function``. Other layers compute dense
-        gradients always.
-
-        Args:
-            is_open: True: the weight gradient is dense; False: missing weights get none, and what
-                their momentum remembers fades. In ``fit`` the stock operation's gradient is dense
-                all the same: it costs nothing more.
-
-        Raises:
-            ValueError: an optimizer that is not built.
-            TypeError: no bool.
-        """
-        if np.asarray(is_open).dtype != bool:
-            raise TypeError(f"`is_open` must be a bool. Received: is_open={is_open!r}")
-        self.check_built(awaits_batch=True)
-        # `window_opened` says it; the variable and the layers' switches are copies for graphs
-        if bool(to_numpy(self.growth_window_open)) != is_open:
-            self.growth_window_open.assign(is_open)
-            if not is_open:
-                release_memory(self.masked_bytes())  # of dense gradients
-        if (self.counter("window_opened") >= 0) != is_open:
-            self.set_counter("window_opened", self.step() if is_open else -1)
-        for kernel_mask in self._kernel_masks():
-            kernel_mask.want_dense_weight_gradient(is_open)
-
-    def window_opened(self) -> int:
-        """The step since which there is something to grow by.
-
-        -1: there is nothing, the window is closed.
-        """
-        if not self.grows_by_gradients() or not self._kernel_masks():
-            return 0
-        return self.counter("window_opened")
-
-    def can_grow(self) -> bool:
-        """Is there anything to grow by?
-
-        No, where a rule reads gradients and sparse layers compute none of missing weights.
-        """
-        return self.window_opened() >= 0
 
 
 def _keeps_averages_of_weights(optimizer: Any) -> bool:

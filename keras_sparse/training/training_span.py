@@ -1,0 +1,67 @@
+"""The optimizer steps at which a training begins and ends, as ``fit`` makes them known."""
+
+import dataclasses
+
+from keras_sparse.training.epoch_plan import Epoch, FitLength
+from keras_sparse.training.sparse_momentum import SparseMomentum
+
+
+class TrainingSpan:
+    """Keeps the counters that schedules and resumed trainings read; all are optimizer steps.
+
+    Args:
+        optimizer: its counters are kept.
+        steps_per_batch: optimizer steps in a batch; None: not known before the first batch.
+
+    Attributes:
+        fit: what is known of the length of the ``fit``.
+    """
+
+    def __init__(self, optimizer: SparseMomentum, steps_per_batch: int | None) -> None:
+        self._optimizer = optimizer
+        self.fit = FitLength(steps_per_batch=steps_per_batch)
+        self._first_epoch = 0  # of the training, in this fit
+
+    def begin(self, epochs: int, batches: int | None, execution: int) -> None:
+        """A ``fit`` begins; arguments as for FitLength."""
+        accumulation = self._optimizer.gradient_accumulation_steps or 1
+        self.fit = FitLength(epochs, batches, execution, self.fit.steps_per_batch, accumulation)
+
+    def open_epoch(self, number: int, now: int) -> bool:
+        """Notes that an epoch begins at this step; True: it was interrupted, and is resumed."""
+        optimizer, open_epoch = self._optimizer, self._optimizer.counter("epoch")
+        if open_epoch == 0 or number + 1 < open_epoch:  # none is open, or it is not resumed
+            self._begin_schedules(number, now)
+            self._first_epoch = number
+        elif optimizer.counter("training_stop") < 0 and number > self._first_epoch:
+            start, first = optimizer.counter("training_start"), self._first_epoch
+            if now > start:  # an epoch's length is known by now
+                stop = start + (now - start) * (self.fit.epochs - first) // (number - first)
+                optimizer.set_counter("training_stop", stop)
+        optimizer.set_counter("epoch", number + 1)
+        return open_epoch == number + 1
+
+    def count_steps(self, epoch: Epoch, batches: int) -> bool:
+        """Counts the steps that the model makes in a batch: then the length of the fit is known.
+
+        Args:
+            epoch: the one that runs.
+            batches: those of it that have ended.
+
+        Returns:
+            False: the model has made fewer steps than batches.
+        """
+        made = (self._optimizer.step() - epoch.now) // batches
+        if made < 1:
+            return False
+        self.fit = dataclasses.replace(self.fit, steps_per_batch=made)
+        start = self._optimizer.counter("training_start")
+        if self._optimizer.counter("training_stop") < 0 and start == epoch.now:
+            self._begin_schedules(epoch.number, start)
+        return True
+
+    def _begin_schedules(self, number: int, now: int) -> None:
+        stop, announced = self.fit.stop(number, now), self._optimizer.announced_stop
+        is_part = now < announced and (stop is None or stop <= announced)
+        if not is_part:  # of a longer training
+            self._optimizer.set_training(now, stop)
