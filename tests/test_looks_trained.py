@@ -8,7 +8,7 @@ import pytest
 from helpers import compiled, fit, toy_data
 
 import keras_sparse as ks
-from keras_sparse.training.find_optimizer import looks_trained, masks_randomly_over_trained
+from keras_sparse.training.looks_trained import looks_trained, masks_randomly_over_trained
 from keras_sparse.training.untrained import constants_are_untouched
 
 layers = keras.layers

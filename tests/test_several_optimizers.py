@@ -5,7 +5,7 @@ import pytest
 from helpers import active, compiled, fit, sgd, sparse, toy_model
 
 import keras_sparse as ks
-from keras_sparse.training.find_optimizer import build_parts
+from keras_sparse.training.updated_optimizers import build_parts
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.skipif(

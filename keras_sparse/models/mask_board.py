@@ -12,13 +12,10 @@ from keras_sparse.models.board_content import BoardContent
 from keras_sparse.models.event_files import EventFiles, check_tensorboard
 from keras_sparse.rules.flags import check_flags
 from keras_sparse.rules.paths import as_path
-from keras_sparse.training.find_optimizer import (
-    given_optimizers,
-    sparse_momenta_of,
-    sparse_optimizer,
-)
+from keras_sparse.training.find_optimizer import sparse_momenta_of, sparse_optimizer
 from keras_sparse.training.masked_weight import MaskedWeight
 from keras_sparse.training.sparse_momentum import SparseMomentum
+from keras_sparse.training.updated_optimizers import given_optimizers
 
 RUN = "masks"  # beside Keras' "train" and "validation"
 

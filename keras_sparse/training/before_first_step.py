@@ -1,14 +1,11 @@
 """What happens in ``fit`` before its first step: optimizers are built, and first masks are made."""
 
 import contextlib
-import warnings
 from collections.abc import Sequence
 
 import keras
 
 from keras_sparse._keras import build_by_running_fit, strategy_scope
-from keras_sparse.training.find_optimizer import masks_randomly_over_trained
-from keras_sparse.training.first_masks import RANDOM_OVER_TRAINED
 from keras_sparse.training.sensitivities import make_awaited_masks
 from keras_sparse.training.sparse_momentum import SparseMomentum
 
@@ -34,10 +31,3 @@ def _build(model: keras.Model) -> None:
         elif model.run_eagerly and not model.built:
             with contextlib.suppress(ValueError):  # data that cannot be read twice
                 build_by_running_fit(model)
-
-
-def warn_of_random_masks(model: keras.Model, optimizers: Sequence[SparseMomentum]) -> None:
-    """Warns where masks were drawn at random over trained weights."""
-    for optimizer in optimizers:
-        if masks_randomly_over_trained(model, optimizer):
-            warnings.warn(RANDOM_OVER_TRAINED, stacklevel=3)

@@ -7,27 +7,22 @@ from typing import Any, Unpack
 
 import keras
 
-from keras_sparse._keras import check_keras_3, strategy_scope
+from keras_sparse._keras import check_keras_3
 from keras_sparse.conversion.progress import progress
 from keras_sparse.rules.flags import check_flags
 from keras_sparse.training import agreement
-from keras_sparse.training.before_first_step import prepare, warn_of_random_masks
+from keras_sparse.training.before_first_step import prepare
 from keras_sparse.training.callback_order import check_no_other_has, surround_other_callbacks
 from keras_sparse.training.density_log import DensityLog
 from keras_sparse.training.epoch_plan import check_every
-from keras_sparse.training.find_optimizer import (
-    build_parts,
-    check_settings,
-    compiled_sparse_momenta,
-    given_optimizers,
-    put_sparse_momentum,
-    sparse_momenta_of,
-)
+from keras_sparse.training.find_optimizer import compiled_sparse_momenta
+from keras_sparse.training.looks_trained import warn_of_random_masks
 from keras_sparse.training.mask_training import MaskTraining
 from keras_sparse.training.retrace import Retracing
 from keras_sparse.training.settings import AllSettings, check_has_density, check_names
 from keras_sparse.training.sparse_momentum import SparseMomentum
 from keras_sparse.training.update_watch import NO_STEP, has_own_train_step
+from keras_sparse.training.updated_optimizers import given_optimizers, updated_optimizers
 
 
 class UpdateMasks(keras.callbacks.Callback):
@@ -113,16 +108,8 @@ class UpdateMasks(keras.callbacks.Callback):
     def set_model(self, model: keras.Model) -> None:
         check_keras_3(model, "model")
         super().set_model(model)
-        with strategy_scope(model):
-            build_parts(model)
-        of_model = [] if self._given else sparse_momenta_of(model)
-        optimizers = self._given or of_model or [put_sparse_momentum(model, self.settings)]
+        optimizers = updated_optimizers(model, self._given, self.settings)
         compiled = compiled_sparse_momenta(model)
-        for optimizer in optimizers:
-            check_settings(optimizer, self.settings)
-            optimizer.updates_are_planned = True
-            with strategy_scope(model):
-                optimizer.attach(model)
         self._trainings = [
             MaskTraining(optimizer, self.every, optimizer in compiled, self._check_agreement)
             for optimizer in optimizers

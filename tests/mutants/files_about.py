@@ -41,7 +41,7 @@ ABOUT = {
     "training/competing_masks": "snip kinds_of_first_masks multiply_add_budget",
     "training/density_log": "density_log beside_keras_callbacks exploration",
     "training/explored_masks": "exploration masked_optimizer",
-    "training/find_optimizer": "several_optimizers compiled looks_trained error_messages",
+    "training/find_optimizer": "several_optimizers compiled",
     "training/first_masks": "kinds_of_first_masks snip multiply_add_budget",
     "training/fused_sgd": "masked_sgd masked_sgd_op",
     "training/growth_window": "growth_window open_window growth_batch growth_in_windows",
@@ -76,6 +76,7 @@ ABOUT = {
     "training/training_warnings": "training_warnings final_density callbacks",
     "training/untrained": "untrained trained_weights_stay looks_trained",
     "training/update_watch": "several_optimizers compiled",
+    "training/updated_optimizers": "several_optimizers compiled error_messages",
     "training/weight_costs": "multiply_add_budget",
     "training/wrapper": "wrapper error_messages tf_keras",
 }
