@@ -1,5 +1,6 @@
 """A convolution and a matrix product with a sparse kernel: a compiled op, or Keras' operation."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -144,10 +145,7 @@ def sparse_matmul(
     dtype = promoted(inputs.dtype, kernel.dtype)
     structure = as_structure(block_shape)
     product = Product("matmul", _known_sizes(kernel, 2), dtype, structure=structure)
-
-    def stock(masked: Any) -> Any:
-        return ops.matmul(inputs, masked)
-
+    stock = functools.partial(ops.matmul, inputs)
     return _compute(
         product, inputs, kernel, mask, dense_weight_gradient, implementation, name, stock
     )
@@ -168,14 +166,11 @@ def _compute(
     choice = choose_or_raise(product, implementation)
     if implementation == "auto" and not choice.is_stock and product.positions == math.inf:
         choice = choose(product.on(sizes_of(inputs)), implementation)
-
-    def by_custom_op() -> Any:
-        return call_custom_op(product, inputs, kernel, mask, dense_weight_gradient, name)
-
-    def by_stock() -> Any:
-        return stock(masked_kernel(kernel, mask, dense_weight_gradient))
-
-    return choice.run(lambda: _density(mask), by_custom_op, by_stock)
+    return choice.run(
+        lambda: _density(mask),
+        lambda: call_custom_op(product, inputs, kernel, mask, dense_weight_gradient, name),
+        lambda: stock(masked_kernel(kernel, mask, dense_weight_gradient)),
+    )
 
 
 def _density(mask: Any) -> Any:
