@@ -17,54 +17,24 @@ Contenders take turns in one process. Each number of threads has its own process
 
 import argparse
 import dataclasses
-import statistics
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks import options, report, sparseprop_peer, structures, turns
-from benchmarks.op_contenders import (
-    GROUPS,
-    KINDS,
-    Contender,
-    Layer,
-    Operands,
-    dense,
-    masks_of_training,
-    random_mask,
-    sparse,
-)
+from benchmarks.op_contenders import GROUPS, Layer, masks_of_training, random_mask
+from benchmarks.op_ratios import Work, compare
 from benchmarks.processes import in_process
 from keras_sparse.rules.single_weights import Weights
-from keras_sparse.rules.structure import Structure
 
 COMMAND = "python -m benchmarks.conv_ops"
 INFERENCE_BATCHES = (1, 8)
 MASKS_BATCH = 64
-HOPELESS = 1.5  # XLA that takes this many times the other time at first is not measured further
 NOTE = """\
 Dense time over sparse time: 2 means that the sparse operation takes half as long. Median over
 turns. `dense` is the better of TensorFlow's own operations and XLA (`jit_compile=True`), in ms. CPU
 time for one thread, wall time for more.
 """
-
-
-@dataclasses.dataclass(frozen=True)
-class Work:
-    """What one process measures."""
-
-    threads: int
-    turns: int
-    densities: tuple[float, ...]
-    masks: Path | None
-    peer: bool
-    quick: bool
-    groups: tuple[str, ...]  # of layers
-    dtype: str
-    structure: Structure  # of the masks
-    batches: tuple[int, ...]  # of the predictions
 
 
 def main() -> None:
@@ -144,46 +114,6 @@ def trained_table(work: Work) -> str:
         print(*rows[-1], sep="  ", flush=True)
     busiest_name = "busiest output channel over mean"
     return report.table(("layer", "density", busiest_name, "trained mask", "evenly spread"), rows)
-
-
-def compare(
-    work: Work, layer: Layer, masks: list[np.ndarray], forward_only: bool
-) -> tuple[float, str, list[tuple[float, ...]]]:
-    """Dense seconds, which dense it was, and for each mask the ratios: ours and the peer's."""
-    clock = turns.clock_for(work.threads)
-    contenders = contenders_of(work, layer, masks, forward_only)
-    first = turns.take_turns({name: contenders[name] for name in ("TF", "XLA")}, 2, clock)
-    if min(first["XLA"]) > HOPELESS * min(first["TF"]):
-        del contenders["XLA"]
-    seconds = turns.take_turns(contenders, work.turns, clock)
-    kind = min(("TF", "XLA"), key=lambda name: statistics.median(seconds.get(name, [np.inf])))
-
-    def best(start: str) -> float:
-        names = [name for name in seconds if name.startswith(start)]
-        return max(turns.ratio(seconds[kind], seconds[name]) for name in names)
-
-    pairs = [tuple(best(f"{i} {who}") for who in _who(work)) for i in range(len(masks))]
-    return statistics.median(seconds[kind]), kind, pairs
-
-
-def contenders_of(
-    work: Work, layer: Layer, masks: list[np.ndarray], forward_only: bool
-) -> dict[str, Contender]:
-    """The dense products, and for each mask the sparse ones, warmed up."""
-    operands = Operands(layer, work.dtype)
-    found = {name: dense(operands, forward_only, xla) for name, xla in KINDS.items()}
-    for i, mask in enumerate(masks):
-        found[f"{i} sparse"] = sparse(operands, mask, forward_only)
-        if work.peer:
-            peers = sparseprop_peer.contenders(operands, mask, work.threads)
-            found |= {f"{i} peer {name}": step for name, step in peers.items()}
-    for contender in found.values():
-        contender()
-    return found
-
-
-def _who(work: Work) -> tuple[str, ...]:
-    return ("sparse", "peer") if work.peer else ("sparse",)
 
 
 def _cell(ratios: tuple[float, ...]) -> str:
