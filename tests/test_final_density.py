@@ -22,6 +22,11 @@ class Linear(ks.schedules.OverTraining):
 # --- what a schedule asks for
 
 
+def until_200(frequency):
+    """tfmot's line from density 1 to 0.25 in 200 steps."""
+    return tfmot.PolynomialDecay(0.0, 0.75, 0, 200, power=1, frequency=frequency)
+
+
 @pytest.mark.parametrize(
     ("schedule", "expected"),
     [
@@ -30,30 +35,22 @@ class Linear(ks.schedules.OverTraining):
         (ks.CubicOverTraining(1.0, end=0.5), FinalDensity(1.0, 0)),
         (ks.CubicOverTraining(0.1, end=1.0), FinalDensity(0.1, 99)),  # 0.1 + 0.9e-6 at 99
         (Linear(1.0, 0.25), FinalDensity(0.25, 100)),
+        # sampled every 2 steps
         (
             schedules.PiecewiseConstantDecay([40, 200], [1.0, 0.5, 0.25]),
             FinalDensity(0.5, 42, 0.25),
-        ),  # sampled every 2 steps
+        ),
         (schedules.ExponentialDecay(1.0, 100, 0.5), FinalDensity(0.5, 100)),  # it never ends
         (schedules.PolynomialDecay(1.0, 50, 0.5, power=1.0), FinalDensity(0.5, 50)),
         (lambda step: 0.5 if step < 10_000 else 0.2, FinalDensity(0.5, 0, 0.2)),
-        (
-            lambda step: ([1.0] * 50 + [0.5] * 51)[int(step)],
-            FinalDensity(0.5, 50),
-        ),  # it knows of no later steps
+        # it knows of no later steps
+        (lambda step: ([1.0] * 50 + [0.5] * 51)[int(step)], FinalDensity(0.5, 50)),
         (tfmot.PolynomialDecay(0.5, 0.75, 0, 100, frequency=30), FinalDensity(0.25, 100)),
-        (
-            tfmot.PolynomialDecay(0.0, 0.75, 0, 200, power=1, frequency=40),
-            FinalDensity(0.7, 80, 0.25),
-        ),
-        (
-            tfmot.PolynomialDecay(0.0, 0.75, 0, 200, power=1, frequency=33),
-            FinalDensity(1 - 0.75 * 99 / 200, 99, 0.25),
-        ),  # the last step prunes, too
-        (
-            tfmot.PolynomialDecay(0.0, 0.75, 0, 200, power=1, frequency=50),
-            FinalDensity(1 - 0.75 * 50 / 200, 50, 0.25),
-        ),  # step 100 is not in the training
+        (until_200(frequency=40), FinalDensity(0.7, 80, 0.25)),
+        # the last step prunes, too
+        (until_200(frequency=33), FinalDensity(1 - 0.75 * 99 / 200, 99, 0.25)),
+        # step 100 is not in the training
+        (until_200(frequency=50), FinalDensity(1 - 0.75 * 50 / 200, 50, 0.25)),
         (tfmot.ConstantSparsity(0.75, begin_step=101), FinalDensity(1.0, 0, 0.25)),
         (tfmot.ConstantSparsity(0.75, begin_step=20), FinalDensity(0.25, 20)),
     ],

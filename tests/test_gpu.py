@@ -20,66 +20,31 @@ from keras_sparse.compute.product import Product
 from keras_sparse.rules.structure_arguments import as_structure
 
 pytestmark = [needs_ops]
+
+
+def row(kind, dtype, block, channels, density, multiplications=0):
+    """A row of the table of densities, for layers of at least this size."""
+    return {
+        "kind": kind,
+        "dtype": dtype,
+        "block": block,
+        "smallest_channels": channels,
+        "smallest_multiplications": multiplications,
+        "density": density,
+    }
+
+
 MEASURED = [
     {
         "compute_capability": "9.0",
         "rows": [
-            {
-                "kind": "convolution",
-                "dtype": "bfloat16",
-                "block": 32,
-                "smallest_channels": 64,
-                "smallest_multiplications": 0,
-                "density": 0.25,
-            },
-            {
-                "kind": "convolution",
-                "dtype": "bfloat16",
-                "block": 32,
-                "smallest_channels": 256,
-                "smallest_multiplications": 0,
-                "density": 0.5,
-            },
-            {
-                "kind": "convolution",
-                "dtype": "float16",
-                "block": 64,
-                "smallest_channels": 64,
-                "smallest_multiplications": 1000 * 9 * 64 * 64,
-                "density": 0.3,
-            },
-            {
-                "kind": "convolution",
-                "dtype": "float32",
-                "block": "weights",
-                "smallest_channels": 64,
-                "smallest_multiplications": 0,
-                "density": 0.1,
-            },
-            {
-                "kind": "matmul",
-                "dtype": "float32",
-                "block": "channel_pairs",
-                "smallest_channels": 64,
-                "smallest_multiplications": 0,
-                "density": 0.2,
-            },
-            {
-                "kind": "convolution",
-                "dtype": "tensorfloat32",
-                "block": 32,
-                "smallest_channels": 64,
-                "smallest_multiplications": 0,
-                "density": 0.25,
-            },
-            {
-                "kind": "matmul",
-                "dtype": "tensorfloat32",
-                "block": 64,
-                "smallest_channels": 64,
-                "smallest_multiplications": 0,
-                "density": 0.1,
-            },
+            row("convolution", "bfloat16", 32, 64, 0.25),
+            row("convolution", "bfloat16", 32, 256, 0.5),
+            row("convolution", "float16", 64, 64, 0.3, multiplications=1000 * 9 * 64 * 64),
+            row("convolution", "float32", "weights", 64, 0.1),
+            row("matmul", "float32", "channel_pairs", 64, 0.2),
+            row("convolution", "tensorfloat32", 32, 64, 0.25),
+            row("matmul", "tensorfloat32", 64, 64, 0.1),
         ],
     }
 ]

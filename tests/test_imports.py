@@ -11,17 +11,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "keras_sparse"
 
 # A folder imports only from folders to its left; imports for types (`if TYPE_CHECKING`) may differ.
-ROOMS = [
-    "rules",
-    "compute",
-    "tracing",
-    "conversion",
-    "training",
-    "models",
-    "exporting",
-    "reporting",
-    "commands",
-]
+ROOMS = ["rules", "compute", "tracing", "conversion", "training", "models"]
+ROOMS += ["exporting", "reporting", "commands"]
 TOP = ["__init__", "__main__"]  # the only modules outside of the folders
 
 
@@ -32,29 +23,10 @@ def modules_in(folder: str) -> list[str]:
 MODULES = [module for room in ROOMS for module in modules_in(room)]
 KERAS = modules_in("_keras")  # private names of Keras; all rooms but "rules" may import them
 # The same within tpu_check, which only __main__ and users import.
-TPU_CHECK = [
-    "_libtpu",
-    "_tensorflow",
-    "fake_tpu",
-    "train_step",
-    "cluster",
-    "replica",
-    "cxx",
-    "library",
-    "lower",
-    "compile",
-    "batch",
-    "check",
-    "command",
-    "__init__",
-]
-DEPENDENCIES = {
-    "h5py",
-    "keras",
-    "ml_dtypes",
-    "numpy",
-    "rich",
-}  # what the package needs, and may import at its top
+TPU_CHECK = ["_libtpu", "_tensorflow", "fake_tpu", "train_step", "cluster", "replica", "cxx"]
+TPU_CHECK += ["library", "lower", "compile", "batch", "check", "command", "__init__"]
+# What the package needs, and may import at its top.
+DEPENDENCIES = {"h5py", "keras", "ml_dtypes", "numpy", "rich"}
 OPTIONAL = {  # only inside of functions
     "ai_edge_litert",
     "jax",

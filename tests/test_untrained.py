@@ -28,6 +28,17 @@ def masked(model, **settings):
     }
 
 
+def assert_scaled_by(factor, model, rtol=1e-6):
+    """Each active weight of the model's one kernel is ``factor(mask)`` times what it was."""
+    ((before, after, mask),) = masked(model).values()
+    np.testing.assert_allclose(after, before * mask * factor(mask), rtol=rtol)
+
+
+def by_inputs(count, axes=0):
+    """The factor of units with this many inputs, of which the active ones are over these axes."""
+    return lambda mask: np.sqrt(count / np.maximum(mask.sum(axis=axes), 1))
+
+
 def is_scaled(before, after, mask):
     """Has every active weight grown?  False if all are as they were; else all must have."""
     assert not after[~mask].any()
@@ -57,42 +68,32 @@ def sequential(shape, *body):
 )
 def test_a_fan_in_initializer_is_scaled_by_the_active_inputs_of_each_unit(initializer):
     model = sequential((32,), layers.Dense(64, kernel_initializer=initializer))
-    ((before, after, mask),) = masked(model).values()
-    np.testing.assert_allclose(
-        after, before * mask * np.sqrt(32 / np.maximum(mask.sum(axis=0), 1)), rtol=1e-6
-    )
+    assert_scaled_by(by_inputs(32), model)
 
 
 @backend
 @pytest.mark.parametrize("initializer", ["glorot_normal", "glorot_uniform"])
 def test_a_glorot_initializer_is_scaled_by_the_active_inputs_and_outputs(initializer):
+    def factor(mask):
+        inputs, outputs = (mask.sum(axis=(0, 1, i), keepdims=True) for i in (2, 3))
+        return np.sqrt((72 + 144) / np.maximum(inputs + outputs, 1))
+
     model = sequential((8, 8, 8), layers.Conv2D(16, 3, kernel_initializer=initializer))
-    ((before, after, mask),) = masked(model).values()
-    connections = mask.sum(axis=(0, 1, 2), keepdims=True) + mask.sum(axis=(0, 1, 3), keepdims=True)
-    expected = before * mask * np.sqrt((72 + 144) / np.maximum(connections, 1))
-    np.testing.assert_allclose(after, expected, rtol=1e-6)
+    assert_scaled_by(factor, model)
 
 
 @pytest.mark.parametrize("distribution", ["uniform", "truncated_normal", "untruncated_normal"])
 def test_variance_scaling_follows_its_mode(distribution):
     initializer = keras.initializers.VarianceScaling(2.0, "fan_out", distribution)
-    ((before, after, mask),) = masked(
-        sequential((32,), layers.Dense(64, kernel_initializer=initializer))
-    ).values()
-    np.testing.assert_allclose(
-        after, before * mask * scale_factors(mask, plain(2), "fan_out"), rtol=1e-6
-    )
+    model = sequential((32,), layers.Dense(64, kernel_initializer=initializer))
+    assert_scaled_by(lambda mask: scale_factors(mask, plain(2), "fan_out"), model)
 
 
 @backend
 def test_an_orthogonal_weight_is_scaled_by_the_active_inputs():
     initializer = keras.initializers.Orthogonal(2.0)
-    ((before, after, mask),) = masked(
-        sequential((32,), layers.Dense(64, kernel_initializer=initializer))
-    ).values()
-    np.testing.assert_allclose(
-        after, before * mask * scale_factors(mask, plain(2), "fan_in"), rtol=1e-5
-    )
+    model = sequential((32,), layers.Dense(64, kernel_initializer=initializer))
+    assert_scaled_by(lambda mask: scale_factors(mask, plain(2), "fan_in"), model, rtol=1e-5)
 
 
 def test_every_layer_that_gets_masks_is_scaled():
@@ -131,33 +132,24 @@ def test_every_layer_that_gets_masks_is_scaled():
 
 
 def test_transposed_convolutions_count_the_inputs_of_each_output():
-    initializer = keras.initializers.HeNormal()
-    ((before, after, mask),) = masked(
-        sequential((4, 4, 16), layers.Conv2DTranspose(8, 3, kernel_initializer=initializer))
-    ).values()
-    active = mask.sum(axis=(0, 1, 3), keepdims=True)  # (height, width, out, in)
-    np.testing.assert_allclose(after, before * mask * np.sqrt(144 / active), rtol=1e-6)
+    layer = layers.Conv2DTranspose(8, 3, kernel_initializer="he_normal")
+    assert_scaled_by(
+        lambda mask: np.sqrt(144 / mask.sum(axis=(0, 1, 3), keepdims=True)),  # (..., out, in)
+        sequential((4, 4, 16), layer),
+    )
 
 
 def test_attention_counts_over_the_axes_of_its_equation():
-    inputs = keras.Input((5, 32))
-    model = keras.Model(
-        inputs,
-        layers.EinsumDense("abc,cde->abde", (None, 2, 8), kernel_initializer="he_normal")(inputs),
-    )
-    ((before, after, mask),) = masked(model).values()
-    np.testing.assert_allclose(
-        after, before * mask * np.sqrt(32 / np.maximum(mask.sum(axis=0), 1)), rtol=1e-6
-    )
+    layer = layers.EinsumDense("abc,cde->abde", (None, 2, 8), kernel_initializer="he_normal")
+    assert_scaled_by(by_inputs(32), sequential((5, 32), layer))
 
 
 @pytest.mark.parametrize(
     "initializer", ["random_normal", "random_uniform", "truncated_normal", "ones", "identity"]
 )
 def test_weights_whose_size_the_user_has_set_are_not_scaled(initializer):
-    ((before, after, mask),) = masked(
-        sequential((32,), layers.Dense(32, kernel_initializer=initializer))
-    ).values()
+    model = sequential((32,), layers.Dense(32, kernel_initializer=initializer))
+    ((before, after, mask),) = masked(model).values()
     np.testing.assert_array_equal(after, before * mask)
 
 
@@ -172,9 +164,7 @@ def test_blocks_and_sparse_layers_are_scaled():
     )
     (kernel, *rest) = masked(model, block_shape=(8, 8)).values()
     before, after, mask = kernel
-    np.testing.assert_allclose(
-        after, before * mask * np.sqrt(144 / np.maximum(mask.sum(axis=(0, 1, 2)), 1)), rtol=1e-6
-    )
+    np.testing.assert_allclose(after, before * mask * by_inputs(144, (0, 1, 2))(mask), rtol=1e-6)
     assert all(is_scaled(*found) for found in rest)
     assert_same([array(model.layers[0].mask)], [mask])
 
@@ -183,10 +173,9 @@ def test_blocks_and_sparse_layers_are_scaled():
 def test_policies_change_nothing(policy):
     model = sequential((32,), layers.Dense(64, dtype=policy, kernel_initializer="he_uniform"))
     ((before, after, mask),) = masked(model).values()
-    expected = before.astype("float32") * mask * np.sqrt(32 / np.maximum(mask.sum(axis=0), 1))
-    np.testing.assert_allclose(
-        after.astype("float32"), expected, rtol=0.01 if policy == "bfloat16" else 1e-6
-    )
+    expected = before.astype("float32") * mask * by_inputs(32)(mask)
+    rtol = 0.01 if policy == "bfloat16" else 1e-6
+    np.testing.assert_allclose(after.astype("float32"), expected, rtol=rtol)
 
 
 # --- where outputs are normalized
@@ -232,9 +221,7 @@ def test_fit_scales_a_model_without_input_shape(callbacks):
     fit(model, *[ks.UpdateMasks()] * callbacks, epochs=1)
     weight, mask = array(model.layers[0].kernel), next(iter(model.optimizer.masks.values()))
     drawn = array(keras.initializers.HeNormal(seed=1)((8, 16)))
-    np.testing.assert_allclose(
-        weight, drawn * mask * np.sqrt(8 / np.maximum(mask.sum(axis=0), 1)), rtol=1e-6
-    )
+    np.testing.assert_allclose(weight, drawn * mask * by_inputs(8)(mask), rtol=1e-6)
     assert_sparse(model, count=48)
 
 
