@@ -31,6 +31,14 @@ def toy_model(outputs=4):
     )
 
 
+def numbered():
+    """A toy model: its hidden layer has the weights 1 ... 128, its head -1001 ... -1064."""
+    model = toy_model()
+    model.get_layer("hidden").kernel.assign(np.arange(1.0, 129).reshape(8, 16))
+    model.get_layer("head").kernel.assign(-np.arange(1001.0, 1065).reshape(16, 4))
+    return model
+
+
 def sgd():
     return keras.optimizers.SGD(0.05, momentum=0.9)
 
@@ -84,6 +92,12 @@ def after_two_steps(optimizer, gradients=(2.0, -1.0)):
     momentum = ks.momentum_of(optimizer, 1)
     assert momentum.dtype == np.float32
     return momentum
+
+
+def apply_ones(optimizer, model):
+    """A step of an optimizer, with gradients of 1 for all that the model trains."""
+    variables = model.trainable_variables
+    optimizer.apply([keras.ops.ones(variable.shape) for variable in variables], variables)
 
 
 def array(variable):
@@ -223,3 +237,12 @@ def nodes_that_ran(run):
     finally:
         context.context().disable_graph_collection()
     return [node for graph in graphs for node in graph.node]
+
+
+def pairs_that_ran(run, attribute):
+    """Types of nodes that are first run here, in pairs with the same name in this attribute."""
+    found = {}
+    for node in nodes_that_ran(run):
+        if name := node.attr[attribute].s:
+            found.setdefault(name, []).append(node.op)
+    return sorted(sorted(pair) for pair in found.values())

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from helpers import pairs_that_ran
 from oracle import needs_ops
 
 import keras_sparse as ks
@@ -14,19 +15,7 @@ OPS = {"conv": "KerasSparse>Conv2D", "matmul": "KerasSparse>MatMul"}
 
 def pairs_that_run(run):
     """Types of the products of a graph that share a gradient, by pair."""
-    from tensorflow.python.eager import context
-
-    context.context().enable_graph_collection()
-    try:
-        run()
-        graphs = context.context().export_run_metadata().partition_graphs
-    finally:
-        context.context().disable_graph_collection()
-    found = {}
-    for node in (node for graph in graphs for node in graph.node):
-        if name := node.attr["shared_gradient"].s:
-            found.setdefault(name, []).append(node.op)
-    return sorted(sorted(pair) for pair in found.values())
+    return pairs_that_ran(run, "shared_gradient")
 
 
 def operands(kind, seed=0, dtype="float32", out=24):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from helpers import (
     active,
+    apply_ones,
     array,
     arrays,
     assert_same,
@@ -142,9 +143,7 @@ def test_a_name_that_selects_nothing_is_an_error_in_a_loop_of_your_own():
     optimizer = sparse(dense="haed")
     optimizer.build(model.trainable_variables)
     with pytest.raises(ValueError, match="`dense` selects no trainable weight. Received: 'haed'"):
-        optimizer.apply(
-            [keras.ops.ones_like(v) for v in model.trainable_variables], model.trainable_variables
-        )
+        apply_ones(optimizer, model)
     with pytest.raises(ValueError, match="`dense` selects no trainable weight. Received: 'haed'"):
         optimizer.attach(model)
 

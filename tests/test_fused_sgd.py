@@ -5,6 +5,7 @@ import contextlib
 import keras
 import numpy as np
 import pytest
+from helpers import apply_ones
 
 import keras_sparse as ks
 from keras_sparse._keras import to_numpy
@@ -58,11 +59,7 @@ def test_sparse_momentum_steps_by_one_operation():
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
     optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.5)
     optimizer.build(model)
-    step = tf.function(
-        lambda: optimizer.apply(
-            [tf.ones(v.shape) for v in model.trainable_variables], model.trainable_variables
-        )
-    )
+    step = tf.function(lambda: apply_ones(optimizer, model))
     operations = [op.type for op in step.get_concrete_function().graph.get_operations()]
     masked = int(bool(ks.ops.available()))
     assert operations.count("KerasSparse>ApplyMaskedMomentum") == masked

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import MasksHold
+from helpers import MasksHold, apply_ones
 from oracle import needs_ops
 
 import keras_sparse as ks
@@ -98,11 +98,7 @@ def test_weights_are_masked_once(monkeypatch):
         "keras_sparse.training.masked_steps.apply_masks",
         lambda weights: multiplied.extend(one.index for one in weights),
     )
-    step = tf.function(
-        lambda: optimizer.apply(
-            [tf.ones(v.shape) for v in model.trainable_variables], model.trainable_variables
-        )
-    )
+    step = tf.function(lambda: apply_ones(optimizer, model))
     step.get_concrete_function()
     assert [one.index for one in optimizer.masked_weights] == [0, 2]
     assert multiplied == [2]  # the constraint comes after the step
@@ -113,13 +109,9 @@ def test_the_inner_optimizer_on_its_own_masks_nothing():
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
     optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.5)
     optimizer.build(model)
-    optimizer.inner_optimizer.apply(
-        [keras.ops.ones(v.shape) for v in model.trainable_variables], model.trainable_variables
-    )
+    apply_ones(optimizer.inner_optimizer, model)
     assert to_numpy(model.layers[0].kernel).all()
-    optimizer.apply(
-        [keras.ops.ones(v.shape) for v in model.trainable_variables], model.trainable_variables
-    )
+    apply_ones(optimizer, model)
     assert (to_numpy(model.layers[0].kernel) != 0).mean() == 0.5
     assert "update_step" not in vars(optimizer.inner_optimizer)  # it is left as it was
 
@@ -133,11 +125,7 @@ def test_a_strategy_keeps_two_passes():
         model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
         optimizer = ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9), density=0.5)
         optimizer.build(model)
-        step = tf.function(
-            lambda: optimizer.apply(
-                [tf.ones(v.shape) for v in model.trainable_variables], model.trainable_variables
-            )
-        )
+        step = tf.function(lambda: apply_ones(optimizer, model))
         operations = [
             op.type
             for op in tf.function(lambda: strategy.run(step))

@@ -5,6 +5,7 @@ import functools
 import keras
 import numpy as np
 import pytest
+from helpers import nodes_that_ran
 
 import keras_sparse as ks
 from keras_sparse.compute.library import available, library
@@ -41,20 +42,10 @@ def assert_near(expected, found):
 def types_that_run(function, *arguments):
     """Types of the operations of the graph that TensorFlow has made of a function's."""
     import tensorflow as tf
-    from tensorflow.python.eager import context
 
-    context.context().enable_graph_collection()
-    try:
-        tf.function(function)(*map(tf.constant, arguments))
-        graphs = context.context().export_run_metadata().partition_graphs
-    finally:
-        context.context().disable_graph_collection()
-    return sorted(
-        node.op
-        for graph in graphs
-        for node in graph.node
-        if "Batch" in node.op or "Relu" in node.op or node.op == "AddN"
-    )
+    nodes = nodes_that_ran(lambda: tf.function(function)(*map(tf.constant, arguments)))
+    ops = [node.op for node in nodes]
+    return sorted(op for op in ops if "Batch" in op or "Relu" in op or op == "AddN")
 
 
 def gradients(layer, then, inputs=INPUTS):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import nodes_that_ran
+from helpers import pairs_that_ran
 from oracle import needs_ops
 
 import keras_sparse as ks
@@ -215,11 +215,7 @@ LARGE = (1024, 512)  # 2 MiB: smaller kernels are read twice
 
 def names_of_pairs(run):
     """Types of the products of a graph that share values, by the name of their pair."""
-    found = {}
-    for node in nodes_that_ran(run):
-        if name := node.attr["shared_values"].s:
-            found.setdefault(name, []).append(node.op)
-    return sorted(sorted(pair) for pair in found.values())
+    return pairs_that_ran(run, "shared_values")
 
 
 def large_operands():

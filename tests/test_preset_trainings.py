@@ -12,6 +12,7 @@ from helpers import (
     assert_sparse,
     compiled,
     fit,
+    numbered,
     sgd,
     toy_model,
 )
@@ -76,14 +77,6 @@ def test_granet_starts_from_erk():
 
 
 # --- one threshold for all layers
-
-
-def numbered():
-    """Weights of the hidden layer are 1 ... 128, those of the head 1001 ... 1064."""
-    model = toy_model()
-    model.get_layer("hidden").kernel.assign(np.arange(1.0, 129).reshape(8, 16))
-    model.get_layer("head").kernel.assign(-np.arange(1001.0, 1065).reshape(16, 4))
-    return model
 
 
 @backend

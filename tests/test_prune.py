@@ -3,21 +3,13 @@
 import keras
 import numpy as np
 import pytest
-from helpers import array, built, compiled, fit, sgd, toy_model
+from helpers import array, built, compiled, fit, numbered, sgd, toy_model
 
 import keras_sparse as ks
 
 backend = pytest.mark.backend
 HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
 layers = keras.layers
-
-
-def numbered():
-    """Weights of the hidden layer are 1 ... 128, those of the head 1001 ... 1064."""
-    model = toy_model()
-    model.get_layer("hidden").kernel.assign(np.arange(1.0, 129).reshape(8, 16))
-    model.get_layer("head").kernel.assign(-np.arange(1001.0, 1065).reshape(16, 4))
-    return model
 
 
 @backend

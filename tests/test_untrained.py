@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import array, assert_same, assert_sparse, compiled, fit, sgd
+from helpers import apply_ones, array, assert_same, assert_sparse, compiled, fit, sgd
 from keras import layers
 
 import keras_sparse as ks
@@ -240,8 +240,7 @@ def test_the_callback_scales_what_was_built_without_its_model():
 def test_a_loop_that_scales_nothing_need_not_name_the_model():
     model = compiled(ks.SparseMomentum(sgd(), 0.25, initial_masks="magnitude"))
     model.optimizer.build(model.trainable_variables)
-    gradients = [keras.ops.ones(variable.shape) for variable in model.trainable_variables]
-    model.optimizer.apply(gradients, model.trainable_variables)  # without a warning
+    apply_ones(model.optimizer, model)  # without a warning
     assert model.optimizer.step() == 1
 
 
@@ -249,13 +248,12 @@ def test_a_loop_that_scales_nothing_need_not_name_the_model():
 def test_a_loop_that_never_names_the_model_is_warned():
     model = compiled()
     model.optimizer.build(model.trainable_variables)
-    gradients = [keras.ops.ones(variable.shape) for variable in model.trainable_variables]
     with pytest.warns(
         UserWarning,
         match=r"Call `optimizer.build\(model\)` before training, or pass `initial_scale=None`",
     ):
-        model.optimizer.apply(gradients, model.trainable_variables)
-    model.optimizer.apply(gradients, model.trainable_variables)  # once
+        apply_ones(model.optimizer, model)
+    apply_ones(model.optimizer, model)  # once
 
 
 def test_the_signal_of_a_deep_network_reaches_its_outputs():
