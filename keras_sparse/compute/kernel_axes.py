@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_sparse._keras import layers_of, own_weights
+from keras_sparse.rules import initial_scale
 
 TRANSPOSED = (
     keras.layers.Conv1DTranspose,
@@ -23,8 +24,7 @@ def output_axes(layer: keras.layers.Layer, rank: int) -> tuple[int, ...]:
     if isinstance(layer, TRANSPOSED):
         return (rank - 2,)
     if isinstance(layer, keras.layers.EinsumDense):
-        _, kernel, output = _equation(layer)
-        return tuple(axis for axis, label in enumerate(kernel) if label in output)
+        return tuple(axis for axis in range(rank) if axis not in input_axes(layer, rank))
     return (rank - 1,)
 
 
@@ -33,7 +33,7 @@ def input_axes(layer: keras.layers.Layer, rank: int) -> tuple[int, ...]:
     if isinstance(layer, TRANSPOSED):
         return (rank - 1,)
     if isinstance(layer, keras.layers.EinsumDense):
-        return tuple(axis for axis in range(rank) if axis not in output_axes(layer, rank))
+        return initial_scale.einsum(layer.equation).into
     return (rank - 2,)
 
 
@@ -41,9 +41,3 @@ def dead_channels(mask: np.ndarray, axes: tuple[int, ...]) -> int:
     """Channels, along these axes of the mask, without an active weight."""
     others = tuple(axis for axis in range(mask.ndim) if axis not in axes)
     return int(np.count_nonzero(~mask.any(axis=others)))
-
-
-def _equation(layer: keras.layers.EinsumDense) -> tuple[str, str, str]:
-    operands, output = layer.equation.replace(" ", "").split("->")
-    inputs, kernel = operands.split(",")
-    return inputs, kernel, output

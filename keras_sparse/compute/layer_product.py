@@ -1,4 +1,4 @@
-"""LayerWithProduct: a layer with masks that says what it computes, and who computes it now."""
+"""LayerWithProduct: a layer with masks that says which products it has, and why stock runs one."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -8,6 +8,7 @@ from keras_sparse._keras import NamedInFiles
 from keras_sparse.compute.gpu_kernels import has_gpu
 from keras_sparse.compute.sparse_cells import SparseGRUCell, SparseLSTMCell, SparseSimpleRNNCell
 from keras_sparse.compute.sparse_composite import SparseComposite
+from keras_sparse.compute.sparse_layer import SparseLayer
 
 CELLS = {
     keras.layers.GRUCell: SparseGRUCell,
@@ -61,18 +62,7 @@ class SparseRecurrent(SparseComposite):
         why: str | None = self.cell.why_stock(input_shape, weight, training)
         return why
 
-    def runs_as(
-        self, input_shape: Any = None, weight: str | None = None, training: bool = True
-    ) -> str:
-        """What computes a kernel of the cell: ``"custom op"``, or ``"stock: "`` and the reason.
-
-        Args:
-            input_shape: as for ``why_stock``.
-            weight: as for ``why_stock``.
-            training: as for ``why_stock``.
-        """
-        why = self.why_stock(input_shape, weight, training)
-        return "custom op" if why is None else f"stock: {why}"
+    runs_as = SparseLayer.runs_as  # it asks `why_stock`, above
 
 
 @keras.saving.register_keras_serializable("keras_sparse", name="SparseLSTM")

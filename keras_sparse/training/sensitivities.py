@@ -1,4 +1,4 @@
-"""The connection sensitivities of SNIP: |weight * gradient| of one batch."""
+"""The connection sensitivities |weight * gradient| of SNIP: one batch goes through a copy."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""SNIP: the connection sensitivity |weight * gradient| of one batch, and the masks it gives.
+"""``snip_scores`` and ``snip_masks``: SNIP on a model and a batch that the user gives.
 
 Lee et al. 2019, *SNIP: Single-shot Network Pruning based on Connection Sensitivity*, arXiv
 1810.02340. The gradients are those of a copy of the model, so that the model itself is not touched.

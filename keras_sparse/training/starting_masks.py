@@ -1,4 +1,4 @@
-"""The first masks of an optimizer: those of a file, else what ``initial_masks`` asks for."""
+"""An optimizer makes its first masks: those of a file, else what ``initial_masks`` asks for."""
 
 import warnings
 from collections.abc import Callable, Sequence
