@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 event_accumulator = pytest.importorskip(
-    "tensorboard.backend.event_processing.event_accumulator",
-    reason="tensorboard is not installed",
+    "tensorboard.backend.event_processing.event_accumulator", reason="tensorboard is not installed"
 )
 HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
 

@@ -4,12 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from benchmarks import (
-    class_specialisation,
-    density_log,
-    report,
-    training_flops,
-)
+from benchmarks import class_specialisation, density_log, report, training_flops
 
 
 def test_a_dense_step_has_three_products_a_layer_but_the_first():

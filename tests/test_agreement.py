@@ -135,14 +135,8 @@ SAME = [[[1, 2, 0, 0], [3, 4, 0, 0]]]  # a copy of two layers: hashes of mask an
     ("workers", "expected"),
     [
         ([SAME, SAME], []),
-        (
-            [SAME, [[[1, 2, 0, 0], [5, 4, 0, 0]]], SAME],
-            [MASKS],
-        ),
-        (
-            [SAME, [[[1, 9, 0, 0], [3, 4, 0, 0]]]],
-            [SWITCHES + "worker 1 replica 0"],
-        ),
+        ([SAME, [[[1, 2, 0, 0], [5, 4, 0, 0]]], SAME], [MASKS]),
+        ([SAME, [[[1, 9, 0, 0], [3, 4, 0, 0]]]], [SWITCHES + "worker 1 replica 0"]),
         (
             [[[[1, 2, 7, 0], [3, 4, 0, 8]]]],
             [

@@ -3,10 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import (
-    built,
-    sparse,
-)
+from helpers import built, sparse
 
 import keras_sparse as ks
 

@@ -3,15 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import (
-    array,
-    arrays,
-    assert_same,
-    built,
-    compiled,
-    sparse,
-    toy_model,
-)
+from helpers import array, arrays, assert_same, built, compiled, sparse, toy_model
 
 import keras_sparse as ks
 from keras_sparse.compute.mask_state import kernel_mask_of

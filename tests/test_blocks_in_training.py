@@ -3,17 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import (
-    active,
-    assert_same,
-    assert_sparse,
-    built,
-    compiled,
-    fit,
-    sgd,
-    sparse,
-    toy_data,
-)
+from helpers import active, assert_same, assert_sparse, built, compiled, fit, sgd, sparse, toy_data
 
 import keras_sparse as ks
 

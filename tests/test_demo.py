@@ -23,8 +23,7 @@ def test_the_demo_compares_three_networks_and_prints_nothing_else():
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr == ""
     rows = re.findall(
-        r"│ (\w[\w, ]*?) +│ +([\d.]+)% │ +([\d.]+) │ +([\d.]+) │ +([\d,]+) kB │",
-        ended.stdout,
+        r"│ (\w[\w, ]*?) +│ +([\d.]+)% │ +([\d.]+) │ +([\d.]+) │ +([\d,]+) kB │", ended.stdout
     )
     names = ["dense", "sparse", "sparse, with kernels"]
     assert [row[0] for row in rows] == (names if ks.ops.available() else names[:2])

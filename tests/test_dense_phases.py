@@ -4,15 +4,7 @@ import keras
 import numpy as np
 import pytest
 from backends import each
-from helpers import (
-    array,
-    assert_same,
-    assert_sparse,
-    compiled,
-    fit,
-    sgd,
-    toy_model,
-)
+from helpers import array, assert_same, assert_sparse, compiled, fit, sgd, toy_model
 from test_preset_trainings import BORDERS, MAKE, grown, numbered, recorded
 
 import keras_sparse as ks
@@ -107,10 +99,7 @@ def test_phases_shorter_than_an_execution_end_at_the_density():
 def test_weights_of_a_sparse_phase_that_are_put_back_bring_their_masks():
     """The best epoch is the second, which is sparse; the fourth, dense, is the last."""
     stopping = keras.callbacks.EarlyStopping(
-        "score",
-        patience=2,
-        mode="max",
-        restore_best_weights=True,
+        "score", patience=2, mode="max", restore_best_weights=True
     )
     model = compiled(MAKE["ACDC"]())
     fit(model, ks.UpdateMasks(), Scores([1, 2, 0, 0]), stopping, epochs=6)
@@ -143,8 +132,7 @@ class Stop(keras.callbacks.Callback):
 
 
 @pytest.mark.parametrize(
-    "borders",
-    [(), (0.1, 0.2), (0.2, 0.1, 0.3), (0.1, 0.1, 0.2), (0.1, 0.2, 1.0), (-0.1,), 0.5],
+    "borders", [(), (0.1, 0.2), (0.2, 0.1, 0.3), (0.1, 0.1, 0.2), (0.1, 0.2, 1.0), (-0.1,), 0.5]
 )
 def test_borders_that_cannot_be(borders):
     with pytest.raises(ValueError, match="`borders` must be an odd number of ascending values"):

@@ -50,8 +50,7 @@ print(len(kernel_masks), models[1].optimizer.step())
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "preset",
-    ["ACDC(sgd(), 0.1, borders=(0.25, 0.5, 0.75), seed=0)", "GraNet(sgd(), 0.1, seed=0)"],
+    "preset", ["ACDC(sgd(), 0.1, borders=(0.25, 0.5, 0.75), seed=0)", "GraNet(sgd(), 0.1, seed=0)"]
 )
 def test_presets_whose_density_moves_agree_on_replicas(preset):
     out = run(

@@ -66,10 +66,7 @@ def test_in_fit_it_is_the_union_of_the_masks_of_all_steps(sparsify):
 
 @pytest.mark.parametrize(
     ("optimizer", "rate"),
-    [
-        (lambda: ks.StaticSparsity(sgd(), 0.25), 0.25),
-        (lambda: ks.GradualPruning(sgd(), 0.25), 1.0),
-    ],
+    [(lambda: ks.StaticSparsity(sgd(), 0.25), 0.25), (lambda: ks.GradualPruning(sgd(), 0.25), 1.0)],
 )
 def test_static_masks_explore_nothing_and_dense_weights_all(optimizer, rate):
     model = compiled(optimizer())

@@ -161,8 +161,7 @@ def trained(growth_batch, batch, callbacks, **settings):
 
 @needs_ops
 @pytest.mark.parametrize(
-    ("callbacks", "chosen"),
-    [([ks.UpdateMasks], {}), ([], {"sparse": ks.layers.SparseDense})],
+    ("callbacks", "chosen"), [([ks.UpdateMasks], {}), ([], {"sparse": ks.layers.SparseDense})]
 )
 def test_in_fit_active_weights_step_as_ever_and_momenta_of_missing_ones_are_the_parts(
     callbacks, chosen

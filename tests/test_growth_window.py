@@ -51,14 +51,7 @@ def own_share(layer):
             lambda: ks.SET(sgd(), 0.1, redistribute="mean_momentum"),
             0,
         ),  # of active weights, which always have gradients
-        (
-            lambda: ks.SET(
-                sgd(),
-                0.1,
-                redistribute=own_share,
-            ),
-            50,
-        ),
+        (lambda: ks.SET(sgd(), 0.1, redistribute=own_share), 50),
         (lambda: ks.SET(sgd(), 0.1, prune=ks.scores.momentum), 0),  # of active weights, too
         (lambda: ks.SET(sgd(), 0.1, prune=own_score), 50),
         (lambda: ks.SET("adam", 0.1, prune=lambda layer, rng: np.abs(layer.weight)), 0),

@@ -3,16 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import (
-    array,
-    assert_same,
-    assert_sparse,
-    built,
-    compiled,
-    fit,
-    sgd,
-    toy_model,
-)
+from helpers import array, assert_same, assert_sparse, built, compiled, fit, sgd, toy_model
 
 import keras_sparse as ks
 from keras_sparse.compute.mask_state import kernel_mask_of

@@ -4,14 +4,7 @@ import keras
 import numpy as np
 import pytest
 from helpers import array, arrays, assert_same
-from two_layers import (
-    INPUTS,
-    TARGETS,
-    network,
-    predict,
-    random_mask,
-    sparse_momentum,
-)
+from two_layers import INPUTS, TARGETS, network, predict, random_mask, sparse_momentum
 
 import keras_sparse as ks
 

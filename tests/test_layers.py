@@ -4,14 +4,7 @@ import keras
 import numpy as np
 import pytest
 from helpers import array
-from two_layers import (
-    INPUTS,
-    TARGETS,
-    network,
-    random_mask,
-    sparse_momentum,
-    train,
-)
+from two_layers import INPUTS, TARGETS, network, random_mask, sparse_momentum, train
 
 import keras_sparse as ks
 

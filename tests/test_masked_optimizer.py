@@ -145,8 +145,7 @@ def test_masks_of_other_weights_replace_those_before():
 
 @backend
 @pytest.mark.parametrize(
-    ("settings", "shapes"),
-    [({}, []), ({"gradient_momentum": 0.9}, [(8, 16), (16, 4)])],
+    ("settings", "shapes"), [({}, []), ({"gradient_momentum": 0.9}, [(8, 16), (16, 4)])]
 )
 def test_the_average_of_gradients_is_among_the_variables(settings, shapes):
     variables = built(**settings).optimizer.variables

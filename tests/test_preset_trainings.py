@@ -82,8 +82,7 @@ def test_granet_starts_from_erk():
 @backend
 def test_initial_masks_by_magnitude_of_all_layers():
     model = compiled(
-        ks.StaticSparsity(sgd(), 0.375, initial_masks="magnitude", scope="global"),
-        numbered(),
+        ks.StaticSparsity(sgd(), 0.375, initial_masks="magnitude", scope="global"), numbered()
     )
     model.optimizer.build(model)
     masks = model.optimizer.masks  # 72 weights: those of the head and the 8 next

@@ -3,17 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import (
-    array,
-    arrays,
-    assert_same,
-    compiled,
-    fit,
-    sgd,
-    sparse,
-    toy_data,
-    toy_model,
-)
+from helpers import array, arrays, assert_same, compiled, fit, sgd, sparse, toy_data, toy_model
 from test_state_in_files import LAYERS, trained
 
 import keras_sparse as ks

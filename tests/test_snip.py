@@ -6,15 +6,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from helpers import (
-    array,
-    arrays,
-    assert_same,
-    compiled,
-    sgd,
-    toy_data,
-    toy_model,
-)
+from helpers import array, arrays, assert_same, compiled, sgd, toy_data, toy_model
 
 import keras_sparse as ks
 from keras_sparse.rules.single_weights import Weights

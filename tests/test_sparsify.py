@@ -156,8 +156,7 @@ class Unbuilt(keras.Model):
 @pytest.mark.parametrize("function", [ks.sparsify, ks.densify])
 def test_a_model_without_weights_is_refused_with_what_to_do(make, function):
     with pytest.raises(
-        ValueError,
-        match="must have weights: give it a keras.Input, or call it on a batch",
+        ValueError, match="must have weights: give it a keras.Input, or call it on a batch"
     ):
         function(make())
 

@@ -109,9 +109,7 @@ def test_sums_cover_all_taps_of_a_channel_block():
 
 def test_sums_per_tap_cover_one_tap_of_a_channel_block():
     kernel = np.arange(2 * 4 * 4, dtype=np.float64).reshape(2, 1, 4, 4)
-    by_hand = np.array(
-        [[[[kernel[tap, 0, i : i + 2].sum()] for i in (0, 2)]] for tap in range(2)],
-    )
+    by_hand = np.array([[[[kernel[tap, 0, i : i + 2].sum()] for i in (0, 2)]] for tap in range(2)])
     np.testing.assert_array_equal(Blocks(2, 4, per_tap=True).to_groups(kernel), by_hand)
 
 

@@ -141,8 +141,7 @@ def test_sparse_kernels_that_cannot_run_are_refused(digits, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
-    [([1.0, 2.0, 3.0], "2.00 ± 0.58"), ([1.5], "1.50"), ([None, None], "")],
+    ("values", "told"), [([1.0, 2.0, 3.0], "2.00 ± 0.58"), ([1.5], "1.50"), ([None, None], "")]
 )
 def test_mean_and_standard_error(values, told):
     assert run_records.mean_and_error(values) == told

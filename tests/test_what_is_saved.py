@@ -4,15 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers import (
-    assert_same,
-    assert_sparse,
-    built,
-    compiled,
-    fit,
-    sgd,
-    sparse,
-)
+from helpers import assert_same, assert_sparse, built, compiled, fit, sgd, sparse
 
 import keras_sparse as ks
 

@@ -7,9 +7,7 @@ import pytest
 import keras_sparse as ks
 from keras_sparse.compute import gpu_kernels
 
-pytestmark = [
-    pytest.mark.skipif(not gpu_kernels.has_gpu(), reason="TensorFlow sees no GPU"),
-]
+pytestmark = [pytest.mark.skipif(not gpu_kernels.has_gpu(), reason="TensorFlow sees no GPU")]
 STRUCTURES = {
     "blocks of 16": ks.Blocks(16, 16),
     "blocks of 32": ks.Blocks(32, 32),
