@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import pairs_that_ran
+from graphs import pairs_that_ran
 from oracle import needs_ops
 
 import keras_sparse as ks

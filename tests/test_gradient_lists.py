@@ -6,7 +6,7 @@ A pass over graphs does it; where anything else reads a gradient, the gradient s
 import keras
 import numpy as np
 import pytest
-from helpers import nodes_that_ran
+from graphs import nodes_that_ran
 from oracle import needs_ops
 
 import keras_sparse as ks

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import nodes_that_ran
+from graphs import nodes_that_ran
 from oracle import needs_ops
 
 import keras_sparse as ks

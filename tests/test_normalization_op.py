@@ -5,7 +5,7 @@ import functools
 import keras
 import numpy as np
 import pytest
-from helpers import nodes_that_ran
+from graphs import nodes_that_ran
 
 import keras_sparse as ks
 from keras_sparse.compute.library import available, library

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import pairs_that_ran
+from graphs import pairs_that_ran
 from oracle import needs_ops
 
 import keras_sparse as ks
