@@ -43,6 +43,13 @@ struct Engine {
   std::function<std::vector<float>(const Call&, int garbage)> run;
 };
 
+// Behind the name of an engine that computes in this type.
+inline const char* NameOf(ElementType type) {
+  return type == ElementType::kFloat32    ? ""
+         : type == ElementType::kBFloat16 ? ", bfloat16"
+                                          : ", float16";
+}
+
 inline std::vector<float> Poisoned(const Call& call) {
   return std::vector<float>(ResultSize(call.product, call.convolution.sizes), NAN);
 }

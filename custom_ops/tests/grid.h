@@ -20,6 +20,7 @@
 #include "custom_ops/cpu/active_blocks.h"
 #include "custom_ops/tests/engines.h"
 #include "custom_ops/tests/helpers.h"
+#include "custom_ops/tests/operands.h"
 
 namespace keras_sparse::tests {
 
@@ -29,45 +30,6 @@ constexpr Product kProducts[] = {Product::kForward, Product::kInputGradient,
 constexpr ElementType kTypes[] = {KS_ELEMENT_TYPES(KS_ENUMERATOR)};
 #undef KS_ENUMERATOR
 constexpr int kOneOf = 4;  // a slow engine takes one in this number of cases of a large grid
-
-// Operands of all products, for one mask.
-struct Operands {
-  Operands(const ConvSizes& s, Mask mask_of_weights, std::mt19937& rng)
-      : mask(std::move(mask_of_weights)),
-        inputs(Random(s.inputs(), rng)),
-        kernel(Random(s.weights(), rng)),
-        gradient(Random(s.outputs(), rng)) {
-    for (int64_t i = 0; i < s.weights(); ++i)
-      kernel[i] = mask[i] ? kernel[i] : NAN;  // missing weights are never read
-  }
-
-  // To values that this type has.
-  void RoundTo(ElementType type) {
-    for (std::vector<float>* values : {&inputs, &kernel, &gradient})
-      *values = ToFloats(type, ToElements(type, values->data(), values->size()));
-  }
-
-  Call CallOf(Product product, const Convolution& convolution, int threads) const {
-    const float* first = product == Product::kInputGradient ? gradient.data() : inputs.data();
-    const float* second = product == Product::kKernelGradient ? gradient.data() : kernel.data();
-    return {product, convolution, mask.get(), first, second, threads};
-  }
-
-  Mask mask;
-  std::vector<float> inputs, kernel, gradient;
-};
-
-// Equal to the last bit; memcmp takes no null pointers, as vectors of no elements have.
-inline bool SameBits(const std::vector<float>& one, const std::vector<float>& other) {
-  return one.size() == other.size() &&
-         (one.empty() || std::memcmp(one.data(), other.data(), one.size() * sizeof(float)) == 0);
-}
-
-inline const char* NameOf(ElementType type) {
-  return type == ElementType::kFloat32    ? ""
-         : type == ElementType::kBFloat16 ? ", bfloat16"
-                                          : ", float16";
-}
 
 class Grid {
  public:

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <random>
 #include <thread>
@@ -126,6 +127,12 @@ inline bool Close(ElementType type, const std::vector<float>& result,
     if (!std::isfinite(result[i]) || std::abs(result[i] - expected[i]) > most) return false;
   }
   return true;
+}
+
+// Equal to the last bit; memcmp takes no null pointers, as vectors of no elements have.
+inline bool SameBits(const std::vector<float>& one, const std::vector<float>& other) {
+  return one.size() == other.size() &&
+         (one.empty() || std::memcmp(one.data(), other.data(), one.size() * sizeof(float)) == 0);
 }
 
 }  // namespace keras_sparse::tests
