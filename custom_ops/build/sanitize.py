@@ -49,10 +49,8 @@ def ops() -> None:
     """Memory and undefined behaviour in ops and passes: their tests, and many random shapes."""
     folder = BUILD / "ops"
     build(folder, BUILD / "address", ADDRESS)
-    names = (
-        "libasan.so",
-        "libstdc++.so",
-    )  # AddressSanitizer looks for the exceptions of C++ when the program begins
+    # AddressSanitizer looks for the exceptions of C++ when the program begins.
+    names = ("libasan.so", "libstdc++.so")
     libraries = [
         subprocess.run(
             [*compiler(), f"-print-file-name={name}"], capture_output=True, text=True, check=True
@@ -71,17 +69,10 @@ def ops() -> None:
         *("gradient_lists", "both_gradients", "handed_values", "joined_bias", "kept_values"),
         *("normalization_op", "normalization_attributes"),
     )
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-x",
-        "-q",
-        "-s",
-        "-k",
-        " or ".join((of_ops, *of_passes)),
-        *(f"tests/test_{name}.py" for name in ("ops", "ops_arguments", "ops_threads", *of_passes)),
-    ]
+    tests = ("ops", "ops_arguments", "ops_threads", *of_passes)
+    files = [f"tests/test_{name}.py" for name in tests]
+    chosen = " or ".join((of_ops, *of_passes))
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-s", "-k", chosen, *files]
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
 
 
