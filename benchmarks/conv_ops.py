@@ -17,7 +17,6 @@ Contenders take turns in one process. Each number of threads has its own process
 
 import argparse
 import dataclasses
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -47,9 +46,8 @@ def main() -> None:
     common += (arguments.quick, tuple(arguments.groups), arguments.dtype)
     common += (arguments.structure, tuple(arguments.batches))
     works = [Work(threads, *common) for threads in arguments.threads]
-    command = " ".join([COMMAND, *sys.argv[1:]])
-    text = report.header("Sparse operations against dense ones", command) + NOTE + "\n"
-    text += f"Masks: `{arguments.structure!r}`.\n\n"
+    text = report.header("Sparse operations against dense ones", report.as_typed(COMMAND)) + NOTE
+    text += f"\nMasks: `{arguments.structure!r}`.\n\n"
     text += "".join(in_process(measure, work) for work in works)
     report.publish(arguments.output, text)
 

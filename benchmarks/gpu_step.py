@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,10 +37,8 @@ def main() -> None:
     for case in planned(arguments):
         records.append(in_process(measure, case, arguments))
         print(json.dumps(records[-1]), flush=True)
-    text = report.header("A whole training step on a GPU", " ".join([COMMAND, *sys.argv[1:]]))
-    text += table(records)
-    print(text)
-    report.write(arguments.output, text)
+    text = report.header("A whole training step on a GPU", report.as_typed(COMMAND))
+    report.publish(arguments.output, text + table(records))
 
 
 def planned(arguments: argparse.Namespace) -> list[Case]:

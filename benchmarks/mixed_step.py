@@ -9,7 +9,6 @@ sparse model whose layers run Keras' operations.
 
 import argparse
 import statistics
-import sys
 
 from benchmarks import options, report, turns
 
@@ -28,11 +27,8 @@ def main() -> None:
     turns.limit_threads(arguments.threads)
     columns = ("model, density", "dtype", *CONTENDERS)
     rows = [row for model in arguments.models for row in rows_of(model, arguments)]
-    table = report.table(columns, rows)
-    print(table)
-    command = " ".join([COMMAND, *sys.argv[1:]])
-    text = report.header("Training steps in bfloat16", command) + NOTE + "\n" + table
-    report.write(arguments.output, text)
+    header = report.header("Training steps in bfloat16", report.as_typed(COMMAND))
+    report.publish(arguments.output, f"{header}{NOTE}\n{report.table(columns, rows)}")
 
 
 def rows_of(model: str, arguments: argparse.Namespace) -> list[tuple[str, ...]]:

@@ -4,6 +4,7 @@ import datetime
 import importlib.metadata
 import platform
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -49,6 +50,11 @@ def header(title: str, command: str, measured: Mapping[str, str] | None = None) 
             "",
         ]
     )
+
+
+def as_typed(command: str) -> str:
+    """The command, with the arguments that this program was given."""
+    return " ".join([command, *sys.argv[1:]])
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

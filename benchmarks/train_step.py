@@ -19,7 +19,6 @@ the speed-up of a training from these.
 import argparse
 import os
 import statistics
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,11 +52,9 @@ def main() -> None:
         memory, xla = (dense, sparse), not (arguments.quick or arguments.no_xla)
         results.append(in_process(measure, case, count, xla, memory, batches))
         print(step_tables.seconds_table(results[-1:]), flush=True)
-    command = " ".join([COMMAND, *sys.argv[1:]])
-    text = report.header("A whole training step, dense and sparse", command)
+    text = report.header("A whole training step, dense and sparse", report.as_typed(COMMAND))
     text += step_tables.text(results, arguments.windows)
-    print(text)
-    report.write(arguments.output, text)
+    report.publish(arguments.output, text)
 
 
 def planned(arguments: argparse.Namespace) -> list[Case]:

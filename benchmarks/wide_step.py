@@ -9,7 +9,6 @@ backward passes and the step of SGD with momentum.
 
 import argparse
 import statistics
-import sys
 
 from benchmarks import options, report, turns
 from benchmarks.step_contenders import Case, Training, windowed
@@ -29,12 +28,10 @@ def main() -> None:
     turns.limit_threads(arguments.threads)
     columns = ("model", "dense", "window", *(f"{density:g}" for density in arguments.densities))
     rows = [row for model in arguments.models for row in rows_of(model, arguments)]
-    table = report.table(columns, rows)
-    print(table)
-    command = " ".join([COMMAND, *sys.argv[1:]])
-    header = report.header("Whole training steps of wide dense layers", command)
+    header = report.header("Whole training steps of wide dense layers", report.as_typed(COMMAND))
     settings = f"Threads: {arguments.threads}. Batch: {arguments.batch}."
-    report.write(arguments.output, f"{header}{NOTE}\n{settings}\n\n{table}")
+    text = f"{header}{NOTE}\n{settings}\n\n{report.table(columns, rows)}"
+    report.publish(arguments.output, text)
 
 
 def rows_of(model: str, arguments: argparse.Namespace) -> list[tuple[str, ...]]:

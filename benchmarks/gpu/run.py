@@ -90,7 +90,7 @@ class Run:
         if late := sum(note["status"] == "out of time" for note in results.journal.of("time/")):
             remarks.append(f"{late} groups of timings were not measured: out of time")
         marked = REHEARSAL if self.arguments.rehearse else ""
-        command = " ".join(["python -m benchmarks.gpu.run", *sys.argv[1:]])
+        command = report.as_typed("python -m benchmarks.gpu.run")
         facts = {"date": self.date, **results.facts}
         head = report.header("Products on a GPU against cuDNN", command, facts)
         everything = f"{tables.MEANING}\n{tables.all_tables(results, each_product)}"
