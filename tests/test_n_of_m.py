@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 import keras_sparse as ks
 from keras_sparse.rules import scores
 from keras_sparse.rules.found_structure import found_structure
-from keras_sparse.rules.initial_masks import initial_mask, reconcile
+from keras_sparse.rules.initial_masks import initial_mask
 from keras_sparse.rules.mask_update import prune_to, update_masks
 from keras_sparse.rules.masked_layer import MaskedLayer
+from keras_sparse.rules.reconciled_masks import reconcile
 from keras_sparse.rules.structure_arguments import as_structure
 from keras_sparse.rules.whole_groups import to_whole_groups
 

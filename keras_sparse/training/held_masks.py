@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_sparse._keras import has_value, to_numpy
 from keras_sparse.rules.cost_budget import cost_of
-from keras_sparse.rules.initial_masks import reconcile
+from keras_sparse.rules.reconciled_masks import reconcile
 from keras_sparse.rules.structure import BlockShape
 from keras_sparse.training import masked_weight
 from keras_sparse.training.mask_variables import MaskVariables

@@ -26,6 +26,7 @@ ABOUT = {
     "rules/masked_layer": "scores mask_update",
     "rules/ragged": "ragged cost_budget mask_update structure ragged_blocks",
     "rules/ragged_update": "ragged mask_update cost_budget ragged_blocks mask_update_invariants",
+    "rules/reconciled_masks": "reconciled_masks n_of_m",
     "rules/scores": "scores mask_update",
     "rules/single_weights": "n_of_m structure",
     "rules/structure_arguments": "structure",
