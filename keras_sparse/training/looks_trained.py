@@ -1,4 +1,4 @@
-"""Does a model look trained, so that new random masks would cut into what it has learnt?"""
+"""Whether a model looks trained, and the warning where new random masks cover what it learned."""
 
 import warnings
 from collections.abc import Sequence
