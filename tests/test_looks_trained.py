@@ -5,10 +5,10 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from helpers import compiled, fit, toy_data
+from helpers import compiled, fit, sgd, toy_data
 
 import keras_sparse as ks
-from keras_sparse.training.looks_trained import looks_trained, masks_randomly_over_trained
+from keras_sparse.training.looks_trained import looks_trained
 from keras_sparse.training.untrained import constants_are_untouched
 
 layers = keras.layers
@@ -113,20 +113,67 @@ def test_without_a_constant_nothing_tells_that_weights_are_untouched():
     )
 
 
-def test_new_random_masks_over_what_looks_trained():
-    def made(bias=1.0, **settings):
-        model = compiled(ks.SparseMomentum("adam", 0.5, **settings))
-        model.layers[1].bias.assign(bias * np.ones(4))
-        model.optimizer.build(model)
-        return model, model.optimizer
+RANDOM_OVER_TRAINED = "random mask over trained weights"
 
-    assert masks_randomly_over_trained(*made())
-    assert not masks_randomly_over_trained(*made(bias=0.0))
-    assert not masks_randomly_over_trained(*made(initial_masks="magnitude"))
-    model, optimizer = made()
-    optimizer.masks_were_loaded = True
-    assert not masks_randomly_over_trained(model, optimizer)
-    optimizer.masks_were_loaded = False
-    optimizer.iterations.assign(1)
-    assert not masks_randomly_over_trained(model, optimizer)
-    assert not masks_randomly_over_trained(model, ks.SparseMomentum("adam", 0.5))
+
+class Headed(keras.Model):
+    """A trained backbone and a new head, which only the first call builds."""
+
+    def __init__(self, backbone):
+        super().__init__()
+        self.backbone, self.head = backbone, layers.Dense(4)
+
+    def call(self, inputs):
+        return self.head(self.backbone(inputs))
+
+
+def headed(bias):
+    backbone = keras.Sequential([keras.Input((8,)), layers.Dense(16)])
+    backbone.layers[0].bias.assign(np.full(16, bias))
+    return Headed(backbone)
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("bias", [0.0, 1.0])
+@pytest.mark.parametrize("how", ["UpdateMasks", "no callback", "train_on_batch"])
+def test_a_model_that_its_first_step_builds_warns_of_its_trained_part(how, bias):
+    model = compiled(ks.StaticSparsity(sgd(), 0.5), headed(bias))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if how == "train_on_batch":
+            model.train_on_batch(*toy_data())
+        else:
+            fit(model, *([ks.UpdateMasks()] if how == "UpdateMasks" else []), epochs=2)
+    messages = [str(warning.message) for warning in caught]
+    assert sum(RANDOM_OVER_TRAINED in message for message in messages) == (bias != 0)
+    assert {str(mask.mean()) for mask in model.optimizer.masks.values()} == {"0.5"}
+
+
+@pytest.mark.parametrize(
+    ("bias", "settings", "warns"),
+    [
+        (1.0, {}, True),
+        (1.0, {"initial_scale": None}, True),
+        (0.0, {}, False),
+        (1.0, {"initial_masks": "magnitude"}, False),
+    ],
+)
+def test_whoever_builds_the_optimizer_is_told_of_random_masks_over_trained_weights(
+    bias, settings, warns
+):
+    model = compiled(ks.SparseMomentum("adam", 0.5, **settings))
+    model.layers[1].bias.assign(np.full(4, bias))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.optimizer.build(model)
+        model.optimizer.build(model)
+        fit(model, ks.UpdateMasks(), epochs=2)
+    assert [RANDOM_OVER_TRAINED in str(one.message) for one in caught] == [True] * warns
+
+
+def test_an_optimizer_built_of_variables_says_it_when_it_gets_to_know_the_model():
+    model = compiled(ks.SparseMomentum("adam", 0.5, initial_scale=None))
+    model.layers[1].bias.assign(np.ones(4))
+    model.optimizer.build(model.trainable_variables)
+    with pytest.warns(UserWarning, match=RANDOM_OVER_TRAINED):
+        fit(model, ks.UpdateMasks(), epochs=2)

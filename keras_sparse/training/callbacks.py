@@ -16,7 +16,6 @@ from keras_sparse.training.callback_order import check_no_other_has, surround_ot
 from keras_sparse.training.density_log import DensityLog
 from keras_sparse.training.epoch_plan import check_every
 from keras_sparse.training.find_optimizer import compiled_sparse_momenta
-from keras_sparse.training.looks_trained import warn_of_random_masks
 from keras_sparse.training.mask_training import MaskTraining
 from keras_sparse.training.retrace import Retracing
 from keras_sparse.training.settings import AllSettings, check_has_density, check_names
@@ -130,7 +129,6 @@ class UpdateMasks(keras.callbacks.Callback):
             training.begin(self.params, max(1, model.steps_per_execution))
         with self._progress("first masks"):
             prepare(model, self._optimizers(), self._compiled)
-        warn_of_random_masks(model, self._optimizers())
 
     def _progress(self, what: str) -> contextlib.AbstractContextManager[object]:
         """Shows what takes long, but not in ``fit(verbose=0)``."""

@@ -44,8 +44,8 @@ class MaskedOptimizer(StartingMasks):
             return
         if self.begins_anew:
             self.begin_anew()
-        if self._scale_is_due:
-            self._scale_weights(list(self.masks.values()))
+        if self._look_is_due:
+            self._look_at_weights(list(self.masks.values()))
         known = self.selection.select(variables_of(self), model)
         self._doubt = None
         if not self.masked_weights:

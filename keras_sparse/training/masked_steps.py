@@ -23,6 +23,8 @@ from keras_sparse.training.update_watch import warn_of_dense_step
 class MaskedSteps(OpenWindow):
     """Steps with masks; arguments as for MaskedOptimizer."""
 
+    initial_scale: str | None = None  # "auto": untrained weights are to be scaled
+
     def __init__(
         self,
         inner_optimizer: Any,
@@ -36,7 +38,7 @@ class MaskedSteps(OpenWindow):
         # for the first step to say; a file that is loaded before may settle it
         self._notice: str | None = None
         self._doubt: Exception | None = None  # about the selection, as long as no model is known
-        self._scale_is_due = False  # masks were drawn over weights of a model that is not known
+        self._look_is_due = False  # masks were drawn over weights of a model that is not known
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         grads = list(grads)
@@ -79,14 +81,16 @@ class MaskedSteps(OpenWindow):
             raise ValueError(SNIP_WITHOUT_BATCH)
         if self._doubt is not None:
             raise self._doubt
-        if self._scale_is_due:
+        if self._look_is_due:
             self._warn_of_scale()
         if self._notice is not None:
             notice, self._notice = self._notice, None
             warnings.warn(notice, stacklevel=2)
 
     def _warn_of_scale(self) -> None:
-        self._scale_is_due = False  # say it once
+        self._look_is_due = False  # say it once
+        if self.initial_scale is None:
+            return
         with eager_scope():
             if optimizer_steps_are_stateless() or self.step() == 0:
                 warnings.warn(SCALE_OF_UNKNOWN_MODEL, stacklevel=3)

@@ -20,6 +20,7 @@ from keras_sparse.training.first_masks import (
     notice_of_density,
     of_one_worker,
 )
+from keras_sparse.training.looks_trained import looks_trained
 from keras_sparse.training.momentum import GradientAverage
 from keras_sparse.training.selection import Selection
 from keras_sparse.training.state_in_files import StateInFiles
@@ -167,14 +168,21 @@ class StartingMasks(StateInFiles):
             self.hold_masks_of(indices)
         self.awaiting = []
         self._reset_counters()
-        if self.initial_scale == "auto" and self.initial_masks == "random":
-            self._scale_weights(masks)
+        if self.initial_masks == "random":
+            self._look_at_weights(masks)
         self.assign_masks(masks)
         self.open_growth_window(self.grows_by_gradients())
 
-    def _scale_weights(self, masks: Sequence[np.ndarray]) -> None:
-        """Gives untrained weights their initial scale; later, if nobody knows the model by now."""
+    def _look_at_weights(self, masks: Sequence[np.ndarray]) -> None:
+        """Warns of trained weights, and gives untrained ones the scale for these random masks.
+
+        Later, if nobody knows the model by now.
+        """
         model = self._model() or calling_model(variables_of(self))
-        self._scale_is_due = model is None
-        if model is not None:
+        self._look_is_due = model is None
+        if model is None:
+            return
+        if not self.step() and looks_trained(model, self.masked_variables):
+            warnings.warn(RANDOM_OVER_TRAINED, stacklevel=2)
+        if self.initial_scale == "auto":
             scale_untrained(model, self.masked_variables, masks)
