@@ -20,7 +20,7 @@ def programs():
     return {program.name: program for program in build_tests()}
 
 
-@pytest.mark.parametrize("name", ["grid_test", "momentum_test", "normalization_test"])
+@pytest.mark.parametrize("name", ["grid_test", "step_test", "normalization_test"])
 def test_all_kernels_compute_what_the_reference_computes(programs, name):
     random_cases = "20"  # beside the grid; `make sanitize` runs more
     result = subprocess.run(

@@ -47,7 +47,7 @@ MAY_IMPORT_TENSORFLOW = {  # the rest is the same on every backend
     "compute/op_call",
     "compute/normalization",
     "compute/normalization_op",
-    "training/fused_sgd",
+    "training/fused_steps",
     "training/agreement",
     "exporting/custom_ops",
     "exporting/litert",

@@ -5,7 +5,7 @@ import pytest
 from helpers import MasksHold, assert_masks_hold, built, compiled, fit, sgd, sparse, toy_model
 
 import keras_sparse as ks
-from keras_sparse.training import fused_sgd, masked_steps
+from keras_sparse.training import fused_steps, masked_steps
 
 pytestmark = pytest.mark.backend
 needs_fused_step = pytest.mark.skipif(
@@ -14,7 +14,7 @@ needs_fused_step = pytest.mark.skipif(
 
 
 def without_fused_step(monkeypatch):
-    monkeypatch.setattr(fused_sgd, "_can_mask", lambda optimizer, variable: False)
+    monkeypatch.setattr(fused_steps, "_can_mask", lambda optimizer, variable: False)
 
 
 def fit_fails(*callbacks, **arguments):
@@ -63,11 +63,11 @@ def test_a_fused_step_that_ignores_the_mask_of_one_input_fails(monkeypatch, laye
         @staticmethod
         def keras_sparse_apply_masked_momentum(weight, momentum, mask, *rest, **options):
             seen = tf.concat([tf.ones_like(mask[:1]), mask[1:]], axis=0)
-            operation = fused_sgd_library().keras_sparse_apply_masked_momentum
+            operation = own_library().keras_sparse_apply_masked_momentum
             operation(weight, momentum, seen, *rest, **options)
 
-    fused_sgd_library = fused_sgd.library
-    monkeypatch.setattr(fused_sgd, "library", Library)
+    own_library = fused_steps.library
+    monkeypatch.setattr(fused_steps, "library", Library)
     fit_fails(model=layers(), jit_compile=False)
 
 

@@ -112,8 +112,8 @@ def _instructions(source: Path) -> str:
 def flags(source: Path) -> list[str]:
     """The flags of a file, without those of TensorFlow."""
     special = list(INSTRUCTIONS.get(_instructions(source), []))
-    if source.stem.startswith("momentum_"):  # rounds as TensorFlow's own operations do
-        special.append("-ffp-contract=off")
+    if source.stem.startswith("step_"):  # rounds as TensorFlow's own operations do
+        special += ["-ffp-contract=off", "-fno-math-errno"]  # a root is one instruction
     return [*COMMON, *special, *([] if x86() else ["-DKERAS_SPARSE_ONLY_PORTABLE"])]
 
 

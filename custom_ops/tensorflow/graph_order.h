@@ -25,11 +25,16 @@ inline bool IsOneOf(const tensorflow::Node* node, const std::vector<const char*>
                      [&](const char* type) { return node->type_string() == type; });
 }
 
-inline std::vector<tensorflow::Node*> NodesOfType(tensorflow::Graph* graph, const char* type) {
+inline std::vector<tensorflow::Node*> NodesOfTypes(tensorflow::Graph* graph,
+                                                   const std::vector<const char*>& types) {
   std::vector<tensorflow::Node*> nodes;
   for (tensorflow::Node* node : graph->op_nodes())
-    if (node->type_string() == type) nodes.push_back(node);
+    if (IsOneOf(node, types)) nodes.push_back(node);
   return nodes;
+}
+
+inline std::vector<tensorflow::Node*> NodesOfType(tensorflow::Graph* graph, const char* type) {
+  return NodesOfTypes(graph, {type});
 }
 
 // Where an input comes from, past nodes of these types; a null pointer if there is none.

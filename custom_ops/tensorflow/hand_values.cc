@@ -12,7 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "custom_ops/tensorflow/graph_order.h"
-#include "custom_ops/tensorflow/momentum_check.h"
+#include "custom_ops/tensorflow/step_check.h"
 #include "tensorflow/core/common_runtime/optimization_registry.h"
 
 namespace keras_sparse {
@@ -47,7 +47,7 @@ class HandValues : public tensorflow::GraphOptimizationPass {
     static std::atomic<int64_t> pairs = 0;
     Graph* graph = options.graph->get();
     const std::vector<Node*> products = ForwardProducts(graph);
-    for (Node* step : NodesOfType(graph, "KerasSparse>ApplyMaskedMomentum")) {
+    for (Node* step : NodesOfTypes(graph, {kMomentumOp, kAdamOp})) {
       const Source variable = HandleOf(step, kVar);
       if (!TakesLists(step) || variable.first == nullptr) continue;
       std::vector<Node*> readers;

@@ -3,7 +3,7 @@
 //
 //   ApplyMaskedMomentum(mask, Merge(dense gradient, KernelGradient(mask)))
 //     -> ApplyMaskedMomentum(mask, Merge(dense gradient, KernelGradient(mask, as_list)),
-//     takes_list)
+//     takes_list); ApplyMaskedAdam likewise
 //
 // The Merge is where the growth window is open or closed. While it is closed, the gradient of a
 // missing weight is 0, so the active weights' gradients say all, and nothing writes or reads the
@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "custom_ops/tensorflow/graph_order.h"
-#include "custom_ops/tensorflow/momentum_check.h"
+#include "custom_ops/tensorflow/step_check.h"
 #include "tensorflow/core/common_runtime/optimization_registry.h"
 
 namespace keras_sparse {
@@ -101,7 +101,7 @@ class ListGradients : public tensorflow::GraphOptimizationPass {
   absl::Status Run(const tensorflow::GraphOptimizationPassOptions& options) override {
     if (options.graph == nullptr || *options.graph == nullptr) return absl::OkStatus();
     Graph* graph = options.graph->get();
-    for (Node* step : NodesOfType(graph, "KerasSparse>ApplyMaskedMomentum"))
+    for (Node* step : NodesOfTypes(graph, {kMomentumOp, kAdamOp}))
       TF_RETURN_IF_ERROR(TakeList(graph, step));
     return absl::OkStatus();
   }

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "custom_ops/tensorflow/graph_order.h"
-#include "custom_ops/tensorflow/momentum_check.h"
+#include "custom_ops/tensorflow/step_check.h"
 #include "tensorflow/core/common_runtime/optimization_registry.h"
 #include "tensorflow/core/graph/control_flow.h"
 #include "tensorflow/core/graph/node_builder.h"
@@ -41,7 +41,7 @@ class ReadBeforeStep : public tensorflow::GraphOptimizationPass {
   absl::Status Run(const tensorflow::GraphOptimizationPassOptions& options) override {
     if (options.graph == nullptr || *options.graph == nullptr) return absl::OkStatus();
     Graph* graph = options.graph->get();
-    const std::vector<Node*> steps = NodesOfType(graph, "KerasSparse>ApplyMaskedMomentum");
+    const std::vector<Node*> steps = NodesOfTypes(graph, {kMomentumOp, kAdamOp});
     if (steps.empty()) return absl::OkStatus();
     std::vector<tensorflow::ControlFlowInfo> frames;
     TF_RETURN_IF_ERROR(tensorflow::BuildControlFlowInfo(graph, &frames));

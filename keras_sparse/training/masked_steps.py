@@ -12,7 +12,7 @@ from keras_sparse._keras import (
     variables_of,
 )
 from keras_sparse.rules.structure import Structure
-from keras_sparse.training.fused_sgd import fused_steps
+from keras_sparse.training.fused_steps import fused_steps
 from keras_sparse.training.masked_weight import MaskedWeight, apply_masks
 from keras_sparse.training.momentum import GradientAverage
 from keras_sparse.training.open_window import OpenWindow

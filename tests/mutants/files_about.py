@@ -44,7 +44,7 @@ ABOUT = {
     "training/explored_masks": "exploration masked_optimizer",
     "training/find_optimizer": "several_optimizers compiled",
     "training/first_masks": "kinds_of_first_masks snip multiply_add_budget",
-    "training/fused_sgd": "masked_sgd masked_sgd_op",
+    "training/fused_steps": "masked_step masked_step_op",
     "training/growth_window": "growth_window open_window growth_batch growth_in_windows",
     "training/held_masks": "masked_optimizer begins_anew exploration masks_hold",
     "training/mask_training": "mask_training callbacks",

@@ -1,5 +1,7 @@
 """A weight is stepped and masked by one operation, where it gives what two passes give."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from oracle import needs_ops
 
 import keras_sparse as ks
 from keras_sparse._keras import to_numpy
-from keras_sparse.training import fused_sgd
+from keras_sparse.training import fused_steps
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the operation is TensorFlow's"
@@ -19,7 +21,7 @@ def trained(monkeypatch, fused, inner, constraint=None, layers=True, **arguments
     """All variables after four steps with an open growth window, six with a closed, an update."""
     if not fused:
         monkeypatch.setattr(
-            "keras_sparse.training.fused_sgd._can_mask", lambda optimizer, variable: False
+            "keras_sparse.training.fused_steps._can_mask", lambda optimizer, variable: False
         )
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
@@ -30,7 +32,7 @@ def trained(monkeypatch, fused, inner, constraint=None, layers=True, **arguments
         ]
     )
     model = ks.sparsify(model) if layers else model
-    optimizer = ks.SparseMomentum(keras.optimizers.SGD(**inner), density=0.25, prune_rate=0.3)
+    optimizer = ks.SparseMomentum(inner(), density=0.25, prune_rate=0.3)
     model.compile(optimizer, "mse", **arguments)
     optimizer.build(model)
     rng = np.random.default_rng(0)
@@ -47,7 +49,17 @@ def trained(monkeypatch, fused, inner, constraint=None, layers=True, **arguments
     return [to_numpy(v) for v in [*model.variables, *optimizer.variables]]
 
 
-MOMENTUM = {"learning_rate": 0.05, "momentum": 0.9}
+def sgd(**settings):
+    return functools.partial(keras.optimizers.SGD, learning_rate=0.05, momentum=0.9, **settings)
+
+
+def adam(cls=keras.optimizers.Adam, **settings):
+    return functools.partial(cls, learning_rate=0.01, **settings)
+
+
+GRAPH, XLA = {"jit_compile": False}, {"jit_compile": True, "layers": False}
+DECAY = {"weight_decay": 0.01, "clipnorm": 1.0}
+AVERAGES = {"use_ema": True, "ema_overwrite_frequency": 3}
 
 
 @needs_ops
@@ -55,23 +67,27 @@ MOMENTUM = {"learning_rate": 0.05, "momentum": 0.9}
 @pytest.mark.parametrize(
     ("inner", "arguments"),
     [
-        (MOMENTUM, {"jit_compile": False}),
-        (MOMENTUM, {"jit_compile": True, "layers": False}),
-        (MOMENTUM, {"jit_compile": False, "layers": False}),
-        (MOMENTUM, {"jit_compile": False, "steps_per_execution": 2}),
-        (MOMENTUM, {"jit_compile": False, "run_eagerly": True}),
-        (MOMENTUM, {"jit_compile": False, "constraint": "max_norm"}),
-        (
-            {**MOMENTUM, "nesterov": True, "weight_decay": 0.01, "clipnorm": 1.0},
-            {"jit_compile": False},
-        ),
-        ({**MOMENTUM, "gradient_accumulation_steps": 2}, {"jit_compile": False}),
-        (
-            {**MOMENTUM, "gradient_accumulation_steps": 2, "nesterov": True},
-            {"jit_compile": True, "layers": False},
-        ),
-        ({**MOMENTUM, "loss_scale_factor": 8.0}, {"jit_compile": False}),
-        ({**MOMENTUM, "use_ema": True, "ema_overwrite_frequency": 3}, {"jit_compile": False}),
+        (sgd(), GRAPH),
+        (sgd(), XLA),
+        (sgd(), {**GRAPH, "layers": False}),
+        (sgd(), {**GRAPH, "steps_per_execution": 2}),
+        (sgd(), {**GRAPH, "run_eagerly": True}),
+        (sgd(), {**GRAPH, "constraint": "max_norm"}),
+        (sgd(nesterov=True, **DECAY), GRAPH),
+        (sgd(gradient_accumulation_steps=2), GRAPH),
+        (sgd(gradient_accumulation_steps=2, nesterov=True), XLA),
+        (sgd(loss_scale_factor=8.0), GRAPH),
+        (sgd(**AVERAGES), GRAPH),
+        (adam(), GRAPH),
+        (adam(), XLA),
+        (adam(), {**GRAPH, "layers": False}),
+        (adam(), {**GRAPH, "run_eagerly": True}),
+        (adam(), {**GRAPH, "constraint": "max_norm"}),
+        (adam(keras.optimizers.AdamW, **DECAY), GRAPH),
+        (adam(beta_1=0.5, beta_2=0.9, epsilon=1e-3), GRAPH),
+        (adam(gradient_accumulation_steps=2), GRAPH),
+        (adam(amsgrad=True), GRAPH),
+        (adam(**AVERAGES), GRAPH),
     ],
 )
 def test_a_training_is_that_of_two_passes(monkeypatch, inner, arguments):
@@ -142,15 +158,15 @@ def test_a_weight_that_was_made_before_a_strategy_keeps_two_passes_in_its_scope(
     optimizer = keras.optimizers.SGD(momentum=0.9)
     weight, strategy = keras.Variable([1.0]), tf.distribute.OneDeviceStrategy("CPU:0")
     with strategy.scope():
-        assert not fused_sgd._can_mask(optimizer, weight)
-    assert fused_sgd._can_mask(optimizer, weight)
+        assert not fused_steps._can_mask(optimizer, weight)
+    assert fused_steps._can_mask(optimizer, weight)
 
 
 @pytest.mark.parametrize(("dtype", "expected"), [("float32", True), ("float16", False)])
 def test_only_float32_weights_are_stepped_and_masked_at_once(dtype, expected):
     optimizer, variable = keras.optimizers.SGD(momentum=0.9), keras.Variable([1.0], dtype=dtype)
-    assert fused_sgd._can_mask(optimizer, variable) is expected
+    assert fused_steps._can_mask(optimizer, variable) is expected
     averaged = keras.optimizers.SGD(momentum=0.9, use_ema=True)
-    assert fused_sgd._can_mask(averaged, variable) is False
+    assert fused_steps._can_mask(averaged, variable) is False
     variable.constraint = keras.constraints.NonNeg()
-    assert fused_sgd._can_mask(optimizer, variable) is False
+    assert fused_steps._can_mask(optimizer, variable) is False

@@ -9,7 +9,7 @@ from helpers import apply_ones
 
 import keras_sparse as ks
 from keras_sparse._keras import to_numpy
-from keras_sparse.training.fused_sgd import fused_steps
+from keras_sparse.training.fused_steps import fused_steps
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the operation is TensorFlow's"

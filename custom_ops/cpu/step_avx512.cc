@@ -1,5 +1,5 @@
 // The masked step for processors with AVX-512.
-#include "custom_ops/cpu/momentum_loops.h"
+#include "custom_ops/cpu/step_loops.h"
 
 #ifndef __AVX512F__
 #error "This file is built with AVX-512."
@@ -7,6 +7,6 @@
 
 namespace keras_sparse {
 
-const MomentumKernels* Avx512Momentum() { return avx512::MomentumNamed("AVX-512"); }
+const StepKernels* Avx512Step() { return avx512::StepNamed("AVX-512"); }
 
 }  // namespace keras_sparse

@@ -1,5 +1,5 @@
 // The masked step for processors with AVX2.
-#include "custom_ops/cpu/momentum_loops.h"
+#include "custom_ops/cpu/step_loops.h"
 
 #if !defined(__AVX2__)
 #error "This file is built with AVX2."
@@ -7,6 +7,6 @@
 
 namespace keras_sparse {
 
-const MomentumKernels* Avx2Momentum() { return avx2::MomentumNamed("AVX2"); }
+const StepKernels* Avx2Step() { return avx2::StepNamed("AVX2"); }
 
 }  // namespace keras_sparse
