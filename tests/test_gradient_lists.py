@@ -3,6 +3,8 @@
 A pass over graphs does it; where anything else reads a gradient, the gradient stays dense.
 """
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -56,14 +58,17 @@ def data(steps):
     return x, rng.normal(size=(8 * steps, 4)).astype("float32")
 
 
-def compiled(make, watch=False, jit_compile=False, inner=None, loss_scaling=False, **settings):
-    """A model that trains by SGD with momentum; `watch`: something else reads all gradients."""
+def sgd(**settings):
+    return keras.optimizers.SGD(0.05, momentum=0.9, **settings)
+
+
+def compiled(make, watch=False, jit_compile=False, inner=None, **settings):
+    """A model that trains by `inner`, or by SGD; `watch`: something else reads all gradients."""
     import tensorflow as tf
 
     keras.utils.set_random_seed(0)
     model = make()
-    sgd = keras.optimizers.SGD(0.05, **({"momentum": 0.9} | (inner or {})))
-    optimizer = ks.SparseMomentum(sgd, 0.3, prune_rate=0.5, seed=0, **settings)
+    optimizer = ks.SparseMomentum(inner or sgd(), 0.3, prune_rate=0.5, seed=0, **settings)
     if watch:
         seen = tf.Variable(0.0)
         apply = optimizer.apply
@@ -97,15 +102,20 @@ def state_after(model):
 @pytest.mark.parametrize(
     ("name", "inner", "settings"),
     [
-        ("float32", {}, {}),
-        ("mixed_bfloat16", {"nesterov": True, "weight_decay": 0.01}, {"growth_batch": 0.5}),
-        ("float32", {}, {"structure": ks.Blocks(4, 4, per_tap=True)}),
+        ("float32", sgd, {}),
+        ("float32", keras.optimizers.Adam, {}),
+        (
+            "mixed_bfloat16",
+            functools.partial(sgd, nesterov=True, weight_decay=0.01),
+            {"growth_batch": 0.5},
+        ),
+        ("mixed_bfloat16", keras.optimizers.AdamW, {"structure": ks.Blocks(4, 4, per_tap=True)}),
     ],
 )
 def test_a_training_by_lists_has_the_bits_of_one_by_dense_gradients(policy, name, inner, settings):
     policy(name)
     found, expected = (
-        compiled(model_of_all_shapes, watch, inner=inner, **settings) for watch in (False, True)
+        compiled(model_of_all_shapes, watch, inner=inner(), **settings) for watch in (False, True)
     )
     states = state_after(found), state_after(expected)
     assert len(states[0]) == len(states[1])
@@ -140,12 +150,12 @@ def shared():
 @pytest.mark.parametrize(
     ("make", "inner"),
     [
-        (small_model, {"clipnorm": 1.0}),
-        (small_model, {"global_clipnorm": 1.0}),
-        (small_model, {"gradient_accumulation_steps": 2}),
-        (small_model, {"use_ema": True}),
-        (regularized, {}),
-        (shared, {}),
+        (small_model, sgd(clipnorm=1.0)),
+        (small_model, sgd(global_clipnorm=1.0)),
+        (small_model, sgd(gradient_accumulation_steps=2)),
+        (small_model, sgd(use_ema=True)),
+        (regularized, None),
+        (shared, None),
     ],
 )
 def test_gradients_that_something_else_reads_stay_dense(make, inner):
