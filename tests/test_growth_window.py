@@ -34,7 +34,10 @@ def own_share(layer):
         ),
         (lambda: ks.SparseMomentum(keras.optimizers.SGD(0.1), 0.1, gradient_momentum=0.5), 8),
         (lambda: ks.SparseMomentum(keras.optimizers.Lion(0.1, beta_2=0.9), 0.1), 50),
-        (lambda: ks.SparseMomentum("adam", 0.1), math.inf),
+        (lambda: ks.SparseMomentum("adam", 0.1), 50),
+        (lambda: ks.SparseMomentum(keras.optimizers.AdamW(beta_1=0.99), 0.1), 525),
+        (lambda: ks.SparseMomentum("nadam", 0.1), 50),
+        (lambda: ks.SparseMomentum("adamax", 0.1), 50),
         (lambda: ks.SparseMomentum("rmsprop", 0.1, gradient_momentum=0.9), math.inf),
         (
             lambda: ks.SparseMomentum(keras.optimizers.SGD(0.1, momentum=0.9, clipnorm=1.0), 0.1),
@@ -45,7 +48,7 @@ def own_share(layer):
             50,
         ),
         (lambda: ks.RigL(sgd(), 0.1), 1),
-        (lambda: ks.RigL("adam", 0.1), math.inf),
+        (lambda: ks.RigL("adam", 0.1), 1),
         (lambda: ks.SET("adam", 0.1), 0),
         (
             lambda: ks.SET(sgd(), 0.1, redistribute="mean_momentum"),

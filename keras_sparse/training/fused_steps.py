@@ -13,6 +13,7 @@ import keras
 from keras_sparse._keras import index_of, variables_of
 from keras_sparse.compute.library import available, library
 from keras_sparse.training.masked_weight import MaskedWeight
+from keras_sparse.training.momentum import kept_by
 
 WeightOf = Callable[[Any], MaskedWeight | None]
 
@@ -143,13 +144,17 @@ def _masked_adam(
     import tensorflow as tf
 
     step = tf.cast(optimizer.iterations + 1, "float32")
+    kept = kept_by(optimizer)
+    momentum, velocity = (
+        _value(getattr(optimizer, str(name))[index]) for name in (kept.momenta, kept.scales)
+    )
     first, second = (1 - tf.pow(beta, step) for beta in (optimizer.beta_1, optimizer.beta_2))
     library().keras_sparse_apply_masked_adam(
         weight.handle,
-        _value(optimizer._momentums[index]).handle,
+        momentum.handle,
         mask,
         gradient,
-        _value(optimizer._velocities[index]).handle,
+        velocity.handle,
         tf.cast(learning_rate, "float32") * tf.sqrt(second) / first,
         1 - optimizer.beta_1,
         1 - optimizer.beta_2,

@@ -66,6 +66,8 @@ def steps_of(
     >>> steps_of("auto", ["gradient"], keras.optimizers.SGD(momentum=0.9), average_decay=0.0)
     1
     >>> steps_of("auto", ["momentum"], keras.optimizers.Adam(), None)
+    50
+    >>> steps_of("auto", ["momentum"], keras.optimizers.Lamb(), None)
     inf
     """
     reads = set(reads)
@@ -84,10 +86,13 @@ def steps_of(
         return 0
     decays = [decay for part in parts if (decay := linear_decay(part)) is not None]
     if len(decays) < len(parts):
-        # a second moment would be next to nothing when its weight grows, and its first steps far
-        # too large
         return math.inf
-    if reads == {"second moment"}:
+    if "second moment" in reads and any(kept_by(part).scales for part in parts):
+        # next to nothing when all weights return at once: their first steps would be far too large.
+        # Of the few that grow in an update it did no harm: docs/choosing.md.
+        return math.inf
+    reads.discard("second moment")
+    if not reads:
         return 0
     decay = max(decays) if average_decay is None else average_decay
     return 1 if decay == 0 else math.ceil(math.log(TAIL) / math.log(decay) - 1e-9)

@@ -32,7 +32,7 @@ class Kept:
         scale: makes the divisor of the value of such a variable.
         is_elementwise: True: the step of a weight depends on no other weight's gradient.
         linear_decay: attribute with the decay of a momentum that is a plain weighted sum of the
-            gradients, where the step reads nothing else of them; None: it is none.
+            gradients; None: it is none.
     """
 
     momenta: str | None = None
@@ -46,9 +46,9 @@ KEPT: dict[type, Kept] = {
     keras.optimizers.SGD: Kept("momentums", linear_decay="momentum"),
     keras.optimizers.Lion: Kept("_momentums", linear_decay="beta_2"),
     keras.optimizers.RMSprop: Kept("_momentums"),
-    keras.optimizers.Adam: Kept("_momentums", "_velocities"),  # AdamW is an Adam
-    keras.optimizers.Nadam: Kept("_momentums", "_velocities"),
-    keras.optimizers.Adamax: Kept("_m", "_u", scale=np.asarray),
+    keras.optimizers.Adam: Kept("_momentums", "_velocities", linear_decay="beta_1"),  # and AdamW
+    keras.optimizers.Nadam: Kept("_momentums", "_velocities", linear_decay="beta_1"),
+    keras.optimizers.Adamax: Kept("_m", "_u", scale=np.asarray, linear_decay="beta_1"),
     keras.optimizers.Lamb: Kept("_momentums", "_velocities", is_elementwise=False),
     keras.optimizers.Muon: Kept("momentums", "adam_velocities", is_elementwise=False),
     keras.optimizers.Adagrad: Kept(),
@@ -72,8 +72,8 @@ def kept_by(optimizer: keras.optimizers.Optimizer) -> Kept:
 def linear_decay(optimizer: keras.optimizers.Optimizer) -> float | None:
     """Decay of a momentum that is a plain weighted sum of gradients; None where it is none.
 
-    >>> linear_decay(keras.optimizers.SGD(momentum=0.9)), linear_decay(keras.optimizers.Adam())
-    (0.9, None)
+    >>> linear_decay(keras.optimizers.Adam(beta_1=0.8)), linear_decay(keras.optimizers.RMSprop())
+    (0.8, None)
     """
     attribute = kept_by(optimizer).linear_decay
     return None if attribute is None else float(getattr(optimizer, attribute))

@@ -81,9 +81,9 @@ class SparseMomentum(MaskUpdates):
             momentum of optimizers without one.
         growth_window: optimizer steps before an update in which missing weights get gradients;
             outside of it, sparse layers skip these. None: all steps, the published method.
-            ``"auto"``: until the momentum holds 0.5 % of older gradients (50 for SGD's 0.9); 1 for
-            the last gradient; 0 if nothing grows by gradients; all for Adam and its relatives, and
-            for norms of gradients (``clipnorm``), where a window would change the training.
+            ``"auto"``: until the momentum holds 0.5 % of older gradients (50 for SGD's or Adam's
+            0.9); 1 for the last gradient; 0 if nothing grows by gradients; all for norms of
+            gradients (``clipnorm``) and for RMSprop, where a window would change the training.
         growth_batch: share of each batch, in (0, 1], that sparse layers take the gradients of
             missing weights from: its first examples, scaled up to the whole batch. Active weights
             get the whole batch's. Less than 1 makes a step in the growth window cheaper. Layers
