@@ -61,16 +61,16 @@ ROWS = {
     "Adadelta": Row(lambda: optimizers.Adadelta(1.0), math.inf, None),
     "Adafactor": Row(lambda: optimizers.Adafactor(0.01), math.inf, None),
     "Adagrad": Row(lambda: optimizers.Adagrad(0.01), math.inf, None),
-    "Adam": Row(lambda: optimizers.Adam(0.01), math.inf, BY_ADAM, lambda: optimizers.Adam(**EVEN)),
+    "Adam": Row(lambda: optimizers.Adam(0.01), 50, BY_ADAM, lambda: optimizers.Adam(**EVEN)),
     "AdamW": Row(
         lambda: optimizers.AdamW(0.01, weight_decay=0.1),
-        math.inf,
+        50,
         BY_ADAM,
         lambda: optimizers.AdamW(**EVEN),
     ),
     "Adamax": Row(
         lambda: optimizers.Adamax(0.01),
-        math.inf,
+        50,
         (0.75 * 0.5 - 0.25) / 1.0,  # the second moment is max(0.5 * 2, 1)
         lambda: optimizers.Adamax(0.1, beta_1=0.75, beta_2=0.5),
     ),
@@ -84,7 +84,7 @@ ROWS = {
     ),
     "MultiOptimizer": Row(
         multi,
-        math.inf,
+        50,
         0.75 * -0.2 + 0.1,  # the kernel is the second variable of all, and the first of its part
         lambda: several(optimizers.Adam(), kernel=optimizers.SGD(0.1, momentum=0.75)),
     ),
@@ -94,9 +94,7 @@ ROWS = {
         0.75 * 2.0 - 1.0,
         lambda: optimizers.Muon(0.1, momentum=0.75),
     ),
-    "Nadam": Row(
-        lambda: optimizers.Nadam(0.01), math.inf, BY_ADAM, lambda: optimizers.Nadam(**EVEN)
-    ),
+    "Nadam": Row(lambda: optimizers.Nadam(0.01), 50, BY_ADAM, lambda: optimizers.Nadam(**EVEN)),
     "RMSprop": Row(
         lambda: optimizers.RMSprop(0.01, momentum=0.9),
         math.inf,

@@ -32,7 +32,7 @@ class Variables {
       : shift_(shift),
         values_{Random(count + shift, rng), Random(count + shift, rng),
                 Random(count + shift, rng)} {
-    for (float& velocity : values_[2]) velocity *= velocity;
+    for (float& velocity : values_[2]) velocity = velocity * velocity + 0.01f;  // no step is huge
   }
 
   float* weight() { return values_[0].data() + shift_; }
