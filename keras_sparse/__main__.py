@@ -2,18 +2,25 @@
 
 import importlib
 import sys
+import traceback
 
 from keras_sparse.commands.arguments import parser
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command and returns its exit code."""
+    """Runs a command and returns its exit code.
+
+    It is 2 after any error: 1 is the answer of ``compare``, ``bench`` and ``tpu-check`` that
+    weights differ, steps are not faster or a step does not compile.
+    """
     chosen = parser().parse_args(arguments)
     try:
         return int(importlib.import_module(chosen.module).run(chosen))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
-        return 2
+    except Exception:  # of the user's own function, or a fault of ours
+        traceback.print_exc()
+    return 2
 
 
 if __name__ == "__main__":

@@ -88,6 +88,24 @@ def test_threads_are_a_positive_integer(threads, capsys):
     assert f"must be a positive integer, and is '{threads}'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("error", "printed"),
+    [
+        (PermissionError("no right to write"), "no right to write\n"),
+        (TypeError("mine"), "Traceback"),
+    ],
+)
+def test_no_error_ends_with_the_exit_code_of_an_answer(error, printed, monkeypatch, capsys):
+    """1 says that weights differ, or that steps are not faster."""
+
+    def run(_):
+        raise error
+
+    monkeypatch.setattr("keras_sparse.commands.compare.run", run)
+    assert main(["compare", "a", "b"]) == 2
+    assert capsys.readouterr().err.startswith(printed)
+
+
 # --- the fit
 
 

@@ -49,7 +49,9 @@ def test_the_output_and_the_sample_can_be_named(tmp_path, capsys):
         (["model.keras", "--format", "litert", "--dtype", "int8"], "`sample` must be a batch"),
         (["model.keras", "--format", "keras", "--import", "no_module"], "'no_module' was not"),
         (["none.keras", "--format", "keras"], "The file must exist"),
-        (["x.npy", "--format", "keras"], "`path` must name an undamaged file"),
+        (["x.npy", "--format", "keras"], "The file must hold a model"),
+        (["", "--format", "keras"], "The file must hold a model"),
+        (["model.keras", "--format", "keras", "--sample", "."], "`--sample` must name a .npy file"),
     ],
 )
 def test_errors_are_one_sentence_and_exit_code_2(words, message, tmp_path, capsys):
@@ -58,3 +60,33 @@ def test_errors_are_one_sentence_and_exit_code_2(words, message, tmp_path, capsy
     assert main(["export", str(tmp_path / words[0]), *words[1:]]) == 2
     assert message in capsys.readouterr().err
     assert sorted(each.name for each in tmp_path.iterdir()) == ["model.keras", "x.npy"]
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.sparse"])
+def test_a_class_that_nobody_has_registered_is_asked_for(name, tmp_path, capsys):
+    class Own(keras.layers.Dense):
+        pass
+
+    model, path = keras.Sequential([keras.Input((4,)), Own(2)]), tmp_path / name
+    model.save(path) if name == "model.keras" else ks.save_compressed(model, path)
+    assert (
+        main(["export", str(path), "--format", "keras", "--output", str(tmp_path / "o.keras")]) == 2
+    )
+    assert "name the module that registers them by --import" in capsys.readouterr().err
+
+
+def test_a_sample_of_several_arrays_is_refused(tmp_path, capsys):
+    toy_model().save(tmp_path / "model.keras")
+    np.savez(tmp_path / "x.npz", np.ones((3, 8)))
+    words = ["export", str(tmp_path / "model.keras"), "--format", "litert"]
+    assert main([*words, "--sample", str(tmp_path / "x.npz")]) == 2
+    assert "it is a file of several arrays" in capsys.readouterr().err
+
+
+def test_an_older_file_of_a_model_is_exported(tmp_path):
+    model, x = toy_model(), np.ones((2, 8), "float32")
+    model.save(tmp_path / "model.h5")
+    words = ["export", str(tmp_path / "model.h5"), "--format", "keras"]
+    assert main(words) == 0
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(x), model(x))

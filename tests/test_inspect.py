@@ -9,6 +9,7 @@ from helpers import fit, toy_model
 
 import keras_sparse as ks
 from keras_sparse.__main__ import main
+from keras_sparse.models.file_report import difference, file_report
 from keras_sparse.models.weight_files import arrays_in
 from keras_sparse.rules.found_structure import found_structure
 
@@ -137,3 +138,42 @@ def test_what_cannot_be_read_is_named(tmp_path, capsys):
     (tmp_path / "a.sparse").write_bytes(content)
     assert main(["inspect", str(tmp_path / "a.sparse")]) == 2
     assert "damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("writer", ["export of Keras", "tf.saved_model.save"])
+def test_a_folder_of_sparse_layers_has_their_kernels_and_biases_alone(writer, tmp_path):
+    import tensorflow as tf
+
+    model = toy_model()
+    ks.prune(model, 0.25)
+    sparse = ks.sparsify(model, verbose=False)
+    path = str(tmp_path / "folder")
+    sparse.export(path, verbose=False) if "Keras" in writer else tf.saved_model.save(sparse, path)
+    found = file_report(tmp_path / "folder")
+    shapes = sorted(tuple(row["shape"]) for row in found["weights"])
+    assert shapes == [(4,), (8, 16), (16,), (16, 4)]
+    assert (found["total"]["size"], found["total"]["nonzero"]) == (192, 48)
+    rows = difference(tmp_path / "folder", tmp_path / "folder")
+    assert [row["largest_difference"] for row in rows] == [0, 0, 0, 0]
+
+
+def test_a_folder_of_a_module_has_its_variables(tmp_path):
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.kernel = tf.Variable([[0.0, 2.0], [0.0, 0.0]])
+    tf.saved_model.save(module, str(tmp_path / "folder"))
+    (array,) = arrays_in(tmp_path / "folder")
+    assert array.name == "kernel"
+    np.testing.assert_array_equal(array.values, [[0, 2], [0, 0]])
+
+
+@pytest.mark.parametrize("name", ["a.weights.h5", "a.tflite", "folder"])
+def test_a_file_that_was_cut_is_damaged_and_not_another_one(name, tmp_path, capsys):
+    """``compare`` ends with 1 where weights differ, so an error must not."""
+    path = tmp_path / name
+    write(toy_model(), path)
+    cut = path / "variables" / "variables.data-00000-of-00001" if path.is_dir() else path
+    cut.write_bytes(cut.read_bytes()[:500])
+    assert main(["compare", str(path), str(path)]) == 2
+    assert f"Received: {path}" in capsys.readouterr().err.partition("The file is damaged")[2]

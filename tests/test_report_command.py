@@ -101,6 +101,7 @@ def test_what_cannot_be_read_is_named(folder, tmp_path, capsys, monkeypatch):
     (tmp_path / "text").write_text("no weights")
     (tmp_path / "bad.keras").write_text("no zip")
     (tmp_path / "log.csv").write_text("epoch,loss\n0,1.0\n")
+    (tmp_path / "bytes.csv").write_bytes(b"density\n\x93\x00\n")
     weights, page = folder / "model.weights.h5", ("--output", tmp_path / "page.html")
     wrong = [
         ((tmp_path / "none", *page), "must exist"),
@@ -112,6 +113,7 @@ def test_what_cannot_be_read_is_named(folder, tmp_path, capsys, monkeypatch):
         ((weights, *page, "--model", "mine:number"), "must return a Keras model. Received: 3"),
         ((weights, *page, "--model", "mine:other"), "The weights do not fit the model"),
         ((weights, *page, "--log", tmp_path / "log.csv"), "`--log` must name a file of"),
+        ((weights, *page, "--log", tmp_path / "bytes.csv"), "`--log` must name a file of"),
         ((weights, *page, "--import", "no_such_module"), "`--import` must name a module"),
     ]
     for words, message in wrong:

@@ -5,17 +5,15 @@ import json
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from keras_sparse.commands.inspect import existing
 from keras_sparse.commands.output import console
-from keras_sparse.commands.saved_models import import_modules
+from keras_sparse.commands.saved_models import import_modules, load_alone
 from keras_sparse.conversion.progress import progress
 from keras_sparse.exporting.export import export
 from keras_sparse.exporting.formats import FORMATS
 from keras_sparse.exporting.report import ExportReport
-from keras_sparse.models.compressed import load_compressed
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -37,14 +35,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _exported(path: Path, arguments: argparse.Namespace) -> ExportReport:
-    model = _model(path)
+    sample = None if arguments.sample is None else _sample(existing(arguments.sample))
+    model = load_alone(path)
     try:
         return export(
             model,
             arguments.output or _place(path, arguments.format),
             arguments.format,
             dtype=arguments.dtype,
-            sample=None if arguments.sample is None else np.load(existing(arguments.sample)),
+            sample=sample,
             overwrite=arguments.overwrite,
             verbose=False,
         )
@@ -52,11 +51,17 @@ def _exported(path: Path, arguments: argparse.Namespace) -> ExportReport:
         raise ValueError(str(error)) from error
 
 
-def _model(path: Path) -> keras.Model:
-    """The model in a .keras file, or in one of ``save_compressed``."""
-    if path.suffix == ".keras":
-        return keras.saving.load_model(path, compile=False)
-    return load_compressed(path, compile=False)
+def _sample(path: Path) -> np.ndarray:
+    """The array in a .npy file; ValueError for anything else."""
+    try:
+        found = np.load(path)
+    except (ValueError, EOFError, OSError) as error:
+        why = str(error)
+    else:
+        if isinstance(found, np.ndarray):
+            return found
+        why = "it is a file of several arrays"
+    raise ValueError(f"`--sample` must name a .npy file of one array: {why}. Received: {path}")
 
 
 def _place(path: Path, name: str) -> Path:

@@ -51,7 +51,9 @@ def add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         epilog="Exit codes: 0 done, 2 the file cannot be read or written; then nothing is.",
     )
     command.set_defaults(module="keras_sparse.commands.export")
-    command.add_argument("file", help="a .keras file or one of ks.save_compressed")
+    command.add_argument(
+        "file", help="a .keras file, one of ks.save_compressed, or an .h5 file of a model"
+    )
     command.add_argument("--format", required=True, choices=EXPORT_FORMATS, help="what to write")
     _add_export_options(command)
     command.add_argument("--overwrite", action="store_true", help="replace what is at PATH")

@@ -93,15 +93,19 @@ def _logged(path: Path) -> Recorded:
     Raises:
         ValueError: it has no column of a density.
     """
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    names = [name for name in (rows[0] if rows else {}) if _kind(name) in LOGGED]
-    if DENSITY not in map(_kind, names):
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        names = [name for name in (rows[0] if rows else {}) if _kind(name) in LOGGED]
+        found = {name: [float(row[name]) for row in rows] for name in names}
+    except (ValueError, TypeError, csv.Error):  # bytes, a word or a short row
+        found = {}
+    if DENSITY not in map(_kind, found):
         raise ValueError(
             "`--log` must name a file of keras.callbacks.CSVLogger from a training with "
             f"UpdateMasks, with a column density. Received: {path}"
         )
-    return recorded({name: [float(row[name]) for row in rows] for name in names})
+    return recorded(found)
 
 
 def _kind(name: str | None) -> str:

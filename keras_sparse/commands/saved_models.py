@@ -2,7 +2,7 @@
 
 import importlib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import h5py
@@ -44,18 +44,35 @@ def load(path: Path) -> tuple[keras.Model, str | None]:
     Raises:
         ValueError: the model cannot be loaded.
     """
-    read = load_compressed if _is_compressed(path) else keras.saving.load_model
     try:
-        return read(path), None
+        return _reader(path)(path), None
     except Exception as error:  # what the user's classes raise
         why = _first_line(error)
+    return load_alone(path), why
+
+
+def load_alone(path: Path) -> keras.Model:
+    """The model in a file, without an optimizer.
+
+    Raises:
+        ValueError: the file has no model, or it cannot be loaded.
+    """
+    if not has_model(path):
+        raise ValueError(
+            "The file must hold a model: a .keras file, one of `ks.save_compressed`, or an .h5 "
+            f"file of `model.save`. Received: {path}"
+        )
     try:
-        return read(path, compile=False), why
+        return _reader(path)(path, compile=False)
     except Exception as error:
         raise ValueError(
             "The file's model cannot be loaded. If it has classes of your own, name the module "
             f"that registers them by --import. {_first_line(error)} Received: {path}"
         ) from error
+
+
+def _reader(path: Path) -> Callable[..., keras.Model]:
+    return load_compressed if _is_compressed(path) else keras.saving.load_model
 
 
 def _is_compressed(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """The arrays in a file of a model, whoever wrote it: Keras, TensorFlow, LiteRT or this library."""
 
+import collections
 import io
 import tempfile
 import zipfile
@@ -13,9 +14,10 @@ import numpy as np
 from keras_sparse.models.compressed_weights import read_weights
 from keras_sparse.models.quantized_arrays import quantized_arrays
 from keras_sparse.models.tflite_tensors import constants, is_tflite
-from keras_sparse.models.verified_zip import INDEX, DamagedFileError, VerifiedZip
+from keras_sparse.models.verified_zip import INDEX, DamagedFileError, VerifiedZip, as_damage
 
 WEIGHTS = "model.weights.h5"
+MASK_STATE = ("mask", "dense_weight_gradient", "mask_density")  # names in ``KernelMask``
 
 
 class NamedArray(NamedTuple):
@@ -35,7 +37,27 @@ def arrays_in(path: Path) -> list[NamedArray]:
     Raises:
         ValueError: the file is none of these, or is damaged.
     """
-    return list(_reader(path)(path))
+    reader = _reader(path)
+    try:
+        with as_damage():
+            return _named_apart(list(reader(path)))
+    except DamagedFileError as error:
+        raise ValueError(f"The file is damaged: {error}. Received: {path}") from error
+
+
+def _named_apart(arrays: list[NamedArray]) -> list[NamedArray]:
+    """With a number behind each name that several have, as in SavedModels of sparse layers."""
+    counts = collections.Counter(array.name for array in arrays)
+    numbers: collections.Counter[str] = collections.Counter()
+    named = []
+    for array in arrays:
+        name = array.name
+        if counts[name] > 1:
+            named.append(NamedArray(f"{name} #{numbers[name]}", array.values))
+            numbers[name] += 1
+        else:
+            named.append(array)
+    return named
 
 
 def _reader(path: Path) -> Callable[[Path], Iterator[NamedArray]]:
@@ -70,11 +92,8 @@ def _keras(path: Path) -> Iterator[NamedArray]:
 def _compressed(path: Path) -> Iterator[NamedArray]:
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder, WEIGHTS)
-        try:
-            with VerifiedZip(path) as source:
-                read_weights(source, weights)
-        except DamagedFileError as error:
-            raise ValueError(f"The file is damaged: {error}. Received: {path}") from error
+        with VerifiedZip(path) as source:
+            read_weights(source, weights)
         yield from _hdf5(weights)
 
 
@@ -100,11 +119,34 @@ def _is_array(item: Any) -> bool:
 
 
 def _saved_model(path: Path) -> Iterator[NamedArray]:
+    """Keras lists the variables of what it writes; ``tf.saved_model.save`` lists none."""
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(path))
+    if not hasattr(loaded, "variables"):
+        yield from _checkpoint(path / "variables" / "variables")
+        return
     for variable in loaded.variables:
-        yield NamedArray(variable.name.partition(":")[0], variable.numpy())
+        name = variable.name.partition(":")[0]
+        if name.rpartition("/")[2] not in MASK_STATE:
+            yield NamedArray(name, variable.numpy())
+
+
+def _checkpoint(prefix: Path) -> Iterator[NamedArray]:
+    """By the places of the variables in the object that was saved: ``_layers/1/_kernel``.
+
+    An optimizer in it has rows, too: its lists may be the places of the model's own variables.
+    """
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(str(prefix))
+    for key in sorted(reader.get_variable_to_shape_map()):
+        name, _, attribute = key.partition("/.ATTRIBUTES/")
+        if not attribute or name.rpartition("/")[2] in MASK_STATE:
+            continue
+        values = reader.get_tensor(key)
+        if values.dtype.kind in "bfiu" and values.size:
+            yield NamedArray(name, values)
 
 
 def _tflite(path: Path) -> Iterator[NamedArray]:
