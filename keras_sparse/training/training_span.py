@@ -21,9 +21,11 @@ class TrainingSpan:
         self._optimizer = optimizer
         self.fit = FitLength(steps_per_batch=steps_per_batch)
         self._first_epoch = 0  # of the training, in this fit
+        self._fit_began: tuple[int, int] | None = None  # at this epoch and step
 
     def begin(self, epochs: int, batches: int | None, execution: int) -> None:
         """A ``fit`` begins; arguments as for FitLength."""
+        self._fit_began = None
         accumulation = self._optimizer.gradient_accumulation_steps or 1
         self.fit = FitLength(epochs, batches, execution, self.fit.steps_per_batch, accumulation)
 
@@ -38,8 +40,27 @@ class TrainingSpan:
             if now > start:  # an epoch's length is known by now
                 stop = start + (now - start) * (self.fit.epochs - first) // (number - first)
                 optimizer.set_counter("training_stop", stop)
+        self._measure(number, now)
         optimizer.set_counter("epoch", number + 1)
         return open_epoch == number + 1
+
+    def _measure(self, number: int, now: int) -> None:
+        """A model whose own step accumulates gradients makes fewer steps than it has batches.
+
+        The epochs of this fit that have ended tell how many.
+        """
+        first, began = self._fit_began = self._fit_began or (number, now)
+        epochs, made, fit = number - first, now - began, self.fit
+        known = (self._optimizer.gradient_accumulation_steps or 1) > 1  # Keras accumulates
+        if known or fit.steps_per_batch != 1 or not fit.batches or made < 1:
+            return
+        accumulation = max(1, round(epochs * fit.batches / made))
+        if accumulation == fit.accumulation == 1:
+            return  # loss scaling may have skipped a few steps
+        self.fit = dataclasses.replace(fit, accumulation=accumulation)
+        if now >= self._optimizer.announced_stop:
+            stop = now + made * (fit.epochs - number) // epochs
+            self._optimizer.set_counter("training_stop", stop)
 
     def count_steps(self, epoch: Epoch, batches: int) -> bool:
         """Counts the steps that the model makes in a batch: then the length of the fit is known.
