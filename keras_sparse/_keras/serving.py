@@ -111,8 +111,9 @@ class Serving:
 
     def input_names(self) -> list[str]:
         """Its names of the inputs, in the order of ``keras.tree.flatten(signature)``."""
-        tensors = getattr(self._saved, ENDPOINT).get_concrete_function().inputs
-        return [each.name.partition(":")[0] for each in tensors if each.dtype.name != "resource"]
+        traced = getattr(self._saved, ENDPOINT).get_concrete_function()
+        count = len(traced.inputs) - len(traced.captured_inputs)  # variables, tables, constants
+        return [each.name.partition(":")[0] for each in traced.inputs[:count]]
 
 
 def _prediction(model: keras.Model, constants: list[tuple[Any, Any]]) -> Callable[..., Any]:

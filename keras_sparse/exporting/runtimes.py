@@ -106,9 +106,9 @@ def _interpreter(path: Path) -> tuple[Any, str]:
 
 
 def numbered(name: str) -> tuple[str, int]:
-    """Sorts ``output_2`` before ``output_10``."""
-    text = name.rstrip("0123456789")
-    return text, int(name[len(text) :] or 0)
+    """Sorts ``output_2`` before ``output_10``, and keys of a dict as ``keras.tree`` does."""
+    number = name.removeprefix("output_")
+    return ("output_", int(number)) if name != number and number.isdecimal() else (name, 0)
 
 
 def _named(
