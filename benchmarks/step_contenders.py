@@ -36,6 +36,11 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
     "MLP-4096": lambda: hidden_layers(4096),
     "ViT": lambda: vit(keras),
 }
+OPTIMIZERS: dict[str, Callable[[], keras.optimizers.Optimizer]] = {
+    "sgd": lambda: keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True),
+    "adam": lambda: keras.optimizers.Adam(),
+    "adamw": lambda: keras.optimizers.AdamW(),
+}
 TRAINED = report.ROOT / "benchmarks" / "data" / "trained_densities.json"
 WARM_UP = 3  # steps, the first of which compiles
 
@@ -51,6 +56,7 @@ class Case:
     trained: bool  # with the layers' densities of a training instead of the same for all
     structure: Structure = dataclasses.field(default_factory=Weights)  # of the masks
     policy: str = "float32"  # of the sparse model
+    optimizer: str = "sgd"  # a key of OPTIMIZERS
 
 
 class Training:
@@ -83,7 +89,7 @@ class Training:
         model = MODELS[case.model]()
         if fused_normalization:
             model = classifier.with_fused_normalization(model)
-        optimizer: Any = keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
+        optimizer: Any = OPTIMIZERS[case.optimizer]()
         if sparse:
             model = ks.sparsify(model, implementation=implementation)
             gc.collect()  # the dense model, which nobody holds any more

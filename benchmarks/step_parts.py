@@ -38,7 +38,7 @@ PARTS = {
     "batch normalisation": ("batch_norm", "FusedBatchNorm", "Tile|"),
     "ReLU": ("Relu",),
     "pooling": ("Pool",),
-    "optimizer": ("Momentum", "sgd", "SGD", "optimizer"),
+    "optimizer": ("Momentum", "sgd", "SGD", "Adam", "adam", "optimizer"),
     "masks": ("_mask", "LogicalOr|", "Cast|"),
     "sums of branches and of their gradients": ("AddN|", "/add", "AddV2|"),
 }

@@ -71,7 +71,7 @@ def text(results: list[Result], windows: list[int]) -> str:
     case = results[0].case
     parts = f"## Where the time goes\n\n{PARTS_NOTE}\n\n"
     parts += "\n".join(parts_table(result) for result in results)
-    settings = f"Threads: {case.threads}. Density: {case.density:g}."
+    settings = f"Threads: {case.threads}. Density: {case.density:g}. Optimizer: {case.optimizer}."
     tables = f"{seconds_table(results)}\n{speed_ups_table(results, windows)}"
     return f"{NOTE}\n{settings}\n\n{tables}\n{parts}"
 

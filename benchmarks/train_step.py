@@ -25,7 +25,7 @@ from typing import Any
 
 from benchmarks import options, report, step_tables, structures, turns
 from benchmarks.processes import in_process
-from benchmarks.step_contenders import MODELS, Case, Training, peak_memory, windowed
+from benchmarks.step_contenders import MODELS, OPTIMIZERS, Case, Training, peak_memory, windowed
 from benchmarks.step_parts import parts_of
 from benchmarks.step_tables import Result
 
@@ -64,7 +64,7 @@ def planned(arguments: argparse.Namespace) -> list[Case]:
         models, batches = ["VGG16-D"], [64]
     common = (arguments.density, arguments.threads)
     return [
-        Case(model, batch, *common, trained, structure, policy)
+        Case(model, batch, *common, trained, structure, policy, arguments.optimizer)
         for model in models
         for batch in batches
         for structure in arguments.structures
@@ -117,6 +117,7 @@ def _arguments() -> argparse.Namespace:
     add("--structures", type=structures.structure, nargs="+", default=default, help="of masks")
     policies = ["float32", "mixed_bfloat16"]
     add("--policies", choices=policies, nargs="+", default=policies[:1], help="of sparse models")
+    add("--optimizer", choices=OPTIMIZERS, default="sgd")
     add("--windows", type=int, nargs="+", default=[100, 50, 25, 10], help="steps before an update")
     batches = "shares of the batch that missing weights take their gradients from, beside 1"
     add("--growth-batches", type=float, nargs="*", default=[], help=batches)

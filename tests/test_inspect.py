@@ -126,6 +126,20 @@ def test_compare_finds_equal_and_changed_weights(tmp_path, capsys):
     assert rows["(16,) #0"]["density"][1] is None  # LiteRT leaves out a bias of zeros
 
 
+def test_compare_of_values_that_are_no_numbers(tmp_path, capsys):
+    model = toy_model()
+    model.layers[0].bias.assign([np.nan, np.inf, *[0.0] * (model.layers[0].units - 2)])
+    one, other = str(tmp_path / "one.keras"), str(tmp_path / "other.keras")
+    model.save(one)
+    assert main(["compare", one, one]) == 0
+    model.layers[0].bias.assign(np.zeros(model.layers[0].units))
+    model.save(other)
+    capsys.readouterr()
+    assert main(["compare", one, other, "--json", "--tolerance", "9"]) == 1
+    rows = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)  # NaN is no JSON
+    assert [row["largest_difference"] for row in rows] == [0, "infinite", 0, 0]
+
+
 def test_what_cannot_be_read_is_named(tmp_path, capsys):
     (tmp_path / "text").write_text("no weights at all")
     (tmp_path / "empty").mkdir()

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 from typing import Any
 
@@ -20,10 +21,16 @@ def run(arguments: argparse.Namespace) -> int:
     """
     rows = difference(existing(arguments.file), existing(arguments.other))
     if arguments.json:
-        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+        sys.stdout.write(json.dumps(list(map(_in_json, rows)), indent=1) + "\n")
     else:
         console().print(_table(rows))
     return 0 if all(_is_equal(row, arguments.tolerance) for row in rows) else 1
+
+
+def _in_json(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no infinity: the difference is a word then."""
+    is_infinite = row["largest_difference"] == math.inf
+    return {**row, "largest_difference": "infinite"} if is_infinite else row
 
 
 def _is_equal(row: dict[str, Any], tolerance: float) -> bool:

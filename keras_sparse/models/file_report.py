@@ -90,7 +90,7 @@ def difference(one: Path, other: Path) -> list[dict[str, Any]]:
     """Each weight of either file: densities, the share of equal places, the largest difference.
 
     Weights of the same name belong together. Where no name is in both files, as for files of
-    different formats, weights of the same shape do, in their order.
+    different formats, weights of the same shape do, in their order. NaN equals NaN here.
     """
     found, others = arrays_in(one), arrays_in(other)
     if not {array.name for array in found} & {array.name for array in others}:
@@ -124,6 +124,12 @@ def _compared(name: str, one: np.ndarray | None, other: np.ndarray | None) -> di
     if one is not None and other is not None and one.shape == other.shape:
         active, others = one != 0, other != 0
         row["same_places"] = float(np.mean(active == others))
-        apart = np.abs(one.astype(np.float64) - other.astype(np.float64))
-        row["largest_difference"] = float(apart.max(initial=0.0))
+        row["largest_difference"] = _apart(one.astype(np.float64), other.astype(np.float64))
     return row
+
+
+def _apart(one: np.ndarray, other: np.ndarray) -> float:
+    """The largest difference; infinity if a value is a number in one alone, or another infinity."""
+    same = (one == other) | (np.isnan(one) & np.isnan(other))
+    apart = np.abs(np.subtract(one, other, where=~same, out=np.zeros_like(one)))
+    return float(np.nan_to_num(apart, nan=np.inf, posinf=np.inf).max(initial=0.0))
