@@ -9,6 +9,7 @@ from test_untrained import scaled, sequential
 import keras_sparse as ks
 
 backend = pytest.mark.backend
+over_trained = pytest.mark.filterwarnings("ignore:A random mask over trained weights throws away")
 
 
 def trained():
@@ -19,11 +20,13 @@ def trained():
 
 
 @backend
+@over_trained
 def test_weights_after_one_small_step_are_trained():
     assert not any(scaled(trained()).values())
 
 
 @backend
+@over_trained
 def test_of_a_pretrained_backbone_and_a_new_head_the_head_is_scaled():
     backbone = trained().layers[0]
     assert scaled(sequential((8,), backbone, layers.Dense(16, name="new"))) == {
@@ -32,6 +35,7 @@ def test_of_a_pretrained_backbone_and_a_new_head_the_head_is_scaled():
     }
 
 
+@over_trained
 def test_trained_weights_are_known_when_they_are_loaded(tmp_path):
     trained().save_weights(tmp_path / "model.weights.h5")
     model = toy_model()

@@ -10,7 +10,7 @@ from oracle import needs_ops
 
 import keras_sparse as ks
 from keras_sparse.rules.mask_update import top_k_mask
-from keras_sparse.training import mask_training, mask_updates, masked_optimizer, masked_steps
+from keras_sparse.training import mask_training, mask_updates, masked_optimizer, open_window
 
 KERNEL = 4 * 512 * 1024  # bytes of each of the wide layers, which is large for the ops
 WIDE = 6  # layers
@@ -84,7 +84,7 @@ def test_the_best_scores_are_chosen_with_one_copy_of_them():
 
 def test_memory_is_released_after_building_updates_and_dense_gradients(monkeypatch):
     calls = []
-    for module in (masked_optimizer, mask_updates, masked_steps):
+    for module in (masked_optimizer, mask_updates, open_window):
         monkeypatch.setattr(module, "release_memory", calls.append)
     model = network()
     optimizer = model.optimizer
