@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from benchmarks.transformer import encoder
+
 NETWORKS = (
     *("ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "InceptionResNetV2"),
     *("InceptionV3", "MobileNet", "MobileNetV2", "MobileNetV3Small", "NASNetMobile", "ResNet50"),
@@ -21,10 +23,5 @@ def network(name: str) -> Any:
     images = keras.Input(shape)
     x = layers.Conv2D(WIDTH, PATCH, PATCH)(images)
     x = layers.Reshape(((SIDE // PATCH) ** 2, WIDTH))(x)
-    for _ in range(BLOCKS):
-        y = layers.LayerNormalization()(x)
-        x = x + layers.MultiHeadAttention(HEADS, WIDTH // HEADS)(y, y)
-        y = layers.Dense(4 * WIDTH, "gelu")(layers.LayerNormalization()(x))
-        x = x + layers.Dense(WIDTH)(y)
-    x = layers.GlobalAveragePooling1D()(layers.LayerNormalization()(x))
+    x = encoder(layers, x, WIDTH, HEADS, BLOCKS)
     return keras.Model(images, layers.Dense(10, "softmax")(x), name="vit")

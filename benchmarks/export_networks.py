@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.transformer import encoder
+
 
 @dataclasses.dataclass(frozen=True)
 class Network:
@@ -60,12 +62,7 @@ def vit(keras: Any) -> Any:
     layers = keras.layers
     inputs = keras.Input((32, 32, 3))
     x = layers.Reshape((64, 128))(layers.Conv2D(128, 4, 4)(inputs))
-    for _ in range(2):
-        y = layers.LayerNormalization()(x)
-        x = layers.Add()([x, layers.MultiHeadAttention(4, 32)(y, y)])
-        y = layers.Dense(512, activation="gelu")(layers.LayerNormalization()(x))
-        x = layers.Add()([x, layers.Dense(128)(y)])
-    x = layers.GlobalAveragePooling1D()(layers.LayerNormalization()(x))
+    x = encoder(layers, x, width=128, heads=4, blocks=2)
     return keras.Model(inputs, layers.Dense(10)(x))
 
 

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from benchmarks.transformer import encoder
+
 Shape = tuple[int, ...]
 
 
@@ -54,12 +56,7 @@ def vit() -> keras.Model:
     x = layers.Conv2D(width, patch, patch)(images)
     x = x + layers.DepthwiseConv2D(3, padding="same")(x)
     x = layers.Reshape((-1, width))(x)
-    for _ in range(blocks):
-        y = layers.LayerNormalization()(x)
-        x = x + layers.MultiHeadAttention(heads, width // heads)(y, y)
-        y = layers.Dense(4 * width, "gelu")(layers.LayerNormalization()(x))
-        x = x + layers.Dense(width)(y)
-    x = layers.GlobalAveragePooling1D()(layers.LayerNormalization()(x))
+    x = encoder(layers, x, width, heads, blocks)
     return keras.Model(images, layers.Dense(10)(x), name="vit")
 
 

@@ -8,6 +8,8 @@
     python -m benchmarks.train_step --growth-batches 0.5 0.25
     # also with sparse models in mixed_bfloat16
     python -m benchmarks.train_step --policies float32 mixed_bfloat16
+    # with Adam in place of SGD, in all models
+    python -m benchmarks.train_step --optimizer adam
     # VGG16-D at batch 64, few turns, without XLA
     python -m benchmarks.train_step --quick
 

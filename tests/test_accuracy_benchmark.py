@@ -25,6 +25,13 @@ def mnist(tmp_path):
     return tmp_path / "mnist.npz"
 
 
+@pytest.mark.parametrize("name", networks.OWN)
+def test_networks_of_its_own_take_their_data(name):
+    network = networks.network(name)
+    images = {"mnist": (1, 28, 28, 1), "cifar10": (1, 32, 32, 3)}[network.data]
+    assert network.build()(np.zeros(images)).shape == (1, 10)
+
+
 def test_a_run_is_recorded_with_its_densities_and_operations_and_not_repeated(mnist, tmp_path):
     path = tmp_path / "runs.jsonl"
     records.add(path, accuracy_run.train(SPARSE, mnist))

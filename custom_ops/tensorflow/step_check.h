@@ -23,24 +23,34 @@ struct NamedInput {
   const char* name;
 };
 
-inline const std::vector<NamedInput>& VariablesOf(const MomentumStep*) {
+// The variables of a step, and its scalars.
+template <class Step>
+const std::vector<NamedInput>& VariablesOf();
+template <class Step>
+const std::vector<NamedInput>& ScalarsOf();
+
+template <>
+inline const std::vector<NamedInput>& VariablesOf<MomentumStep>() {
   static const std::vector<NamedInput> all = {{kVar, "var"}, {kMomentumVar, "momentum_var"}};
   return all;
 }
 
-inline const std::vector<NamedInput>& VariablesOf(const AdamStep*) {
+template <>
+inline const std::vector<NamedInput>& VariablesOf<AdamStep>() {
   static const std::vector<NamedInput> all = {
       {kVar, "var"}, {kMomentumVar, "momentum_var"}, {kVelocityVar, "velocity_var"}};
   return all;
 }
 
-inline const std::vector<NamedInput>& ScalarsOf(const MomentumStep*) {
+template <>
+inline const std::vector<NamedInput>& ScalarsOf<MomentumStep>() {
   static const std::vector<NamedInput> all = {{kLearningRate, "learning_rate"},
                                               {kMomentum, "momentum"}};
   return all;
 }
 
-inline const std::vector<NamedInput>& ScalarsOf(const AdamStep*) {
+template <>
+inline const std::vector<NamedInput>& ScalarsOf<AdamStep>() {
   static const std::vector<NamedInput> all = {{kRate, "rate"},
                                               {kOneMinusBeta1, "one_minus_beta_1"},
                                               {kOneMinusBeta2, "one_minus_beta_2"},
@@ -53,17 +63,16 @@ inline const std::vector<NamedInput>& ScalarsOf(const AdamStep*) {
 template <class Step, class Context>
 absl::Status CheckStep(Context* context, const std::vector<tensorflow::TensorShape>& shapes,
                        bool takes_list = false) {
-  constexpr const Step* kStep = nullptr;
   const tensorflow::TensorShape& var = shapes[0];
   const auto as_var = [&](const char* name, const tensorflow::TensorShape& shape) {
     if (shape == var) return absl::OkStatus();
     return BadShape(name, absl::StrCat("have the shape of `var`, ", var.DebugString()), shape);
   };
   for (size_t i = 1; i < shapes.size(); ++i)
-    TF_RETURN_IF_ERROR(as_var(VariablesOf(kStep)[i].name, shapes[i]));
+    TF_RETURN_IF_ERROR(as_var(VariablesOf<Step>()[i].name, shapes[i]));
   TF_RETURN_IF_ERROR(as_var("mask", ShapeOf(context, kMask)));
   if (!takes_list) TF_RETURN_IF_ERROR(as_var("gradient", ShapeOf(context, kGradient)));
-  for (const NamedInput& scalar : ScalarsOf(kStep))
+  for (const NamedInput& scalar : ScalarsOf<Step>())
     if (ShapeOf(context, scalar.input).dims() != 0)
       return BadShape(scalar.name, "be a scalar", ShapeOf(context, scalar.input));
   return absl::OkStatus();

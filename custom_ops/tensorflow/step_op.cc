@@ -24,17 +24,16 @@ using tensorflow::shape_inference::ShapeHandle;
 
 template <class Step>
 absl::Status StepShape(InferenceContext* c) {
-  constexpr const Step* kStep = nullptr;
   ShapeHandle shape = c->input(kMask), scalar;
   bool takes_list = false;
   TF_RETURN_IF_ERROR(c->GetAttr("takes_list", &takes_list));
   if (!takes_list) TF_RETURN_IF_ERROR(c->Merge(shape, c->input(kGradient), &shape));
-  for (const NamedInput& one : VariablesOf(kStep)) {
+  for (const NamedInput& one : VariablesOf<Step>()) {
     const auto* variable = c->input_handle_shapes_and_types(one.input);
     if (variable != nullptr && !variable->empty())
       TF_RETURN_IF_ERROR(c->Merge(shape, variable->front().shape, &shape));
   }
-  for (const NamedInput& one : ScalarsOf(kStep))
+  for (const NamedInput& one : ScalarsOf<Step>())
     TF_RETURN_IF_ERROR(c->WithRank(c->input(one.input), 0, &scalar));
   return absl::OkStatus();
 }
@@ -135,7 +134,7 @@ class ApplyMaskedStepKernel : public tensorflow::OpKernel {
 
   void Compute(OpKernelContext* context) override {
     StepVariables variables;
-    OP_REQUIRES_OK(context, variables.Lock(context, VariablesOf(static_cast<Step*>(nullptr))));
+    OP_REQUIRES_OK(context, variables.Lock(context, VariablesOf<Step>()));
     OP_REQUIRES_OK(context, CheckStep<Step>(context, variables.shapes(), takes_list_));
     const tensorflow::Tensor &mask = context->input(kMask), &gradient = context->input(kGradient);
     const bool is_list = gradient.NumElements() != mask.NumElements();

@@ -48,7 +48,7 @@ class ApplyMaskedStepLowering : public tensorflow::XlaOpKernel {
       : tensorflow::XlaOpKernel(context), arithmetic_(context) {}
 
   void Compile(tensorflow::XlaOpKernelContext* context) override {
-    const std::vector<NamedInput>& variables = VariablesOf(static_cast<const Step*>(nullptr));
+    const std::vector<NamedInput>& variables = VariablesOf<Step>();
     Values values(variables.size());
     std::vector<tensorflow::TensorShape> shapes(variables.size());
     for (size_t i = 0; i < variables.size(); ++i)

@@ -88,8 +88,8 @@ def steps_of(
     if len(decays) < len(parts):
         return math.inf
     if "second moment" in reads and any(kept_by(part).scales for part in parts):
-        # next to nothing when all weights return at once: their first steps would be far too large.
-        # Of the few that grow in an update it did no harm: docs/choosing.md.
+        # All weights return at once: second moments next to nothing would make their first steps
+        # far too large. It did no harm to the few that grow in an update: docs/choosing.md.
         return math.inf
     reads.discard("second moment")
     if not reads:

@@ -49,7 +49,9 @@ class TrainingSpan:
 
         The epochs of this fit that have ended tell how many.
         """
-        first, began = self._fit_began = self._fit_began or (number, now)
+        if self._fit_began is None:
+            self._fit_began = number, now
+        first, began = self._fit_began
         epochs, made, fit = number - first, now - began, self.fit
         known = (self._optimizer.gradient_accumulation_steps or 1) > 1  # Keras accumulates
         if known or fit.steps_per_batch != 1 or not fit.batches or made < 1:
