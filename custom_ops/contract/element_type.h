@@ -70,6 +70,13 @@ KS_CONVERSION uint16_t Float16Of(float value) {
   return static_cast<uint16_t>(sign | (BitsOf(FloatOfBits(rest) + 0.5f) - BitsOf(0.5f)));
 }
 
+// The nearest value that the type has.
+KS_CONVERSION float RoundedTo(ElementType type, float value) {
+  if (type == ElementType::kFloat32) return value;
+  return type == ElementType::kBFloat16 ? FloatOfBFloat16(BFloat16Of(value))
+                                        : FloatOfFloat16(Float16Of(value));
+}
+
 // Element i of an array of this type.
 KS_CONVERSION float FloatAt(ElementType type, const void* values, int64_t i) {
   if (type == ElementType::kFloat32) return static_cast<const float*>(values)[i];
@@ -85,5 +92,15 @@ KS_CONVERSION void SetElement(ElementType type, void* values, int64_t i, float v
         type == ElementType::kBFloat16 ? BFloat16Of(value) : Float16Of(value);
   }
 }
+
+// The type of a kernel in memory, and the type to which its values are rounded when they are read.
+struct KernelType {
+  ElementType in_memory, rounded_to;
+
+  __attribute__((always_inline)) float At(const void* kernel, int64_t i) const {
+    const float value = FloatAt(in_memory, kernel, i);
+    return in_memory == rounded_to ? value : RoundedTo(rounded_to, value);
+  }
+};
 
 }  // namespace keras_sparse

@@ -35,6 +35,10 @@ struct Convolution {
   ElementType type = ElementType::kFloat32;
   MaskStructure structure = {};
   int64_t dilation_height = 1, dilation_width = 1;  // input pixels from one tap to the next
+  // The kernel is float32, whatever the type of all else: its values are rounded to `type`.
+  bool kernel_in_floats = false;
+
+  KernelType kernel_type() const { return {kernel_in_floats ? ElementType::kFloat32 : type, type}; }
 
   // Every sum has no term, or there is none.
   bool IsEmpty() const {
@@ -74,7 +78,7 @@ class ConvPlan {
  public:
   virtual ~ConvPlan() = default;
 
-  // All are arrays of the convolution's type; sums are float32.
+  // All are arrays of the convolution's type, but for a kernel in floats; sums are float32.
   // kForward:        first = inputs,           second = kernel           -> result = outputs
   // kInputGradient:  first = output gradient,  second = kernel           -> result = input gradient
   // kKernelGradient: first = inputs,           second = output gradient  -> result = kernel

@@ -80,7 +80,8 @@ BlockKernel::BlockKernel(Product product, const Convolution& convolution, const 
       grid, s, lattice, packed_,
       {transposed, tiling.parts, in_chunks ? tiling.chunk_blocks : int64_t{t.summed_blocks},
        int64_t{packed_.slots | 1} * loops.channel_floats, loops.slot_floats});
-  places_ = {list_.blocks.data(), active(), grid.in, grid.out, s.out_channels, transposed, type_};
+  places_ = {list_.blocks.data(), active(),   grid.in, grid.out,
+             s.out_channels,      transposed, type_,   convolution.kernel_type()};
   if (product != Product::kForward) rows_ = RowsInList(places_);
   t.part_outputs = list_.part_outputs.data();
   t.first_segment = list_.first_segment.data(), t.first_active = list_.first_active.data();

@@ -25,17 +25,17 @@ struct InList {
 // Inline: g++ drops calls of functions that do nothing but prefetch.
 template <bool kWriteWeights, class Place>
 inline __attribute__((always_inline)) void Prefetch(const BlockPlaces& p, int64_t i,
-                                                    const void* weights, const float* values,
-                                                    Place place) {
+                                                    const void* weights, ElementType type,
+                                                    const float* values, Place place) {
   if (i >= p.count) return;
   const BlockList::Block& block = p.blocks[i];
   __builtin_prefetch(values + int64_t{block.place} * p.weights(), !kWriteWeights);
   for (int32_t in = 0; in < block.ins; ++in)
-    __builtin_prefetch(static_cast<const char*>(weights) + place(i, in) * ElementBytes(p.type),
+    __builtin_prefetch(static_cast<const char*>(weights) + place(i, in) * ElementBytes(type),
                        kWriteWeights);
 }
 
-// A block at the last channels, or one of 16-bit weights.
+// A block at the last channels, or one of 16-bit weights in memory.
 void ReadPart(const BlockPlaces& p, const BlockList::Block& block, const void* kernel,
               float* value) {
   const int32_t step_in = p.transposed ? 1 : p.out, step_out = p.transposed ? p.in : 1;
@@ -43,16 +43,16 @@ void ReadPart(const BlockPlaces& p, const BlockList::Block& block, const void* k
   for (int32_t in = 0; in < block.ins; ++in)
     for (int32_t out = 0; out < block.outs; ++out)
       value[in * step_in + out * step_out] =
-          FloatAt(p.type, kernel, block.weight + in * p.row + out);
+          p.kernel_type.At(kernel, block.weight + in * p.row + out);
 }
 
 template <int I, int O>
 void Read(const BlockPlaces& p, const void* kernel, int64_t begin, int64_t end, float* values) {
   for (int64_t i = begin; i < end; ++i) {
     const BlockList::Block& block = p.blocks[i];
-    Prefetch<false>(p, i + kAhead, kernel, values, InKernel{p});
+    Prefetch<false>(p, i + kAhead, kernel, p.kernel_type.in_memory, values, InKernel{p});
     float* value = values + int64_t{block.place} * (I * O);
-    if (p.type != ElementType::kFloat32 || block.ins < I || block.outs < O) {
+    if (p.kernel_type.in_memory != ElementType::kFloat32 || block.ins < I || block.outs < O) {
       ReadPart(p, block, kernel, value);
       continue;
     }
@@ -60,6 +60,9 @@ void Read(const BlockPlaces& p, const void* kernel, int64_t begin, int64_t end, 
     for (int in = 0; in < I; ++in)
       std::memcpy(weights[in], static_cast<const float*>(kernel) + block.weight + in * p.row,
                   sizeof weights[in]);
+    if (p.kernel_type.rounded_to != ElementType::kFloat32)
+      for (int k = 0; k < I * O; ++k)
+        weights[k / O][k % O] = RoundedTo(p.kernel_type.rounded_to, weights[k / O][k % O]);
     if (!p.transposed) {
       std::memcpy(value, weights, sizeof weights);
       continue;
@@ -75,7 +78,7 @@ void Write(const BlockPlaces& p, const float* sums, int64_t pieces, int64_t begi
   const int64_t piece_floats = p.count * (I * O);
   for (int64_t i = begin; i < end; ++i) {
     const BlockList::Block& block = p.blocks[i];
-    Prefetch<true>(p, i + kAhead, gradient, sums, place);
+    Prefetch<true>(p, i + kAhead, gradient, p.type, sums, place);
     float of_place[I * O], sum[I][O];
     const float* value = sums + int64_t{block.place} * (I * O);
     std::memcpy(of_place, value, sizeof of_place);

@@ -13,10 +13,11 @@ namespace keras_sparse {
 struct BlockPlaces {
   const BlockList::Block* blocks;  // in the order of the kernel
   int64_t count;
-  int32_t in, out;  // channels of a block
-  int64_t row;      // weights from an input channel to the next
-  bool transposed;  // values are by [output][input channel] of a block
-  ElementType type;
+  int32_t in, out;   // channels of a block
+  int64_t row;       // weights from an input channel to the next
+  bool transposed;   // values are by [output][input channel] of a block
+  ElementType type;  // of gradients
+  KernelType kernel_type;
 
   int32_t weights() const { return in * out; }
 };

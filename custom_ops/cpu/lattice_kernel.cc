@@ -26,7 +26,7 @@ LatticeLoad LoadOf(Product product, const ConvSizes& s, const Lattice& lattice,
 LatticeKernel::LatticeKernel(Product product, const Convolution& convolution,
                              const Lattice& lattice, const PackedMask& mask, const Kernels& kernels,
                              int threads)
-    : kernels_(kernels), type_(convolution.type) {
+    : kernels_(kernels), type_(convolution.type), kernel_type_(convolution.kernel_type()) {
   const ConvSizes& s = convolution.sizes;
   const bool transposed = product == Product::kInputGradient;
   const LatticeLoad load = LoadOf(product, s, lattice, mask);
@@ -75,7 +75,7 @@ const float* LatticeKernel::ValuesBy(Read read, const Parallel& parallel) const 
 }
 
 void LatticeKernel::ReadValues(const void* kernel, float* values, const Parallel& parallel) const {
-  ReadBy([&](int64_t i) { return FloatAt(type_, kernel, list_->weight[i]); }, values, parallel);
+  ReadBy([&](int64_t i) { return kernel_type_.At(kernel, list_->weight[i]); }, values, parallel);
 }
 
 template <class Read>
@@ -102,7 +102,7 @@ void LatticeKernel::MultiplyValues(const void* inputs, const float* values, void
 
 void LatticeKernel::Multiply(const void* inputs, const void* kernel, void* result,
                              const Parallel& parallel) const {
-  MultiplyBy([&](int64_t i) { return FloatAt(type_, kernel, list_->weight[i]); }, inputs, result,
+  MultiplyBy([&](int64_t i) { return kernel_type_.At(kernel, list_->weight[i]); }, inputs, result,
              {}, parallel);
 }
 
@@ -176,7 +176,7 @@ bool LatticeKernel::GainsByBoth() const {
 void LatticeKernel::Both(const BothGradients& both, const Parallel& parallel) const {
   const Loops& loops = kernels_.loops[static_cast<int>(type_)];
   const auto read = [&](int64_t i) {
-    return both.shared != nullptr ? both.shared[i] : FloatAt(type_, both.kernel, list_->weight[i]);
+    return both.shared != nullptr ? both.shared[i] : kernel_type_.At(both.kernel, list_->weight[i]);
   };
   const float* values = ValuesBy(read, parallel);
   const auto run = [&](WorkItem item, float* sums, float* lane_sums) {

@@ -73,6 +73,7 @@ class LatticeKernel : public LatticeProduct {
 
   const Kernels& kernels_;
   const ElementType type_;
+  const KernelType kernel_type_;
   PackedPixels packed_;
   std::shared_ptr<const ActiveList> list_;
   LatticeTables tables_;

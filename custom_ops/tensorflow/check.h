@@ -9,6 +9,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -94,21 +95,35 @@ inline absl::Status ReadStructure(tensorflow::OpKernelConstruction* context,
   return absl::OkStatus();
 }
 
-// Whether a kernel gradient, or the one that an input gradient shares, is the list of the active
-// weights' gradients. Kernels for CPUs alone can write it.
+// What passes over graphs ask of kernels for CPUs, which alone can do it.
+struct CpuFlags {
+  // A kernel gradient, or the one that an input gradient shares, is the list of the active weights'
+  // gradients.
+  bool as_list = false;
+  // The kernel is that of a float32 variable: its bytes, with a last axis for the two elements of
+  // 16 bits that a weight takes.
+  bool kernel_in_floats = false;
+};
+
 template <Product kProduct>
-absl::Status ReadAsList(tensorflow::OpKernelConstruction* context, bool* as_list) {
-  *as_list = false;
-  return kProduct == Product::kForward ? absl::OkStatus() : context->GetAttr("as_list", as_list);
+absl::Status ReadCpuFlags(tensorflow::OpKernelConstruction* context, CpuFlags* flags) {
+  if (kProduct != Product::kForward)
+    TF_RETURN_IF_ERROR(context->GetAttr("as_list", &flags->as_list));
+  if (kProduct != Product::kKernelGradient)
+    TF_RETURN_IF_ERROR(context->GetAttr("kernel_in_floats", &flags->kernel_in_floats));
+  return absl::OkStatus();
 }
 
 template <Product kProduct>
-absl::Status RefuseList(tensorflow::OpKernelConstruction* context) {
-  bool as_list = false;
-  TF_RETURN_IF_ERROR(ReadAsList<kProduct>(context, &as_list));
-  if (!as_list) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      "`as_list` must be false, except on a CPU without XLA. Received: as_list=true");
+absl::Status RefuseCpuFlags(tensorflow::OpKernelConstruction* context) {
+  CpuFlags flags;
+  TF_RETURN_IF_ERROR(ReadCpuFlags<kProduct>(context, &flags));
+  for (const auto& [name, flag] :
+       {std::pair("as_list", flags.as_list), std::pair("kernel_in_floats", flags.kernel_in_floats)})
+    if (flag)
+      return absl::InvalidArgumentError(absl::StrCat(
+          "`", name, "` must be false, except on a CPU without XLA. Received: ", name, "=true"));
+  return absl::OkStatus();
 }
 
 // The shape of input i of a kernel, or of an XLA lowering.
@@ -121,10 +136,16 @@ tensorflow::TensorShape ShapeOf(XlaOpKernelContext* context, int i) {
 }
 
 template <class Rules, class Context>
-absl::StatusOr<ProductCall> CheckProduct(Product product, const Rules& rules, Context* context) {
+absl::StatusOr<ProductCall> CheckProduct(Product product, const Rules& rules, Context* context,
+                                         bool kernel_in_floats = false) {
   const ProductInputs at = InputsOf(product);
-  const auto inputs = ShapeOf(context, 0), kernel = ShapeOf(context, at.kernel),
-             mask = ShapeOf(context, at.mask);
+  const auto inputs = ShapeOf(context, 0), mask = ShapeOf(context, at.mask);
+  auto kernel = ShapeOf(context, at.kernel);
+  if (kernel_in_floats) {
+    if (kernel.dims() == 0 || kernel.dim_size(kernel.dims() - 1) != 2)
+      return BadShape("kernel", "have a last axis of 2 where `kernel_in_floats` is true", kernel);
+    kernel.RemoveLastDims(1);
+  }
   if (kernel != mask)
     return BadShape("mask", absl::StrCat("have the shape of `kernel`, ", kernel.DebugString()),
                     mask);
@@ -137,6 +158,7 @@ absl::StatusOr<ProductCall> CheckProduct(Product product, const Rules& rules, Co
     return BadShape("output_gradient",
                     absl::StrCat("have the shape of the outputs, ", call.outputs.DebugString()),
                     ShapeOf(context, at.output_gradient));
+  call.convolution.kernel_in_floats = kernel_in_floats;
   call.result = product == Product::kForward         ? call.outputs
                 : product == Product::kInputGradient ? inputs
                                                      : kernel;

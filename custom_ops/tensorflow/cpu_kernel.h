@@ -46,7 +46,10 @@ class CpuProductKernel : public tensorflow::OpKernel {
       : tensorflow::OpKernel(context) {
     OP_REQUIRES_OK(context, rules_.Read(context));
     OP_REQUIRES_OK(context, ReadStructure(context, &structure_));
-    OP_REQUIRES_OK(context, ReadAsList<kProduct>(context, &as_list_));
+    OP_REQUIRES_OK(context, ReadCpuFlags<kProduct>(context, &flags_));
+    OP_REQUIRES(context, !flags_.kernel_in_floats || sizeof(T) == 2,
+                absl::InvalidArgumentError("`kernel_in_floats` must be false for T=float32. "
+                                           "Received: kernel_in_floats=true"));
     if (kProduct != Product::kKernelGradient) {
       OP_REQUIRES_OK(context, context->GetAttr("shared_values", &shared_values_));
       OP_REQUIRES_OK(context, context->GetAttr("keeps_values", &keeps_values_));
@@ -64,7 +67,7 @@ class CpuProductKernel : public tensorflow::OpKernel {
   }
 
   void Compute(tensorflow::OpKernelContext* context) override {
-    auto call = CheckProduct(kProduct, rules_, context);
+    auto call = CheckProduct(kProduct, rules_, context, flags_.kernel_in_floats);
     OP_REQUIRES_OK(context, call.status());
     call->convolution.type = TypeOf<T>();
     call->convolution.structure = structure_;
@@ -100,7 +103,7 @@ class CpuProductKernel : public tensorflow::OpKernel {
           plans_.Get(kProduct, call.convolution, context->input(kInputs.mask), workers.num_threads,
                      keeps_values_ ? PlansOfLastCalls::kMost : 1);
       tensorflow::Tensor result;
-      const bool is_list = kProduct == Product::kKernelGradient && as_list_;
+      const bool is_list = kProduct == Product::kKernelGradient && flags_.as_list;
       const bool is_own = KeepsGradient() && gradient_.Take(plan, &result);
       const tensorflow::TensorShape shape = is_list ? ListShape(*plan->plan) : call.result;
       if (!is_own)
@@ -128,7 +131,7 @@ class CpuProductKernel : public tensorflow::OpKernel {
   }
 
   // Of a list the next call could use nothing: it has no zeros.
-  bool KeepsGradient() const { return kProduct == Product::kKernelGradient && !as_list_; }
+  bool KeepsGradient() const { return kProduct == Product::kKernelGradient && !flags_.as_list; }
 
   static tensorflow::TensorShape ListShape(const ConvPlan& plan) {
     return tensorflow::TensorShape({plan.ActiveWeights()});
@@ -196,18 +199,18 @@ class CpuProductKernel : public tensorflow::OpKernel {
     const tensorflow::Tensor &inputs = context->input(0), &kernel = context->input(1),
                              &mask = context->input(2), &output_gradient = context->input(3);
     tensorflow::Tensor by_kernel;
-    const bool is_own = !as_list_ && gradient_.Take(plan, &by_kernel);
+    const bool is_own = !flags_.as_list && gradient_.Take(plan, &by_kernel);
     if (!is_own)
-      TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DataTypeToEnum<T>::value,
-                                                as_list_ ? ListShape(*plan->plan) : kernel.shape(),
-                                                &by_kernel));
-    plan->plan->RunBoth(
-        {output_gradient.flat<T>().data(), kernel.flat<T>().data(), shared, inputs.flat<T>().data(),
-         result->flat<T>().data(), by_kernel.flat<T>().data(), is_own, as_list_, epilogue.addend},
-        parallel);
+      TF_RETURN_IF_ERROR(context->allocate_temp(
+          tensorflow::DataTypeToEnum<T>::value,
+          flags_.as_list ? ListShape(*plan->plan) : mask.shape(), &by_kernel));
+    plan->plan->RunBoth({output_gradient.flat<T>().data(), kernel.flat<T>().data(), shared,
+                         inputs.flat<T>().data(), result->flat<T>().data(),
+                         by_kernel.flat<T>().data(), is_own, flags_.as_list, epilogue.addend},
+                        parallel);
     if (*out_of_memory) return absl::OkStatus();  // the caller says it
     SharedValues::Put(shared_gradient_, {{inputs, mask, output_gradient}, by_kernel});
-    if (!as_list_) gradient_.Keep(plan, by_kernel);
+    if (!flags_.as_list) gradient_.Keep(plan, by_kernel);
     return absl::OkStatus();
   }
 
@@ -240,7 +243,7 @@ class CpuProductKernel : public tensorflow::OpKernel {
       plan->plan->RunWithValues(first.data(), values, values_of_result, epilogue, parallel);
       return;
     }
-    if (kProduct == Product::kKernelGradient && as_list_) {
+    if (kProduct == Product::kKernelGradient && flags_.as_list) {
       plan->plan->RunToList(first.flat<T>().data(), second.flat<T>().data(), values_of_result,
                             parallel);
       return;
@@ -251,7 +254,7 @@ class CpuProductKernel : public tensorflow::OpKernel {
 
   Rules rules_;
   MaskStructure structure_;
-  bool as_list_ = false;  // of the kernel gradient
+  CpuFlags flags_;
   // Names of pairs of products, and of a product and a step; or none.
   std::string shared_values_, handed_values_, shared_gradient_;
   ProductEpilogue<T> epilogue_;

@@ -20,7 +20,7 @@ class GpuProductKernel : public tensorflow::OpKernel {
       : tensorflow::OpKernel(context) {
     OP_REQUIRES_OK(context, rules_.Read(context));
     OP_REQUIRES_OK(context, ReadStructure(context, &structure_));
-    OP_REQUIRES_OK(context, RefuseList<kProduct>(context));
+    OP_REQUIRES_OK(context, RefuseCpuFlags<kProduct>(context));
   }
 
   void Compute(tensorflow::OpKernelContext* context) override {

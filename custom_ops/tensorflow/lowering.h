@@ -42,7 +42,7 @@ class ProductLowering : public tensorflow::XlaOpKernel {
       : tensorflow::XlaOpKernel(context) {
     OP_REQUIRES_OK(context, rules_.Read(context));
     OP_REQUIRES_OK(context, ReadStructure(context, &structure_));
-    OP_REQUIRES_OK(context, RefuseList<kProduct>(context));
+    OP_REQUIRES_OK(context, RefuseCpuFlags<kProduct>(context));
     is_on_gpu_ = context->device_type() == tensorflow::DeviceType(tensorflow::DEVICE_GPU_XLA_JIT);
   }
 

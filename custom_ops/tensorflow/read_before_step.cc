@@ -28,7 +28,7 @@ void AddReaders(const Node* node, std::vector<Node*>* readers) {
   for (const Edge* edge : node->out_edges()) {
     if (edge->IsControlEdge()) continue;
     Node* reader = edge->dst();
-    if (IsOneOf(reader, {"Identity", "Switch", "Merge", "Reshape"})) {
+    if (IsOneOf(reader, {"Identity", "Switch", "Merge", "Reshape", "Bitcast"})) {
       AddReaders(reader, readers);
     } else if (!reader->IsControlFlow() && !reader->IsRetval()) {
       readers->push_back(reader);

@@ -18,8 +18,11 @@
 
 // Of a forward product and its input gradient: share_values.cc sets `shared_values` in a graph that
 // runs. `keeps_values`: nobody trains the kernel, so its values and a few plans may be kept.
-#define KERAS_SPARSE_SHARED_VALUES \
-  Attr("shared_values: string = ''").Attr("keeps_values: bool = false")
+// `kernel_in_floats`: see CpuFlags; cast_on_read.cc sets it in a graph that runs.
+#define KERAS_SPARSE_SHARED_VALUES        \
+  Attr("shared_values: string = ''")      \
+      .Attr("keeps_values: bool = false") \
+      .Attr("kernel_in_floats: bool = false")
 
 // Of a forward product: hand_values.cc sets it in a graph that runs. Of the step of its kernel,
 // too.
@@ -37,8 +40,12 @@ namespace keras_sparse {
 template <class Rules, Product kProduct>
 absl::Status ProductShape(tensorflow::shape_inference::InferenceContext* c) {
   constexpr ProductInputs kInputs = InputsOf(kProduct);
-  tensorflow::shape_inference::ShapeHandle kernel, outputs, flag;
-  TF_RETURN_IF_ERROR(c->Merge(c->input(kInputs.kernel), c->input(kInputs.mask), &kernel));
+  tensorflow::shape_inference::ShapeHandle kernel = c->input(kInputs.kernel), outputs, flag;
+  bool in_floats = false;
+  if (kProduct != Product::kKernelGradient)
+    TF_RETURN_IF_ERROR(c->GetAttr("kernel_in_floats", &in_floats));
+  if (in_floats) TF_RETURN_IF_ERROR(c->Subshape(kernel, 0, -1, &kernel));
+  TF_RETURN_IF_ERROR(c->Merge(kernel, c->input(kInputs.mask), &kernel));
   if (kInputs.dense_weight_gradient >= 0)
     TF_RETURN_IF_ERROR(c->WithRank(c->input(kInputs.dense_weight_gradient), 0, &flag));
   TF_RETURN_IF_ERROR(Rules::OutputShape(c, c->input(0), kernel, &outputs));

@@ -99,21 +99,33 @@ inline std::vector<char> RunToList(const ConvPlan& plan, const Call& call, const
   return Expanded(call, list);
 }
 
+// A kernel in floats that the type rounds to these values.
+inline std::vector<char> NearlyTheSame(const float* values, int64_t count) {
+  std::vector<float> more(values, values + count);
+  for (float& value : more) value += value * 0x1p-13f;
+  return ToElements(ElementType::kFloat32, more.data(), count);
+}
+
 // Operands and result are of the convolution's type; the values are those of `call`. The second of
-// two runs shares values, if the plan does, and lists gradients.
+// two runs shares values, if the plan does, reads a kernel in floats, and lists gradients.
 inline Engine CpuEngine(const Kernels& kernels) {
   const auto run = [&kernels](const Call& call, int garbage) {
     const ElementType type = call.convolution.type;
     const Sizes sizes = SizesOf(call);
     const std::vector<float> poison = Poisoned(call);
     std::vector<char> result = ToElements(type, poison.data(), poison.size());
-    const auto plan = MakeCpuPlan(call.product, call.convolution, call.mask, call.threads, kernels);
+    Convolution convolution = call.convolution;
+    convolution.kernel_in_floats = garbage != kFirstGarbage && type != ElementType::kFloat32 &&
+                                   call.product != Product::kKernelGradient;
+    const auto plan = MakeCpuPlan(call.product, convolution, call.mask, call.threads, kernels);
     if (garbage != kFirstGarbage && plan->SharedValues() > 0) {
       RunBySharedValues(*plan, call, reinterpret_cast<float*>(result.data()));
       return ToFloats(type, result);
     }
     const auto first = ToElements(type, call.first, sizes.first),
-               second = ToElements(type, call.second, sizes.second);
+               second = convolution.kernel_in_floats
+                            ? NearlyTheSame(call.second, sizes.second)
+                            : ToElements(type, call.second, sizes.second);
     if (garbage != kFirstGarbage && call.product == Product::kKernelGradient)
       return ToFloats(type, RunToList(*plan, call, first.data(), second.data()));
     plan->Run(first.data(), second.data(), result.data(), Threads(call.threads));
