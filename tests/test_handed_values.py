@@ -68,9 +68,11 @@ def predict(model):
     model.predict(ROWS, verbose=0)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("between", [lambda model: None, add_in_place, assign, predict])
 @pytest.mark.parametrize("settings", [{}, {"structure": ks.Blocks(4, 4)}])
-def test_a_training_has_the_bits_of_one_that_reads_all_kernels(between, settings):
+def test_a_training_has_the_bits_of_one_that_reads_all_kernels(between, settings, dtype, policy):
+    policy(dtype)
     (_, found), (_, expected) = (trained(watch, between, **settings) for watch in (False, True))
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -85,7 +87,9 @@ def handed(model):
     return products, sorted(name for name, op in names if name and "MatMul" not in op)
 
 
-def test_each_step_is_paired_with_the_one_product_of_its_weight():
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_each_step_is_paired_with_the_one_product_of_its_weight(dtype, policy):
+    policy(dtype)
     model, _ = trained(watch=False)
     products, steps = handed(model)
     assert products == steps

@@ -101,6 +101,9 @@ struct KernelType {
     const float value = FloatAt(in_memory, kernel, i);
     return in_memory == rounded_to ? value : RoundedTo(rounded_to, value);
   }
+  __attribute__((always_inline)) bool IsFloat32() const {
+    return in_memory == ElementType::kFloat32;
+  }
 };
 
 }  // namespace keras_sparse

@@ -104,9 +104,9 @@ class ConvPlan {
   // Of few rows: reading the values takes longer than multiplying them.
   virtual bool GainsMostByKeptValues() const { return false; }
 
-  // For single weights in float32, more rows than a few: the values of the active weights in the
-  // kernel's order, which two products with one kernel may share, so that it is read once. How many
-  // there are; 0: this plan shares none.
+  // For a kernel in float32, and more rows than a few: the values of the active weights in the
+  // kernel's order, before they are rounded. Two products with one kernel may share them, so that
+  // it is read once. How many there are; 0: this plan shares none.
   virtual int64_t SharedValues() const { return 0; }
   // As RunWithValues does, with the values of `kernel`, and writes them.
   virtual void RunAndShare(const void* /*first*/, const void* /*kernel*/, void* /*result*/,

@@ -82,7 +82,8 @@ BlockKernel::BlockKernel(Product product, const Convolution& convolution, const 
        int64_t{packed_.slots | 1} * loops.channel_floats, loops.slot_floats});
   places_ = {list_.blocks.data(), active(),   grid.in, grid.out,
              s.out_channels,      transposed, type_,   convolution.kernel_type()};
-  if (product != Product::kForward) rows_ = RowsInList(places_);
+  rows_ = RowsInList(places_);
+  for (const BlockList::Block& block : list_.blocks) active_weights_ += block.ins * block.outs;
   t.part_outputs = list_.part_outputs.data();
   t.first_segment = list_.first_segment.data(), t.first_active = list_.first_active.data();
   t.segments = list_.segments.data(), t.offsets = list_.offsets.data();
@@ -99,18 +100,53 @@ WorkItem BlockKernel::ItemOf(int64_t piece, int64_t pieces_of_groups) const {
           {}};
 }
 
-void BlockKernel::ReadValues(const void* kernel, float* values, const Parallel& parallel) const {
+template <class Work>
+void BlockKernel::BySlices(const Work& work, const Parallel& parallel) const {
   const int64_t slices = SlicesOf(parallel);
   parallel.run(slices, 2 * active() * floats_ / slices, [&](int64_t slice) {
-    ReadBlocks(places_, kernel, SliceBegin(active(), slice, slices),
-               SliceBegin(active(), slice + 1, slices), values);
+    work(SliceBegin(active(), slice, slices), SliceBegin(active(), slice + 1, slices));
   });
+}
+
+void BlockKernel::ReadValues(const void* kernel, float* values, const Parallel& parallel) const {
+  const auto read = [&](int64_t begin, int64_t end) {
+    ReadBlocks(places_, kernel, begin, end, values);
+  };
+  BySlices(read, parallel);
 }
 
 const float* BlockKernel::ValuesOf(const void* kernel, const Parallel& parallel) const {
   float* values = ThreadMemory::Get(ThreadMemory::kValues, Values());
   ReadValues(kernel, values, parallel);
   return values;
+}
+
+const float* BlockKernel::ListedValuesOf(const float* shared, const Parallel& parallel) const {
+  float* values = ThreadMemory::Get(ThreadMemory::kValues, Values());
+  const auto read = [&](int64_t begin, int64_t end) {
+    ReadListedBlocks(places_, rows_, shared, begin, end, values);
+  };
+  BySlices(read, parallel);
+  return values;
+}
+
+int64_t BlockKernel::SharedValues() const {
+  return places_.kernel_type.IsFloat32() ? active_weights_ : 0;
+}
+
+void BlockKernel::MultiplyAndShare(const void* inputs, const void* kernel, void* result,
+                                   float* shared, const Epilogue& epilogue,
+                                   const Parallel& parallel) const {
+  const auto list = [&](int64_t begin, int64_t end) {
+    ListBlocks(places_, rows_, static_cast<const float*>(kernel), begin, end, shared);
+  };
+  BySlices(list, parallel);
+  MultiplyShared(inputs, shared, result, epilogue, parallel);
+}
+
+void BlockKernel::MultiplyShared(const void* inputs, const float* shared, void* result,
+                                 const Epilogue& epilogue, const Parallel& parallel) const {
+  MultiplyValues(inputs, ListedValuesOf(shared, parallel), result, epilogue, parallel);
 }
 
 void BlockKernel::Multiply(const void* inputs, const void* kernel, void* result,
@@ -168,7 +204,8 @@ void BlockKernel::GradientList(const void* inputs, const void* output_gradient, 
 bool BlockKernel::GainsByBoth() const { return true; }
 
 void BlockKernel::Both(const BothGradients& both, const Parallel& parallel) const {
-  const float* values = ValuesOf(both.kernel, parallel);
+  const float* values = both.shared != nullptr ? ListedValuesOf(both.shared, parallel)
+                                               : ValuesOf(both.kernel, parallel);
   const auto run = [&](WorkItem item, float* sums) {
     item.epilogue.addend = both.addend;
     loops_.both_gradients(tables_, both.output_gradient, values, both.inputs, both.input_gradient,
@@ -184,20 +221,18 @@ void BlockKernel::Both(const BothGradients& both, const Parallel& parallel) cons
 
 void BlockKernel::Write(const float* sums, void* result, const Parallel& parallel,
                         bool zeros_are_there) const {
-  const int64_t pieces = PiecesOf(parallel), slices = SlicesOf(parallel);
   if (!zeros_are_there) FillWithZeros(result, weights_ * ElementBytes(type_), parallel);
-  parallel.run(slices, 2 * active() * floats_ / slices, [&](int64_t slice) {
-    WriteBlocks(places_, sums, pieces, SliceBegin(active(), slice, slices),
-                SliceBegin(active(), slice + 1, slices), result);
-  });
+  const auto write = [&](int64_t begin, int64_t end) {
+    WriteBlocks(places_, sums, PiecesOf(parallel), begin, end, result);
+  };
+  BySlices(write, parallel);
 }
 
 void BlockKernel::WriteList(const float* sums, void* list, const Parallel& parallel) const {
-  const int64_t pieces = PiecesOf(parallel), slices = SlicesOf(parallel);
-  parallel.run(slices, 2 * active() * floats_ / slices, [&](int64_t slice) {
-    WriteBlocksToList(places_, rows_, sums, pieces, SliceBegin(active(), slice, slices),
-                      SliceBegin(active(), slice + 1, slices), list);
-  });
+  const auto write = [&](int64_t begin, int64_t end) {
+    WriteBlocksToList(places_, rows_, sums, PiecesOf(parallel), begin, end, list);
+  };
+  BySlices(write, parallel);
 }
 
 }  // namespace keras_sparse

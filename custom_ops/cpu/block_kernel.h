@@ -27,6 +27,11 @@ class BlockKernel : public LatticeProduct {
   void ReadValues(const void* kernel, float* values, const Parallel& parallel) const override;
   void MultiplyValues(const void* inputs, const float* values, void* result,
                       const Epilogue& epilogue, const Parallel& parallel) const override;
+  int64_t SharedValues() const override;
+  void MultiplyAndShare(const void* inputs, const void* kernel, void* result, float* shared,
+                        const Epilogue& epilogue, const Parallel& parallel) const override;
+  void MultiplyShared(const void* inputs, const float* shared, void* result,
+                      const Epilogue& epilogue, const Parallel& parallel) const override;
   void Gradient(const void* inputs, const void* output_gradient, void* result,
                 const Parallel& parallel, bool zeros_are_there) const override;
   void GradientList(const void* inputs, const void* output_gradient, void* list,
@@ -43,7 +48,11 @@ class BlockKernel : public LatticeProduct {
     return std::min<int64_t>(parallel.threads, 1 + active() * floats_ / 65536);
   }
   WorkItem ItemOf(int64_t piece, int64_t pieces_of_groups) const;
+  // work(begin, end) for slices of the blocks.
+  template <class Work>
+  void BySlices(const Work& work, const Parallel& parallel) const;
   const float* ValuesOf(const void* kernel, const Parallel& parallel) const;
+  const float* ListedValuesOf(const float* shared, const Parallel& parallel) const;
   // Of the gradient: [piece][block], as many pieces as PiecesOf says. run(item, sums) for each of
   // them.
   template <class Run>
@@ -64,7 +73,7 @@ class BlockKernel : public LatticeProduct {
   BlockPlaces places_;
   std::vector<int32_t> rows_;  // RowsInList
   BlockTables tables_;
-  int64_t groups_, weights_;
+  int64_t groups_, weights_, active_weights_ = 0;
   int32_t floats_;  // of a block
 };
 

@@ -35,31 +35,32 @@ inline __attribute__((always_inline)) void Prefetch(const BlockPlaces& p, int64_
                        kWriteWeights);
 }
 
-// A block at the last channels, or one of 16-bit weights in memory.
-void ReadPart(const BlockPlaces& p, const BlockList::Block& block, const void* kernel,
+// A block at the last channels, or one of 16-bit weights in memory. row(in): its first weight.
+template <class Row>
+void ReadPart(const BlockPlaces& p, const BlockList::Block& block, const void* weights, Row row,
               float* value) {
   const int32_t step_in = p.transposed ? 1 : p.out, step_out = p.transposed ? p.in : 1;
   if (block.ins * block.outs < p.weights()) std::fill_n(value, p.weights(), 0.0f);
   for (int32_t in = 0; in < block.ins; ++in)
     for (int32_t out = 0; out < block.outs; ++out)
-      value[in * step_in + out * step_out] =
-          p.kernel_type.At(kernel, block.weight + in * p.row + out);
+      value[in * step_in + out * step_out] = p.kernel_type.At(weights, row(in) + out);
 }
 
-template <int I, int O>
-void Read(const BlockPlaces& p, const void* kernel, int64_t begin, int64_t end, float* values) {
+// Out of the kernel, or, in float32, out of the list.
+template <int I, int O, class Place>
+void Read(const BlockPlaces& p, const void* from, int64_t begin, int64_t end, float* values,
+          Place place) {
   for (int64_t i = begin; i < end; ++i) {
     const BlockList::Block& block = p.blocks[i];
-    Prefetch<false>(p, i + kAhead, kernel, p.kernel_type.in_memory, values, InKernel{p});
+    Prefetch<false>(p, i + kAhead, from, p.kernel_type.in_memory, values, place);
     float* value = values + int64_t{block.place} * (I * O);
-    if (p.kernel_type.in_memory != ElementType::kFloat32 || block.ins < I || block.outs < O) {
-      ReadPart(p, block, kernel, value);
+    if (!p.kernel_type.IsFloat32() || block.ins < I || block.outs < O) {
+      ReadPart(p, block, from, [&](int32_t in) { return place(i, in); }, value);
       continue;
     }
     float weights[I][O];
     for (int in = 0; in < I; ++in)
-      std::memcpy(weights[in], static_cast<const float*>(kernel) + block.weight + in * p.row,
-                  sizeof weights[in]);
+      std::memcpy(weights[in], static_cast<const float*>(from) + place(i, in), sizeof weights[in]);
     if (p.kernel_type.rounded_to != ElementType::kFloat32)
       for (int k = 0; k < I * O; ++k)
         weights[k / O][k % O] = RoundedTo(p.kernel_type.rounded_to, weights[k / O][k % O]);
@@ -98,6 +99,16 @@ void Write(const BlockPlaces& p, const float* sums, int64_t pieces, int64_t begi
 }
 
 template <class Place>
+void ReadAnywhere(const BlockPlaces& p, const void* from, int64_t begin, int64_t end, float* values,
+                  Place place) {
+#define KS_CASE(I, O) \
+  if (p.in == I && p.out == O) return Read<I, O>(p, from, begin, end, values, place);
+  KS_FOR_BLOCKS(KS_CASE)
+#undef KS_CASE
+  __builtin_trap();  // FindBlocks chooses from the same list
+}
+
+template <class Place>
 void WriteAnywhere(const BlockPlaces& p, const float* sums, int64_t pieces, int64_t begin,
                    int64_t end, void* gradient, Place place) {
 #define KS_CASE(I, O) \
@@ -111,11 +122,24 @@ void WriteAnywhere(const BlockPlaces& p, const float* sums, int64_t pieces, int6
 
 void ReadBlocks(const BlockPlaces& p, const void* kernel, int64_t begin, int64_t end,
                 float* values) {
-#define KS_CASE(I, O) \
-  if (p.in == I && p.out == O) return Read<I, O>(p, kernel, begin, end, values);
-  KS_FOR_BLOCKS(KS_CASE)
-#undef KS_CASE
-  __builtin_trap();  // FindBlocks chooses from the same list
+  ReadAnywhere(p, kernel, begin, end, values, InKernel{p});
+}
+
+void ReadListedBlocks(const BlockPlaces& p, const std::vector<int32_t>& rows, const float* list,
+                      int64_t begin, int64_t end, float* values) {
+  ReadAnywhere(p, list, begin, end, values, InList{rows.data(), p.in});
+}
+
+void ListBlocks(const BlockPlaces& p, const std::vector<int32_t>& rows, const float* kernel,
+                int64_t begin, int64_t end, float* list) {
+  const InKernel in_kernel{p};
+  const InList in_list{rows.data(), p.in};
+  for (int64_t i = begin; i < end; ++i) {
+    Prefetch<false>(p, i + kAhead, kernel, ElementType::kFloat32, list, in_kernel);
+    const BlockList::Block& block = p.blocks[i];
+    for (int32_t in = 0; in < block.ins; ++in)
+      std::memcpy(list + in_list(i, in), kernel + in_kernel(i, in), block.outs * sizeof(float));
+  }
 }
 
 void WriteBlocks(const BlockPlaces& p, const float* sums, int64_t pieces, int64_t begin,

@@ -26,6 +26,14 @@ struct BlockPlaces {
 void ReadBlocks(const BlockPlaces& places, const void* kernel, int64_t begin, int64_t end,
                 float* values);
 
+// The same, out of the list of the active weights, in float32.
+void ReadListedBlocks(const BlockPlaces& places, const std::vector<int32_t>& rows,
+                      const float* list, int64_t begin, int64_t end, float* values);
+
+// The list of the active weights of these blocks, out of a kernel in float32.
+void ListBlocks(const BlockPlaces& places, const std::vector<int32_t>& rows, const float* kernel,
+                int64_t begin, int64_t end, float* list);
+
 // Gradients of blocks [begin, end) = the sums over the pieces of sums[piece][place].
 void WriteBlocks(const BlockPlaces& places, const float* sums, int64_t pieces, int64_t begin,
                  int64_t end, void* gradient);

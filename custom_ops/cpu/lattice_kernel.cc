@@ -107,20 +107,23 @@ void LatticeKernel::Multiply(const void* inputs, const void* kernel, void* resul
 }
 
 int64_t LatticeKernel::SharedValues() const {
-  return type_ == ElementType::kFloat32 ? static_cast<int64_t>(list_->weight.size()) : 0;
+  return kernel_type_.IsFloat32() ? static_cast<int64_t>(list_->weight.size()) : 0;
 }
 
 void LatticeKernel::MultiplyAndShare(const void* inputs, const void* kernel, void* result,
                                      float* shared, const Epilogue& epilogue,
                                      const Parallel& parallel) const {
   const float* const weights = static_cast<const float*>(kernel);
-  MultiplyBy([&](int64_t i) { return shared[i] = weights[list_->weight[i]]; }, inputs, result,
-             epilogue, parallel);
+  const auto read = [&](int64_t i) {
+    return RoundedTo(type_, shared[i] = weights[list_->weight[i]]);
+  };
+  MultiplyBy(read, inputs, result, epilogue, parallel);
 }
 
 void LatticeKernel::MultiplyShared(const void* inputs, const float* shared, void* result,
                                    const Epilogue& epilogue, const Parallel& parallel) const {
-  MultiplyBy([=](int64_t i) { return shared[i]; }, inputs, result, epilogue, parallel);
+  MultiplyBy([&](int64_t i) { return RoundedTo(type_, shared[i]); }, inputs, result, epilogue,
+             parallel);
 }
 
 template <class Run>
@@ -176,7 +179,8 @@ bool LatticeKernel::GainsByBoth() const {
 void LatticeKernel::Both(const BothGradients& both, const Parallel& parallel) const {
   const Loops& loops = kernels_.loops[static_cast<int>(type_)];
   const auto read = [&](int64_t i) {
-    return both.shared != nullptr ? both.shared[i] : kernel_type_.At(both.kernel, list_->weight[i]);
+    return both.shared != nullptr ? RoundedTo(type_, both.shared[i])
+                                  : kernel_type_.At(both.kernel, list_->weight[i]);
   };
   const float* values = ValuesBy(read, parallel);
   const auto run = [&](WorkItem item, float* sums, float* lane_sums) {

@@ -56,18 +56,14 @@ inline Source HandleOf(const tensorflow::Node* node, int input) {
 // the value of none.
 inline Source VariableOf(const tensorflow::Node* node, int input) {
   const tensorflow::Node* read =
-      SourceOf(node, input, {"Identity", "Switch", "Reshape", "ExpandDims", "Squeeze"}).first;
+      SourceOf(node, input, {"Identity", "Switch", "Reshape", "ExpandDims", "Squeeze", "Bitcast"})
+          .first;
   if (read == nullptr || read->type_string() != "ReadVariableOp") return {nullptr, 0};
   return HandleOf(read, 0);
 }
 
 inline bool IsOnCpu(const tensorflow::Node* node) {
   return node->assigned_device_name().find("CPU:") != std::string::npos;
-}
-
-inline bool IsFloat32(const tensorflow::Node* node) {
-  tensorflow::DataType type;
-  return tensorflow::GetNodeAttr(node->attrs(), "T", &type).ok() && type == tensorflow::DT_FLOAT;
 }
 
 // The node itself, and all nodes that it is computed from or waits for: in one iteration of a loop

@@ -34,7 +34,7 @@ std::vector<Node*> ForwardProducts(Graph* graph) {
   for (Node* node : graph->op_nodes()) {
     if (IsOneOf(node, {"KerasSparse>MatMul", "KerasSparse>MatMulWithBias", "KerasSparse>Conv2D",
                        "KerasSparse>Conv2DWithBias", "KerasSparse>Conv2DWithSum"}) &&
-        IsFloat32(node) && IsOnCpu(node))
+        IsOnCpu(node))
       products.push_back(node);
   }
   return products;
@@ -64,7 +64,8 @@ class HandValues : public tensorflow::GraphOptimizationPass {
   }
 };
 
-// After list_gradients.cc, which says of a step that it takes a list, and fuse_bias.cc.
+// After list_gradients.cc, which says of a step that it takes a list, fuse_bias.cc, and
+// cast_on_read.cc, which lets products read a variable without a cast.
 REGISTER_OPTIMIZATION(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 103, HandValues);
 
 }  // namespace

@@ -39,8 +39,7 @@ class ShareValues : public tensorflow::GraphOptimizationPass {
         const bool is_forward = node->type_string() == product;
         if (!is_forward && node->type_string() != absl::StrCat(product, "InputGradient")) continue;
         const Key key = {product, SourceOf(node, kKernel, kPassed), SourceOf(node, kMask, kPassed)};
-        if (IsFloat32(node) && IsOnCpu(node))
-          (is_forward ? forward : gradients)[key].push_back(node);
+        if (IsOnCpu(node)) (is_forward ? forward : gradients)[key].push_back(node);
       }
     }
     for (auto& [key, readers] : gradients) Pair(forward[key], readers);

@@ -65,19 +65,27 @@ inline Sizes SizesOf(const Call& call) {
           call.product == Product::kKernelGradient ? s.outputs() : s.weights()};
 }
 
-// A forward product gives the values of its active weights in the kernel's order, and an input
-// gradient takes them.
-inline void RunBySharedValues(const ConvPlan& plan, const Call& call, float* result) {
+// Floats that the type rounds to the values of the second operand.
+inline std::vector<float> KernelInFloats(const Call& call) {
+  std::vector<float> kernel(call.second, call.second + SizesOf(call).second);
+  if (call.convolution.type != ElementType::kFloat32)
+    for (float& value : kernel) value += value * 0x1p-13f;
+  return kernel;
+}
+
+// Does a forward product give the values of its active weights in the kernel's order, and does a
+// product by these values have the result of one by the kernel?
+inline bool SharesValues(const ConvPlan& plan, const Call& call, const std::vector<char>& first,
+                         const std::vector<float>& kernel, const std::vector<char>& result) {
   std::vector<float> active, shared(plan.SharedValues(), NAN);
-  for (int64_t i = 0; i < call.convolution.sizes.weights(); ++i)
-    if (call.mask[i]) active.push_back(call.second[i]);
-  if (call.product == Product::kInputGradient)
-    return plan.RunShared(call.first, active.data(), result, {}, Threads(call.threads));
-  plan.RunAndShare(call.first, call.second, result, shared.data(), {}, Threads(call.threads));
-  if (shared != active) *result = NAN;
-  std::vector<float> again(call.convolution.sizes.outputs());
-  plan.RunShared(call.first, active.data(), again.data(), {}, Threads(call.threads));
-  if (std::memcmp(again.data(), result, again.size() * sizeof(float)) != 0) *result = NAN;
+  for (size_t i = 0; i < kernel.size(); ++i)
+    if (call.mask[i]) active.push_back(kernel[i]);
+  std::vector<char> again(result.size());
+  plan.RunShared(first.data(), active.data(), again.data(), {}, Threads(call.threads));
+  if (again != result || call.product == Product::kInputGradient) return again == result;
+  plan.RunAndShare(first.data(), kernel.data(), again.data(), shared.data(), {},
+                   Threads(call.threads));
+  return again == result && shared == active;
 }
 
 // A list of the active weights' gradients, expanded by the mask.
@@ -99,36 +107,31 @@ inline std::vector<char> RunToList(const ConvPlan& plan, const Call& call, const
   return Expanded(call, list);
 }
 
-// A kernel in floats that the type rounds to these values.
-inline std::vector<char> NearlyTheSame(const float* values, int64_t count) {
-  std::vector<float> more(values, values + count);
-  for (float& value : more) value += value * 0x1p-13f;
-  return ToElements(ElementType::kFloat32, more.data(), count);
-}
-
 // Operands and result are of the convolution's type; the values are those of `call`. The second of
-// two runs shares values, if the plan does, reads a kernel in floats, and lists gradients.
+// two runs reads a kernel in floats, shares its values, if the plan does, and lists gradients.
 inline Engine CpuEngine(const Kernels& kernels) {
   const auto run = [&kernels](const Call& call, int garbage) {
     const ElementType type = call.convolution.type;
     const Sizes sizes = SizesOf(call);
     const std::vector<float> poison = Poisoned(call);
     std::vector<char> result = ToElements(type, poison.data(), poison.size());
+    const auto first = ToElements(type, call.first, sizes.first),
+               second = ToElements(type, call.second, sizes.second);
+    const bool is_second = garbage != kFirstGarbage;
+    const bool in_floats = is_second && call.product != Product::kKernelGradient;
     Convolution convolution = call.convolution;
-    convolution.kernel_in_floats = garbage != kFirstGarbage && type != ElementType::kFloat32 &&
-                                   call.product != Product::kKernelGradient;
+    convolution.kernel_in_floats = in_floats;
     const auto plan = MakeCpuPlan(call.product, convolution, call.mask, call.threads, kernels);
-    if (garbage != kFirstGarbage && plan->SharedValues() > 0) {
-      RunBySharedValues(*plan, call, reinterpret_cast<float*>(result.data()));
+    if (is_second && !in_floats)
+      return ToFloats(type, RunToList(*plan, call, first.data(), second.data()));
+    if (!in_floats) {
+      plan->Run(first.data(), second.data(), result.data(), Threads(call.threads));
       return ToFloats(type, result);
     }
-    const auto first = ToElements(type, call.first, sizes.first),
-               second = convolution.kernel_in_floats
-                            ? NearlyTheSame(call.second, sizes.second)
-                            : ToElements(type, call.second, sizes.second);
-    if (garbage != kFirstGarbage && call.product == Product::kKernelGradient)
-      return ToFloats(type, RunToList(*plan, call, first.data(), second.data()));
-    plan->Run(first.data(), second.data(), result.data(), Threads(call.threads));
+    const std::vector<float> kernel = KernelInFloats(call);
+    plan->Run(first.data(), kernel.data(), result.data(), Threads(call.threads));
+    if (plan->SharedValues() > 0 && !SharesValues(*plan, call, first, kernel, result))
+      return poison;
     return ToFloats(type, result);
   };
   return {kernels.name, false, [](Product, const Convolution& c) { return WhyNotOnCpu(c); }, run};
