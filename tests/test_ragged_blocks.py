@@ -178,6 +178,14 @@ def test_inspect_names_blocks_that_do_not_divide_the_channels(tmp_path):
     assert found_structure(mask) == "blocks 1x10"
 
 
+def test_one_weight_in_the_last_channels_is_no_block():
+    mask = np.ones((3, 3, 3, 32), bool)
+    mask[1, 1, 2, 28] = False  # the last input channel: a block of 2 would be cut there
+    assert found_structure(mask) == "single weights"
+    mask[1, 1, :2, 28] = False
+    assert found_structure(mask) == "blocks 3x1 per tap"
+
+
 @pytest.mark.parametrize("kernel", [(3, 3, 3, 20), (3, 3, 18, 22), (1, 1, 21, 19)])
 def test_the_custom_op_computes_them(kernel):
     rng = np.random.default_rng(0)

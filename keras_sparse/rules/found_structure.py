@@ -34,12 +34,18 @@ def found_structure(mask: np.ndarray) -> str:
 def _largest(mask: np.ndarray) -> int:
     """The largest size whose groups along the last axis are active or missing as a whole.
 
-    Channels are counted from 0; the last group has those that are left.
+    Channels are counted from 0; the last group has those that are left. It alone shows no size: a
+    weight missing there may be a single one.
     """
+    return min(next(size for size in SIZES if _consists_of(mask, size)), mask.shape[-1])
+
+
+def _consists_of(mask: np.ndarray, size: int) -> bool:
     number, channels = mask.shape[-1], np.arange(mask.shape[-1])
-    fits = ((mask == mask[..., channels - channels % size]).all() for size in SIZES)
-    found = next(size for size, whole in zip(SIZES, fits, strict=True) if whole)
-    return min(found, number)
+    if not np.array_equal(mask, mask[..., channels - channels % size]):
+        return False
+    whole = mask[..., : number - number % size]
+    return size >= number or bool(whole.any() and not whole.all())
 
 
 def _is_two_of_four(taps: np.ndarray) -> bool:
