@@ -8,8 +8,9 @@ import pytest
 from helpers import after_two_steps, compiled, fit
 
 import keras_sparse as ks
+from keras_sparse.training.gradient_average import GradientAverage
 from keras_sparse.training.growth_window import steps_of
-from keras_sparse.training.momentum import KEPT, GradientAverage, Kept, linear_decay, reset_momentum
+from keras_sparse.training.momentum import KEPT, Kept, linear_decay, reset_momentum
 
 pytestmark = pytest.mark.backend
 optimizers = keras.optimizers

@@ -5,8 +5,8 @@
 // gradient by `mean` and `variance` is part of that by `inputs`.
 #include <new>
 
-#include "custom_ops/tensorflow/cpu_kernel.h"
 #include "custom_ops/tensorflow/normalization_check.h"
+#include "custom_ops/tensorflow/workers.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 

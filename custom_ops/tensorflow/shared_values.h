@@ -17,6 +17,8 @@
 
 namespace keras_sparse {
 
+constexpr size_t kLargeKernel = 2 << 20;  // bytes; a smaller one costs little to read twice
+
 class SharedValues {
  public:
   using Tensors = std::vector<tensorflow::Tensor>;

@@ -8,9 +8,11 @@
 #include <memory>
 #include <new>
 
-#include "custom_ops/tensorflow/cpu_kernel.h"
+#include "custom_ops/tensorflow/kept_plans.h"
 #include "custom_ops/tensorflow/shape.h"
+#include "custom_ops/tensorflow/shared_values.h"
 #include "custom_ops/tensorflow/step_variables.h"
+#include "custom_ops/tensorflow/workers.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 

@@ -16,9 +16,9 @@ from keras_sparse.compute.mask_owner import MaskOwner
 from keras_sparse.compute.mask_state import KernelMask, kernel_mask_of
 from keras_sparse.rules.given_masks import unique_names
 from keras_sparse.rules.structure import Structure
+from keras_sparse.training.gradient_average import GradientAverage
 from keras_sparse.training.mask_watchers import MaskWatchers
 from keras_sparse.training.masked_weight import MaskedWeight, Signals
-from keras_sparse.training.momentum import GradientAverage
 from keras_sparse.training.weight_costs import WeightCosts
 from keras_sparse.training.wrapper import OptimizerWrapper
 

@@ -13,8 +13,8 @@ from keras_sparse._keras import (
 )
 from keras_sparse.rules.structure import Structure
 from keras_sparse.training.fused_steps import fused_steps
+from keras_sparse.training.gradient_average import GradientAverage
 from keras_sparse.training.masked_weight import MaskedWeight, apply_masks
-from keras_sparse.training.momentum import GradientAverage
 from keras_sparse.training.open_window import OpenWindow
 from keras_sparse.training.selection import Selection
 from keras_sparse.training.update_watch import warn_of_dense_step

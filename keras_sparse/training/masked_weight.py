@@ -13,7 +13,8 @@ from keras_sparse.rules import mask_bits
 from keras_sparse.rules.masked_layer import MaskedLayer
 from keras_sparse.rules.structure import Structure
 from keras_sparse.training.checkpoint import SavedMask
-from keras_sparse.training.momentum import GradientAverage, momentum_of
+from keras_sparse.training.gradient_average import GradientAverage
+from keras_sparse.training.momentum import momentum_of
 
 
 @dataclasses.dataclass(frozen=True)

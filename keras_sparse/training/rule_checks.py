@@ -5,7 +5,8 @@ from typing import Any
 
 from keras_sparse.rules import scores
 from keras_sparse.rules.all_layers import check_no_distribution
-from keras_sparse.training.momentum import GradientAverage, check_momentum
+from keras_sparse.training.gradient_average import GradientAverage
+from keras_sparse.training.momentum import check_momentum
 
 
 def check_rules(prune: Any, grow: Any, density: Any) -> None:

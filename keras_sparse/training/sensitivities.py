@@ -16,7 +16,8 @@ from keras_sparse._keras import (
 )
 from keras_sparse.conversion.progress import progress
 from keras_sparse.conversion.sparsify import densify
-from keras_sparse.training.momentum import GradientAverage, momentum_of
+from keras_sparse.training.gradient_average import GradientAverage
+from keras_sparse.training.momentum import momentum_of
 
 ATTEMPTS = 20  # of a loss scale that is halved while a float16 gradient overflows
 DATASETS = ("Dataset", "Sequence", "DataLoader", "Generator", "generator", "Iterator")

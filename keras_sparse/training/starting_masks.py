@@ -20,8 +20,8 @@ from keras_sparse.training.first_masks import (
     notice_of_density,
     of_one_worker,
 )
+from keras_sparse.training.gradient_average import GradientAverage
 from keras_sparse.training.looks_trained import looks_trained
-from keras_sparse.training.momentum import GradientAverage
 from keras_sparse.training.selection import Selection
 from keras_sparse.training.state_in_files import StateInFiles
 from keras_sparse.training.untrained import scale_untrained

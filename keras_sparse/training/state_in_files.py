@@ -11,8 +11,8 @@ import numpy as np
 from keras_sparse._keras import optimizer_steps_are_stateless, variables_of
 from keras_sparse.rules.structure import Structure
 from keras_sparse.training import checkpoint
+from keras_sparse.training.gradient_average import GradientAverage
 from keras_sparse.training.masked_steps import MaskedSteps
-from keras_sparse.training.momentum import GradientAverage
 from keras_sparse.training.seed import Seed
 from keras_sparse.training.selection import Selection
 
