@@ -12,7 +12,6 @@ from keras_sparse.rules.structure import BlockShape, Structure
 from keras_sparse.rules.structure_arguments import as_structure
 from keras_sparse.training import growth_window as windows
 from keras_sparse.training import schedules
-from keras_sparse.training.mask_updates import MaskUpdates
 from keras_sparse.training.momentum import momentum_of
 from keras_sparse.training.optimizer_config import arguments_of, config_of
 from keras_sparse.training.rule_checks import (
@@ -22,12 +21,13 @@ from keras_sparse.training.rule_checks import (
     gradient_average,
 )
 from keras_sparse.training.selection import Selection
+from keras_sparse.training.set_later import SetLater
 from keras_sparse.training.update_watch import watch_for_updates
 from keras_sparse.training.weight_costs import check_budget
 
 
 @keras.saving.register_keras_serializable("keras_sparse")
-class SparseMomentum(MaskUpdates):
+class SparseMomentum(SetLater):
     """Keeps the kernels of a model sparse while any Keras optimizer trains it.
 
     In every step, the inner optimizer steps all weights; then missing weights are set to 0. Outside
