@@ -203,7 +203,7 @@ def test_a_compact_model_is_saved_and_trained(tmp_path):
 
 @pytest.mark.parametrize("sparsify", [False, True])
 def test_a_compiled_model_with_masks_of_its_own_becomes_one_that_is_not_compiled(sparsify):
-    model = emptied(two_layers(RNG.normal(size=(4, 6)), RNG.normal(size=(6, 2))))
+    model = two_layers([[1, 0, 1, 1]] * 4, [[1, 1], [1, 1], [0, 0], [1, 1]])
     masks = {each.path: array(each) != 0 for each in model.weights if len(each.shape) == 2}
     density = sum(mask.sum() for mask in masks.values()) / sum(m.size for m in masks.values())
     model = ks.sparsify(model, verbose=False) if sparsify else model
@@ -224,3 +224,38 @@ def test_subclassed_models_are_refused():
         ks.compact(Own())
     with pytest.raises(ValueError, match="that is built"):
         ks.compact(keras.Sequential([L.Dense(2)]))
+
+
+def test_layers_that_stay_keep_what_no_config_has():
+    class Doubled(L.Layer):  # without a get_config
+        def __init__(self, scale):
+            super().__init__()
+            self.scale = scale
+
+        def call(self, inputs):
+            return self.scale * inputs
+
+    class Halves(keras.initializers.Initializer):  # of no registered class
+        def __call__(self, shape, dtype=None):
+            return keras.ops.full(shape, 0.5, dtype)
+
+    words = L.StringLookup(vocabulary=["a", "b", "c"], output_mode="multi_hot")
+    model = keras.Sequential(
+        [
+            keras.Input((2,), dtype="string"),
+            words,
+            L.Dense(5, "relu", kernel_initializer=Halves()),
+            L.Dense(3),
+            Doubled(2.0),
+            L.Lambda(lambda x: x + 1),
+        ]
+    )
+    kernel = array(model.layers[1].kernel)
+    kernel[:, 1] = 0
+    model.layers[1].kernel.assign(kernel)
+    small = ks.compact(model)
+    assert small.layers[1].units == 4
+    x = keras.ops.convert_to_tensor([["a", "c"], ["b", "?"]])
+    assert_computes_the_same(model, small, x)
+    assert set(map(id, small.variables)).isdisjoint(map(id, model.variables))
+    assert small.layers[-1].output is small.outputs[0]

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import assert_sparse, compiled, fit, sgd, toy_data, toy_model
+from helpers import assert_same, assert_sparse, compiled, fit, sgd, toy_data, toy_model
 
 import keras_sparse as ks
 from keras_sparse.training.selection import Selection
@@ -263,3 +263,20 @@ def test_variables_of_which_nothing_is_left_to_mask_are_an_error_unless_types_wa
         Selection(dense="*").select(variables, None)
     biases = [variable for variable in variables if len(variable.shape) == 1]
     assert Selection(dense=keras.layers.Conv2D).select(biases, None) == []
+
+
+@pytest.mark.parametrize("change", ["freeze", "quantize"])
+def test_a_model_whose_kernels_are_all_frozen_or_quantized_is_an_error(change):
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3), keras.layers.BatchNormalization()]
+    )
+    if change == "freeze":
+        model.layers[0].trainable = False
+    else:
+        model.layers[0].quantize("int8")
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="frozen or quantized: unfreeze the layers"):
+        ks.prune(model, 0.5)
+    with pytest.raises(ValueError, match="frozen or quantized: unfreeze the layers"):
+        ks.snip_masks(model, np.ones((2, 4)), np.ones((2, 3)), 0.5, loss="mse")
+    assert_same(model.get_weights(), before)

@@ -7,9 +7,9 @@ from typing import Any
 import keras
 
 
-def strategy_scope(model: keras.Model) -> contextlib.AbstractContextManager[Any]:
-    """The scope in which variables of this model's optimizer are made."""
-    if keras.backend.backend() != "tensorflow":
+def strategy_scope(model: keras.layers.Layer) -> contextlib.AbstractContextManager[Any]:
+    """The scope in which variables of this model's optimizer are made; layers have none."""
+    if keras.backend.backend() != "tensorflow" or not isinstance(model, keras.Model):
         return contextlib.nullcontext()
     scope: contextlib.AbstractContextManager[Any] = model.distribute_strategy.scope()
     return scope

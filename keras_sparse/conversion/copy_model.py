@@ -14,7 +14,7 @@ from keras_sparse._keras import eager_scope, layers_of, strategy_scope
 from keras_sparse.conversion.copier import ClassOf, Copier
 
 
-def copy_model(model: keras.Model, class_of: ClassOf = type) -> tuple[keras.Model, dict[int, Any]]:
+def copy_model(model: Any, class_of: ClassOf = type) -> tuple[Any, dict[int, Any]]:
     """The copy, not compiled, and ``{id of an original: its copy}`` for every copied object.
 
     Both models are independent: training one leaves the other unchanged. They share functions,
@@ -22,7 +22,7 @@ def copy_model(model: keras.Model, class_of: ClassOf = type) -> tuple[keras.Mode
     in attributes are created anew from their configs. Sparse layers of the copy have no mask yet.
 
     Args:
-        model: a Keras model.
+        model: a Keras model, or a layer alone.
         class_of: a function that returns the class of a layer's copy: the layer's own, or one with
             the same variables and attributes.
 

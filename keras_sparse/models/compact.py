@@ -9,6 +9,7 @@ import rich.console
 import rich.table
 
 from keras_sparse._keras import calls_of, check_model, to_float32
+from keras_sparse.conversion.copy_model import copy_model
 from keras_sparse.conversion.progress import progress
 from keras_sparse.conversion.sparsify import densify, has_layers_to_densify
 from keras_sparse.models.channel_kinds import DEPTHWISE, MIXING, SEPARABLE, why_no_rule
@@ -16,6 +17,7 @@ from keras_sparse.models.channel_rules import bias_of, folded, mixed, rule_of
 from keras_sparse.models.channels import Array, Channels, Tensor
 from keras_sparse.rules.flags import check_verbose
 
+OBJECTS = ("_initializer", "_regularizer", "_constraint")  # of any class, also unregistered ones
 Io = tuple[list[Tensor], Tensor]  # what a layer reads, and what it writes
 
 
@@ -116,8 +118,11 @@ def _opaque(channels: Channels, tensor: Any) -> Tensor:
 def _rebuilt(model: keras.Model, flow: dict[str, Io], kept: Array) -> keras.Model:
     """The same graph, of layers with the channels that are kept, and their weights."""
 
-    def smaller(layer: keras.layers.Layer) -> keras.layers.Layer:
+    def smaller(layer: Any) -> Any:
+        if isinstance(layer, keras.layers.Layer) and not _has_channels(layer):
+            return copy_model(layer)[0]  # a config lacks vocabularies, functions, states
         config = layer.get_config()
+        config.update({name: getattr(layer, name) for name in config if name.endswith(OBJECTS)})
         name = {keras.layers.Dense: "units"}.get(type(layer), "filters")
         if _is_kernel(layer):
             read, written = flow[layer.name]
@@ -126,17 +131,16 @@ def _rebuilt(model: keras.Model, flow: dict[str, Io], kept: Array) -> keras.Mode
         return type(layer).from_config(config)
 
     result = keras.models.clone_model(model, clone_function=smaller)
-    for old in model.layers:
-        if not old.weights:
-            continue
+    for old in filter(_has_channels, model.layers):
         new, (read, written) = result.get_layer(old.name), flow[old.name]
-        if _is_kernel(old):
-            new.set_weights(_kernel_weights(old, read[0], written, kept))
-        elif read and why_no_rule(old) is None:
-            new.set_weights(_channel_weights(old, read[0], written, kept))
-        else:
-            new.set_weights(old.get_weights())
+        weights = _kernel_weights if _is_kernel(old) else _channel_weights
+        new.set_weights(weights(old, read[0], written, kept))
     return result
+
+
+def _has_channels(layer: keras.layers.Layer) -> bool:
+    """Whether some of its weights may go."""
+    return bool(layer.weights) and why_no_rule(layer) is None
 
 
 def _is_kernel(layer: Any) -> bool:

@@ -54,7 +54,7 @@ class Selection:
         """The variables of a built model that get a mask.
 
         Raises:
-            ValueError: as ``select``, and for a model without trainable weights.
+            ValueError: as ``select``, and for a model without trainable weights or kernels.
         """
         variables = model.trainable_variables
         if not variables:
@@ -62,7 +62,14 @@ class Selection:
                 "`model` must have trainable weights: build it, or unfreeze the layers to mask. "
                 f"Received: model={model.name}"
             )
-        return [variables[i] for i in self.select(variables, model)]
+        chosen = self.select(variables, model)
+        if not chosen:
+            raise ValueError(
+                "`model` must have trainable kernels, and all of its kernels are frozen or "
+                "quantized: unfreeze the layers to mask, or mask them before `model.quantize`. "
+                f"Received: model={model.name}"
+            )
+        return [variables[i] for i in chosen]
 
     def select(self, variables: Sequence[Any], model: keras.Model | None) -> list[int]:
         """Indices of the trainable variables that get a mask.
