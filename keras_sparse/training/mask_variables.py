@@ -36,8 +36,9 @@ class MaskVariables(MaskOwner, OptimizerWrapper):
         masked_weights: a MaskedWeight for each weight that has a mask, once the masks are made.
         watchers: look on when an update, or ``set_masks``, changes the masks.
         awaiting: indices of weights whose first masks need a batch of data.
-        begins_anew: True: a file of a run that had not begun was loaded, and no masks since: the
-            first masks are those of its weights.
+        begins_anew: True: no masks were made since Keras compiled the model from a config, or since
+            a file of a run was loaded that had not begun. The first masks are those of the weights
+            that the model has by then.
     """
 
     gradient_momentum: float | None = None  # not None: the average stands for the momentum

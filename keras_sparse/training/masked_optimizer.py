@@ -18,8 +18,8 @@ from keras_sparse._keras import (
     variables_of,
 )
 from keras_sparse.compute.free_memory import release_memory
-from keras_sparse.training.starting_masks import NOT_RESTORED, StartingMasks
-from keras_sparse.training.state_in_files import COUNTERS
+from keras_sparse.training.starting_masks import StartingMasks
+from keras_sparse.training.state_in_files import COUNTERS, NOT_RESTORED
 from keras_sparse.training.weight_costs import UNKNOWN_MODEL
 
 
@@ -99,11 +99,13 @@ class MaskedOptimizer(StartingMasks):
         super().build(variables)
         self._seed.build()
         self._add_counters()
-        # a file that is being loaded brings the masks
-        is_known = self._model() is not None and not is_restoring_compilation()
-        is_certain = is_known or not self.needs_model
-        if is_certain or self._loaded is not None:
-            self._make_masks(chosen)
+        is_compiled_from_config = is_restoring_compilation()
+        is_known = self._model() is not None and not is_compiled_from_config
+        if is_known or not self.needs_model or self._loaded is not None:
+            if is_compiled_from_config and self._loaded is None and self._can_wait():
+                self._hold_until_weights(chosen)
+            else:
+                self._make_masks(chosen)
         self._build_inner(variables)  # last: to make masks takes the memory of momenta
         release_memory(self.masked_bytes())
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_sparse._keras import calling_model, variables_of
+from keras_sparse._keras import calling_model, optimizer_steps_are_stateless, variables_of
 from keras_sparse.rules.given_masks import GivenMasks, check_given, unique_names
 from keras_sparse.rules.initial_masks import Kind, check_kind
 from keras_sparse.rules.initial_scale import check_initial_scale
@@ -23,10 +23,8 @@ from keras_sparse.training.first_masks import (
 from keras_sparse.training.gradient_average import GradientAverage
 from keras_sparse.training.looks_trained import looks_trained
 from keras_sparse.training.selection import Selection
-from keras_sparse.training.state_in_files import StateInFiles
+from keras_sparse.training.state_in_files import NOT_RESTORED, StateInFiles
 from keras_sparse.training.untrained import scale_untrained
-
-NOT_RESTORED = -2  # the epoch, until masks are made: TensorFlow has put back no checkpoint
 
 
 class StartingMasks(StateInFiles):
@@ -85,7 +83,8 @@ class StartingMasks(StateInFiles):
             self.set_weights(loaded)
             self.masks_were_loaded = True
         elif self._was_restored():
-            self.hold_masks_of(indices)
+            if list(indices) != self.masked_indices:
+                self.hold_masks_of(indices)
             for one in self.masked_weights:
                 one.check(one.mask)
             self.put_masks(list(self.masks.values()))
@@ -98,11 +97,22 @@ class StartingMasks(StateInFiles):
         self._fill_dense_layers()
 
     def begin_anew(self) -> None:
-        """Makes the first masks again: a file has brought weights of a run that had not begun."""
+        """Makes the first masks, of the weights that a file or a model has brought."""
         self.begins_anew = False
         if self.masked_weights:  # else they are still to be made
-            self.set_counter("epoch", NOT_RESTORED)
             self._make_masks(self.masked_indices)
+
+    def _can_wait(self) -> bool:
+        """Can the next step make the first masks?  One that is traced without state cannot."""
+        return self.initial_masks != "snip" and not optimizer_steps_are_stateless()
+
+    def _hold_until_weights(self, indices: Sequence[int]) -> None:
+        """Makes no masks yet: Keras compiles a model from a config, and its weights follow.
+
+        They come from a file, with masks, or from ``set_weights`` of a clone, without any.
+        """
+        self.hold_masks_of(indices)
+        self.begin_later()
 
     def begin_with_batch(
         self,

@@ -22,6 +22,7 @@ COUNTERS = ("last_update", "training_start", "training_stop", "epoch", "window_o
 SEED = "seed"  # saved with them; files of version 0.1.0 may have none
 # and a number: a variable of a .h5 file that was loaded, and saved before it was used
 OF_H5_FILE = "value_"
+NOT_RESTORED = -2  # the epoch, until masks are made: TensorFlow has put back no checkpoint
 NOT_BEGUN = "not_begun"  # the optimizer had no masks yet: they are made of the weights of the file
 
 
@@ -91,9 +92,8 @@ class StateInFiles(MaskedSteps):
         """
         if NOT_BEGUN in list(store.keys()):
             self._loaded, self.masks_were_loaded = None, False
-            if self.built and (optimizer_steps_are_stateless() or self.step() > 0):
-                self.begin_anew()  # its next step, which is traced, cannot
-            self.begins_anew = self.built  # layers may be loaded after the optimizer
+            if self.built:
+                self._begin_with_file()
             return
         loaded = checkpoint.read(store, (*COUNTERS, SEED))
         waiting = [key for key in list(store.keys()) if key.startswith(OF_H5_FILE)]
@@ -118,6 +118,17 @@ class StateInFiles(MaskedSteps):
             )
         goes_on = loaded.is_list_of(variables_of(self))
         self._put_back(loaded, self.awaiting or self.masked_indices, goes_on)
+
+    def _begin_with_file(self) -> None:
+        self.begin_later()
+        if optimizer_steps_are_stateless() or self.step() > 0:
+            self.begin_anew()  # its next step, which is traced, cannot
+            self.begin_later()  # layers may be loaded after the optimizer
+
+    def begin_later(self) -> None:
+        """The next step, or ``attach``, makes the first masks, unless a file brings some before."""
+        self.begins_anew = True
+        self.set_counter("epoch", NOT_RESTORED)
 
     def _take_loaded(self) -> Any:
         """What waits for the masks; values that were saved before there were masks are set now."""
