@@ -65,9 +65,9 @@ class Selection:
         chosen = self.select(variables, model)
         if not chosen:
             raise ValueError(
-                "`model` must have trainable kernels, and all of its kernels are frozen or "
-                "quantized: unfreeze the layers to mask, or mask them before `model.quantize`. "
-                f"Received: model={model.name}"
+                "`model` must have trainable kernels. Unfreeze the layers to mask; mask those to "
+                "quantize before `model.quantize`. "
+                f"Received: model={model.name}, without any"
             )
         return [variables[i] for i in chosen]
 
