@@ -107,10 +107,11 @@ def calling_model(variables: Sequence[Any]) -> keras.Model | None:
     return None
 
 
-def is_restoring_compilation() -> bool:
-    """Is Keras compiling a model from its file?  The optimizer's own values follow then.
+def is_compiling_from_config() -> bool:
+    """Is Keras compiling a model from a config, of its file or of a model that is cloned?
 
-    Walks the stack: only for code that runs once.
+    Weights, and a file's values for the optimizer, follow then. Walks the stack: only for code that
+    runs once.
     """
     frame = sys._getframe(1)
     while frame is not None:

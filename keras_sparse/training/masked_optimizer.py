@@ -12,7 +12,7 @@ import keras
 from keras_sparse._keras import (
     calling_model,
     eager_scope,
-    is_restoring_compilation,
+    is_compiling_from_config,
     model_in_train_step,
     optimizer_steps_are_stateless,
     variables_of,
@@ -99,10 +99,10 @@ class MaskedOptimizer(StartingMasks):
         super().build(variables)
         self._seed.build()
         self._add_counters()
-        is_compiled_from_config = is_restoring_compilation()
-        is_known = self._model() is not None and not is_compiled_from_config
+        weights_follow = is_compiling_from_config()
+        is_known = self._model() is not None and not weights_follow
         if is_known or not self.needs_model or self._loaded is not None:
-            if is_compiled_from_config and self._loaded is None and self._can_wait():
+            if weights_follow and self._loaded is None and self._can_wait():
                 self._hold_until_weights(chosen)
             else:
                 self._make_masks(chosen)
