@@ -152,3 +152,12 @@ def test_kernels_without_zeros_are_stored_dense(tmp_path):
     report = exported(keras.Sequential([keras.Input((8,)), L.Dense(8)]), tmp_path)
     assert [row.stored for row in report.layers] == ["dense"]
     assert report.layers[0].on_x86 == "no: less than 30 % zeros"
+
+
+def test_quantized_layers_that_the_converter_does_not_take_are_named(tmp_path):
+    model = keras.Sequential([keras.Input((32,)), L.Dense(16, name="one"), L.Dense(4, name="two")])
+    for layer in model.layers:
+        layer.quantize("int8")
+    with pytest.raises(ValueError, match=r'`dtype="int8"`.*quantized layers \[\'one\', \'two\'\]'):
+        exported(model, tmp_path)
+    assert not list(tmp_path.iterdir())

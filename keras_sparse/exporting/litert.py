@@ -29,7 +29,8 @@ def write_litert(ready: ReadyModel, path: Path) -> None:
     write ends the process (a segmentation fault in TensorFlow 2.21).
 
     Raises:
-        ValueError: the converter has no attribute of a setting's name.
+        ValueError: the converter has no attribute of a setting's name, or cannot convert Keras'
+            quantized layers.
     """
     import tensorflow as tf
 
@@ -49,7 +50,22 @@ def write_litert(ready: ReadyModel, path: Path) -> None:
         _apply(converter, ready.settings)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of calls that the converter makes itself
-            path.write_bytes(converter.convert())
+            path.write_bytes(_converted(converter, ready.model))
+
+
+def _converted(converter: Any, model: keras.Model) -> bytes:
+    try:
+        return bytes(converter.convert())
+    except Exception as error:  # of any class, with the converter's own dump
+        layers = layers_of(model)
+        quantized = [each.name for each in layers if getattr(each, "quantization_mode", None)]
+        if not quantized:
+            raise
+        raise ValueError(
+            "LiteRT's converter does not take these layers as `quantize` has left them. Export "
+            'the model of before `quantize`, with `dtype="int8"`: LiteRT then has its own '
+            f"quantized layers. Received: quantized layers {quantized}"
+        ) from error
 
 
 def _examples(ready: ReadyModel) -> Iterator[dict[str, np.ndarray]]:
