@@ -253,6 +253,7 @@ def test_other_masks_begin_a_run_at_this_step():
     optimizer = optimizer_of(initial_masks="magnitude")
     run(training_of(optimizer))
     optimizer.set_counter("epoch", 2)
+    optimizer.begin_later()
     optimizer.begin_anew()
     assert optimizer.counter("last_update") == 8
     assert (optimizer.counter("epoch"), *span(optimizer)) == (0, 0, -1)
