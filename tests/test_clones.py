@@ -76,7 +76,8 @@ def test_a_checkpoint_brings_it_masks(implementation, tmp_path):
     tf.train.Checkpoint(model=model, optimizer=model.optimizer).write(path)
     tf.train.Checkpoint(model=clone, optimizer=clone.optimizer).read(path).expect_partial()
     np.testing.assert_array_equal(clone.predict(ROWS, verbose=0), model.predict(ROWS, verbose=0))
-    fit(model), fit(clone)
+    fit(model)
+    fit(clone)
     for one, other in zip(model.get_weights(), clone.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert list(clone.optimizer.masks) == list(model.optimizer.masks)

@@ -64,7 +64,7 @@ class HandValues : public tensorflow::GraphOptimizationPass {
   }
 };
 
-// After list_gradients.cc, which says of a step that it takes a list, fuse_bias.cc, and
+// After list_gradients.cc, which says of a step that it takes a list; after fuse_bias.cc; and after
 // cast_on_read.cc, which lets products read a variable without a cast.
 REGISTER_OPTIMIZATION(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 103, HandValues);
 
