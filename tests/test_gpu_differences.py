@@ -147,6 +147,29 @@ def test_a_layer_chooses_when_its_step_is_traced_on_a_gpu(gpu, monkeypatch, buil
     assert not any(layer.chooses_otherwise() for layer in model.layers[:2])
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("builds", [True, False])
+def test_a_density_that_equals_the_break_even_runs_the_kernel_in_16_bits(
+    gpu, monkeypatch, policy, builds
+):
+    row = {"kind": "1x1 convolution", "dtype": policy.split("_")[1], "block": 16}
+    row |= {"smallest_channels": 16, "smallest_multiplications": 0, "density": 0.1}
+    table = [{"compute_capability": "9.0", "rows": [row]}]
+    monkeypatch.setattr(gpu_kernels, "_measured", lambda: table)
+    blocks, layers = ks.Blocks(16, 16, per_tap=True), keras.layers
+    sparse = ks.layers.SparseConv2D(160, 1, dtype=policy, structure=blocks)
+    model = keras.Sequential(
+        [keras.Input((6, 6, 16)), sparse, layers.Flatten(), layers.Dense(2, dtype="float32")]
+    )
+    optimizer = ks.SparseMomentum(sgd(), 0.1, structure=blocks, dense=["*dense*"], seed=0)
+    model.compile(optimizer, "mse", jit_compile=False)
+    if builds:
+        optimizer.build(model)
+    assert "KerasSparse>Conv2D" in traced_operations(model)
+    assert sparse.kernel_mask.traced_density == np.float32(0.1)
+    assert sparse.runs_as((8, 6, 6, 16)) == "custom op"
+
+
 @pytest.mark.parametrize(("batch", "runs_kernel"), [(2, False), (64, True)])
 def test_xla_leaves_out_a_condition_on_the_size_of_the_batch(batch, runs_kernel):
     import tensorflow as tf

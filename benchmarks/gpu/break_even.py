@@ -1,5 +1,6 @@
 """Finds the density up to which a sparse layer is never slower than the dense one on this GPU."""
 
+import math
 from typing import Any
 
 from benchmarks.gpu.layers import DENSITIES, Layer
@@ -13,7 +14,7 @@ def rows(results: Results) -> list[dict[str, Any]]:
     """For each kind of layer, type and kernel: how large a layer must be, and densities.
 
     From that number of channels and of multiplications on, up to that density, no measured layer
-    was slower than dense.
+    is slower than dense.
     """
     found = []
     for kind in ("convolution", "1x1 convolution", "matmul"):
@@ -37,8 +38,9 @@ def _steps(
             those = [layer for layer in wide if layer.multiplications >= least]
             density = _largest(results, those, arithmetic, block)
             smaller = [s["density"] for s in steps if s["smallest_multiplications"] <= least]
-            ratios = [results.ratio(layer, arithmetic, block, density) for layer in those]
-            measured = sum(ratio is not None for ratio in ratios)
+            measured = sum(
+                _of_layer(results, layer, arithmetic, block) is not None for layer in those
+            )
             if density > max(smaller, default=0.0) and measured >= needed:
                 row = {"smallest_channels": channels, "smallest_multiplications": least}
                 steps.append({**row, "density": density, "layers": measured})
@@ -46,16 +48,33 @@ def _steps(
 
 
 def _largest(results: Results, layers: list[Layer], arithmetic: str, block: Block) -> float:
-    """The largest density up to which no measured layer was slower than dense; 0.0 if none is."""
-    largest = 0.0
+    """The largest density at which none of the layers is slower than dense; 0.0: there is none.
+
+    Rounded down to hundredths.
+    """
+    found = [_of_layer(results, layer, arithmetic, block) for layer in layers]
+    known = [density for density in found if density is not None]
+    return math.floor(100 * min(known, default=0.0) + 1e-6) / 100
+
+
+def _of_layer(results: Results, layer: Layer, arithmetic: str, block: Block) -> float | None:
+    """The density at which the kernel takes as long as dense; None if nothing was measured.
+
+    The kernel's time between two measured densities is taken to be linear.
+    """
+    below, time_below = 0.0, None
     for density in sorted(DENSITIES):
-        statuses = {results.status(layer, arithmetic, block, density) for layer in layers}
-        found = (results.ratio(layer, arithmetic, block, density) for layer in layers)
-        ratios = [ratio for ratio in found if ratio is not None]
-        if statuses & {"wrong", "failed"} or not ratios or min(ratios) < 1.0:
-            break
-        largest = density
-    return largest
+        if results.status(layer, arithmetic, block, density) in ("wrong", "failed"):
+            return below
+        ratio = results.ratio(layer, arithmetic, block, density)
+        if ratio is None:
+            continue
+        time = 1 / ratio  # of the dense one's
+        if time > 1:
+            share = 0.0 if time_below is None else (1 - time_below) / (time - time_below)
+            return below + share * (density - below)
+        below, time_below = density, time
+    return None if time_below is None else below
 
 
 def record(results: Results, date: str) -> dict[str, Any]:

@@ -71,8 +71,8 @@ class GpuKernels:
     def has_passed(self, product: Product, before: float, now: float) -> bool:
         """Has a mask's density passed one up to which the kernel was faster?
 
-        A mask that becomes denser has at twice that density: the next one measured. So masks whose
-        density varies do not pass it again and again.
+        A mask that becomes denser has at twice that density. So masks whose density varies do not
+        pass it again and again.
 
         Args:
             product: what is computed.

@@ -63,7 +63,12 @@ class KernelMask(Saveable):
                 "zeros", shape=(), dtype="bool", trainable=False, name="dense_weight_gradient"
             )
             self.mask_density = keras.Variable(
-                "ones", shape=(), dtype="float32", trainable=False, name="mask_density"
+                "ones",
+                shape=(),
+                dtype="float32",
+                trainable=False,
+                autocast=False,  # 0.1 is above 0.1 in bfloat16
+                name="mask_density",
             )
         kernel.kernel_mask = self
         kernel.__class__ = followed_kernel_class(type(kernel))
