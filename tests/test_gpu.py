@@ -241,6 +241,9 @@ def test_a_step_is_traced_anew_when_a_mask_has_passed_a_break_even_density(
     assert not layer.chooses_otherwise()  # no step was traced
     layer.kernel_mask.traced_density = before
     assert layer.chooses_otherwise() == passed
+    layer.kernel_mask.traced_break_even = 0.4  # of the batch, where nobody measured it
+    assert layer.chooses_otherwise() == (now <= 0.4 < before or before <= 0.4 < now / 2)
+    layer.kernel_mask.traced_break_even = None
     layer.implementation = "custom_op"
     assert layer.chooses_otherwise() == passed
     layer.implementation = "stock"

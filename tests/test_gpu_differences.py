@@ -167,6 +167,7 @@ def test_a_density_that_equals_the_break_even_runs_the_kernel_in_16_bits(
         optimizer.build(model)
     assert "KerasSparse>Conv2D" in traced_operations(model)
     assert sparse.kernel_mask.traced_density == np.float32(0.1)
+    assert sparse.kernel_mask.traced_break_even == 0.1
     assert sparse.runs_as((8, 6, 6, 16)) == "custom op"
 
 

@@ -68,7 +68,9 @@ class GpuKernels:
                 found = ops.maximum(found, ops.where(is_covered, row["density"], 0.0))
         return found
 
-    def has_passed(self, product: Product, before: float, now: float) -> bool:
+    def has_passed(
+        self, product: Product, before: float, now: float, limit: float | None = None
+    ) -> bool:
         """Has a mask's density passed one up to which the kernel was faster?
 
         A mask that becomes denser has at twice that density. So masks whose density varies do not
@@ -78,8 +80,9 @@ class GpuKernels:
             product: what is computed.
             before: density for which a step was traced.
             now: density of the mask.
+            limit: the break-even density of the step's batch; None: that of any batch counts.
         """
-        limits = {row["density"] for row in self._rows(product)}
+        limits = {row["density"] for row in self._rows(product)} if limit is None else {limit}
         return any(now <= limit < before or before <= limit < now / 2 for limit in limits)
 
     def _rows(self, product: Product) -> list[dict[str, Any]]:

@@ -54,7 +54,7 @@ class LayerWithChoice(LayerWithProduct):
             return None
         return Choice(least.implementation)
 
-    def _density_to_choose_by(self, weight: str) -> Any:
+    def _density_to_choose_by(self, weight: str, choice: Choice) -> Any:
         """The mask's density: a variable, so that a graph chooses anew in each step.
 
         On GPUs a float: a condition would wait for the GPU, so the step is traced for this density.
@@ -66,6 +66,8 @@ class LayerWithChoice(LayerWithProduct):
         density = self._density_now(weight)
         if trains:
             kernel_mask.traced_density = density
+            limit = choice.break_even
+            kernel_mask.traced_break_even = limit if isinstance(limit, int | float) else None
         return density
 
     def chooses_otherwise(self) -> bool:
@@ -73,11 +75,12 @@ class LayerWithChoice(LayerWithProduct):
         return any(map(self._has_passed, self.kernel_masks))
 
     def _has_passed(self, weight: str) -> bool:
-        product, traced = self.product(None, weight), self.kernel_masks[weight].traced_density
+        product, kernel_mask = self.product(None, weight), self.kernel_masks[weight]
         kernels = choose(product, self.implementation).implementation
-        if traced is None or not isinstance(kernels, GpuKernels):
+        if kernel_mask.traced_density is None or not isinstance(kernels, GpuKernels):
             return False
-        return kernels.has_passed(product, traced, self._density_now(weight))
+        densities = kernel_mask.traced_density, self._density_now(weight)
+        return kernels.has_passed(product, *densities, kernel_mask.traced_break_even)
 
     def _wants_dense_gradient(self, weight: str) -> Any:
         """Do missing weights get a gradient?  A bool, or a tensor that each step reads."""

@@ -42,6 +42,7 @@ class KernelMask(Saveable):
             False.
         mask_density: float32 scalar variable: active / all weights of the mask.
         traced_density: on GPUs, the density that the training step was traced for; None: none was.
+        traced_break_even: what it was compared with; None: that depends on the batch.
     """
 
     def __init__(self, kernel: Any, structure: Structure) -> None:
@@ -49,6 +50,7 @@ class KernelMask(Saveable):
         self._kernel: Any = weakref.ref(kernel)
         self._optimizer: Any = lambda: None
         self.traced_density: float | None = None
+        self.traced_break_even: float | None = None
         self.structure = structure
         structure.check(kernel.path, self.shape)
         with eager_scope():

@@ -102,7 +102,7 @@ class SparseLayer(LayerWithChoice):
             return self._call_custom_op(product, dense, *operands)
 
         return choice.run(
-            lambda: self._density_to_choose_by(weight),
+            lambda: self._density_to_choose_by(weight, choice),
             custom_op,
             lambda: self._in_product_axes(stock()),
         )
