@@ -11,6 +11,7 @@ from benchmarks.records import Record
 BATCH = 500  # divides the images to train and to test with: one shape each to compile
 LEARNING_RATE = 0.4  # 0.1 for a batch of 128, and in proportion
 WINDOW = 10  # steps with dense weight gradients before an update, where kernels skip them
+GROWTH_BATCH = 0.25  # share of the batch that these gradients are of
 WARM_UP = 0.15  # of the steps
 L2 = 5e-4  # what is added to the gradient, times the weight
 DENSE_WITH_BLOCKS = ("stem", "head")  # layers that have a few blocks only
@@ -107,10 +108,11 @@ def compiled(run: Run) -> tuple[Any, list[Any]]:
             structure = ks.Blocks(*contender.block, per_tap=True)
             settings |= {"structure": structure, "dense": DENSE_WITH_BLOCKS}
         # Keras' own layers have dense weight gradients in all steps, as the method was published.
-        window = WINDOW if contender.kernels else None
-        optimizer = ks.SparseMomentum(
-            optimizer, contender.density, growth_window=window, **settings
-        )
+        if contender.kernels:
+            settings |= {"growth_window": WINDOW, "growth_batch": GROWTH_BATCH}
+        else:
+            settings["growth_window"] = None
+        optimizer = ks.SparseMomentum(optimizer, contender.density, **settings)
         callbacks = [ks.UpdateMasks("epoch")]
     model = build(run.network, l2=L2 / 2)
     if contender.kernels:
@@ -126,11 +128,7 @@ def facts() -> dict[str, str]:
 
     backend = keras.backend.backend()
     if backend == "tensorflow":
-        import tensorflow as tf
-
-        gpus = tf.config.list_physical_devices("GPU")
-        details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-        machine = details[0]["device_name"] if gpus else "CPU"
+        machine = report.gpu() or "CPU"
     else:
         import jax
 

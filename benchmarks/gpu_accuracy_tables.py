@@ -18,7 +18,8 @@ does not separate differences of tenths of a point. {products}
 """
 DENSE = "Products are dense: seconds say nothing about\nsparse kernels."
 KERNELS = """`kernels-32-10` trains such
-masks by sparse kernels, and has dense weight gradients in the last 10 steps of each epoch."""
+masks by sparse kernels. It has dense weight gradients, of a quarter of the batch, in the last 10
+steps of each epoch."""
 
 
 def tables(lines: Sequence[Record]) -> str:

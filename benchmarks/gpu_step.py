@@ -37,7 +37,8 @@ def main() -> None:
     for case in planned(arguments):
         records.append(in_process(measure, case, arguments))
         print(json.dumps(records[-1]), flush=True)
-    text = report.header("A whole training step on a GPU", report.as_typed(COMMAND))
+    measured = report.circumstances(report.gpu())
+    text = report.header("A whole training step on a GPU", report.as_typed(COMMAND), measured)
     report.publish(arguments.output, text + table(records))
 
 
@@ -60,6 +61,7 @@ def measure(case: Case, arguments: argparse.Namespace) -> dict[str, Any]:
         f"dense, {name}": _steps(Training(case, False, HOW[name], **options))
         for name in arguments.how
     }
+    options["growth_batch"] = arguments.growth_batch
     sparse = {name: Training(case, True, HOW[name], **options) for name in arguments.how}
     contenders = dense | {
         f"{window}, {name}": _steps(training, window == "open")
@@ -80,6 +82,7 @@ def measure(case: Case, arguments: argparse.Namespace) -> dict[str, Any]:
         "policy": case.policy,
         "structure": structures.name_of(case.structure),
         "density": case.density,
+        "growth_batch": arguments.growth_batch,
         "milliseconds": {name: round(1e3 * value, 2) for name, value in seconds.items()},
         "update_milliseconds": round(1e3 * update, 1),
         "runs_as": _runs_as(sparse[last], case.batch),
@@ -144,6 +147,7 @@ def _arguments() -> argparse.Namespace:
     add("--how", choices=HOW, nargs="+", default=list(HOW), help="by XLA or without it")
     add("--execution", type=int, choices=[1, 2, 5, 10], default=1, help="steps in one call")
     add("--implementation", choices=WANTED, default="auto", help="of sparse layers")
+    add("--growth-batch", type=float, default=1.0, help="share of a batch in an open window")
     add("--output", type=Path, default=report.RESULTS / "gpu_step.md")
     return parser.parse_args()
 

@@ -32,6 +32,15 @@ def circumstances(device: str | None = None, packages: Sequence[str] = PACKAGES)
     return {"date": date, "machine": device or machine(), "versions": versions(packages)}
 
 
+def gpu() -> str | None:
+    """The name of the first GPU that TensorFlow sees."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    details = [tf.config.experimental.get_device_details(one) for one in gpus]
+    return details[0]["device_name"] if details else None
+
+
 def header(title: str, command: str, measured: Mapping[str, str] | None = None) -> str:
     """How a file of results begins: what, when, where, and the command that prints it.
 

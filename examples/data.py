@@ -126,7 +126,7 @@ def _normalised(source: str, arrays: Arrays) -> Images:
     return Images(source, x[0], y_train.astype("int32"), x[1], y_test.astype("int32"))
 
 
-def load_cifar10(file: Path | None = None) -> Images:
+def load_cifar10(file: Path | str | None = None) -> Images:
     """CIFAR-10 from this file, else from keras.datasets.
 
     A file is the tar.gz of its "python version", or an .npz in the layout of MNIST's.
@@ -135,6 +135,7 @@ def load_cifar10(file: Path | None = None) -> Images:
         (x_train, y_train), (x_test, y_test) = keras.datasets.cifar10.load_data()
         arrays = x_train, y_train, x_test, y_test
     else:
+        file = Path(file)
         arrays = _from_file(file) if file.suffix == ".npz" else _from_tar(file)
     x_train, y_train, x_test, y_test = arrays
     labels = [y.reshape(-1).astype("int32") for y in (y_train, y_test)]
