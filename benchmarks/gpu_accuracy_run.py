@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks import records, report
 from benchmarks.records import Record
 
@@ -69,9 +71,11 @@ def train(run: Run, data: Any, path: Path) -> None:
     if keras.backend.backend() == "tensorflow":
         batches = batches.dataset()
 
+    clock = step_clock()
+
     def add(epoch: int, logs: Any) -> None:
         line = line_of(run, epoch + 1, logs, time.perf_counter() - begin)
-        records.add(path, line)
+        records.add(path, {**line, **clock.figures()})
         shown = ("contender", "seed", "epoch", "loss", "test_error", "density", "seconds")
         print(*(f"{name} {line[name]}" for name in shown), sep=", ", flush=True)
 
@@ -81,10 +85,39 @@ def train(run: Run, data: Any, path: Path) -> None:
         epochs=run.epochs,
         validation_data=(data.x_test, data.y_test),
         validation_batch_size=run.batch,
-        callbacks=[*callbacks, keras.callbacks.TerminateOnNaN(), log],
+        callbacks=[*callbacks, keras.callbacks.TerminateOnNaN(), clock, log],
         shuffle=False,  # the batches are shuffled
         verbose=0,
     )
+
+
+def step_clock() -> Any:
+    """A callback that times each step and the evaluation of an epoch."""
+    import keras
+
+    class StepClock(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            if batch == 0:
+                self.begins = []
+            self.begins.append(time.perf_counter())
+
+        def on_test_begin(self, logs: Any = None) -> None:
+            self.begin = time.perf_counter()
+
+        def on_test_end(self, logs: Any = None) -> None:
+            self.evaluation = time.perf_counter() - self.begin
+
+        def figures(self) -> dict[str, Any]:
+            """Milliseconds of the median step and of a slow one; seconds of the evaluation."""
+            milliseconds = 1e3 * np.diff(self.begins)
+            median, slow = np.quantile(milliseconds, (0.5, 0.9)).round(1)
+            return {
+                "step_milliseconds": float(median),
+                "slow_step_milliseconds": float(slow),  # nine of ten are faster
+                "evaluation_seconds": round(self.evaluation, 2),
+            }
+
+    return StepClock()
 
 
 def compiled(run: Run) -> tuple[Any, list[Any]]:

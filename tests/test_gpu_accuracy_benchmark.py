@@ -3,6 +3,8 @@
 import dataclasses
 import time
 
+import keras
+import numpy as np
 import pytest
 
 from benchmarks import gpu_accuracy, gpu_accuracy_run, gpu_accuracy_tables
@@ -55,3 +57,16 @@ def test_a_contender_has_its_density_and_the_length_of_its_schedule(contender):
         model.optimizer.build(model)
         wanted = gpu_accuracy_run.CONTENDERS[contender].density
         assert model.optimizer.total_density() == pytest.approx(wanted, rel=0.1)
+
+
+def test_steps_and_the_evaluation_of_each_epoch_are_timed():
+    clock = gpu_accuracy_run.step_clock()
+    x, y = np.zeros((8, 2), "f"), np.zeros(8, "f")
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    slow = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: time.sleep(0.05))
+    model.fit(x, y, 2, 2, verbose=0, validation_data=(x, y), callbacks=[clock, slow])
+    figures = clock.figures()
+    assert 50 <= figures["step_milliseconds"] <= figures["slow_step_milliseconds"]
+    assert figures["evaluation_seconds"] >= 0
+    assert len(clock.begins) == 4
