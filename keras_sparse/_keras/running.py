@@ -80,6 +80,19 @@ FORMATS_WITHOUT_OUR_OPS = {
 }
 
 
+def is_loading() -> bool:
+    """Does a layer that reads a file make the present call?
+
+    Walks the stack: only for code that runs seldom.
+    """
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "load_own_variables":
+            return True
+        frame = frame.f_back
+    return False
+
+
 def running_export() -> str | None:
     """The format that the ``keras.Model.export`` which makes the present call writes, or None.
 

@@ -70,6 +70,9 @@ class LayerWithChoice(LayerWithProduct):
             kernel_mask.traced_break_even = limit if isinstance(limit, int | float) else None
         return density
 
+    def _skips_others(self) -> bool:
+        return self.implementation == "custom_op" or has_gpu() or not self.trainable
+
     def chooses_otherwise(self) -> bool:
         """On GPUs: would a training step that is traced now be computed by others?"""
         return any(map(self._has_passed, self.kernel_masks))

@@ -26,7 +26,12 @@ class LayerWithMasks(keras.layers.Layer):
 
     def _make_masks(self) -> None:
         for weight, name in zip(self.masked_weights, self.mask_attributes(), strict=True):
-            setattr(self, name, KernelMask(getattr(self, weight), self._structure))
+            mask = KernelMask(getattr(self, weight), self._structure, self._skips_others)
+            setattr(self, name, mask)
+
+    def _skips_others(self) -> bool:
+        """Do products skip weights that the mask does not have, at any density?"""
+        return False
 
     @property
     def structure(self) -> Structure:

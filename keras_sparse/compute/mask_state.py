@@ -1,31 +1,34 @@
 """KernelMask: the mask of a sparse layer's kernel, in which missing weights are 0.
 
 Masks follow weights. Whole weights may come without a mask: from a file of a dense layer,
-``set_weights``, ``assign`` or tf.train.Checkpoint. Then the nonzero ones become active, unless an
-optimizer masks the kernel.
+``set_weights``, ``assign`` or tf.train.Checkpoint. Then the nonzero ones become active. If an
+optimizer masks the kernel, its masks stay as they are, and the stock operation uses all weights.
 """
 
-import math
+import warnings
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_sparse._keras import (
-    Saveable,
-    eager_scope,
-    set_path,
-    to_float32,
-    to_numpy,
-)
+from keras_sparse._keras import Saveable, eager_scope, is_loading, set_path, to_float32, to_numpy
 from keras_sparse.compute.followed_kernel import followed_kernel_class
+from keras_sparse.compute.managed_mask import ManagedMask
 from keras_sparse.rules import mask_bits
-from keras_sparse.rules.single_weights import Weights
 from keras_sparse.rules.structure import Structure
 
+SKIPPED = (
+    "Weights of {kernel!r} were set that its mask does not have. Products skip them where "
+    'implementation is "custom_op", and in functions that were traced on a GPU or for a frozen '
+    "layer. "
+    "Give the optimizer masks that fit by `set_masks`, or set the layer's `implementation` to "
+    '"auto" and compile the model again.'
+)
 
-class KernelMask(Saveable):
+
+class KernelMask(ManagedMask, Saveable):
     """The mask of one kernel, an attribute of the kernel.
 
     An optimizer that masks the kernel takes this mask for its own. Its variables are state and no
@@ -35,23 +38,29 @@ class KernelMask(Saveable):
     Args:
         kernel: the variable, of any shape (..., in, out).
         structure: what the mask is made of.
+        skips: do products skip weights that the mask does not have, at any density?  A bound
+            method; None: no.
 
     Attributes:
         mask: bool variable of the kernel's shape, True = active; at first True everywhere.
         dense_weight_gradient: bool scalar variable: do missing weights get a gradient?  At first
             False.
-        mask_density: float32 scalar variable: active / all weights of the mask.
+        mask_density: float32 scalar variable: active / all weights of the mask. 1 while weights
+            that the mask does not have are not 0, so that the stock operation uses them.
         traced_density: on GPUs, the density that the training step was traced for; None: none was.
         traced_break_even: what it was compared with; None: that depends on the batch.
     """
 
-    def __init__(self, kernel: Any, structure: Structure) -> None:
+    def __init__(
+        self, kernel: Any, structure: Structure, skips: Callable[[], bool] | None = None
+    ) -> None:
+        super().__init__(structure)
         self.shape = tuple(int(n) for n in kernel.shape)
         self._kernel: Any = weakref.ref(kernel)
-        self._optimizer: Any = lambda: None
+        self._has_others = False  # weights that the mask does not have are not 0
+        self._skips: Any = (lambda: None) if skips is None else weakref.WeakMethod(skips)
         self.traced_density: float | None = None
         self.traced_break_even: float | None = None
-        self.structure = structure
         structure.check(kernel.path, self.shape)
         with eager_scope():
             self.mask = keras.Variable(
@@ -95,7 +104,7 @@ class KernelMask(Saveable):
                 f"Received: mask of dtype {mask.dtype}, shape {mask.shape}"
             )
         self.mask.assign(mask)
-        self.mask_density.assign(float(mask.mean()))
+        self._count(mask, has_others=False)
 
     def mask_kernel(self) -> None:
         """Sets missing weights to 0."""
@@ -104,59 +113,39 @@ class KernelMask(Saveable):
         if weights[~mask].any():
             kernel.assign(np.where(mask, weights, np.zeros_like(weights)))
 
-    def is_managed(self) -> bool:
-        """Does an optimizer mask the kernel, and decide when the mask changes?"""
-        return self._optimizer() is not None
-
-    def was_managed(self) -> bool:
-        """Has an optimizer ever masked the kernel?"""
-        return isinstance(self._optimizer, weakref.ref)
-
-    def belongs_to(self, optimizer: Any) -> None:
-        """From now on this optimizer masks the kernel, as long as it lives."""
-        self._optimizer = weakref.ref(optimizer)
-
-    @property
-    def growth_batch(self) -> float:
-        """Share of a batch that missing weights take their gradients from: the optimizer's."""
-        optimizer = self._optimizer()
-        return 1.0 if optimizer is None else float(optimizer.growth_batch)
-
-    @property
-    def is_always_open(self) -> bool:
-        """Do missing weights get gradients in every step, because the optimizer's rules say so?"""
-        optimizer = self._optimizer()
-        return optimizer is not None and math.isinf(optimizer.growth_window_steps())
-
     def follow_weights(self, always: bool = False) -> None:
         """Makes the mask that of the nonzero weights, where no optimizer masks the kernel.
+
+        Else products use all weights from now on, if some that the mask does not have are not 0.
 
         Args:
             always: True: also where the mask fits the weights, because some active weights are 0.
                 False: only where a missing weight is not 0, or where the mask is True everywhere.
         """
         if self.is_managed():
+            self._look_for_others()
             return
-        mask, nonzero = (
-            to_numpy(self.mask),
-            self.structure.whole(nonzero_mask(self._kernel())),
-        )
+        mask, nonzero = to_numpy(self.mask), self.structure.whole(nonzero_mask(self._kernel()))
         if always or mask.all() or (nonzero & ~mask).any():
             self.assign(nonzero)
 
-    def take_structure(self, name: str, structure: Structure) -> None:
-        """Takes the structure of the optimizer that masks the kernel of this name.
+    def _look_for_others(self) -> None:
+        if keras.backend.backend() != "tensorflow":  # which run the stock operation alone
+            return
+        kernel, mask = self._kernel(), to_numpy(self.mask)
+        self._count(mask, has_others=bool(to_numpy(kernel)[~mask].any()))
+        skips = self._skips()
+        if self._has_others and skips is not None and skips() and not is_loading():
+            warnings.warn(SKIPPED.format(kernel=kernel.path), stacklevel=5)
 
-        Raises:
-            ValueError: the mask has another structure than single weights or this one.
-        """
-        if self.structure not in (Weights(), structure):
-            raise ValueError(
-                "`block_shape` of the optimizer, or `structure`, must be that of the sparse "
-                f"layers. Received: {structure}, and {self.structure} of the layer with the "
-                f"kernel {name!r}"
-            )
-        self.structure = structure
+    def weights_are_masked(self) -> None:
+        """What the mask does not have is 0 again."""
+        if self._has_others:
+            self._count(to_numpy(self.mask), has_others=False)
+
+    def _count(self, mask: np.ndarray, has_others: bool) -> None:
+        self._has_others = has_others
+        self.mask_density.assign(1.0 if has_others else float(mask.mean()))
 
     def density(self) -> float:
         """Active / all weights of the kernel."""

@@ -160,6 +160,9 @@ class MaskHolder(MaskVariables):
     def apply_masks(self) -> None:
         """Sets missing weights to 0 in every masked weight that is trainable, on every replica."""
         masked_weight.apply_masks(self.trained_weights())
+        for one in self.trained_weights():
+            if one.kernel_mask is not None:
+                one.kernel_mask.weights_are_masked()
 
     # --- where weights were put back without masks
 
