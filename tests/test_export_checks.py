@@ -34,7 +34,7 @@ def test_a_report_has_sizes_density_and_the_difference(tmp_path, capsys):
 def test_an_existing_path_is_replaced_only_if_asked(tmp_path):
     model, path = toy_model(), tmp_path / "model.keras"
     path.write_text("mine")
-    with pytest.raises(ValueError, match="pass overwrite=True to replace what is there. Received"):
+    with pytest.raises(ValueError, match="pass overwrite=True to replace what is there, or"):
         export(model, path, "keras")
     assert path.read_text() == "mine"
     export(model, path, "keras", overwrite=True)

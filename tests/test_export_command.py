@@ -45,7 +45,7 @@ def test_the_output_and_the_sample_can_be_named(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["model.keras", "--format", "keras"], "pass overwrite=True"),
+        (["model.keras", "--format", "keras"], "--overwrite to a command"),
         (["model.keras", "--format", "litert", "--dtype", "int8"], "`sample` must be a batch"),
         (["model.keras", "--format", "keras", "--import", "no_module"], "'no_module' was not"),
         (["none.keras", "--format", "keras"], "The file must exist"),

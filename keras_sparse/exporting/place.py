@@ -25,8 +25,8 @@ def check_place(path: Path, overwrite: bool, also: tuple[str, ...] = ()) -> None
         is_free = not os.path.lexists(place) or (place.is_dir() and not any(place.iterdir()))
         if not is_free and not overwrite:
             raise ValueError(
-                "`path` must be free: pass overwrite=True to replace what is there. "
-                f"Received: path={str(place)!r}"
+                "`path` must be free: pass overwrite=True to replace what is there, or --overwrite "
+                f"to a command. Received: path={str(place)!r}"
             )
 
 
