@@ -80,10 +80,25 @@ def test_structures_are_found():
     assert checked(empty[0, 0], (slice(4, 8), 3)) == "blocks 4x1"
     assert checked(np.zeros((96, 192), bool), (slice(32, 64), slice(64, 128))) == "blocks 32x64"
     assert checked(empty[0, 0], (slice(0, 8, 4),), (slice(1, 8, 4),)) == "blocks 2x16"
-    two_of_four = np.zeros((8, 16), bool)
-    for column in range(16):
-        two_of_four[[column % 4, (column + 1) % 4, 4 + column % 3, 7], column] = True
+
+
+@pytest.mark.parametrize("size", [64, 32, 16, 8, 4, 2])
+def test_blocks_of_each_size_are_found_on_both_sides(size):
+    middle = slice(size, 2 * size)
+    assert checked(np.zeros((3 * size, 3), bool), (middle, 1)) == f"blocks {size}x1"
+    assert checked(np.zeros((3, 3 * size), bool), (1, middle)) == f"blocks 1x{size}"
+
+
+def test_two_of_four_inputs_are_found_where_three_of_eight_weights_are_active():
+    two_of_four = np.zeros((8, 2), bool)
+    two_of_four[[0, 2, 5, 7], 0] = two_of_four[[1, 3], 1] = True  # 6 of 16
     assert found_structure(two_of_four) == "2:4 along inputs"
+    assert found_structure(np.stack([two_of_four, two_of_four[:, ::-1]])) == "2:4 along inputs"
+    five = two_of_four.copy()
+    five[3, 1] = False
+    assert found_structure(five) == "single weights"
+    assert checked(two_of_four, (1, 0)) == "single weights"  # three of four
+    assert found_structure(two_of_four[:6]) == "single weights"  # four and two inputs
 
 
 def test_inspect_prints_each_weight(tmp_path, capsys):
