@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from helpers import array, assert_same, built
 
+from keras_sparse.training import held_masks
+
 HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
 
 
@@ -70,3 +72,34 @@ def test_the_density_of_the_budget(budget, expected, monkeypatch):
     monkeypatch.setattr(type(head), "cost", property(lambda one: 3 if one.name == HEAD else 1))
     assert optimizer.budget_density() == expected  # (32 + 3 * 8) / (128 + 3 * 64) = 0.175
     assert optimizer.total_density() == 40 / 192
+
+
+def test_watchers_see_what_a_user_sets_while_the_old_mask_is_there():
+    optimizer = built().optimizer
+    before, new = optimizer.masks[HEAD], np.arange(64).reshape(16, 4) < 8
+    seen = []
+
+    class Watcher:
+        def see_masks(self, of, weights, masks):
+            seen.append((of, [one.name for one in weights], weights[0].mask, masks))
+
+    optimizer.watchers.add(watcher := Watcher())
+    optimizer.set_masks({HEAD: new})
+    optimizer.watchers.discard(watcher)
+    ((of, names, old, masks),) = seen
+    assert of is optimizer
+    assert names == [HEAD]
+    assert_same([old, *masks], [before, new])
+
+
+def test_masks_wait_for_weights_that_a_step_still_has_to_make(monkeypatch):
+    optimizer = built().optimizer
+    hidden, head = optimizer.masked_variables
+    head.assign(np.ones((16, 4)))
+    masks = list(optimizer.masks.values())
+    monkeypatch.setattr(held_masks, "has_value", lambda variable: variable is not hidden)
+    optimizer.assign_masks(masks)
+    assert array(head).all()
+    monkeypatch.undo()
+    optimizer.assign_masks(masks)
+    assert_same([array(head)], [masks[1].astype("float32")])

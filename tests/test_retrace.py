@@ -2,22 +2,28 @@
 
 import types
 
+import keras
 import pytest
 
+import keras_sparse as ks
 from keras_sparse.training import retrace
 
 
 @pytest.fixture
 def model(monkeypatch):
+    """A model whose second sparse layer chooses as ``wants`` says; no other chooses otherwise."""
     counted = types.SimpleNamespace(traced=0, wants=True)
+    stays, wants = ks.layers.SparseDense(4), ks.layers.SparseDense(4)
+    monkeypatch.setattr(stays, "chooses_otherwise", lambda: False)
+    monkeypatch.setattr(wants, "chooses_otherwise", lambda: counted.wants)
 
     def make_train_function(force):
         assert force
         counted.traced += 1
 
     counted.make_train_function = make_train_function
-    monkeypatch.setattr(retrace, "layers_of", lambda model: [model])
-    monkeypatch.setattr(retrace, "_chooses_otherwise", lambda layer: layer.wants)
+    layers = [keras.layers.Dense(4), stays, wants]
+    monkeypatch.setattr(retrace, "layers_of", lambda model: layers)
     return counted
 
 

@@ -53,12 +53,9 @@ def first_masks(
     Raises:
         ValueError: ``"nonzero"`` finds only zeros in a weight (names it).
     """
-    is_read = kind != "random" and all(map(has_value, variables))
     masks, left = [], 0
     for variable, active, cost in zip(variables, counts, costs or [1] * len(counts), strict=True):
-        weight = np.broadcast_to(np.float32(0), variable.shape)  # takes no memory
-        if is_read:
-            weight = _initial_weight(kind, variable)
+        weight = _initial_weight(kind, variable)
         is_ragged = structure.is_ragged(weight.shape)
         number = active + left // cost if is_ragged else active
         masks.append(initial_mask(kind, variable.path, weight, number, structure, rng))
@@ -70,8 +67,10 @@ def first_masks(
 def _initial_weight(kind: str, variable: Any) -> np.ndarray:
     """The weight that a first mask is made of.
 
-    For ``"nonzero"`` the mask itself, where a sparse layer has one.
+    For ``"nonzero"`` the mask itself, where a sparse layer has one; ``"random"`` reads none.
     """
+    if kind == "random":
+        return np.broadcast_to(np.float32(0), variable.shape)  # takes no memory
     kernel_mask = kernel_mask_of(variable)
     if kind == "nonzero" and kernel_mask is not None and kernel_mask.density() < 1:
         return to_float32(kernel_mask.mask)
