@@ -23,6 +23,7 @@ BLOCKS = ks.Blocks(4, 4)
         ([15, 15], None, [8, 16]),  # of blocks of 16, 16 and 8: 7 are left for the second
         ([16, 17], None, [16, 16]),
         ([4, 15], None, [16, 8]),  # one block at least, and nothing is left
+        ([4, 16], None, [16, 16]),  # nor is anything owed
         ([15, 15, 15], None, [8, 16, 16]),  # 7 and 6 are left
         ([15, 15], [2, 1], [8, 24]),  # what is left is worth 14
         ([15, 15], [1, 3], [8, 16]),  # 7 of 3: two weights more

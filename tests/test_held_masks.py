@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import array, assert_same, built
+from helpers import array, assert_same, built, sparse, toy_model
 
 from keras_sparse.training import held_masks
 
@@ -103,3 +103,14 @@ def test_masks_wait_for_weights_that_a_step_still_has_to_make(monkeypatch):
     monkeypatch.undo()
     optimizer.assign_masks(masks)
     assert_same([array(head)], [masks[1].astype("float32")])
+
+
+def test_masks_are_there_once_the_optimizer_is_built_unless_they_await_a_batch():
+    for optimizer in (sparse(), sparse(initial_masks="snip")):
+        with pytest.raises(ValueError, match="The optimizer has no masks yet"):
+            optimizer.check_built()
+        optimizer.build(toy_model())
+        optimizer.check_built(awaits_batch=True)
+    with pytest.raises(ValueError, match="The optimizer has no masks yet"):
+        optimizer.check_built()
+    built().optimizer.check_built()

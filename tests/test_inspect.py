@@ -89,6 +89,12 @@ def test_blocks_of_each_size_are_found_on_both_sides(size):
     assert checked(np.zeros((3, 3 * size), bool), (1, middle)) == f"blocks 1x{size}"
 
 
+@pytest.mark.parametrize("active", [slice(8), slice(8, 12)])
+def test_a_size_must_show_beside_the_last_block_which_may_be_smaller(active):
+    """Of 12 channels, blocks of eight would be one that is all or nothing, and half of one."""
+    assert checked(np.zeros((3, 12), bool), (..., active)) == "blocks 3x4"
+
+
 def test_two_of_four_inputs_are_found_where_three_of_eight_weights_are_active():
     two_of_four = np.zeros((8, 2), bool)
     two_of_four[[0, 2, 5, 7], 0] = two_of_four[[1, 3], 1] = True  # 6 of 16

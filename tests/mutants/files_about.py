@@ -36,6 +36,7 @@ ABOUT = {
     "training/asked_density": "density_schedules final_density kinds_of_first_masks",
     "training/backup": "backup_in_fit backup_of_keras",
     "training/backup_files": "backup_files backup",
+    "training/before_first_step": "before_first_step every_step snip_first_masks",
     "training/callback_order": "callback_order beside_keras_callbacks",
     "training/callbacks": "agreement several_optimizers compiled density_log snip progress",
     "training/checkpoint": "checkpoint fixtures saved_before_training",
