@@ -13,6 +13,8 @@ from rich.control import Control
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.segment import ControlType
 
+from keras_sparse.conversion.terminal import is_terminal
+
 Item = TypeVar("Item")
 DELAY = 1.0  # seconds; what is done by then shows nothing
 
@@ -115,8 +117,7 @@ def current() -> Line:
 
 def _new_line(what: str) -> Line:
     # rich alone takes any file for a terminal where FORCE_COLOR is set
-    is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    if not (is_terminal and keras.config.is_interactive_logging_enabled()):
+    if not (is_terminal(sys.stderr) and keras.config.is_interactive_logging_enabled()):
         return Line()
     console = Console(stderr=True)
     if not console.is_terminal or console.is_dumb_terminal:  # a notebook is none

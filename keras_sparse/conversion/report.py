@@ -11,6 +11,7 @@ from rich.table import Table
 
 from keras_sparse.compute.layers import SparseLayer
 from keras_sparse.conversion.convertible import Converted
+from keras_sparse.conversion.terminal import is_terminal
 
 WIDTH_OF_A_LOG = 120  # columns, if the output is not a terminal
 
@@ -24,7 +25,7 @@ def report(name: str, conversions: Sequence[Converted], verbose: bool | str) -> 
         verbose: True: a table; ``"auto"``: one line if a kernel stays dense; False: nothing.
     """
     if verbose and verbose != "auto":
-        width = None if sys.stdout.isatty() else WIDTH_OF_A_LOG
+        width = None if is_terminal(sys.stdout) else WIDTH_OF_A_LOG
         Console(width=width).print(_table(name, conversions))
         return
     is_heard = verbose == "auto" and keras.config.is_interactive_logging_enabled()

@@ -10,6 +10,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from keras_sparse.conversion.terminal import is_terminal
+
 COLUMNS = {
     "weights": "weights",
     "active": "active",
@@ -44,7 +46,7 @@ def print_table(name: str, described: dict[str, Any]) -> None:
     console, table = Console(), _table(name, described, narrow=False)
     unlimited = console.options.update(width=UNLIMITED)
     least = Measurement.get(console, unlimited, table).minimum + MARGIN
-    if not sys.stdout.isatty():
+    if not is_terminal(sys.stdout):
         console = Console(width=max(WIDTH_OF_A_LOG, least))
     elif least > console.width:
         table = _table(name, described, narrow=True)
