@@ -1,4 +1,4 @@
-"""Is what a program prints shown in a terminal?  A log or a pipe has no width."""
+"""``is_terminal`` says whether what is printed is seen: a log or a pipe has no width."""
 
 from typing import TextIO
 
