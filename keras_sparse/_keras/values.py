@@ -17,8 +17,14 @@ def static_value(tensor: Any) -> np.ndarray | None:
 
 
 def to_numpy(variable: Any) -> np.ndarray:
-    """The value of a variable or tensor, a copy."""
-    value = variable.value if isinstance(variable, keras.Variable) else variable
+    """The value of a variable or tensor, a copy.
+
+    As it is stored: where the call of a 16-bit layer goes on, Keras would cast it.
+    """
+    from keras.src.backend.common import AutocastScope
+
+    with AutocastScope(None):
+        value = variable.value if isinstance(variable, keras.Variable) else variable
     # Not through NumPy's __array__, whose protocol TensorFlow follows with a warning.
     if keras.backend.backend() == "tensorflow":
         return np.asarray(value.numpy() if hasattr(value, "numpy") else value)
