@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_sparse._keras import optimizer_steps_are_stateless, variables_of
 from keras_sparse.rules.structure import Structure
-from keras_sparse.training import checkpoint
+from keras_sparse.training import checkpoint, loss_scale_files
 from keras_sparse.training.gradient_average import GradientAverage
 from keras_sparse.training.masked_steps import MaskedSteps
 from keras_sparse.training.seed import Seed
@@ -90,22 +90,23 @@ class StateInFiles(MaskedSteps):
             ValueError: no masks in the store, and the optimizer has some; masks of another model,
                 or not made of whole blocks.
         """
-        if NOT_BEGUN in list(store.keys()):
+        parts = self.inner_optimizer, self._gradient_average
+        inside = loss_scale_files.values_inside(store, parts)
+        if NOT_BEGUN in list(store.keys()) or inside == []:
             self._loaded, self.masks_were_loaded = None, False
             if self.built:
                 self._begin_with_file()
             return
         loaded = checkpoint.read(store, (*COUNTERS, SEED))
         waiting = [key for key in list(store.keys()) if key.startswith(OF_H5_FILE)]
-        values = [store[f"{OF_H5_FILE}{i}"] for i in range(len(waiting))]
+        values = inside or [store[f"{OF_H5_FILE}{i}"] for i in range(len(waiting))]
         if not self.built:
             self._loaded = loaded or values or None
             # without masks: dense weights for a run that has not begun; `initial_masks` will look
             # at them
             return
         if values:
-            self.set_weights(values)
-            self.masks_were_loaded = True
+            self._take_values(values)
             return
         if loaded is None and self.awaiting:
             return
@@ -114,10 +115,18 @@ class StateInFiles(MaskedSteps):
                 "The checkpoint holds no masks and this is a sparse run. To go on from its "
                 "weights, load them before the optimizer is built, with "
                 'SparseMomentum(..., initial_masks="nonzero") if they are sparse, "magnitude" '
-                f"if they are dense. Received: optimizer state {sorted(store.keys())}"
+                f"if they are dense.{loss_scale_files.advice()} "
+                f"Received: optimizer state {sorted(store.keys())}"
             )
         goes_on = loaded.is_list_of(variables_of(self))
         self._put_back(loaded, self.awaiting or self.masked_indices, goes_on)
+
+    def _take_values(self, values: list[np.ndarray]) -> None:
+        """Takes all values, in the order of ``variables``; masks may be among them."""
+        if self.awaiting and len(values) != len(self.variables):
+            self.hold_masks_of(self.awaiting)
+        self.set_weights(values)
+        self.masks_were_loaded = True
 
     def _begin_with_file(self) -> None:
         self.begin_later()
