@@ -59,7 +59,7 @@ EVEN = {"learning_rate": 0.1, "beta_1": 0.75, "beta_2": 0.75}
 BY_ADAM = (0.75 * 0.5 - 0.25) / math.sqrt(0.75 * 1.0 + 0.25)
 ROWS = {
     "Adadelta": Row(lambda: optimizers.Adadelta(1.0), math.inf, None),
-    "Adafactor": Row(lambda: optimizers.Adafactor(0.01), math.inf, None),
+    "Adafactor": Row(lambda: optimizers.Adafactor(0.01, epsilon_1=1e-16), math.inf, None),
     "Adagrad": Row(lambda: optimizers.Adagrad(0.01), math.inf, None),
     "Adam": Row(lambda: optimizers.Adam(0.01), 50, BY_ADAM, lambda: optimizers.Adam(**EVEN)),
     "AdamW": Row(

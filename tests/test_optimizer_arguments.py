@@ -84,3 +84,26 @@ def test_prune_rate(monkeypatch, prune_rate, expected):
     )
     fit(compiled(ks.SparseMomentum(sgd(), 0.25, prune_rate=prune_rate)), ks.UpdateMasks())
     np.testing.assert_allclose(rates, expected, rtol=1e-5)
+
+
+def adafactor(**settings):
+    inner = keras.optimizers.Adafactor(0.01, **settings)
+    return ks.SparseMomentum(inner, 0.25, gradient_momentum=0.9, seed=0)
+
+
+def test_adafactor_warns_of_an_epsilon_whose_square_is_0():
+    with pytest.warns(UserWarning, match="Pass Adafactor.*Received: epsilon_1=1e-30"):
+        adafactor()
+
+
+def test_adafactor_steps_where_an_input_and_a_unit_have_no_gradient():
+    model = compiled(adafactor(epsilon_1=1e-16))
+    model.optimizer.build(model)
+    head = model.get_layer("head")
+    model.optimizer.set_masks({"toy/head/kernel": np.eye(16, 4, dtype=bool)})
+    x, y = np.ones((4, 8), "float32"), model.predict(np.ones((4, 8)), verbose=0)
+    x[:, 0], y[:, 1:] = 0.0, y[:, 1:] + 1
+    model.train_on_batch(x, y)
+    for weights in model.get_weights():
+        assert np.isfinite(weights).all()
+    assert (head.kernel.numpy() != 0).sum() == 4

@@ -1,7 +1,11 @@
 """Checks that rules, scope and density fit together, and that what rules read is kept."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
+
+import keras
+import numpy as np
 
 from keras_sparse.rules import scores
 from keras_sparse.rules.all_layers import check_no_distribution
@@ -78,3 +82,23 @@ def gradient_average(
             f"the other can be kept. Received: gradient_momentum={gradient_momentum}"
         )
     return GradientAverage(0.0)
+
+
+def warn_of_zero_steps(inner_optimizer: Any) -> None:
+    """Warns of Adafactor with an ``epsilon_1`` whose square is 0 in float32, as by default.
+
+    Its divisor is a product of means over a row and a column, which are ``epsilon_1`` where no
+    weight of either has a gradient. A step of 0 / 0 makes the whole weight NaN.
+    """
+    for one in getattr(inner_optimizer, "optimizers", [inner_optimizer]):
+        if not isinstance(one, keras.optimizers.Adafactor):
+            continue
+        if np.float32(one.epsilon_1) ** 2 < np.finfo(np.float32).tiny:
+            warnings.warn(ZERO_STEPS.format(one.epsilon_1), stacklevel=3)
+
+
+ZERO_STEPS = (
+    "Keras' Adafactor divides 0 by 0 where a unit without a gradient meets an input without one, "
+    "which sparse layers soon have, and all weights of the layer become NaN. Pass "
+    "Adafactor(..., epsilon_1=1e-16). Received: epsilon_1={}"
+)

@@ -19,6 +19,7 @@ from keras_sparse.training.rule_checks import (
     check_rules,
     check_scope_is_used,
     gradient_average,
+    warn_of_zero_steps,
 )
 from keras_sparse.training.selection import Selection
 from keras_sparse.training.set_later import SetLater
@@ -163,6 +164,7 @@ class SparseMomentum(SetLater):
         check_rules(self.prune, self.grow, self.density)
         check_scope_is_used(self.scope, self.initial_masks, self.density, self.distribution)
         check_momentum_is_kept(rules, self.inner_optimizer, gradient_momentum)
+        warn_of_zero_steps(self.inner_optimizer)
         self._is_complete = True
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
