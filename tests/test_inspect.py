@@ -171,8 +171,9 @@ def test_what_cannot_be_read_is_named(tmp_path, capsys):
     content = bytearray((tmp_path / "a.sparse").read_bytes())
     for part, why in ((0, "it is empty"), (len(content) // 2, "a zip file without its end")):
         (tmp_path / "a.keras").write_bytes(content[:part])
-        assert main(["inspect", str(tmp_path / "a.keras")]) == 2
-        assert why in capsys.readouterr().err
+        for words in (["inspect"], ["export", "--format", "saved_model"]):
+            assert main([*words, str(tmp_path / "a.keras")]) == 2
+            assert why in capsys.readouterr().err
     content[content.find(b"PK\x01\x02") - 200] ^= 0xFF
     (tmp_path / "a.sparse").write_bytes(content)
     assert main(["inspect", str(tmp_path / "a.sparse")]) == 2

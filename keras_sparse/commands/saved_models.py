@@ -9,7 +9,7 @@ import h5py
 import keras
 
 from keras_sparse.models.compressed import load_compressed
-from keras_sparse.models.verified_zip import INDEX
+from keras_sparse.models.verified_zip import INDEX, check_whole
 
 
 def import_modules(names: Sequence[str]) -> None:
@@ -58,6 +58,8 @@ def load_alone(path: Path) -> keras.Model:
         ValueError: the file has no model, or it cannot be loaded.
     """
     if not has_model(path):
+        if path.is_file():
+            check_whole(path)
         raise ValueError(
             "The file must hold a model: a .keras file, one of `ks.save_compressed`, or an .h5 "
             f"file of `model.save`. Received: {path}"

@@ -31,6 +31,19 @@ def as_damage() -> Iterator[None]:
         raise DamagedFileError(f"{type(error).__name__}: {error}") from error
 
 
+def check_whole(path: Path) -> None:
+    """Raises ValueError for what a copy that stopped leaves: nothing, or a zip file's beginning.
+
+    Args:
+        path: a file that is no whole zip file.
+    """
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start in (b"", b"PK\x03\x04"):
+        why = "it is a zip file without its end" if start else "it is empty"
+        raise ValueError(f"The file is damaged: {why}. Received: {path}")
+
+
 class ZipWithDigests:
     """Writes parts, then an index with their SHA-256, whose own is the comment of the file."""
 

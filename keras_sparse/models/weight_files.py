@@ -14,7 +14,13 @@ import numpy as np
 from keras_sparse.models.compressed_weights import read_weights
 from keras_sparse.models.quantized_arrays import quantized_arrays
 from keras_sparse.models.tflite_tensors import constants, is_tflite
-from keras_sparse.models.verified_zip import INDEX, DamagedFileError, VerifiedZip, as_damage
+from keras_sparse.models.verified_zip import (
+    INDEX,
+    DamagedFileError,
+    VerifiedZip,
+    as_damage,
+    check_whole,
+)
 
 WEIGHTS = "model.weights.h5"
 MASK_STATE = ("mask", "dense_weight_gradient", "mask_density")  # names in ``KernelMask``
@@ -73,21 +79,12 @@ def _reader(path: Path) -> Callable[[Path], Iterator[NamedArray]]:
         return _hdf5
     elif is_tflite(path):
         return _tflite
-    elif why := _why_damaged(path):
-        raise ValueError(f"The file is damaged: {why}. Received: {path}")
+    else:
+        check_whole(path)
     raise ValueError(
         "The file must be a .keras file, one of `ks.save_compressed`, an .h5 file, a .tflite file "
         f"or the folder of a SavedModel. Received: {path}"
     )
-
-
-def _why_damaged(path: Path) -> str | None:
-    """What a copy or a download that stopped leaves."""
-    with path.open("rb") as file:
-        start = file.read(4)
-    if start == b"PK\x03\x04":  # of a .keras or compressed file
-        return "it is a zip file without its end"
-    return None if start else "it is empty"
 
 
 def _hdf5(path: Any) -> Iterator[NamedArray]:
