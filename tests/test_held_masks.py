@@ -74,7 +74,15 @@ def test_the_density_of_the_budget(budget, expected, monkeypatch):
     assert optimizer.total_density() == 40 / 192
 
 
-def test_watchers_see_what_a_user_sets_while_the_old_mask_is_there():
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda optimizer, new: optimizer.set_masks({HEAD: new}),
+        lambda optimizer, new: optimizer.change_masks([new], optimizer.masked_weights[1:]),
+    ],
+    ids=["set", "change"],
+)
+def test_watchers_see_new_masks_while_the_old_ones_are_there(change):
     optimizer = built().optimizer
     before, new = optimizer.masks[HEAD], np.arange(64).reshape(16, 4) < 8
     seen = []
@@ -84,12 +92,12 @@ def test_watchers_see_what_a_user_sets_while_the_old_mask_is_there():
             seen.append((of, [one.name for one in weights], weights[0].mask, masks))
 
     optimizer.watchers.add(watcher := Watcher())
-    optimizer.set_masks({HEAD: new})
+    change(optimizer, new)
     optimizer.watchers.discard(watcher)
     ((of, names, old, masks),) = seen
     assert of is optimizer
     assert names == [HEAD]
-    assert_same([old, *masks], [before, new])
+    assert_same([old, *masks, optimizer.masks[HEAD]], [before, new, new])
 
 
 def test_masks_wait_for_weights_that_a_step_still_has_to_make(monkeypatch):
@@ -114,3 +122,7 @@ def test_masks_are_there_once_the_optimizer_is_built_unless_they_await_a_batch()
     with pytest.raises(ValueError, match="The optimizer has no masks yet"):
         optimizer.check_built()
     built().optimizer.check_built()
+
+
+def test_masked_weights_take_four_bytes_each():
+    assert built().optimizer.masked_bytes() == 4 * (128 + 64)

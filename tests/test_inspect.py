@@ -77,6 +77,8 @@ def test_structures_are_found():
     assert checked(empty, (..., slice(8), slice(2))) == "blocks 8x2"
     assert checked(empty, (..., 0, 0)) == "blocks 1x1"  # all taps of a pair of channels
     assert checked(empty, (0, 0, 0, 0)) == "single weights"
+    assert checked(empty[0, :2], (..., 0, 0)) == "blocks 1x1"  # both taps
+    assert checked(empty[0, :2], (0, slice(2))) == "blocks 2x16 per tap"
     assert checked(empty[0, 0], (slice(4, 8), 3)) == "blocks 4x1"
     assert checked(np.zeros((96, 192), bool), (slice(32, 64), slice(64, 128))) == "blocks 32x64"
     assert checked(empty[0, 0], (slice(0, 8, 4),), (slice(1, 8, 4),)) == "blocks 2x16"

@@ -40,7 +40,10 @@ def test_nonzero_takes_the_masks_of_a_sparse_checkpoint():
 def test_nonzero_looks_at_weights_where_a_sparse_layer_has_all_and_at_its_mask_otherwise():
     model, even = ks.sparsify(toy_model(), verbose=False), np.arange(128).reshape(8, 16) % 2 == 0
     hidden, head = (layer.kernel for layer in model.layers)
+    earlier = ks.SparseMomentum(sgd(), 1.0)
+    earlier.build(model)  # its masks stay as they are when weights are assigned
     hidden.assign(array(hidden) * even)
+    assert kernel_mask_of(hidden).density() == 1.0
     eye = np.eye(16, 4, dtype=bool)
     kernel_mask_of(head).assign(eye)
     only_one = np.zeros((16, 4))
