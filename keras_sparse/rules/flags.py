@@ -11,7 +11,7 @@ def check_flags(**flags: Any) -> None:
     >>> check_flags(overwrite=False, verbose=1)
     """
     for name, value in flags.items():
-        if isinstance(value, str) or not _is_flag(value):
+        if not _is_flag(value):
             raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}")
 
 
