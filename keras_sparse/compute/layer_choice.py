@@ -45,7 +45,7 @@ class LayerWithChoice(LayerWithProduct):
         More positions never speak for the stock operation, once they are more than a few rows.
         """
         shape = static_shape(inputs)
-        if shape is None or not shape or shape[0] is not None or None in shape[1:]:
+        if shape is None or shape[0] is not None or None in shape[1:]:
             return None
         of_one = self._on(product, (1, *shape[1:]))
         least = choose(of_one, self.implementation)
