@@ -91,3 +91,10 @@ def test_a_layer_that_always_skips_them_says_so(tmp_path):
         model.set_weights(own)
     with pytest.warns(UserWarning, match="wide/kernel' were set that its mask does not have"):
         model.set_weights(dense(own))
+
+
+def test_a_frozen_layer_says_so_too():
+    model = trained()
+    model.layers[0].trainable = False
+    with pytest.warns(UserWarning, match="wide/kernel' were set that its mask does not have"):
+        model.set_weights(dense(model.get_weights()))
