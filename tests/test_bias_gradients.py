@@ -14,6 +14,7 @@ LAYERS = {
     "dense of sequences": (lambda **k: L.SparseDense(16, **k), (64, 64, 8)),
     "convolution": (lambda **k: L.SparseConv2D(16, 1, **k), (16, 16, 16, 8)),
     "1D convolution": (lambda **k: L.SparseConv1D(16, 1, **k), (64, 64, 8)),
+    "transposed": (lambda **k: L.SparseConv2DTranspose(16, 1, **k), (16, 16, 16, 8)),
     "Keras' own": (lambda implementation, **k: keras.layers.Dense(16, **k), (4096, 8)),
 }
 
@@ -34,6 +35,21 @@ def test_4096_ones_are_4096(name, implementation):
         return tape.gradient(total, layer.bias.value)
 
     np.testing.assert_array_equal(gradient(inputs), np.full(16, 4096.0))
+
+
+@pytest.mark.parametrize("kind", [L.SparseLSTM, L.SparseGRU, L.SparseSimpleRNN])
+def test_a_bias_in_a_loop(kind):
+    """The constants of a sum are in the loop, too."""
+    layer, inputs = kind(4, implementation="custom_op", dtype=POLICY), tf.ones((2, 3, 8))
+
+    def gradient(inputs):
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(layer(inputs))
+        return tape.gradient(total, layer.cell.bias.value)
+
+    eager = gradient(inputs)
+    found = tf.function(gradient, autograph=False)(inputs)
+    np.testing.assert_allclose(found, eager, rtol=0.05, atol=0.01)
 
 
 def test_training_in_bfloat16_moves_a_bias_as_far_as_in_float32():

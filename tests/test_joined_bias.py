@@ -225,6 +225,23 @@ def test_its_gradient_is_0_and_nothing_is_summed_for_it(dtype):
         np.testing.assert_allclose(found[i], eager[i], rtol=tolerance, atol=tolerance * largest)
 
 
+@pytest.mark.parametrize("dtype", [None, "mixed_bfloat16"])
+def test_its_gradient_is_0_in_a_loop_of_steps(dtype):
+    step = normalized(dtype)
+
+    @tf.function(autograph=False)
+    def steps(inputs):
+        first = (0, *(tf.zeros_like(gradient) for gradient in step(inputs)))
+        return tf.while_loop(
+            lambda i, *_: i < 3, lambda i, *_: (i + 1, *step(inputs)), first, maximum_iterations=3
+        )
+
+    _, *found = steps(IMAGES)
+    for one, other in zip(found, tf.function(step, autograph=False)(IMAGES), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(found[1], np.zeros(8))
+
+
 def test_its_gradient_is_no_number_where_that_of_the_outputs_is_none():
     step = tf.function(normalized(), autograph=False)
     images = tf.tensor_scatter_nd_update(IMAGES, [[0, 0, 0, 0]], [np.nan])

@@ -19,6 +19,8 @@ using tensorflow::Node;
 using tensorflow::NodeBuilder;
 using tensorflow::OutputTensor;
 
+constexpr int kOutputGradient = 2;  // input of a kernel gradient
+
 bool IsInexact(const Node* sum) {
   std::string format;
   tensorflow::DataType type;
@@ -29,7 +31,7 @@ bool IsInexact(const Node* sum) {
 
 bool IsReadByKernelGradient(const OutputTensor& gradient) {
   for (const Edge* edge : gradient.node->out_edges())
-    if (edge->src_output() == gradient.index &&
+    if (edge->src_output() == gradient.index && edge->dst_input() == kOutputGradient &&
         IsOneOf(edge->dst(), {"Conv2DBackpropFilter", "Conv3DBackpropFilterV2"}))
       return true;
   return false;
@@ -55,16 +57,17 @@ class Sums {
     return NodeBuilder(graph_->NewName(absl::StrCat(old_->name(), "/", part)), type);
   }
 
-  absl::StatusOr<Node*> Constant(int value) const {
+  // It waits for the gradient, so that it is in the same loop.
+  absl::StatusOr<Node*> Constant(int value, Node* gradient) const {
     NodeBuilder constant = Named("constant", "Const");
     constant.Attr("dtype", tensorflow::DT_INT32).Attr("value", tensorflow::Tensor(value));
-    return Added(graph_, old_, constant);
+    return Added(graph_, old_, constant.ControlInput(gradient));
   }
 
   // 0 ... rank - 2, as the graph may not know the rank.
   absl::StatusOr<Node*> Axes(const OutputTensor& gradient) const {
-    TF_ASSIGN_OR_RETURN(Node* const zero, Constant(0));
-    TF_ASSIGN_OR_RETURN(Node* const one, Constant(1));
+    TF_ASSIGN_OR_RETURN(Node* const zero, Constant(0, gradient.node));
+    TF_ASSIGN_OR_RETURN(Node* const one, Constant(1, gradient.node));
     NodeBuilder rank = Named("rank", "Rank");
     rank.Input(gradient.node, gradient.index);
     TF_ASSIGN_OR_RETURN(Node* const all, Added(graph_, old_, rank));

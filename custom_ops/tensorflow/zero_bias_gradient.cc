@@ -36,6 +36,7 @@ absl::StatusOr<Node*> ZerosOf(Graph* graph, const Node* sum, Node* gradient) {
   tensorflow::Tensor zero(0.0f);
   NodeBuilder constant(name("zero"), "Const");
   constant.Attr("dtype", tensorflow::DT_FLOAT).Attr("value", zero);
+  constant.ControlInput(gradient);  // so that it is in the same loop
   TF_ASSIGN_OR_RETURN(Node* const factor, Added(graph, sum, constant));
   NodeBuilder product(name("zeros"), "Mul");
   product.Input(gradient, kByOffset).Input(factor);
