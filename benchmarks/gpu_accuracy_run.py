@@ -70,7 +70,6 @@ def train(run: Run, data: Any, path: Path) -> None:
     batches: Any = Batches(data.x_train, data.y_train, run.batch, run.seed)
     if keras.backend.backend() == "tensorflow":
         batches = batches.dataset()
-
     clock = step_clock()
 
     def add(epoch: int, logs: Any) -> None:

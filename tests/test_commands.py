@@ -2,19 +2,16 @@
 
 import ast
 import dataclasses
-import io
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from oracle import needs_ops
 
-import keras_sparse as ks
 from keras_sparse.__main__ import main
 from keras_sparse.commands import arguments, file_arguments, options, tune
 from keras_sparse.commands.break_even_fit import Point, break_even_density, fitted
@@ -35,27 +32,6 @@ def command(*words):
     line = [sys.executable, "-m", "keras_sparse", *words]
     paths = {"PYTHONPATH": str(ROOT), "COLUMNS": "120"}
     return subprocess.run(line, capture_output=True, text=True, env=os.environ | paths, check=False)
-
-
-def test_names_have_letters_that_stdout_lacks(tmp_path, monkeypatch):
-    named = tmp_path / "für.weights.h5"
-    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save_weights(named)
-    printed = io.TextIOWrapper(io.BytesIO(), "ascii")
-    monkeypatch.setattr(sys, "stdout", printed)
-    assert main(["inspect", str(named)]) == 0
-    printed.flush()
-    assert rb"f\xfcr." in printed.buffer.getvalue()
-
-
-def test_a_process_without_stdout_prints_nothing(tmp_path, monkeypatch):
-    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64)])
-    model.save(tmp_path / "a.keras")
-    monkeypatch.setattr(sys, "stdout", None)
-    ks.summary(ks.sparsify(model, verbose=True))
-    for words in ([], ["--json"]):
-        monkeypatch.setattr(sys, "stdout", None)
-        assert main(["inspect", str(tmp_path / "a.keras"), *words]) == 0
-        sys.stdout.close()
 
 
 @pytest.mark.parametrize(
