@@ -38,7 +38,7 @@ with hidden_messages():
 BATCH = 64  # 23 steps an epoch
 LEARNING_RATE = 0.1
 TEST_IMAGES = 360
-# Missing weights get gradients in the last steps before an update. The default is 100 steps for a
+# Missing weights get gradients in the last steps before an update. The default is 50 steps for a
 # momentum of 0.9. Here masks change every 23 steps, so that window would never close and every
 # step would compute dense gradients.
 GROWTH_WINDOW = 5

@@ -32,7 +32,7 @@ from compile_files import (
 
 LIBRARY = "libkeras_sparse_gpu.so"
 COMPILE_BLOCKS = CODE / "triton" / "compile_block_kernels.py"
-NO_TRITON = "Triton is not installed (pip install '.[gpu-build]')"
+NO_TRITON = "Triton is not installed (pip install 'triton>=3.9', then build again)"
 NO_NVCC = "nvcc was not found (it is in NVIDIA's CUDA toolkit)"
 LEFT_OUT = "KERAS_SPARSE_BUILD_GPU=0 was set"
 NVCC = [

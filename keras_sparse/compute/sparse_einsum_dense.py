@@ -22,7 +22,7 @@ class SparseEinsumDense(
     """keras.layers.EinsumDense that skips its missing weights: see SparseConv2D.
 
     The custom op computes equations that are a matrix product, with the summed axes first in the
-    kernel: all projections of MultiHeadAttention and GroupedQueryAttention are.
+    kernel: all projections of MultiHeadAttention and GroupQueryAttention are.
 
     >>> layer = SparseEinsumDense("abc,cde->abde", (None, 4, 8))
     >>> layer(np.ones((2, 5, 16), "float32")).shape == (2, 5, 4, 8), layer.mask.shape == (16, 4, 8)

@@ -48,9 +48,9 @@ def sparsify(
         implementation: the implementation of the sparse layers; see
             ``keras_sparse.layers.SparseConv2D``.
         block_shape: (in, out) channels of the blocks that masks are made of. None: the structure of
-            the model's SparseMomentum, or of the one that it is compiled with later. On GPUs in
-            float16 and bfloat16, only blocks have kernels; pass ``implementation="custom_op"`` with
-            them. Layers whose channels they do not divide run stock operations there.
+            the model's SparseMomentum, or of the one that it is compiled with later. On GPUs,
+            layers whose channels blocks do not divide run stock operations; ``"auto"`` runs kernels
+            where they were measured to be faster, ``"custom_op"`` in all other layers.
         verbose: ``"auto"``: prints one line if a layer with a kernel stays dense; True: prints a
             table of the layers, with reasons; False: prints nothing.
         structure: the structure of these layers, in place of ``block_shape``, such as

@@ -54,8 +54,8 @@ def export(
             the first and the last compute in float32, whatever the model's policy is.
         dtype: what weights are stored in: ``"float32"``, or for litert also ``"float16"`` and
             ``"int8"``, whose zeros stay 0.
-        sample: inputs as the model takes them, on which predictions are compared. ``"int8"`` takes
-            the ranges of all layers' outputs from it. None: random inputs.
+        sample: inputs as the model takes them, on which predictions are compared. None: random
+            inputs. ``"int8"`` needs it: the ranges of all layers' outputs are those on this sample.
         tolerance: the largest difference of predictions, relative to the largest prediction, or to
             1 if that is larger. None: 1e-4 for float32, 1e-2 for float16, and 0.05 where layers
             compute in 16 bits. For int8, 2 (1 + sqrt(n)) steps in which the file rounds its

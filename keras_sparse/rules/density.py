@@ -27,6 +27,9 @@ def uniform(shapes: Sequence[Shape], density: float) -> list[int]:
     Returns:
         Active weights per layer.
 
+    Raises:
+        ValueError: a density outside (0, 1], or one that leaves fewer active weights than layers.
+
     >>> uniform([(10, 10), (10, 2)], 0.1)
     [10, 2]
     """

@@ -35,6 +35,10 @@ class MaskedLayer:
 
     Raises:
         ValueError: arrays of different shapes, or a mask that is not bool.
+
+    >>> layer = MaskedLayer("net/kernel", np.array([[2.0, 0.0]]), np.array([[True, False]]))
+    >>> ks.scores.mean_magnitude(layer)
+    2.0
     """
 
     def __init__(

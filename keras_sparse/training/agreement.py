@@ -45,6 +45,7 @@ def check_agreement(trained: Any) -> Agreement:
         ValueError: there is no SparseMomentum, or it has no masks yet.
         RuntimeError: a layer differs, on all workers; the message names the layers, replicas and
             workers.
+        NotImplementedError: the masks are those of several JAX processes.
 
     >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
     >>> model.compile(ks.SparseMomentum("sgd", density=0.25, gradient_momentum=0.9), "mse")

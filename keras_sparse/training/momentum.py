@@ -92,6 +92,11 @@ def momentum_of(optimizer: keras.optimizers.Optimizer, index: int) -> np.ndarray
     Raises:
         TypeError: an optimizer without a momentum, or of a class that is not registered.
         ValueError: an optimizer that is not built.
+
+    >>> optimizer = keras.optimizers.SGD(momentum=0.9)
+    >>> optimizer.build([keras.Variable(np.ones(2))])
+    >>> momentum_of(optimizer, 0)
+    array([0., 0.], dtype=float32)
     """
     raise TypeError(_refusal(optimizer))
 

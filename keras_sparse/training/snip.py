@@ -38,14 +38,14 @@ def snip_masks(
 ) -> dict[str, np.ndarray]:
     """The masks of SNIP: the weights of largest |weight * gradient| in one batch stay.
 
-    All layers compete, as published. Otherwise than published, each layer keeps one weight, or
-    block, at least, so that the network stays connected. Pass the masks as ``initial_masks`` of any
-    method; ``StaticSparsity`` is the published one. The model is left as it was: weights,
+    All layers compete, as published. Unlike in the published method, each layer keeps at least one
+    weight, or block, so that the network stays connected. Pass the masks as ``initial_masks`` of
+    any method; ``StaticSparsity`` is the published one. The model stays unchanged: weights,
     statistics, seeds, optimizer and metrics. Ties go to the earlier layer and the lower index.
 
     Args:
-        model: a built model, compiled, or with a ``loss``. Frozen weights get no mask. Its weights
-            are to be untrained; missing ones (0) score 0.
+        model: a built model, compiled, or with a ``loss``; SNIP is for untrained weights. Frozen
+            weights get no mask; weights of 0 score 0.
         x: one batch of inputs, as ``train_on_batch`` takes it.
         y: targets, or None.
         density: active / all masked weights, in (0, 1]; exactly ``round(density * weights)`` in

@@ -74,10 +74,10 @@ class SparseMomentum(SetLater):
             ``{path of each masked weight: bool array}``.
         block_shape: (in, out) channels of the blocks that masks consist of, over all taps; None:
             single weights. The short form of ``structure``.
-        structure: what masks consist of, in place of ``block_shape``:
-            ``keras_sparse.Blocks(4, 4, per_tap=True)`` gives each tap of a convolution its own
-            blocks. Where blocks do not divide the channels, the last one is smaller. Then the
-            number of active weights is never above the density, and below by less than a block.
+        structure: what masks consist of, in place of ``block_shape``: ``keras_sparse.NofM``,
+            ``Channels`` or ``Blocks``. ``Blocks(4, 4, per_tap=True)`` gives each tap of a
+            convolution its own blocks. Where blocks do not divide the channels, the last one is
+            smaller. Then the density is never exceeded, and missed by less than a block.
         gradient_momentum: decay in [0, 1) of a moving average of the gradients, which replaces the
             momentum of optimizers without one.
         growth_window: optimizer steps before an update in which missing weights get gradients;
