@@ -17,7 +17,7 @@ from keras_sparse.commands import arguments, file_arguments, options, tune
 from keras_sparse.commands.break_even_fit import Point, break_even_density, fitted
 from keras_sparse.commands.products import MEASURED, STRUCTURES, Measured, computing
 from keras_sparse.compute import break_even, tuned
-from keras_sparse.compute.break_even import FEW_ROWS, Row
+from keras_sparse.compute.break_even import FEW_ROWS, TRAINED, Row
 from keras_sparse.compute.choice import choose
 from keras_sparse.compute.cpu_kernels import MOST_ROWS, few_rows_of, kind_of
 from keras_sparse.compute.library import Availability
@@ -152,12 +152,13 @@ def test_a_fit_stays_a_density():
 # --- what is measured
 
 
-def test_every_shipped_row_of_known_structure_has_products_of_its_kind():
-    for row in tuned.shipped().rows.values():
+@pytest.mark.parametrize("path", [tuned.SHIPPED_TABLE, tuned.SHIPPED_WITH_AMX])
+def test_every_shipped_row_of_known_structure_has_products_of_its_kind(path):
+    for row in break_even.load(path).rows.values():
         if row.structure in STRUCTURES:
             for one in MEASURED[row.kind]:
                 product = one.product(row.dtype, STRUCTURES[row.structure])
-                kinds = [kind_of(product)]
+                kinds = [kind_of(product), TRAINED + kind_of(product)]
                 if few_rows_of(product) is not None and one.positions <= MOST_ROWS:
                     kinds.append(FEW_ROWS)
                 assert row.kind in kinds

@@ -64,7 +64,7 @@ def test_with_amx_a_table_of_its_own_counts(environment, monkeypatch):
     in_blocks = dataclasses.replace(conv, structure=Blocks(4, 4, per_tap=True))
     assert choose(dataclasses.replace(conv, dtype="float32")).break_even == 0.59
     assert choose(conv).break_even == 0.08
-    assert choose(in_blocks).break_even == 0.16
+    assert choose(in_blocks).break_even == 0.18
     assert choose(Product("matmul", (512, 512), "float16"), density=0.01).why == (
         "nobody has measured it to be faster (shipped, Intel Xeon (AMX))"
     )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -21,11 +22,13 @@ class Point:
         weights: of the kernel, active or not.
         positions: outputs of one channel.
         density: the break-even, in [0, 1].
+        width: outputs in a row of an image; infinity for a matrix product.
     """
 
     weights: int
     positions: int
     density: float
+    width: float = math.inf
 
 
 def break_even_density(times: Mapping[float, float]) -> float:
@@ -58,20 +61,37 @@ def fitted(points: Sequence[Point], start: Row) -> Row:
     A density above a point counts four times: there the custom op would run where it is slower.
     Three numbers stay those of ``start``: ``call_multiply_adds``, ``min_multiply_adds`` and
     ``half_weights``. A product alone does not show the first two, and these products are larger.
+    ``narrow`` keeps its ratio to the density, and then ``half_positions`` stay, too.
 
     Args:
         points: of products of one kind, dtype and structure.
         start: the shipped row of these.
     """
+    if start.narrow:
+        scaled = [_with_density(start, density) for density in DENSITIES.tolist()]
+        return min(scaled, key=lambda row: _error(points, [_of(row, p) for p in points]))
     found = [_with_half_positions(points, start, half) for half in HALF_POSITIONS]
     return min(found, key=lambda row_and_error: row_and_error[1])[0]
+
+
+def _of(row: Row, point: Point) -> float:
+    return max(0.0, float(row.at(point.weights, point.positions, point.width)))
+
+
+def _with_density(row: Row, density: float) -> Row:
+    narrow = round(density * row.narrow / row.density, 2)
+    return dataclasses.replace(row, density=density, narrow=narrow)
+
+
+def _error(points: Sequence[Point], densities: Sequence[float]) -> float:
+    above = np.array(densities) - [point.density for point in points]
+    return float((np.where(above > 0, 4, 1) * above**2).sum())
 
 
 def _with_half_positions(points: Sequence[Point], start: Row, half: float) -> tuple[Row, float]:
     """The best row with these ``half_positions``, and its error."""
     unit = dataclasses.replace(start, density=1.0, half_positions=half)
-    shares = np.array([max(0.0, unit.at(p.weights, p.positions)) for p in points])
-    above = np.outer(DENSITIES, shares) - [p.density for p in points]
-    errors = (np.where(above > 0, 4, 1) * above**2).sum(axis=1)
-    best = int(errors.argmin())
-    return dataclasses.replace(unit, density=float(DENSITIES[best])), float(errors[best])
+    shares = np.array([_of(unit, point) for point in points])
+    errors = [_error(points, density * shares) for density in DENSITIES]
+    best = int(np.argmin(errors))
+    return dataclasses.replace(unit, density=float(DENSITIES[best])), errors[best]

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sparse.compute.break_even import FEW_ROWS
+from keras_sparse.compute.break_even import FEW_ROWS, TRAINED
 from keras_sparse.compute.op_call import call_custom_op
 from keras_sparse.compute.product import Product
 from keras_sparse.rules.blocks import Blocks
@@ -65,7 +65,8 @@ class Measured:
         return self.batch, *sizes, channels
 
 
-# For each kind of product: many output positions, fewer, and so few that a call counts.
+# For each kind of product: many output positions, fewer, and so few that a call counts. Trained
+# ones differ in the width of the images.
 MEASURED = {
     "convolution": (
         Measured(3, 64, 64, 32, 4),
@@ -91,6 +92,18 @@ MEASURED = {
         Measured(0, 1024, 1024, 1, 64),
         Measured(0, 2048, 2048, 1, 16),
     ),
+    TRAINED + "convolution": (
+        Measured(3, 128, 128, 32, 8),
+        Measured(3, 64, 128, 16, 32),
+        Measured(3, 256, 256, 8, 16),
+        Measured(3, 256, 512, 4, 16),
+    ),
+    TRAINED + "1x1 convolution": (
+        Measured(1, 256, 64, 56, 1),
+        Measured(1, 64, 256, 16, 16),
+        Measured(1, 256, 1024, 7, 16),
+        Measured(1, 512, 512, 4, 64),
+    ),
     FEW_ROWS: (Measured(0, 4096, 4096, 1, 1), Measured(0, 2048, 2048, 1, 8)),
 }
 # For tests of the command: they say nothing about a machine.
@@ -99,6 +112,8 @@ QUICK = {
     "dilated convolution": (Measured(3, 32, 32, 16, 2, dilation=2),),
     "1x1 convolution": (Measured(1, 64, 64, 16, 8),),
     "matmul": (Measured(0, 256, 256, 1, 512),),
+    TRAINED + "convolution": (Measured(3, 32, 32, 16, 2),),
+    TRAINED + "1x1 convolution": (Measured(1, 64, 64, 16, 8),),
     FEW_ROWS: (Measured(0, 2048, 1024, 1, 1),),
 }
 

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import datetime
+import math
 import os
 import statistics
 import sys
@@ -18,7 +19,7 @@ from keras_sparse.commands.output import console
 from keras_sparse.commands.products import MEASURED, QUICK, STRUCTURES, Measured, computing
 from keras_sparse.commands.threads import set_threads
 from keras_sparse.compute import tuned
-from keras_sparse.compute.break_even import FEW_ROWS, Row, Table, check_writable
+from keras_sparse.compute.break_even import FEW_ROWS, TRAINED, Row, Table, check_writable
 from keras_sparse.compute.library import available, tensorflow_version
 from keras_sparse.compute.processor import processor
 from keras_sparse.conversion.progress import progress
@@ -112,19 +113,28 @@ def printed(results: Sequence[Result], table: Table) -> Printed:
     """The table for people, beside the shipped densities."""
     threads = "one thread" if table.threads == 1 else f"{table.threads} threads"
     shown = Printed(title=f"Break-even densities of {table.processor}, {threads}")
-    for header in ("product", "dtype", "mask", "density", "half of it at", "shipped", "measured"):
+    for header in ("product", "dtype", "mask", "density", "changes by", "shipped", "measured"):
         shown.add_column(header)
     for result in results:
         row, before = result.row, result.shipped
-        points = ", ".join(f"{p.density:.2f} at {p.positions}" for p in result.points)
+        points = ", ".join(f"{p.density:.2f} at {_place(p, row)}" for p in result.points)
         shown.add_row(
             *row.key,
             f"{row.density:.2f}",
-            f"{row.half_positions:.0f} positions",
-            f"{before.density:.2f}, {before.half_positions:.0f}",
+            _change(row),
+            f"{before.density:.2f}, {_change(before)}",
             points,
         )
     return shown
+
+
+def _change(row: Row) -> str:
+    """How the density changes with the size of the outputs."""
+    return f"{row.narrow:.1f} / width" if row.narrow else f"half at {row.half_positions:.0f}"
+
+
+def _place(point: Point, row: Row) -> str:
+    return f"width {point.width:.0f}" if row.narrow else f"{point.positions}"
 
 
 def _result(row: Row, products: Iterator[Measured], turns: int, threads: int) -> Result:
@@ -132,7 +142,8 @@ def _result(row: Row, products: Iterator[Measured], turns: int, threads: int) ->
     for product in products:
         density, varied = _point(product, row, turns, threads)
         weights = product.product(row.dtype, STRUCTURES[row.structure]).weights
-        points.append(Point(weights, product.positions, density))
+        width = product.pixels if product.size else math.inf
+        points.append(Point(weights, product.positions, density, width))
         spread.append(varied)
     return Result(fitted(points, row), row, points, spread)
 
@@ -140,11 +151,12 @@ def _result(row: Row, products: Iterator[Measured], turns: int, threads: int) ->
 def _point(measured: Measured, row: Row, turns: int, threads: int) -> tuple[float, float]:
     """The lower break-even density of the product alone and with its gradients; the spread.
 
-    For few rows only the product counts: with its gradients it belongs to another row.
+    For few rows only the product counts, and for trained products both together.
     """
     product, found, spread = measured.product(row.dtype, STRUCTURES[row.structure]), [], []
     clock = time.process_time if threads == 1 else time.perf_counter  # waiting threads spin
-    for with_gradients in (False,) if row.kind == FEW_ROWS else (False, True):
+    alone, together = not row.kind.startswith(TRAINED), row.kind != FEW_ROWS
+    for with_gradients in (False,) * alone + (True,) * together:
         contenders = {
             str(density): computing(measured, product, density, with_gradients)
             for density in (None, *DENSITIES)

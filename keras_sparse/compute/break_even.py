@@ -6,6 +6,9 @@ and writes that of the user's machine, and ``tuned.py`` says which of them count
 A call and each weight cost the same for few output positions as for many, and save less. So the
 break-even density falls as positions become fewer. Products of few rows with a kernel that nobody
 trains have a row of their own: the dense operation reads the whole kernel for any number of rows.
+
+A product has a second row, ``TRAINED``, where the dense operation's kernel gradient is slower than
+the product itself. It holds for training steps whose missing weights get no gradient.
 """
 
 import dataclasses
@@ -19,6 +22,7 @@ from keras import ops
 
 FORMAT = 1  # of the file; a file of another format is not read
 FEW_ROWS = "few rows"  # the kind of matrix products of up to 16 rows whose kernel nobody trains
+TRAINED = "trained "  # before a kind: with both gradients, the kernel's of active weights alone
 Key = tuple[str, str, str]
 
 
@@ -27,8 +31,8 @@ class Row:
     """The break-even densities of one kind of product.
 
     Attributes:
-        kind: ``"convolution"``, ``"dilated convolution"``, ``"1x1 convolution"``, ``"matmul"`` or
-            ``"few rows"``.
+        kind: ``"convolution"``, ``"dilated convolution"``, ``"1x1 convolution"``, ``"matmul"``,
+            each of them behind ``"trained "``, or ``"few rows"``.
         dtype: of inputs and kernel, e.g. "float32".
         structure: of the masks: ``"weights"`` or ``"blocks"``, small ones.
         density: the break-even at infinitely many output positions, for few rows that of a very
@@ -40,6 +44,8 @@ class Row:
             gained.
         half_weights: ``half_positions`` holds for kernels of this many weights or more. For smaller
             ones it falls with the root of the weights, down to a third. 0: it holds for all.
+        narrow: outputs in a row of an image, times ``density``, where narrow ones raise it: the
+            density is ``narrow / width`` if this is more, and 1 at most.
     """
 
     kind: str
@@ -50,6 +56,7 @@ class Row:
     call_multiply_adds: float
     min_multiply_adds: float
     half_weights: float = 0
+    narrow: float = 0
 
     @property
     def key(self) -> Key:
@@ -60,12 +67,13 @@ class Row:
         """The output positions from which on the op may be faster for a kernel of this size."""
         return self.min_multiply_adds / max(1, weights)
 
-    def at(self, weights: int, positions: Any) -> Any:
+    def at(self, weights: int, positions: Any, width: float = math.inf) -> Any:
         """The break-even density, 0 or less where the custom op never wins.
 
         Args:
             weights: of the kernel, active or not.
             positions: outputs of one channel: a number, or a float32 tensor.
+            width: outputs in a row of an image; infinity where it is not known.
 
         >>> row = Row("matmul", "float32", "weights", 0.5, 180, 2e6, 4e6)
         >>> row.at(10**6, 1.0), row.at(10**6, 182.0), row.at(10**6, math.inf)
@@ -75,15 +83,19 @@ class Row:
         >>> row = Row("matmul", "float32", "weights", 0.5, 180, 2e6, 4e6, half_weights=4e6)
         >>> row.at(10**6, 92.0), row.at(16 * 10**6, 181.0)
         (0.247, 0.249)
+        >>> row = Row("trained convolution", "bfloat16", "blocks", 0.24, 0, 2e6, 4e6, narrow=3.6)
+        >>> row.at(10**6, math.inf, 32), row.at(10**6, math.inf, 8), row.at(10**6, math.inf, 2)
+        (0.24, 0.45, 1.0)
         """
         if self.kind == FEW_ROWS:
             return self._of_few_rows(weights)
         least = self.min_positions(weights)
+        most = min(1.0, max(self.density, self.narrow / width))
         if not isinstance(positions, int | float):
-            return ops.where(positions >= least, self._share(weights, positions), 0.0)
+            return ops.where(positions >= least, most * self._share(weights, positions), 0.0)
         if math.isinf(positions):
-            return self.density
-        return 0.0 if positions < least else self._share(weights, positions)
+            return most
+        return 0.0 if positions < least else most * self._share(weights, positions)
 
     def _of_few_rows(self, weights: int) -> float:
         if weights < self.min_multiply_adds:
@@ -91,8 +103,9 @@ class Row:
         return self.density * (1 - self.call_multiply_adds / weights)
 
     def _share(self, weights: int, positions: Any) -> Any:
+        """What is left of the density at infinitely many positions."""
         of_a_call = max(1, self.call_multiply_adds / max(1, weights))  # in positions
-        return self.density * ((positions - of_a_call) / (positions + self._half(weights)))
+        return (positions - of_a_call) / (positions + self._half(weights))
 
     def _half(self, weights: int) -> float:
         if self.half_weights == 0:
@@ -152,7 +165,7 @@ FACTS = {"processor": str, "threads": int, "tensorflow": str, "keras_sparse": st
 TEXTS = ("kind", "dtype", "structure")
 NUMBERS = (
     *("density", "half_positions", "call_multiply_adds", "min_multiply_adds"),
-    "half_weights",
+    *("half_weights", "narrow"),
 )
 
 
@@ -181,7 +194,7 @@ def _row(read: Any) -> Row:
     _require(isinstance(read, dict), f"one of its rows is {read!r}")
     for name in TEXTS:
         _require(_is(read.get(name), str), f"{name!r} of a row is {read.get(name)!r}")
-    read = {"half_weights": 0, **read}  # earlier tables lack it
+    read = {"half_weights": 0, "narrow": 0, **read}  # earlier tables lack them
     for name in NUMBERS:
         value, most = read.get(name), 1 if name == "density" else math.inf
         is_number = _is(value, int) or _is(value, float)

@@ -45,8 +45,8 @@ class LayerWithProduct(LayerWithMasks):
                 them: small ones are not worth the custom op. None, for the shape or a size in it:
                 very many.
             weight: the masked weight, one of ``masked_weights``. None: the first.
-            training: True: in a training step; False: in a prediction, where the custom op is
-                faster for few rows, too.
+            training: True: in a training step, growth window closed unless it always is open;
+                False: in a prediction, where the custom op is faster for few rows, too.
 
         Raises:
             ValueError: a shape that is none, or ``training`` neither True nor False.
@@ -110,8 +110,11 @@ class LayerWithProduct(LayerWithMasks):
             kernel_dtype: that the call sees its kernel in; None: the layer's compute dtype.
             training: as for ``why_stock``.
         """
-        product = self.products_of(self)[self._named(weight)]
-        product = dataclasses.replace(product, trains=training and self.trainable)
+        weight = self._named(weight)
+        trains = training and self.trainable
+        is_dense = not trains or self._is_always_open(weight)
+        product = self.products_of(self)[weight]
+        product = dataclasses.replace(product, trains=trains, dense_gradient=is_dense)
         if inputs is None or not hasattr(inputs, "shape"):
             return product if inputs is None else self._on(product, inputs)
         dtype = promoted(inputs.dtype, kernel_dtype or product.dtype)
@@ -122,6 +125,13 @@ class LayerWithProduct(LayerWithMasks):
     def _on(self, product: Product, input_shape: Sequence[Any]) -> Product:
         """The product of inputs of this shape, which is that of the layer's inputs."""
         return product.on(input_shape)
+
+    def _is_always_open(self, weight: str) -> bool:
+        """Do missing weights get gradients of whole batches in every training step?"""
+        kernel_mask = self.kernel_masks.get(weight)
+        if kernel_mask is None or kernel_mask.growth_batch < 1:
+            return False
+        return kernel_mask.is_always_open
 
     def _static_reason(self) -> str | None:
         """Why stock operations alone compute this layer at any density and batch, or None."""

@@ -37,11 +37,14 @@ class Product:
         growth_batch: share of a batch that missing weights take their gradients from.
         positions: outputs of one channel in a batch (batch * height * width, or rows); infinity
             where they are not known.
+        width: outputs in a row of an image; infinity where it is not known.
         trains: may the kernel change from call to call? False: in a prediction, or a frozen layer.
+        dense_gradient: False: it is computed with both its gradients, that of the kernel for active
+            weights alone. Or a function that returns a bool, or a bool tensor that the run knows.
 
     >>> product = Product("conv2d", (3, 3, 16, 32), strides=(2, 2)).on((8, 9, 9, 16))
-    >>> product.positions
-    128
+    >>> product.positions, product.width
+    (128, 4)
     """
 
     kind: str
@@ -57,7 +60,9 @@ class Product:
     obstacle: str | None = None
     growth_batch: float = 1.0
     positions: Any = math.inf
+    width: float = math.inf
     trains: bool = True
+    dense_gradient: Any = True
 
     def __post_init__(self) -> None:
         if len(self.kernel_shape) != RANKS[self.kind]:
@@ -95,8 +100,11 @@ class Product:
             input_shape: sizes of the inputs, the batch included.
         """
         if input_shape is None:
-            return dataclasses.replace(self, positions=math.inf)
-        return self.with_positions(positions(self.output_sizes(input_shape)))
+            return dataclasses.replace(self, positions=math.inf, width=math.inf)
+        sizes = self.output_sizes(input_shape)
+        is_known = self.kind == "conv2d" and isinstance(sizes[-1], int)
+        width = max(1, sizes[-1]) if is_known else math.inf
+        return dataclasses.replace(self, positions=positions(sizes), width=width)
 
     def with_positions(self, positions: Any) -> "Product":
         """The same product with this number of output positions."""

@@ -1,6 +1,7 @@
 """SparseLayer: a layer with masks whose products are computed by whom ``choose`` says."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import keras
@@ -88,6 +89,9 @@ class SparseLayer(LayerWithChoice):
         product = self.product(inputs, weight, kernel.dtype, is_in_training())
         share = self.kernel_masks[weight].growth_batch
         product = dataclasses.replace(product, growth_batch=share)
+        wanted = functools.partial(self._wants_dense_gradient, weight)
+        if not product.dense_gradient and share == 1:  # a part of a batch costs much less
+            product = dataclasses.replace(product, dense_gradient=wanted)
 
         def stock() -> Any:
             return self._stock(inputs, self._with_masked_gradient(kernel, weight))
@@ -95,7 +99,7 @@ class SparseLayer(LayerWithChoice):
         choice = self._choice(product, inputs, weight)
         if choice.is_stock:
             return stock()
-        operands = self._kernel_operands(product, kernel, weight)
+        operands = *self._kernel_operands(product, kernel, weight), wanted()
 
         def custom_op() -> Any:
             dense = ops.convert_to_tensor(inputs, sparse=False)
@@ -111,8 +115,8 @@ class SparseLayer(LayerWithChoice):
         """The product as the Keras layer computes it."""
         raise NotImplementedError(f"{type(self).__name__} must say what the Keras layer computes.")
 
-    def _kernel_operands(self, product: Product, kernel: Any, weight: str) -> tuple[Any, Any, Any]:
-        """Kernel and mask in the product's shape, and whether missing weights get a gradient.
+    def _kernel_operands(self, product: Product, kernel: Any, weight: str) -> tuple[Any, Any]:
+        """Kernel and mask in the product's shape.
 
         They are made before the layer's ``cond``. A branch passes on what its gradient needs, and
         TensorFlow expects the same dtype from the other branch at that place.
@@ -124,7 +128,7 @@ class SparseLayer(LayerWithChoice):
             else ops.reshape(tensor, product.kernel_shape)
             for tensor in (kernel, ops.copy(kernel_mask.mask))
         )
-        return kernel, mask, self._wants_dense_gradient(weight)
+        return kernel, mask
 
     def _in_product_axes(self, outputs: Any) -> Any:
         """The layer's outputs with the axes that ``_call_custom_op`` gives."""
