@@ -31,7 +31,7 @@ def test_a_new_layer_has_the_name_of_the_keras_layer():
     [
         (
             lambda: ks.layers.SparseConv2D(4, 3, implementation="fast"),
-            "`implementation` must be one of.*Received: implementation='fast'",
+            "`implementation` must be .auto., .*Received: implementation='fast'",
         ),
         (
             lambda: ks.layers.SparseConv2D(4, 3, lora_rank=2),

@@ -259,7 +259,7 @@ def test_unknown_costs_are_errors_that_name_the_weight():
 
 
 def test_another_budget_is_an_error():
-    with pytest.raises(ValueError, match="`budget` must be one of.*Received: budget='flops'"):
+    with pytest.raises(ValueError, match="`budget` must be .*Received: budget='flops'"):
         ks.UpdateMasks(density=0.1, budget="flops")
 
 

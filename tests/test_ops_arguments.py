@@ -62,7 +62,7 @@ def dense(**arguments):
         (
             conv,
             {"implementation": "fast"},
-            "`implementation` must be one of.*implementation='fast'",
+            "`implementation` must be .auto., .*implementation='fast'",
         ),
         (
             dense,

@@ -126,7 +126,7 @@ def test_blocks_compete_as_a_whole():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ks.RigL("sgd", 0.1, scope="all"), "`scope` must be one of .*scope='all'"),
+        (lambda: ks.RigL("sgd", 0.1, scope="all"), "`scope` must be .layer. or .*scope='all'"),
         (lambda: ks.RigL("sgd", 0.1, scope="global"), "nothing is pruned to one.*density=0.1"),
         (
             lambda: ks.GradualPruning("sgd", 0.1, scope="global", distribution="erk"),

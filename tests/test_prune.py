@@ -141,7 +141,7 @@ def test_a_random_score_follows_the_seed():
     ("arguments", "message"),
     [
         ({"density": 1.5}, "`density` must be in"),
-        ({"scope": "all"}, "`scope` must be one of .*Received: scope='all'"),
+        ({"scope": "all"}, "`scope` must be .layer. or .*Received: scope='all'"),
         (
             {"scope": "global", "distribution": "erk"},
             'With `scope="global"`.*leave out `distribution`',

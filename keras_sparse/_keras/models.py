@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import keras
 
+from keras_sparse.rules.received import received
+
 
 def check_keras_3(obj: Any, argument: str) -> None:
     """Raises TypeError for models and optimizers of tf_keras (Keras 2)."""
@@ -21,7 +23,7 @@ def check_model(model: Any) -> None:
     """Raises TypeError for an argument ``model`` that is neither a Keras model nor a layer."""
     check_keras_3(model, "model")
     if not isinstance(model, keras.layers.Layer):
-        raise TypeError(f"`model` must be a Keras model. Received: model={model!r}")
+        raise TypeError(f"`model` must be a Keras model. {received(model=model)}")
 
 
 def layers_of(model: keras.Model) -> list[keras.layers.Layer]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import keras
 from keras import tree
-from rich.console import Console
 from rich.table import Table
 
 from keras_sparse.commands.named_function import function_named
@@ -17,9 +16,11 @@ from keras_sparse.commands.threads import set_threads
 from keras_sparse.compute.library import available
 from keras_sparse.conversion.progress import progress
 from keras_sparse.conversion.sparsify import has_sparse_layers, sparsify
+from keras_sparse.conversion.terminal import plain_console
 from keras_sparse.models.layer_speed import LayerSpeed, layer_speeds, sparse_layers
 from keras_sparse.models.step_speed import optimizer_like
 from keras_sparse.models.summary import summary
+from keras_sparse.rules.received import shown
 from keras_sparse.tracing.multiply_adds import count_multiply_adds
 from keras_sparse.training.find_optimizer import sparse_momentum_of, sparse_optimizer
 from keras_sparse.training.sparse_momentum import SparseMomentum
@@ -33,10 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError: an argument is wrong, or the model cannot be measured.
     """
-    errors = Console(stderr=True)
+    errors = plain_console(stderr=True)
     threads = set_threads(arguments.threads)
     if not (now := available()):
-        errors.print(f"Cannot run: the compiled ops are {now}", markup=False)
+        errors.print(f"Cannot run: the compiled ops are {now}")
         return 2
     model, input_shape = made(function_named(arguments.function)())
     sparse = with_masks(model, arguments.density)
@@ -72,7 +73,7 @@ def made(returned: Any) -> tuple[keras.Model, Any]:
     if not (isinstance(model, keras.Model) and is_right):
         raise ValueError(
             "The function must return a Keras model, or (model, (inputs, targets)) with "
-            f"tf.TensorSpecs. Received: {returned!r}"
+            f"tf.TensorSpecs. Received: {shown(returned)}"
         )
     if specs is None:
         return model, None

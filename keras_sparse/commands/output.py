@@ -4,10 +4,10 @@ import sys
 
 from rich.console import Console
 
-from keras_sparse.conversion.terminal import is_terminal
+from keras_sparse.conversion.terminal import is_terminal, plain_console
 from keras_sparse.models.summary_table import WIDTH_OF_A_LOG
 
 
 def console() -> Console:
     """A console on stdout."""
-    return Console(width=None if is_terminal(sys.stdout) else WIDTH_OF_A_LOG)
+    return plain_console(width=None if is_terminal(sys.stdout) else WIDTH_OF_A_LOG)

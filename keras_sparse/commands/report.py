@@ -18,6 +18,7 @@ from keras_sparse.reporting.content import Content
 from keras_sparse.reporting.file_content import of_file
 from keras_sparse.reporting.model_content import of_model
 from keras_sparse.reporting.report import check_report_path, write_report
+from keras_sparse.rules.received import shown
 from keras_sparse.training.density_log import DENSITY, EXPLORATION_RATE
 
 LOGGED = (DENSITY, EXPLORATION_RATE)
@@ -54,7 +55,7 @@ def _model(path: Path, function: str | None) -> tuple[keras.Model | None, str | 
     model = function_named(function)()
     if not isinstance(model, keras.Model):
         raise ValueError(
-            f"The function of `--model` must return a Keras model. Received: {model!r}"
+            f"The function of `--model` must return a Keras model. Received: {shown(model)}"
         )
     try:
         model.load_weights(path)

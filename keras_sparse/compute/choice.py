@@ -18,6 +18,8 @@ from keras_sparse.compute.gpu_kernels import GpuBlocks, GpuCores
 from keras_sparse.compute.implementation import STOCK, Implementation
 from keras_sparse.compute.library import why_no_custom_ops
 from keras_sparse.compute.product import Product
+from keras_sparse.rules.flags import check_word
+from keras_sparse.rules.received import received
 
 WANTED = ("auto", "custom_op", "stock")
 
@@ -131,7 +133,7 @@ def choose_or_raise(product: Product, wanted: str) -> Choice:
     if wanted == "custom_op" and choice.why is not None:
         raise ValueError(
             f'`implementation` must be "auto" or "stock" here: {choice.why}. '
-            f"Received: implementation={wanted!r}"
+            f"{received(implementation=wanted)}"
         )
     return choice
 
@@ -150,10 +152,7 @@ def measured() -> str | None:
 
 def check_implementation(implementation: Any) -> None:
     """Raises ValueError unless this is "auto", "custom_op" or "stock"."""
-    if implementation not in WANTED:
-        raise ValueError(
-            f"`implementation` must be one of {WANTED}. Received: implementation={implementation!r}"
-        )
+    check_word("implementation", implementation, *WANTED)
 
 
 def _is_at_most(density: float, break_even: float) -> bool:

@@ -9,6 +9,7 @@ from keras_sparse._keras import model_in_train_step
 from keras_sparse.compute.mask_owner import mask_owners_inside, mask_owners_of
 from keras_sparse.compute.mask_state import KernelMask
 from keras_sparse.compute.masked_gradient import with_masked_gradient
+from keras_sparse.rules.received import received
 from keras_sparse.rules.structure import BlockShape, Structure
 
 DENSIFY = "Call `keras_sparse.densify(model)` first."
@@ -101,7 +102,7 @@ class LayerWithMasks(keras.layers.Layer):
     def _named(self, weight: str | None) -> str:
         if weight is not None and weight not in self.masked_weights:
             raise ValueError(
-                f"`weight` must be one of {self.masked_weights}. Received: weight={weight!r}"
+                f"`weight` must be one of {self.masked_weights}. {received(weight=weight)}"
             )
         return weight or self.masked_weights[0]
 
@@ -152,5 +153,5 @@ class LayerWithMasks(keras.layers.Layer):
         if value:
             raise ValueError(
                 f"`{argument}` must be None: a sparse layer has neither LoRA nor quantized "
-                f"weights. Received: {argument}={value}"
+                f"weights. {received(**{argument: value})}"
             )

@@ -11,6 +11,7 @@ from keras_sparse.compute.choice import choose
 from keras_sparse.compute.layer_masks import LayerWithMasks
 from keras_sparse.compute.product import Product, promoted, static_shape
 from keras_sparse.rules.flags import check_flags
+from keras_sparse.rules.received import received
 from keras_sparse.rules.whole_numbers import is_positive_integer
 
 
@@ -22,7 +23,7 @@ def _check_shape(shape: Any) -> None:
     if not is_shape or not all(size is None or is_positive_integer(size) for size in shape):
         raise ValueError(
             "`input_shape` must be a tensor, or the shape of the layer's inputs with the batch: "
-            f"two or more positive integers or None. Received: input_shape={shape!r}"
+            f"two or more positive integers or None. {received(input_shape=shape)}"
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_sparse.compute.product import Shape, static_shape
+from keras_sparse.rules.flags import check_word
 
 
 def check_matmul(inputs: Any, kernel: Any, mask: Any) -> None:
@@ -28,13 +29,8 @@ def check_conv2d(
 ) -> None:
     """Raises ValueError unless these are a convolution's."""
     _check_mask(kernel, mask, 4, "(height, width, channels, output channels)")
-    if padding not in ("valid", "same"):
-        raise ValueError(f'`padding` must be "valid" or "same". Received: padding={padding!r}')
-    if data_format not in ("channels_last", "channels_first"):
-        raise ValueError(
-            '`data_format` must be "channels_last" or "channels_first". '
-            f"Received: data_format={data_format!r}"
-        )
+    check_word("padding", padding, "valid", "same")
+    check_word("data_format", data_format, "channels_last", "channels_first")
     shape, weights = static_shape(inputs), static_shape(kernel)
     if shape is not None and len(shape) != 4:
         raise ValueError(

@@ -83,7 +83,7 @@ def sparse_conv2d(
     ((2, 8, 8, 32), 0.0)
     """
     inputs, kernel, mask = (ops.convert_to_tensor(tensor) for tensor in (inputs, kernel, mask))
-    data_format = data_format or keras.config.image_data_format()
+    data_format = keras.config.image_data_format() if data_format is None else data_format
     steps, dilation = pair("strides", strides), pair("dilation_rate", dilation_rate)
     check_conv2d(inputs, kernel, mask, padding, data_format, dilation)
     product = Product(

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_sparse.rules.received import received
 from keras_sparse.rules.single_weights import Weights
 from keras_sparse.rules.structure import Structure
 
@@ -171,10 +172,10 @@ def pair(argument: str, value: int | Sequence[int]) -> tuple[int, int]:
     >>> pair("strides", 2)
     (2, 2)
     """
-    both = (value, value) if isinstance(value, int) else tuple(value)
+    both = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(both) != 2 or not all(isinstance(number, int) and number >= 1 for number in both):
         raise ValueError(
-            f"`{argument}` must be one or two ints of at least 1. Received: {argument}={value}"
+            f"`{argument}` must be one or two ints of at least 1. {received(**{argument: value})}"
         )
     return both[0], both[1]
 

@@ -13,6 +13,7 @@ from keras_sparse.compute.gpu_kernels import has_gpu
 from keras_sparse.compute.layer_choice import LayerWithChoice
 from keras_sparse.compute.op_call import call_custom_op
 from keras_sparse.compute.product import Product
+from keras_sparse.rules.received import received
 from keras_sparse.rules.structure import BlockShape, Structure
 from keras_sparse.rules.structure_arguments import as_structure
 
@@ -63,7 +64,7 @@ class SparseLayer(LayerWithChoice):
             raise ValueError(
                 f'This layer cannot run the custom op: {reason}. Pass implementation="auto", '
                 "or the `structure` of its masks. "
-                f"Received: implementation={implementation!r}"
+                f"{received(implementation=implementation)}"
             )
         self._set_supports_jit(reason)
 

@@ -9,6 +9,7 @@ import numpy as np
 from keras_sparse.conversion.keras_2_config import as_keras_3
 from keras_sparse.conversion.keras_2_graph import keras_3_name
 from keras_sparse.conversion.progress import progress
+from keras_sparse.rules.received import received
 
 
 def from_tfmot(model: Any, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:
@@ -64,13 +65,13 @@ def _checked(model: Any) -> Any:
     if tf_keras is None or not isinstance(model, tf_keras.Model):
         raise TypeError(
             "`model` must be a model of tf_keras (Keras 2). A model of Keras 3 needs no "
-            f"conversion. Received: model={model!r}"
+            f"conversion. {received(model=model)}"
         )
     is_graph = any(base.__name__ == "Functional" for base in type(model).__mro__)
     if not is_graph or not model.built:  # a Sequential model is a functional one there
         raise ValueError(
             "`model` must be a Sequential or functional model that is built: its config says how "
-            f"to make it again. Received: model={model!r}, built={model.built}"
+            f"to make it again. {received(model=model)}, built={model.built}"
         )
     return tf_keras
 

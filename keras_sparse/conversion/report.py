@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 import keras
-from rich.console import Console
 from rich.table import Table
 
 from keras_sparse.compute.layers import SparseLayer
 from keras_sparse.conversion.convertible import Converted
-from keras_sparse.conversion.terminal import is_terminal
+from keras_sparse.conversion.terminal import is_terminal, plain_console
 
 WIDTH_OF_A_LOG = 120  # columns, if the output is not a terminal
 
@@ -26,11 +25,11 @@ def report(name: str, conversions: Sequence[Converted], verbose: bool | str) -> 
     """
     if verbose and verbose != "auto":
         width = None if is_terminal(sys.stdout) else WIDTH_OF_A_LOG
-        Console(width=width).print(_table(name, conversions))
+        plain_console(width=width).print(_table(name, conversions))
         return
     is_heard = verbose == "auto" and keras.config.is_interactive_logging_enabled()
     if is_heard and any(c.why for c in conversions):
-        Console(soft_wrap=True).print(_line(conversions), highlight=False, markup=False)
+        plain_console(soft_wrap=True).print(_line(conversions), highlight=False)
 
 
 def warn_if_nothing_was_converted(name: str, conversions: Sequence[Converted]) -> None:

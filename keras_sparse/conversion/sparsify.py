@@ -15,6 +15,7 @@ from keras_sparse.conversion.copy_model import copy_model
 from keras_sparse.conversion.progress import progress
 from keras_sparse.conversion.report import is_sparse, report, warn_if_nothing_was_converted
 from keras_sparse.rules.flags import check_verbose
+from keras_sparse.rules.received import received
 from keras_sparse.rules.single_weights import Weights
 from keras_sparse.rules.structure import BlockShape, Structure
 from keras_sparse.rules.structure_arguments import as_structure
@@ -135,7 +136,7 @@ def check_has_weights(model: keras.Model) -> None:
     """Raises an error unless it is a Keras model that was built, or called once."""
     check_keras_3(model, "model")
     if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+        raise TypeError(f"`model` must be a keras.Model. {received(model=model)}")
     if not model.built and not model.weights:
         raise ValueError(
             "`model` must have weights: give it a keras.Input, or call it on a batch of data. "

@@ -1,13 +1,18 @@
 """Arguments of ``export`` that depend on each other, checked before anything is computed."""
 
+import numbers
 from collections.abc import Collection, Iterable
 from typing import Any
+
+from keras_sparse.rules.flags import check_flags
+from keras_sparse.rules.received import received
 
 
 def check_numbers(dtype: str, sample: Any, tolerance: float | None) -> None:
     """Raises ValueError unless int8 has a sample, and the tolerance is none or not negative."""
-    if tolerance is not None and not tolerance >= 0:
-        raise ValueError(f"`tolerance` must be 0 or larger. Received: tolerance={tolerance!r}")
+    is_number = isinstance(tolerance, numbers.Real) and not isinstance(tolerance, bool)
+    if tolerance is not None and not (is_number and tolerance >= 0):
+        raise ValueError(f"`tolerance` must be 0 or larger. {received(tolerance=tolerance)}")
     if dtype == "int8" and sample is None:
         raise ValueError(
             "`sample` must be a batch of your data for int8, which takes the ranges of all layers' "
@@ -37,11 +42,12 @@ def is_stored_sparse(name: str, dtype: str, sparsity: bool | None) -> bool:
     Raises:
         ValueError: the format leaves no choice.
     """
-    if name == "litert":
-        return dtype != "int8" if sparsity is None else bool(sparsity)
-    if sparsity is not None:
+    if sparsity is None:
+        return name == "litert" and dtype != "int8"
+    if name != "litert":
         raise ValueError(
             f"`sparsity` must be None for the format {name!r}, which stores zeros as they are. "
-            f"Received: sparsity={sparsity!r}"
+            f"{received(sparsity=sparsity)}"
         )
-    return False
+    check_flags(sparsity=sparsity)
+    return sparsity

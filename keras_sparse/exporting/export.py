@@ -4,15 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import rich.console
 
 from keras_sparse.conversion.progress import progress
+from keras_sparse.conversion.terminal import plain_console
 from keras_sparse.exporting.arguments import check_numbers, check_settings, is_stored_sparse
 from keras_sparse.exporting.checked_file import check_copy, write_checked
 from keras_sparse.exporting.checks import checked_density
 from keras_sparse.exporting.custom_ops import check_custom_ops, small_variables, with_custom_ops
 from keras_sparse.exporting.folding import Folded, folded
-from keras_sparse.exporting.formats import OTHER_NAMES, Format, format_named
+from keras_sparse.exporting.formats import Format, format_named, name_of
 from keras_sparse.exporting.litert import takes_one_by_one
 from keras_sparse.exporting.litert_layers import layers_in
 from keras_sparse.exporting.place import check_place
@@ -95,7 +95,7 @@ def export(
     """
     check_flags(custom_ops=custom_ops, overwrite=overwrite, compare_dense=compare_dense)
     is_heard = _is_heard(verbose)
-    path, name = as_path(path), OTHER_NAMES.get(format, format)
+    path, name = as_path(path), name_of(format)
     chosen = format_named(name, dtype, path)
     check_settings(name, chosen.settings, settings)
     if custom_ops:
@@ -121,7 +121,7 @@ def export(
     notes = ("The file takes one example at a time.",) if ready.one_by_one else copy.notes()
     report = ExportReport(path, name, dtype, density, *written, layers, notes)
     if is_heard:
-        report.print_to(rich.console.Console())
+        report.print_to(plain_console())
     return report
 
 

@@ -11,6 +11,8 @@ import keras
 from keras_sparse.exporting import litert, runtimes, writers
 from keras_sparse.exporting.int8_steps import tolerance_of_steps
 from keras_sparse.exporting.ready_model import ReadyModel
+from keras_sparse.rules.flags import is_word
+from keras_sparse.rules.received import received
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +85,11 @@ FORMATS = {
 OTHER_NAMES = {"tf_saved_model": "saved_model"}  # Keras' own
 
 
+def name_of(given: Any) -> Any:
+    """The name of a format in ``FORMATS``, of Keras' name for it; anything else as it is."""
+    return OTHER_NAMES.get(given, given) if isinstance(given, str) else given
+
+
 def format_named(name: str, dtype: str, path: Path) -> Format:
     """The format of this name.
 
@@ -96,23 +103,19 @@ def format_named(name: str, dtype: str, path: Path) -> Format:
         names = ", ".join(f'"{each}"' for each in FORMATS)
         raise ValueError(
             f"`format` must be one of {names}. For other formats of Keras, call "
-            f"`ks.densify(model).export(path, format)`. Received: format={name!r}"
+            f"`ks.densify(model).export(path, format)`. {received(format=name)}"
         )
-    if dtype not in found.dtypes:
+    if not any(is_word(dtype, each) for each in found.dtypes):
         raise ValueError(
             f"`dtype` must be one of {', '.join(found.dtypes)} for the format {name!r}. "
-            f"Received: dtype={dtype!r}"
+            f"{received(dtype=dtype)}"
         )
-    if found.suffix and not path.name.endswith(found.suffix):
-        raise ValueError(
-            f"`path` must end with {found.suffix!r} for the format {name!r}. "
-            f"Received: path={str(path)!r}"
-        )
+    _check_suffix(name, found.suffix, path)
     if (backend := keras.backend.backend()) not in found.backends:
         raise ValueError(
             f"`format` must be another one, because Keras runs on {backend} and cannot write "
             f"{name!r} there. Save a .keras file, and export it where KERAS_BACKEND=tensorflow. "
-            f"Received: format={name!r}"
+            f"{received(format=name)}"
         )
     missing = [package for package in found.packages if not _is_installed(package)]
     if missing:
@@ -121,6 +124,20 @@ def format_named(name: str, dtype: str, path: Path) -> Format:
             f"Install them: pip install {' '.join(missing)}"
         )
     return found
+
+
+def _check_suffix(name: str, suffix: str | None, path: Path) -> None:
+    if suffix and not path.name.endswith(suffix):
+        raise ValueError(
+            f"`path` must end with {suffix!r} for the format {name!r}. Received: path={str(path)!r}"
+        )
+    suffixes = {one.suffix: each for each, one in FORMATS.items() if one.suffix}
+    other = {".onnx": "onnx", **suffixes}.get(path.suffix)
+    if other not in (None, name):
+        raise ValueError(
+            f"`path` must not end with {path.suffix!r} for the format {name!r}: pass "
+            f"format={other!r}, or another path. Received: path={str(path)!r}"
+        )
 
 
 def _is_installed(package: str) -> bool:

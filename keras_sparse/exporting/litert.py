@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_sparse._keras import layers_of
 from keras_sparse.exporting.ready_model import ReadyModel
+from keras_sparse.rules.received import received
 
 
 def takes_one_by_one(model: keras.Model, signature: list[Any]) -> bool:
@@ -86,5 +87,5 @@ def _apply(converter: Any, settings: dict[str, Any]) -> None:
         else:
             raise ValueError(
                 f"A setting of the format 'litert' must be an attribute of LiteRT's converter. "
-                f"Received: {name}={value!r}"
+                f"{received(**{name: value})}"
             )

@@ -7,6 +7,7 @@ from typing import Any
 import rich.console
 import rich.table
 
+from keras_sparse.conversion.terminal import plain_console
 from keras_sparse.exporting.litert_layers import LayerSpeed
 from keras_sparse.models.file_report import Sizes
 from keras_sparse.models.summary_table import WIDTH_OF_A_LOG
@@ -50,7 +51,7 @@ class ExportReport:
     def print_to(self, console: rich.console.Console) -> None:
         """Prints tables and sentences."""
         title = f"{self.path}: {self.format}, {self.dtype}"
-        console.print(title, highlight=False, soft_wrap=True, markup=False)
+        console.print(title, highlight=False, soft_wrap=True)
         console.print(self._size_table())
         if self.layers:
             console.print(self._layer_table())
@@ -62,7 +63,7 @@ class ExportReport:
             soft_wrap=True,
         )
         for note in self.notes:
-            console.print(note, highlight=False, soft_wrap=True, markup=False)
+            console.print(note, highlight=False, soft_wrap=True)
 
     def _size_table(self) -> rich.table.Table:
         table = rich.table.Table()
@@ -84,7 +85,7 @@ class ExportReport:
         return table
 
     def __str__(self) -> str:
-        console = rich.console.Console(width=WIDTH_OF_A_LOG, color_system=None)
+        console = plain_console(width=WIDTH_OF_A_LOG, color_system=None)
         with console.capture() as captured:
             self.print_to(console)
         return captured.get().rstrip()

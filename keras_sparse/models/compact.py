@@ -5,17 +5,18 @@ from typing import Any
 
 import keras
 import numpy as np
-import rich.console
 import rich.table
 
 from keras_sparse._keras import calls_of, check_model, to_float32
 from keras_sparse.conversion.copy_model import copy_model
 from keras_sparse.conversion.progress import progress
 from keras_sparse.conversion.sparsify import densify, has_layers_to_densify
+from keras_sparse.conversion.terminal import plain_console
 from keras_sparse.models.channel_kinds import DEPTHWISE, MIXING, SEPARABLE, why_no_rule
 from keras_sparse.models.channel_rules import bias_of, folded, mixed, rule_of
 from keras_sparse.models.channels import Array, Channels, Tensor
 from keras_sparse.rules.flags import check_verbose
+from keras_sparse.rules.received import received
 
 OBJECTS = ("_initializer", "_regularizer", "_constraint")  # of any class, also unregistered ones
 Io = tuple[list[Tensor], Tensor]  # what a layer reads, and what it writes
@@ -54,7 +55,7 @@ def compact(model: keras.Model, verbose: bool | str = "auto") -> keras.Model:
     if not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
         raise ValueError(
             "`model` must be a functional or Sequential model that is built: its graph says "
-            f"which layer reads which channel. Received: model={model!r}"
+            f"which layer reads which channel. {received(model=model)}"
         )
     channels = Channels()
     with progress("compact", verbose):
@@ -75,7 +76,7 @@ def _print(flow: dict[str, Io], kept: Array, channels: Channels) -> None:
     for name, (_, written) in flow.items():
         why = channels.left_alone.get(name, "")
         table.add_row(name, str(len(written.ids)), str(int(kept[written.ids].sum())), why)
-    rich.console.Console().print(table)
+    plain_console().print(table)
 
 
 def _flow(graph: keras.Model, channels: Channels) -> dict[str, Io]:

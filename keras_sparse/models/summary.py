@@ -9,7 +9,8 @@ from keras_sparse._keras import check_model
 from keras_sparse.models.step_speed import step_speed
 from keras_sparse.models.summary_figures import described
 from keras_sparse.models.summary_table import print_table
-from keras_sparse.rules.flags import check_flags
+from keras_sparse.rules.flags import check_flags, check_word
+from keras_sparse.rules.received import received
 from keras_sparse.rules.whole_numbers import is_positive_integer
 from keras_sparse.tracing.model_inputs import symbolic_inputs
 
@@ -77,10 +78,9 @@ def summary(
     8
     """
     check_model(model)
-    if output not in ("table", "dict", "json"):
-        raise ValueError(f'`output` must be "table", "dict" or "json". Received: output={output!r}')
+    check_word("output", output, "table", "dict", "json")
     if batch is not None and not is_positive_integer(batch):
-        raise ValueError(f"`batch` must be a positive integer. Received: batch={batch!r}")
+        raise ValueError(f"`batch` must be a positive integer. {received(batch=batch)}")
     if not model.weights:
         raise ValueError(
             "`model` must have weights: build it, or call it on a batch of data. "
@@ -120,7 +120,8 @@ def timed_step(
     inputs, why = symbolic_inputs(model, input_shape, batch)
     if why is not None:
         raise ValueError(
-            f"`{argument}` needs inputs of known shapes, but {why}. Received: {input_shape=}"
+            f"`{argument}` needs inputs of known shapes, but {why}. "
+            f"{received(input_shape=input_shape)}"
         )
     speed = step_speed(model, inputs, argument, with_parts)
     return {

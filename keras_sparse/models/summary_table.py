@@ -5,12 +5,13 @@ import sys
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from keras_sparse.conversion.terminal import is_terminal
+from keras_sparse.conversion.terminal import is_terminal, plain_console
 
 COLUMNS = {
     "weights": "weights",
@@ -43,11 +44,11 @@ NARROW_COLUMNS = {
 
 def print_table(name: str, described: dict[str, Any]) -> None:
     """Prints the table; in a narrow terminal, with fewer columns and short numbers."""
-    console, table = Console(), _table(name, described, narrow=False)
+    console, table = plain_console(), _table(name, described, narrow=False)
     unlimited = console.options.update(width=UNLIMITED)
     least = Measurement.get(console, unlimited, table).minimum + MARGIN
     if not is_terminal(sys.stdout):
-        console = Console(width=max(WIDTH_OF_A_LOG, least))
+        console = plain_console(width=max(WIDTH_OF_A_LOG, least))
     elif least > console.width:
         table = _table(name, described, narrow=True)
     console.print(table)
@@ -83,17 +84,17 @@ class _Path:
     def __init__(self, row: dict[str, Any], model: str) -> None:
         path = row["weight"].removeprefix(f"{model}/") + (" (frozen)" if row.get("frozen") else "")
         self._parts = re.findall(r"[^/]+/?", path)
-        self.longest = max(map(len, self._parts))
+        self.longest = max(map(cell_len, self._parts))
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(self.longest, sum(map(len, self._parts)))
+        return Measurement(self.longest, sum(map(cell_len, self._parts)))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         lines = [""]
         for part in self._parts:
             lines += (
                 [part]
-                if lines[-1] and len(lines[-1] + part) > options.max_width
+                if lines[-1] and cell_len(lines[-1] + part) > options.max_width
                 else [lines.pop() + part]
             )
         yield Text("\n".join(lines))

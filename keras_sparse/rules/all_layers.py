@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from keras_sparse.rules.cost_budget import affordable
+from keras_sparse.rules.flags import check_word, is_word
 from keras_sparse.rules.masked_layer import MaskedLayer
+from keras_sparse.rules.received import received
 from keras_sparse.rules.scores import Score
 
 SCOPES = ("layer", "global")
@@ -14,17 +16,16 @@ SCOPES = ("layer", "global")
 
 def check_scope(scope: Any) -> str:
     """Returns ``scope``; raises ValueError unless it is one of SCOPES."""
-    if scope not in SCOPES:
-        raise ValueError(f"`scope` must be one of {SCOPES}. Received: scope={scope!r}")
+    check_word("scope", scope, *SCOPES)
     return str(scope)
 
 
 def check_no_distribution(scope: str, distribution: Any) -> None:
     """Raises ValueError where both scores and a distribution give each layer's weights."""
-    if scope == "global" and distribution != "uniform":
+    if scope == "global" and not is_word(distribution, "uniform"):
         message = 'With `scope="global"` the scores decide what each layer keeps'
         raise ValueError(
-            f"{message}: leave out `distribution`. Received: distribution={distribution!r}",
+            f"{message}: leave out `distribution`. {received(distribution=distribution)}",
         )
 
 

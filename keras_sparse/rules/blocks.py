@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_sparse.rules.density import Shape
+from keras_sparse.rules.received import received
 from keras_sparse.rules.structure import BlockShape, Structure
 from keras_sparse.rules.whole_numbers import is_positive_integer
 
@@ -46,10 +47,10 @@ class Blocks(Structure):
         if not (is_positive_integer(self.in_) and is_positive_integer(self.out)):
             raise ValueError(
                 "`in_` and `out` must be positive integers, the channels of a block. "
-                f"Received: in_={self.in_!r}, out={self.out!r}"
+                f"{received(in_=self.in_, out=self.out)}"
             )
         if not isinstance(self.per_tap, bool):
-            raise ValueError(f"`per_tap` must be a bool. Received: per_tap={self.per_tap!r}")
+            raise ValueError(f"`per_tap` must be a bool. {received(per_tap=self.per_tap)}")
         for name in ("in_", "out"):  # of Python, for JSON
             object.__setattr__(self, name, int(getattr(self, name)))
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_sparse.rules.density import Shape
+from keras_sparse.rules.flags import check_word
 from keras_sparse.rules.structure import Structure
 
 
@@ -35,8 +36,7 @@ class Channels(Structure):
     kind = "channels"
 
     def __post_init__(self) -> None:
-        if self.side not in ("in", "out"):
-            raise ValueError(f'`side` must be "in" or "out". Received: side={self.side!r}')
+        check_word("side", self.side, "in", "out")
 
     def grid(self, shape: Shape) -> Shape:
         return (1, shape[-1]) if self.side == "out" else (shape[-2], 1)

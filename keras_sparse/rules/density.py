@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_sparse.rules.exact_counts import exact, scaled
+from keras_sparse.rules.received import received
 
 Shape = tuple[int, ...]
 Distribution = Callable[[Sequence[Shape], float], list[int]]
@@ -105,7 +106,7 @@ def check_density(density: float, name: str = "density") -> None:
     """Raises ValueError unless 0 < density <= 1."""
     is_number = isinstance(density, int | float | np.number) and not isinstance(density, bool)
     if not is_number or not 0.0 < density <= 1.0:
-        raise ValueError(f"`{name}` must be in (0, 1]. Received: {name}={density!r}")
+        raise ValueError(f"`{name}` must be in (0, 1]. {received(**{name: density})}")
 
 
 def check_distribution(distribution: Any) -> Any:
@@ -118,7 +119,7 @@ def check_distribution(distribution: Any) -> Any:
     ):
         raise ValueError(
             f"`distribution` must be one of {sorted(NAMED)}, a map or a function. "
-            f"Received: distribution={distribution!r}"
+            f"{received(distribution=distribution)}"
         )
     return distribution
 

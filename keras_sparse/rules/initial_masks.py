@@ -9,6 +9,7 @@ import numpy as np
 from keras_sparse.rules.given_masks import GivenMasks
 from keras_sparse.rules.mask_update import top_k_mask
 from keras_sparse.rules.ragged import at_least_one
+from keras_sparse.rules.received import received
 from keras_sparse.rules.single_weights import Weights
 from keras_sparse.rules.structure import Structure
 
@@ -23,7 +24,7 @@ def check_kind(kind: Any) -> Kind:
         return kind if isinstance(kind, GivenMasks) else GivenMasks(kind)
     if not isinstance(kind, str) or kind not in KINDS:
         rule = f"one of {KINDS}, or a map from paths of weights to bool arrays"
-        raise ValueError(f"`initial_masks` must be {rule}. Received: initial_masks={kind!r}")
+        raise ValueError(f"`initial_masks` must be {rule}. {received(initial_masks=kind)}")
     return kind
 
 

@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_sparse.rules.flags import check_word
+
 INITIAL_SCALES = ("auto", None)
 
 
@@ -33,8 +35,7 @@ class Connections(NamedTuple):
 
 def check_initial_scale(initial_scale: str | None) -> str | None:
     """Returns ``initial_scale``; raises ValueError unless it is one of INITIAL_SCALES."""
-    if initial_scale not in INITIAL_SCALES:
-        raise ValueError(f'`initial_scale` must be "auto" or None. Received: {initial_scale=}')
+    check_word("initial_scale", initial_scale, *INITIAL_SCALES)
     return initial_scale
 
 

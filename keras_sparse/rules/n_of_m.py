@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_sparse.rules.density import Shape
+from keras_sparse.rules.received import received
 from keras_sparse.rules.single_weights import Weights
 from keras_sparse.rules.structure import Structure
 from keras_sparse.rules.whole_numbers import is_positive_integer
@@ -45,7 +46,7 @@ class NofM(Weights):
         if not are_integers or self.n >= self.m:
             raise ValueError(
                 "`n` and `m` must be positive integers, n below m, such as 2 and 4. "
-                f"Received: n={self.n!r}, m={self.m!r}"
+                f"{received(n=self.n, m=self.m)}"
             )
         for name in ("n", "m"):  # of Python, for JSON
             object.__setattr__(self, name, int(getattr(self, name)))

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from keras_sparse.rules.masked_layer import MaskedLayer as MaskedLayer  # as `ks.scores.MaskedLayer`
+from keras_sparse.rules.received import received
 
 Score = Callable[[MaskedLayer, np.random.Generator], np.ndarray]
 Share = Callable[[MaskedLayer], float]
@@ -110,7 +111,7 @@ def _get(rule: Any, named: Mapping[str, Rule], argument: str) -> Rule | None:
         return named[rule]
     raise ValueError(
         f"`{argument}` must be one of {sorted(named)}, a function, or None. "
-        f"Received: {argument}={rule!r}"
+        f"{received(**{argument: rule})}"
     )
 
 

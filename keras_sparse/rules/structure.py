@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from keras_sparse.rules.density import Shape
+from keras_sparse.rules.received import received
 
 BlockShape = tuple[int, int] | None
 
@@ -152,7 +153,7 @@ class Structure(abc.ABC):
             if value > self.largest_density:
                 raise ValueError(
                     f"`{name}` must be at most {self.largest_density:.6g} with {self}: no mask is "
-                    f"denser. Received: {name}={value!r}"
+                    f"denser. {received(**{name: value})}"
                 )
 
     # --- as arguments, in configs and in messages

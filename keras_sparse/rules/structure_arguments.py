@@ -6,6 +6,7 @@ from typing import Any
 from keras_sparse.rules.blocks import Blocks, ChannelPairs
 from keras_sparse.rules.channels import Channels
 from keras_sparse.rules.n_of_m import NofM
+from keras_sparse.rules.received import received
 from keras_sparse.rules.single_weights import Weights
 from keras_sparse.rules.structure import Structure
 from keras_sparse.rules.whole_numbers import is_positive_integer
@@ -36,14 +37,14 @@ def as_structure(block_shape: Any = None, structure: Any = None) -> Structure:
     if block_shape is not None:
         raise ValueError(
             "`block_shape` is a short form of `structure`: pass one of the two. "
-            f"Received: block_shape={block_shape!r}, structure={structure!r}"
+            f"{received(block_shape=block_shape, structure=structure)}"
         )
     if isinstance(structure, Mapping) and structure.get("kind") in KINDS:
         arguments = dict(structure)
         return KINDS[arguments.pop("kind")](**arguments)
     if not isinstance(structure, Structure):
         rule = "None or a structure, such as keras_sparse.Blocks(4, 4, per_tap=True)"
-        raise ValueError(f"`structure` must be {rule}. Received: structure={structure!r}")
+        raise ValueError(f"`structure` must be {rule}. {received(structure=structure)}")
     return structure
 
 
@@ -54,7 +55,7 @@ def _of_block_shape(block_shape: Any) -> Structure:
     if not is_pair or not all(map(is_positive_integer, block_shape)):
         raise ValueError(
             "`block_shape` must be None or two positive integers (in, out); other structures are "
-            f"given as `structure`. Received: block_shape={block_shape!r}"
+            f"given as `structure`. {received(block_shape=block_shape)}"
         )
     in_, out = block_shape
     return ChannelPairs() if in_ == out == 1 else Blocks(in_, out)

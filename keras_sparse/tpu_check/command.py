@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-from rich.console import Console
 from rich.table import Table
 
 from keras_sparse.commands.named_function import function_named, parts_of
+from keras_sparse.conversion.terminal import plain_console
+from keras_sparse.rules.received import shown
 from keras_sparse.tpu_check.batch import batch_of, resized
 from keras_sparse.tpu_check.check import STAGES, Answers, check
 from keras_sparse.tpu_check.fake_tpu import strategy
@@ -27,12 +28,12 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         load()
     except CannotLowerError as error:
-        Console().print(f"Cannot run: {error}", markup=False)
+        plain_console().print(f"Cannot run: {error}")
         return 2
     make = function_named(arguments.function)
     model, batch = made(make, arguments.replicas, arguments.batch)
     answers = check(model, batch, arguments.topology)
-    Console().print(table(model.name, answers))
+    plain_console().print(table(model.name, answers))
     return answers.code
 
 
@@ -50,7 +51,7 @@ def made(make: Callable[[], Any], replicas: int, batch: int) -> tuple[keras.Mode
     if not isinstance(model, keras.Model) or not model.compiled:
         raise ValueError(
             "It must return a compiled Keras model, or (model, (inputs, targets)). "
-            f"Received: {returned!r}"
+            f"Received: {shown(returned)}"
         )
     return model, batch_of(model, batch) if specs is None else resized(specs, batch)
 

@@ -7,6 +7,7 @@ import keras
 from keras import tree
 
 from keras_sparse._keras import input_structure
+from keras_sparse.rules.received import received
 
 
 def symbolic_inputs(
@@ -74,7 +75,7 @@ def _checked(input_shape: Any) -> Any:
     if not isinstance(parts, list | tuple) or not parts:
         raise ValueError(
             "`input_shape` must be a shape, e.g. (None, 32, 32, 3), or a list or dict of shapes. "
-            f"Received: input_shape={input_shape!r}"
+            f"{received(input_shape=input_shape)}"
         )
     for part in parts:
         _checked(part)

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_sparse._keras import strategy_of, to_numpy
 from keras_sparse.compute.mask_state import KernelMask
+from keras_sparse.rules.received import received
 from keras_sparse.training.find_optimizer import sparse_momentum_of
 from keras_sparse.training.masked_optimizer import MaskedOptimizer
 
@@ -58,7 +59,7 @@ def check_agreement(trained: Any) -> Agreement:
         raise ValueError(
             "`trained` must be a SparseMomentum, or a model compiled with one, that is built: call "
             "`optimizer.build(model)` first, or train. "
-            f"Received: trained={trained}"
+            f"{received(trained=trained)}"
         )
     states = _states(optimizer)
     shapes = _hash(str([one.shape for one in optimizer.masked_weights]).encode())

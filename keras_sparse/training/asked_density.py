@@ -12,6 +12,7 @@ from keras_sparse.rules.asked import Asked, affordable_weights, ask
 from keras_sparse.rules.cost_budget import cost_of
 from keras_sparse.rules.exact_counts import largest_remainder
 from keras_sparse.rules.mask_update import prune_to
+from keras_sparse.rules.received import received
 from keras_sparse.rules.scores import Score
 from keras_sparse.rules.whole_groups import to_whole_groups
 from keras_sparse.rules.whole_numbers import is_positive_integer
@@ -78,7 +79,7 @@ class MasksToDensity(MaskedOptimizer):
             ValueError: ``steps`` is not a positive integer, or the optimizer is not built.
         """
         if steps is not None and not is_positive_integer(steps):
-            raise ValueError(f"`steps` must be a positive integer. Received: steps={steps!r}")
+            raise ValueError(f"`steps` must be a positive integer. {received(steps=steps)}")
         self.check_built(awaits_batch=True)
         start = self.step() if begun_at is None else begun_at
         self.set_training(start, None if steps is None else start + steps)
@@ -108,7 +109,7 @@ class MasksToDensity(MaskedOptimizer):
         densities.check_density(density)
         if self.prune is None:
             message = "`prune=None` means masks that never change"
-            raise ValueError(f"{message}. Received: density={density!r}")
+            raise ValueError(f"{message}. {received(density=density)}")
         self.check_built()
         if self.begins_anew:
             self.begin_anew()

@@ -7,6 +7,7 @@ import dataclasses
 import math
 from typing import Any
 
+from keras_sparse.rules.received import received
 from keras_sparse.rules.update_times import (
     AtEpochs,
     AtSteps,
@@ -34,7 +35,7 @@ def check_every(value: Any) -> int | str:
     if is_positive_integer(value):
         return int(value)
     rule = 'must be a positive integer, "epoch" or "auto"'
-    raise ValueError(f"`every` {rule}. Received: every={value!r}")
+    raise ValueError(f"`every` {rule}. {received(every=value)}")
 
 
 @dataclasses.dataclass(frozen=True)

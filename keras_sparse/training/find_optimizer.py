@@ -6,6 +6,7 @@ import keras
 
 from keras_sparse._keras import check_keras_3
 from keras_sparse.compute.mask_owner import mask_owners_inside, mask_owners_of
+from keras_sparse.rules.received import received
 from keras_sparse.training.sparse_momentum import SparseMomentum
 
 
@@ -30,7 +31,7 @@ def sparse_optimizer(trained: Any) -> SparseMomentum:
     """
     check_keras_3(trained, "trained")
     if not isinstance(trained, keras.optimizers.Optimizer | keras.layers.Layer):
-        raise TypeError(f"`trained` must be a model or an optimizer. Received: trained={trained!r}")
+        raise TypeError(f"`trained` must be a model or an optimizer. {received(trained=trained)}")
     found = (
         _inside(trained)
         if isinstance(trained, keras.optimizers.Optimizer)

@@ -10,6 +10,7 @@ from keras_sparse.compute.mask_state import kernel_mask_of
 from keras_sparse.rules import mask_bits
 from keras_sparse.rules.cost_budget import cost_of
 from keras_sparse.rules.initial_masks import Kind, initial_mask
+from keras_sparse.rules.received import received
 from keras_sparse.rules.single_weights import Weights
 from keras_sparse.rules.structure import Structure
 from keras_sparse.rules.whole_groups import check_groups_fit, to_whole_groups
@@ -26,7 +27,7 @@ def check_readable(kind: Kind, variables: Sequence[Any]) -> None:
         raise ValueError(
             "The weights that `initial_masks` looks at are only made in the first step: build the "
             "model before `fit`, with keras.Input or a call. "
-            f"Received: initial_masks={kind!r}"
+            f"{received(initial_masks=kind)}"
         )
 
 

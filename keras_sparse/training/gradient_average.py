@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_sparse._keras import index_of, to_float32
+from keras_sparse.rules.received import received
 from keras_sparse.training.momentum import momentum_of
 
 
@@ -26,7 +27,7 @@ class GradientAverage(keras.optimizers.Optimizer):
         super().__init__(learning_rate=0.0, name=name)
         if isinstance(decay, bool) or not isinstance(decay, int | float) or not 0.0 <= decay < 1.0:
             raise ValueError(
-                f"`gradient_momentum` must be in [0, 1). Received: gradient_momentum={decay!r}"
+                f"`gradient_momentum` must be in [0, 1). {received(gradient_momentum=decay)}"
             )
         self.decay = float(decay)
 

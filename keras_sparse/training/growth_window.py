@@ -8,6 +8,8 @@ import keras
 import numpy as np
 
 from keras_sparse.rules import scores
+from keras_sparse.rules.flags import is_word
+from keras_sparse.rules.received import received
 from keras_sparse.training.momentum import MULTI_OPTIMIZER, kept_by, linear_decay
 
 # What a momentum still holds of the gradients before the window: 0.5 %. A longer memory gained
@@ -18,7 +20,7 @@ Window = int | str | None
 
 def check(growth_window: Any) -> Window:
     """Returns ``"auto"``, None or a positive int; raises ValueError for anything else."""
-    if growth_window in ("auto", None):
+    if growth_window is None or is_word(growth_window, "auto"):
         return growth_window
     if (
         isinstance(growth_window, bool)
@@ -27,7 +29,7 @@ def check(growth_window: Any) -> Window:
     ):
         raise ValueError(
             '`growth_window` must be "auto", None or a positive integer. '
-            f"Received: growth_window={growth_window!r}"
+            f"{received(growth_window=growth_window)}"
         )
     return int(growth_window)
 
@@ -36,9 +38,7 @@ def check_batch(growth_batch: Any) -> float:
     """Returns a share of a batch in (0, 1] as a float; raises ValueError for anything else."""
     is_number = isinstance(growth_batch, int | float | np.integer | np.floating)
     if isinstance(growth_batch, bool) or not is_number or not 0 < growth_batch <= 1:
-        raise ValueError(
-            f"`growth_batch` must be in (0, 1]. Received: growth_batch={growth_batch!r}"
-        )
+        raise ValueError(f"`growth_batch` must be in (0, 1]. {received(growth_batch=growth_batch)}")
     return float(growth_batch)
 
 

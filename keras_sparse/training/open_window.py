@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_sparse._keras import to_numpy
 from keras_sparse.compute.free_memory import release_memory
+from keras_sparse.rules.received import received
 from keras_sparse.training.explored_masks import ExploredMasks
 
 
@@ -49,7 +50,7 @@ class OpenWindow(ExploredMasks):
             TypeError: no bool.
         """
         if np.asarray(is_open).dtype != bool:
-            raise TypeError(f"`is_open` must be a bool. Received: is_open={is_open!r}")
+            raise TypeError(f"`is_open` must be a bool. {received(is_open=is_open)}")
         self.check_built(awaits_batch=True)
         # `window_opened` says it; the variable and the layers' switches are copies for graphs
         if bool(to_numpy(self.growth_window_open)) != is_open:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_sparse.rules.density import check_density
+from keras_sparse.rules.received import received
 from keras_sparse.training.schedules import OverTraining
 
 ROUNDING = 1e-9  # 3 * 0.1 is more than 0.3
@@ -71,19 +72,19 @@ def alternating(density: Any, borders: Sequence[float] | None) -> AlternatingOve
         return AlternatingOverTraining(density, ACDC_BORDERS if borders is None else borders)
     if not isinstance(density, AlternatingOverTraining):
         message = "`density` must be a number or an AlternatingOverTraining: others never rise"
-        raise ValueError(f"{message}. Received: density={density!r}")
+        raise ValueError(f"{message}. {received(density=density)}")
     if borders is not None:
-        raise ValueError(f"The schedule has borders of its own. Received: borders={borders!r}")
+        raise ValueError(f"The schedule has borders of its own. {received(borders=borders)}")
     return density
 
 
 def _checked(borders: Any) -> tuple[float, ...]:
     try:
         values = tuple(float(border) for border in borders)
-    except TypeError:
+    except (TypeError, ValueError):
         values = ()  # no sequence of numbers
     ascending = all(a < b for a, b in itertools.pairwise(values))
     if len(values) % 2 == 0 or not ascending or not 0.0 <= values[0] <= values[-1] < 1.0:
         rule = "an odd number of ascending values in [0, 1), shares of the training"
-        raise ValueError(f"`borders` must be {rule}. Received: borders={borders!r}")
+        raise ValueError(f"`borders` must be {rule}. {received(borders=borders)}")
     return values

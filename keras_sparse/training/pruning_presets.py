@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 from keras_sparse.rules.density import check_density
+from keras_sparse.rules.received import received
 from keras_sparse.training.phases import alternating
 from keras_sparse.training.schedules import CubicOverTraining
 from keras_sparse.training.settings import Settings, check_names
@@ -94,7 +95,7 @@ def _falling(density: Any, initial: float | None) -> Any:
         if initial is not None:
             raise ValueError(
                 "`initial_density` is where the schedule of a number begins; a schedule says so "
-                f"itself. Received: initial_density={initial!r}, density={density!r}"
+                f"itself. {received(initial_density=initial, density=density)}"
             )
         return density
     check_density(density)
@@ -102,7 +103,7 @@ def _falling(density: Any, initial: float | None) -> Any:
     check_density(start, "initial_density")
     if start < density:
         message = f"`initial_density` must be at least `density`, {density!r}"
-        raise ValueError(f"{message}. Received: initial_density={start!r}")
+        raise ValueError(f"{message}. {received(initial_density=start)}")
     return CubicOverTraining(density, start, end=0.5)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_sparse.rules import scores
 from keras_sparse.rules.all_layers import check_no_distribution
+from keras_sparse.rules.received import received
 from keras_sparse.training.gradient_average import GradientAverage
 from keras_sparse.training.momentum import check_momentum
 
@@ -21,16 +22,16 @@ def check_rules(prune: Any, grow: Any, density: Any) -> None:
         grow: score of the grow rule, or None.
         density: a number or a schedule.
     """
-    received = f"Received: prune={prune}, grow={grow}, density={density}"
+    given = received(prune=prune, grow=grow, density=density)
     if prune is None and (grow is not None or callable(density)):
         raise ValueError(
             "`prune=None` means masks that never change, with `grow=None` and a density that is a "
-            f"number. {received}"
+            f"number. {given}"
         )
     if prune is not None and grow is None and not callable(density):
         raise ValueError(
             "With `grow=None` and a constant density no mask would change: pass a density "
-            f"schedule, or `prune=None`. {received}"
+            f"schedule, or `prune=None`. {given}"
         )
 
 
@@ -42,7 +43,7 @@ def check_scope_is_used(scope: str, initial_masks: Any, density: Any, distributi
         raise ValueError(
             '`scope="global"` is of pruning to a density, and nothing is pruned to one: pass a '
             'density schedule, or `initial_masks="magnitude"`. '
-            f"Received: density={density}, initial_masks={initial_masks!r}"
+            f"{received(density=density, initial_masks=initial_masks)}"
         )
 
 

@@ -14,6 +14,7 @@ import keras
 
 from keras_sparse._keras import to_numpy
 from keras_sparse.rules.density import check_density
+from keras_sparse.rules.received import received
 from keras_sparse.training.tfmot_density import TfmotDensity
 
 
@@ -23,7 +24,7 @@ class OverTraining:
     def __init__(self, initial: float, final: float) -> None:
         for name, value in (("initial", initial), ("final", final)):
             if not (isinstance(value, numbers.Real) and 0.0 <= value <= 1.0):
-                raise ValueError(f"`{name}` must be in [0, 1]. Received: {name}={value!r}")
+                raise ValueError(f"`{name}` must be in [0, 1]. {received(**{name: value})}")
         self.initial, self.final = float(initial), float(final)
 
     def __call__(self, progress: float) -> float:
@@ -88,10 +89,11 @@ class CubicOverTraining(OverTraining):
         self, final: float, initial: float = 1.0, begin: float = 0.0, end: float = 0.75
     ) -> None:
         super().__init__(initial, final)
-        if not 0.0 <= begin < end <= 1.0:
+        are_numbers = isinstance(begin, numbers.Real) and isinstance(end, numbers.Real)
+        if not are_numbers or not 0.0 <= begin < end <= 1.0:
             raise ValueError(
                 "`begin` and `end` must be in [0, 1], `begin` first. "
-                f"Received: begin={begin}, end={end}"
+                f"{received(begin=begin, end=end)}"
             )
         self.begin, self.end = begin, end
 
@@ -144,7 +146,7 @@ def get(value: Any, argument: str) -> Schedule:
     ):
         return float(value)
     raise ValueError(
-        f"`{argument}` must be a number in [0, 1] or a schedule. Received: {argument}={value!r}"
+        f"`{argument}` must be a number in [0, 1] or a schedule. {received(**{argument: value})}"
     )
 
 

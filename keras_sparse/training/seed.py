@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_sparse._keras import drawn_seed, to_numpy
+from keras_sparse.rules.received import received
 
 
 class Seed:
@@ -21,7 +22,7 @@ class Seed:
     def __init__(self, given: int | None) -> None:
         if not (given is None or (isinstance(given, numbers.Integral) and given >= 0)):
             raise ValueError(
-                f"`seed` must be None or an integer that is not negative. Received: seed={given!r}"
+                f"`seed` must be None or an integer that is not negative. {received(seed=given)}"
             )
         self._is_given = given is not None
         self._value = drawn_seed() if given is None else int(given)

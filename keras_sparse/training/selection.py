@@ -14,6 +14,7 @@ import keras
 
 from keras_sparse._keras import layers_of
 from keras_sparse.rules.density import matches
+from keras_sparse.rules.received import shown
 from keras_sparse.training.selectors import (
     Selector,
     check_selectors,
@@ -179,7 +180,7 @@ def _check_all_match(
         if not unknown and not any(_selects(selector, v, owners or {}) for v in variables):
             raise ValueError(
                 f"`{argument}` selects no trainable weight. "
-                f"Received: {selector!r}; the weights are {_paths(variables)}"
+                f"Received: {shown(selector)}; the weights are {_paths(variables)}"
             )
 
 

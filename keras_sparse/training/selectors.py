@@ -5,6 +5,8 @@ from typing import Any, TypeAlias
 
 import keras
 
+from keras_sparse.rules.received import received
+
 # A glob on the variable's path, a layer, or a layer type.
 Selector: TypeAlias = str | keras.layers.Layer | type
 
@@ -28,7 +30,7 @@ def check_selectors(selectors: Any, argument: str) -> list[Selector]:
         if not is_type and not isinstance(selector, str | keras.layers.Layer):
             raise TypeError(
                 f"`{argument}` takes globs on a variable's path, layers, or layer types, one or a "
-                f"collection. Received: {argument}={selector!r}"
+                f"collection. {received(**{argument: selector})}"
             )
     return many
 

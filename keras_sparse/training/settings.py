@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
+from keras_sparse.rules.received import received
 from keras_sparse.rules.structure import BlockShape, Structure
 
 
@@ -62,12 +63,12 @@ def check_names(
         if name in AllSettings.__annotations__:
             raise TypeError(
                 f"{function}() has no argument `{name}`: it is what {function} stands for. "
-                f"Use SparseMomentum for rules of your own. Received: {name}={settings[name]!r}"
+                f"Use SparseMomentum for rules of your own. {received(**{name: settings[name]})}"
             )
         close = next(iter(difflib.get_close_matches(name, names)), None)  # the closest
         hint = f"Did you mean `{close}`?" if close else f"It takes {sorted(names)}."
         raise TypeError(
-            f"{function}() has no argument `{name}`. {hint} Received: {name}={settings[name]!r}"
+            f"{function}() has no argument `{name}`. {hint} {received(**{name: settings[name]})}"
         )
 
 

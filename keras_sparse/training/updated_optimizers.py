@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_sparse._keras import check_keras_3, replace_optimizer, strategy_scope
+from keras_sparse.rules.received import received
 from keras_sparse.training.find_optimizer import sparse_momenta_of
 from keras_sparse.training.momentum import MULTI_OPTIMIZER
 from keras_sparse.training.sparse_momentum import SparseMomentum
@@ -48,7 +49,7 @@ def given_optimizers(optimizer: Any, settings: Any) -> list[SparseMomentum]:
     if optimizer is not None and not given:
         raise ValueError(
             "`optimizer` must be a SparseMomentum or a list of them, or None: those of the model. "
-            f"Received: optimizer={optimizer!r}"
+            f"{received(optimizer=optimizer)}"
         )
     if wrong := [one for one in given if not isinstance(one, SparseMomentum)]:
         names = ", ".join(type(one).__name__ for one in wrong)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_sparse._keras import eager_scope
+from keras_sparse.rules.flags import check_word
 from keras_sparse.tracing.multiply_adds import MultiplyAdds, count_multiply_adds
 
 BUDGETS = ("weights", "multiply_adds")
@@ -14,8 +15,7 @@ BUDGETS = ("weights", "multiply_adds")
 
 def check_budget(budget: Any) -> str:
     """Returns ``budget``; raises ValueError unless it is one of BUDGETS."""
-    if budget not in BUDGETS:
-        raise ValueError(f"`budget` must be one of {BUDGETS}. Received: budget={budget!r}")
+    check_word("budget", budget, *BUDGETS)
     return str(budget)
 
 

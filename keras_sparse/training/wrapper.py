@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_sparse._keras import check_keras_3
+from keras_sparse.rules.received import received
 from keras_sparse.training.momentum import MULTI_OPTIMIZER
 
 # What Keras' Optimizer takes as arguments beside the learning rate, and their defaults.
@@ -34,7 +35,7 @@ def _optimizer(given: Any) -> Any:
         pass
     raise ValueError(
         "`inner_optimizer` must be a Keras optimizer, such as keras.optimizers.SGD(momentum=0.9), "
-        f'or the name of one, such as "adam". Received: inner_optimizer={given!r}'
+        f'or the name of one, such as "adam". {received(inner_optimizer=given)}'
     )
 
 
@@ -50,7 +51,7 @@ def _delegated(name: str) -> property:
         if isinstance(self.inner_optimizer, MULTI_OPTIMIZER) and name != "loss_scale_factor":
             raise AttributeError(
                 f"A MultiOptimizer does not pass `{name}` on: set it on the optimizers in "
-                f"`inner_optimizer.optimizers`. Received: {name}={value!r}"
+                f"`inner_optimizer.optimizers`. {received(**{name: value})}"
             )
         setattr(self.inner_optimizer, name, value)
 
