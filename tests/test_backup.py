@@ -180,6 +180,13 @@ def test_a_file_that_may_not_be_read_is_an_error_and_not_a_new_training(
         resume(model, tmp_path)
 
 
+def test_a_folder_that_nobody_can_make_is_an_error_before_the_training(model, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(FileExistsError):
+        callback_of(model, tmp_path / "file").on_train_begin()
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 # --- arguments
 
 

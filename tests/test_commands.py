@@ -22,6 +22,7 @@ from keras_sparse.compute.choice import choose
 from keras_sparse.compute.cpu_kernels import MOST_ROWS, few_rows_of, kind_of
 from keras_sparse.compute.library import Availability
 from keras_sparse.models.turns import take_turns
+from keras_sparse.rules.paths import check_writable
 
 ROOT = Path(__file__).resolve().parents[1]
 ROW = Row("convolution", "float32", "weights", 0.55, 40, 2e6, 4e6)
@@ -268,8 +269,8 @@ def test_a_file_that_cannot_be_written_is_found_before_the_measurement(monkeypat
     table = tune.table_of([ROW], 1)
     table.save(tmp_path / "table")
     with pytest.raises(FileExistsError):
-        break_even.check_writable(tmp_path / "table" / "table")
-    break_even.check_writable(tmp_path / "table")
+        check_writable(tmp_path / "table" / "table")
+    check_writable(tmp_path / "table")
     assert break_even.load(tmp_path / "table") == table
     assert [path.name for path in tmp_path.iterdir()] == ["table"]
 

@@ -143,6 +143,15 @@ def test_a_failed_save_leaves_the_file_that_was_there(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["model.sparse"]
 
 
+def test_where_nothing_can_be_written_is_known_before_the_model_is_saved(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr(keras.Model, "save", None)
+    for path, error in (("file/model.sparse", FileExistsError), (".", IsADirectoryError)):
+        with pytest.raises(error):
+            ks.save_compressed(wide(), tmp_path / path)
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
 def test_wrong_arguments_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"`dtype` must be .*Received: dtype='int8'"):
         ks.save_compressed(wide(), tmp_path / "a", dtype="int8")

@@ -66,9 +66,16 @@ def test_without_a_masked_weight_all_is_dense():
 def test_layers_are_logged_on_request_and_everything_without_logs_too():
     log = DensityLog(log_layers=True)
     assert logged([Optimizer("one", [A])], log)[0]["density/a/kernel"] == 0.2
-    log.log(1, None, [Optimizer("one", [B])])
-    assert log.history["step"] == [7, 7]
-    assert log.history["b/kernel"] == [0.2]
+    log.log(1, None, [Optimizer("one", [A])])
+    assert log.history == {"step": [7, 7], "a/kernel": [0.2] * 2, "exploration_rate": [0.5] * 2}
+
+
+def test_other_masked_weights_begin_a_new_history():
+    log = DensityLog(log_layers=False)
+    logged([Optimizer("one", [A])], log)
+    _, history = logged([Optimizer("one", [A, B], steps=9)], log)
+    assert history["step"] == [9]
+    assert history["a/kernel"] == history["b/kernel"] == [0.2]
 
 
 def test_an_epoch_is_logged_once_and_another_training_logs_again():

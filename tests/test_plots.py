@@ -30,6 +30,33 @@ def test_each_weight_is_a_line(tmp_path, monkeypatch):
     assert drawn == [("a/kernel", [4, 8], [0.1, 0.2]), ("b/kernel", [4, 8], [0.3, 0.2])]
 
 
+def test_a_plot_has_the_name_that_was_asked_for(tmp_path):
+    pytest.importorskip("matplotlib")
+    for name, begin in (("plot", b"\x89PNG"), ("plot.v2.PNG", b"\x89PNG"), ("plot.svg", b"<?xml")):
+        assert ks.plot_history(HISTORY, tmp_path / name).read_bytes().startswith(begin)
+    assert {path.name for path in tmp_path.iterdir()} == {"plot", "plot.v2.PNG", "plot.svg"}
+
+
+@pytest.mark.parametrize(
+    ("number", "names", "title"),
+    [
+        (12, [f"layer_{i}/kernel" for i in range(12)], ""),
+        (13, ["layer_0/kernel", "layer_12/kernel"], "the first and the last of 13 layers"),
+    ],
+)
+def test_a_legend_of_many_layers_names_the_first_and_the_last(number, names, title, monkeypatch):
+    pytest.importorskip("matplotlib")
+    figure, axes = ks.models.plots._figure()
+    monkeypatch.setattr(ks.models.plots, "_figure", lambda: (figure, axes))
+    layers = {f"layer_{i}/kernel": [0.1] for i in range(number)}
+    ks.plot_history({"step": [4], "exploration_rate": [0.2], **layers}, "/dev/null")
+    legend = axes.get_legend()
+    found = [text.get_text() for text in legend.get_texts()]
+    assert found == [*names, "ever active, all layers"]
+    assert legend.get_title().get_text() == title
+    assert len(axes.lines) == number + 1
+
+
 def drawn_by(history, monkeypatch):
     """{name: (where, densities)} of the lines."""
     pytest.importorskip("matplotlib")

@@ -204,6 +204,16 @@ def test_paths_that_no_report_is_written_to(tmp_path):
     assert (tmp_path / "mine.html").read_text().endswith("not a report</title>")
 
 
+def test_a_report_that_cannot_be_written_is_not_made(path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("keras_sparse.reporting.report.of_model", None)
+    monkeypatch.setattr(type(path), "touch", refuse)
+    with pytest.raises(PermissionError):
+        ks.report(toy_model(), path)
+
+
 def test_an_earlier_report_is_replaced(path):
     assert ks.report(toy_model(), path) == path
     model = toy_model()

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table as Printed
 
 from keras_sparse.commands.break_even_fit import Point, break_even_density, fitted
@@ -19,11 +18,13 @@ from keras_sparse.commands.output import console
 from keras_sparse.commands.products import MEASURED, QUICK, STRUCTURES, Measured, computing
 from keras_sparse.commands.threads import set_threads
 from keras_sparse.compute import tuned
-from keras_sparse.compute.break_even import FEW_ROWS, TRAINED, Row, Table, check_writable
+from keras_sparse.compute.break_even import FEW_ROWS, TRAINED, Row, Table
 from keras_sparse.compute.library import available, tensorflow_version
 from keras_sparse.compute.processor import processor
 from keras_sparse.conversion.progress import progress
+from keras_sparse.conversion.terminal import plain_console
 from keras_sparse.models.turns import ratio, take_turns
+from keras_sparse.rules.paths import check_writable
 
 DENSITIES = (0.5, 0.2, 0.05)
 DTYPES = ("float32", "bfloat16")  # without float16, whose dense operations may take minutes
@@ -50,11 +51,11 @@ class Result:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns its exit code: 0 written, 2 cannot be measured or written."""
-    errors = Console(stderr=True)
+    errors = plain_console(stderr=True)
     threads = set_threads(arguments.threads)
     _hide_gpus()
     if not (now := available()):
-        errors.print(f"Cannot run: the compiled ops are {now}", markup=False)
+        errors.print(f"Cannot run: the compiled ops are {now}")
         return 2
     try:
         path = Path(arguments.output) if arguments.output else tuned.file_of_this_machine()
@@ -64,13 +65,13 @@ def run(arguments: argparse.Namespace) -> int:
         table = table_of([result.row for result in results], threads)
         table.save(path)
     except OSError as error:
-        errors.print(f"Cannot write the table: {error}", markup=False)
+        errors.print(f"Cannot write the table: {error}")
         return 2
     if arguments.json:
         sys.stdout.write(table.text())
     else:
         console().print(printed(results, table))
-    errors.print(f"Written to {path}{_how_to_use(path)}", markup=False, soft_wrap=True)
+    errors.print(f"Written to {path}{_how_to_use(path)}", soft_wrap=True)
     spread = statistics.median(each for result in results for each in result.spread)
     if spread > BUSY:
         errors.print(

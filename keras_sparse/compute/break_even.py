@@ -20,6 +20,8 @@ from typing import Any
 
 from keras import ops
 
+from keras_sparse.rules.paths import check_writable
+
 FORMAT = 1  # of the file; a file of another format is not read
 FEW_ROWS = "few rows"  # the kind of matrix products of up to 16 rows whose kernel nobody trains
 TRAINED = "trained "  # before a kind: with both gradients, the kernel's of active weights alone
@@ -143,22 +145,9 @@ class Table:
     def save(self, path: Path) -> None:
         """Writes the file, whole or not at all; creates its folder."""
         check_writable(path)
-        unfinished = _unfinished(path)
+        unfinished = path.with_name(f"{path.name}.unfinished")
         unfinished.write_text(self.text())
         unfinished.replace(path)
-
-
-def check_writable(path: Path) -> None:
-    """Creates the folder of a file; OSError unless the file can be written."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _unfinished(path).touch()
-    _unfinished(path).unlink()
-
-
-def _unfinished(path: Path) -> Path:
-    return path.with_name(f"{path.name}.unfinished")
 
 
 FACTS = {"processor": str, "threads": int, "tensorflow": str, "keras_sparse": str, "date": str}

@@ -19,8 +19,9 @@ from keras_sparse.models.compressed_weights import (
     write_weights,
 )
 from keras_sparse.models.verified_zip import DamagedFileError, VerifiedZip, ZipWithDigests
-from keras_sparse.rules.flags import check_flags
-from keras_sparse.rules.paths import as_path
+from keras_sparse.rules.flags import check_flags, check_word
+from keras_sparse.rules.paths import as_path, check_writable
+from keras_sparse.rules.received import received
 
 WEIGHTS = "model.weights.h5"  # in the files of ``keras.Model.save``
 CONFIG = "config.json"
@@ -43,7 +44,7 @@ def save_compressed(
 
     Args:
         model: a Keras model with weights.
-        path: file to write; any suffix.
+        path: file to write; any suffix. Its folder is created if missing.
         dtype: what the nonzeros of floating-point weights with two or more axes are stored in:
             "float32" (each weight keeps its own dtype and all of its bits), "float16" or
             "bfloat16". Loading gives the weight's dtype back. Nonzeros stay nonzero.
@@ -64,16 +65,14 @@ def save_compressed(
     """
     check_model(model)
     check_flags(optimizer=optimizer, verbose=verbose)
-    if dtype not in ("float32", "float16", "bfloat16"):
-        raise ValueError(
-            f'`dtype` must be "float32", "float16" or "bfloat16". Received: dtype={dtype!r}'
-        )
+    check_word("dtype", dtype, "float32", "float16", "bfloat16")
     if not model.weights:
         raise ValueError(
             "`model` must have weights. Build it, or call it on a batch, before it is saved. "
-            f"Received: model={model!r}"
+            f"{received(model=model)}"
         )
     path = as_path(path)
+    check_writable(path)
     with progress("save_compressed", verbose), tempfile.TemporaryDirectory() as folder:
         saved = Path(folder, "model.keras")
         current().says("Keras saves the model")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import keras
 
 from keras_sparse.rules.paths import as_path
+from keras_sparse.rules.received import received, shown
 from keras_sparse.training.callbacks import UpdateMasks
 from keras_sparse.training.density_log import DENSITY, EXPLORATION_RATE
 
@@ -14,6 +15,7 @@ History: TypeAlias = UpdateMasks | keras.callbacks.History | Mapping[str, Sequen
 LAYER = f"{DENSITY}/"  # UpdateMasks logs it before the path of a weight
 EXPLORED = "ever active, all layers"
 ALL_WEIGHTS = "all masked weights"
+NAMED_LINES = 12  # a legend names at most this number of layers, or the first and the last one
 
 
 class Recorded(NamedTuple):
@@ -52,6 +54,9 @@ def plot_history(history: History, to_file: str | Path = "density.png") -> Path:
     path = as_path(to_file, "to_file")
     steps, label, lines = recorded(history)
     figure, axes = _figure()
+    layers = [name for name in lines if name not in (EXPLORED, ALL_WEIGHTS)]
+    if len(layers) > NAMED_LINES:
+        _colour_by_depth(axes, len(layers))
     for name, densities in lines.items():
         style = {"color": "black", "linestyle": "--"} if name == EXPLORED else {}
         axes.plot(steps, densities, marker="o", markersize=3, label=name, **style)
@@ -62,10 +67,26 @@ def plot_history(history: History, to_file: str | Path = "density.png") -> Path:
         title="Density of each layer",
     )
     axes.grid(True, which="both", alpha=0.3)
-    axes.legend(fontsize="small")
+    _add_legend(axes, layers)
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, format=path.suffix[1:] or "png")  # which names no other file
     return path
+
+
+def _colour_by_depth(axes: Any, layers: int) -> None:
+    import matplotlib
+
+    colours = matplotlib.colormaps["viridis"]
+    axes.set_prop_cycle(color=[colours(i / (layers - 1)) for i in range(layers)])
+
+
+def _add_legend(axes: Any, layers: Sequence[str]) -> None:
+    """Names the lines; of many layers, the first and the last one."""
+    lines, title = list(axes.lines), None
+    if len(layers) > NAMED_LINES:
+        title = f"the first and the last of {len(layers)} layers"
+        lines = [one for one in lines if one.get_label() not in layers[1:-1]]
+    axes.legend(handles=lines, title=title, fontsize="small", title_fontsize="small")
 
 
 def recorded(history: Any) -> Recorded:
@@ -79,7 +100,7 @@ def recorded(history: Any) -> Recorded:
     if not isinstance(found, Mapping):
         raise TypeError(
             "`history` must be the UpdateMasks callback, the result of `fit`, or the `history` of "
-            f"one of them. Received: history={history!r}"
+            f"one of them. {received(history=history)}"
         )
     if "step" in found and isinstance(history, UpdateMasks | Mapping):
         steps = list(found["step"])
@@ -100,7 +121,7 @@ def recorded(history: Any) -> Recorded:
     if not steps:
         raise ValueError(
             "`history` must hold a density: train with the UpdateMasks callback, and pass it after "
-            f"`fit`. Received: history={history!r} with {sorted(found)}"
+            f"`fit`. {received(history=history)} with {shown(list(found))}"
         )
     explored = _logged(EXPLORATION_RATE, found)
     return Recorded(steps, label, lines if explored is None else {**lines, EXPLORED: explored})

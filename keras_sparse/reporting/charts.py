@@ -7,11 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from xml.etree.ElementTree import Element
 
+from keras_sparse.models.plots import NAMED_LINES
 from keras_sparse.reporting.elements import element
 from keras_sparse.reporting.histogram import BINS, Histogram
 
 HUES = 250, 400  # of the first and the last line, from blue to orange
-NAMED_LINES = 12  # a legend names at most this number of lines
 SIZE = 1000  # units of a drawing on each side
 
 

@@ -15,7 +15,8 @@ from keras_sparse.reporting.elements import GENERATOR
 from keras_sparse.reporting.layout import html_of
 from keras_sparse.reporting.model_content import of_model
 from keras_sparse.rules.flags import check_flags
-from keras_sparse.rules.paths import as_path
+from keras_sparse.rules.paths import as_path, check_writable
+from keras_sparse.rules.received import received
 from keras_sparse.training.callbacks import UpdateMasks
 
 HEAD = 2000  # characters of a file in which a report names its generator
@@ -60,6 +61,7 @@ def report(
         TypeError: ``model_or_history`` or ``history`` is none of these.
         ValueError: ``path`` names no .html file in an existing folder, or another file is there;
             no density was recorded; or an argument does not fit, as in ``summary``.
+        OSError: nobody may write there; nothing is measured then.
 
     >>> import pathlib, tempfile
     >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
@@ -73,7 +75,7 @@ def report(
     if model is None and (measure or batch is not None or input_shape is not None):
         raise ValueError(
             "`measure`, `batch` and `input_shape` are for reports of a model, and there is none. "
-            f"Received: {measure=}, {batch=}, {input_shape=}"
+            f"{received(measure=measure, batch=batch, input_shape=input_shape)}"
         )
     if measure and batch is None:
         raise ValueError("`batch` must be set if `measure` is. Received: batch=None")
@@ -90,11 +92,11 @@ def _subject(given: Any, history: Any) -> tuple[keras.Model | None, Recorded | N
     if isinstance(given, keras.layers.Layer):
         return given, None if history is None else recorded(history)
     if not isinstance(given, UpdateMasks | keras.callbacks.History | Mapping):
-        raise TypeError(f"{SUBJECTS}Received: model_or_history={given!r}")
+        raise TypeError(f"{SUBJECTS}{received(model_or_history=given)}")
     if history is not None:
         raise ValueError(
             "`history` must be None if `model_or_history` is a history itself. "
-            f"Received: {history=}"
+            f"{received(history=history)}"
         )
     return getattr(given, "model", None), recorded(given)
 
@@ -115,6 +117,7 @@ def check_report_path(path: str | Path) -> Path:
             "`path` must be free, or an earlier report: something else is there. "
             f"Received: path={str(path)!r}"
         )
+    check_writable(place)
     return place
 
 

@@ -1,8 +1,10 @@
-"""What a path argument becomes: a ``pathlib.Path`` (standard library only)."""
+"""A path argument becomes a ``pathlib.Path``, to which a file can be written (stdlib only)."""
 
 import os
 from pathlib import Path
 from typing import Any
+
+from keras_sparse.rules.received import received
 
 
 def as_path(value: Any, name: str = "path") -> Path:
@@ -16,5 +18,15 @@ def as_path(value: Any, name: str = "path") -> Path:
         TypeError: anything else.
     """
     if not isinstance(value, str | os.PathLike):
-        raise TypeError(f"`{name}` must be a path. Received: {name}={value!r}")
+        raise TypeError(f"`{name}` must be a path. {received(**{name: value})}")
     return Path(value)
+
+
+def check_writable(path: Path) -> None:
+    """Creates the folder of a file; OSError unless the file can be written: now, not later."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    trial = path.with_name(f"{path.name}.{os.getpid()}")
+    trial.touch()
+    trial.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import h5py
 
 from keras_sparse._keras import KerasBackup, to_numpy
 from keras_sparse.rules.flags import check_flags
-from keras_sparse.rules.paths import as_path
+from keras_sparse.rules.paths import as_path, check_writable
 from keras_sparse.training.backup_files import (
     STAMP,
     find_flaw,
@@ -74,6 +74,7 @@ class BackupAndRestore(KerasBackup):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Puts the newest whole backup where Keras reads it, and lets Keras resume from it."""
+        check_writable(Path(self.latest[0]))  # not only after an epoch
         if not any(os.path.exists(path) for pair in self._pairs for path in pair):
             super().on_train_begin(logs)
             return

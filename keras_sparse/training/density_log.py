@@ -19,7 +19,8 @@ class DensityLog:
 
     Attributes:
         history: ``{"step": [...], path of each weight: [its density, ...], "exploration_rate":
-            [...]}``, one entry an epoch.
+            [...]}``, one entry an epoch. Where other weights are masked than before, it begins
+            anew.
     """
 
     def __init__(self, log_layers: bool) -> None:
@@ -56,9 +57,11 @@ class DensityLog:
         total = sum(one.size for one in counts)
         density = sum(one.active for one in counts) / total if total else 1.0
         rate = sum(one.ever for one in counts) / total if total else 1.0
-        self.history.setdefault("step", []).append(optimizers[0].step())
-        for path, value in {**layers, EXPLORATION_RATE: rate}.items():
-            self.history.setdefault(path, []).append(value)
+        seen: dict[str, float] = {"step": optimizers[0].step(), **layers, EXPLORATION_RATE: rate}
+        if self.history.keys() != seen.keys():
+            self.history = {name: [] for name in seen}
+        for name, value in seen.items():
+            self.history[name].append(value)
         if logs is None:
             return
         logs[self._key(DENSITY, logs)] = density
