@@ -104,6 +104,24 @@ def test_an_interrupted_epoch_goes_on_in_the_same_training(updates):
     assert updates == [4]  # at the first beginning of the epoch alone
 
 
+@pytest.mark.parametrize(
+    ("steps", "epochs", "expected"),
+    [(1, 2, (0, 8)), (1, 5, (1, 21)), (1, 1, (1, 5)), (0, 3, (0, 12))],
+)
+def test_a_first_epoch_that_was_stopped_begins_anew_where_the_fit_has_another_length(
+    steps, epochs, expected
+):
+    optimizer = optimizer_of()
+    training = training_of(optimizer)
+    training.begin(TWO_EPOCHS, 1)
+    training.begin_epoch(0)
+    go(optimizer, steps)
+    again = training_of(optimizer)
+    again.begin({"epochs": epochs, "steps": 4}, 1)
+    again.begin_epoch(0)
+    assert span(optimizer) == expected
+
+
 def test_an_earlier_epoch_than_the_open_one_begins_anew():
     optimizer = optimizer_of()
     training = training_of(optimizer)

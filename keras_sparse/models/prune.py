@@ -18,6 +18,7 @@ from keras_sparse.rules.density import check_density
 from keras_sparse.rules.flags import check_flags
 from keras_sparse.rules.mask_update import prune_to
 from keras_sparse.rules.masked_layer import MaskedLayer
+from keras_sparse.rules.received import received
 from keras_sparse.rules.scores import Score
 from keras_sparse.rules.single_weights import Weights
 from keras_sparse.rules.structure import BlockShape, Structure
@@ -26,6 +27,7 @@ from keras_sparse.training.find_optimizer import sparse_momentum_of
 from keras_sparse.training.masked_optimizer import MaskedOptimizer
 from keras_sparse.training.seed import Seed
 from keras_sparse.training.selection import Selection
+from keras_sparse.training.uninterrupted import finish
 from keras_sparse.training.weight_costs import check_budget, costs_by
 
 
@@ -104,7 +106,7 @@ def prune(
             counts = counts_of(layers, density, distribution, scope, rule, rng)
         masks = prune_to(layers, counts, rule, rng)
         _warn_if_sparser(masks, density, sum(counts))
-        _apply(model, variables, masks, groups)
+        finish(lambda: _apply(model, variables, masks, groups))
     return {variable.path: mask for variable, mask in zip(variables, masks, strict=True)}
 
 
@@ -113,7 +115,7 @@ def _checked_score(score: Any) -> Score:
     if rule is None or scores.needs_of(rule):
         raise ValueError(
             "`score` must rank weights by their values: a model has no momenta and gradients. "
-            f"Received: score={score!r}"
+            f"{received(score=score)}"
         )
     return rule
 

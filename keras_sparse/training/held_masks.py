@@ -15,6 +15,7 @@ from keras_sparse.rules.structure import BlockShape
 from keras_sparse.training import masked_weight
 from keras_sparse.training.mask_variables import MaskVariables
 from keras_sparse.training.masked_weight import MaskedWeight
+from keras_sparse.training.uninterrupted import finish
 
 Masks = Sequence[np.ndarray]
 Weights = Sequence[MaskedWeight]
@@ -112,7 +113,10 @@ class MaskHolder(MaskVariables):
             one.check(masks[one.name])
         new = [masks[one.name] for one in weights]
         self.watchers.tell(self, weights, new)
-        self.put_masks(new, weights)
+        finish(lambda: self._put_and_apply(new, weights))
+
+    def _put_and_apply(self, masks: Masks, weights: Weights) -> None:
+        self.put_masks(masks, weights)
         masked_weight.apply_masks(weights)
 
     def change_masks(self, masks: Masks, weights: Weights) -> None:
@@ -127,15 +131,15 @@ class MaskHolder(MaskVariables):
             masks: bool arrays.
             weights: the masked weights they belong to; None: all, in order.
         """
+        finish(lambda: self._assign(masks, weights))
+
+    def _assign(self, masks: Masks, weights: Weights | None) -> None:
         self.put_masks(masks, weights)
         if all(map(has_value, self.masked_variables)):  # else the step that makes them masks them
             self.apply_masks()
 
     def put_masks(self, masks: Masks, weights: Weights | None = None) -> None:
-        """Replaces masks, the optimizer's and the layers', and leaves the weights.
-
-        See ``assign_masks``.
-        """
+        """``assign_masks``, the optimizer's and the layers', that leaves the weights."""
         self.begins_anew = False
         weights = self.masked_weights if weights is None else weights
         keep_explored = self.has_trained()

@@ -55,8 +55,16 @@ class MaskedSteps(OpenWindow):
         if trainable_variables is not None:
             variables = list(trainable_variables)
         self._check_known(variables)
+        try:
+            self._step(grads, variables, trainable_variables)
+        except KeyboardInterrupt:  # an eager step may have stopped before it masked the weights
+            apply_masks(self.trained_weights())
+            raise
+
+    def _step(self, grads: list[Any], variables: list[Any], given: Any) -> None:
+        """The inner optimizer's step; then missing weights are 0."""
         with fused_steps(self.inner_optimizer, self._mask_for_fused_step) as masked_by_inner:
-            self.inner_optimizer.apply(grads, trainable_variables)
+            self.inner_optimizer.apply(grads, given)
         gradient_of = {index_of(self, v): g for v, g in zip(variables, grads, strict=True)}
         stepped = [one for one in self.masked_weights if one.index in gradient_of]
         if self._gradient_average is not None:

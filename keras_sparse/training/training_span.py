@@ -32,6 +32,8 @@ class TrainingSpan:
     def open_epoch(self, number: int, now: int) -> bool:
         """Notes that an epoch begins at this step; True: it was interrupted, and is resumed."""
         optimizer, open_epoch = self._optimizer, self._optimizer.counter("epoch")
+        if number == 0 and open_epoch == 1 and self._has_another_length(now):
+            open_epoch = 0
         if open_epoch == 0 or number + 1 < open_epoch:  # none is open, or it is not resumed
             self._begin_schedules(number, now)
             self._first_epoch = number
@@ -43,6 +45,15 @@ class TrainingSpan:
         self._measure(number, now)
         optimizer.set_counter("epoch", number + 1)
         return open_epoch == number + 1
+
+    def _has_another_length(self, now: int) -> bool:
+        """Is this no resumption of a training that was stopped in its first epoch?
+
+        That one is as long, and ends later by the steps that it has made.
+        """
+        start, planned = (self._optimizer.counter(f"training_{end}") for end in ("start", "stop"))
+        stop = self.fit.stop(0, now)
+        return stop is not None and planned >= 0 and stop - planned != now - start
 
     def _measure(self, number: int, now: int) -> None:
         """A model whose own step accumulates gradients makes fewer steps than it has batches.
