@@ -59,6 +59,15 @@ def mixed():
     return tf_keras.Sequential([layers.Input((8,)), dense, layers.Dense(2, trainable=False)]), (8,)
 
 
+def gates():
+    """Activations that Keras 3 computes otherwise, and an argument that has another name there."""
+    gated = layers.GRU(4, recurrent_activation="hard_sigmoid", return_sequences=True)
+    cell = layers.RNN(layers.LSTMCell(4, recurrent_activation="hard_sigmoid"))
+    body = [gated, cell, layers.Dense(4, activation=tf_keras.activations.hard_sigmoid)]
+    ends = [layers.Activation("hard_sigmoid"), layers.Dense(3), layers.LeakyReLU(0.1)]
+    return tf_keras.Sequential([layers.Input((6, 4)), *body, *ends]), (6, 4)
+
+
 def data(shape):
     return np.random.default_rng(0).integers(0, 9, (5, *shape)).astype("float32")
 
@@ -102,7 +111,9 @@ def test_it_trains_on_under_the_same_masks(pruned):
 
 
 @pytest.mark.parametrize(
-    "make", [images, words, attention, nested, within_a_sequential, mixed], ids=lambda f: f.__name__
+    "make",
+    [images, words, attention, nested, within_a_sequential, mixed, gates],
+    ids=lambda f: f.__name__,
 )
 def test_models_of_every_kind(make):
     model, shape = make()

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_sparse.conversion.keras_2_activations import activation_of_keras_3
 from keras_sparse.conversion.keras_2_graph import MODELS, Config, graph_of_keras_3
 
 OF_ALL_LAYERS = {"name", "trainable", "dtype", "activity_regularizer"}
@@ -78,6 +79,10 @@ def _own_arguments(kind: str, config: Config) -> Config:
     shape = config.pop("batch_input_shape", None)  # of a first layer; its model has an InputLayer
     if kind == "InputLayer":
         config["batch_shape"] = shape
+    if kind == "LeakyReLU":
+        config["negative_slope"] = config.pop("alpha")
+    functions = {key: value for key, value in config.items() if key.endswith("activation")}
+    config |= {key: activation_of_keras_3(value) for key, value in functions.items()}
     axis = config.get("axis")
     if kind == "BatchNormalization" and isinstance(axis, list | tuple) and len(axis) == 1:
         config["axis"] = axis[0]
