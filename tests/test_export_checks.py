@@ -96,6 +96,8 @@ def test_weights_outside_of_their_masks_are_an_error(tmp_path):
         ("m", {"format": "tflite"}, "`format` must be one of .*Received: format='tflite'"),
         ("m", {"format": 3}, "`format` must be one of .*Received: format=3"),
         ("m", {"format": "litert"}, "`path` must end with '.tflite'"),
+        ("m.tflite", {}, "`path` must not end with '.tflite' for .*: pass format='litert'"),
+        ("m.onnx", {}, "`path` must not end with '.onnx' for .*: pass format='onnx'"),
         ("m", {"format": "openvino"}, "`path` must end with '.xml'"),
         ("m", {"format": "keras"}, "`path` must end with '.keras'"),
         ("m", {"dtype": "int8"}, "`dtype` must be one of float32 for the format 'saved_model'"),
@@ -106,6 +108,9 @@ def test_weights_outside_of_their_masks_are_an_error(tmp_path):
         ("m", {"sample": [np.zeros((2, 8))] * 2}, "one array for each of the model's 1 inputs"),
         ("m.keras", {"format": "keras", "custom_ops": True}, "formats but 'saved_model'"),
         ("m", {"tolerance": -1.0}, "`tolerance` must be 0 or larger. Received: tolerance=-1.0"),
+        ("m", {"sample": {"b": np.zeros((2, 8))}}, "names of the model's inputs"),
+        ("m", {"input_signature": (None, 8)}, "`input_signature` must hold .*=.None, 8."),
+        ("m", {"input_signature": keras.InputSpec(ndim=2)}, "`input_signature` must hold"),
         ("m", {"sparsity": True}, "`sparsity` must be None for the format 'saved_model'"),
     ],
 )

@@ -47,6 +47,21 @@ def nodes_of(path):
 
 
 @needs_ops
+def test_inputs_and_outputs_may_have_dtypes_that_numpys_files_lack(tmp_path):
+    inputs = keras.Input((64,), dtype="bfloat16")
+    logits = keras.layers.Dense(2, dtype="bfloat16")(inputs)
+    labels = keras.layers.StringLookup(vocabulary=["cat", "dog"], num_oov_indices=0, invert=True)
+    model = keras.Model(inputs, [logits, labels(keras.ops.argmax(logits, -1))])
+    model.layers[1].kernel.assign(np.eye(64, 2))
+    sparse = ks.sparsify(model, implementation="custom_op", verbose=False)
+    x = np.eye(2, 64)
+    report = ks.export(sparse, tmp_path / "s", custom_ops=True, sample=x, verbose=False)
+    assert report.difference == 0
+    _, words = served_loader.load(tmp_path / "s").serve(x.astype(logits.dtype))
+    assert words.numpy().tolist() == [b"cat", b"dog"]
+
+
+@needs_ops
 def test_small_variables_are_constants_of_the_served_graph(tmp_path, monkeypatch):
     settings = {"custom_ops": True, "compare_dense": False, "verbose": False}
     ks.export(network(), tmp_path / "constant", **settings)

@@ -73,7 +73,8 @@ def _run_elsewhere(ready: ReadyModel, path: Path) -> Outputs:
     """By a process of its own that cannot import keras and keras_sparse."""
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = Path(folder, "inputs.npz"), Path(folder, "outputs.npz")
-        named: dict[str, Any] = dict(zip(ready.serving.input_names(), ready.sample, strict=True))
+        arrays = [one.astype("float32") if one.dtype.kind == "V" else one for one in ready.sample]
+        named: dict[str, Any] = dict(zip(ready.serving.input_names(), arrays, strict=True))
         np.savez(inputs, **named)
         for name in ("keras", "keras_sparse"):
             Path(folder, f"{name}.py").write_text(f"raise ImportError('{name} is not there')\n")

@@ -11,6 +11,7 @@ import numpy as np
 from keras_sparse._keras import Serving, check_model, input_signature, layers_of
 from keras_sparse.conversion.sparsify import check_has_weights, densify, has_layers_to_densify
 from keras_sparse.exporting.sample import predictions_of
+from keras_sparse.rules.received import received
 
 
 @dataclasses.dataclass
@@ -69,12 +70,18 @@ def signature_of(model: keras.Model, given: Any) -> list[Any]:
 
     Raises:
         TypeError: not a Keras model.
-        ValueError: the model has no weights yet.
+        ValueError: the model has no weights yet, or ``given`` holds no specs.
     """
     check_model(model)
     check_has_weights(model)
     if given is None:
         return input_signature(model)
+    specs = keras.tree.flatten(given)
+    if not specs or any(getattr(spec, "shape", None) is None for spec in specs):
+        raise ValueError(
+            "`input_signature` must hold a keras.InputSpec with a shape for each input, such as "
+            f"[keras.InputSpec('float32', (None, 8))]. {received(input_signature=given)}"
+        )
     return list(given) if isinstance(given, list | tuple) else [given]
 
 

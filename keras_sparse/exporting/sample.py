@@ -26,13 +26,29 @@ def sample_for(model: keras.Model, signature: list[Any], sample: Any) -> list[np
     if sample is None:
         rng, batch = np.random.default_rng(0), _batch(model)
         return [_random(spec, batch, rng) for spec in specs]
-    arrays = keras.tree.flatten(sample)
+    arrays = keras.tree.flatten(_by_name(sample, signature))
     if len(arrays) != len(specs):
         raise ValueError(
             f"`sample` must have one array for each of the model's {len(specs)} inputs. "
             f"Received: sample with {len(arrays)} arrays"
         )
     return [_fitting(array, spec) for array, spec in zip(arrays, specs, strict=True)]
+
+
+def _by_name(sample: Any, signature: list[Any]) -> Any:
+    """The sample; of a dict, what the model takes as a list, by the names of its inputs, as Keras.
+
+    Its order is another one: ``keras.tree.flatten`` sorts keys.
+    """
+    if not isinstance(sample, dict) or len(signature) > 1 or isinstance(signature[0], dict):
+        return sample
+    names = [spec.name for spec in keras.tree.flatten(signature)]
+    if not set(names) <= set(sample):
+        raise ValueError(
+            f"`sample` must have the names of the model's inputs, {names}. "
+            f"Received: sample with {list(sample)}"
+        )
+    return [sample[name] for name in names]
 
 
 def predictions_of(model: keras.Model, signature: list[Any], arrays: list[np.ndarray]) -> list[Any]:

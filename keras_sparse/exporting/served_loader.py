@@ -37,15 +37,24 @@ def load(folder: str | Path) -> Any:
 
 
 def main() -> None:
-    """Predicts the inputs in one file, and writes the outputs to another."""
+    """Predicts the inputs in one file, and writes the outputs to another.
+
+    NumPy's files have no bfloat16, which is float32 there.
+    """
     import numpy as np
     import tensorflow as tf
 
     served = load(Path(__file__).resolve().parents[1])
     inputs, outputs = sys.argv[1:]
-    tensors = {name: tf.constant(array) for name, array in np.load(inputs).items()}
-    predicted = served.signatures["serving_default"](**tensors)
-    np.savez(outputs, **{name: each.numpy() for name, each in predicted.items()})
+    predict = served.signatures["serving_default"]
+    dtypes = {name: spec.dtype for name, spec in predict.structured_input_signature[1].items()}
+    tensors = {name: tf.cast(array, dtypes[name]) for name, array in np.load(inputs).items()}
+    stored = {tf.bfloat16: np.float32, tf.string: np.bytes_}
+    arrays: dict[str, Any] = {
+        name: np.asarray(each.numpy(), stored.get(each.dtype))
+        for name, each in predict(**tensors).items()
+    }
+    np.savez(outputs, **arrays)
 
 
 if __name__ == "__main__":
