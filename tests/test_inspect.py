@@ -62,6 +62,16 @@ def test_names_are_those_of_layers_and_optimizers_are_left_out(tmp_path):
     assert names == ["hidden/0", "hidden/1", "head/0", "head/1"]
 
 
+@pytest.mark.parametrize("name", ["m.keras", "m.weights.h5"])
+def test_a_layer_whose_name_ends_as_that_of_a_mask_is_none(tmp_path, name):
+    class TokenMask(keras.layers.Dense):
+        pass
+
+    write(keras.Sequential([keras.Input((3,)), TokenMask(4)]), tmp_path / name)
+    names = [each.name for each in arrays_in(tmp_path / name)]
+    assert names == ["token_mask/0", "token_mask/1"]
+
+
 def checked(mask, *changes):
     mask = mask.copy()
     for index in changes:

@@ -256,6 +256,15 @@ def test_the_model_is_left_as_it_was():
     assert not any("call" in vars(layer) for layer in layers_of(model))
 
 
+def test_a_call_that_a_user_has_set_stays():
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(8), layers.Dense(4)])
+    first, second = model.layers
+    mine = first.call = lambda inputs, training=None: keras.ops.matmul(2 * inputs, first.kernel)
+    assert uses(model) == [1, 1]
+    assert first.call is mine
+    assert "call" not in vars(second)
+
+
 @pytest.mark.parametrize(
     ("make", "shape", "inputs", "outputs"),
     [

@@ -21,6 +21,7 @@ from keras_sparse.models.verified_zip import (
     as_damage,
     check_whole,
 )
+from keras_sparse.rules import mask_bits
 
 WEIGHTS = "model.weights.h5"
 MASK_STATE = ("mask", "dense_weight_gradient", "mask_density")  # names in ``KernelMask``
@@ -109,7 +110,7 @@ def _arrays_of(group: h5py.Group, prefix: str = "") -> Iterator[NamedArray]:
     """Keras writes variables into a group ``vars``, which has the layer's own name."""
     quantized = quantized_arrays({key: item[()] for key, item in group.items() if _is_array(item)})
     for key, item in group.items():
-        if key in ("optimizer", "optimizer_weights") or key.endswith("_mask"):
+        if key in ("optimizer", "optimizer_weights") or _is_mask(item):
             continue
         if isinstance(item, h5py.Dataset):
             if _is_array(item):
@@ -120,6 +121,12 @@ def _arrays_of(group: h5py.Group, prefix: str = "") -> Iterator[NamedArray]:
             yield from _arrays_of(item, f"{parent}/{own}/".lstrip("/"))
         else:
             yield from _arrays_of(item, prefix if key == "layers" else f"{prefix}{key}/")
+
+
+def _is_mask(item: Any) -> bool:
+    """Is it what ``KernelMask`` writes beside a kernel? A user's layer may be named so, too."""
+    names = {*item.get("vars", ())} if isinstance(item, h5py.Group) else set()
+    return names in ({mask_bits.BITS}, {mask_bits.ZEROS})
 
 
 def _is_array(item: Any) -> bool:

@@ -117,13 +117,16 @@ def _noted(
 
         return noting_call
 
+    own = {id(layer): vars(layer).get("call") for layer in layers}  # that a user has set
     for layer in layers:
-        layer.__dict__["call"] = noting(layer, layer.call)
+        vars(layer)["call"] = noting(layer, layer.call)
     try:
         yield noted
     finally:
         for layer in layers:
-            layer.__dict__.pop("call", None)
+            vars(layer).pop("call", None)
+            if (call := own[id(layer)]) is not None:
+                vars(layer)["call"] = call
 
 
 def _of_batch(tensor: Any, batch: int) -> Any:
