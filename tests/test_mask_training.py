@@ -1,10 +1,11 @@
 """One training of masks, batch by batch and without a network: expected steps are written out."""
 
 import pytest
-from helpers import arrays, assert_same, compiled, sgd
+from helpers import array, arrays, assert_same, compiled, sgd
 
 import keras_sparse as ks
 from keras_sparse.training import mask_training
+from keras_sparse.training.epoch_plan import Epoch
 from keras_sparse.training.mask_training import MaskTraining
 
 TWO_EPOCHS = {"epochs": 2, "steps": 4}
@@ -209,6 +210,7 @@ def test_an_optimizer_that_keras_builds_in_the_first_batch_takes_part(updates):
         training.end_batch(batch)
     assert updates == [3]
     assert (optimizer.counter("epoch"), *span(optimizer)) == (1, 0, 8)
+    assert training._epoch == Epoch(number=0, now=0, start=0, stop=8)
 
 
 def test_an_optimizer_without_a_step_was_not_trained():
@@ -249,10 +251,12 @@ def test_the_final_density_is_reached_by_a_pruning_of_its_own(monkeypatch):
     assert optimizer.total_density() == 0.25
 
 
-def test_masks_without_rules_are_planned_never(updates):
-    optimizer = optimizer_of(ks.StaticSparsity)
+@pytest.mark.parametrize(("window", "is_open"), [("auto", False), (1, True)])
+def test_masks_without_rules_are_planned_never(updates, window, is_open):
+    optimizer = optimizer_of(ks.StaticSparsity, growth_window=window)
     looks = run(training_of(optimizer))
     assert (looks, updates) == ([[], []], [])
+    assert bool(array(optimizer.growth_window_open)) is is_open
 
 
 @pytest.mark.filterwarnings("ignore:The masks will not be updated")

@@ -38,7 +38,7 @@ class MaskTraining:
         self._plan: EpochPlan | None = None
         self._final: FinalDensity | None = None
         self._epoch: Epoch  # the one that was planned last
-        self._batch, self._begun_at = 0, 0
+        self._batch = self._begun_at = 0
         self._in_batch = False  # begun, and not accounted for
         self._batches_to_next_check = math.inf
         self._unopened_epoch: int | None = None  # begun before Keras had built the model
@@ -58,8 +58,6 @@ class MaskTraining:
             execution: batches that run without a callback between them.
         """
         self._span.begin(params.get("epochs", 1), params.get("steps"), execution)
-        self._batches_to_next_check, self._unopened_epoch = math.inf, None
-        self._in_batch = False
         if self.optimizer.built:
             self._begun_at = self.optimizer.step()
             follow_restored_weights(self.optimizer)
@@ -102,9 +100,6 @@ class MaskTraining:
 
     def end_batch(self, batch: int) -> None:
         self._in_batch = False
-        # at least these steps were made
-        steps = (batch - self._batch + 1) * (self._fit.steps_per_batch or 0)
-        self._batches_to_next_check -= steps
         if self._masks_are_new:
             self._masks_are_new = False
             # of the lists of active weights that were made anew
@@ -112,10 +107,13 @@ class MaskTraining:
         if self._unopened_epoch is not None and self.optimizer.built:
             number, self._unopened_epoch = self._unopened_epoch, None
             self._make_plan(number, 0, self._span.open_epoch(number, 0))
-        if self._fit.steps_per_batch is None and self._plan is not None:
-            self._batches_to_next_check = 0
+        if self._fit.steps_per_batch is not None:
+            # at least these steps were made
+            self._batches_to_next_check -= (batch - self._batch + 1) * self._fit.steps_per_batch
+        elif self._plan is not None:
+            self._batches_to_next_check = -math.inf  # at once
             if self._span.count_steps(self._epoch, batch + 1):
-                self._make_plan(self._epoch.number, self._epoch.now, begun_before=False)
+                self._make_plan(self._epoch.number, self._epoch.now, self._epoch.begun_before)
 
     def end(self) -> None:
         if self.optimizer.built:
@@ -144,7 +142,7 @@ class MaskTraining:
             optimizer.open_growth_window(window > 0)
             self._batches_to_next_check = math.inf
             return
-        self._batches_to_next_check = 0
+        self._batches_to_next_check = -math.inf  # at once
         self._plan = plan_epoch(self._every, optimizer.density, window, self._fit, self._epoch)
         self._final = self._plan.final or self._final
         if not self._has_warned and self._fit.steps_per_batch is not None:
