@@ -75,7 +75,7 @@ def check_agreement(trained: Any) -> Agreement:
             "The workers train different models. "
             f"Received: this worker's masked weights are {optimizer.masked_names}"
         )
-    if len(set(rows[:, 1])) > 1 or rows[0, 2]:  # equal copies have equal counts
+    if len(set(rows[:, 1])) > 1 or rows[:, 2].sum():
         differences = _differences(optimizer.masked_names, _of_all_workers(optimizer, states))
         raise RuntimeError(
             "The masks are not the same everywhere. Change them between steps and on every worker "

@@ -139,7 +139,8 @@ class MasksToDensity(MaskedOptimizer):
             return False
         shown = (one.mask for one in weights) if masks is None else masks
         spent = cost_of(shown, [one.cost for one in weights])
-        return spent > self._asked_at(density, weights).budget + self._dearest_group(weights) // 2
+        above = spent - self._asked_at(density, weights).budget
+        return 2 * above > self._dearest_group(weights)
 
     def _dearest_group(self, weights: Sequence[MaskedWeight]) -> int:
         """What the dearest group of these weights costs."""
@@ -190,9 +191,7 @@ class MasksToDensity(MaskedOptimizer):
         return to_whole_groups(wanted, shapes, self.structure, active, only_up)
 
     def _density_at(self, step: int) -> float:
-        density = schedules.value_at(self.density, step, *self._training_span(), "density")
-        densities.check_density(density)
-        return density
+        return schedules.value_at(self.density, step, *self._training_span(), "density")
 
     def _training_span(self) -> tuple[int, int]:
         return self.counter("training_start"), self.counter("training_stop")

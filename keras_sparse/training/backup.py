@@ -88,7 +88,7 @@ class BackupAndRestore(KerasBackup):
                 warn_of_flaws(f"Resumed from {weights} at epoch {progress['epoch']}", flaws)
                 return
         for weights, metadata in self._pairs:
-            if os.path.exists(weights) and find_flaw(weights) is None:
+            if find_flaw(weights) is None:
                 epoch = self._resume_weights(weights, metadata)
                 warn_of_flaws(
                     f"Resumed from {weights} at epoch {epoch}, counted in its steps", flaws
@@ -113,7 +113,7 @@ class BackupAndRestore(KerasBackup):
         optimizer = self.model.optimizer
         while hasattr(optimizer, "inner_optimizer"):
             optimizer = optimizer.inner_optimizer
-        before = 0 if optimizer is None else int(to_numpy(optimizer.iterations))
+        before = optimizer and int(to_numpy(optimizer.iterations))
         super().on_train_begin()
         if optimizer is not None and self.params.get("steps"):
             batches = int(to_numpy(optimizer.iterations)) - before

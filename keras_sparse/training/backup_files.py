@@ -58,7 +58,7 @@ def read_metadata(metadata: str) -> dict[str, int] | None:
         return {"epoch": int(written["epoch"]), "batch": int(written.get("batch", 0))}
     except PermissionError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -90,7 +90,6 @@ class UpdateMasks(keras.callbacks.Callback):
         self._log = DensityLog(log_layers)
         self._given = given_optimizers(optimizer, settings)
         self._trainings: list[MaskTraining] = []
-        self._compiled = False  # with a SparseMomentum of these
         self._retracing = Retracing([])
         if settings:  # bad settings fail here, not in `fit`
             check_has_density(settings)
@@ -113,7 +112,6 @@ class UpdateMasks(keras.callbacks.Callback):
             MaskTraining(optimizer, self.every, optimizer in compiled, self._check_agreement)
             for optimizer in optimizers
         ]
-        self._compiled = bool(compiled)
 
     def on_train_begin(self, logs: Any = None) -> None:
         model = self.model
@@ -126,9 +124,9 @@ class UpdateMasks(keras.callbacks.Callback):
         self._log.suffix = f"/{names}" if several else ""
         self._retracing = Retracing(self._optimizers())
         for training in self._trainings:
-            training.begin(self.params, max(1, model.steps_per_execution))
+            training.begin(self.params, model.steps_per_execution)
         with self._progress("first masks"):
-            prepare(model, self._optimizers(), self._compiled)
+            prepare(model, self._optimizers(), bool(compiled_sparse_momenta(model)))
 
     def _progress(self, what: str) -> contextlib.AbstractContextManager[object]:
         """Shows what takes long, but not in ``fit(verbose=0)``."""

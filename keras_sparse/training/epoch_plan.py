@@ -147,7 +147,7 @@ def never_updates(every: UpdateTimes, last_update: int, fit: FitLength, epoch: E
     """Does a training, whose epoch begins, end before an update is due?"""
     if isinstance(every, AtEpochs):
         return fit.epochs - epoch.number < 2 and epoch.now <= last_update
-    return epoch.stop > 0 and every.last_due(epoch.stop - 1) <= last_update
+    return epoch.stop != -1 and every.last_due(epoch.stop - 1) <= last_update
 
 
 def _times(every: str | int, density: Schedule, fit: FitLength, epoch: Epoch) -> UpdateTimes:

@@ -50,7 +50,7 @@ def final_density(schedule: Schedule, start: int, stop: int) -> FinalDensity | N
         return None
     if isinstance(schedule, TfmotDensity):
         return _of_tfmot(schedule, stop)
-    number = min(FINE if isinstance(schedule, OverTraining) else COARSE, stop - start)
+    number = FINE if isinstance(schedule, OverTraining) else COARSE
     steps = [start + math.ceil((stop - start) * i / number) for i in range(number + 1)]
     values = [value_at(schedule, step, start, stop, "density") for step in steps]
     densities.check_density(values[-1])

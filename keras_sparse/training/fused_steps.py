@@ -129,7 +129,6 @@ def _sgd(optimizer: Any, index: int, weight: Any, gradient: Any, learning_rate: 
         lr=tf.cast(learning_rate, weight.dtype),
         grad=tf.cast(gradient, weight.dtype),
         momentum=tf.cast(optimizer.momentum, weight.dtype),
-        use_locking=False,
         use_nesterov=optimizer.nesterov,
     )
 

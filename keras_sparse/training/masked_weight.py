@@ -182,8 +182,8 @@ class MaskedWeight:
     def load(self, saved: SavedMask) -> None:
         """Takes the mask of a file and leaves the weight."""
         self.assign(saved.mask, keep_explored=False)
-        bits = mask_bits.pack(saved.mask)
-        self.assign_explored(bits if saved.explored is None else bits | saved.explored)
+        if saved.explored is not None:
+            self.assign_explored(mask_bits.pack(saved.mask) | saved.explored)
 
 
 def apply_masks(weights: Sequence[MaskedWeight]) -> None:

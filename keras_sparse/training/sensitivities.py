@@ -84,7 +84,7 @@ def _compile(model: keras.Model, copied: keras.Model, kept: GradientAverage, los
     if model.dtype_policy.compute_dtype == "float16":
         optimizer = keras.optimizers.LossScaleOptimizer(kept, name="snip_loss_scale")
     eagerly = bool(model.compiled and model.run_eagerly)
-    keras.Model.compile(copied, optimizer, **losses, run_eagerly=eagerly, auto_scale_loss=False)
+    keras.Model.compile(copied, optimizer, **losses, run_eagerly=eagerly)
 
 
 NO_STEP = (

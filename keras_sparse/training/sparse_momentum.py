@@ -196,5 +196,7 @@ class SparseMomentum(SetLater):
 @momentum_of.register(SparseMomentum)
 def _(optimizer: Any, index: int) -> np.ndarray:
     """What the rules read: the inner optimizer's momentum, or the average in its place."""
-    masked = [one for one in optimizer.masked_weights if one.index == index]
-    return masked[0].view().momentum if masked else momentum_of(optimizer.inner_optimizer, index)
+    for one in optimizer.masked_weights:
+        if one.index == index:
+            return one.view().momentum
+    return momentum_of(optimizer.inner_optimizer, index)

@@ -37,7 +37,7 @@ class TrainingSpan:
         if open_epoch == 0 or number + 1 < open_epoch:  # none is open, or it is not resumed
             self._begin_schedules(number, now)
             self._first_epoch = number
-        elif optimizer.counter("training_stop") < 0 and number > self._first_epoch:
+        elif optimizer.counter("training_stop") == -1 and number > self._first_epoch:
             start, first = optimizer.counter("training_start"), self._first_epoch
             if now > start:  # an epoch's length is known by now
                 stop = start + (now - start) * (self.fit.epochs - first) // (number - first)
@@ -64,8 +64,8 @@ class TrainingSpan:
             self._fit_began = number, now
         first, began = self._fit_began
         epochs, made, fit = number - first, now - began, self.fit
-        known = (self._optimizer.gradient_accumulation_steps or 1) > 1  # Keras accumulates
-        if known or fit.steps_per_batch != 1 or not fit.batches or made < 1:
+        of_keras = self._optimizer.gradient_accumulation_steps
+        if of_keras or fit.steps_per_batch != 1 or not fit.batches or made < 1:
             return
         accumulation = max(1, round(epochs * fit.batches / made))
         if accumulation == fit.accumulation == 1:
@@ -90,7 +90,7 @@ class TrainingSpan:
             return False
         self.fit = dataclasses.replace(self.fit, steps_per_batch=made)
         start = self._optimizer.counter("training_start")
-        if self._optimizer.counter("training_stop") < 0 and start == epoch.now:
+        if self._optimizer.counter("training_stop") == -1 and start == epoch.now:
             self._begin_schedules(epoch.number, start)
         return True
 

@@ -35,7 +35,7 @@ def warn_before(
     """
     one_epoch = fit.epochs - epoch.number < 2
     follows = isinstance(optimizer.density, OverTraining)
-    if final is None and epoch.stop < 0 and one_epoch and follows:
+    if final is None and epoch.stop == -1 and one_epoch and follows:
         text = final_density.UNKNOWN_LENGTH.format(density=optimizer.budget_density())
         warnings.warn(text, stacklevel=3)
     elif final is not None and final.later is not None:
