@@ -184,6 +184,9 @@ def test_a_copy_of_any_switch_of_a_layer_counts():
     assert hash_of(switch, density) == hash_of(switch, density)
     assert hash_of(switch, density) != hash_of(Copies(False), density)
     assert hash_of(switch, density) != hash_of(switch, Copies(0.25))
+    before = hash_of(switch, density)
+    mask.value.values[0] = np.array([True, True])
+    assert hash_of(switch, density) == before  # the mask is no switch
 
 
 def test_the_callback_checks_on_request_and_where_there_are_masks():
@@ -201,17 +204,18 @@ def test_the_callback_checks_on_request_and_where_there_are_masks():
 
 
 class Strategy:
-    """Stands for one of two workers with a replica each: calls for both, sums what they say."""
+    """Stands for one of two workers: calls for the replicas of both, sums what they say."""
 
     def __init__(self, replicas):
         self.num_replicas_in_sync = replicas
 
     def experimental_distribute_values_from_function(self, function):
-        places = [types.SimpleNamespace(replica_id_in_sync_group=i) for i in (0, 1)]
+        replicas = range(self.num_replicas_in_sync)
+        places = [types.SimpleNamespace(replica_id_in_sync_group=i) for i in replicas]
         return [function(place) for place in places]
 
     def experimental_local_results(self, value):
-        return [value]
+        return [value, "that of another replica"]
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a strategy is TensorFlow's")
@@ -243,3 +247,22 @@ def test_each_copy_of_a_mask_is_held_against_its_copy_of_the_weight_or_the_only_
     rows = agreement._states_of_layer(Copies(*weights), masks, None)
     assert [row[agreement.NOT_ZERO] for row in rows] == not_zero
     assert rows[0][agreement.MASK] == rows[1][agreement.MASK]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a strategy is TensorFlow's")
+def test_each_worker_writes_the_rows_of_all_its_replicas(monkeypatch):
+    monkeypatch.setattr(agreement, "strategy_of", lambda variables: Strategy(4))
+    monkeypatch.setattr(agreement, "_all_reduce", lambda strategy: sum)
+    rows = [[7, 8, 9], [4, 5, 6]]
+    found = agreement._of_all_workers(built().optimizer, np.array(rows))
+    np.testing.assert_array_equal(found, [rows, rows])
+
+
+@pytest.mark.parametrize(("hashed", "digest"), [(-2, "fffffffffffffffe"), (5, "0000000000000005")])
+def test_a_digest_is_the_hash_in_16_digits(monkeypatch, hashed, digest):
+    monkeypatch.setattr(agreement, "_hash", lambda data: hashed)
+    assert ks.check_agreement(built()).digest == digest
+
+
+def test_a_hash_is_blake2_of_64_bits_as_an_integer_with_a_sign():
+    assert agreement._hash(b"") == 0xB4B2797457A0A6E4 - 2**64  # e4a6a0577479b2b4, little-endian

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import built, sparse
+from helpers import array, built, sparse
 
 import keras_sparse as ks
 
@@ -104,3 +104,64 @@ def test_masks_before_the_first_step_do_not_count_as_explored():
     optimizer.iterations.assign(1)
     optimizer.set_masks({HIDDEN: ~optimizer.masks[HIDDEN]})
     assert optimizer.exploration_rate() == (128 + 16) / 192
+
+
+def test_first_masks_have_the_density_of_the_schedule_at_its_beginning():
+    assert built(ks.CosineOverTraining(0.5, 0.25)).optimizer.total_density() == 0.5
+
+
+def test_a_schedule_that_begins_above_what_the_structure_allows_is_an_error():
+    with pytest.raises(ValueError, match="`density` must be at most 0.5"):
+        sparse(density=ks.CosineOverTraining(1.0, 0.25), structure=ks.NofM(2, 4))
+
+
+def test_a_training_is_announced_before_snip_has_seen_a_batch():
+    optimizer = built(initial_masks="snip").optimizer
+    optimizer.start_training(12)
+    assert optimizer.counter("training_stop") == 12
+    optimizer.open_growth_window(False)
+    assert not array(optimizer.growth_window_open)
+
+
+def test_a_training_that_is_announced_is_watched_and_warned_of_anew():
+    optimizer = built().optimizer
+    assert not optimizer._is_watched
+    optimizer.warned_of_density = optimizer._is_watched = True
+    optimizer.start_training(None)
+    assert (optimizer.warned_of_density, optimizer._is_watched) == (False, False)
+    assert (optimizer.counter("training_stop"), optimizer.announced_stop) == (-1, -1)
+
+
+def test_pruning_to_no_density_is_an_error_of_the_density_first():
+    with pytest.raises(ValueError, match=r"`density` must be in \(0, 1\]"):
+        sparse(prune=None, grow=None).prune_to_density(2.0)
+
+
+def test_pruning_to_the_density_of_now_changes_no_mask():
+    class Watcher:
+        def see_masks(self, optimizer, weights, masks):
+            raise AssertionError("a mask changes")
+
+    optimizer, watcher = built().optimizer, Watcher()
+    optimizer.watchers.add(watcher)
+    optimizer.prune_to_density(0.25)
+    assert optimizer.total_density() == 0.25
+
+
+def test_the_dearest_group_is_that_of_the_dearest_weight():
+    kernels = [keras.Variable(np.ones((4, 4)), name="kernel") for _ in range(2)]
+    optimizer = sparse(density=0.5, block_shape=(2, 2))
+    optimizer.build(kernels)
+    optimizer.budget = "multiply_adds"
+    optimizer._costs._known = {id(kernels[0]): 3, id(kernels[1]): 5}
+    assert optimizer._dearest_group(optimizer.masked_weights) == 4 * 5
+
+
+def test_one_weight_with_a_block_of_another_size_makes_a_budget_of_all():
+    kernels = [keras.Variable(np.ones((4, n)), name="kernel") for n in (10, 8)]
+    optimizer = sparse(density=0.5, block_shape=(4, 4))
+    optimizer.build(kernels)
+    spent = sum(int(mask.sum()) for mask in optimizer.masks.values())
+    budget = optimizer._budget_of_update(optimizer.trained_weights(), None, 0)
+    assert spent <= budget <= 36  # half of 72
+    assert optimizer._budget_of_update(optimizer.trained_weights()[1:], None, 0) is None

@@ -8,7 +8,13 @@ import h5py
 import numpy as np
 import pytest
 
-from keras_sparse.training.backup_files import STAMP, flush_folder, read_progress
+from keras_sparse.training.backup_files import (
+    STAMP,
+    find_flaw,
+    flush_folder,
+    read_metadata,
+    read_progress,
+)
 
 SAVED = {"epoch": 3, "batch": 2}
 
@@ -112,3 +118,40 @@ def test_a_folder_is_flushed_where_the_system_can(tmp_path, monkeypatch):
 
 def test_missing_weights_are_a_flaw(paths):
     assert progress(paths) == (None, ["latest.weights.h5 is missing"])
+
+
+@pytest.mark.parametrize("content", ['{"batch": 2}', "[]", '{"epoch": "x"}', "3"])
+def test_metadata_without_an_epoch_are_broken(paths, content):
+    write_weights(paths[0], SAVED)
+    write_metadata(paths[1], content)
+    assert progress(paths) == (SAVED, ["training_metadata.json is not whole"])
+
+
+def test_weights_of_which_a_part_cannot_be_read_are_not_whole(paths):
+    with h5py.File(paths[0], "w") as file:
+        kernel = file.create_dataset("layer/kernel", data=np.ones(1000), compression="gzip")
+        place = kernel.id.get_chunk_info(0).byte_offset
+    with open(paths[0], "r+b") as file:
+        file.seek(place)
+        file.write(bytes(8))
+    assert "latest.weights.h5 is not whole" in find_flaw(paths[0])
+
+
+@pytest.mark.parametrize("kind", [PermissionError, BlockingIOError])
+def test_weights_that_may_not_be_read_now_may_be_whole(paths, monkeypatch, kind):
+    def refuse(*arguments):
+        raise kind
+
+    write_weights(paths[0])
+    monkeypatch.setattr(h5py, "File", refuse)
+    with pytest.raises(kind):
+        find_flaw(paths[0])
+
+
+def test_metadata_that_may_not_be_read_are_an_error(paths, monkeypatch):
+    def refuse(*arguments, **options):
+        raise PermissionError
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(PermissionError):
+        read_metadata(paths[1])

@@ -77,3 +77,10 @@ def test_keras_reads_what_we_write(model, tmp_path):
     assert (model._initial_epoch, array(model.weights[0])) == (2, 2)
     back_up(model, tmp_path, 3, keras.callbacks.BackupAndRestore)
     assert resume(model, tmp_path) == (3, 3)
+
+
+def test_weights_beside_which_no_epoch_was_written_are_not_lost(model, tmp_path):
+    back_up(model, tmp_path, 2, KERAS_OWN)
+    (tmp_path / METADATA).unlink()
+    with pytest.warns(UserWarning, match="latest.weights.h5 at epoch 2, counted in its steps"):
+        assert resume(model, tmp_path) == (2, 2)

@@ -123,7 +123,7 @@ def test_masks_of_another_model_are_refused():
     with pytest.raises(
         ValueError,
         match=r"masks are of another model: no mask fits 'toy/head/kernel' of shape \(16, 5\).*"
-        r"mask_2 of shape \(16, 4\)",
+        r"mask_2 of shape \(16, 4\) for 'toy/head/kernel'; the weights",
     ):
         other.optimizer.load_own_variables(store)
 
@@ -215,7 +215,7 @@ def test_a_shape_that_one_weight_has_tells_its_mask():
 
 def test_a_shape_that_two_weights_have_tells_nothing():
     weights = [keras.Variable("zeros", shape) for shape in ((4, 4), (2, 3), (2, 3))]
-    with pytest.raises(ValueError, match="no mask fits"):
+    with pytest.raises(ValueError, match=r"no mask fits.*mask_0 of shape \(2, 3\); the weights"):
         masks_without_paths((2, 3)).masks_for(weights, chosen=[1])
 
 
@@ -237,3 +237,22 @@ def test_a_mask_of_a_weight_that_is_no_more_is_not_of_this_list():
     masks = [SavedMask(index, None, np.ones((4, 4), bool)) for index in (1, 2)]
     assert SavedState(masks[:1], {}).is_list_of(of_two)
     assert not SavedState(masks, {}).is_list_of(of_two)
+
+
+def test_the_same_path_wins_over_one_that_ends_like_it():
+    shape = (2, 2)
+    masks = [SavedMask(i, path, np.ones(shape, bool)) for i, path in enumerate(("a/k", "b/a/k"))]
+    state = SavedState(masks, {}, [("a/k", shape), ("b/a/k", shape), ("c", (3,))])
+    variables = [types.SimpleNamespace(path="a/k", shape=shape)]
+    assert state.masks_for(variables, [0]) == {0: masks[0]}
+
+
+@pytest.mark.parametrize(
+    ("explored", "names"),
+    [(None, set()), ([True, False, False], set()), ([True, False, True], {"explored_0"})],
+)
+def test_what_was_explored_is_written_where_it_is_more_than_the_mask(explored, names):
+    store, mask = {}, np.array([True, False, False])
+    bits = None if explored is None else np.packbits(explored)
+    SavedState([SavedMask(0, "a", mask, bits)], {}, []).write(store)
+    assert set(store) == {"record", "mask_0"} | names

@@ -29,6 +29,12 @@ def test_the_largest_magnitudes_of_all_layers_are_counted(wanted, costs, counts)
     assert competing_counts(variables, wanted, Weights(), costs) == counts
 
 
+def test_blocks_of_two_sizes_compete_for_weights():
+    variables = [keras.Variable(value) for value in (FIRST, SECOND)]
+    # blocks of 2 and 1 weights: each layer keeps its best one, and 2.0 is the next
+    assert competing_counts(variables, 5, ks.Blocks(1, 2)) == [2, 3]
+
+
 def masks_of(wanted, costs=None, structure=None, first=FIRST, second=SECOND):
     scores = {"a": np.abs(np.float32(first)), "b": np.abs(np.float32(second))}
     return sensitivity_masks(scores, wanted, structure or Weights(), costs)

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from keras_sparse.rules.update_times import AtEpochs, AtSteps, EverySteps
+from keras_sparse.training import epoch_plan
 from keras_sparse.training.epoch_plan import Epoch, FitLength, never_updates, plan_epoch
 from keras_sparse.training.phases import AlternatingOverTraining
 from keras_sparse.training.schedules import CubicOverTraining
@@ -138,3 +139,25 @@ def test_a_fit_of_which_nothing_is_said_has_one_epoch_that_was_not_begun_before(
 def test_a_training_of_one_step_ends_before_an_update():
     one_step = Epoch(number=0, now=0, start=0, stop=1)
     assert never_updates(EverySteps(5), 0, FitLength(batches=1), one_step)
+
+
+@pytest.mark.parametrize("start", [0, 5])
+def test_a_training_without_a_step_has_neither_a_final_density_nor_phases(start):
+    no_step = Epoch(number=0, now=start, start=start, stop=start)
+    assert plan(density=CubicOverTraining(0.1), epoch=no_step).final is None
+    for density in (0.1, AlternatingOverTraining(0.1, borders=(0.5,))):
+        assert isinstance(plan("auto", density, epoch=no_step).planner.times, AtEpochs)
+
+
+def test_steps_of_an_epoch_are_whole():
+    assert FitLength(batches=5, accumulation=2).steps_per_epoch == 2
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps", "last"), [(30, None, 97), (100, None, 99), (200, None, 99), (30, 7, 93)]
+)
+def test_the_last_epoch_of_unknown_length_has_its_share_of_the_steps_and_one_at_least(
+    epochs, steps, last
+):
+    fit = FitLength(epochs=epochs)
+    assert epoch_plan._last_due(AtEpochs(0, steps), fit, FIRST) == last

@@ -1,6 +1,7 @@
 """The exploration rate: weights that were ever active / all masked weights."""
 
 import json
+import zlib
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from helpers import Interrupt, array, built, compiled, fit, sgd, sparse, toy_data, toy_model
 
 import keras_sparse as ks
+from keras_sparse._keras import tensor_of_bytes
 
 backend = pytest.mark.backend
 HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
@@ -263,4 +265,16 @@ def test_before_there_are_masks_all_is_active():
     optimizer = sparse(budget="multiply_adds")
     assert optimizer.total_density() == 1.0
     assert optimizer.budget_density() == 1.0
+    assert optimizer.exploration_rate() == 1.0
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a checkpoint is TensorFlow's")
+def test_a_checkpoint_with_masks_ends_the_waiting_for_first_ones():
+    optimizer = built().optimizer
+    optimizer.begins_anew = True
+    optimizer._restore_from_tensors({"explored": tensor_of_bytes(b"")})  # it had no masks yet
+    assert optimizer.begins_anew
+    bits = bytes([255] * 16 + [255] * 8)  # of 128 and 64 weights
+    optimizer._restore_from_tensors({"explored": tensor_of_bytes(zlib.compress(bits))})
+    assert not optimizer.begins_anew
     assert optimizer.exploration_rate() == 1.0

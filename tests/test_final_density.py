@@ -40,6 +40,10 @@ def until_200(frequency):
             schedules.PiecewiseConstantDecay([40, 200], [1.0, 0.5, 0.25]),
             FinalDensity(0.5, 42, 0.25),
         ),
+        (
+            schedules.PiecewiseConstantDecay([60, 200], [1.0, 0.5, 0.25]),
+            FinalDensity(0.5, 62, 0.25),
+        ),
         (schedules.ExponentialDecay(1.0, 100, 0.5), FinalDensity(0.5, 100)),  # it never ends
         (schedules.PolynomialDecay(1.0, 50, 0.5, power=1.0), FinalDensity(0.5, 50)),
         (lambda step: 0.5 if step < 10_000 else 0.2, FinalDensity(0.5, 0, 0.2)),
@@ -53,6 +57,7 @@ def until_200(frequency):
         (until_200(frequency=50), FinalDensity(1 - 0.75 * 50 / 200, 50, 0.25)),
         (tfmot.ConstantSparsity(0.75, begin_step=101), FinalDensity(1.0, 0, 0.25)),
         (tfmot.ConstantSparsity(0.75, begin_step=20), FinalDensity(0.25, 20)),
+        (tfmot.ConstantSparsity(0.75, 20, end_step=200), FinalDensity(0.25, 20)),
     ],
 )
 def test_what_a_schedule_asks_for_in_100_steps(schedule, expected):
@@ -295,3 +300,14 @@ def test_a_schedule_is_looked_at_a_thousand_times():
 def test_a_short_training_is_looked_at_in_each_step(stop, step):
     falls_last = ks.schedules.get(lambda now: 1.0 if now < stop else 0.5, "density")
     assert final_density(falls_last, 0, stop) == FinalDensity(0.5, step)
+
+
+def test_a_schedule_between_two_looks_counts_as_over_at_the_second():
+    falls_at_4 = ks.schedules.get(lambda now: 1.0 if now < 4 else 0.5, "density")
+    assert final_density(falls_at_4, 0, 75) == FinalDensity(0.5, 5)  # looks at 0, 2, 3, 5, ...
+
+
+def test_what_follows_a_training_is_looked_at_a_thousand_and_a_million_trainings_later():
+    steps = []
+    final_density(ks.schedules.get(lambda now: steps.append(now) or 0.5, "density"), 0, 100)
+    assert steps[-2:] == [100_000, 100_000_000]

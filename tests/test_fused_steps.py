@@ -83,3 +83,45 @@ def test_a_step_of_the_users_own_is_kept():
     with fused_steps(optimizer):
         assert optimizer.update_step is own
     assert optimizer.update_step is own
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: keras.optimizers.SGD(momentum=0.9), True),
+        (lambda: keras.optimizers.SGD(), False),
+        (lambda: keras.optimizers.RMSprop(momentum=0.9), False),
+        (lambda: keras.optimizers.Adam(), True),
+        (lambda: keras.optimizers.AdamW(), True),
+        (lambda: keras.optimizers.Adam(amsgrad=True), False),
+        (lambda: keras.optimizers.Nadam(), False),
+    ],
+)
+def test_which_optimizers_step_by_one_operation(make, expected):
+    optimizer = make()
+    with fused_steps(optimizer):
+        assert ("update_step" in vars(optimizer)) is expected
+
+
+@pytest.mark.parametrize(
+    ("cls", "settings"),
+    [
+        (keras.optimizers.Adam, {"beta_1": 0.5, "beta_2": 0.75, "epsilon": 0.5}),
+        (keras.optimizers.AdamW, {"weight_decay": 0.1}),
+        (keras.optimizers.SGD, {"momentum": 0.5, "nesterov": True}),
+    ],
+)
+def test_active_weights_step_as_by_keras(cls, settings):
+    rng, start = np.random.default_rng(0), np.random.default_rng(1).normal(size=(6, 4))
+    own, other = (keras.Variable(start, name="kernel") for _ in range(2))
+    optimizer, plain = cls(0.1, **settings), cls(0.1, **settings)
+    masked = ks.SparseMomentum(optimizer, 0.5, gradient_momentum=0.9, initial_scale=None)
+    masked.build([own])
+    for _ in range(3):
+        gradient = keras.ops.convert_to_tensor(rng.normal(size=(6, 4)), "float32")
+        masked.apply([gradient], [own])
+        plain.apply([gradient], [other])
+    (mask,) = masked.masks.values()
+    np.testing.assert_allclose(to_numpy(own), to_numpy(other) * mask, rtol=1e-5)
+    for one, expected in zip(optimizer.variables, plain.variables, strict=True):
+        np.testing.assert_allclose(to_numpy(one), to_numpy(expected), rtol=1e-5)

@@ -78,7 +78,7 @@ def test_steps_before_an_update(make, steps):
 
 
 @backend
-@pytest.mark.parametrize("growth_window", ["auto", None, 3])
+@pytest.mark.parametrize("growth_window", ["auto", None, 1, 3])
 def test_the_setting_comes_back(growth_window):
     optimizer = sparse(growth_window=growth_window)
     again = ks.SparseMomentum.from_config(optimizer.get_config())
@@ -120,5 +120,8 @@ def test_several_optimizers_need_the_longest_memory():
     slow, fast = (keras.optimizers.SGD(0.1, momentum=momentum) for momentum in (0.9, 0.5))
     assert steps_of("auto", ["momentum"], several(fast, slow), None) == 50
     assert steps_of("auto", [], several(fast, slow), None) == 0
+    second = ["momentum", "second moment"]
+    assert steps_of("auto", second, several(fast, slow), None) == 50
+    assert steps_of("auto", second, several(fast, keras.optimizers.Adam()), None) == math.inf
     # norms of all gradients are in the steps of one of them
     assert steps_of("auto", [], several(fast, keras.optimizers.Lamb()), None) == math.inf

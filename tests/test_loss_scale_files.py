@@ -6,6 +6,7 @@ import pytest
 from helpers import array, assert_same, assert_sparse, compiled, fit, sgd, sparse, toy_model
 
 import keras_sparse as ks
+from keras_sparse.training.loss_scale_files import advice, values_inside
 
 WITHOUT = pytest.mark.filterwarnings("ignore:The file is of a training with loss scaling")
 OPTIMIZERS = {
@@ -108,3 +109,53 @@ def test_a_run_without_loss_scaling_says_why_it_does_not_load_with_it(policy, tm
     fit(model, ks.UpdateMasks(), epochs=2)
     with pytest.raises(ValueError, match="must be loaded under that run's dtype policy"):
         saved_and_loaded(model, policy, tmp_path / "model.keras", "mixed_float16")
+
+
+# --- by hand
+
+SCALE = [np.int32(8), np.float32(0.1), np.int32(3), np.float32(1024.0)]  # Keras' own four values
+MOMENTUM = np.ones((2, 3), "float32")
+
+
+def store_of(*values):
+    return {str(i): np.asarray(value) for i, value in enumerate(values)}
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        {"record": np.ones(3), "mask_0": np.ones(3), "a": 1, "b": 2, "c": 3},
+        store_of(*SCALE),
+        {**store_of(*SCALE, MOMENTUM), "seed": np.int32(1)},
+        store_of(SCALE[1], *SCALE[1:], MOMENTUM),
+        store_of(*SCALE[:3], SCALE[0], MOMENTUM),
+        store_of(np.ones(2, "int32"), *SCALE[1:], MOMENTUM),
+    ],
+)
+def test_other_stores_are_not_of_a_loss_scale_optimizer(store):
+    assert values_inside(store, []) is None  # and nothing is warned of
+
+
+@WITHOUT
+def test_what_comes_after_its_own_values_is_of_the_optimizer_inside():
+    found = values_inside(store_of(*SCALE, MOMENTUM, np.int32(5)), [None])
+    assert [value.tolist() for value in found] == [MOMENTUM.tolist(), 5]
+    assert values_inside(store_of(*SCALE, np.int32(5), np.float32(0.1)), [None]) == []
+
+
+@WITHOUT
+def test_the_optimizers_inside_load_what_is_at_their_place_if_there_is_something():
+    inner = sgd()
+    inner.build([keras.Variable(np.zeros((2, 3)))])
+    values_inside(store_of(*SCALE, MOMENTUM), [None, inner])
+    inner.load_own_variables({"mask_0": MOMENTUM})
+    assert not array(inner.momentums[0]).any()
+    inner.load_own_variables(store_of(np.int32(5), np.float32(0.25), MOMENTUM))
+    assert (int(array(inner.iterations)), float(array(inner.learning_rate))) == (5, 0.25)
+    np.testing.assert_array_equal(array(inner.momentums[0]), MOMENTUM)
+
+
+def test_only_under_loss_scaling_a_file_without_masks_may_have_them_elsewhere(policy):
+    assert advice() == ""
+    policy("mixed_float16")
+    assert "must be loaded under that run's dtype policy" in advice()

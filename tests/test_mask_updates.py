@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from helpers import built
 
+from keras_sparse.training import mask_updates
+
 HIDDEN = "toy/hidden/kernel"
 
 
@@ -24,3 +26,10 @@ def test_masks_of_another_density_keep_theirs(active, budget):
     optimizer.set_masks({HIDDEN: np.arange(128).reshape(8, 16) < active})
     found = optimizer._budget_of_update(optimizer.trained_weights(), None, 0)
     assert found == budget
+
+
+def test_an_update_gives_memory_back(monkeypatch):
+    released, optimizer = [], built(prune_rate=0.5).optimizer
+    monkeypatch.setattr(mask_updates, "release_memory", released.append)
+    optimizer.update_masks()
+    assert released == [4 * 192]  # bytes of the masked weights

@@ -20,6 +20,7 @@ from helpers import (
 
 import keras_sparse as ks
 from keras_sparse.compute.mask_state import kernel_mask_of
+from keras_sparse.training import masked_optimizer
 
 backend = pytest.mark.backend
 HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
@@ -187,3 +188,23 @@ def test_a_loss_scale_optimizer_is_built_with_weights():
     inner.attach(model)
     model.optimizer.build(model.trainable_variables)
     assert active(inner) == 48
+
+
+def test_to_make_masks_takes_memory_that_is_given_back(monkeypatch):
+    released = []
+    monkeypatch.setattr(masked_optimizer, "release_memory", released.append)
+    built()
+    assert released == [4 * 192]  # bytes of the masked weights
+
+
+@pytest.mark.parametrize("settings", [{}, {"budget": "multiply_adds"}])
+def test_a_model_is_looked_for_where_it_must_be_known_and_is_not(monkeypatch, settings):
+    def refuse(*arguments):
+        raise AssertionError("it is looked for, or named again")
+
+    model, optimizer = toy_model(), sparse(initial_scale=None, **settings)
+    monkeypatch.setattr(masked_optimizer, "calling_model", refuse)
+    optimizer.build(model if settings else model.trainable_variables)
+    assert active(optimizer) == 48
+    optimizer.attach = refuse
+    optimizer._check_ready()

@@ -10,7 +10,14 @@ from helpers import after_two_steps, compiled, fit
 import keras_sparse as ks
 from keras_sparse.training.gradient_average import GradientAverage
 from keras_sparse.training.growth_window import steps_of
-from keras_sparse.training.momentum import KEPT, Kept, linear_decay, reset_momentum
+from keras_sparse.training.momentum import (
+    KEPT,
+    Kept,
+    check_momentum,
+    kept_by,
+    linear_decay,
+    reset_momentum,
+)
 
 pytestmark = pytest.mark.backend
 optimizers = keras.optimizers
@@ -123,3 +130,38 @@ def test_the_momentum_of_a_sparse_optimizer_is_what_its_rules_read():
     other = keras.Variable([[1.0, 1.0]], name="kernel")
     average.apply([gradient], [other])
     np.testing.assert_allclose(ks.momentum_of(average, 0), [[0.5, 1.0]])  # 0.25 * gradient
+
+
+needs_multi_optimizer = pytest.mark.skipif(
+    not hasattr(optimizers, "MultiOptimizer"), reason="Keras has no MultiOptimizer yet"
+)
+
+
+def several(one, other):
+    """Two optimizers in one; the second has the variables that are called "b"."""
+    return optimizers.MultiOptimizer(optimizers.OptimizerMap(one, {".*b.*": other}))
+
+
+@needs_multi_optimizer
+def test_each_part_of_several_optimizers_has_the_momentum_of_its_variables():
+    variables = [keras.Variable([1.0, 1.0], name=name) for name in "ab"]
+    optimizer = several(*(optimizers.SGD(0.5, momentum=momentum) for momentum in (0.9, 0.8)))
+    optimizer.build(variables)
+    optimizer.apply([keras.ops.convert_to_tensor([g, -g]) for g in (2.0, 4.0)], variables)
+    np.testing.assert_allclose(ks.momentum_of(optimizer, 0), [-1.0, 1.0])  # -0.5 * gradient
+    np.testing.assert_allclose(ks.momentum_of(optimizer, 1), [-2.0, 2.0])
+    reset_momentum(optimizer)
+    assert not any(ks.momentum_of(optimizer, index).any() for index in (0, 1))
+
+
+@needs_multi_optimizer
+@pytest.mark.parametrize("momenta", [(0.0, 0.9), (0.9, 0.0)])
+def test_one_part_without_a_momentum_is_an_error(momenta):
+    parts = [optimizers.SGD(0.5, momentum=momentum) for momentum in momenta]
+    with pytest.raises(ValueError, match="keeps none.*Received: inner_optimizer=SGD, momentum=0.0"):
+        check_momentum(several(*parts))
+    check_momentum(several(optimizers.SGD(momentum=0.9), optimizers.Adam()))
+
+
+def test_of_an_optimizer_that_is_not_known_each_step_may_look_at_all_gradients():
+    assert not kept_by(optimizers.ScheduleFreeAdamW()).is_elementwise

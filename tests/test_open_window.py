@@ -6,6 +6,7 @@ import pytest
 from helpers import STEPS, Interrupt, array, compiled, fit, sgd, sparse, toy_data, toy_model
 
 import keras_sparse as ks
+from keras_sparse.training import open_window
 
 backend = pytest.mark.backend
 
@@ -229,3 +230,20 @@ def test_random_growth_and_dense_layers_need_no_window(make, convert):
     optimizer.build(model)
     optimizer.open_growth_window(False)
     assert (optimizer.window_opened(), optimizer.can_grow()) == (0, True)
+
+
+@pytest.mark.parametrize(("make", "is_open"), [(ks.SET, False), (ks.RigL, True)])
+def test_a_run_begins_with_a_window_that_is_open_if_something_grows_by_gradients(make, is_open):
+    model = sparse_toy(make(sgd(), 0.25))
+    model.optimizer.build(model)
+    assert bool(array(model.optimizer.growth_window_open)) is is_open
+    assert {bool(array(layer.dense_weight_gradient)) for layer in model.layers} == {is_open}
+
+
+def test_a_window_that_closes_gives_the_memory_of_dense_gradients_back(monkeypatch):
+    model, released = sparse_toy(), []
+    model.optimizer.build(model)
+    monkeypatch.setattr(open_window, "release_memory", released.append)
+    for is_open in (True, False, False, True):
+        model.optimizer.open_growth_window(is_open)
+    assert released == [4 * 192]  # bytes of the masked weights

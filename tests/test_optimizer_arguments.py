@@ -6,7 +6,7 @@ import pytest
 from helpers import compiled, fit, sgd
 
 import keras_sparse as ks
-from keras_sparse.training import mask_updates
+from keras_sparse.training import mask_updates, rule_checks
 
 schedules = keras.optimizers.schedules
 
@@ -107,3 +107,19 @@ def test_adafactor_steps_where_an_input_and_a_unit_have_no_gradient():
     for weights in model.get_weights():
         assert np.isfinite(weights).all()
     assert (head.kernel.numpy() != 0).sum() == 4
+
+
+@pytest.mark.skipif(
+    not hasattr(keras.optimizers, "MultiOptimizer"), reason="Keras has no MultiOptimizer yet"
+)
+def test_adafactor_warns_as_one_of_several_optimizers_too():
+    parts = {".*b.*": keras.optimizers.Adafactor(0.01)}
+    inner = keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(sgd(), parts))
+    with pytest.warns(UserWarning, match="Pass Adafactor"):
+        rule_checks.warn_of_zero_steps(inner)
+
+
+def test_a_share_by_momentum_needs_one_where_something_regrows():
+    with pytest.raises(ValueError, match="need a momentum and this optimizer keeps none"):
+        ks.SET("sgd", 0.1, redistribute="mean_momentum")
+    assert ks.GradualPruning("sgd", 0.1, redistribute="mean_momentum").grow is None

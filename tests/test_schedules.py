@@ -39,6 +39,13 @@ def test_cubic_by_hand():
 def test_a_training_without_a_step_is_at_its_beginning_and_then_at_its_end():
     cosine = CosineOverTraining(0.5, 0.1)
     assert [value_at(cosine, step, 5, 5, "prune_rate") for step in (5, 6)] == [0.5, 0.1]
+    assert value_at(cosine, 0, 0, 0, "prune_rate") == 0.5
+
+
+def test_before_a_training_the_value_is_that_of_its_beginning_and_one_step_is_all_of_it():
+    cosine = CosineOverTraining(0.5, 0.1)
+    assert value_at(cosine, 3, 5, 10, "prune_rate") == 0.5
+    assert [value_at(cosine, step, 7, 8, "prune_rate") for step in (7, 8)] == [0.5, 0.1]
 
 
 def test_a_second_training_starts_over():
@@ -64,7 +71,14 @@ def test_what_is_no_schedule_raises(value):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"final": 1.5}, {"final": 0.1, "begin": 0.8, "end": 0.5}, {"final": 0.1, "end": 1.5}],
+    [
+        {"final": 1.5},
+        {"final": -0.1},
+        {"final": 0.1, "begin": 0.8, "end": 0.5},
+        {"final": 0.1, "begin": 0.5, "end": 0.5},
+        {"final": 0.1, "begin": -0.1},
+        {"final": 0.1, "end": 1.5},
+    ],
 )
 def test_cubic_rejects_what_cannot_be(arguments):
     with pytest.raises(ValueError, match="Received: "):
@@ -157,3 +171,25 @@ def test_numbers_from_0_to_1_are_schedules(value):
     found = schedules.get(value, "prune_rate")
     assert isinstance(found, float)
     assert found == value
+
+
+class FromAboveOne(schedules.OverTraining):
+    def __call__(self, progress):
+        return 1.5 - progress
+
+
+@pytest.mark.parametrize(
+    ("density", "values"),
+    [
+        (CosineOverTraining(0.1, 0.5), "from 0.1 to 0.5"),
+        (FromAboveOne(1.0, 0.5), "from 1.5 to 0.5"),
+    ],
+)
+def test_a_density_that_rises_or_begins_above_1_is_an_error(density, values):
+    with pytest.raises(ValueError, match=f"no larger at the end of the training.*{values}"):
+        schedules.check_as_density(density)
+
+
+def test_a_sparsity_is_rounded_to_six_digits():
+    density = TfmotDensity(tfmot.ConstantSparsity(0.1234567, begin_step=0))
+    assert density(0) == pytest.approx(0.876543, abs=1e-9)

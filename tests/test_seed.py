@@ -23,6 +23,7 @@ def test_a_given_seed_is_that_of_the_user():
 
 def test_without_one_a_training_goes_on_with_the_saved_seed():
     made = seed(None)
+    assert not made._variable.trainable
     made.go_on_with(7)
     assert made.value == 7
 

@@ -280,3 +280,27 @@ def test_a_model_whose_kernels_are_all_frozen_or_quantized_is_an_error(change):
     with pytest.raises(ValueError, match="must have trainable kernels. Unfreeze"):
         ks.snip_masks(model, np.ones((2, 4)), np.ones((2, 3)), 0.5, loss="mse")
     assert_same(model.get_weights(), before)
+
+
+def test_one_layer_type_among_selectors_needs_the_model():
+    assert Selection(dense=["head", layers.Dense]).needs_model
+    assert Selection(sparse=layers.Dense).needs_model
+    assert not Selection(sparse="head", dense=["a", "b"]).needs_model
+
+
+def test_kernels_of_one_axis_get_no_mask_and_one_output_is_no_depthwise_kernel():
+    shapes = [(3,), (2, 2), (3, 1), (3, 2, 1)]
+    variables = [keras.Variable(np.ones(shape), name="kernel") for shape in shapes]
+    assert Selection().select(variables, None) == [1, 2]
+
+
+def test_a_layer_type_of_a_file_must_be_known():
+    with pytest.raises(ValueError, match="Unknown layer type.*Received: NoLayer"):
+        selectors_of_config([{"layer_type": "NoLayer"}])
+
+
+def test_a_model_without_trainable_weights_is_an_error():
+    model = toy_model()
+    model.trainable = False
+    with pytest.raises(ValueError, match="must have trainable weights.*Received: model=toy"):
+        Selection().of_trainable(model)

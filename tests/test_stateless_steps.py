@@ -17,11 +17,12 @@ from keras_sparse.training import (
     mask_variables,
     masked_optimizer,
     masked_steps,
+    starting_masks,
     state_in_files,
 )
 
 HEAD = "toy/head/kernel"
-MODULES = (mask_variables, masked_optimizer, masked_steps, state_in_files)
+MODULES = (mask_variables, masked_optimizer, masked_steps, starting_masks, state_in_files)
 stateless = pytest.mark.parametrize("is_stateless", [True, False])
 
 
@@ -108,3 +109,10 @@ def test_a_jax_array_has_a_copy_on_each_device_or_is_one_value_in_pieces(
     Value.sharding = "two processes"
     with pytest.raises(NotImplementedError, match="Received: kernel on two processes"):
         agreement._copies(types.SimpleNamespace(value=Value(), path="kernel"))
+
+
+@stateless
+def test_first_masks_wait_for_weights_unless_a_step_cannot_make_them(steps, is_stateless):
+    steps(is_stateless)
+    assert sparse()._can_wait() is not is_stateless
+    assert not sparse(initial_masks="snip")._can_wait()

@@ -4,9 +4,21 @@ import json
 
 import numpy as np
 import pytest
-from helpers import assert_same, assert_sparse, built, compiled, fit, sgd, sparse
+from helpers import (
+    array,
+    arrays,
+    assert_same,
+    assert_sparse,
+    built,
+    compiled,
+    fit,
+    sgd,
+    sparse,
+    toy_model,
+)
 
 import keras_sparse as ks
+from keras_sparse.compute.mask_state import kernel_mask_of
 
 backend = pytest.mark.backend
 
@@ -98,10 +110,78 @@ def test_a_file_goes_on_where_its_weights_are_those_of_now():
     record = json.loads(bytes(store["record"]))
     record["trainable"] = record["trainable"][::-1]  # of a model whose layers were in other order
     store["record"] = np.frombuffer(json.dumps(record).encode(), np.uint8)
+    names = ("last_update", "training_start", "training_stop", "epoch")
+    for name in names:
+        other.set_counter(name, 9)
     other.load_own_variables(store)
-    assert [other.counter(name) for name in ("epoch", "training_start", "training_stop")] == [
-        0,
-        0,
-        -1,
-    ]
+    assert [other.counter(name) for name in names] == [0, 0, -1, 0]
     assert_same(list(other.masks.values()), list(same.masks.values()))
+
+
+def saved(optimizer, without=()):
+    store = {}
+    optimizer.save_own_variables(store)
+    return {name: value for name, value in store.items() if name not in without}
+
+
+def test_the_epoch_of_a_run_that_has_not_begun_is_minus_2_in_tensorflows_checkpoints():
+    optimizer = built().optimizer
+    optimizer.begin_later()
+    assert optimizer.counter("epoch") == -2
+
+
+@pytest.mark.parametrize(("given", "seed"), [(None, 5), (3, 3)])
+def test_a_run_goes_on_with_the_seed_of_the_file_unless_one_is_given(given, seed):
+    optimizer = built(seed=given).optimizer
+    optimizer.load_own_variables(saved(built(seed=5).optimizer))
+    assert optimizer.seed == seed
+
+
+def test_masks_of_a_file_end_the_waiting_and_a_file_without_masks_begins_it():
+    optimizer = built(seed=1).optimizer
+    optimizer.begin_later()
+    optimizer.load_own_variables(saved(built(seed=2).optimizer))
+    assert (optimizer.begins_anew, optimizer.has_trained()) == (False, True)
+    optimizer.load_own_variables({"not_begun": True})
+    assert (optimizer.begins_anew, optimizer.has_trained()) == (True, False)
+
+
+@pytest.mark.parametrize(("opened", "is_open"), [(-1, False), (0, True), (None, True)])
+def test_the_window_is_as_in_the_file_and_open_where_it_does_not_say(opened, is_open):
+    one, other = built(seed=1).optimizer, built(seed=2).optimizer
+    one.set_counter("window_opened", 0 if opened is None else opened)
+    other.load_own_variables(saved(one, without=["window_opened"] if opened is None else []))
+    assert bool(array(other.growth_window_open)) is is_open
+
+
+def test_masks_of_a_file_that_are_not_whole_blocks_are_refused():
+    with pytest.raises(ValueError, match="toy/hidden/kernel"):
+        built(block_shape=(4, 4)).optimizer.load_own_variables(saved(built().optimizer))
+
+
+def test_a_layer_without_a_mask_in_the_file_is_dense():
+    model = compiled(sparse(), ks.sparsify(toy_model(), verbose=False))
+    model.optimizer.build(model)
+    mask = kernel_mask_of(model.layers[1].kernel)
+    assert mask.density() == 0.25
+    model.optimizer.load_own_variables(saved(built(dense="head").optimizer))
+    assert list(model.optimizer.masks) == ["toy/hidden/kernel"]
+    assert mask.density() == 1.0
+
+
+def test_all_values_of_a_run_bring_its_masks_also_where_they_await_a_batch():
+    run, awaiting = built(seed=1).optimizer, built(initial_masks="snip").optimizer
+    for optimizer in (built(seed=2).optimizer, awaiting):
+        optimizer._take_values(arrays(run.variables))
+        assert_same(list(optimizer.masks.values()), list(run.masks.values()))
+        assert optimizer.has_trained()
+    other = built(initial_masks="snip").optimizer
+    other._take_values(arrays(built(initial_masks="snip").optimizer.variables))
+    assert (other.awaiting, other.masks) == ([0, 2], {})
+
+
+def test_a_run_that_has_made_a_step_begins_anew_at_once_and_again_with_later_weights():
+    optimizer = built(initial_masks="magnitude").optimizer
+    optimizer.iterations.assign(1)
+    optimizer.load_own_variables({"not_begun": True})
+    assert optimizer.begins_anew

@@ -104,3 +104,20 @@ def test_keras_sees_its_own_defaults_while_it_makes_the_wrapper():
     parameters = inspect.signature(keras.optimizers.SGD).parameters
     defaults = {name: parameters[name].default for name in wrapper.SETTINGS}
     assert defaults == wrapper.SETTINGS
+
+
+def test_private_attributes_are_those_of_each():
+    class Noted(keras.optimizers.SGD):
+        _note = 7
+
+    optimizer = sparse(inner=Noted(0.1, momentum=0.9))
+    with pytest.raises(AttributeError, match="no attribute '_note'"):
+        _ = optimizer._note
+    optimizer._note = 3
+    assert (optimizer._note, optimizer.inner_optimizer._note) == (3, 7)
+
+
+def test_a_learning_rate_of_its_own_is_0_and_never_used():
+    optimizer = sparse()
+    assert float(array(optimizer._learning_rate)) == 0.0
+    assert float(array(optimizer.learning_rate)) == pytest.approx(0.05)
