@@ -68,6 +68,13 @@ def gates():
     return tf_keras.Sequential([layers.Input((6, 4)), *body, *ends]), (6, 4)
 
 
+def adapted():
+    """A layer that computes with copies of its weights."""
+    normalization = layers.Normalization()
+    normalization.adapt(np.array([[0.0, 3.0, 100.0], [4.0, 5.0, 300.0]]))
+    return tf_keras.Sequential([layers.Input((3,)), normalization, layers.Dense(2)]), (3,)
+
+
 def data(shape):
     return np.random.default_rng(0).integers(0, 9, (5, *shape)).astype("float32")
 
@@ -112,7 +119,7 @@ def test_it_trains_on_under_the_same_masks(pruned):
 
 @pytest.mark.parametrize(
     "make",
-    [images, words, attention, nested, within_a_sequential, mixed, gates],
+    [images, words, attention, nested, within_a_sequential, mixed, gates, adapted],
     ids=lambda f: f.__name__,
 )
 def test_models_of_every_kind(make):
@@ -145,6 +152,9 @@ def test_what_keras_3_lacks_is_named():
     inputs = layers.Input((8,))
     with pytest.raises(ValueError, match=r"TFOpLambda does not.*layer 'tf.math.multiply'"):
         ks.from_tfmot(tf_keras.Model(inputs, layers.Dense(2)(inputs * 2.0)))
+    function = tf_keras.Sequential([layers.Input((8,)), layers.Lambda(lambda x: 2 * x)])
+    with pytest.raises(ValueError, match=r"no function of a Lambda.*Received: layer 'lambda"):
+        ks.from_tfmot(function)
     recurrent = tf_keras.Sequential([layers.LSTM(3, time_major=True, input_shape=(4, 5))])
     with pytest.raises(ValueError, match=r"LSTM has no `time_major`.*Received: time_major=True"):
         ks.from_tfmot(recurrent)

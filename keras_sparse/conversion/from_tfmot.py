@@ -114,6 +114,8 @@ def _copy_weights(old: Any, new: keras.Model, masks: Mapping[Any, np.ndarray]) -
             mask = masks.get(weight.ref())
             value = weight.numpy()
             variable.assign(value if mask is None else np.where(mask, value, 0))
+        if isinstance(other, keras.layers.Normalization):
+            other.finalize_state()  # it computes with copies of its weights
 
 
 def _check_weights(old: Any, new: keras.layers.Layer) -> None:

@@ -10,7 +10,10 @@ from keras_sparse.conversion.keras_2_graph import MODELS, Config, graph_of_keras
 
 OF_ALL_LAYERS = {"name", "trainable", "dtype", "activity_regularizer"}
 # Arguments that say how to compute, or what the data and the copied weights say, too.
-NO_CHANGE = ("implementation", "input_length", "query_shape", "key_shape", "value_shape")
+NO_CHANGE = (
+    *("implementation", "input_length", "query_shape", "key_shape", "value_shape"),
+    "vocabulary_size",
+)
 ON_TENSORS = ("TFOpLambda", "SlicingOpLambda")
 
 
@@ -22,8 +25,8 @@ def as_keras_3(config: Config, old_layers: Any) -> Config:
         old_layers: the module ``tf_keras.layers``.
 
     Raises:
-        ValueError: a layer that Keras 3 does not have, or an argument that its layer lacks, with
-            another value than its default.
+        ValueError: a layer that Keras 3 does not have, a Lambda, or an argument that its layer
+            lacks, with another value than its default.
     """
     kind, module = config["class_name"], config.get("module") or ""
     if kind in MODELS and module.split(".")[0] in ("keras", "tf_keras"):
@@ -37,6 +40,12 @@ def as_keras_3(config: Config, old_layers: Any) -> Config:
         raise ValueError(
             f"Every layer of `model` must exist in Keras 3, and {kind} does not. Rebuild that part "
             f"with {advice}. Received: layer {config['config'].get('name')!r}"
+        )
+    if kind == "Lambda":
+        raise ValueError(
+            "The config of `model` holds no function of a Lambda that Keras 3 can read. Write a "
+            "layer in its place, and name its Keras 3 class in `custom_objects`. "
+            f"Received: layer {config['config'].get('name')!r}"
         )
     own = _known(kind, _own_arguments(kind, config["config"]), new, getattr(old_layers, kind, None))
     changed = {key: value for key, value in config.items() if key != "build_config"}
