@@ -7,9 +7,7 @@ OPTIONS = [
     *["-p", "no:cacheprovider", "-p", "no:terminal"],
 ]
 # Test files about several modules of rules/ and training/.
-FILES = (
-    "compiled_arguments freezing golden gradient_lists per_tap snip_first_masks structure_of_layers"
-)
+FILES = "compiled_arguments freezing golden per_tap snip_first_masks structure_of_layers"
 # Test files about a module, beside test_<module>.py: they are run before others. Files that are
 # named nowhere here test kernels, layers and whole models.
 ABOUT = {
@@ -70,8 +68,8 @@ ABOUT = {
     "training/sensitivities": "snip",
     "training/settings": "presets",
     "training/snip": "snip error_messages",
-    "training/sparse_momentum": "optimizer_config optimizer_arguments optimizers surface",
-    "training/starting_masks": "kinds_of_first_masks begins_anew untrained snip",
+    "training/sparse_momentum": "optimizer_config optimizer_arguments asked_density surface",
+    "training/starting_masks": "kinds_of_first_masks begins_anew stateless_steps snip",
     "training/state_in_files": "what_is_saved stateless_steps begins_anew checkpoint mask_training",
     "training/tfmot_density": "schedules from_tfmot density_schedules final_density",
     "training/training_span": "mask_training own_accumulation ends_of_batches",
