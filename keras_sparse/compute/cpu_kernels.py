@@ -9,8 +9,9 @@ follows the lower one. Dilated convolutions were timed with both gradients in se
 
 The table for AMX is what ``python -m keras_sparse tune`` measured three times on an Intel Xeon, in
 one thread, with the lower figure where convolutions of many positions gain less than others. Its
-rows of trained convolutions are below what its functions measured in 7 convolutions of 3x3 and 5 of
-1x1 in blocks, and in 4 and 3 with single weights: batch 4 to 128, images 4 to 56 pixels wide.
+rows of trained convolutions are not above what its functions measured, but in one: 12 convolutions
+of 3x3 and 5 of 1x1 in blocks, 6 and 4 with single weights, batch 4 to 128, images 4 to 56 pixels
+wide. The one has 64 channels, at batch 4.
 
 Convolutions in groups follow the same rows in training steps, which gain more than those without
 groups. Forward products alone gain less, or lose; so predictions run the stock operation.
