@@ -103,16 +103,6 @@ def test_a_step_of_fit_finds_the_model_that_the_masks_waited_for():
     assert_sparse(model, count=48)
 
 
-def test_an_average_stays_for_the_same_weights_and_is_new_for_others():
-    optimizer = built(gradient_momentum=0.9).optimizer
-    average, indices = optimizer._gradient_average, optimizer.masked_indices
-    optimizer.hold_masks_of(indices)
-    assert optimizer._gradient_average is average
-    optimizer.hold_masks_of(indices[:1])
-    assert optimizer._gradient_average is not average
-    assert optimizer._gradient_average.decay == 0.9
-
-
 def test_a_batch_cannot_choose_among_weights_that_are_not_made_yet(monkeypatch):
     model = compiled(sparse(initial_masks="snip"))
     model.optimizer.build(model)

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     try:
         path = Path(arguments.output) if arguments.output else tuned.file_of_this_machine()
-        check_writable(path)  # not only after a minute
+        check_writable(path)  # not only after all was measured
         products, turns = (QUICK, 1) if arguments.quick else (MEASURED, TURNS)
         results = measure(products, turns, threads)
         table = table_of([result.row for result in results], threads)

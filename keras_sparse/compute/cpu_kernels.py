@@ -9,9 +9,11 @@ follows the lower one. Dilated convolutions were timed with both gradients in se
 
 The table for AMX is what ``python -m keras_sparse tune`` measured three times on an Intel Xeon, in
 one thread, with the lower figure where convolutions of many positions gain less than others. Its
-rows of trained convolutions are not above what its functions measured, but in one: 12 convolutions
-of 3x3 and 5 of 1x1 in blocks, 6 and 4 with single weights, batch 4 to 128, images 4 to 56 pixels
-wide. The one has 64 channels, at batch 4.
+rows of blocks in bfloat16 were measured once more when these kernels had become faster.
+
+The rows of trained convolutions are not above what its functions measured, except in one product of
+64 channels at batch 4. These were 12 convolutions of 3x3 and 5 of 1x1 in blocks, and 6 and 4 with
+single weights. Batches were 4 to 128, and images 4 to 56 pixels wide.
 
 Convolutions in groups follow the same rows in training steps, which gain more than those without
 groups. Forward products alone gain less, or lose; so predictions run the stock operation.
