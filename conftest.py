@@ -22,12 +22,21 @@ import numpy as np
 import pytest
 
 import keras_sparse
+from keras_sparse.compute import tuned
 
 
 def pytest_collection_finish():
     """What was imported stays: the garbage collector need not look through TensorFlow each time."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def shipped_table():
+    """The same break-even densities on all processors, for tests of all that reads them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuned, "instructions", lambda: frozenset({"avx512f"}))
+        yield
 
 
 @pytest.fixture(autouse=True)

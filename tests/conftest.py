@@ -7,17 +7,9 @@ import numpy as np
 import pytest
 
 import keras_sparse as ks
-from keras_sparse.compute import op_call, tuned
+from keras_sparse.compute import op_call
 
 collect_ignore = ["mutants"]  # needs cosmic-ray
-
-
-@pytest.fixture(autouse=True, scope="session")
-def shipped_table():
-    """The same break-even densities on processors with AMX, for tests of all that reads them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuned, "has_fast_16_bits", lambda: False)
-        yield
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from helpers import compiled, fit, sgd, toy_model
 
 import keras_sparse as ks
+from keras_sparse.compute import choice, cpu_kernels
 
 pytestmark = pytest.mark.backend
 layers = keras.layers
@@ -225,6 +226,19 @@ def test_masks_that_are_not_made_yet_are_told(capsys):
     assert ks.summary(model, "dict")["total"]["has_masks"] is True
     ks.summary(model)
     assert "no masks yet" not in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_long_reason_of_several_rows_stands_once_below_them(capsys, monkeypatch):
+    model = by_hand()
+    reason = "the compiled ops are not available: they were left out " + 10 * "as it was asked "
+    monkeypatch.setattr(choice, "why_no_custom_ops", lambda: reason)
+    monkeypatch.setattr(cpu_kernels, "why_no_custom_ops", lambda: reason)
+    rows = ks.summary(ks.sparsify(model), "dict", batch=2)["layers"]
+    assert [row["runs_as"] for row in rows] == [f"stock: {reason}"] * len(rows)
+    ks.summary(ks.sparsify(model), batch=2)
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.count("stock: see below") == len(rows) == 2
+    assert text.count("they were left out") == 1
 
 
 def test_a_model_without_weights():

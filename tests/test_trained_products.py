@@ -27,7 +27,7 @@ ROW = Row("trained convolution", "bfloat16", "blocks", 0.24, 0, 2e6, 4e6, narrow
 @pytest.fixture(autouse=True)
 def with_amx(monkeypatch, tmp_path):
     """The shipped table of processors with AMX: trained convolutions have rows of their own."""
-    monkeypatch.setattr(tuned, "has_fast_16_bits", lambda: True)
+    monkeypatch.setattr(tuned, "instructions", lambda: frozenset({"amx_bf16"}))
     tuned.tables.cache_clear()
     yield
     tuned.tables.cache_clear()

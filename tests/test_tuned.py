@@ -50,6 +50,12 @@ def environment(monkeypatch, tmp_path):
     tuned.tables.cache_clear()
 
 
+def of_processor(monkeypatch, *instructions):
+    """The shipped table of a processor with these instructions."""
+    monkeypatch.setattr(tuned, "instructions", lambda: frozenset(instructions))
+    tuned.tables.cache_clear()
+
+
 def test_without_a_file_the_shipped_table_counts(environment):
     assert tuned.tables().name == "shipped, AMD EPYC (Zen 5)"
     assert choose(DENSE).break_even == 0.5
@@ -57,8 +63,7 @@ def test_without_a_file_the_shipped_table_counts(environment):
 
 def test_with_amx_a_table_of_its_own_counts(environment, monkeypatch):
     """Dense products of 16 bits are many times as fast there."""
-    monkeypatch.setattr(tuned, "has_fast_16_bits", lambda: True)
-    tuned.tables.cache_clear()
+    of_processor(monkeypatch, "avx2", "avx512f", "amx_bf16")
     assert tuned.tables().name == "shipped, Intel Xeon (AMX)"
     conv = Product("conv2d", (3, 3, 64, 64), "bfloat16")
     in_blocks = dataclasses.replace(conv, structure=Blocks(4, 4, per_tap=True))
@@ -69,6 +74,21 @@ def test_with_amx_a_table_of_its_own_counts(environment, monkeypatch):
         "nobody has measured it to be faster (shipped, Intel Xeon (AMX))"
     )
     assert choose(Product("matmul", (512, 512), "float16"), "custom_op").why is None
+
+
+def test_with_avx2_alone_a_table_of_its_own_counts(environment, monkeypatch):
+    """Dense products gain more from AVX-512 than ours do."""
+    conv = Product("conv2d", (3, 3, 64, 64), structure=Blocks(4, 4, per_tap=True))
+    with_avx512 = choose(conv).break_even
+    of_processor(monkeypatch, "avx", "avx2")
+    assert tuned.tables().name == "shipped, AMD EPYC (Zen 3)"
+    assert choose(conv).break_even > with_avx512
+
+
+@pytest.mark.parametrize("instructions", [(), ("sse4_2", "avx"), ("avx2", "avx512f")])
+def test_other_processors_have_the_table_of_lower_densities(instructions, environment, monkeypatch):
+    of_processor(monkeypatch, *instructions)
+    assert tuned.tables().name == "shipped, AMD EPYC (Zen 5)"
 
 
 def test_without_amx_sixteen_bits_have_densities_of_their_own(environment):
@@ -222,10 +242,9 @@ def test_the_shipped_table_has_every_product_that_the_kernels_compute():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("has_amx", [False, True])
-def test_products_that_nobody_measured_have_a_choice(dtype, has_amx, environment, monkeypatch):
-    monkeypatch.setattr(tuned, "has_fast_16_bits", lambda: has_amx)
-    tuned.tables.cache_clear()
+@pytest.mark.parametrize("newest", ["avx2", "avx512f", "amx_bf16"])
+def test_products_that_nobody_measured_have_a_choice(dtype, newest, environment, monkeypatch):
+    of_processor(monkeypatch, newest)
     for product in (
         Product("conv2d", (3, 3, 64, 64), dtype),
         Product("conv2d", (3, 3, 64, 64), dtype, dilation=(2, 2)),
@@ -238,7 +257,7 @@ def test_products_that_nobody_measured_have_a_choice(dtype, has_amx, environment
         assert of_weights.is_stock == of_blocks.is_stock
         if of_weights.is_stock:
             continue
-        if dtype == "bfloat16" and not has_amx:  # nobody measured blocks
+        if dtype == "bfloat16" and newest == "avx512f":  # nobody measured blocks
             assert of_blocks.break_even == of_weights.break_even
         else:
             assert of_blocks.break_even >= of_weights.break_even

@@ -38,15 +38,10 @@ def features_in(cpuinfo: str) -> frozenset[str]:
 
 
 @functools.cache
-def has_fast_16_bits() -> bool:
-    """Does oneDNN multiply matrices of 16 bits many times as fast as float32 ones?
-
-    With AMX it does. AVX-512 for bfloat16 alone, as on AMD's Zen 4 and Zen 5, is at most twice as
-    fast.
-    """
+def instructions() -> frozenset[str]:
+    """Those of this machine's processor, by Linux' names; none where ``/proc/cpuinfo`` has none."""
     info = Path("/proc/cpuinfo")
-    found = features_in(info.read_text()) if info.exists() else frozenset()
-    return bool(found & {"amx_bf16", "amx_fp16"})
+    return features_in(info.read_text()) if info.exists() else frozenset()
 
 
 def name_in(cpuinfo: str) -> str | None:

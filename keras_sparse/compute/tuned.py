@@ -16,14 +16,15 @@ from pathlib import Path
 from keras_sparse.compute import break_even
 from keras_sparse.compute.break_even import Row, Table
 from keras_sparse.compute.library import tensorflow_version
-from keras_sparse.compute.processor import has_fast_16_bits, processor
+from keras_sparse.compute.processor import instructions, processor
 
 VARIABLE = "KERAS_SPARSE_TUNING"
 SHIPPED = "shipped"
 FOLDER = Path(__file__).parent / "tables"
-# Both were measured, each on one processor. Elsewhere they are a guess until `tune` runs.
+# All were measured, each on one processor. Elsewhere they are a guess until `tune` runs.
 SHIPPED_TABLE = FOLDER / "zen5.json"
 SHIPPED_WITH_AMX = FOLDER / "intel_amx.json"
+SHIPPED_WITH_AVX2 = FOLDER / "zen3.json"  # and without AVX-512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +78,13 @@ def tables() -> Tables:
 
 
 def shipped() -> Table:
-    """The table of the library: of a processor with AMX, or of one without."""
-    return break_even.load(SHIPPED_WITH_AMX if has_fast_16_bits() else SHIPPED_TABLE)
+    """The table of the library, of a processor with the same vectors and matrices."""
+    found = instructions()
+    if found & {"amx_bf16", "amx_fp16"}:  # dense products of 16 bits are many times as fast
+        return break_even.load(SHIPPED_WITH_AMX)
+    if "avx2" in found and "avx512f" not in found:
+        return break_even.load(SHIPPED_WITH_AVX2)
+    return break_even.load(SHIPPED_TABLE)
 
 
 def file_of_this_machine() -> Path:

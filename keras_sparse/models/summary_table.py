@@ -2,6 +2,8 @@
 
 import re
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -32,6 +34,7 @@ BUDGETS = {
 }
 WIDTH_OF_A_LOG = 150  # columns, if the output is not a terminal
 WIDTH_OF_RUNS_AS = 16  # least columns
+LONG_REASON = 90  # characters; one that several rows share stands once, below the table
 UNLIMITED = 10_000
 MARGIN = 4  # columns of a table's edges, which its measure excludes
 NARROW_COLUMNS = {
@@ -56,7 +59,10 @@ def print_table(name: str, described: dict[str, Any]) -> None:
 
 def _table(name: str, described: dict[str, Any], narrow: bool) -> Table:
     total, rows, text = described["total"], described["layers"], _short if narrow else cell
-    table = Table(title=f"Sparsity of {name!r}", show_footer=True, caption=_caption(total, narrow))
+    caption, shared = _caption(total, narrow), _shared_reason(rows)
+    if shared is not None:
+        caption += f"; {shared}"
+    table = Table(title=f"Sparsity of {name!r}", show_footer=True, caption=caption)
     if narrow:
         table.box, table.show_edge, table.padding = SIMPLE_HEAD, False, (0, 1, 0, 0)
     paths = [_Path(row, name) for row in rows]
@@ -73,9 +79,20 @@ def _table(name: str, described: dict[str, Any], narrow: bool) -> Table:
         table.add_column("runs as", min_width=WIDTH_OF_RUNS_AS)
     for path, row in zip(paths, rows, strict=True):
         shape = [] if narrow else ["x".join(map(str, row["shape"]))]
-        runs_as = [row["runs_as"]] if "runs_as" in row else []
+        runs_as = [_runs_as(row["runs_as"], shared)] if "runs_as" in row else []
         table.add_row(path, *shape, *(text(row[key]) for key in columns.values()), *runs_as)
     return table
+
+
+def _shared_reason(rows: Sequence[dict[str, Any]]) -> str | None:
+    """The long reason that most rows give, if there are two or more of them; else None."""
+    long = Counter(text for row in rows if len(text := row.get("runs_as", "")) > LONG_REASON)
+    text, count = max(long.items(), key=lambda item: item[1], default=(None, 0))
+    return text if count > 1 else None
+
+
+def _runs_as(text: str, shared: str | None) -> str:
+    return f"{text.partition(':')[0]}: see below" if text == shared else text
 
 
 class _Path:
