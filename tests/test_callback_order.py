@@ -6,11 +6,18 @@ import keras
 import pytest
 
 from keras_sparse.training import callback_order
-from keras_sparse.training.callback_order import surround_other_callbacks
+from keras_sparse.training.callback_order import check_no_other_has, surround_other_callbacks
 
 
 class Masks(keras.callbacks.Callback):
     """Stands for UpdateMasks."""
+
+    def __init__(self, *optimizers):
+        super().__init__()
+        self.optimizers = optimizers
+
+    def _optimizers(self):
+        return self.optimizers
 
 
 class Other(keras.callbacks.Callback):
@@ -71,3 +78,12 @@ def test_each_of_several_callbacks_of_the_kind_has_its_own(fit):
 
 def test_nothing_is_added_where_no_fit_runs():
     assert surround(Masks(), []) is False
+
+
+def test_two_callbacks_of_the_kind_have_no_optimizer_in_common(fit):
+    shared, own = (SimpleNamespace(name=name) for name in ("shared", "own"))
+    one, other = Masks(shared), Masks(own, shared)
+    fit.callbacks = [one, Other([]), other]
+    check_no_other_has(one, Masks, [])
+    with pytest.raises(ValueError, match=r"must have one Masks for each.*both for \['shared'\]"):
+        check_no_other_has(one, Masks, [shared])

@@ -1,5 +1,6 @@
 """UpdateMasks by hand: what it asks of trainings, and what it shows, checks and logs."""
 
+import warnings
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -22,8 +23,8 @@ def idle():
 class Training:
     """Stands for a MaskTraining; notes what it is asked in a list."""
 
-    def __init__(self, events, looks_at=None):
-        self.events, self.looks_at = events, looks_at
+    def __init__(self, events, looks_at=None, is_idle=False):
+        self.events, self.looks_at, self.is_idle = events, looks_at, is_idle
         self.optimizer = built().optimizer
 
     def end_last_batch(self, next_batch=None):
@@ -39,7 +40,7 @@ class Training:
         self.events.append("end of the training")
 
     def made_no_step(self):
-        return False
+        return self.is_idle
 
 
 def test_a_line_shows_an_update_where_one_of_the_trainings_has_to_look(idle, monkeypatch):
@@ -75,6 +76,20 @@ def test_masks_are_checked_after_the_last_epoch(idle):
     idle._check_agreement = lambda: events.append("check")
     idle.on_train_end()
     assert events == ["end of the training", "check"]
+
+
+@pytest.mark.parametrize(
+    ("is_idle", "is_own", "warns"), [(True, True, 1), (True, False, 0), (False, True, 0)]
+)
+def test_a_model_that_trains_without_the_optimizer_is_told_so(
+    idle, monkeypatch, is_idle, is_own, warns
+):
+    idle._trainings = [Training([], is_idle=is_idle)]
+    monkeypatch.setattr(callbacks, "has_own_train_step", lambda model: is_own)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        idle.on_train_end()
+    assert ["made no step in this training" in str(one.message) for one in caught] == [True] * warns
 
 
 def test_each_epoch_looks_whether_a_step_must_be_traced_anew(idle):

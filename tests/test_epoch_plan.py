@@ -6,7 +6,13 @@ import pytest
 
 from keras_sparse.rules.update_times import AtEpochs, AtSteps, EverySteps
 from keras_sparse.training import epoch_plan
-from keras_sparse.training.epoch_plan import Epoch, FitLength, never_updates, plan_epoch
+from keras_sparse.training.epoch_plan import (
+    Epoch,
+    FitLength,
+    check_every,
+    never_updates,
+    plan_epoch,
+)
 from keras_sparse.training.phases import AlternatingOverTraining
 from keras_sparse.training.schedules import CubicOverTraining
 
@@ -161,3 +167,10 @@ def test_the_last_epoch_of_unknown_length_has_its_share_of_the_steps_and_one_at_
 ):
     fit = FitLength(epochs=epochs)
     assert epoch_plan._last_due(AtEpochs(0, steps), fit, FIRST) == last
+
+
+@pytest.mark.parametrize(
+    ("given", "every"), [(None, "auto"), ("auto", "auto"), ("epoch", "epoch"), (3, 3)]
+)
+def test_updates_are_asked_for_by_a_word_a_number_of_steps_or_nothing(given, every):
+    assert check_every(given) == every

@@ -196,7 +196,10 @@ def test_a_custom_loop_must_build_the_optimizer_with_the_model():
     variables = model.trainable_variables
     optimizer.build(variables)
     zeros = [keras.ops.zeros_like(v) for v in variables]
-    with pytest.raises(ValueError, match=r"needs the model.*optimizer.build\(model\)"):
+    named = (
+        rf"needs the model.*optimizer.build\(model\).*Received: '{variables[0].path}' of a model"
+    )
+    with pytest.raises(ValueError, match=named):
         optimizer.apply(zeros, variables)
     optimizer.build(model)
     optimizer.start_training(10)

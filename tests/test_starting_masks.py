@@ -64,3 +64,10 @@ def test_a_file_read_before_the_optimizer_is_built_begins_a_run_with_its_masks()
     names = ("epoch", "training_start", "training_stop", "last_update")
     assert [waiting.counter(name) for name in names] == [0, 0, -1, 0]
     assert_same(list(waiting.masks.values()), list(trained.masks.values()))
+
+
+def test_random_masks_of_weights_that_have_made_steps_are_told():
+    late = sparse()
+    late.inner_optimizer.iterations.assign(3)
+    with pytest.warns(UserWarning, match="random mask over trained weights"):
+        late.build(toy_model())
