@@ -25,6 +25,11 @@ import keras_sparse
 from keras_sparse.compute import tuned
 
 
+def pytest_collection_modifyitems(items):
+    """Slow tests come first: the last of them would keep one process busy while the other waits."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def pytest_collection_finish():
     """What was imported stays: the garbage collector need not look through TensorFlow each time."""
     gc.collect()
