@@ -68,7 +68,8 @@ ABOUT = {
     "training/sensitivities": "snip",
     "training/settings": "presets",
     "training/snip": "snip error_messages",
-    "training/sparse_momentum": "optimizer_config optimizer_arguments asked_density surface",
+    "training/sparse_momentum": "optimizer_config optimizer_arguments asked_density surface "
+    "update_watch",
     "training/starting_masks": "kinds_of_first_masks begins_anew stateless_steps snip",
     "training/state_in_files": "what_is_saved stateless_steps begins_anew checkpoint mask_training",
     "training/tfmot_density": "schedules from_tfmot density_schedules final_density",
