@@ -5,6 +5,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["KERAS_SPARSE_TUNING"] = "shipped"  # whatever was measured on this machine
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # without it some CPUs lack dense operations
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process per core
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
@@ -45,8 +46,10 @@ def shipped_table():
 
 
 @pytest.fixture(autouse=True)
-def fresh_keras():
-    """Every test, and every doctest, starts from the same seed and the same layer names."""
+def fresh_keras(request):
+    """Every test, and every doctest, starts from the same seeds and the same layer names."""
+    if (numbers := getattr(request.module, "RNG", None)) is not None:
+        numbers.bit_generator.state = np.random.default_rng(0).bit_generator.state
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
 
