@@ -41,6 +41,7 @@ MAY_IMPORT_TENSORFLOW = {  # the rest is the same on every backend
     "compute/autograph",
     "compute/free_memory",
     "compute/library",
+    "compute/onednn",
     "compute/gpu_kernels",
     "compute/gradients",
     "compute/growth_batch",

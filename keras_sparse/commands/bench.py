@@ -115,7 +115,7 @@ def report(
     return {
         "batch": batch,
         "threads": threads,
-        **{name: total[name] for name in names},
+        **{name: total[name] for name in (*names, "slow_dense") if name in total},
         "break_even_densities": total["break_even_densities"],
         "layers": [dataclasses.asdict(layer) for layer in layers],
     }
@@ -149,9 +149,10 @@ def verdict(result: dict[str, Any]) -> str:
     >>> verdict(figures | {"density": 0.1})
     'A training step takes 0.1 s dense. At density 0.10 it is 3.00x as fast with sparse layers ...
     """
+    slow = f" {result['slow_dense']}." if "slow_dense" in result else ""
     return (
         f"A training step takes {result['step_seconds_dense']:.3g} s dense. At density "
         f"{result['density']:.2f} it is {result['step_speed_up_closed']:.2f}x as fast with sparse "
         f"layers while the growth window is closed, and {result['step_speed_up_open']:.2f}x while "
-        "it is open."
+        f"it is open.{slow}"
     )

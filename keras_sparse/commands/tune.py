@@ -17,7 +17,7 @@ from keras_sparse.commands.break_even_fit import Point, break_even_density, fitt
 from keras_sparse.commands.output import console
 from keras_sparse.commands.products import MEASURED, QUICK, STRUCTURES, Measured, computing
 from keras_sparse.commands.threads import set_threads
-from keras_sparse.compute import tuned
+from keras_sparse.compute import onednn, tuned
 from keras_sparse.compute.break_even import FEW_ROWS, TRAINED, Row, Table
 from keras_sparse.compute.library import available, tensorflow_version
 from keras_sparse.compute.processor import processor
@@ -72,6 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         console().print(printed(results, table))
     errors.print(f"Written to {path}{_how_to_use(path)}", soft_wrap=True)
+    if (slow := onednn.hint()) is not None:
+        errors.print(f"{slow}. Measure with the setting of your training.", soft_wrap=True)
     spread = statistics.median(each for result in results for each in result.spread)
     if spread > BUSY:
         errors.print(

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_sparse._keras import check_model
+from keras_sparse.compute import onednn
 from keras_sparse.models.step_speed import step_speed
 from keras_sparse.models.summary_figures import described
 from keras_sparse.models.summary_table import print_table
@@ -56,7 +57,8 @@ def summary(
 
         With ``time_step``, the total has ``step_seconds_dense``. ``step_speed_up_closed`` and
         ``step_speed_up_open`` are the dense seconds over those of sparse layers, with the growth
-        window closed and open.
+        window closed and open. ``slow_dense`` says what would make the dense step faster, if
+        TensorFlow computes it without oneDNN.
 
         With a SparseMomentum, rows and total have ``"exploration_rate"``: weights that were ever
         active / all weights. It is None for kernels that the optimizer does not mask. The table
@@ -128,5 +130,6 @@ def timed_step(
         "step_seconds_dense": speed.dense_seconds,
         "step_speed_up_closed": speed.closed,
         "step_speed_up_open": speed.open,
+        **({} if (slow := onednn.hint()) is None else {"slow_dense": slow}),
         **({"step_parts": speed.parts} if with_parts else {}),
     }

@@ -139,6 +139,8 @@ def _caption(total: dict[str, Any], narrow: bool) -> str:
             f"layers {total['step_speed_up_closed']:.2f}x as fast with the growth window closed, "
             f"{total['step_speed_up_open']:.2f}x with it open"
         )
+    if "slow_dense" in total:
+        lines.append(total["slow_dense"])
     if "break_even_densities" in total:
         lines.append(f"break-even densities: {total['break_even_densities']}")
     if narrow:

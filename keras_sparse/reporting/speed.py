@@ -33,6 +33,8 @@ def speed_section(content: Content) -> Iterator[Element]:
         f"closed, and {total['step_speed_up_open']:.2f}x while it is open. This holds for this "
         "machine, this batch and the present masks; the data were random."
     )
+    if "slow_dense" in total:
+        step += f" {total['slow_dense']}."
     yield element(
         "section",
         element("h2", "Measured speed"),
