@@ -1,5 +1,6 @@
 """Plots test error against seconds: the trainings of each contender, a panel for each machine."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ SPARSE_LABELS = {  # of the contender's name before the density
     "rigl": "RigL",
     "granet": "GraNet",
 }
+LEAST = 4  # trainings of a panel
 
 
 def plot(known: Sequence[Record], path: Path) -> list[Path]:
@@ -34,16 +36,21 @@ def plot(known: Sequence[Record], path: Path) -> list[Path]:
     """
     from matplotlib.figure import Figure
 
-    groups = sorted({group_of(record) for record in known})
     written = []
-    for network in sorted({group[0] for group in groups}):
-        own = [group for group in groups if group[0] == network]
+    for network in sorted({record["network"] for record in known}):
+        own = panels([record for record in known if record["network"] == network])
         figure = Figure(figsize=(7.5, 5.2 * len(own)), layout="constrained")
         for axes, group in zip(figure.subplots(len(own), squeeze=False)[:, 0], own, strict=True):
             _draw(axes, group, [record for record in known if group_of(record) == group])
         written.append(path.with_stem(f"{path.stem}_{network}"))
         figure.savefig(written[-1], dpi=150)
     return written
+
+
+def panels(records: Sequence[Record]) -> list[Group]:
+    """Groups of one network that have a panel: not those of few trainings beside larger ones."""
+    trainings = Counter(group_of(record) for record in records)
+    return sorted(of for of, n in trainings.items() if n >= min(LEAST, max(trainings.values())))
 
 
 def label_of(contender: str) -> str:
