@@ -32,10 +32,10 @@ def run(examples, names):
 
 @pytest.fixture
 def small_data(monkeypatch, tmp_path):
-    """Few data of the right shapes in place of downloads, and a folder for the examples' files."""
+    """Data of the right shapes in place of downloads, and a folder for the examples' files."""
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (2000, 28, 28), np.uint8)
-    mnist = (images, rng.integers(0, 10, 2000)), None
+    images = rng.integers(0, 256, (6000, 28, 28), np.uint8)
+    mnist = (images, rng.integers(0, 10, 6000)), None
     digits = sklearn.datasets.load_digits()
     digits.images, digits.target = digits.images[:160], digits.target[:160]
     monkeypatch.setattr(keras.datasets.mnist, "load_data", lambda: mnist)
