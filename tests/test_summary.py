@@ -10,6 +10,7 @@ from helpers import compiled, fit, sgd, toy_model
 
 import keras_sparse as ks
 from keras_sparse.compute import choice, cpu_kernels
+from keras_sparse.models import summary_table
 
 pytestmark = pytest.mark.backend
 layers = keras.layers
@@ -239,6 +240,8 @@ def test_a_long_reason_of_several_rows_stands_once_below_them(capsys, monkeypatc
     text = " ".join(capsys.readouterr().out.split())
     assert text.count("stock: see below") == len(rows) == 2
     assert text.count("they were left out") == 1
+    of_both = {"runs_as": f"training: custom op; prediction: stock: {reason}"}
+    assert summary_table._shared_reason([of_both, of_both]) is None  # no row hides the custom op
 
 
 def test_a_model_without_weights():

@@ -17,8 +17,8 @@ single weights. Batches were 4 to 128, and images 4 to 56 pixels wide.
 
 The table for processors with AVX2 alone is what ``tune`` measured on an AMD Zen 3, in one thread
 and with oneDNN. TensorFlow does not use oneDNN there unless TF_ENABLE_ONEDNN_OPTS is 1, and without
-it the densities were higher. Those of float16 are the densities of bfloat16. In seven products in
-float16, the custom op at 0.5 took 0.62 to 1.02 of the dense forward product's time.
+it the densities were higher. Those of float16 are the densities of bfloat16, or below: in seven
+products, the custom op at 0.5 took 0.62 to 1.02 of the dense forward product's time.
 
 Convolutions in groups follow the same rows in training steps, which gain more than those without
 groups. Forward products alone gain less, or lose; so predictions run the stock operation.

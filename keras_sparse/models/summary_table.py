@@ -85,14 +85,15 @@ def _table(name: str, described: dict[str, Any], narrow: bool) -> Table:
 
 
 def _shared_reason(rows: Sequence[dict[str, Any]]) -> str | None:
-    """The long reason that most rows give, if there are two or more of them; else None."""
-    long = Counter(text for row in rows if len(text := row.get("runs_as", "")) > LONG_REASON)
+    """The long text of "runs as" that most rows have, if it is of two or more; else None."""
+    stock = (text for row in rows if (text := row.get("runs_as", "")).startswith("stock: "))
+    long = Counter(text for text in stock if len(text) > LONG_REASON)
     text, count = max(long.items(), key=lambda item: item[1], default=(None, 0))
     return text if count > 1 else None
 
 
 def _runs_as(text: str, shared: str | None) -> str:
-    return f"{text.partition(':')[0]}: see below" if text == shared else text
+    return "stock: see below" if text == shared else text
 
 
 class _Path:
