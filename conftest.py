@@ -35,6 +35,7 @@ def pytest_collection_finish():
     """What was imported stays: the garbage collector need not look through TensorFlow each time."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 100)  # tracing makes many objects that stay: 5 % of the time
 
 
 @pytest.fixture(autouse=True, scope="session")

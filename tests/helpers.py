@@ -1,5 +1,6 @@
 """Shared by tests of training: small models, small data, and checks that hold at every batch."""
 
+import functools
 import itertools
 
 import keras
@@ -9,6 +10,7 @@ import keras_sparse as ks
 from keras_sparse._keras import to_numpy
 
 STEPS = 4  # an epoch: 32 examples in batches of 8
+OF_ARRAYS = {"batch_size", "shuffle", "validation_split", "sample_weight"}  # of fit, not of batches
 
 
 def toy_data(shape=(8,), outputs=4, examples=32):
@@ -17,6 +19,14 @@ def toy_data(shape=(8,), outputs=4, examples=32):
     return rng.normal(size=(examples, *shape)).astype("float32"), rng.normal(
         size=(examples, outputs)
     ).astype("float32")
+
+
+@functools.cache
+def toy_batches():
+    """Batches of 8 of the toy data: an iterator of them is made in a third of an array's time."""
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensor_slices(toy_data()).batch(8)
 
 
 def toy_model(outputs=4):
@@ -75,11 +85,14 @@ def fit(model, *callbacks, epochs=3, data=None, **arguments):
 
     With an UpdateMasks among the callbacks, weights are checked to be masked at every batch.
     """
-    arguments = {"batch_size": 8, "shuffle": False, "verbose": 0, **arguments}
     checks = [MasksHold()] if any(isinstance(one, ks.UpdateMasks) for one in callbacks) else []
-    return model.fit(
-        *(data or toy_data()), epochs=epochs, callbacks=[*callbacks, *checks], **arguments
-    )
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    if data is None and on_tensorflow and not arguments.keys() & OF_ARRAYS:
+        data = (toy_batches(),)
+    else:
+        data, arguments = data or toy_data(), {"batch_size": 8, **arguments}
+    arguments = {"shuffle": False, "verbose": 0, **arguments}
+    return model.fit(*data, epochs=epochs, callbacks=[*callbacks, *checks], **arguments)
 
 
 def after_two_steps(optimizer, gradients=(2.0, -1.0)):
