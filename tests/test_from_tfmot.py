@@ -117,9 +117,18 @@ def test_it_trains_on_under_the_same_masks(pruned):
         np.testing.assert_array_equal(array(mask), before[path] != 0)
 
 
+def bins():
+    """Layers whose constructors take few arguments in Keras 3, or that have another name there."""
+    adapted_bins = layers.Discretization(num_bins=4)
+    adapted_bins.adapt(np.linspace(0.0, 1.0, 9))
+    body = [layers.SpatialDropout1D(0.1), layers.ThresholdedReLU(0.1), adapted_bins]
+    ends = [layers.Discretization([1.0, 2.0]), layers.Flatten(), layers.Dense(3)]
+    return tf_keras.Sequential([layers.Input((6, 4)), *body, *ends]), (6, 4)
+
+
 @pytest.mark.parametrize(
     "make",
-    [images, words, attention, nested, within_a_sequential, mixed, gates, adapted],
+    [images, words, attention, nested, within_a_sequential, mixed, gates, adapted, bins],
     ids=lambda f: f.__name__,
 )
 def test_models_of_every_kind(make):
@@ -155,6 +164,9 @@ def test_what_keras_3_lacks_is_named():
     function = tf_keras.Sequential([layers.Input((8,)), layers.Lambda(lambda x: 2 * x)])
     with pytest.raises(ValueError, match=r"no function of a Lambda.*Received: layer 'lambda"):
         ks.from_tfmot(function)
+    crop = tf_keras.Sequential([layers.Input((8, 8, 3)), layers.RandomCrop(4, 4)])
+    with pytest.raises(ValueError, match=r"RandomCrop of Keras 3 returns whole.*'random_crop"):
+        ks.from_tfmot(crop)
     recurrent = tf_keras.Sequential([layers.LSTM(3, time_major=True, input_shape=(4, 5))])
     with pytest.raises(ValueError, match=r"LSTM has no `time_major`.*Received: time_major=True"):
         ks.from_tfmot(recurrent)

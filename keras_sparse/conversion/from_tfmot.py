@@ -109,6 +109,10 @@ def _copy_weights(old: Any, new: keras.Model, masks: Mapping[Any, np.ndarray]) -
         if hasattr(layer, "layers"):
             _copy_weights(layer, other, masks)
             continue
+        if isinstance(other, keras.layers.Discretization):  # its state is no weight in Keras 3
+            other.summary = layer.summary.numpy()
+            other.finalize_state()
+            continue
         _check_weights(layer, other)
         for weight, variable in zip(layer.weights, other.weights, strict=True):
             mask = masks.get(weight.ref())

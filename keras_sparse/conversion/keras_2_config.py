@@ -8,12 +8,21 @@ import keras
 from keras_sparse.conversion.keras_2_activations import activation_of_keras_3
 from keras_sparse.conversion.keras_2_graph import MODELS, Config, graph_of_keras_3
 
-OF_ALL_LAYERS = {"name", "trainable", "dtype", "activity_regularizer"}
 # Arguments that say how to compute, or what the data and the copied weights say, too.
 NO_CHANGE = (
     *("implementation", "input_length", "query_shape", "key_shape", "value_shape"),
     "vocabulary_size",
 )
+CANNOT_MOVE = {
+    "Lambda": (
+        "The config of `model` holds no function of a Lambda that Keras 3 can read. Write a layer "
+        "in its place, and name its Keras 3 class in `custom_objects`"
+    ),
+    "RandomCrop": (
+        "The RandomCrop of Keras 3 returns whole images in predictions, where that of `model` "
+        "resizes them. Move it out of the model, or take Resizing(crop_to_aspect_ratio=True)"
+    ),
+}
 ON_TENSORS = ("TFOpLambda", "SlicingOpLambda")
 
 
@@ -34,6 +43,8 @@ def as_keras_3(config: Config, old_layers: Any) -> Config:
         return {**_identity(kind), "config": inside} | _node(config)
     if module != "keras.layers" and kind not in ON_TENSORS:
         return {**config, "config": _inside(config["config"], old_layers)}
+    if kind == "ThresholdedReLU":
+        return as_keras_3(_as_relu(config), old_layers)
     new = getattr(keras.layers, kind, None)
     if new is None:
         advice = "a layer in the place of a TensorFlow function" if kind in ON_TENSORS else "others"
@@ -41,15 +52,19 @@ def as_keras_3(config: Config, old_layers: Any) -> Config:
             f"Every layer of `model` must exist in Keras 3, and {kind} does not. Rebuild that part "
             f"with {advice}. Received: layer {config['config'].get('name')!r}"
         )
-    if kind == "Lambda":
-        raise ValueError(
-            "The config of `model` holds no function of a Lambda that Keras 3 can read. Write a "
-            "layer in its place, and name its Keras 3 class in `custom_objects`. "
-            f"Received: layer {config['config'].get('name')!r}"
-        )
+    if kind in CANNOT_MOVE:
+        raise ValueError(f"{CANNOT_MOVE[kind]}. Received: layer {config['config'].get('name')!r}")
     own = _known(kind, _own_arguments(kind, config["config"]), new, getattr(old_layers, kind, None))
     changed = {key: value for key, value in config.items() if key != "build_config"}
     return {**changed, "config": _inside(own, old_layers)}
+
+
+def _as_relu(config: Config) -> Config:
+    """A ThresholdedReLU, which Keras 3 lacks. Its ReLU keeps an input that equals the threshold."""
+    own = dict(config["config"])
+    own["threshold"] = own.pop("theta")
+    changed = {"class_name": "ReLU", "config": own, "registered_name": None}
+    return {**config, **{key: value for key, value in changed.items() if key in config}}
 
 
 def _inside(value: Any, old_layers: Any) -> Any:
@@ -88,6 +103,8 @@ def _own_arguments(kind: str, config: Config) -> Config:
     shape = config.pop("batch_input_shape", None)  # of a first layer; its model has an InputLayer
     if kind == "InputLayer":
         config["batch_shape"] = shape
+    if kind == "Discretization" and "int" in str(config.get("dtype")):
+        del config["dtype"]  # in Keras 3 it would be the dtype of the inputs, too
     if kind == "LeakyReLU":
         config["negative_slope"] = config.pop("alpha")
     functions = {key: value for key, value in config.items() if key.endswith("activation")}
@@ -100,7 +117,7 @@ def _own_arguments(kind: str, config: Config) -> Config:
 
 def _known(kind: str, config: Config, new: type, old: Any) -> Config:
     """The arguments that the layer of Keras 3 has; others must have their default."""
-    names = OF_ALL_LAYERS | _arguments(new)
+    names = _arguments(new)
     known = {key: value for key, value in config.items() if key in names}
     others = {
         key
@@ -121,7 +138,13 @@ def _known(kind: str, config: Config, new: type, old: Any) -> Config:
 
 
 def _arguments(layer: type) -> set[str]:
-    """The arguments of a layer's constructor and of those it inherits."""
-    own = layer.__mro__[: layer.__mro__.index(keras.layers.Layer)]
-    constructors: list[Any] = [base.__init__ for base in own]  # type: ignore[misc]
-    return {name for one in constructors for name in inspect.signature(one).parameters}
+    """The arguments that a layer's constructor takes, and those that it passes on to its bases."""
+    names: set[str] = set()
+    for base in layer.__mro__:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
+            names |= set(parameters)
+            passes_on = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+            if base is keras.layers.Layer or not passes_on:
+                break
+    return names
