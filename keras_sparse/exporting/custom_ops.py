@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -74,8 +73,8 @@ def _run_elsewhere(ready: ReadyModel, path: Path) -> Outputs:
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = Path(folder, "inputs.npz"), Path(folder, "outputs.npz")
         arrays = [one.astype("float32") if one.dtype.kind == "V" else one for one in ready.sample]
-        named: dict[str, Any] = dict(zip(ready.serving.input_names(), arrays, strict=True))
-        np.savez(inputs, **named)
+        named = zip(ready.serving.input_names(), arrays, strict=True)
+        served_loader.write_npz(inputs, dict(named))
         for name in ("keras", "keras_sparse"):
             Path(folder, f"{name}.py").write_text(f"raise ImportError('{name} is not there')\n")
         done = subprocess.run(
