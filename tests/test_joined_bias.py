@@ -1,5 +1,7 @@
 """A graph joins a bias and an activation with the product before them, and spares its gradient."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -56,6 +58,12 @@ LAYERS = {  # the type of the product, a layer, its inputs
 BLOCKS = ks.Blocks(4, 4, per_tap=True)
 
 
+def each_product(*settings):
+    """The products with the first of these settings, the second and so on: every pair, once."""
+    turns = zip(LAYERS, itertools.cycle(settings))
+    return [(product, *values) for product, turn in turns for values in turn]
+
+
 def made(product, activation=None, structure=None, **settings):
     """A built layer that computes this product, and its inputs."""
     _, make, inputs = LAYERS[product]
@@ -95,25 +103,31 @@ def assert_near(expected, found):
         np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("structure", [None, BLOCKS])
 @pytest.mark.parametrize(
-    ("activation", "type_"), [(None, "Tanh"), ("relu", "Relu"), ("relu6", "Relu6")]
+    ("product", "activation", "structure"),
+    [
+        *each_product([(None, None), ("relu", BLOCKS)], [(None, BLOCKS), ("relu", None)]),
+        *[(product, "relu6", one) for product in ("Conv2D", "Dense") for one in (None, BLOCKS)],
+    ],
 )
-@pytest.mark.parametrize("product", LAYERS)
-def test_a_step_joins_them_and_has_the_values_of_eager_ones(product, activation, type_, structure):
+def test_a_step_joins_them_and_has_the_values_of_eager_ones(product, activation, structure):
     layer, inputs = made(product, activation, structure, implementation="custom_op")
     graph = tf.function(step_of(layer), autograph=False)
     types = types_in(graph, inputs)
     assert f"KerasSparse>{LAYERS[product][0]}WithBias" in types
-    assert not {"BiasAdd", type_, f"KerasSparse>{LAYERS[product][0]}"} & types
+    assert not {"BiasAdd", "Relu", "Relu6", f"KerasSparse>{LAYERS[product][0]}"} & types
     for _ in range(2):
         assert_near(step_of(layer)(inputs), graph(inputs))
         layer.bias.assign_add(0.5 * tf.ones(layer.bias.shape))
 
 
-@pytest.mark.parametrize("batch", ["known", "unknown"])
-@pytest.mark.parametrize("activation", [None, "relu"])
-@pytest.mark.parametrize("product", LAYERS)
+@pytest.mark.parametrize(
+    ("product", "activation", "batch"),
+    each_product(
+        [(None, "known"), ("relu", "unknown")],
+        [(None, "unknown"), ("relu", "known")],
+    ),
+)
 def test_both_branches_of_a_choice_while_the_graph_runs_have_the_bias(product, activation, batch):
     layer, inputs = made(product, activation)
     shape = inputs.shape if batch == "known" else (None, *inputs.shape[1:])
@@ -171,9 +185,13 @@ def test_what_waits_for_a_bias_waits_for_the_joined_product():
     assert float(seen) == 1.0
 
 
-@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize("activation", [None, "relu"])
-@pytest.mark.parametrize("product", LAYERS)
+@pytest.mark.parametrize(
+    ("product", "activation", "dtype"),
+    each_product(
+        [(None, "mixed_bfloat16"), ("relu", "mixed_float16")],
+        [(None, "mixed_float16"), ("relu", "mixed_bfloat16")],
+    ),
+)
 def test_in_16_bits_a_joined_product_rounds_once(product, activation, dtype):
     """The eager one is rounded before the bias is added, too."""
     layer, inputs = made(product, activation, implementation="custom_op", dtype=dtype)

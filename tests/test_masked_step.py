@@ -5,7 +5,7 @@ import functools
 import keras
 import numpy as np
 import pytest
-from helpers import MasksHold, apply_ones
+from helpers import MasksHold, apply_ones, assert_masks_hold
 from oracle import needs_ops
 
 import keras_sparse as ks
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def trained(monkeypatch, fused, inner, constraint=None, layers=True, **arguments):
-    """All variables after four steps with an open growth window, six with a closed, an update."""
+def trained(monkeypatch, fused, inner, constraint=None, layers=False, **arguments):
+    """All variables after steps with an open growth window, a closed one, and an update."""
     if not fused:
         monkeypatch.setattr(
             "keras_sparse.training.fused_steps._can_mask", lambda optimizer, variable: False
@@ -31,22 +31,29 @@ def trained(monkeypatch, fused, inner, constraint=None, layers=True, **arguments
             keras.layers.Dense(4),
         ]
     )
-    model = ks.sparsify(model) if layers else model
+    model = ks.sparsify(model, verbose=False) if layers else model
     optimizer = ks.SparseMomentum(inner(), density=0.25, prune_rate=0.3)
     model.compile(optimizer, "mse", **arguments)
     optimizer.build(model)
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(320, 20)).astype("float32"), rng.normal(size=(320, 4)).astype("float32")
-    options = {"batch_size": 32, "verbose": 0, "shuffle": False}
-    for steps, window in ((4, True), (6, False), (2, True)):
+    for steps, window in ((2, True), (4, False), (2, True)):
         optimizer.open_growth_window(window)
-        model.fit(x[: 32 * steps], y[: 32 * steps], callbacks=[MasksHold()], **options)
+        train(model, steps)
     optimizer.update_masks()
-    model.fit(x[:64], y[:64], callbacks=[MasksHold()], **options)
+    train(model, 2)
     monkeypatch.undo()
-    for weight, mask in zip(optimizer.masked_variables, optimizer.mask_variables, strict=True):
-        assert not to_numpy(weight)[~to_numpy(mask)].any()
     return [to_numpy(v) for v in [*model.variables, *optimizer.variables]]
+
+
+def train(model, steps):
+    """Steps, each with a check of the masks; by `fit` where it is to make several at once."""
+    rng = np.random.default_rng(0)
+    x, y = (rng.normal(size=(32 * steps, n)).astype("float32") for n in (20, 4))
+    if model.steps_per_execution > 1:
+        model.fit(x, y, 32, verbose=0, shuffle=False, callbacks=[MasksHold()])
+        return
+    for first in range(0, 32 * steps, 32):
+        model.train_on_batch(x[first : first + 32], y[first : first + 32])
+        assert_masks_hold(model.optimizer)
 
 
 def sgd(**settings):
@@ -57,7 +64,7 @@ def adam(cls=keras.optimizers.Adam, **settings):
     return functools.partial(cls, learning_rate=0.01, **settings)
 
 
-GRAPH, XLA = {"jit_compile": False}, {"jit_compile": True, "layers": False}
+EAGER, GRAPH, XLA = {"run_eagerly": True}, {"jit_compile": False}, {"jit_compile": True}
 DECAY = {"weight_decay": 0.01, "clipnorm": 1.0}
 AVERAGES = {"use_ema": True, "ema_overwrite_frequency": 3}
 
@@ -68,26 +75,20 @@ AVERAGES = {"use_ema": True, "ema_overwrite_frequency": 3}
     ("inner", "arguments"),
     [
         (sgd(), GRAPH),
-        (sgd(), XLA),
-        (sgd(), {**GRAPH, "layers": False}),
+        (sgd(), {**GRAPH, "layers": True}),
         (sgd(), {**GRAPH, "steps_per_execution": 2}),
-        (sgd(), {**GRAPH, "run_eagerly": True}),
-        (sgd(), {**GRAPH, "constraint": "max_norm"}),
-        (sgd(nesterov=True, **DECAY), GRAPH),
+        (sgd(), {**EAGER, "constraint": "max_norm"}),
+        (sgd(nesterov=True, **DECAY), EAGER),
         (sgd(gradient_accumulation_steps=2), GRAPH),
         (sgd(gradient_accumulation_steps=2, nesterov=True), XLA),
-        (sgd(loss_scale_factor=8.0), GRAPH),
+        (sgd(loss_scale_factor=8.0), EAGER),
         (sgd(**AVERAGES), GRAPH),
-        (adam(), GRAPH),
         (adam(), XLA),
-        (adam(), {**GRAPH, "layers": False}),
-        (adam(), {**GRAPH, "run_eagerly": True}),
-        (adam(), {**GRAPH, "constraint": "max_norm"}),
+        (adam(), {**GRAPH, "layers": True}),
         (adam(keras.optimizers.AdamW, **DECAY), GRAPH),
-        (adam(beta_1=0.5, beta_2=0.9, epsilon=1e-3), GRAPH),
-        (adam(gradient_accumulation_steps=2), GRAPH),
-        (adam(amsgrad=True), GRAPH),
-        (adam(**AVERAGES), GRAPH),
+        (adam(beta_1=0.5, beta_2=0.9, epsilon=1e-3), EAGER),
+        (adam(gradient_accumulation_steps=2), EAGER),
+        (adam(amsgrad=True), EAGER),
     ],
 )
 def test_a_training_is_that_of_two_passes(monkeypatch, inner, arguments):

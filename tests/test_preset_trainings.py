@@ -8,15 +8,16 @@ import pytest
 from helpers import (
     Interrupt,
     array,
+    assert_masks_hold,
     assert_same,
     assert_sparse,
     compiled,
     fit,
     numbered,
     sgd,
+    toy_data,
     toy_model,
 )
-from test_custom_loops import custom_loop
 
 import keras_sparse as ks
 
@@ -116,13 +117,6 @@ def test_frozen_layers_do_not_compete():
     assert [int(mask.sum()) for mask in model.optimizer.masks.values()] == [32, 64]
 
 
-def test_blocks_compete_as_a_whole():
-    model, _ = recorded(MAKE["global"](block_shape=(4, 4)), every=1)
-    for mask in model.optimizer.masks.values():
-        ks.Blocks(4, 4).check_whole("mask", mask)
-    assert_sparse(model, count=48)
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -157,7 +151,7 @@ def test_weights_that_are_nan_are_refused_by_name_and_the_masks_stay():
 def test_a_training_that_is_resumed_is_the_undisturbed_one(name, tmp_path):
     def model():
         keras.utils.set_random_seed(0)
-        return compiled(MAKE[name](), ks.sparsify(toy_model()))
+        return compiled(MAKE[name]())
 
     whole, resumed = model(), model()
     fit(whole, ks.UpdateMasks(), epochs=6)
@@ -192,16 +186,19 @@ def test_a_loop_of_your_own_equals_fit(name):
     optimizer = models[1].optimizer
     optimizer.build(models[1])
     optimizer.start_training(16)
-    for epoch in range(4):
-        if epoch:
+    x, y = toy_data()
+    for step in range(16):
+        if step and step % 4 == 0:
             optimizer.update_masks()
-        custom_loop(models[1], 4)
+        batch = slice(step % 4 * 8, step % 4 * 8 + 8)
+        models[1].train_on_batch(x[batch], y[batch])
+        assert_masks_hold(optimizer)
     assert_same(models[1].get_weights(), models[0].get_weights())
 
 
 @backend
 @each_preset
-def test_blocks_in_sparse_layers_and_long_executions(name):
+def test_blocks_stay_whole_in_sparse_layers_and_long_executions(name):
     optimizer = MAKE[name](block_shape=(4, 4))
     model, _ = recorded(optimizer, model=ks.sparsify(toy_model()), epochs=6, steps_per_execution=2)
     assert_sparse(model, count=48)
