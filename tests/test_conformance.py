@@ -1,5 +1,6 @@
 """Every Keras optimizer under the same claims. A new one in Keras fails here until it has a row."""
 
+import functools
 import inspect
 import math
 from collections.abc import Callable
@@ -9,18 +10,8 @@ import keras
 import numpy as np
 import pytest
 from backends import each
-from helpers import (
-    STEPS,
-    MasksHold,
-    after_two_steps,
-    arrays,
-    assert_masks_hold,
-    assert_same,
-    assert_sparse,
-    compiled,
-    fit,
-    toy_model,
-)
+from helpers import STEPS, MasksHold, after_two_steps, assert_same, compiled, fit, toy_model
+from steps_by_hand import go_on, state_of, step_by_hand
 
 import keras_sparse as ks
 
@@ -123,12 +114,47 @@ def sparse(name, density=0.25):
     return ks.SparseMomentum(ROWS[name].make(), density, **ROWS[name].arguments)
 
 
-def trained(name, density=0.25, model=None, **arguments):
-    """A model after three epochs, whose masks held at every batch."""
-    model, check = compiled(sparse(name, density), model, **arguments), MasksHold()
+class Weight(NamedTuple):
+    """Of a masked weight: copies of its values, mask and momentum."""
+
+    values: np.ndarray
+    mask: np.ndarray
+    momentum: np.ndarray
+
+
+class Run(NamedTuple):
+    """A training of sparse layers by XLA: three epochs, a file, and how it went on from there."""
+
+    weights: list[Weight]
+    state: list[np.ndarray]
+    file: Any
+    later: list[np.ndarray]
+    later_weights: list[Weight]
+
+
+def weights_of(optimizer):
+    views = [one.view() for one in optimizer.masked_weights]
+    return [Weight(*map(np.array, (one.weight, one.mask, one.momentum))) for one in views]
+
+
+def run_of(folder, name):
+    """Of half of the weights; masks held at every batch."""
+    keras.utils.set_random_seed(0)
+    model, check = (
+        compiled(sparse(name, 0.5), ks.sparsify(toy_model()), jit_compile=True),
+        MasksHold(),
+    )
     fit(model, ks.UpdateMasks(), check)
     assert check.ends == 3 * STEPS
-    return model
+    weights, state, file = weights_of(model.optimizer), state_of(model), folder / f"{name}.keras"
+    model.save(file)
+    return Run(weights, state, file, go_on(model), weights_of(model.optimizer))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The Run of an optimizer, made once."""
+    return functools.cache(functools.partial(run_of, tmp_path_factory.mktemp("runs")))
 
 
 def test_every_optimizer_of_keras_has_a_row():
@@ -151,14 +177,16 @@ def test_no_momentum_is_an_error_that_says_what_to_do(name):
 
 @backend
 @each_optimizer
-def test_weights_are_sparse_and_momenta_dense(name):
-    model = trained(name, density=0.5, jit_compile=True)
-    assert_sparse(model, count=96)  # 0.5 * (128 + 64)
-    for layer in (one.view() for one in model.optimizer.masked_weights):
-        assert layer.momentum.shape == layer.mask.shape
-        assert np.isfinite(layer.momentum).all()
-        missing = layer.momentum[~layer.mask]  # 0 if masks hid gradients
+def test_weights_are_sparse_and_momenta_dense(name, run):
+    for values, mask, momentum in run(name).weights:
+        assert not values[~mask].any()
+        # what has just grown may still be 0
+        assert np.count_nonzero(values) > 0.5 * np.count_nonzero(mask)
+        assert momentum.shape == mask.shape
+        assert np.isfinite(momentum).all()
+        missing = momentum[~mask]  # 0 if masks hid gradients
         assert np.count_nonzero(missing) > 0.8 * missing.size
+    assert sum(one.mask.sum() for one in run(name).weights) == 96  # 0.5 * (128 + 64)
 
 
 @backend
@@ -175,18 +203,28 @@ def test_the_automatic_growth_window_is_that_of_the_momentum(name):
 
 
 @each("name", ROWS, on_jax=["SGD", "Adam", "MultiOptimizer"])
-def test_an_update_in_sparse_layers_moves_weights_and_keeps_their_number(name):
-    model = trained(name, model=ks.sparsify(toy_model()))
-    before = model.optimizer.masks
-    model.optimizer.start_training(100)
-    model.optimizer.update_masks()
-    assert any((before[path] != mask).any() for path, mask in model.optimizer.masks.items())
-    assert_masks_hold(model.optimizer)
-    assert sum(mask.sum() for mask in model.optimizer.masks.values()) == 48
+def test_an_update_in_sparse_layers_moves_weights_and_keeps_their_number(name, run):
+    before, after = run(name).weights, run(name).later_weights
+    assert any((b.mask != a.mask).any() for b, a in zip(before, after, strict=True))
+    assert not any(one.values[~one.mask].any() for one in after)
+    assert sum(one.mask.sum() for one in after) == 96
 
 
-@each("name", ROWS, on_jax=["SGD", "Adam", "MultiOptimizer", "ScheduleFreeAdamW"])
-def test_at_density_1_it_is_the_inner_optimizer(name):
+@backend
+@each_optimizer
+def test_at_density_1_its_steps_are_those_of_the_inner_optimizer(name):
+    models, pair = [toy_model(), toy_model()], (sparse(name, density=1.0), ROWS[name].make())
+    pair[0].build(models[0])
+    models[1].set_weights(models[0].get_weights())
+    pair[1].build(models[1].trainable_variables)
+    for model, optimizer in zip(models, pair, strict=True):
+        step_by_hand(optimizer, model.trainable_variables, steps=3)
+    assert_same(*(model.get_weights() for model in models))
+
+
+@backend
+@pytest.mark.parametrize("name", ["SGD", "Adam", "MultiOptimizer", "ScheduleFreeAdamW"])
+def test_at_density_1_a_training_is_that_of_the_inner_optimizer(name):
     wrapped = compiled(sparse(name, density=1.0))
     plain = compiled(ROWS[name].make())
     plain.set_weights(wrapped.get_weights())
@@ -206,15 +244,22 @@ def test_config_round_trip(name):
 
 
 @each("name", ROWS, on_jax=["Adam", "MultiOptimizer"])
-def test_a_saved_model_goes_on_as_if_nothing_had_happened(name, tmp_path):
-    model = trained(name)
+def test_a_saved_model_goes_on_as_if_nothing_had_happened(name, run):
+    loaded = keras.models.load_model(run(name).file)
+    assert_same(state_of(loaded), run(name).state)
+    assert_same(go_on(loaded), run(name).later)
+
+
+@backend
+@pytest.mark.parametrize("name", ["Adam", "MultiOptimizer"])
+def test_a_loaded_model_is_trained_as_the_one_that_was_saved(name, tmp_path):
+    model = compiled(sparse(name))
+    fit(model, ks.UpdateMasks())
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert_same(arrays(loaded.optimizer.variables), arrays(model.optimizer.variables))
     for one in (model, loaded):
         fit(one, ks.UpdateMasks())
-    assert_same(loaded.get_weights(), model.get_weights())
-    assert_same(list(loaded.optimizer.masks.values()), list(model.optimizer.masks.values()))
+    assert_same(state_of(loaded), state_of(model))
 
 
 def test_a_wrapper_in_a_wrapper_is_refused():
