@@ -1,5 +1,7 @@
 """A step hands the active weights of a large kernel to the forward product of the next step."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -28,32 +30,19 @@ def network(**settings):
     return model
 
 
-def trained(watch, between=lambda model: None, **settings):
-    """All weights after steps with closed and open windows; `watch`: something reads gradients.
-
-    Then no step takes a list, and none hands one over.
-    """
+def watched(model):
+    """The model, whose gradients something else reads: no step takes a list and hands one over."""
     import tensorflow as tf
 
-    keras.utils.set_random_seed(0)
-    model = network(**settings)
-    optimizer = model.optimizer
-    optimizer.build(model)
-    apply, seen = optimizer.apply, tf.Variable(0.0)
+    optimizer, seen = model.optimizer, tf.Variable(0.0)
+    apply = optimizer.apply
 
     def read_and_apply(gradients, variables=None):
         seen.assign(sum(tf.reduce_sum(one) for one in gradients))
         return apply(gradients, variables)
 
-    if watch:
-        optimizer.apply = read_and_apply
-    for is_open in (False, True, False):
-        optimizer.open_growth_window(is_open)
-        model.fit(ROWS, TARGETS, 32, shuffle=False, verbose=0)
-        if is_open:
-            optimizer.update_masks()
-        between(model)
-    return model, [to_numpy(value) for value in model.variables]
+    optimizer.apply = read_and_apply
+    return model
 
 
 def add_in_place(model):
@@ -68,19 +57,55 @@ def predict(model):
     model.predict(ROWS, verbose=0)
 
 
+def train(model):
+    model.fit(ROWS[:64], TARGETS[:64], 32, shuffle=False, verbose=0)
+
+
+def update_behind_an_open_window(model):
+    model.optimizer.open_growth_window(True)
+    train(model)
+    model.optimizer.update_masks()
+    model.optimizer.open_growth_window(False)
+
+
+BETWEEN = {
+    "nothing": lambda model: None,
+    "add_in_place": add_in_place,
+    "assign": assign,
+    "predict": predict,
+    "update": update_behind_an_open_window,
+}
+SETTINGS = {"weights": {}, "blocks": {"structure": ks.Blocks(4, 4)}}
+
+
+@functools.cache
+def states(dtype, settings, watch):
+    """All weights of one training, two steps behind each thing that happens between its steps."""
+    keras.utils.set_random_seed(0)
+    model, found = network(**SETTINGS[settings]), {}
+    model = watched(model) if watch else model
+    model.optimizer.build(model)
+    model.optimizer.open_growth_window(False)
+    train(model)
+    for name, between in BETWEEN.items():
+        between(model)
+        train(model)
+        found[name] = [np.array(to_numpy(value)) for value in model.variables]
+    return found
+
+
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-@pytest.mark.parametrize("between", [lambda model: None, add_in_place, assign, predict])
-@pytest.mark.parametrize("settings", [{}, {"structure": ks.Blocks(4, 4)}])
+@pytest.mark.parametrize("between", BETWEEN)
+@pytest.mark.parametrize("settings", SETTINGS)
 def test_a_training_has_the_bits_of_one_that_reads_all_kernels(between, settings, dtype, policy):
     policy(dtype)
-    (_, found), (_, expected) = (trained(watch, between, **settings) for watch in (False, True))
-    for one, other in zip(found, expected, strict=True):
+    found, expected = (states(dtype, settings, watch) for watch in (False, True))
+    for one, other in zip(found[between], expected[between], strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def handed(model):
-    """The names by which steps and products of a training graph are paired."""
-    model.train_function = None  # a graph is recorded when it is made
+    """The names by which steps and products of a model's first training graph are paired."""
     nodes = nodes_that_ran(lambda: model.fit(ROWS, TARGETS, 32, verbose=0))
     names = [(node.attr["handed_values"].s, node.op) for node in nodes]
     products = sorted(name for name, op in names if name and "MatMul" in op)
@@ -90,11 +115,10 @@ def handed(model):
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_each_step_is_paired_with_the_one_product_of_its_weight(dtype, policy):
     policy(dtype)
-    model, _ = trained(watch=False)
-    products, steps = handed(model)
+    products, steps = handed(network())
     assert products == steps
     assert len(set(steps)) == 3
-    assert handed(trained(watch=True)[0]) == ([], [])
+    assert handed(watched(network())) == ([], [])
 
 
 def test_a_layer_that_is_called_twice_hands_nothing_over():
@@ -110,7 +134,9 @@ def test_a_layer_that_is_called_twice_hands_nothing_over():
 
 def test_what_is_handed_over_is_the_memory_of_the_weight_at_large_kernels_alone():
     """Whoever writes it in place then writes to other memory."""
-    model, _ = trained(watch=False)
+    model = network()
+    model.optimizer.build(model)
+    model.optimizer.open_growth_window(False)
 
     def address(layer):
         return np.asarray(memoryview(layer.kernel.value.read_value())).ctypes.data
