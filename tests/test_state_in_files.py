@@ -1,101 +1,121 @@
 """Files of sparse runs of every kind: read before the optimizer is built, and small."""
 
+import functools
+from pathlib import Path
+from typing import NamedTuple
+
 import keras
+import numpy as np
 import pytest
 from helpers import (
     active,
     array,
-    arrays,
+    assert_masks_hold,
     assert_same,
     assert_sparse,
+    built,
     compiled,
     fit,
     sparse,
     toy_data,
     toy_model,
 )
+from steps_by_hand import go_on, state_of
 
 import keras_sparse as ks
+from keras_sparse._keras import layers_of
 
 backend = pytest.mark.backend
-LAYERS = pytest.mark.parametrize(
-    "convert", [lambda model: model, ks.sparsify], ids=["keras", "sparse"]
-)
+LAYERS = ["keras", "sparse"]
 HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
 
 
-def trained(convert=lambda model: model, **settings):
-    """A toy model after three epochs, with open growth windows."""
-    model = compiled(sparse(growth_window=None, **settings), convert(toy_model()))
-    fit(model, ks.UpdateMasks())
-    return model
+class Run(NamedTuple):
+    """Files of a training of three epochs; weights, masks and state at its end, and later."""
+
+    folder: Path
+    weights: list[np.ndarray]
+    masks: list[np.ndarray]
+    state: list[np.ndarray]
+    later: list[np.ndarray]
 
 
-def new(convert=lambda model: model, **settings):
-    """The same with other weights and masks, not built."""
-    keras.utils.set_random_seed(7)
-    return compiled(sparse(growth_window=None, **settings), convert(toy_model()))
+def new(kind="keras", seed=7, **settings):
+    """A compiled toy model, not built; by default with other weights and masks."""
+    keras.utils.set_random_seed(seed)
+    if kind == "average":
+        settings = {"inner": keras.optimizers.SGD(0.05), "gradient_momentum": 0.9}
+    model = ks.sparsify(toy_model()) if kind == "sparse" else toy_model()
+    loss = keras.losses.MeanSquaredError()
+    return compiled(sparse(growth_window=None, **settings), model, loss)
 
 
-def assert_same_run(one, other):
+def ended(model, folder):
+    """The Run of this model, which goes on a little."""
+    weights = [weight.copy() for weight in model.get_weights()]
+    masks = [mask.copy() for mask in model.optimizer.masks.values()]
+    return Run(folder, weights, masks, state_of(model), go_on(model))
+
+
+def toy_run(temporary, kind):
+    folder, model = temporary.mktemp(kind), new(kind, seed=0)
+    best = keras.callbacks.ModelCheckpoint(folder / "best.weights.h5", save_weights_only=True)
+    fit(model, ks.UpdateMasks(), best)
+    save_checkpoints(model, folder)
+    model.save(folder / "model.h5")
+    return ended(model, folder)
+
+
+def save_checkpoints(model, folder):
+    import tensorflow as tf
+
+    everything = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
+    tf.train.CheckpointManager(everything, str(folder / "all"), 2).save()
+    tf.train.Checkpoint(model).save(str(folder / "model"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The Run of a toy model of Keras' layers, or sparse ones, or by an average of gradients."""
+    return functools.cache(functools.partial(toy_run, tmp_path_factory))
+
+
+def assert_is_that_of(run, model):
     """The same weights and masks, wherever they are."""
-    assert_same(one.get_weights(), other.get_weights())
-    masks = list(one.optimizer.masks.values()), list(other.optimizer.masks.values())
-    assert_same(*masks)
-    for model in (one, other):
-        layers = [array(layer.mask) for layer in model.layers if hasattr(layer, "mask")]
-        assert_same(layers, masks[0][: len(layers)])
-        for layer in model.layers:
-            if hasattr(layer, "mask"):
-                assert float(array(layer.kernel_mask.mask_density)) == pytest.approx(
-                    array(layer.mask).mean()
-                )
+    assert_same(model.get_weights(), run.weights)
+    assert_same(list(model.optimizer.masks.values()), run.masks)
+    layers = [layer for layer in layers_of(model) if hasattr(layer, "mask")]
+    for layer, mask in zip(layers, run.masks, strict=len(layers) > 0):
+        np.testing.assert_array_equal(array(layer.mask), mask)
+        assert float(array(layer.kernel_mask.mask_density)) == pytest.approx(mask.mean())
 
 
 # --- TensorFlow's checkpoints
 
 
-@pytest.mark.parametrize(
-    ("convert", "settings"),
-    [
-        (ks.sparsify, dict),
-        (
-            lambda model: model,
-            lambda: {"inner": keras.optimizers.SGD(0.05), "gradient_momentum": 0.9},
-        ),
-    ],
-    ids=["sparse", "average"],
-)
-def test_a_checkpoint_read_before_build_brings_weights_and_masks(tmp_path, convert, settings):
+@pytest.mark.parametrize("kind", ["sparse", "average"])
+def test_a_checkpoint_read_before_build_brings_weights_and_masks(kind, run):
     import tensorflow as tf
 
-    def of(model):
-        return model, tf.train.CheckpointManager(
-            tf.train.Checkpoint(model=model, optimizer=model.optimizer), str(tmp_path), 2
-        )
-
-    model, manager = of(trained(convert, **settings()))
-    manager.save()
-    resumed, manager = of(new(convert, **settings()))
-    status = manager.checkpoint.restore(manager.latest_checkpoint)
+    resumed = new(kind)
+    checkpoint = tf.train.Checkpoint(model=resumed, optimizer=resumed.optimizer)
+    manager = tf.train.CheckpointManager(checkpoint, str(run(kind).folder / "all"), 2)
+    status = checkpoint.restore(manager.latest_checkpoint)
     resumed.optimizer.build(resumed)
     status.assert_consumed()
-    assert_same_run(resumed, model)
-    assert_same(arrays(resumed.optimizer.variables), arrays(model.optimizer.variables))
-    for one in (model, resumed):
-        fit(one, ks.UpdateMasks(every=2))
-    assert_same_run(resumed, model)
+    assert_is_that_of(run(kind), resumed)
+    assert_same(state_of(resumed), run(kind).state)
+    assert_same(go_on(resumed), run(kind).later)
 
 
-def test_a_checkpoint_of_the_model_alone_and_fit(tmp_path):
+def test_a_checkpoint_of_the_model_alone_and_fit(run):
     import tensorflow as tf
 
-    model, resumed = trained(), new()
-    path = tf.train.Checkpoint(model).save(str(tmp_path / "checkpoint"))
+    resumed = new()
+    path = tf.train.latest_checkpoint(str(run("keras").folder))
     tf.train.Checkpoint(resumed).restore(path).expect_partial()
-    before = model.optimizer.masks
     resumed.optimizer.build(resumed)
-    assert_same(list(resumed.optimizer.masks.values()), list(before.values()))
+    assert_same(list(resumed.optimizer.masks.values()), run("keras").masks)
     fit(resumed, ks.UpdateMasks())
     assert resumed.optimizer.step() == 24
     assert_sparse(resumed, count=48)
@@ -116,15 +136,10 @@ def test_weights_alone_of_a_checkpoint_are_not_taken_for_a_run(tmp_path):
 # --- .h5
 
 
-@LAYERS
-def test_h5_files_bring_back_the_whole_run(tmp_path, convert):
-    model = compiled(
-        sparse(growth_window=None), convert(toy_model()), loss=keras.losses.MeanSquaredError()
-    )
-    fit(model, ks.UpdateMasks())
-    model.save(tmp_path / "model.h5")
-    loaded = keras.models.load_model(tmp_path / "model.h5")
-    assert_same(loaded.get_weights(), model.get_weights())
+@pytest.mark.parametrize("kind", LAYERS)
+def test_h5_files_bring_back_the_whole_run(kind, run, tmp_path):
+    loaded = keras.models.load_model(run(kind).folder / "model.h5")
+    assert_same(loaded.get_weights(), run(kind).weights)
     loaded.save(tmp_path / "again.keras")  # before anything is built: nothing is lost
     with pytest.warns(
         UserWarning, match="Skipping variable loading"
@@ -132,31 +147,26 @@ def test_h5_files_bring_back_the_whole_run(tmp_path, convert):
         again = keras.models.load_model(tmp_path / "again.keras")
     loaded.optimizer.build(loaded)
     for one in (loaded, again):
-        assert_same_run(one, model)
+        assert_is_that_of(run(kind), one)
         assert one.optimizer.step() == 12
-    for one in (model, loaded):
-        fit(one, ks.UpdateMasks(every=2))
-    assert_same_run(loaded, model)
+        assert_same(go_on(one), run(kind).later)
 
 
 # --- weights files and subclassed models
 
 
-@LAYERS
-@pytest.mark.parametrize("to", [lambda model: model, ks.sparsify], ids=["keras", "sparse"])
-def test_weight_files_of_the_best_epoch_into_a_new_compiled_model(tmp_path, convert, to):
-    model = compiled(sparse(growth_window=None), convert(toy_model()))
-    path = tmp_path / "best.weights.h5"
-    best = keras.callbacks.ModelCheckpoint(path, save_weights_only=True)
-    fit(model, ks.UpdateMasks(), best)
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("to", LAYERS)
+def test_weight_files_of_the_best_epoch_into_a_new_compiled_model(kind, to, run):
     other = new(to)
     with pytest.warns(UserWarning, match="Skipping variable loading"):  # Keras' own
-        other.load_weights(path)
-    assert_same(other.get_weights(), model.get_weights())
+        other.load_weights(run(kind).folder / "best.weights.h5")
+    assert_same(other.get_weights(), run(kind).weights)
     other.optimizer.build(other)
-    assert_same_run(other, model)
-    fit(other, ks.UpdateMasks())
-    assert_sparse(other, count=48)
+    assert_is_that_of(run(kind), other)
+    go_on(other)
+    assert_masks_hold(other.optimizer)
+    assert active(other.optimizer) == 48
 
 
 class Net(keras.Model):
@@ -181,35 +191,51 @@ class Net(keras.Model):
 keras.saving.register_keras_serializable("tests")(Net)
 
 
+def run_of_net(temporary, convert):
+    keras.utils.set_random_seed(0)
+    model, folder = compiled(sparse(growth_window=None), Net(convert)), temporary.mktemp("net")
+    fit(model, ks.UpdateMasks())
+    model.save(folder / "model.keras")
+    model.save_weights(folder / "all.weights.h5")
+    return ended(model, folder)
+
+
+@pytest.fixture(scope="module")
+def net_run(tmp_path_factory):
+    """The Run of a Net."""
+    return functools.cache(functools.partial(run_of_net, tmp_path_factory))
+
+
 @backend
 @pytest.mark.parametrize("convert", [None, True])
-def test_variables_that_come_in_the_first_step_are_masked(convert):
-    model = compiled(sparse(growth_window=None), Net(convert))
-    fit(model, ks.UpdateMasks())
-    assert len(model.optimizer.masks) == 2
-    assert_sparse(model, count=48)
+def test_variables_that_come_in_the_first_step_are_masked(convert, net_run):
+    weights, masks = net_run(convert).weights, net_run(convert).masks
+    kernels = [weight for weight in weights if weight.dtype == "float32" and weight.ndim == 2]
+    assert len(masks) == 2
+    for kernel, mask in zip(kernels, masks, strict=True):
+        assert not kernel[~mask].any()
+        assert np.count_nonzero(kernel) > 0.5 * np.count_nonzero(mask)
+    assert sum(mask.sum() for mask in masks) == 48
 
 
 @pytest.mark.parametrize("convert", [None, True])
-def test_subclassed_models_come_back(tmp_path, convert):
+def test_subclassed_models_come_back(convert, net_run):
     """Keras loads the optimizer of this one before its head."""
-    model = compiled(sparse(growth_window=None), Net(convert))
-    fit(model, ks.UpdateMasks())
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert_same(loaded.get_weights(), model.get_weights())
-    assert_same(list(loaded.optimizer.masks.values()), list(model.optimizer.masks.values()))
-    for one in (loaded, model):
-        fit(one, ks.UpdateMasks(every=2))
-    assert_same(loaded.get_weights(), model.get_weights())
+    run = net_run(convert)
+    loaded = keras.models.load_model(run.folder / "model.keras")
+    assert_is_that_of(run, loaded)
+    assert_same(go_on(loaded), run.later)
+
+
+@pytest.mark.parametrize("convert", [None, True])
+def test_weight_files_of_subclassed_models_bring_masks(convert, net_run):
     fresh = compiled(sparse(growth_window=None), Net(convert))
     fresh(toy_data()[0])
-    model.save_weights(tmp_path / "all.weights.h5")
     with pytest.warns(UserWarning, match="Skipping variable loading"):
-        fresh.load_weights(tmp_path / "all.weights.h5")
+        fresh.load_weights(net_run(convert).folder / "all.weights.h5")
     fresh.optimizer.build(fresh)
-    assert_same(list(fresh.optimizer.masks.values()), list(model.optimizer.masks.values()))
-    assert_same(fresh.get_weights(), model.get_weights())
+    assert_same(list(fresh.optimizer.masks.values()), net_run(convert).masks)
+    assert_same(fresh.get_weights(), net_run(convert).weights)
 
 
 def test_layers_that_come_after_build_are_an_error_that_says_what_to_do():
@@ -228,9 +254,8 @@ def test_layers_that_come_after_build_are_an_error_that_says_what_to_do():
 # --- weights that do not match
 
 
-@pytest.mark.filterwarnings("ignore:A random mask over trained weights throws away")
-def test_masks_are_found_by_path_where_layers_were_added(tmp_path):
-    model = trained()
+def test_masks_are_found_by_path_where_layers_were_added():
+    model = built(growth_window=None)
     store = {}
     model.optimizer.save_own_variables(store)
     layers = [keras.Input((8,)), keras.layers.Dense(8, name="new"), *model.layers]
