@@ -1,6 +1,7 @@
 """UpdateMasks beside Keras' own callbacks, and what is logged."""
 
 import csv
+import functools
 
 import keras
 import numpy as np
@@ -18,6 +19,7 @@ from helpers import (
     toy_data,
     toy_model,
 )
+from steps_by_hand import state_of
 
 import keras_sparse as ks
 
@@ -142,110 +144,98 @@ def test_one_callback_for_two_models_and_two_trainings(updates):
 # --- beside Keras' own callbacks
 
 
-@backend
-@pytest.mark.parametrize("ours_first", [True, False])
-def test_early_stopping_puts_back_weights_of_other_masks(ours_first):
-    model, first = compiled(sparse()), []
+def stopped(ours_first):
+    """A model of sparse layers with the weights of the first of its epochs; its masks, outputs."""
+    keras.utils.set_random_seed(0)
+    model, seen = compiled(sparse(growth_window=None), ks.sparsify(toy_model())), []
     stopping = keras.callbacks.EarlyStopping(
         "loss", patience=2, mode="max", restore_best_weights=True
     )  # "max": the first epoch is the best
-    note = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: first.append(
-            [weight != 0 for weight in arrays(model.optimizer.masked_variables)]
-        )
-    )
+
+    def note(epoch, logs):
+        masks = [weight != 0 for weight in arrays(model.optimizer.masked_variables)]
+        seen.append((masks, array(model(toy_data()[0]))))
+
     callbacks = [ks.UpdateMasks(), stopping] if ours_first else [stopping, ks.UpdateMasks()]
-    fit(model, *callbacks, note, epochs=8)
-    assert_same([weight != 0 for weight in arrays(model.optimizer.masked_variables)], first[0])
-    assert ks.summary(model, "dict")["total"]["active"] == 48
-    assert_same(list(model.optimizer.masks.values()), first[0])
-    masks = []
-    fit(
-        model,
-        ks.UpdateMasks(),
-        keras.callbacks.LambdaCallback(
-            on_train_begin=lambda logs: masks.extend(model.optimizer.masks.values())
-        ),
-        epochs=2,
-    )
-    assert_same(masks, first[0])  # no weight that came back was lost
+    fit(model, *callbacks, keras.callbacks.LambdaCallback(on_epoch_end=note), epochs=8)
+    assert len(seen) > 2
+    return model, *seen[0]
 
 
 @backend
 @pytest.mark.parametrize("ours_first", [True, False])
-def test_sparse_layers_compute_with_the_masks_of_the_weights_that_early_stopping_puts_back(
-    ours_first,
-):
-    data = toy_data()
-    model, first = compiled(sparse(growth_window=None), ks.sparsify(toy_model())), []
-    stopping = keras.callbacks.EarlyStopping(
-        "loss", patience=2, mode="max", restore_best_weights=True
-    )
+def test_early_stopping_puts_back_weights_of_other_masks(ours_first):
+    model, first, outputs = stopped(ours_first)
+    assert_same([weight != 0 for weight in arrays(model.optimizer.masked_variables)], first)
+    assert ks.summary(model, "dict")["total"]["active"] == 48
+    assert_same(list(model.optimizer.masks.values()), first)
+    # sparse layers compute with the masks of these weights
+    np.testing.assert_allclose(array(model(toy_data()[0])), outputs, rtol=1e-5, atol=1e-6)
+    masks = []
     note = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: first.append(model(data[0]))
+        on_train_begin=lambda logs: masks.extend(model.optimizer.masks.values())
     )
-    fit(
-        model,
-        *([ks.UpdateMasks(), stopping] if ours_first else [stopping, ks.UpdateMasks()]),
-        note,
-        epochs=8,
-    )
-    assert len(first) > 2
-    np.testing.assert_allclose(array(model(data[0])), array(first[0]), rtol=1e-5, atol=1e-6)
-    assert_sparse(model, count=48)
+    fit(model, ks.UpdateMasks(), note, epochs=2)
+    assert_same(masks, first)  # no weight that came back was lost
 
 
 @backend
 def test_learning_rate_callbacks():
-    model = compiled()
-    seen = []
+    model, seen = compiled(), []
     watch = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: seen.append(float(logs["learning_rate"]))
     )
-    fit(
-        model,
-        ks.UpdateMasks(),
-        keras.callbacks.LearningRateScheduler(lambda epoch: 0.05 / 2**epoch),
-        watch,
-    )
+    schedule = keras.callbacks.LearningRateScheduler(lambda epoch: 0.05 / 2**epoch)
+    fit(model, ks.UpdateMasks(), schedule, watch)
     np.testing.assert_allclose(seen, [0.05, 0.025, 0.0125])
     np.testing.assert_allclose(float(array(model.optimizer.inner_optimizer.learning_rate)), 0.0125)
+    plateau = keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, mode="max")
+    fit(model, ks.UpdateMasks(), plateau, epochs=3)
+    np.testing.assert_allclose(float(array(model.optimizer.learning_rate)), 0.0125 / 4)
 
 
-@backend
-def test_reduce_on_plateau():
-    model = compiled()
-    fit(
-        model,
-        ks.UpdateMasks(),
-        keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, mode="max"),
-        epochs=3,
-    )
-    np.testing.assert_allclose(float(array(model.optimizer.learning_rate)), 0.0125)
+@pytest.fixture(scope="module")
+def five_epochs(tmp_path_factory):
+    """A training with a file of each kind after each epoch: its start, its end, its folder."""
+
+    @functools.cache
+    def trained():
+        keras.utils.set_random_seed(0)
+        model, folder = compiled(), tmp_path_factory.mktemp("epochs")
+        start = [weight.copy() for weight in model.get_weights()]
+        files = [(folder / "{epoch}.weights.h5", True), (folder / "{epoch}.keras", False)]
+        savers = [
+            keras.callbacks.ModelCheckpoint(str(path), save_weights_only=alone)
+            for path, alone in files
+        ]
+        fit(model, ks.UpdateMasks(), *savers, epochs=5)
+        return start, state_of(model), folder
+
+    return trained
 
 
 @backend
 @pytest.mark.parametrize("weights_only", [True, False])
-def test_resume_from_model_checkpoint(tmp_path, weights_only):
-    path = str(tmp_path / "{epoch}") + (".weights.h5" if weights_only else ".keras")
-    model = compiled()
-    start = model.get_weights()
-    fit(
-        model,
-        ks.UpdateMasks(),
-        keras.callbacks.ModelCheckpoint(path, save_weights_only=weights_only),
-        epochs=5,
-    )
+def test_resume_from_model_checkpoint(five_epochs, weights_only):
+    start, end, folder = five_epochs()
     if weights_only:
         resumed = compiled()
         resumed.set_weights(start)
         resumed.optimizer.build(resumed)
-        resumed.load_weights(path.format(epoch=2))
+        resumed.load_weights(folder / "2.weights.h5")
     else:
-        resumed = keras.models.load_model(path.format(epoch=2))
+        resumed = keras.models.load_model(folder / "2.keras")
     fit(resumed, ks.UpdateMasks(), initial_epoch=2, epochs=5)
-    assert_same(resumed.get_weights(), model.get_weights())
-    assert_same(list(resumed.optimizer.masks.values()), list(model.optimizer.masks.values()))
+    assert_same(state_of(resumed), end)
+
+
+@functools.cache
+def undisturbed(every):
+    """The state after five epochs without a backup."""
+    keras.utils.set_random_seed(1)
+    model = compiled()
+    fit(model, ks.UpdateMasks(every), epochs=5)
+    return state_of(model)
 
 
 @pytest.mark.parametrize(
@@ -259,22 +249,21 @@ def test_resume_from_model_checkpoint(tmp_path, weights_only):
 )
 def test_backup_and_restore_goes_on_as_if_undisturbed(tmp_path, ours_first, every, alone):
     def run(*further):
-        keras.utils.set_random_seed(1)
         model = compiled(sgd() if alone else None)
         ours, backup = (
-            ks.UpdateMasks(every, **({"density": 0.25} if alone else {})),
+            ks.UpdateMasks(every, **({"density": 0.25, "seed": 0} if alone else {})),
             keras.callbacks.BackupAndRestore(str(tmp_path)),
         )
         callbacks = [ours, backup] if ours_first else [backup, ours]
-        try:
-            fit(model, *callbacks, *further, epochs=5)
-        except KeyboardInterrupt:
-            return None
-        return arrays(model.optimizer.variables) + model.get_weights()
+        fit(model, *callbacks, *further, epochs=5)
+        return state_of(model)
 
-    undisturbed = run()
-    assert run(Interrupt(3, 1)) is None
-    assert_same(run(), undisturbed)
+    expected = undisturbed(every)
+    keras.utils.set_random_seed(1)
+    with pytest.raises(KeyboardInterrupt):
+        run(Interrupt(3, 1))
+    keras.utils.set_random_seed(1)
+    assert_same(run(), expected)
 
 
 @backend
