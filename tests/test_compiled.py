@@ -3,7 +3,17 @@
 import keras
 import numpy as np
 import pytest
-from helpers import active, assert_same, assert_sparse, compiled, fit, sgd, sparse, toy_data
+from helpers import (
+    active,
+    apply_ones,
+    assert_same,
+    assert_sparse,
+    compiled,
+    fit,
+    sgd,
+    sparse,
+    toy_data,
+)
 
 import keras_sparse as ks
 
@@ -39,8 +49,8 @@ def test_the_sparse_optimizer_is_found_whatever_wraps_it(policy):
         inner = sparse()
         model = compiled(wrap(inner))
         assert ks.sparse_optimizer(model) is ks.sparse_optimizer(model.optimizer) is inner
-        fit(model, ks.UpdateMasks())
-        assert_sparse(model, count=48)
+    fit(model, ks.UpdateMasks())
+    assert_sparse(model, count=48)
 
 
 @pytest.mark.skipif(
@@ -84,12 +94,15 @@ def test_callback_alone_wraps_the_optimizer(updates):
     assert_sparse(model, count=48)
 
 
-def test_callback_alone_is_the_same_as_the_wrapper():
+def test_callback_alone_is_the_same_as_the_wrapper_in_files_too(tmp_path):
     models = compiled(sgd()), compiled(sparse())
     models[1].set_weights(models[0].get_weights())
     fit(models[0], ks.UpdateMasks(density=0.25, seed=0, **STEADY))
     fit(models[1], ks.UpdateMasks())
     assert_same(models[0].get_weights(), models[1].get_weights())
+    models[0].save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert_same(list(loaded.optimizer.masks.values()), list(models[1].optimizer.masks.values()))
 
 
 @backend
@@ -106,17 +119,10 @@ def test_callback_alone_under_loss_scaling(policy):
 def test_callback_alone_under_loss_scaling_makes_a_trained_model_sparse(policy):
     policy("mixed_float16")
     model = compiled(sgd())
-    fit(model)
+    model.optimizer.build(model.trainable_variables)
+    apply_ones(model.optimizer, model)
     fit(model, ks.UpdateMasks(density=0.25, initial_masks="magnitude"))
     assert_sparse(model, count=48)
-
-
-def test_callback_alone_saves_and_loads(tmp_path):
-    model = compiled(sgd())
-    fit(model, ks.UpdateMasks(density=0.25))
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert_same(list(loaded.optimizer.masks.values()), list(model.optimizer.masks.values()))
 
 
 def test_settings_in_two_places():
@@ -162,7 +168,7 @@ def test_static_masks_warn_of_nothing(callbacks):
     assert_sparse(model, count=48)
 
 
-@pytest.mark.parametrize(("every", "epochs"), [(None, 1), ("epoch", 1), (4, 1), (100, 3)])
+@pytest.mark.parametrize(("every", "epochs"), [(None, 1), (100, 3)])
 def test_a_training_too_short_for_an_update_warns(every, epochs):
     with pytest.warns(
         UserWarning, match=f"ends before the first update is due.*epochs={epochs}, steps=4"
