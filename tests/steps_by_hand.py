@@ -27,6 +27,18 @@ def go_on(model):
     return state_of(model)
 
 
+def updates(optimizer, model, steps=16, every=4):
+    """Goes on once masks are made, and after each update of a training by random gradients."""
+    optimizer.build(model)
+    optimizer.start_training(steps)
+    yield 0
+    for step in range(1, steps):
+        step_by_hand(optimizer, model.trainable_variables)
+        if step % every == 0:
+            optimizer.update_masks()
+            yield step
+
+
 def state_of(model):
     """Copies of all weights, of all that the optimizer holds, and of the masks."""
     masks = sparse_momentum_of(model).masks.values()

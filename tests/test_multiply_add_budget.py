@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import assert_same, sgd
-from steps_by_hand import go_on, step_by_hand
+from steps_by_hand import go_on, updates
 
 import keras_sparse as ks
 
@@ -58,19 +58,6 @@ def trained(optimizer, epochs=4, callbacks=()):
     return model
 
 
-def updates(optimizer, steps=16, every=4):
-    """Goes on once the masks are made, and after each update of a training without a fit."""
-    model = network()
-    optimizer.build(model)
-    optimizer.start_training(steps)
-    yield 0
-    for step in range(1, steps):
-        step_by_hand(optimizer, model.trainable_variables)
-        if step % every == 0:
-            optimizer.update_masks()
-            yield step
-
-
 ASKED = {"density": 0.07, "budget": "multiply_adds"}
 METHODS = {
     "SparseMomentum": lambda: ks.SparseMomentum(sgd(), **ASKED),
@@ -85,7 +72,7 @@ METHODS = {
 @pytest.mark.parametrize("method", METHODS)
 def test_a_training_costs_what_its_density_allows_and_hardly_less(method):
     optimizer, group = METHODS[method](), 4 if method == "blocks" else 1
-    for _ in updates(optimizer):
+    for _ in updates(optimizer, network()):
         assert_costs_all_that_it_may(optimizer, group)
     assert len({mask.sum() for mask in optimizer.masks.values()}) > 1
 
@@ -99,7 +86,7 @@ def test_masks_that_fit_makes_by_a_batch_cost_it_too():
 @pytest.mark.parametrize("method", [ks.GraNet, ks.GradualPruning, ks.ACDC])
 def test_a_density_schedule_ends_at_its_share_of_the_multiply_adds(method):
     optimizer = method("sgd", **ASKED)
-    first, *_ = [spent(optimizer) for _ in updates(optimizer, every=1)]
+    first, *_ = [spent(optimizer) for _ in updates(optimizer, network(), every=1)]
     assert first > 0.3 * DENSE
     assert_costs_all_that_it_may(optimizer)
 
