@@ -24,7 +24,7 @@ SPARSE_LABELS = {  # of the contender's name before the density
     "rigl": "RigL",
     "granet": "GraNet",
 }
-LEAST = 4  # trainings of a panel
+LEAST = 4  # points of a panel
 
 
 def plot(known: Sequence[Record], path: Path) -> list[Path]:
@@ -48,9 +48,10 @@ def plot(known: Sequence[Record], path: Path) -> list[Path]:
 
 
 def panels(records: Sequence[Record]) -> list[Group]:
-    """Groups of one network that have a panel: not those of few trainings beside larger ones."""
-    trainings = Counter(group_of(record) for record in records)
-    return sorted(of for of, n in trainings.items() if n >= min(LEAST, max(trainings.values())))
+    """Groups of one network that have a panel: not those of few points beside larger ones."""
+    points = {(group_of(record), record["contender"], record["epochs"]) for record in records}
+    sizes = Counter(group for group, *_ in points)
+    return sorted(of for of, n in sizes.items() if n >= min(LEAST, max(sizes.values())))
 
 
 def label_of(contender: str) -> str:

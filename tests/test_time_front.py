@@ -80,12 +80,13 @@ def test_each_network_has_a_plot_of_its_own(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("trainings", "on_the_plot"), [((3, 1), [0]), ((4, 1), [0]), ((5, 4), [0, 1])]
+    ("points", "on_the_plot"), [((3, 1), [0]), ((4, 2), [0]), ((5, 4), [0, 1])]
 )
-def test_few_trainings_of_a_machine_have_no_panel_beside_those_of_another(trainings, on_the_plot):
+def test_few_points_of_a_machine_have_no_panel_beside_those_of_another(points, on_the_plot):
     records = [
         {**record("rigl-5", epochs, 10.0, 20.0), "threads": threads}
-        for threads, count in enumerate(trainings)
+        for threads, count in enumerate(points)
         for epochs in range(count)
+        for _ in ("a seed", "another")
     ]
     assert [group[2] for group in time_plot.panels(records)] == on_the_plot
