@@ -20,12 +20,13 @@ def trained():
     return model
 
 
-@pytest.fixture
-def served(trained, tmp_path):
+@pytest.fixture(scope="module")
+def served(trained, tmp_path_factory):
     import tensorflow as tf
 
-    trained.export(str(tmp_path / "served"), verbose=False)
-    return tf.saved_model.load(str(tmp_path / "served"))
+    folder = str(tmp_path_factory.mktemp("served"))
+    trained.export(folder, verbose=False)
+    return tf.saved_model.load(folder)
 
 
 def test_a_saved_model_holds_the_weights_and_no_more(trained, served):
@@ -105,8 +106,9 @@ print(sorted(str(variable.shape) for variable in served.variables))
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def sparse_model():
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     layers = [
         keras.layers.Conv2D(16, 3, name="conv"),
@@ -121,15 +123,23 @@ def sparse_model():
     return model
 
 
-def test_export_needs_no_library_where_it_is_loaded(sparse_model, tmp_path):
+@pytest.fixture(scope="module")
+def exported(sparse_model, tmp_path_factory):
+    """The folder of a saved model, and what the model was before: its weights and a mask."""
+    before = [*sparse_model.get_weights(), array(sparse_model.get_layer("conv").mask)]
+    folder = tmp_path_factory.mktemp("exported") / "served"
+    ks.export(sparse_model, folder, verbose=False)
+    return folder, before
+
+
+def test_export_needs_no_library_where_it_is_loaded(sparse_model, exported, tmp_path):
     x, _ = toy_data((6, 6, 16))
-    ks.export(sparse_model, tmp_path / "served", verbose=False)
     np.save(tmp_path / "x.npy", x)
     command = [
         sys.executable,
         "-c",
         SERVE,
-        *(str(tmp_path / name) for name in ("served", "x.npy", "y.npy")),
+        *map(str, (exported[0], tmp_path / "x.npy", tmp_path / "y.npy")),
     ]
     done = subprocess.run(
         command,
@@ -146,11 +156,10 @@ def test_export_needs_no_library_where_it_is_loaded(sparse_model, tmp_path):
     )
 
 
-def test_export_leaves_out_masks_and_custom_ops(sparse_model, tmp_path):
+def test_export_leaves_out_masks_and_custom_ops(exported):
     import tensorflow as tf
 
-    ks.export(sparse_model, tmp_path / "served", verbose=False)
-    served = tf.saved_model.load(str(tmp_path / "served"))
+    served = tf.saved_model.load(str(exported[0]))
     graph = served.signatures["serving_default"].graph.as_graph_def()
     names = [
         node.op + node.name
@@ -163,23 +172,10 @@ def test_export_leaves_out_masks_and_custom_ops(sparse_model, tmp_path):
     assert all(variable.dtype != tf.bool for variable in served.variables)
 
 
-def test_export_leaves_the_model_as_it_is(sparse_model, tmp_path):
-    before, mask = sparse_model.get_weights(), array(sparse_model.get_layer("conv").mask)
-    ks.export(sparse_model, tmp_path / "served", verbose=False)
-    assert_same(sparse_model.get_weights(), before)
-    assert_same([array(sparse_model.get_layer("conv").mask)], [mask])
+def test_export_leaves_the_model_as_it_is(sparse_model, exported):
+    mask = array(sparse_model.get_layer("conv").mask)
+    assert_same([*sparse_model.get_weights(), mask], exported[1])
     assert sparse_model.compiled
-
-
-def test_export_of_a_model_without_sparse_layers(trained, tmp_path):
-    import tensorflow as tf
-
-    ks.export(trained, tmp_path / "served", verbose=False)
-    x, _ = toy_data()
-    served = tf.saved_model.load(str(tmp_path / "served"))
-    np.testing.assert_allclose(
-        served.serve(x).numpy(), trained.predict(x, verbose=0), rtol=1e-5, atol=1e-6
-    )
 
 
 def test_model_export_keeps_the_sparse_layers(sparse_model, tmp_path):
