@@ -101,15 +101,23 @@ def explored(model):
 
 
 def trained():
-    model = compiled(sparse())
+    model = compiled(sparse(), loss=keras.losses.MeanSquaredError())
     fit(model, ks.UpdateMasks("epoch"))
     assert model.optimizer.exploration_rate() > 0.3
     return model
 
 
+@pytest.fixture(scope="module")
+def veteran():
+    """A trained model that no test changes."""
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(0)
+    return trained()
+
+
 @backend
-def test_weight_files_hold_it(tmp_path):
-    model, other = trained(), built(seed=1)
+def test_weight_files_hold_it(veteran, tmp_path):
+    model, other = veteran, built(seed=1)
     model.save_weights(tmp_path / "a.weights.h5")
     other.load_weights(tmp_path / "a.weights.h5")
     assert explored(other) == explored(model)
@@ -127,19 +135,17 @@ def test_model_files_hold_it_and_it_goes_on(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["keras", "h5"])
-def test_files_read_before_the_optimizer_is_built_hold_it(tmp_path, ending, recwarn):
-    model = compiled(sparse(), loss=keras.losses.MeanSquaredError())
-    fit(model, ks.UpdateMasks("epoch"))
-    model.save(tmp_path / f"a.{ending}")
+def test_files_read_before_the_optimizer_is_built_hold_it(veteran, tmp_path, ending, recwarn):
+    veteran.save(tmp_path / f"a.{ending}")
     other = keras.models.load_model(tmp_path / f"a.{ending}")
     fit(other, ks.UpdateMasks(every=100), epochs=1)
-    assert list(explored(other).values()) == list(explored(model).values())
+    assert list(explored(other).values()) == list(explored(veteran).values())
 
 
-def test_tensorflow_checkpoints_hold_it(tmp_path):
+def test_tensorflow_checkpoints_hold_it(veteran, tmp_path):
     import tensorflow as tf
 
-    model, other, late = trained(), built(seed=1), compiled(sparse(seed=2))
+    model, other, late = veteran, built(seed=1), compiled(sparse(seed=2))
     path = tf.train.Checkpoint(model=model, optimizer=model.optimizer).save(str(tmp_path / "c"))
     for one in (other, late):
         tf.train.Checkpoint(model=one, optimizer=one.optimizer).restore(path)
@@ -148,10 +154,10 @@ def test_tensorflow_checkpoints_hold_it(tmp_path):
     assert model.optimizer.exploration_rate() > model.optimizer.total_density()
 
 
-def test_a_checkpoint_read_into_an_optimizer_without_masks_is_kept(tmp_path):
+def test_a_checkpoint_read_into_an_optimizer_without_masks_is_kept(veteran, tmp_path):
     import tensorflow as tf
 
-    model, late, last = trained(), compiled(sparse(seed=2)), built(seed=1)
+    model, late, last = veteran, compiled(sparse(seed=2)), built(seed=1)
     path = str(tmp_path / "c")
     for one, other in ((model, late), (late, last)):
         saved = tf.train.Checkpoint(model=one, optimizer=one.optimizer).write(path)
@@ -161,10 +167,10 @@ def test_a_checkpoint_read_into_an_optimizer_without_masks_is_kept(tmp_path):
     assert explored(late) == explored(last) == explored(model)
 
 
-def test_a_saved_model_can_be_written(tmp_path):
+def test_a_saved_model_can_be_written(veteran, tmp_path):
     import tensorflow as tf
 
-    tf.saved_model.save(trained(), tmp_path / "model")
+    tf.saved_model.save(veteran, tmp_path / "model")
     assert (tmp_path / "model" / "saved_model.pb").exists()
 
 
@@ -183,10 +189,10 @@ def test_an_interrupted_training_ends_with_the_same_rate(tmp_path):
     assert explored(run()) == expected
 
 
-def test_a_file_that_does_not_say_begins_with_its_masks(tmp_path):
+def test_a_file_that_does_not_say_begins_with_its_masks(veteran, tmp_path):
     import h5py
 
-    model, other = trained(), built(seed=1)
+    model, other = veteran, built(seed=1)
     model.save_weights(tmp_path / "old.weights.h5")
     with h5py.File(tmp_path / "old.weights.h5", "r+") as file:
         names = [name for name in file["optimizer/vars"] if name.startswith("explored_")]
@@ -198,8 +204,8 @@ def test_a_file_that_does_not_say_begins_with_its_masks(tmp_path):
 
 
 @backend
-def test_a_list_of_variables_that_does_not_say_begins_with_its_masks():
-    model, other = trained(), built(seed=1)
+def test_a_list_of_variables_that_does_not_say_begins_with_its_masks(veteran):
+    model, other = veteran, built(seed=1)
     step(other)
     kept = [v for v in model.optimizer.variables if "explored" not in v.path]
     other.optimizer.set_weights([array(v) for v in kept])
