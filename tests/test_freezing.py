@@ -23,9 +23,12 @@ import keras_sparse as ks
 
 backend = pytest.mark.backend
 HIDDEN, HEAD = "toy/hidden/kernel", "toy/head/kernel"
-LAYERS = pytest.mark.parametrize(
-    "convert", [lambda model: model, ks.sparsify], ids=["keras", "sparse"]
-)
+
+
+def of_keras(model):
+    return model
+
+
 RULES = {
     "constant density": {},
     "schedule": {"density": ks.CubicOverTraining(0.1, initial=0.5, end=1.0)},
@@ -42,10 +45,17 @@ def frozen_midway(convert=lambda model: model, **settings):
     return model
 
 
-@LAYERS
-@pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
+@pytest.mark.parametrize(
+    ("convert", "rules"),
+    [
+        (of_keras, "constant density"),
+        (ks.sparsify, "constant density"),
+        (ks.sparsify, "schedule"),
+        (of_keras, "last gradient"),
+    ],
+)
 def test_a_frozen_layer_stays_and_the_others_go_on(convert, rules):
-    model = frozen_midway(convert, **rules)
+    model = frozen_midway(convert, **RULES[rules])
     kernel, mask = array(model.get_layer("hidden").kernel), model.optimizer.masks[HIDDEN]
     head, heads_mask = array(model.get_layer("head").kernel), model.optimizer.masks[HEAD]
     fit(model, ks.UpdateMasks(every=2), epochs=3)
@@ -54,7 +64,7 @@ def test_a_frozen_layer_stays_and_the_others_go_on(convert, rules):
     )
     assert (array(model.get_layer("head").kernel) != head).any()
     assert (model.optimizer.masks[HEAD] != heads_mask).any()
-    if rules is RULES["schedule"]:  # it goes on in the layers that are trained, by their own sizes
+    if rules == "schedule":  # it goes on in the layers that are trained, by their own sizes
         assert heads_mask.sum() > model.optimizer.masks[HEAD].sum() >= 6
     else:
         assert heads_mask.sum() == model.optimizer.masks[HEAD].sum()
@@ -104,20 +114,12 @@ def test_averages_of_weights_leave_frozen_ones():
 
 
 def test_set_masks_of_a_frozen_layer_masks_it():
-    model = frozen_midway()
+    model = built()
+    model.get_layer("hidden").trainable = False
+    model.compile(model.optimizer, "mse")
     new = np.eye(8, 16, dtype=bool)
     model.optimizer.set_masks({HIDDEN: new})
     assert not array(model.get_layer("hidden").kernel)[~new].any()
-
-
-@backend
-def test_layers_frozen_before_compile_get_no_mask():
-    model = toy_model()
-    model.get_layer("hidden").trainable = False
-    compiled(sparse(), model)
-    fit(model, ks.UpdateMasks())
-    assert list(model.optimizer.masks) == [HEAD]
-    assert_sparse(model, count=16)
 
 
 def test_a_selector_may_name_a_frozen_layer(tmp_path):
@@ -151,8 +153,10 @@ def test_a_name_that_selects_nothing_is_an_error_in_a_loop_of_your_own():
 # --- files of frozen models
 
 
-@LAYERS
-@pytest.mark.parametrize("frozen", ["hidden", "head", "all"])
+@pytest.mark.parametrize(
+    ("frozen", "convert"),
+    [("hidden", of_keras), ("head", ks.sparsify), ("all", of_keras), ("all", ks.sparsify)],
+)
 def test_a_model_that_is_frozen_and_saved_loads(tmp_path, frozen, convert):
     model = compiled(sparse(growth_window=None), convert(toy_model()))
     fit(model, ks.UpdateMasks())
@@ -180,8 +184,7 @@ def test_a_model_that_is_frozen_and_saved_loads(tmp_path, frozen, convert):
 
 
 def test_a_quantized_model_loads(tmp_path):
-    model = compiled(sparse())
-    fit(model, ks.UpdateMasks())
+    model = built()
     model.quantize("int8", filters="hidden|head")
     model.save(tmp_path / "model.keras")
     with pytest.warns(UserWarning, match="Skipping variable loading"):
@@ -191,8 +194,7 @@ def test_a_quantized_model_loads(tmp_path):
 
 
 def test_a_model_with_lora_loads_and_trains(tmp_path):
-    model = compiled(sparse())
-    fit(model, ks.UpdateMasks())
+    model = built()
     model.get_layer("hidden").enable_lora(2)
     model.compile(ks.SparseMomentum(sgd(), 0.5, initial_masks="nonzero"), "mse")
     fit(model, ks.UpdateMasks(), epochs=2)
@@ -225,9 +227,7 @@ def test_lora_of_a_trained_model_is_saved_with_the_optimizer_it_had(tmp_path):
 
 @backend
 def test_a_layer_in_dense_loses_its_mask():
-    trained = compiled(sparse())
-    fit(trained, ks.UpdateMasks())
-    model = ks.sparsify(trained)
+    model = ks.sparsify(built())
     assert array(model.get_layer("hidden").mask).sum() < 128
     compiled(sparse(dense="hidden", initial_masks="nonzero", density=0.5), model)
     fit(model, ks.UpdateMasks())
