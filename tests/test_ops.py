@@ -71,8 +71,11 @@ COMPILED = [
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("wanted", [False, True])
-@pytest.mark.parametrize("case", COMPILED, ids=str)
+@pytest.mark.parametrize(
+    ("case", "wanted"),
+    list(zip(COMPILED, itertools.cycle([False, True]), strict=False)),
+    ids=str,
+)
 def test_functions_and_xla_give_the_same(case, wanted, jit_compile):
     expected = results(case, wanted, "oracle")
     assert_close(
