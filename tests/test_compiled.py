@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from helpers import (
     active,
-    apply_ones,
     assert_same,
     assert_sparse,
     compiled,
@@ -119,8 +118,7 @@ def test_callback_alone_under_loss_scaling(policy):
 def test_callback_alone_under_loss_scaling_makes_a_trained_model_sparse(policy):
     policy("mixed_float16")
     model = compiled(sgd())
-    model.optimizer.build(model.trainable_variables)
-    apply_ones(model.optimizer, model)
+    fit(model, epochs=1)
     fit(model, ks.UpdateMasks(density=0.25, initial_masks="magnitude"))
     assert_sparse(model, count=48)
 
