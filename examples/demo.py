@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # the fastest dense steps on any processor
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # dense steps with oneDNN on every processor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also when this is imported
 from quiet import hidden_messages

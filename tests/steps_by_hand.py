@@ -27,7 +27,7 @@ def go_on(model):
     return state_of(model)
 
 
-def updates(optimizer, model, steps=16, every=4):
+def training_by_hand(optimizer, model, steps=16, every=4):
     """Goes on once masks are made, and after each update of a training by random gradients."""
     optimizer.build(model)
     optimizer.start_training(steps)

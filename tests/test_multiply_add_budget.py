@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import assert_same, sgd
-from steps_by_hand import go_on, updates
+from steps_by_hand import go_on, training_by_hand
 
 import keras_sparse as ks
 
@@ -72,7 +72,7 @@ METHODS = {
 @pytest.mark.parametrize("method", METHODS)
 def test_a_training_costs_what_its_density_allows_and_hardly_less(method):
     optimizer, group = METHODS[method](), 4 if method == "blocks" else 1
-    for _ in updates(optimizer, network()):
+    for _ in training_by_hand(optimizer, network()):
         assert_costs_all_that_it_may(optimizer, group)
     assert len({mask.sum() for mask in optimizer.masks.values()}) > 1
 
@@ -86,7 +86,7 @@ def test_masks_that_fit_makes_by_a_batch_cost_it_too():
 @pytest.mark.parametrize("method", [ks.GraNet, ks.GradualPruning, ks.ACDC])
 def test_a_density_schedule_ends_at_its_share_of_the_multiply_adds(method):
     optimizer = method("sgd", **ASKED)
-    first, *_ = [spent(optimizer) for _ in updates(optimizer, network(), every=1)]
+    first, *_ = [spent(optimizer) for _ in training_by_hand(optimizer, network(), every=1)]
     assert first > 0.3 * DENSE
     assert_costs_all_that_it_may(optimizer)
 

@@ -47,7 +47,7 @@ def nodes_of(path):
 
 
 @needs_ops
-def test_inputs_and_outputs_may_have_dtypes_that_numpys_files_lack(tmp_path):
+def test_inputs_and_outputs_may_have_dtypes_and_names_that_numpys_files_lack(tmp_path):
     inputs = keras.Input((64,), dtype="bfloat16", name="file")  # an argument of numpy.savez, too
     logits = keras.layers.Dense(2, dtype="bfloat16")(inputs)
     labels = keras.layers.StringLookup(vocabulary=["cat", "dog"], num_oov_indices=0, invert=True)

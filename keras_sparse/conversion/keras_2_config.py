@@ -63,8 +63,7 @@ def _as_relu(config: Config) -> Config:
     """A ThresholdedReLU, which Keras 3 lacks. Its ReLU keeps an input that equals the threshold."""
     own = dict(config["config"])
     own["threshold"] = own.pop("theta")
-    changed = {"class_name": "ReLU", "config": own, "registered_name": None}
-    return {**config, **{key: value for key, value in changed.items() if key in config}}
+    return {**config, "class_name": "ReLU", "config": own}
 
 
 def _inside(value: Any, old_layers: Any) -> Any:
