@@ -2,6 +2,7 @@
 
 import dataclasses
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,11 @@ from keras_sparse.exporting.place import beside
 from keras_sparse.exporting.ready_model import ReadyModel, filled, is_mixed
 from keras_sparse.exporting.sample import predictions_of
 from keras_sparse.models.file_report import Sizes, sizes_of
+
+NO_TWIN = (
+    "{path} is written and checked, but the model without zeros could not be written to compare "
+    "sizes: {error}. Pass compare_dense=False to leave it out."
+)
 
 
 class Written(NamedTuple):
@@ -59,7 +65,7 @@ def write_checked(
                 f"{tolerance:g}. Nothing was written. Received: path={str(path)!r}"
             )
         sizes = _sizes(chosen, place)
-        dense_sizes = _dense_sizes(chosen, ready, path) if compare_dense else None
+    dense_sizes = _dense_sizes(chosen, ready, path) if compare_dense else None
     return Written(tolerance, runtime, difference, sizes, dense_sizes)
 
 
@@ -92,11 +98,15 @@ def _sizes(chosen: Format, place: Path) -> Sizes:
     return sizes_of(place, *(place.with_suffix(suffix) for suffix in chosen.also))
 
 
-def _dense_sizes(chosen: Format, ready: ReadyModel, path: Path) -> Sizes:
-    """Of the same model without zeros, stored dense."""
+def _dense_sizes(chosen: Format, ready: ReadyModel, path: Path) -> Sizes | None:
+    """Of the same model without zeros, stored dense; None, with a warning, if it is not written."""
     current().says("writing the model without zeros, to compare sizes")
     twin = dataclasses.replace(ready, model=filled(ready.model), sparsity=False)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, path.name)
-        (chosen.write_dense or chosen.write)(twin, place)
+        try:
+            (chosen.write_dense or chosen.write)(twin, place)
+        except Exception as error:  # such as a full disk: the file itself is written and checked
+            warnings.warn(NO_TWIN.format(path=path, error=error), stacklevel=4)
+            return None
         return _sizes(chosen, place)

@@ -68,7 +68,8 @@ def export(
             ``tf.saved_model.load(path)``. ``assets.extra/load.py`` does both. Batch normalizations
             directly behind a convolution or dense layer are folded into its weights; the report
             names the others.
-        overwrite: whether something at ``path`` may be replaced.
+        overwrite: whether what is at ``path`` may be replaced. An empty folder always may be, and
+            no file replaces a folder.
         compare_dense: also write the model without zeros, to a place that is removed, to compare
             sizes. It doubles the time.
         verbose: False: prints no report, and a terminal does not show that it runs.
@@ -103,7 +104,7 @@ def export(
         chosen = with_custom_ops(chosen)
     check_numbers(dtype, sample, tolerance)
     stored_sparse = is_stored_sparse(name, dtype, sparsity)
-    check_place(path, overwrite, chosen.also)
+    check_place(path, overwrite, chosen.also, is_folder=name == "saved_model")
     signature = signature_of(model, input_signature)
     with progress("export", is_heard) as line:
         arrays, density = sample_for(model, signature, sample), checked_density(model)

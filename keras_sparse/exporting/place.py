@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def check_place(path: Path, overwrite: bool, also: tuple[str, ...] = ()) -> None:
+def check_place(
+    path: Path, overwrite: bool, also: tuple[str, ...] = (), is_folder: bool = False
+) -> None:
     """Raises ValueError if the place is not local, or if something is there that must stay.
 
     Args:
-        path: file or folder to write. An empty folder may be replaced.
-        overwrite: whether anything may be.
+        path: what to write. An empty folder may be replaced by a folder.
+        overwrite: whether anything may be, but for a folder by a file.
         also: suffixes of files beside it that are written, too.
+        is_folder: whether a folder will be written.
     """
     if re.match(r"[a-z0-9]+:/", str(path)):
         raise ValueError(
@@ -22,6 +25,11 @@ def check_place(path: Path, overwrite: bool, also: tuple[str, ...] = ()) -> None
             f"Received: path={str(path)!r}"
         )
     for place in (path, *(path.with_suffix(suffix) for suffix in also)):
+        if place.is_dir() and not is_folder:
+            raise ValueError(
+                "`path` must name a file, and a folder of this name is there: pass a path in it, "
+                f"or another name. Received: path={str(place)!r}"
+            )
         is_free = not os.path.lexists(place) or (place.is_dir() and not any(place.iterdir()))
         if not is_free and not overwrite:
             raise ValueError(
@@ -32,29 +40,51 @@ def check_place(path: Path, overwrite: bool, also: tuple[str, ...] = ()) -> None
 
 @contextlib.contextmanager
 def beside(path: Path) -> Iterator[Path]:
-    """A path of the same name in a new folder beside ``path``, on the same disk.
+    """A path of the same name in a new folder, on the same disk as ``path``.
 
     Where the body ends without an error, all that it has written there replaces what is at
-    ``path``. After an error, what was there is still there.
+    ``path``. After an error, what was there is still there. A folder at ``path`` stays, and its
+    content is replaced: it may be a mounted volume, or in a folder that may not be written to.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+    is_kept = path.is_dir()
+    if not is_kept:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    around = path if is_kept else path.parent
+    with tempfile.TemporaryDirectory(dir=around, prefix=f".{path.name}.") as folder:
         new, old = Path(folder, "new"), Path(folder, "old")
         new.mkdir()
         old.mkdir()
         yield new / path.name
-        for written in sorted(new.iterdir()):
-            _move(written, path.parent / written.name, old / written.name)
+        if is_kept:
+            _replace(new / path.name, around, old, Path(folder).name)
+        else:
+            _replace(new, around, old)
 
 
-def _move(written: Path, place: Path, old: Path) -> None:
-    """Moves ``written`` to its place, and what is there to ``old``."""
-    is_taken = os.path.lexists(place)
-    if is_taken:
-        os.rename(place, old)
+def _replace(new: Path, place: Path, old: Path, but: str = "") -> None:
+    """Moves all in ``new`` to ``place``, and what they replace to ``old``.
+
+    Args:
+        new: a folder.
+        place: the folder to write to.
+        old: an empty folder.
+        but: where it is given, all else at ``place`` is replaced.
+    """
+    written = sorted(each.name for each in new.iterdir())
+    before = sorted(each.name for each in place.iterdir() if each.name != but) if but else written
+    moved: list[tuple[Path, Path]] = []
     try:
-        os.rename(written, place)
+        for name in before:
+            if os.path.lexists(place / name):
+                _move(place / name, old / name, moved)
+        for name in written:
+            _move(new / name, place / name, moved)
     except OSError:
-        if is_taken:
-            os.rename(old, place)
+        for source, target in reversed(moved):
+            os.rename(target, source)
         raise
+
+
+def _move(source: Path, target: Path, moved: list[tuple[Path, Path]]) -> None:
+    os.rename(source, target)
+    moved.append((source, target))
