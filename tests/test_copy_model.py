@@ -133,6 +133,23 @@ def test_closures_partials_and_references_lead_to_the_copy():
     assert block.constant is not model.layers[0].constant
 
 
+@pytest.mark.backend
+def test_attributes_may_begin_like_those_that_tensorflow_adds():
+    class Encoder(L.Layer):  # KerasHub's TransformerEncoder has such an attribute
+        def __init__(self):
+            super().__init__()
+            self._self_attention_layer = L.Dense(8)
+
+        def call(self, x):
+            return self._self_attention_layer(x)
+
+    model = sequence_of(Encoder())
+    model(ROWS)
+    sparse = sparsified(model)
+    assert_twins(sparse, model, ROWS)
+    assert_twins(ks.densify(sparse), model, ROWS)
+
+
 def test_variables_and_functions_of_tensorflow_are_copied():
     import tensorflow as tf
 

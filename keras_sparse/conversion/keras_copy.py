@@ -38,6 +38,14 @@ MADE_BY_COMPILE = {
     "_compiled_trainable_state",
     "_run_eagerly",
 }
+MADE_BY_TENSORFLOW = {
+    "_self_name_based_restores",
+    "_self_saveable_object_factories",
+    "_self_unconditional_checkpoint_dependencies",
+    "_self_unconditional_deferred_dependencies",
+    "_self_unconditional_dependency_names",
+    "_self_update_uid",
+}
 Copies = Mapping[int, Any]
 
 
@@ -48,8 +56,7 @@ def attributes_to_copy(old: Any) -> dict[str, Any]:
         left_out |= MADE_BY_COMPILE
     if isinstance(old, KerasSaveable):
         left_out |= GRAPH if isinstance(old, Function) else GRAPH - {"_nodes"}
-    made_by_tensorflow = {name for name in vars(old) if name.startswith("_self_")}
-    left_out |= made_by_tensorflow - {"_self_setattr_tracking"}
+    left_out |= MADE_BY_TENSORFLOW  # by name: layers have attributes like `_self_attention`
     return {name: value for name, value in vars(old).items() if name not in left_out}
 
 
