@@ -55,6 +55,25 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["served"]
 
 
+class Positions(keras.layers.Layer):
+    """Adds an array to each of at most five positions, as the encoders of KerasHub do."""
+
+    def build(self, shape):
+        self.table = self.add_weight(shape=(5, shape[-1]))
+
+    def call(self, x):
+        return x + self.table[: keras.ops.shape(x)[1]]
+
+
+def test_a_model_that_cannot_take_random_inputs_asks_for_a_sample(tmp_path):
+    words = keras.Input((None,), dtype="int32")
+    model = keras.Model(words, Positions()(keras.layers.Embedding(8, 4)(words)))
+    with pytest.raises(ValueError, match=r"^`sample` must be inputs .*sample=None.*\(2, 64\)"):
+        export(model, tmp_path / "served")
+    assert not any(tmp_path.iterdir())
+    export(model, tmp_path / "served", sample=np.ones((2, 5)))
+
+
 def test_a_file_that_predicts_something_else_is_not_kept(tmp_path, monkeypatch):
     path = tmp_path / "served"
     path.write_text("mine")

@@ -22,6 +22,12 @@ NO_TWIN = (
 )
 
 
+NOT_TAKEN = (
+    "`sample` must be inputs that the model takes: it cannot predict for the random ones. "
+    "Received: sample=None, model={name!r}, which raised {error} for inputs of the shapes {shapes}"
+)
+
+
 class Written(NamedTuple):
     """What a runtime has found in a file; see ``ExportReport``."""
 
@@ -32,8 +38,13 @@ class Written(NamedTuple):
     dense_sizes: Sizes | None
 
 
-def check_copy(model: keras.Model, ready: ReadyModel) -> None:
-    """Raises RuntimeError unless the model that is written predicts what the given one does."""
+def check_copy(model: keras.Model, ready: ReadyModel, is_random: bool) -> None:
+    """Raises RuntimeError unless the model that is written predicts what the given one does.
+
+    Raises ValueError if the sample is random and the model does not take it.
+    """
+    if is_random:
+        _check_random_sample(ready)
     if ready.model is model:
         return
     expected = predictions_of(model, ready.signature, ready.sample)
@@ -67,6 +78,16 @@ def write_checked(
         sizes = _sizes(chosen, place)
     dense_sizes = _dense_sizes(chosen, ready, path) if compare_dense else None
     return Written(tolerance, runtime, difference, sizes, dense_sizes)
+
+
+def _check_random_sample(ready: ReadyModel) -> None:
+    """Raises ValueError if the random inputs have a size, or an integer, that the model refuses."""
+    try:
+        ready.expected  # noqa: B018  # it predicts, once
+    except Exception as error:
+        shapes = [array.shape for array in ready.sample]
+        name, kind = ready.model.name, type(error).__name__
+        raise ValueError(NOT_TAKEN.format(name=name, error=kind, shapes=shapes)) from error
 
 
 def _written_and_run(chosen: Format, ready: ReadyModel, place: Path) -> tuple[list[Any], str]:

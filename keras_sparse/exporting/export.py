@@ -116,7 +116,7 @@ def export(
             one_by_one=name == "litert" and takes_one_by_one(model, signature),
             constants=small_variables(copy.model) if custom_ops else (),
         )
-        check_copy(model, ready)
+        check_copy(model, ready, is_random=sample is None)
         written = write_checked(chosen, ready, path, tolerance, compare_dense)
     layers = layers_in(path, ready.model) if name == "litert" else ()
     notes = ("The file takes one example at a time.",) if ready.one_by_one else copy.notes()
