@@ -14,6 +14,7 @@ import keras
 import keras_sparse as ks
 from benchmarks import classifier, report, turns
 from benchmarks.export_networks import vit
+from benchmarks.networks import vgg11
 from examples.models import vgg16_d, wide_resnet
 from keras_sparse.rules.single_weights import Weights
 from keras_sparse.rules.structure import Structure
@@ -29,6 +30,7 @@ def hidden_layers(units: int) -> keras.Model:
 MODELS: dict[str, Callable[[], keras.Model]] = {
     "WRN-16-8": lambda: wide_resnet(16, 8),
     "VGG16-D": vgg16_d,
+    "VGG11": vgg11,
     "WRN-28-10": lambda: wide_resnet(28, 10),
     "WRN-16-4": lambda: wide_resnet(16, 4),
     "WRN-10-1": lambda: wide_resnet(10, 1),  # to try this script out

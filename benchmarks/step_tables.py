@@ -13,18 +13,19 @@ NOTE = f"""\
 Seconds of a step of `fit`, medians over turns; wall time, or CPU time for one thread. `float32` is
 plain Keras, `XLA` the same with `jit_compile=True` (no figure: it took more than 1.5 times as long
 in a first try, or `--no-xla` left it out). `fused` has the batch normalization that `sparsify`
-puts in. `bfloat16` is `mixed_bfloat16`; in rows that end with `mixed_bfloat16`, the sparse model
-has this policy, too. `open, 0.25` is an open window with `growth_batch=0.25`. An update is
-`update_masks()` and what it adds to the step after it. With {STEPS_AN_UPDATE} steps an update, the
-mean step of a training is
+puts in. `bfloat16` is `mixed_bfloat16`, which `--no-bfloat16` leaves out; in rows that end with
+`mixed_bfloat16`, the sparse model has this policy, too. `open, 0.25` is an open window with
+`growth_batch=0.25`. An update is `update_masks()` and what it adds to the step after it. With
+{STEPS_AN_UPDATE} steps an update, the mean step of a training is
 
     window none:  open + update / {STEPS_AN_UPDATE}
     window W:     (W open + ({STEPS_AN_UPDATE} - W) closed + update) / {STEPS_AN_UPDATE}
 
 A speed-up is the time of the best dense float32 step over this mean; behind the stroke, that of the
-best bfloat16 step. `closed alone` is what masks that never change get. Densities are the same in
-all layers (uniform), or those that a training has led to, with the same number of weights in all
-(trained): it moves weights to the first layers, where a weight costs most multiplications.
+best bfloat16 step, if it was measured. `closed alone` is what masks that never change get.
+Densities are the same in all layers (uniform), or those that a training has led to, with the same
+number of weights in all (trained): it moves weights to the first layers, where a weight costs most
+multiplications.
 """
 PARTS_NOTE = "The seconds of one step, divided as the operations in TensorFlow's profile of it are."
 
@@ -55,10 +56,11 @@ class Result:
         """The contenders with an open window on a part of the batch."""
         return [name for name in self.seconds if name.startswith("open, ")]
 
-    def best_dense(self, is_bfloat16: bool) -> float:
-        """Seconds of the quickest dense step of this type."""
-        kinds = [kind for kind in DENSE if ("bfloat16" in kind) == is_bfloat16]
-        return min(self.seconds[kind] for kind in kinds if kind in self.seconds)
+    def best_dense(self) -> list[float]:
+        """Seconds of the quickest dense step in float32, and in bfloat16 if it was measured."""
+        known = [kind for kind in DENSE if kind in self.seconds]
+        by_type = [[kind for kind in known if ("bfloat16" in kind) == is_it] for is_it in (0, 1)]
+        return [min(self.seconds[kind] for kind in kinds) for kinds in by_type if kinds]
 
 
 def opened(growth_batch: float) -> str:
@@ -107,7 +109,7 @@ def speed_ups_table(results: list[Result], windows: list[int]) -> str:
 
 
 def _speed_up(result: Result, seconds: float) -> str:
-    return " / ".join(f"{result.best_dense(kind) / seconds:.2f}" for kind in (False, True))
+    return " / ".join(f"{best / seconds:.2f}" for best in result.best_dense())
 
 
 def parts_table(result: Result) -> str:

@@ -10,6 +10,8 @@
     python -m benchmarks.train_step --policies float32 mixed_bfloat16
     # with Adam in place of SGD, in all models
     python -m benchmarks.train_step --optimizer adam
+    # on a processor with AVX2 alone, where dense bfloat16 steps take minutes
+    python -m benchmarks.train_step --no-bfloat16
     # VGG16-D at batch 64, few turns, without XLA
     python -m benchmarks.train_step --quick
 
@@ -48,11 +50,10 @@ def main() -> None:
     """A process a case and a contender's memory, one after the other; then prints and writes."""
     arguments = _arguments()
     count = 3 if arguments.quick else arguments.turns
-    results, batches = [], arguments.growth_batches
+    results, batches, kinds = [], arguments.growth_batches, _kinds(arguments)
     for case in planned(arguments):
         dense, sparse = (in_process(peak_memory, case, kind) for kind in (False, True))
-        memory, xla = (dense, sparse), not (arguments.quick or arguments.no_xla)
-        results.append(in_process(measure, case, count, xla, memory, batches))
+        results.append(in_process(measure, case, count, kinds, (dense, sparse), batches))
         print(step_tables.seconds_table(results[-1:]), flush=True)
     text = report.header("A whole training step, dense and sparse", report.as_typed(COMMAND))
     text += step_tables.text(results, arguments.windows)
@@ -76,20 +77,22 @@ def planned(arguments: argparse.Namespace) -> list[Case]:
 
 
 def measure(
-    case: Case, count: int, xla: bool, memory: tuple[float, float], growth_batches: list[float]
+    case: Case, count: int, kinds: list[str], memory: tuple[float, float], growth: list[float]
 ) -> Result:
-    """Times one case; to be called in a fresh process."""
+    """Times one case, and these kinds of dense steps; to be called in a fresh process."""
     turns.limit_threads(case.threads)
     clock = turns.clock_for(case.threads)
-    dense = {name: Training(case, sparse=False, **kind).step for name, kind in DENSE.items()}
+    dense = {
+        name: Training(case, sparse=False, **DENSE[name]).step for name in kinds if name in DENSE
+    }
     sparse = Training(case, sparse=True, policy=case.policy)
     contenders = dense | {"open": windowed(sparse, True), "closed": windowed(sparse, False)}
-    for share in growth_batches:
+    for share in growth:
         of_part = Training(case, sparse=True, policy=case.policy, growth_batch=share)
         contenders[step_tables.opened(share)] = windowed(of_part, True)
     for contender in contenders.values():
         contender()
-    if xla:
+    if "XLA" in kinds:
         contenders |= _worthwhile_xla(case, dense["float32"], clock)
     timed = turns.take_turns(contenders, count, clock)
     seconds = {name: statistics.median(values) for name, values in timed.items()}
@@ -107,6 +110,12 @@ def _worthwhile_xla(
     jitted = Training(case, sparse=False, jit_compile=True)
     first = turns.take_turns({"TF": dense, "XLA": jitted.step}, 2, clock)
     return {} if min(first["XLA"]) > HOPELESS * min(first["TF"]) else {"XLA": jitted.step}
+
+
+def _kinds(arguments: argparse.Namespace) -> list[str]:
+    """The dense contenders that were not left out."""
+    kinds = [name for name in DENSE if not (arguments.no_bfloat16 and "bfloat16" in name)]
+    return kinds if arguments.quick or arguments.no_xla else [*kinds, "XLA"]
 
 
 def _arguments() -> argparse.Namespace:
@@ -128,6 +137,10 @@ def _arguments() -> argparse.Namespace:
     add("--turns", type=int, default=7)
     add("--quick", action="store_true", help="VGG16-D at batch 64, three turns, without XLA")
     add("--no-xla", action="store_true", help="leaves out the dense step with XLA")
+    minutes = (
+        "leaves out dense steps in mixed_bfloat16: minutes each on a processor with AVX2 alone"
+    )
+    add("--no-bfloat16", action="store_true", help=minutes)
     add("--output", type=Path, default=report.RESULTS / "train_step.md")
     return parser.parse_args()
 
