@@ -19,7 +19,6 @@ from keras_sparse._keras import (
 )
 from keras_sparse.compute.free_memory import release_memory
 from keras_sparse.training.starting_masks import StartingMasks
-from keras_sparse.training.state_in_files import COUNTERS, NOT_RESTORED
 from keras_sparse.training.weight_costs import UNKNOWN_MODEL
 
 
@@ -99,6 +98,7 @@ class MaskedOptimizer(StartingMasks):
         super().build(variables)
         self._seed.build()
         self._add_counters()
+        self.growth_window_open = self.add_variable((), "ones", "bool", name="growth_window_open")
         weights_follow = is_compiling_from_config()
         is_known = self._model() is not None and not weights_follow
         if is_known or not self.needs_model or self._loaded is not None:
@@ -189,12 +189,3 @@ class MaskedOptimizer(StartingMasks):
                 raise
             self._doubt = error
             return self.selection.select_known(variables)
-
-    def _add_counters(self) -> None:
-        not_restored = keras.initializers.Constant(NOT_RESTORED)
-        counters: dict[str, Any] = {}
-        for name in COUNTERS:
-            start = not_restored if name == "epoch" else "zeros"
-            counters[name] = self.add_variable((), start, "int", name=name)
-        self.counters = counters
-        self.growth_window_open = self.add_variable((), "ones", "bool", name="growth_window_open")

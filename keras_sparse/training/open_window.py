@@ -10,28 +10,17 @@ import numpy as np
 from keras_sparse._keras import to_numpy
 from keras_sparse.compute.free_memory import release_memory
 from keras_sparse.rules.received import received
-from keras_sparse.training.explored_masks import ExploredMasks
+from keras_sparse.training.counters import Counters
 
 
-class OpenWindow(ExploredMasks):
-    """Opens and closes the growth window, and counts; arguments as for ExploredMasks."""
+class OpenWindow(Counters):
+    """Opens and closes the growth window; arguments as for Counters."""
 
     growth_window_open: Any  # a bool variable, made when the optimizer is built
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.counters: dict[str, Any] = {}
 
     def grows_by_gradients(self) -> bool:
         """Do the rules look at gradients of missing weights?"""
         raise NotImplementedError
-
-    def counter(self, name: str) -> int:
-        """A saved counter, one of COUNTERS."""
-        return int(to_numpy(self.counters[name]))
-
-    def set_counter(self, name: str, value: int) -> None:
-        self.counters[name].assign(value)
 
     def open_growth_window(self, is_open: bool) -> None:
         """Says whether missing weights get gradients from the next step on, in every sparse layer.

@@ -13,6 +13,7 @@ from keras_sparse.rules.initial_scale import check_initial_scale
 from keras_sparse.rules.structure import Structure
 from keras_sparse.training import checkpoint
 from keras_sparse.training.competing_masks import competing_counts, sensitivity_masks
+from keras_sparse.training.counters import NOT_RESTORED
 from keras_sparse.training.first_masks import (
     RANDOM_OVER_TRAINED,
     check_readable,
@@ -23,7 +24,7 @@ from keras_sparse.training.first_masks import (
 from keras_sparse.training.gradient_average import GradientAverage
 from keras_sparse.training.looks_trained import looks_trained
 from keras_sparse.training.selection import Selection
-from keras_sparse.training.state_in_files import NOT_RESTORED, StateInFiles
+from keras_sparse.training.state_in_files import StateInFiles
 from keras_sparse.training.untrained import scale_untrained
 
 

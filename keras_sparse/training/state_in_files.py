@@ -11,18 +11,15 @@ import numpy as np
 from keras_sparse._keras import optimizer_steps_are_stateless, variables_of
 from keras_sparse.rules.structure import Structure
 from keras_sparse.training import checkpoint, loss_scale_files
+from keras_sparse.training.counters import COUNTERS, NOT_RESTORED
 from keras_sparse.training.gradient_average import GradientAverage
 from keras_sparse.training.masked_steps import MaskedSteps
 from keras_sparse.training.seed import Seed
 from keras_sparse.training.selection import Selection
 
-# Saved with the masks; all but `epoch`, the epoch that runs (1, 2, ...; 0: no training), are
-# optimizer steps. The growth window is closed where `window_opened` is -1.
-COUNTERS = ("last_update", "training_start", "training_stop", "epoch", "window_opened")
-SEED = "seed"  # saved with them; files of version 0.1.0 may have none
+SEED = "seed"  # saved with the counters; files of version 0.1.0 may have none
 # and a number: a variable of a .h5 file that was loaded, and saved before it was used
 OF_H5_FILE = "value_"
-NOT_RESTORED = -2  # the epoch, until masks are made: TensorFlow has put back no checkpoint
 NOT_BEGUN = "not_begun"  # the optimizer had no masks yet: they are made of the weights of the file
 
 
@@ -193,10 +190,3 @@ class StateInFiles(MaskedSteps):
         self.masks_were_loaded, self.begins_anew = True, False
         self._notice, self._doubt = None, None
         self._fill_dense_layers()
-
-    def _reset_counters(self) -> None:
-        """To those of a run that begins at this step."""
-        self.set_counter("last_update", self.step())
-        self.set_counter("training_start", 0)
-        self.set_counter("training_stop", -1)
-        self.set_counter("epoch", 0)

@@ -39,6 +39,7 @@ ABOUT = {
     "training/callbacks": "callbacks_by_hand agreement several_optimizers compiled progress",
     "training/checkpoint": "checkpoint fixtures saved_before_training",
     "training/competing_masks": "snip kinds_of_first_masks multiply_add_budget",
+    "training/counters": "masked_optimizer state_in_files checkpoint",
     "training/density_log": "density_log beside_keras_callbacks exploration",
     "training/explored_masks": "exploration masked_optimizer",
     "training/find_optimizer": "several_optimizers compiled",
