@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from helpers import active, assert_same, assert_sparse, compiled, fit, sgd, sparse, toy_data
+from steps_by_hand import go_on, training_by_hand
 
 import keras_sparse as ks
 
@@ -32,18 +33,27 @@ def check_whole(masks):
         PER_TAP.check_whole(path, mask)
 
 
+def by_hand(model):
+    for _ in training_by_hand(model.optimizer, model, steps=12, every=3):
+        check_whole(model.optimizer.masks)
+
+
+def by_fit(model):
+    fit(model, ks.UpdateMasks(every=2), data=data())
+
+
 @pytest.mark.parametrize(
-    "make",
+    ("make", "train"),
     [
-        lambda: sparse(structure=PER_TAP),
-        lambda: ks.RigL("sgd", 0.25, structure=PER_TAP),
-        lambda: ks.GradualPruning(sgd(), 0.25, structure=PER_TAP),
-        lambda: ks.GraNet("sgd", 0.25, structure=PER_TAP),
+        (lambda: sparse(structure=PER_TAP), by_hand),
+        (lambda: ks.RigL("sgd", 0.25, structure=PER_TAP), by_hand),
+        (lambda: ks.GradualPruning(sgd(), 0.25, structure=PER_TAP), by_fit),
+        (lambda: ks.GraNet("sgd", 0.25, structure=PER_TAP), by_hand),
     ],
 )
-def test_methods_train_masks_of_blocks_per_tap_at_the_exact_density(make):
+def test_methods_train_masks_of_blocks_per_tap_at_the_exact_density(make, train):
     model = compiled(make(), network())
-    fit(model, ks.UpdateMasks(every=2), data=data())
+    train(model)
     check_whole(model.optimizer.masks)
     assert_sparse(model, 8 * 28)
     second = list(model.optimizer.masks.values())[1]
@@ -62,7 +72,7 @@ def test_sparse_layers_take_the_structure_and_files_keep_it(tmp_path):
     assert [loaded.get_layer(name).structure for name in ("first", "head")] == [PER_TAP] * 2
     assert loaded.optimizer.structure == PER_TAP
     assert_same(list(loaded.optimizer.masks.values()), list(model.optimizer.masks.values()))
-    fit(loaded, ks.UpdateMasks(every=2), data=data())
+    go_on(loaded)
     check_whole(loaded.optimizer.masks)
     assert active(loaded.optimizer) == 8 * 28
 
