@@ -256,3 +256,13 @@ def test_frozen_sparse_layers_keep_their_masks_without_an_optimizer():
     fit(model, ks.UpdateMasks())
     assert_same([array(model.get_layer("hidden").mask)], masks[:1])
     assert active(model.optimizer) == 16
+
+
+def test_a_training_in_which_every_kernel_is_frozen_is_warned_of():
+    model = toy_model()
+    model.get_layer("hidden").trainable = False
+    model.get_layer("head").enable_lora(2)
+    model = compiled(sparse(), model)
+    with pytest.warns(UserWarning, match="masks no weight.*all kernels are frozen"):
+        fit(model, ks.UpdateMasks(every=1), epochs=2)
+    assert ks.density(model) == 1.0

@@ -35,6 +35,8 @@ class Optimizer:
     steps: int = 10
     announced_stop: float = -math.inf
     warned_of_density: bool = False
+    built: bool = True
+    masked_variables: tuple = ("kernel",)
     weights: tuple = (Weight(16), Weight(17))
     structure: object = dataclasses.field(default_factory=lambda: as_structure((4, 4)))
 
@@ -84,6 +86,17 @@ def test_the_warning_before_says_what_was_asked_for():
     arguments = "auto", EverySteps(10), ONE, KNOWN, None
     [found] = told(warn_before, Optimizer(), *arguments)
     assert found.endswith("Received: every='auto', epochs=1, steps=10")
+
+
+@pytest.mark.parametrize(
+    ("built", "masked", "messages"),
+    [(True, (), 1), (False, (), 0), (True, ("kernel",), 0)],  # before it is built, nobody knows
+)
+def test_an_optimizer_without_masks_says_that_all_kernels_are_frozen(built, masked, messages):
+    optimizer = Optimizer(built=built, masked_variables=masked)
+    found = told(warn_before, optimizer, "auto", EverySteps(4), ONE, KNOWN, None)
+    assert len(found) == messages
+    assert all("all kernels are frozen" in one and "density=0.1" in one for one in found)
 
 
 def test_a_schedule_that_is_not_over_is_told_once():

@@ -14,6 +14,12 @@ NEVER_UPDATES = (
     "Update more often with `UpdateMasks(every=...)`, or train longer."
 )
 
+MASKS_NOTHING = (
+    "The optimizer masks no weight, so `density` has no effect: all kernels are frozen, by you or "
+    "by LoRA. Unfreeze those to be sparse and compile with a new SparseMomentum, or compile with "
+    "a Keras optimizer. Received: density={density}"
+)
+
 
 def warn_before(
     optimizer: SparseMomentum,
@@ -23,7 +29,7 @@ def warn_before(
     epoch: Epoch,
     final: FinalDensity | None,
 ) -> None:
-    """Warns where the training ends before an update, or before the density schedule does.
+    """Warns where nothing has a mask, or the training ends before an update or a schedule does.
 
     Args:
         optimizer: whose masks are trained.
@@ -33,6 +39,9 @@ def warn_before(
         epoch: the one that begins.
         final: density at the end of the training; None: it does not move, or is not known.
     """
+    if optimizer.built and not optimizer.masked_variables:
+        warnings.warn(MASKS_NOTHING.format(density=optimizer.density), stacklevel=3)
+        return
     one_epoch = fit.epochs - epoch.number < 2
     follows = isinstance(optimizer.density, OverTraining)
     if final is None and epoch.stop == -1 and one_epoch and follows:
