@@ -3,9 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from backends import each
 from helpers import array, arrays, assert_same
-from layer_kinds import KINDS as FULLY_TESTED
 from layer_twins import (
     KINDS,
     assert_masked,
@@ -102,18 +100,15 @@ def by_fit(model, name):
     model.fit(*data, batch_size=2, verbose=0, callbacks=callbacks)
 
 
-@each(
-    ("name", "train"),
-    [(name, by_fit if name in THREE else by_hand) for name in FULLY_TESTED],
-    on_jax=[(name, by_fit) for name in THREE],
-)
-def test_a_sparse_optimizer_takes_the_masks_of_the_layer(name, train):
+@backend
+@each_kind
+def test_a_sparse_optimizer_takes_the_masks_of_the_layer(name):
     layer = KINDS[name].sparse()
     model = model_of(layer, name)
     model.compile(ks.SparseMomentum(keras.optimizers.SGD(0.01, momentum=0.9), 0.25), "mse")
     model.optimizer.build(model)
     before = masks_of(layer)
-    train(model, name)
+    (by_fit if name in THREE else by_hand)(model, name)
     assert_same(masks_of(layer), list(model.optimizer.masks.values()))
     assert any((one != other).any() for one, other in zip(before, masks_of(layer), strict=True))
     weights = sum(mask.size for mask in before)
