@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "custom_ops/tensorflow/graph_edits.h"
-#include "tensorflow/core/common_runtime/optimization_registry.h"
+#include "custom_ops/tensorflow/registration.h"
 
 namespace keras_sparse {
 namespace {
@@ -141,7 +141,7 @@ class CastOnRead : public tensorflow::GraphOptimizationPass {
 
 // After XLA's own passes, which end with 60: XLA reads no kernel in floats. Before
 // read_before_step.cc, which finds what reads a variable.
-REGISTER_OPTIMIZATION(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 101, CastOnRead);
+KS_REGISTER_PASS(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 101, CastOnRead);
 
 }  // namespace
 }  // namespace keras_sparse

@@ -4,6 +4,7 @@
 
 #include "custom_ops/tensorflow/conv_rules.h"
 #include "custom_ops/tensorflow/lowering.h"
+#include "custom_ops/tensorflow/registration.h"
 #include "tensorflow/compiler/tf2xla/kernels/conv_op_helpers.h"
 
 namespace keras_sparse {
@@ -48,9 +49,9 @@ using ConvForward = ProductLowering<ConvLowering, Product::kForward>;
 using ConvInputGradient = ProductLowering<ConvLowering, Product::kInputGradient>;
 using ConvKernelGradient = ProductLowering<ConvLowering, Product::kKernelGradient>;
 
-REGISTER_XLA_OP(Name("KerasSparse>Conv2D"), ConvForward);
-REGISTER_XLA_OP(Name("KerasSparse>Conv2DInputGradient"), ConvInputGradient);
-REGISTER_XLA_OP(Name("KerasSparse>Conv2DKernelGradient"), ConvKernelGradient);
+KS_REGISTER_XLA_OP(Name("KerasSparse>Conv2D"), ConvForward);
+KS_REGISTER_XLA_OP(Name("KerasSparse>Conv2DInputGradient"), ConvInputGradient);
+KS_REGISTER_XLA_OP(Name("KerasSparse>Conv2DKernelGradient"), ConvKernelGradient);
 
 }  // namespace
 }  // namespace keras_sparse

@@ -12,6 +12,7 @@
 #include "custom_ops/tensorflow/check.h"
 #include "custom_ops/tensorflow/kept_plans.h"
 #include "custom_ops/tensorflow/product_epilogue.h"
+#include "custom_ops/tensorflow/registration.h"
 #include "custom_ops/tensorflow/shared_values.h"
 #include "custom_ops/tensorflow/workers.h"
 
@@ -255,6 +256,6 @@ class CpuProductKernel : public tensorflow::OpKernel {
   KERAS_SPARSE_REGISTER_ONE(TYPE, NAME "WithSum", RULES, kForward)      \
   KERAS_SPARSE_REGISTER_ONE(TYPE, NAME "InputGradientWithSum", RULES, kInputGradient)
 
-#define KERAS_SPARSE_REGISTER_ONE(TYPE, NAME, RULES, PRODUCT)                                  \
-  REGISTER_KERNEL_BUILDER(Name(NAME).Device(tensorflow::DEVICE_CPU).TypeConstraint<TYPE>("T"), \
-                          CpuProductKernel<RULES, TYPE, Product::PRODUCT>);
+#define KERAS_SPARSE_REGISTER_ONE(TYPE, NAME, RULES, PRODUCT)                             \
+  KS_REGISTER_KERNEL(Name(NAME).Device(tensorflow::DEVICE_CPU).TypeConstraint<TYPE>("T"), \
+                     CpuProductKernel<RULES, TYPE, Product::PRODUCT>);

@@ -15,7 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "custom_ops/tensorflow/graph_edits.h"
-#include "tensorflow/core/common_runtime/optimization_registry.h"
+#include "custom_ops/tensorflow/registration.h"
 
 namespace keras_sparse {
 namespace {
@@ -127,7 +127,7 @@ class JoinBiases : public tensorflow::GraphOptimizationPass {
 };
 
 // After share_values.cc, which pairs products by their names.
-REGISTER_OPTIMIZATION(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 1, JoinBiases);
+KS_REGISTER_PASS(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 1, JoinBiases);
 
 }  // namespace
 }  // namespace keras_sparse

@@ -15,7 +15,7 @@
 
 #include "custom_ops/tensorflow/graph_edits.h"
 #include "custom_ops/tensorflow/normalization_check.h"
-#include "tensorflow/core/common_runtime/optimization_registry.h"
+#include "custom_ops/tensorflow/registration.h"
 
 namespace keras_sparse {
 namespace {
@@ -158,8 +158,8 @@ class JoinNormalizations : public tensorflow::GraphOptimizationPass {
 };
 
 // Before XLA's own passes of this group, which begin with 5.
-REGISTER_OPTIMIZATION(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 0,
-                      JoinNormalizations);
+KS_REGISTER_PASS(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 0,
+                 JoinNormalizations);
 
 }  // namespace
 }  // namespace keras_sparse

@@ -17,7 +17,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "custom_ops/tensorflow/graph_edits.h"
-#include "tensorflow/core/common_runtime/optimization_registry.h"
+#include "custom_ops/tensorflow/registration.h"
 
 namespace keras_sparse {
 namespace {
@@ -115,7 +115,7 @@ class JoinSums : public tensorflow::GraphOptimizationPass {
 
 // After share_values.cc, which pairs products by their names, and after fuse_normalization.cc,
 // which takes a sum behind a normalization's gradient.
-REGISTER_OPTIMIZATION(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 3, JoinSums);
+KS_REGISTER_PASS(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 3, JoinSums);
 
 }  // namespace
 }  // namespace keras_sparse

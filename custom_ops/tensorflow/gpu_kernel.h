@@ -7,6 +7,7 @@
 
 #include "custom_ops/tensorflow/check.h"
 #include "custom_ops/tensorflow/gpu_launch.h"
+#include "custom_ops/tensorflow/registration.h"
 #include "tensorflow/core/framework/device_base.h"
 #include "xla/stream_executor/device_address.h"
 #include "xla/stream_executor/stream.h"
@@ -70,9 +71,9 @@ class GpuProductKernel : public tensorflow::OpKernel {
 
 // The three kernels of a product for a type. The flag, which only gradients in Python read, may
 // stay on the GPU: nothing waits for it.
-#define KERAS_SPARSE_REGISTER_PRODUCT(TYPE, NAME, RULES, PRODUCT)                              \
-  REGISTER_KERNEL_BUILDER(Name(NAME).Device(tensorflow::DEVICE_GPU).TypeConstraint<TYPE>("T"), \
-                          GpuProductKernel<RULES, TYPE, Product::PRODUCT>);
+#define KERAS_SPARSE_REGISTER_PRODUCT(TYPE, NAME, RULES, PRODUCT)                         \
+  KS_REGISTER_KERNEL(Name(NAME).Device(tensorflow::DEVICE_GPU).TypeConstraint<TYPE>("T"), \
+                     GpuProductKernel<RULES, TYPE, Product::PRODUCT>);
 
 #define KERAS_SPARSE_REGISTER_ON_GPU(TYPE, TYPE_NAME, NAME, RULES)                 \
   KERAS_SPARSE_REGISTER_PRODUCT(TYPE, NAME, RULES, kForward)                       \

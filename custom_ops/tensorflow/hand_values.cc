@@ -12,8 +12,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "custom_ops/tensorflow/graph_order.h"
+#include "custom_ops/tensorflow/registration.h"
 #include "custom_ops/tensorflow/step_check.h"
-#include "tensorflow/core/common_runtime/optimization_registry.h"
 
 namespace keras_sparse {
 namespace {
@@ -66,7 +66,7 @@ class HandValues : public tensorflow::GraphOptimizationPass {
 
 // After list_gradients.cc, which says of a step that it takes a list; after fuse_bias.cc; and after
 // cast_on_read.cc, which lets products read a variable without a cast.
-REGISTER_OPTIMIZATION(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 103, HandValues);
+KS_REGISTER_PASS(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 103, HandValues);
 
 }  // namespace
 }  // namespace keras_sparse

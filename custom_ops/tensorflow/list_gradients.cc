@@ -17,8 +17,8 @@
 #include <vector>
 
 #include "custom_ops/tensorflow/graph_order.h"
+#include "custom_ops/tensorflow/registration.h"
 #include "custom_ops/tensorflow/step_check.h"
-#include "tensorflow/core/common_runtime/optimization_registry.h"
 
 namespace keras_sparse {
 namespace {
@@ -121,8 +121,7 @@ class ListGradients : public tensorflow::GraphOptimizationPass {
 };
 
 // After XLA's own passes of this group, which end with 60: XLA has no lists.
-REGISTER_OPTIMIZATION(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 100,
-                      ListGradients);
+KS_REGISTER_PASS(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 100, ListGradients);
 
 }  // namespace
 }  // namespace keras_sparse

@@ -3,6 +3,7 @@
 
 #include "custom_ops/tensorflow/lowering.h"
 #include "custom_ops/tensorflow/matmul_rules.h"
+#include "custom_ops/tensorflow/registration.h"
 
 namespace keras_sparse {
 namespace {
@@ -52,9 +53,9 @@ using MatMulForward = ProductLowering<MatMulLowering, Product::kForward>;
 using MatMulInputGradient = ProductLowering<MatMulLowering, Product::kInputGradient>;
 using MatMulKernelGradient = ProductLowering<MatMulLowering, Product::kKernelGradient>;
 
-REGISTER_XLA_OP(Name("KerasSparse>MatMul"), MatMulForward);
-REGISTER_XLA_OP(Name("KerasSparse>MatMulInputGradient"), MatMulInputGradient);
-REGISTER_XLA_OP(Name("KerasSparse>MatMulKernelGradient"), MatMulKernelGradient);
+KS_REGISTER_XLA_OP(Name("KerasSparse>MatMul"), MatMulForward);
+KS_REGISTER_XLA_OP(Name("KerasSparse>MatMulInputGradient"), MatMulInputGradient);
+KS_REGISTER_XLA_OP(Name("KerasSparse>MatMulKernelGradient"), MatMulKernelGradient);
 
 }  // namespace
 }  // namespace keras_sparse

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "custom_ops/tensorflow/normalization_check.h"
+#include "custom_ops/tensorflow/registration.h"
 #include "custom_ops/tensorflow/workers.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -195,14 +196,13 @@ class NormGradientKernel : public NormalizationKernel<T> {
 
 using tensorflow::DEVICE_CPU;
 
-#define REGISTER_FOR(T, ...)                                                                       \
-  REGISTER_KERNEL_BUILDER(                                                                         \
-      Name("KerasSparse>BatchMoments").Device(DEVICE_CPU).TypeConstraint<T>("T"),                  \
-      MomentsKernel<T>);                                                                           \
-  REGISTER_KERNEL_BUILDER(Name("KerasSparse>BatchNorm").Device(DEVICE_CPU).TypeConstraint<T>("T"), \
-                          NormKernel<T>);                                                          \
-  REGISTER_KERNEL_BUILDER(                                                                         \
-      Name("KerasSparse>BatchNormGradient").Device(DEVICE_CPU).TypeConstraint<T>("T"),             \
+#define REGISTER_FOR(T, ...)                                                                     \
+  KS_REGISTER_KERNEL(Name("KerasSparse>BatchMoments").Device(DEVICE_CPU).TypeConstraint<T>("T"), \
+                     MomentsKernel<T>);                                                          \
+  KS_REGISTER_KERNEL(Name("KerasSparse>BatchNorm").Device(DEVICE_CPU).TypeConstraint<T>("T"),    \
+                     NormKernel<T>);                                                             \
+  KS_REGISTER_KERNEL(                                                                            \
+      Name("KerasSparse>BatchNormGradient").Device(DEVICE_CPU).TypeConstraint<T>("T"),           \
       NormGradientKernel<T>);
 
 KS_TENSORFLOW_TYPES(REGISTER_FOR)

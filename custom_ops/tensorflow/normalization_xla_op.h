@@ -3,6 +3,7 @@
 
 #include "custom_ops/tensorflow/lowering.h"
 #include "custom_ops/tensorflow/normalization_check.h"
+#include "custom_ops/tensorflow/registration.h"
 #include "xla/hlo/builder/lib/arithmetic.h"
 #include "xla/hlo/builder/lib/math.h"
 
@@ -117,9 +118,9 @@ class NormGradientLowering : public NormalizationLowering {
   }
 };
 
-REGISTER_XLA_OP(Name("KerasSparse>BatchMoments"), MomentsLowering);
-REGISTER_XLA_OP(Name("KerasSparse>BatchNorm"), NormLowering);
-REGISTER_XLA_OP(Name("KerasSparse>BatchNormGradient"), NormGradientLowering);
+KS_REGISTER_XLA_OP(Name("KerasSparse>BatchMoments"), MomentsLowering);
+KS_REGISTER_XLA_OP(Name("KerasSparse>BatchNorm"), NormLowering);
+KS_REGISTER_XLA_OP(Name("KerasSparse>BatchNormGradient"), NormGradientLowering);
 
 }  // namespace
 }  // namespace keras_sparse

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "custom_ops/tensorflow/graph_order.h"
+#include "custom_ops/tensorflow/registration.h"
 #include "custom_ops/tensorflow/step_check.h"
-#include "tensorflow/core/common_runtime/optimization_registry.h"
 #include "tensorflow/core/graph/control_flow.h"
 #include "tensorflow/core/graph/node_builder.h"
 
@@ -78,8 +78,7 @@ class ReadBeforeStep : public tensorflow::GraphOptimizationPass {
 };
 
 // After list_gradients.cc and share_gradients.cc, which look at what computes the gradient.
-REGISTER_OPTIMIZATION(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 102,
-                      ReadBeforeStep);
+KS_REGISTER_PASS(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 102, ReadBeforeStep);
 
 }  // namespace
 }  // namespace keras_sparse

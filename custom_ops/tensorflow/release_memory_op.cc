@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "custom_ops/tensorflow/registration.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -75,8 +76,7 @@ class ReleaseMemory : public tensorflow::OpKernel {
   int64_t at_most_;
 };
 
-REGISTER_KERNEL_BUILDER(Name("KerasSparse>ReleaseMemory").Device(tensorflow::DEVICE_CPU),
-                        ReleaseMemory);
+KS_REGISTER_KERNEL(Name("KerasSparse>ReleaseMemory").Device(tensorflow::DEVICE_CPU), ReleaseMemory);
 
 }  // namespace
 }  // namespace keras_sparse

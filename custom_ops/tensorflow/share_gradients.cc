@@ -12,7 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "custom_ops/tensorflow/graph_order.h"
-#include "tensorflow/core/common_runtime/optimization_registry.h"
+#include "custom_ops/tensorflow/registration.h"
 
 namespace keras_sparse {
 namespace {
@@ -104,8 +104,7 @@ class ShareGradients : public tensorflow::GraphOptimizationPass {
 };
 
 // After list_gradients.cc, which says of a kernel gradient that it is a list.
-REGISTER_OPTIMIZATION(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 101,
-                      ShareGradients);
+KS_REGISTER_PASS(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 101, ShareGradients);
 
 }  // namespace
 }  // namespace keras_sparse

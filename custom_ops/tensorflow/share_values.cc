@@ -12,7 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "custom_ops/tensorflow/graph_order.h"
-#include "tensorflow/core/common_runtime/optimization_registry.h"
+#include "custom_ops/tensorflow/registration.h"
 
 namespace keras_sparse {
 namespace {
@@ -65,7 +65,7 @@ class ShareValues : public tensorflow::GraphOptimizationPass {
   }
 };
 
-REGISTER_OPTIMIZATION(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 0, ShareValues);
+KS_REGISTER_PASS(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 0, ShareValues);
 
 }  // namespace
 }  // namespace keras_sparse

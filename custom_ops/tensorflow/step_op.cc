@@ -9,6 +9,7 @@
 #include <new>
 
 #include "custom_ops/tensorflow/kept_plans.h"
+#include "custom_ops/tensorflow/registration.h"
 #include "custom_ops/tensorflow/shape.h"
 #include "custom_ops/tensorflow/shared_values.h"
 #include "custom_ops/tensorflow/step_variables.h"
@@ -194,8 +195,8 @@ class ApplyMaskedStepKernel : public tensorflow::OpKernel {
 
 using MomentumKernel = ApplyMaskedStepKernel<MomentumStep, MomentumNumbers>;
 using AdamKernel = ApplyMaskedStepKernel<AdamStep, AdamNumbers>;
-REGISTER_KERNEL_BUILDER(Name(kMomentumOp).Device(tensorflow::DEVICE_CPU), MomentumKernel);
-REGISTER_KERNEL_BUILDER(Name(kAdamOp).Device(tensorflow::DEVICE_CPU), AdamKernel);
+KS_REGISTER_KERNEL(Name(kMomentumOp).Device(tensorflow::DEVICE_CPU), MomentumKernel);
+KS_REGISTER_KERNEL(Name(kAdamOp).Device(tensorflow::DEVICE_CPU), AdamKernel);
 
 }  // namespace
 }  // namespace keras_sparse

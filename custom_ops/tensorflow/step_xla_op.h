@@ -2,6 +2,7 @@
 #pragma once
 
 #include "custom_ops/tensorflow/lowering.h"
+#include "custom_ops/tensorflow/registration.h"
 #include "custom_ops/tensorflow/step_check.h"
 
 namespace keras_sparse {
@@ -68,8 +69,8 @@ class ApplyMaskedStepLowering : public tensorflow::XlaOpKernel {
 
 using MomentumLowering = ApplyMaskedStepLowering<MomentumStep, MomentumArithmetic>;
 using AdamLowering = ApplyMaskedStepLowering<AdamStep, AdamArithmetic>;
-REGISTER_XLA_OP(Name(kMomentumOp), MomentumLowering);
-REGISTER_XLA_OP(Name(kAdamOp), AdamLowering);
+KS_REGISTER_XLA_OP(Name(kMomentumOp), MomentumLowering);
+KS_REGISTER_XLA_OP(Name(kAdamOp), AdamLowering);
 
 }  // namespace
 }  // namespace keras_sparse

@@ -8,7 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "custom_ops/tensorflow/graph_edits.h"
-#include "tensorflow/core/common_runtime/optimization_registry.h"
+#include "custom_ops/tensorflow/registration.h"
 
 namespace keras_sparse {
 namespace {
@@ -96,8 +96,7 @@ class SumBiasGradients : public tensorflow::GraphOptimizationPass {
 };
 
 // After zero_bias_gradient.cc, which leaves some of these gradients out.
-REGISTER_OPTIMIZATION(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 4,
-                      SumBiasGradients);
+KS_REGISTER_PASS(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 4, SumBiasGradients);
 
 }  // namespace
 }  // namespace keras_sparse

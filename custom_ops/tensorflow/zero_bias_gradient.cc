@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "custom_ops/tensorflow/graph_edits.h"
 #include "custom_ops/tensorflow/normalization_check.h"
-#include "tensorflow/core/common_runtime/optimization_registry.h"
+#include "custom_ops/tensorflow/registration.h"
 
 namespace keras_sparse {
 namespace {
@@ -73,8 +73,7 @@ class ZeroBiasGradients : public tensorflow::GraphOptimizationPass {
 
 // After fuse_normalization.cc, which gives a gradient its addend; before TensorFlow joins the sum
 // with a kernel gradient.
-REGISTER_OPTIMIZATION(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 2,
-                      ZeroBiasGradients);
+KS_REGISTER_PASS(tensorflow::OptimizationPassRegistry::POST_REWRITE_FOR_EXEC, 2, ZeroBiasGradients);
 
 }  // namespace
 }  // namespace keras_sparse

@@ -20,6 +20,10 @@ from keras_sparse._keras import is_eager, running_export
 # custom_ops/build/build_ops.py writes into it; the variable KERAS_SPARSE_OPS names another one.
 FOLDER = Path(__file__).parents[1] / "_ops"
 LIBRARY, RECORD = "libkeras_sparse_ops.so", "build.json"
+ANOTHER_COPY = (
+    "another copy of them was loaded before, as that of an exported model. In a new process, "
+    "import keras_sparse before you load that model"
+)
 REINSTALL = (
     "Reinstall it where g++ or clang++ is, in the folder of keras_sparse: "
     "pip install --force-reinstall --no-deps --no-cache-dir ."
@@ -193,6 +197,8 @@ def load(folder: Path, version: str) -> tuple[Any, Availability]:
         return None, Availability(
             f"{folder / LIBRARY} cannot be loaded: {str(error).splitlines()[0]}. {REINSTALL}"
         )
+    if not hasattr(functions, "keras_sparse_conv2d"):
+        return None, Availability(ANOTHER_COPY)
     instructions.restype = ctypes.c_char_p
     gpu = (read_record(folder) or {}).get("gpu") or {}
     return functions, Availability(

@@ -33,7 +33,7 @@ def load(folder: str | Path) -> Any:
             f"The ops in {folder} were built for TensorFlow {built['tensorflow']}, and this is "
             f"{tf.__version__}: install that version, or export the model where this one is."
         )
-    if op_def_registry.get(built["op"]) is None:  # loading a second copy would end the process
+    if op_def_registry.get(built["op"]) is None:  # a second copy would register nothing
         tf.load_op_library(str(folder / "assets" / built["library"]))
     return tf.saved_model.load(str(folder))
 
