@@ -59,7 +59,9 @@ class Result:
     def best_dense(self) -> list[float]:
         """Seconds of the quickest dense step in float32, and in bfloat16 if it was measured."""
         known = [kind for kind in DENSE if kind in self.seconds]
-        by_type = [[kind for kind in known if ("bfloat16" in kind) == is_it] for is_it in (0, 1)]
+        by_type = [
+            [kind for kind in known if ("bfloat16" in kind) == is_it] for is_it in (False, True)
+        ]
         return [min(self.seconds[kind] for kind in kinds) for kinds in by_type if kinds]
 
 

@@ -1,5 +1,6 @@
 """An export that fails leaves what was there, and says which argument to change."""
 
+import dataclasses
 import importlib.util
 
 import keras
@@ -10,6 +11,7 @@ from helpers import built, toy_model
 import keras_sparse as ks
 from keras_sparse.exporting import runtimes
 from keras_sparse.exporting.checks import largest_difference
+from keras_sparse.exporting.formats import FORMATS
 
 
 def export(model, path, *arguments, **settings):
@@ -87,10 +89,11 @@ def test_a_file_that_predicts_something_else_is_not_kept(tmp_path, monkeypatch):
 
 
 def test_a_file_that_its_runtime_refuses_is_not_kept(tmp_path, monkeypatch):
-    def refuse(path):
+    def refuse(ready, path):
         raise RuntimeError("failed to delegate CONV_2D node #3")
 
-    monkeypatch.setattr("tensorflow.saved_model.load", refuse)
+    refusing = dataclasses.replace(FORMATS["saved_model"], run=refuse)
+    monkeypatch.setitem(FORMATS, "saved_model", refusing)
     with pytest.raises(RuntimeError, match="cannot run it, so it was removed: failed to delegate"):
         export(toy_model(), tmp_path / "served")
     assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ import pytest
 from helpers import toy_model
 
 import keras_sparse as ks
+from keras_sparse.exporting.formats import FORMATS
 from keras_sparse.exporting.place import beside, check_place
 
 
@@ -95,17 +96,15 @@ def test_no_file_replaces_a_folder(tmp_path, name):
 
 
 def test_an_export_stays_where_the_dense_model_cannot_be_written(tmp_path, monkeypatch):
-    write = ks.exporting.writers.write_saved_model
+    chosen = FORMATS["saved_model"]
 
     def fails_for_the_second(ready, place):
         if (tmp_path / "served").exists():
             raise OSError("no space left on device")
-        write(ready, place)
+        chosen.write(ready, place)
 
-    chosen = ks.exporting.formats.FORMATS["saved_model"]
-    monkeypatch.setattr(
-        "keras_sparse.exporting.formats.FORMATS",
-        {"saved_model": dataclasses.replace(chosen, write=fails_for_the_second)},
+    monkeypatch.setitem(
+        FORMATS, "saved_model", dataclasses.replace(chosen, write=fails_for_the_second)
     )
     with pytest.warns(UserWarning, match="served is written and checked, but .*no space left"):
         report = ks.export(toy_model(), tmp_path / "served", verbose=False)

@@ -20,8 +20,6 @@ NO_TWIN = (
     "{path} is written and checked, but the model without zeros could not be written to compare "
     "sizes: {error}. Pass compare_dense=False to leave it out."
 )
-
-
 NOT_TAKEN = (
     "`sample` must be inputs that the model takes: it cannot predict for the random ones. "
     "Received: sample=None, model={name!r}, which raised {error} for inputs of the shapes {shapes}"
@@ -43,12 +41,11 @@ def check_copy(model: keras.Model, ready: ReadyModel, is_random: bool) -> None:
 
     Raises ValueError if the sample is random and the model does not take it.
     """
-    if is_random:
-        _check_random_sample(ready)
+    found = _predictions_of_random(ready) if is_random else ready.expected
     if ready.model is model:
         return
     expected = predictions_of(model, ready.signature, ready.sample)
-    difference = largest_difference(ready.expected, expected)
+    difference = largest_difference(found, expected)
     if not difference <= tolerance_for("float32", is_mixed(model)):
         raise RuntimeError(
             "The copy to be written predicts something else than the model that you gave: "
@@ -80,10 +77,10 @@ def write_checked(
     return Written(tolerance, runtime, difference, sizes, dense_sizes)
 
 
-def _check_random_sample(ready: ReadyModel) -> None:
-    """Raises ValueError if the random inputs have a size, or an integer, that the model refuses."""
+def _predictions_of_random(ready: ReadyModel) -> list[Any]:
+    """ValueError if the random inputs have a size, or an integer, that the model refuses."""
     try:
-        ready.expected  # noqa: B018  # it predicts, once
+        return ready.expected
     except Exception as error:
         shapes = [array.shape for array in ready.sample]
         name, kind = ready.model.name, type(error).__name__

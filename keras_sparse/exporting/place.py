@@ -47,44 +47,29 @@ def beside(path: Path) -> Iterator[Path]:
     content is replaced: it may be a mounted volume, or in a folder that may not be written to.
     """
     is_kept = path.is_dir()
-    if not is_kept:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    around = path if is_kept else path.parent
-    with tempfile.TemporaryDirectory(dir=around, prefix=f".{path.name}.") as folder:
+    place = path if is_kept else path.parent
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place, prefix=f".{path.name}.") as folder:
         new, old = Path(folder, "new"), Path(folder, "old")
         new.mkdir()
         old.mkdir()
         yield new / path.name
-        if is_kept:
-            _replace(new / path.name, around, old, Path(folder).name)
-        else:
-            _replace(new, around, old)
+        written = sorted((new / path.name if is_kept else new).iterdir())
+        taken = place.iterdir() if is_kept else [place / each.name for each in written]
+        replaced = [each for each in taken if os.path.lexists(each) and each != Path(folder)]
+        _move(replaced, old, written, place)
 
 
-def _replace(new: Path, place: Path, old: Path, but: str = "") -> None:
-    """Moves all in ``new`` to ``place``, and what they replace to ``old``.
-
-    Args:
-        new: a folder.
-        place: the folder to write to.
-        old: an empty folder.
-        but: where it is given, all else at ``place`` is replaced.
-    """
-    written = sorted(each.name for each in new.iterdir())
-    before = sorted(each.name for each in place.iterdir() if each.name != but) if but else written
-    moved: list[tuple[Path, Path]] = []
+def _move(replaced: list[Path], old: Path, written: list[Path], place: Path) -> None:
+    """Moves the one list to ``old`` and then the other to ``place``; after an error, all back."""
+    moves = [(each, old / each.name) for each in replaced]
+    moves += [(each, place / each.name) for each in written]
+    done: list[tuple[Path, Path]] = []
     try:
-        for name in before:
-            if os.path.lexists(place / name):
-                _move(place / name, old / name, moved)
-        for name in written:
-            _move(new / name, place / name, moved)
+        for source, target in moves:
+            os.rename(source, target)
+            done.append((source, target))
     except OSError:
-        for source, target in reversed(moved):
+        for source, target in reversed(done):
             os.rename(target, source)
         raise
-
-
-def _move(source: Path, target: Path, moved: list[tuple[Path, Path]]) -> None:
-    os.rename(source, target)
-    moved.append((source, target))
