@@ -15,9 +15,16 @@ from oracle import needs_ops
 from keras_sparse.__main__ import main
 from keras_sparse.commands import arguments, file_arguments, options, tune
 from keras_sparse.commands.break_even_fit import Point, break_even_density, fitted
-from keras_sparse.commands.products import MEASURED, STRUCTURES, Measured, computing
+from keras_sparse.commands.products import (
+    BOTH,
+    KERNEL,
+    MEASURED,
+    STRUCTURES,
+    Measured,
+    computing,
+)
 from keras_sparse.compute import break_even, tuned
-from keras_sparse.compute.break_even import FEW_ROWS, TRAINED, Row
+from keras_sparse.compute.break_even import FEW_ROWS, OPEN, TRAINED, Row
 from keras_sparse.compute.choice import choose
 from keras_sparse.compute.cpu_kernels import MOST_ROWS, few_rows_of, kind_of
 from keras_sparse.compute.library import Availability
@@ -159,7 +166,7 @@ def test_every_shipped_row_of_known_structure_has_products_of_its_kind(path):
         if row.structure in STRUCTURES:
             for one in MEASURED[row.kind]:
                 product = one.product(row.dtype, STRUCTURES[row.structure])
-                kinds = [kind_of(product), TRAINED + kind_of(product)]
+                kinds = [begin + kind_of(product) for begin in ("", TRAINED, OPEN)]
                 if few_rows_of(product) is not None and one.positions <= MOST_ROWS:
                     kinds.append(FEW_ROWS)
                 assert row.kind in kinds
@@ -180,14 +187,16 @@ def test_every_shipped_row_of_known_structure_has_products_of_its_kind(path):
 )
 def test_the_contenders_compute_the_same(measured):
     product = measured.product("float32", STRUCTURES["weights"])
-    (custom, gradients) = computing(measured, product, 1.0, with_gradients=True)()
-    (dense, dense_gradients) = computing(measured, product, None, with_gradients=True)()
+    (custom, gradients) = computing(measured, product, 1.0, BOTH)()
+    (dense, dense_gradients) = computing(measured, product, None, BOTH)()
     assert custom.shape == measured.shape(measured.channels_out)
     np.testing.assert_allclose(custom, dense, rtol=1e-3, atol=1e-4)
     for one, other in zip(gradients, dense_gradients, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
-    alone = computing(measured, product, 1.0, with_gradients=False)()
-    np.testing.assert_array_equal(alone, custom)
+    np.testing.assert_array_equal(computing(measured, product, 1.0)(), custom)
+    for density in (1.0, None):
+        (by_kernel,) = computing(measured, product, density, KERNEL)()
+        np.testing.assert_allclose(by_kernel, dense_gradients[1], rtol=1e-3, atol=1e-4)
 
 
 def test_contenders_take_turns():
@@ -234,6 +243,9 @@ def test_tune_writes_a_table_that_choose_reads(quick, monkeypatch, capsys):
     tuned.tables.cache_clear()
     assert tuned.tables().tuned == written
     for row in written.rows.values():
+        if row.kind.startswith(OPEN):
+            assert row.density in (0, 1)
+            continue
         assert row.density > 0
         product = MEASURED[row.kind][0].product(row.dtype, STRUCTURES[row.structure])
         if row.kind == FEW_ROWS:

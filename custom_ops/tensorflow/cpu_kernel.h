@@ -83,7 +83,8 @@ class CpuProductKernel : public tensorflow::OpKernel {
                      keeps_values_ ? PlansOfLastCalls::kMost : 1);
       tensorflow::Tensor result;
       const bool is_list = kProduct == Product::kKernelGradient && flags_.as_list;
-      const bool is_own = KeepsGradient() && gradient_.Take(plan, &result);
+      const bool keeps_gradient = KeepsGradient(call, *plan->plan);
+      const bool is_own = keeps_gradient && gradient_.Take(plan, &result);
       const tensorflow::TensorShape shape = is_list ? ListShape(*plan->plan) : call.result;
       if (!is_own)
         TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DataTypeToEnum<T>::value, shape,
@@ -101,7 +102,7 @@ class CpuProductKernel : public tensorflow::OpKernel {
       }
       if (!plan->plan->HasEpilogue()) epilogue_.Finish(epilogue, &result);
       TF_RETURN_IF_ERROR(epilogue_.SetOutput(context, result));
-      if (KeepsGradient() && !out_of_memory) gradient_.Keep(plan, result);
+      if (keeps_gradient && !out_of_memory) gradient_.Keep(plan, result);
     } catch (const std::bad_alloc&) {
       out_of_memory = true;
     }
@@ -109,8 +110,11 @@ class CpuProductKernel : public tensorflow::OpKernel {
     return absl::OkStatus();
   }
 
-  // Of a list the next call could use nothing: it has no zeros.
-  bool KeepsGradient() const { return kProduct == Product::kKernelGradient && !flags_.as_list; }
+  // Of a list, or of all weights' gradient, the next call could use nothing: it has no zeros.
+  bool KeepsGradient(const ProductCall& call, const ConvPlan& plan) const {
+    return kProduct == Product::kKernelGradient && !flags_.as_list &&
+           plan.ActiveWeights() < call.convolution.sizes.weights();
+  }
 
   static tensorflow::TensorShape ListShape(const ConvPlan& plan) {
     return tensorflow::TensorShape({plan.ActiveWeights()});

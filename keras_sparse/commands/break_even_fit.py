@@ -3,11 +3,12 @@
 import dataclasses
 import itertools
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_sparse.compute.break_even import Row
+from keras_sparse.compute.break_even import OPEN, Row
 
 HALF_POSITIONS = (0, *np.unique(np.geomspace(4, 2000, 100).round()).astype(int).tolist())
 
@@ -21,7 +22,8 @@ class Point:
     Attributes:
         weights: of the kernel, active or not.
         positions: outputs of one channel.
-        density: the break-even, in [0, 1].
+        density: the break-even, in [0, 1]; of an open kind the time of the dense operation over
+            that of the custom op.
         width: outputs in a row of an image; infinity for a matrix product.
     """
 
@@ -61,12 +63,16 @@ def fitted(points: Sequence[Point], start: Row) -> Row:
     A density above a point counts four times: there the custom op would run where it is slower.
     Three numbers stay those of ``start``: ``call_multiply_adds``, ``min_multiply_adds`` and
     ``half_weights``. A product alone does not show the first two, and these products are larger.
-    ``narrow`` keeps its ratio to the density, and then ``half_positions`` stay, too.
+    ``narrow`` keeps its ratio to the density, and then ``half_positions`` stay, too. An open kind
+    is 1 where the median point gains.
 
     Args:
         points: of products of one kind, dtype and structure.
         start: the shipped row of these.
     """
+    if start.kind.startswith(OPEN):
+        gains = statistics.median(point.density for point in points) > 1
+        return dataclasses.replace(start, density=float(gains))
     if start.narrow:
         scaled = [_with_density(start, density) for density in DENSITIES.tolist()]
         return min(scaled, key=lambda row: _error(points, [_of(row, p) for p in points]))

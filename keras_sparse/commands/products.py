@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sparse.compute.break_even import FEW_ROWS, TRAINED
+from keras_sparse.compute.break_even import FEW_ROWS, OPEN, TRAINED
 from keras_sparse.compute.op_call import call_custom_op
 from keras_sparse.compute.product import Product
 from keras_sparse.rules.blocks import Blocks
@@ -16,6 +16,7 @@ from keras_sparse.rules.structure import Structure
 
 # By their names in a table; blocks of 4x4 stand for all that have kernels of their own.
 STRUCTURES: dict[str, Structure] = {"weights": Weights(), "blocks": Blocks(4, 4, per_tap=True)}
+BOTH, KERNEL = "both", "kernel"  # gradients, for ``computing``
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Measured:
 
 
 # For each kind of product: many output positions, fewer, and so few that a call counts. Trained
-# ones differ in the width of the images.
+# ones differ in the width of the images. Open ones have those of trainings.
 MEASURED = {
     "convolution": (
         Measured(3, 64, 64, 32, 4),
@@ -104,6 +105,21 @@ MEASURED = {
         Measured(1, 256, 1024, 7, 16),
         Measured(1, 512, 512, 4, 64),
     ),
+    OPEN + "convolution": (
+        Measured(3, 64, 64, 32, 4),
+        Measured(3, 128, 128, 16, 8),
+        Measured(3, 256, 256, 8, 16),
+        Measured(3, 512, 512, 4, 16),
+    ),
+    OPEN + "dilated convolution": (
+        Measured(3, 128, 128, 16, 4, dilation=2),
+        Measured(3, 256, 256, 8, 8, dilation=2),
+    ),
+    OPEN + "1x1 convolution": (
+        Measured(1, 256, 64, 16, 16),
+        Measured(1, 64, 256, 16, 16),
+        Measured(1, 512, 512, 7, 16),
+    ),
     FEW_ROWS: (Measured(0, 4096, 4096, 1, 1), Measured(0, 2048, 2048, 1, 8)),
 }
 # For tests of the command: they say nothing about a machine.
@@ -114,6 +130,9 @@ QUICK = {
     "matmul": (Measured(0, 256, 256, 1, 512),),
     TRAINED + "convolution": (Measured(3, 32, 32, 16, 2),),
     TRAINED + "1x1 convolution": (Measured(1, 64, 64, 16, 8),),
+    OPEN + "convolution": (Measured(3, 32, 32, 16, 2),),
+    OPEN + "dilated convolution": (Measured(3, 32, 32, 16, 2, dilation=2),),
+    OPEN + "1x1 convolution": (Measured(1, 64, 64, 16, 8),),
     FEW_ROWS: (Measured(0, 2048, 1024, 1, 1),),
 }
 
@@ -131,16 +150,17 @@ def random_mask(shape: tuple[int, ...], structure: Structure, density: float) ->
 
 
 def computing(
-    measured: Measured, product: Product, density: float | None, with_gradients: bool
+    measured: Measured, product: Product, density: float | None, gradients: str = ""
 ) -> Callable[[], object]:
-    """A compiled function that computes a product, and both its gradients if asked for.
+    """A compiled function that computes a product, its gradients, or both.
 
     Args:
         measured: the product's sizes.
         product: the same product.
         density: of the mask, for the custom op; None: the dense operation of Keras.
-        with_gradients: False: the product alone, as in a prediction. Missing weights get no
-            gradient, as in most steps of a training.
+        gradients: ``""``: the product alone, as in a prediction. ``BOTH``: with both gradients;
+            missing weights get none, as in most steps of a training. ``KERNEL``: the gradient by
+            the kernel alone.
     """
     import tensorflow as tf
 
@@ -160,14 +180,24 @@ def computing(
             return keras.ops.matmul(inputs, kernel)
         return keras.ops.conv(inputs, kernel, 1, "same", "channels_last", product.dilation)
 
-    def step(inputs: Any, kernel: Any, output_gradient: Any) -> object:
-        if not with_gradients:
-            return multiply(inputs, kernel)
-        with tf.GradientTape() as tape:
-            tape.watch((inputs, kernel))
-            outputs = multiply(inputs, kernel)
-        return outputs, tape.gradient(outputs, (inputs, kernel), output_gradient)
-
     operands = inputs, kernel, output_gradient
-    traced = tf.function(step, autograph=False).get_concrete_function(*operands)
+    step = tf.function(_step(multiply, gradients), autograph=False)
+    traced = step.get_concrete_function(*operands)
     return lambda: traced(*operands)
+
+
+def _step(multiply: Callable[[Any, Any], Any], gradients: str) -> Callable[..., Any]:
+    """A function of inputs, kernel and output gradient, for ``computing``."""
+    import tensorflow as tf
+
+    def step(inputs: Any, kernel: Any, output_gradient: Any) -> Any:
+        if not gradients:
+            return multiply(inputs, kernel)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            watched = (kernel,) if gradients == KERNEL else (inputs, kernel)
+            tape.watch(watched)
+            outputs = multiply(inputs, kernel)
+        found = tape.gradient(outputs, watched, output_gradient)
+        return found if gradients == KERNEL else (outputs, found)
+
+    return step

@@ -15,10 +15,18 @@ from rich.table import Table as Printed
 
 from keras_sparse.commands.break_even_fit import Point, break_even_density, fitted
 from keras_sparse.commands.output import console
-from keras_sparse.commands.products import MEASURED, QUICK, STRUCTURES, Measured, computing
+from keras_sparse.commands.products import (
+    BOTH,
+    KERNEL,
+    MEASURED,
+    QUICK,
+    STRUCTURES,
+    Measured,
+    computing,
+)
 from keras_sparse.commands.threads import set_threads
 from keras_sparse.compute import onednn, tuned
-from keras_sparse.compute.break_even import FEW_ROWS, TRAINED, Row, Table
+from keras_sparse.compute.break_even import FEW_ROWS, OPEN, TRAINED, Row, Table
 from keras_sparse.compute.library import available, tensorflow_version
 from keras_sparse.compute.processor import processor
 from keras_sparse.conversion.progress import progress
@@ -154,22 +162,46 @@ def _result(row: Row, products: Iterator[Measured], turns: int, threads: int) ->
 def _point(measured: Measured, row: Row, turns: int, threads: int) -> tuple[float, float]:
     """The lower break-even density of the product alone and with its gradients; the spread.
 
-    For few rows only the product counts, and for trained products both together.
+    For few rows only the product counts, and for trained products both together. For open ones it
+    is the dense operation's time over that of the custom op, for the gradient of all weights.
     """
-    product, found, spread = measured.product(row.dtype, STRUCTURES[row.structure]), [], []
-    clock = time.process_time if threads == 1 else time.perf_counter  # waiting threads spin
-    alone, together = not row.kind.startswith(TRAINED), row.kind != FEW_ROWS
-    for with_gradients in (False,) * alone + (True,) * together:
-        contenders = {
-            str(density): computing(measured, product, density, with_gradients)
-            for density in (None, *DENSITIES)
-        }
-        seconds = take_turns(contenders, turns, SECONDS_OF_TURN, clock=clock)
-        dense = seconds["None"]
-        times = {density: ratio(seconds[str(density)], dense) for density in DENSITIES}
-        found.append(break_even_density(times))
-        spread.append((max(dense) - min(dense)) / statistics.median(dense))
+    found, spread = [], []
+    for gradients, densities in _timed(row.kind):
+        times, varied = _times(measured, row, gradients, densities, turns, threads)
+        is_open = gradients == KERNEL
+        found.append(1 / times[1.0] if is_open else break_even_density(times))
+        spread.append(varied)
     return min(found), max(spread)
+
+
+def _timed(kind: str) -> list[tuple[str, tuple[float, ...]]]:
+    """The gradients that are timed with the product, and at which densities."""
+    if kind.startswith(OPEN):
+        return [(KERNEL, (1.0,))]
+    if kind == FEW_ROWS:
+        return [("", DENSITIES)]
+    return [(BOTH, DENSITIES)] if kind.startswith(TRAINED) else [("", DENSITIES), (BOTH, DENSITIES)]
+
+
+def _times(
+    measured: Measured,
+    row: Row,
+    gradients: str,
+    densities: Sequence[float],
+    turns: int,
+    threads: int,
+) -> tuple[dict[float, float], float]:
+    """{density: seconds of the custom op / those of the dense operation}; their spread."""
+    product = measured.product(row.dtype, STRUCTURES[row.structure])
+    clock = time.process_time if threads == 1 else time.perf_counter  # waiting threads spin
+    contenders = {
+        str(density): computing(measured, product, density, gradients)
+        for density in (None, *densities)
+    }
+    seconds = take_turns(contenders, turns, SECONDS_OF_TURN, clock=clock)
+    dense = seconds["None"]
+    times = {density: ratio(seconds[str(density)], dense) for density in densities}
+    return times, (max(dense) - min(dense)) / statistics.median(dense)
 
 
 def _hide_gpus() -> None:

@@ -9,6 +9,8 @@ trains have a row of their own: the dense operation reads the whole kernel for a
 
 A product has a second row, ``TRAINED``, where the dense operation's kernel gradient is slower than
 the product itself. It holds for training steps whose missing weights get no gradient.
+
+A row ``OPEN`` says who computes the kernel gradient of all weights, while a growth window is open.
 """
 
 import dataclasses
@@ -25,6 +27,7 @@ from keras_sparse.rules.paths import check_writable
 FORMAT = 1  # of the file; a file of another format is not read
 FEW_ROWS = "few rows"  # the kind of matrix products of up to 16 rows whose kernel nobody trains
 TRAINED = "trained "  # before a kind: with both gradients, the kernel's of active weights alone
+OPEN = "open "  # before a kind: the kernel gradient alone, of all weights
 Key = tuple[str, str, str]
 
 
@@ -34,11 +37,12 @@ class Row:
 
     Attributes:
         kind: ``"convolution"``, ``"dilated convolution"``, ``"1x1 convolution"``, ``"matmul"``,
-            each of them behind ``"trained "``, or ``"few rows"``.
+            each of them behind ``"trained "`` or ``"open "``, or ``"few rows"``.
         dtype: of inputs and kernel, e.g. "float32".
         structure: of the masks: ``"weights"`` or ``"blocks"``, small ones.
         density: the break-even at infinitely many output positions, for few rows that of a very
-            large kernel; 0: the custom op never wins.
+            large kernel; 0: the custom op never wins. Of an open kind 1 or 0: does the custom op
+            compute the gradient of all weights faster than the stock operation?
         half_positions: the output positions at which it is about half of ``density``; few rows
             have 0.
         call_multiply_adds: dense multiply-adds that take the time of a call of the custom op.

@@ -42,7 +42,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_sparse.compute.break_even import FEW_ROWS, TRAINED, Row
+from keras_sparse.compute.break_even import FEW_ROWS, OPEN, TRAINED, Row
 from keras_sparse.compute.library import why_no_custom_ops
 from keras_sparse.compute.product import Product
 from keras_sparse.compute.tuned import tables
@@ -178,6 +178,16 @@ def trained_row_of(product: Product) -> Row | None:
     kind, structure = TRAINED + kind_of(product), kernels_for(product.structure)
     row = tables().row(kind, product.dtype, structure)
     return row if row.density > 0 else None
+
+
+def computes_all_gradients(kind: str, dtype: str) -> bool:
+    """Is the custom op faster than the stock operation even for the gradient of all weights?
+
+    Args:
+        kind: the row of a table, as ``kind_of`` names it.
+        dtype: of the product.
+    """
+    return tables().row(OPEN + kind, dtype, "weights").density == 1
 
 
 def few_rows_of(product: Product) -> Row | None:

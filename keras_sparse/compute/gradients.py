@@ -5,9 +5,11 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from keras_sparse.compute.cpu_kernels import computes_all_gradients, kind_of
 from keras_sparse.compute.gpu_kernels import has_gpu
 from keras_sparse.compute.growth_batch import gradient_of_part
 from keras_sparse.compute.library import library
+from keras_sparse.compute.product import Product, static_shape
 
 Function = Callable[..., Any]
 
@@ -20,7 +22,7 @@ class _Ops:
         forward: the product of inputs and kernel.
         input_gradient: its gradient by the inputs.
         kernel_gradient: its gradient by the active weights of the kernel, 0 for all others.
-        dense_kernel_gradient: its gradient by all weights, an operation of TensorFlow.
+        dense_kernel_gradient: its gradient by all weights.
     """
 
     forward: Function
@@ -109,13 +111,13 @@ def custom_ops() -> Any:
         functions.keras_sparse_conv2d,
         functions.keras_sparse_conv2d_input_gradient,
         functions.keras_sparse_conv2d_kernel_gradient,
-        _dense_conv2d_kernel_gradient,
+        _conv2d_gradient_of_all,
     ).register("Conv2D")
     _Ops(
         functions.keras_sparse_mat_mul,
         functions.keras_sparse_mat_mul_input_gradient,
         functions.keras_sparse_mat_mul_kernel_gradient,
-        _dense_matmul_kernel_gradient,
+        _matmul_gradient_of_all,
     ).register("MatMul")
     return functions
 
@@ -133,14 +135,26 @@ def _asked_for(op: Any, index: int) -> bool:
     return index not in (getattr(op, "skip_input_indices", None) or ())
 
 
-def _dense_conv2d_kernel_gradient(
+def _conv2d_gradient_of_all(inputs: Any, mask: Any, output_gradient: Any, **settings: Any) -> Any:
+    """The custom op computes it where that is faster: it finds a mask of whole blocks."""
+    import tensorflow as tf
+
+    shape, dilation = static_shape(mask) or (None,) * 4, tuple(settings["dilations"])
+    kind = kind_of(Product("conv2d", shape, dilation=dilation))
+    if has_gpu() or not computes_all_gradients(kind, inputs.dtype.name):
+        windows = settings["strides"], settings["padding"], settings["dilations"]
+        return _stock_conv2d_gradient(inputs, mask, output_gradient, *windows)
+    every = tf.ones_like(mask)
+    return library().keras_sparse_conv2d_kernel_gradient(inputs, every, output_gradient, **settings)
+
+
+def _stock_conv2d_gradient(
     inputs: Any,
     mask: Any,
     output_gradient: Any,
     strides: list[int],
     padding: Any,
     dilations: list[int],
-    **_: Any,
 ) -> Any:
     import tensorflow as tf
 
@@ -160,7 +174,7 @@ def _dense_conv2d_kernel_gradient(
     return tape.gradient(outputs, kernel, output_gradient)
 
 
-def _dense_matmul_kernel_gradient(inputs: Any, mask: Any, output_gradient: Any, **_: Any) -> Any:
+def _matmul_gradient_of_all(inputs: Any, mask: Any, output_gradient: Any, **_: Any) -> Any:
     import tensorflow as tf
 
     if inputs.shape.rank != 2:  # all axes but the last are rows
