@@ -15,7 +15,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from compile_files import (
     JOBS,
     ROOT,
     CannotBuildError,
+    Compilation,
     compiled,
     compiler,
     cxx,
@@ -40,15 +41,14 @@ from compile_files import (
     link,
     run_python,
 )
+from compile_flags import COMMON, flags, sources, tensorflow_flags, without_machine_paths
+from read_headers import Flags, read_once
 
 LIBRARY, RECORD = (
     "libkeras_sparse_ops.so",
     "build.json",
 )  # keras_sparse/compute/library.py knows these names
 SLOWEST = ("xla_ops", "avx2", "avx512", "portable", "block_table")  # 10 seconds and more
-COMMON = ["-std=c++17", "-O3", "-fPIC", "-Wall", "-Wextra", f"-I{ROOT}"]
-AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]
-INSTRUCTIONS = {"avx2": ["-mavx2", "-mfma", "-mf16c"], "avx512": AVX512, "amx": AVX512}
 
 # They print where TensorFlow is, and how to compile against it. The import takes seconds, so
 # `tensorflow` keeps the answer.
@@ -93,55 +93,6 @@ def tensorflow(scratch: Path) -> dict[str, str | list[str]]:
     raise CannotBuildError("TensorFlow is not installed")
 
 
-def x86() -> bool:
-    """Whether the kernels for AVX2 and AVX-512 are of use."""
-    return platform.machine().lower() in ("x86_64", "amd64")
-
-
-def sources() -> list[Path]:
-    """All files of the library."""
-    files = [file for file in sorted(CODE.glob("*/*.cc")) if file.parent.name != "tests"]
-    return files if x86() else [file for file in files if _instructions(file) not in INSTRUCTIONS]
-
-
-def _instructions(source: Path) -> str:
-    """What a file is compiled for: the last word of its name, if it is a set of instructions."""
-    return source.stem.rpartition("_")[2]
-
-
-def flags(source: Path) -> list[str]:
-    """The flags of a file, without those of TensorFlow."""
-    special = list(INSTRUCTIONS.get(_instructions(source), []))
-    if source.stem.startswith("step_"):  # rounds as TensorFlow's own operations do
-        special += ["-ffp-contract=off", "-fno-math-errno"]  # a root is one instruction
-    return [*COMMON, *special, *([] if x86() else ["-DKERAS_SPARSE_ONLY_PORTABLE"])]
-
-
-def tensorflow_flags(compile_flags: Sequence[str]) -> list[str]:
-    """For the files in tensorflow/. Its headers warn, so they are system headers."""
-    include = next(flag[2:] for flag in compile_flags if flag.startswith("-I"))
-    others = [flag for flag in compile_flags if not flag.startswith(("-I", "--std", "-std"))]
-    paths = [
-        include,
-        f"{include}/external/farmhash_archive/src",
-        str(ROOT / "keras_sparse" / "tpu_check" / "native"),  # highwayhash, which the wheel omits
-    ]
-    return [
-        *others,
-        "-O1",
-        *(part for path in paths for part in ("-isystem", path)),
-    ]  # -O1: nothing here takes time when it runs
-
-
-def without_machine_paths(tf: dict) -> list[str]:
-    """Flags for a library that travels: its messages name files of TensorFlow and of this folder.
-
-    Otherwise they hold the path of this folder, and where TensorFlow is on this machine.
-    """
-    include = next(flag[2:] for flag in tf["compile"] if flag.startswith("-I"))
-    return [f"-ffile-prefix-map={folder}/=" for folder in (ROOT, include)]  # the last one wins
-
-
 def objects(scratch: Path, more: Sequence[str], tf: dict | None, table: Path) -> list[Path]:
     """The object files of the library; without TensorFlow those that need none.
 
@@ -151,26 +102,40 @@ def objects(scratch: Path, more: Sequence[str], tf: dict | None, table: Path) ->
         tf: what ``tensorflow`` returns, or None.
         table: the source file with the kernels for blocks.
     """
+    last: list[str] = []
+    if any(flag.startswith("-fsanitize") for flag in more):
+        last = ["-fno-sanitize=undefined"]  # g++ refuses Abseil's headers
 
-    def one(source: Path) -> Path | None:
-        if source.parent.name != "tensorflow":
-            return compiled(source, [*command, *flags(source), *more], scratch)
-        sanitized = any(flag.startswith("-fsanitize") for flag in more)
-        last = ["-fno-sanitize=undefined"] if sanitized else []  # g++ refuses Abseil's headers
-        return tf and compiled(
-            source,
-            [*command, *flags(source), *tensorflow_flags(tf["compile"]), *more, *last],
-            scratch,
-            stamp=tf["version"],
-        )
+    def command(source: Path) -> list[str]:
+        if not _needs_tensorflow(source):
+            return [*compiler(), *flags(source), *more]
+        return [*compiler(), *flags(source), *tensorflow_flags(tf["compile"]), *more, *last]
 
-    command = compiler()
-    slowest_first = sorted(
-        [*sources(), table],
-        key=lambda source: (source.stem not in SLOWEST, source.parent.name != "tensorflow"),
-    )
+    files = {}
+    for source in [*sources(), table]:
+        if tf or not _needs_tensorflow(source):
+            stamp = tf["version"] if _needs_tensorflow(source) else ""
+            files[source] = Compilation(source, command(source), scratch, stamp)
+    due = sum(file.is_due for source, file in files.items() if _needs_tensorflow(source))
+    any_file = command(CODE / "tensorflow" / "any.cc") if tf else []
+    with read_once(any_file, due, scratch) as headers:
+        return _compiled(files, headers)
+
+
+def _needs_tensorflow(source: Path) -> bool:
+    return source.parent.name == "tensorflow"
+
+
+def _compiled(due: Mapping[Path, Compilation], headers: Flags) -> list[Path]:
+    """The object files; ``headers``: for the files of tensorflow/ but XLA's, which come first."""
+
+    def one(source: Path) -> Path:
+        uses = _needs_tensorflow(source) and source.stem not in SLOWEST
+        return due[source].done(headers if uses else list)
+
+    slowest_first = sorted(due, key=lambda source: source.stem not in SLOWEST)
     with ThreadPoolExecutor(JOBS) as pool:
-        return [file for file in pool.map(one, slowest_first) if file]
+        return list(pool.map(one, slowest_first))
 
 
 def build(
@@ -197,10 +162,10 @@ def build(
         files = [*objects(scratch, more, tf, table), *cuda]
         gpu = gpu_record(why_no_blocks, why_no_cuda)
         output.mkdir(parents=True, exist_ok=True)
-        flags = [flag for flag in tf["compile"] if not flag.startswith("-I")]
+        told = [flag for flag in tf["compile"] if not flag.startswith("-I")]
         versions = {
             "tensorflow": tf["version"],
-            "flags": flags,
+            "flags": told,
             "files": [file.stem for file in files],
             "compiler": shlex.join(command),
         }

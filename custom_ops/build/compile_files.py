@@ -1,12 +1,13 @@
 """Compiles one file, and links many: only what has changed. What fails says so in one sentence."""
 
+import dataclasses
 import importlib.util
 import os
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -80,25 +81,51 @@ def is_up_to_date(target: Path, command: Sequence[str]) -> bool:
     )
 
 
-def compiled(source: Path, command: Sequence[str], scratch: Path, stamp: str = "") -> Path:
-    """The object file of a source file; ``stamp``: of what the command does not show."""
-    target = scratch / f"{source.parent.name}.{source.stem}.o"
-    command = [
-        *command,
-        "-MMD",
-        "-MF",
-        str(target.with_suffix(".d")),
-        "-c",
-        str(source),
-        "-o",
-        str(target),
-    ]
-    if not is_up_to_date(target, [*command, stamp]):
-        begin = time.time()
-        run(command)
-        os.utime(target, (begin, begin))  # what changes while the compiler runs is newer
-        target.with_suffix(".command").write_text(shlex.join([*command, stamp]))
-    return target
+@dataclasses.dataclass(frozen=True)
+class Compilation:
+    """One source file and its object file.
+
+    Attributes:
+        source: the file.
+        flags: the compiler and its flags.
+        scratch: the folder of the object file.
+        stamp: of what the command does not show.
+    """
+
+    source: Path
+    flags: Sequence[str]
+    scratch: Path
+    stamp: str = ""
+
+    @property
+    def target(self) -> Path:
+        """The object file."""
+        return self.scratch / f"{self.source.parent.name}.{self.source.stem}.o"
+
+    @property
+    def command(self) -> list[str]:
+        """What is run, without flags that make no difference to the object file."""
+        reads = ["-MMD", "-MF", str(self.target.with_suffix(".d"))]
+        return [*self.flags, *reads, "-c", str(self.source), "-o", str(self.target)]
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the object file is missing, or older than what it is made of."""
+        return not is_up_to_date(self.target, [*self.command, self.stamp])
+
+    def done(self, quicker: Callable[[], list[str]] = list) -> Path:
+        """The object file, compiled if it is due; ``quicker``: more flags, asked for only then."""
+        if self.is_due:
+            more, begin = quicker(), time.time()
+            run([*self.command, *more])
+            os.utime(self.target, (begin, begin))  # what changes while the compiler runs is newer
+            self.target.with_suffix(".command").write_text(shlex.join([*self.command, self.stamp]))
+        return self.target
+
+
+def compiled(source: Path, command: Sequence[str], scratch: Path) -> Path:
+    """The object file of a source file."""
+    return Compilation(source, command, scratch).done()
 
 
 def run(command: Sequence[str]) -> None:
