@@ -84,6 +84,36 @@ def test_blocks_of_4_inputs_get_litert_s_sparse_kernel(tmp_path):
     assert all(is_sparse for _, values, is_sparse in constants(report.path) if values.ndim == 2)
 
 
+def dense_layer_in_cut_blocks(inputs, block):
+    """LiteRT's converter chooses blocks of 4 inputs, and loses those behind the last one."""
+    model = keras.Sequential([keras.Input((inputs,)), L.Dense(64, name="only"), L.Dense(32)])
+    ks.prune(model, 0.25, block_shape=block, distribution={"only": 0.5, "*": 0.25})
+    return model
+
+
+@pytest.mark.parametrize(("inputs", "block"), [(2, None), (6, (4, 1))])
+def test_a_model_that_the_converter_would_damage_is_stored_dense(inputs, block, tmp_path):
+    model = dense_layer_in_cut_blocks(inputs, block)
+    report = exported(model, tmp_path)
+    assert report.difference < 1e-5
+    assert [row.stored for row in report.layers] == ["dense"] * 2
+    assert "stored dense: LiteRT's converter would lose weights" in str(report)
+    with pytest.raises(ValueError, match="must be None or False .*sparsity=True, kernels"):
+        exported(model, tmp_path, sparsity=True, overwrite=True)
+
+
+def test_a_file_that_the_converter_has_damaged_is_refused(tmp_path):
+    """Written by TensorFlow alone, as other programs do."""
+    import tensorflow as tf
+
+    dense_layer_in_cut_blocks(2, None).export(tmp_path / "model", verbose=False)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "model"))
+    converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
+    (tmp_path / "model.tflite").write_bytes(converter.convert())
+    with pytest.raises(ValueError, match=r"has lost weights of this file.*shape \(64, 2\)"):
+        list(constants(tmp_path / "model.tflite"))
+
+
 @pytest.mark.slow
 def test_blocks_of_16_inputs_get_the_sparse_kernel_of_int8(tmp_path):
     model, x = dense_layers((16, 1)), RNG.normal(size=(16, 64)).astype("float32")

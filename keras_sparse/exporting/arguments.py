@@ -36,14 +36,14 @@ def check_settings(name: str, allowed: Collection[str] | None, settings: Iterabl
             )
 
 
-def is_stored_sparse(name: str, dtype: str, sparsity: bool | None) -> bool:
-    """Whether a format stores kernels with many zeros sparse.
+def is_stored_sparse(name: str, dtype: str, sparsity: bool | None) -> bool | None:
+    """Whether a format stores kernels with many zeros sparse; None: if it loses no weights by it.
 
     Raises:
         ValueError: the format leaves no choice.
     """
     if sparsity is None:
-        return name == "litert" and dtype != "int8"
+        return None if name == "litert" and dtype != "int8" else False
     if name != "litert":
         raise ValueError(
             f"`sparsity` must be None for the format {name!r}, which stores zeros as they are. "

@@ -119,7 +119,7 @@ def _sizes(chosen: Format, place: Path) -> Sizes:
 def _dense_sizes(chosen: Format, ready: ReadyModel, path: Path) -> Sizes | None:
     """Of the same model without zeros, stored dense; None, with a warning, if it is not written."""
     current().says("writing the model without zeros, to compare sizes")
-    twin = dataclasses.replace(ready, model=filled(ready.model), sparsity=False)
+    twin = dataclasses.replace(ready, model=filled(ready.model), sparsity=False, notes=[])
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, path.name)
         try:

@@ -61,7 +61,8 @@ def export(
             compute in 16 bits. For int8, 2 (1 + sqrt(n)) steps in which the file rounds its
             outputs, with n operations in it; 0.05 where it does not round them.
         sparsity: for litert: whether kernels with at least 30 % zeros are stored sparse. None:
-            True, but for int8, whose sparse kernels LiteRT's default delegate refuses.
+            True, but for int8, whose sparse kernels LiteRT's default delegate refuses, and for
+            models of which LiteRT's converter would lose weights. The report says so.
         custom_ops: for a SavedModel of sparse layers: whether it runs this library's compiled ops,
             which are in the folder, too. It loads where only TensorFlow of the same version is:
             ``tf.load_op_library(f"{path}/assets/libkeras_sparse_ops.so")`` and then
@@ -119,7 +120,7 @@ def export(
         check_copy(model, ready, is_random=sample is None)
         written = write_checked(chosen, ready, path, tolerance, compare_dense)
     layers = layers_in(path, ready.model) if name == "litert" else ()
-    notes = ("The file takes one example at a time.",) if ready.one_by_one else copy.notes()
+    notes = (*copy.notes(), *ready.notes)
     report = ExportReport(path, name, dtype, density, *written, layers, notes)
     if is_heard:
         report.print_to(plain_console())

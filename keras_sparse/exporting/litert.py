@@ -11,7 +11,18 @@ import numpy as np
 
 from keras_sparse._keras import layers_of
 from keras_sparse.exporting.ready_model import ReadyModel
+from keras_sparse.models.tflite_tensors import tensors_with_cut_blocks
 from keras_sparse.rules.received import received
+
+LOSES_WEIGHTS = (
+    "`sparsity` must be None or False for this model. LiteRT's converter stores kernels in blocks "
+    "that do not divide their sizes, and loses the weights at the edges. Received: sparsity=True, "
+    "kernels {cut}"
+)
+STORED_DENSE = (
+    "All kernels are stored dense: LiteRT's converter would lose weights of a dense layer whose "
+    "number of inputs is not a multiple of 4."
+)
 
 
 def takes_one_by_one(model: keras.Model, signature: list[Any]) -> bool:
@@ -30,33 +41,46 @@ def write_litert(ready: ReadyModel, path: Path) -> None:
     write ends the process (a segmentation fault in TensorFlow 2.21).
 
     Raises:
-        ValueError: the converter has no attribute of a setting's name, or cannot convert Keras'
-            quantized layers.
+        ValueError: the converter has no attribute of a setting's name, cannot convert Keras'
+            quantized layers, or would lose weights of kernels that must be stored sparse.
     """
-    import tensorflow as tf
-
+    if ready.one_by_one:
+        ready.notes.append("The file takes one example at a time.")
     with tempfile.TemporaryDirectory() as folder:
         ready.serving.write(folder)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        sets = tf.lite.OpsSet
-        converter.target_spec.supported_ops = [sets.TFLITE_BUILTINS, sets.SELECT_TF_OPS]
-        converter.experimental_enable_resource_variables = True
-        converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY] if ready.sparsity else []
-        if ready.dtype != "float32":
-            converter.optimizations.append(tf.lite.Optimize.DEFAULT)
-        if ready.dtype == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        if ready.dtype == "int8" and not ready.serving.has_loops():
-            converter.representative_dataset = lambda: _examples(ready)
-        _apply(converter, ready.settings)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of calls that the converter makes itself
-            path.write_bytes(_converted(converter, ready.model))
+        stores_sparse = ready.sparsity is not False
+        content = _converted(_converter(ready, folder, stores_sparse), ready.model)
+        if stores_sparse and (cut := tensors_with_cut_blocks(content)):
+            if ready.sparsity:
+                raise ValueError(LOSES_WEIGHTS.format(cut=cut))
+            ready.notes.append(STORED_DENSE)
+            content = _converted(_converter(ready, folder, stores_sparse=False), ready.model)
+        path.write_bytes(content)
+
+
+def _converter(ready: ReadyModel, folder: str, stores_sparse: bool) -> Any:
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+    sets = tf.lite.OpsSet
+    converter.target_spec.supported_ops = [sets.TFLITE_BUILTINS, sets.SELECT_TF_OPS]
+    converter.experimental_enable_resource_variables = True
+    converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY] if stores_sparse else []
+    if ready.dtype != "float32":
+        converter.optimizations.append(tf.lite.Optimize.DEFAULT)
+    if ready.dtype == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if ready.dtype == "int8" and not ready.serving.has_loops():
+        converter.representative_dataset = lambda: _examples(ready)
+    _apply(converter, ready.settings)
+    return converter
 
 
 def _converted(converter: Any, model: keras.Model) -> bytes:
     try:
-        return bytes(converter.convert())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of calls that the converter makes itself
+            return bytes(converter.convert())
     except Exception as error:  # of any class, with the converter's own dump
         layers = layers_of(model)
         quantized = [each.name for each in layers if getattr(each, "quantization_mode", None)]

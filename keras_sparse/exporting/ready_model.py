@@ -24,9 +24,11 @@ class ReadyModel:
         sample: arrays for the signature, flat.
         settings: arguments of the format.
         dtype: what weights are stored in, where the format leaves a choice.
-        sparsity: whether kernels with many zeros are stored sparse, where the format can.
+        sparsity: whether kernels with many zeros are stored sparse, where the format can. None: if
+            its converter loses no weights by it.
         one_by_one: whether the file takes one example at a time.
         constants: variables whose values become part of the traced graph.
+        notes: what writing it has found, one sentence each.
     """
 
     model: keras.Model
@@ -34,9 +36,10 @@ class ReadyModel:
     sample: list[np.ndarray]
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     dtype: str = "float32"
-    sparsity: bool = False
+    sparsity: bool | None = False
     one_by_one: bool = False
     constants: tuple[keras.Variable, ...] = ()
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     @functools.cached_property
     def serving(self) -> Serving:

@@ -34,7 +34,11 @@ def constants(path: Path) -> Iterator[tuple[str, np.ndarray, bool]]:
 
 
 def dense_constant(model: Any, tensor: Any) -> np.ndarray | None:
-    """The value of a constant, sparse or not; None for other tensors, and for other types."""
+    """The value of a constant, sparse or not; None for other tensors, and for other types.
+
+    Raises:
+        ValueError: its converter has lost values; see ``has_cut_blocks``.
+    """
     from tensorflow.lite.python import schema_py_generated as schema
 
     kinds = schema.TensorType
@@ -45,7 +49,36 @@ def dense_constant(model: Any, tensor: Any) -> np.ndarray | None:
     values = np.frombuffer(bytes(data), dtypes[tensor.type])
     shape = tuple(np.atleast_1d(tensor.shape).tolist()) if tensor.shape is not None else ()
     is_sparse = tensor.sparsity is not None
+    if is_sparse and has_cut_blocks(tensor):
+        raise ValueError(
+            "LiteRT's converter has lost weights of this file: it stored a kernel in blocks "
+            "that do not divide its sizes. Convert the model without sparse kernels. "
+            f"Received: {tensor.name.decode()!r} of the shape {shape}"
+        )
     return _dense(values, shape, tensor.sparsity) if is_sparse else values.reshape(shape)
+
+
+def tensors_with_cut_blocks(content: bytes) -> list[str]:
+    """The names of tensors in a file that have cut blocks."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors]
+    return [tensor.name.decode() for tensor in tensors if has_cut_blocks(tensor)]
+
+
+def has_cut_blocks(tensor: Any) -> bool:
+    """Whether a tensor is stored in blocks that do not divide its sizes.
+
+    LiteRT's converter (of TensorFlow 2.21) makes such tensors of dense layers with fewer inputs
+    than a block, among others. It leaves out what is behind the last whole block.
+    """
+    sparsity = tensor.sparsity
+    if sparsity is None or sparsity.blockMap is None:
+        return False
+    axes = np.asarray(sparsity.blockMap).tolist()
+    sizes = [level.denseSize for level in sparsity.dimMetadata[len(tensor.shape) :]]
+    return any(tensor.shape[axis] % size for axis, size in zip(axes, sizes, strict=True))
 
 
 def _dense(values: np.ndarray, shape: tuple[int, ...], sparsity: Any) -> np.ndarray:
