@@ -88,6 +88,45 @@ def test_a_file_that_predicts_something_else_is_not_kept(tmp_path, monkeypatch):
     assert [each.name for each in tmp_path.iterdir()] == ["served"]
 
 
+class Sampling(keras.layers.Layer):
+    """Adds random numbers in predictions too, as a variational autoencoder does."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.seed_generator = keras.random.SeedGenerator(1)
+
+    def call(self, x):
+        return x + keras.random.normal(keras.ops.shape(x), seed=self.seed_generator)
+
+
+def random_model():
+    return keras.Sequential([keras.Input((8,)), keras.layers.Dense(4), Sampling()])
+
+
+@pytest.mark.parametrize("format_name", ["saved_model", "keras"])
+def test_a_random_model_is_exported_with_its_random_state(format_name, tmp_path):
+    model = ks.sparsify(random_model(), verbose=False)
+    state = model.layers[1].seed_generator.state
+    before = keras.ops.convert_to_numpy(state).copy()
+    assert (
+        export(
+            model, tmp_path / ("m.keras" if format_name == "keras" else "m"), format_name
+        ).difference
+        < 1e-6
+    )
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(state), before)
+
+
+def test_a_model_that_differs_from_call_to_call_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "keras_sparse.exporting.checked_file.largest_difference", lambda found, expected: 0.5
+    )
+    with pytest.raises(RuntimeError, match="written. The model's own predictions differ from one"):
+        export(random_model(), tmp_path / "served")
+    with pytest.raises(RuntimeError, match="Nothing was written. Received"):
+        export(toy_model(), tmp_path / "served")
+
+
 def test_a_file_that_its_runtime_refuses_is_not_kept(tmp_path, monkeypatch):
     def refuse(ready, path):
         raise RuntimeError("failed to delegate CONV_2D node #3")

@@ -138,9 +138,15 @@ def _ids(scope: keras.StatelessScope) -> dict[int, int]:
 
 @contextlib.contextmanager
 def states_kept(model: keras.Model) -> Iterator[None]:
-    """The body may call the model: states of stateful layers stay as they were before it."""
-    stateful = [layer for layer in layers_of(model) if getattr(layer, "stateful", False)]
-    states = keras.tree.flatten([getattr(layer, "states", None) for layer in stateful])
+    """The body may call the model: its state stays as it was before.
+
+    That is what layers change themselves: random seeds, states of recurrent layers, own counters.
+    """
+    states = []
+    for layer in layers_of(model):
+        states += keras.tree.flatten(getattr(layer, "states", None))
+        states += [generator.state for generator in layer._seed_generators]
+        states += layer._non_trainable_variables
     kept = [(v, to_numpy(v)) for v in states if isinstance(v, keras.Variable)]
     try:
         yield

@@ -13,7 +13,7 @@ from keras_sparse.exporting.checks import largest_difference, tolerance_for
 from keras_sparse.exporting.formats import Format
 from keras_sparse.exporting.place import beside
 from keras_sparse.exporting.ready_model import ReadyModel, filled, is_mixed
-from keras_sparse.exporting.sample import predictions_of
+from keras_sparse.exporting.sample import differs_from_call_to_call, predictions_of
 from keras_sparse.models.file_report import Sizes, sizes_of
 
 NO_TWIN = (
@@ -23,6 +23,11 @@ NO_TWIN = (
 NOT_TAKEN = (
     "`sample` must be inputs that the model takes: it cannot predict for the random ones. "
     "Received: sample=None, model={name!r}, which raised {error} for inputs of the shapes {shapes}"
+)
+
+DIFFERS_ITSELF = (
+    " The model's own predictions differ from one call to the next, as those of a sampling layer "
+    "do. Export the part without it, or pass a `tolerance`."
 )
 
 
@@ -70,11 +75,18 @@ def write_checked(
             raise RuntimeError(
                 f"{runtime} predicts something else than the model: the largest difference is "
                 f"{difference:.2g} of the largest prediction, and `tolerance` allows "
-                f"{tolerance:g}. Nothing was written. Received: path={str(path)!r}"
+                f"{tolerance:g}. Nothing was written.{_hint(ready)} Received: path={str(path)!r}"
             )
         sizes = _sizes(chosen, place)
     dense_sizes = _dense_sizes(chosen, ready, path) if compare_dense else None
     return Written(tolerance, runtime, difference, sizes, dense_sizes)
+
+
+def _hint(ready: ReadyModel) -> str:
+    """Why predictions may differ although the file is right."""
+    if differs_from_call_to_call(ready.model, ready.signature, ready.sample):
+        return DIFFERS_ITSELF
+    return ""
 
 
 def _predictions_of_random(ready: ReadyModel) -> list[Any]:

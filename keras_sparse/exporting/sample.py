@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_sparse._keras import input_structure, losses_kept, states_kept, to_numpy
+from keras_sparse.exporting.checks import largest_difference
 
 BATCH = 2  # examples in a random sample, where the model takes any number
 UNKNOWN_SIZE = 64  # stands for other sizes that the signature leaves open
@@ -53,10 +54,24 @@ def _by_name(sample: Any, signature: list[Any]) -> Any:
 
 def predictions_of(model: keras.Model, signature: list[Any], arrays: list[np.ndarray]) -> list[Any]:
     """The model's outputs in a prediction, as a flat list of arrays. Its state stays as it is."""
+    with states_kept(model):
+        return _called(model, signature, arrays)
+
+
+def _called(model: keras.Model, signature: list[Any], arrays: list[np.ndarray]) -> list[Any]:
     tensors = [keras.ops.convert_to_tensor(array) for array in arrays]
-    with losses_kept(model), states_kept(model):
+    with losses_kept(model):
         outputs = model(*keras.tree.pack_sequence_as(signature, tensors), training=False)
     return [to_numpy(output) for output in keras.tree.flatten(outputs)]
+
+
+def differs_from_call_to_call(
+    model: keras.Model, signature: list[Any], arrays: list[np.ndarray]
+) -> bool:
+    """Whether a second prediction differs from a first one. The model's state stays as it is."""
+    with states_kept(model):
+        first, second = (_called(model, signature, arrays) for _ in range(2))
+    return largest_difference(second, first) > 0
 
 
 def _batch(model: keras.Model) -> int:
