@@ -14,6 +14,7 @@ from keras_sparse._keras import (
 from keras_sparse.rules.structure import Structure
 from keras_sparse.training.fused_steps import fused_steps
 from keras_sparse.training.gradient_average import GradientAverage
+from keras_sparse.training.masked_constraints import constraints_of_active
 from keras_sparse.training.masked_weight import MaskedWeight, apply_masks
 from keras_sparse.training.open_window import OpenWindow
 from keras_sparse.training.selection import Selection
@@ -63,7 +64,8 @@ class MaskedSteps(OpenWindow):
 
     def _step(self, grads: list[Any], variables: list[Any], given: Any) -> None:
         """The inner optimizer's step; then missing weights are 0."""
-        with fused_steps(self.inner_optimizer, self._mask_for_fused_step) as masked_by_inner:
+        fused = fused_steps(self.inner_optimizer, self._mask_for_fused_step)
+        with constraints_of_active(self.masked_weights), fused as masked_by_inner:
             self.inner_optimizer.apply(grads, given)
         gradient_of = {index_of(self, v): g for v, g in zip(variables, grads, strict=True)}
         stepped = [one for one in self.masked_weights if one.index in gradient_of]
