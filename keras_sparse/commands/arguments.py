@@ -68,7 +68,7 @@ def _add_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         help="measure on this machine up to which density the custom ops are faster",
         description="Measures on this machine up to which density the custom ops for CPUs are "
         'faster than the dense ones, and writes a table that implementation="auto" reads from '
-        "then on. It takes one to three minutes; let nothing else run meanwhile.",
+        "then on. It takes one to five minutes; let nothing else run meanwhile.",
         epilog="Exit codes: 0 the table is written, 2 it cannot be measured or written.",
     )
     command.set_defaults(module="keras_sparse.commands.tune")
