@@ -36,7 +36,10 @@ def flags(source: Path) -> list[str]:
 
 
 def tensorflow_flags(compile_flags: Sequence[str]) -> list[str]:
-    """For the files in tensorflow/. Its headers warn, so they are system headers."""
+    """For the files in tensorflow/. Its headers warn, so they are system headers.
+
+    TensorFlow is built with NDEBUG: without it, a tensorflow::EdgeSet has another layout.
+    """
     include = next(flag[2:] for flag in compile_flags if flag.startswith("-I"))
     others = [flag for flag in compile_flags if not flag.startswith(("-I", "--std", "-std"))]
     paths = [
@@ -46,6 +49,7 @@ def tensorflow_flags(compile_flags: Sequence[str]) -> list[str]:
     ]
     return [
         *others,
+        "-DNDEBUG",
         "-O1",
         *(part for path in paths for part in ("-isystem", path)),
     ]  # -O1: nothing here takes time when it runs

@@ -1,12 +1,6 @@
 // What a node of a graph is computed from, for the passes that rewrite graphs.
-//
-// TensorFlow is built with NDEBUG, and a tensorflow::EdgeSet has another layout without it. So this
-// file is included before the headers of TensorFlow.
 #pragma once
 
-#ifndef NDEBUG
-#define NDEBUG
-#endif
 #include <algorithm>
 #include <string>
 #include <unordered_set>
