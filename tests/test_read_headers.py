@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "custom_ops" / "build"))
 import read_headers
-from compile_files import CannotBuildError, Compilation
+from compile_files import CODE, CannotBuildError, Compilation
 
 pytestmark = pytest.mark.skipif(not shutil.which("g++"), reason="there is no g++")
 
@@ -64,3 +64,11 @@ def test_flags_are_asked_for_only_if_a_file_is_compiled(command, tmp_path):
     for _ in range(2):
         one.done(lambda: asked.append("") or [])
     assert asked == [""]
+
+
+def test_no_file_defines_anything_before_its_headers():
+    """It would not reach headers that were read before: NDEBUG changes TensorFlow's classes."""
+    for path in (CODE / "tensorflow").iterdir():
+        lines = [line.split()[0] for line in path.read_text().splitlines() if line.startswith("#")]
+        before = lines[: len(lines) - lines[::-1].index("#include")] if "#include" in lines else []
+        assert set(before) <= {"#pragma", "#include", "#if", "#endif", "#else"}, path.name
