@@ -190,3 +190,23 @@ def test_a_checkpoint_moves_between_strategies(tmp_path):
             fit(one, ks.UpdateMasks(), epochs=2)
         assert_same(again.get_weights(), model.get_weights())
     """)
+
+
+def test_a_constraint_on_replicas_sees_active_weights_alone():
+    out = run(
+        """
+with mirrored.scope():
+    unit = keras.constraints.UnitNorm(axis=0)
+    dense = keras.layers.Dense(4, kernel_constraint=unit)
+    model = keras.Sequential([keras.Input((20,)), dense])
+    optimizer = ks.StaticSparsity(sgd(), 0.5, seed=0)
+    model.compile(optimizer, "mse", jit_compile=False)
+rng = np.random.default_rng(0)
+data = rng.normal(size=(32, 20)).astype("float32"), np.ones((32, 4), "float32")
+model.fit(*data, batch_size=8, epochs=2, verbose=0)
+check(model, 40, 2)
+np.testing.assert_allclose(np.linalg.norm(array(dense.kernel), axis=0), np.ones(4), atol=1e-5)
+print(dense.kernel.constraint is unit)
+"""
+    )
+    assert out == ["True"]

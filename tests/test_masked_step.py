@@ -121,18 +121,6 @@ def test_weights_are_masked_once(monkeypatch):
     assert multiplied == [2]  # the constraint comes after the step
 
 
-def test_a_constraint_sees_active_weights_alone():
-    """Momenta of missing weights are large, and a norm over their steps would be, too."""
-    keras.utils.set_random_seed(0)
-    unit = keras.constraints.UnitNorm(axis=0)
-    model = keras.Sequential([keras.Input((20,)), keras.layers.Dense(4, kernel_constraint=unit)])
-    model.compile(ks.SparseMomentum(sgd()(), density=0.5), "mse")
-    train(model, 4)
-    norms = np.linalg.norm(to_numpy(model.layers[0].kernel), axis=0)
-    np.testing.assert_allclose(norms, np.ones(4), atol=1e-5)
-    assert model.layers[0].kernel.constraint is unit
-
-
 @needs_ops
 def test_the_inner_optimizer_on_its_own_masks_nothing():
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])

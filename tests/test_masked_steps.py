@@ -1,10 +1,11 @@
-"""Which weights a step masks: those that it may have changed."""
+"""Which weights a step masks: those that it may have changed; and what constraints see."""
 
 import keras
 import numpy as np
 import pytest
 from helpers import array, built, sgd, sparse, toy_model
 
+import keras_sparse as ks
 from keras_sparse.training import masked_steps
 
 
@@ -58,3 +59,19 @@ def test_averages_of_weights_are_masked_when_they_are_put_in():
     kernel.assign(np.ones(kernel.shape))
     optimizer.finalize_variable_values(optimizer.masked_variables)
     np.testing.assert_array_equal(array(kernel) != 0, optimizer.masks["toy/hidden/kernel"])
+
+
+@pytest.mark.backend
+def test_a_constraint_sees_active_weights_alone():
+    """Momenta of missing weights are large, and a norm over their steps would be, too."""
+    keras.utils.set_random_seed(0)
+    unit = keras.constraints.UnitNorm(axis=0)
+    dense = keras.layers.Dense(4, kernel_constraint=unit)
+    model = keras.Sequential([keras.Input((20,)), dense])
+    model.compile(ks.StaticSparsity(sgd(), 0.5, seed=0), "mse")
+    rng = np.random.default_rng(0)
+    x, y = (rng.normal(size=(128, n)).astype("float32") for n in (20, 4))
+    model.fit(x, y, batch_size=32, verbose=0)
+    norms = np.linalg.norm(array(dense.kernel), axis=0)
+    np.testing.assert_allclose(norms, np.ones(4), atol=1e-5)
+    assert dense.kernel.constraint is unit
