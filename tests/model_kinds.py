@@ -2,7 +2,16 @@
 
 import keras
 import numpy as np
-from own_classes import Block, Cell, Incomplete, OwnStep, Subclassed, TwoOptimizers, sequence_of
+from own_classes import (
+    Block,
+    Cell,
+    Incomplete,
+    OwnStep,
+    Reader,
+    Subclassed,
+    TwoOptimizers,
+    sequence_of,
+)
 
 L = keras.layers
 RNG = np.random.default_rng(0)
@@ -11,6 +20,8 @@ IMAGES = RNG.normal(size=(4, 6, 6, 3)).astype("float32")
 SEQUENCES = RNG.normal(size=(4, 5, 8)).astype("float32")
 VIDEOS = RNG.normal(size=(2, 3, 6, 6, 3)).astype("float32")
 WORDS = np.array([["a b"], ["b c"], ["c"], ["a"]])
+
+SEVERAL = (("words", 3), ("read", 2))
 
 KINDS = {}  # name: (function that makes the model, inputs)
 
@@ -99,6 +110,13 @@ def spectral_normalization():
 @kind(SEQUENCES)
 def recurrent_with_mask():
     return sequence_of(L.Masking(), L.Bidirectional(L.LSTM(16)), L.Dense(2), shape=(5, 8))
+
+
+@kind({"words": np.array([[1, 2, 0], [3, 0, 0]]), "read": np.array([[2, 1], [3, 0]])})
+def masks_of_several_inputs():
+    words, read = (keras.Input((n,), dtype="int32", name=name) for name, n in SEVERAL)
+    embedded = [L.Embedding(4, 16, mask_zero=True)(one) for one in (words, read)]
+    return keras.Model([words, read], L.Dense(2)(Reader()(embedded)))
 
 
 @kind(SEQUENCES)

@@ -103,6 +103,24 @@ class Incomplete(L.Layer):
         return super().get_config()
 
 
+@keras.saving.register_keras_serializable("tests")
+class Reader(L.Layer):
+    """Attends from one sequence to another, each with its mask."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.attention = L.MultiHeadAttention(2, 4)
+        self.supports_masking = True
+
+    def build(self, shapes):
+        self.attention.build(*shapes)
+        self.built = True
+
+    def call(self, inputs, mask=None):
+        own, read = mask or (None, None)
+        return self.attention(*inputs, query_mask=own, key_mask=read)
+
+
 class TwoOptimizers(keras.Model):
     def __init__(self):
         super().__init__()

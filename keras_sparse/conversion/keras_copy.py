@@ -100,7 +100,9 @@ def wire_graph(pairs: Sequence[tuple[Any, Any]], copies: Copies) -> None:
             continue
         history = getattr(old, "_keras_history", None)
         if history is not None and history.operation is not None:
-            node = copies.get(id(history.operation._inbound_nodes[history.node_index]))
+            # Operations that only made a mask lose their nodes in a copy, which may be copied, too.
+            nodes = history.operation._inbound_nodes[history.node_index :]
+            node = copies.get(id(nodes[0])) if nodes else None
             index = 0 if node is None else new._keras_history.operation._inbound_nodes.index(node)
             new._keras_history = new._keras_history._replace(node_index=index)
     for old, new in pairs:
