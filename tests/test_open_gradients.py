@@ -30,7 +30,7 @@ STOCK = {"Conv2DBackpropFilter", "_MklNativeConv2DBackpropFilter"}
 
 
 def of(monkeypatch, is_faster):
-    monkeypatch.setattr(gradients, "computes_all_gradients", lambda kind, dtype: is_faster)
+    monkeypatch.setattr(gradients, "computes_all_gradients", lambda product: is_faster)
 
 
 def open_gradient(product, dtype):
@@ -83,24 +83,29 @@ def of_avx2(monkeypatch):
     tuned.tables.cache_clear()
 
 
+CONVOLUTION = Product("conv2d", (3, 3, 64, 64))
+DILATED = Product("conv2d", (3, 3, 64, 64), dilation=(2, 2))
+POINTWISE = Product("conv2d", (1, 1, 64, 64))
+
+
 @pytest.mark.parametrize(
-    ("kind", "dtype", "expected"),
+    ("product", "dtype", "expected"),
     [
-        ("convolution", "float32", True),
-        ("dilated convolution", "float32", True),
-        ("1x1 convolution", "float32", False),
-        ("1x1 convolution", "bfloat16", True),
-        ("convolution", "float16", True),
-        ("matmul", "float32", False),
+        (CONVOLUTION, "float32", True),
+        (DILATED, "float32", True),
+        (POINTWISE, "float32", False),
+        (POINTWISE, "bfloat16", True),
+        (CONVOLUTION, "float16", True),
+        (Product("matmul", (64, 64)), "float32", False),
     ],
 )
-def test_the_table_says_where_it_is_faster(kind, dtype, expected, of_avx2):
-    assert computes_all_gradients(kind, dtype) == expected
+def test_the_table_says_where_it_is_faster(product, dtype, expected, of_avx2):
+    assert computes_all_gradients(dataclasses.replace(product, dtype=dtype)) == expected
 
 
-@pytest.mark.parametrize("kind", ["convolution", "1x1 convolution"])
-def test_elsewhere_nobody_has_measured_it_to_be_faster(kind):
-    assert not computes_all_gradients(kind, "float32")
+@pytest.mark.parametrize("product", [CONVOLUTION, POINTWISE])
+def test_elsewhere_nobody_has_measured_it_to_be_faster(product):
+    assert not computes_all_gradients(product)
 
 
 def trained():

@@ -126,14 +126,14 @@ def _needs_tensorflow(source: Path) -> bool:
     return source.parent.name == "tensorflow"
 
 
-def _compiled(due: Mapping[Path, Compilation], headers: Flags) -> list[Path]:
+def _compiled(files: Mapping[Path, Compilation], headers: Flags) -> list[Path]:
     """The object files; ``headers``: for the files of tensorflow/ but XLA's, which come first."""
 
     def one(source: Path) -> Path:
         uses = _needs_tensorflow(source) and source.stem not in SLOWEST
-        return due[source].done(headers if uses else list)
+        return files[source].done(headers if uses else list)
 
-    slowest_first = sorted(due, key=lambda source: source.stem not in SLOWEST)
+    slowest_first = sorted(files, key=lambda source: source.stem not in SLOWEST)
     with ThreadPoolExecutor(JOBS) as pool:
         return list(pool.map(one, slowest_first))
 

@@ -87,13 +87,13 @@ class Compilation:
 
     Attributes:
         source: the file.
-        flags: the compiler and its flags.
+        compiler: its command and its flags.
         scratch: the folder of the object file.
         stamp: of what the command does not show.
     """
 
     source: Path
-    flags: Sequence[str]
+    compiler: Sequence[str]
     scratch: Path
     stamp: str = ""
 
@@ -106,7 +106,7 @@ class Compilation:
     def command(self) -> list[str]:
         """What is run, without flags that make no difference to the object file."""
         reads = ["-MMD", "-MF", str(self.target.with_suffix(".d"))]
-        return [*self.flags, *reads, "-c", str(self.source), "-o", str(self.target)]
+        return [*self.compiler, *reads, "-c", str(self.source), "-o", str(self.target)]
 
     @property
     def is_due(self) -> bool:

@@ -1,8 +1,8 @@
 """Reads TensorFlow's headers once for many files: g++ keeps them as a precompiled header.
 
 They take a compiler longer than anything else in a file of tensorflow/. A few files alone are
-compiled sooner without it. It takes 450 MB on the disk, and goes when the files are compiled. What
-a file defines before its headers does not reach them: compile_flags.py defines it for all.
+compiled sooner without it. It takes 450 MB on the disk, and is deleted when the files are compiled.
+What a file defines before its headers does not reach them: compile_flags.py defines it for all.
 """
 
 import os

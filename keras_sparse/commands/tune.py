@@ -141,6 +141,8 @@ def printed(results: Sequence[Result], table: Table) -> Printed:
 
 def _change(row: Row) -> str:
     """How the density changes with the size of the outputs."""
+    if row.kind.startswith(OPEN):
+        return "any size"
     return f"{row.narrow:.1f} / width" if row.narrow else f"half at {row.half_positions:.0f}"
 
 

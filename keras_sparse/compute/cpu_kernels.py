@@ -21,10 +21,10 @@ it the densities were higher. Those of float16 are the densities of bfloat16, or
 products, the custom op at 0.5 took 0.62 to 1.02 of the dense forward product's time.
 
 The rows of open growth windows say whether the custom op computes the gradient of all weights, by a
-mask of all. On that Zen 3 it took 0.63 to 1.04 of the stock operation's time in six convolutions of
-3x3, and 1.08 to 1.12 in three of 1x1. In bfloat16 it took 0.08 or less in all nine. Those of
-float16 follow bfloat16: two products took 0.15 and 0.23. Elsewhere nobody has measured it, so the
-stock operation computes it until ``tune`` finds a gain.
+mask of all. By ``tune`` on that Zen 3, the custom op took 0.54 to 0.89 of the stock operation's
+time in six convolutions of 3x3, and 0.88 to 1.04 in three of 1x1. In bfloat16 it took 0.08 or less
+in all nine. Those of float16 follow bfloat16: two products took 0.15 and 0.23. Elsewhere nobody has
+measured it, so the stock operation computes it until ``tune`` finds a gain.
 
 Convolutions in groups follow the same rows in training steps, which gain more than those without
 groups. Forward products alone gain less, or lose; so predictions run the stock operation.
@@ -186,14 +186,13 @@ def trained_row_of(product: Product) -> Row | None:
     return row if row.density > 0 else None
 
 
-def computes_all_gradients(kind: str, dtype: str) -> bool:
+def computes_all_gradients(product: Product) -> bool:
     """Is the custom op faster than the stock operation even for the gradient of all weights?
 
-    Args:
-        kind: the row of a table, as ``kind_of`` names it.
-        dtype: of the product.
+    >>> computes_all_gradients(Product("matmul", (64, 64)))
+    False
     """
-    return tables().row(OPEN + kind, dtype, "weights").density == 1
+    return tables().row(OPEN + kind_of(product), product.dtype, "weights").density == 1
 
 
 def few_rows_of(product: Product) -> Row | None:

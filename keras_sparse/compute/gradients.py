@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from keras_sparse.compute.cpu_kernels import computes_all_gradients, kind_of
+from keras_sparse.compute.cpu_kernels import computes_all_gradients
 from keras_sparse.compute.gpu_kernels import has_gpu
 from keras_sparse.compute.growth_batch import gradient_of_part
 from keras_sparse.compute.library import library
@@ -140,8 +140,8 @@ def _conv2d_gradient_of_all(inputs: Any, mask: Any, output_gradient: Any, **sett
     import tensorflow as tf
 
     shape, dilation = static_shape(mask) or (None,) * 4, tuple(settings["dilations"])
-    kind = kind_of(Product("conv2d", shape, dilation=dilation))
-    if has_gpu() or not computes_all_gradients(kind, inputs.dtype.name):
+    product = Product("conv2d", shape, inputs.dtype.name, dilation=dilation)
+    if has_gpu() or not computes_all_gradients(product):
         windows = settings["strides"], settings["padding"], settings["dilations"]
         return _stock_conv2d_gradient(inputs, mask, output_gradient, *windows)
     every = tf.ones_like(mask)
