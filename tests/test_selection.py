@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import assert_same, assert_sparse, compiled, fit, sgd, toy_data, toy_model
+from helpers import assert_sparse, compiled, fit, sgd, toy_data, toy_model
 
 import keras_sparse as ks
 from keras_sparse.training.selection import Selection
@@ -200,36 +200,6 @@ def test_a_shared_layer_has_one_mask():
     assert_sparse(model, count=24)  # a quarter of 64 + 32
 
 
-@pytest.mark.parametrize(
-    ("selectors", "message"),
-    [
-        (
-            {"dense": "haed"},
-            "`dense` selects no trainable weight. Received: 'haed'; the weights are .*head/kernel",
-        ),
-        ({"sparse": layers.LSTM}, "`sparse` selects no trainable weight. Received: <class .*LSTM"),
-        (
-            {"dense": "*"},
-            "no kernel of two or more axes is left. Received: sparse=.*dense=.*'\\*'.*head/kernel",
-        ),
-    ],
-)
-def test_what_selects_nothing(selectors, message):
-    with pytest.raises(ValueError, match=message):
-        chosen(functional(), **selectors)
-
-
-@pytest.mark.parametrize("selector", [3, [None], int, [layers.Dense(2), 5]])
-def test_what_is_no_selector(selector):
-    with pytest.raises(
-        TypeError,
-        match="`dense` takes globs on a variable's path, layers, or layer types, one or a "
-        "collection. "
-        "Received: dense=",
-    ):
-        Selection(dense=selector)
-
-
 # --- without a training
 
 
@@ -250,38 +220,6 @@ def test_layer_types_are_found_again_by_their_names():
     assert selectors_of_config(selectors_to_config(types)) == types
 
 
-@pytest.mark.parametrize("dense", ["*", keras.layers.Dense])
-def test_a_model_in_which_nothing_is_left_to_mask_is_an_error(dense):
-    model = toy_model()
-    with pytest.raises(ValueError, match="There is nothing to mask"):
-        Selection(dense=dense).select(model.trainable_variables, model)
-
-
-def test_variables_of_which_nothing_is_left_to_mask_are_an_error_unless_types_wait_for_a_model():
-    variables = toy_model().trainable_variables
-    with pytest.raises(ValueError, match="There is nothing to mask"):
-        Selection(dense="*").select(variables, None)
-    biases = [variable for variable in variables if len(variable.shape) == 1]
-    assert Selection(dense=keras.layers.Conv2D).select(biases, None) == []
-
-
-@pytest.mark.parametrize("change", ["freeze", "quantize"])
-def test_a_model_whose_kernels_are_all_frozen_or_quantized_is_an_error(change):
-    model = keras.Sequential(
-        [keras.Input((4,)), keras.layers.Dense(3), keras.layers.BatchNormalization()]
-    )
-    if change == "freeze":
-        model.layers[0].trainable = False
-    else:
-        model.layers[0].quantize("int8")
-    before = model.get_weights()
-    with pytest.raises(ValueError, match="must have trainable kernels. Unfreeze"):
-        ks.prune(model, 0.5)
-    with pytest.raises(ValueError, match="must have trainable kernels. Unfreeze"):
-        ks.snip_masks(model, np.ones((2, 4)), np.ones((2, 3)), 0.5, loss="mse")
-    assert_same(model.get_weights(), before)
-
-
 def test_one_layer_type_among_selectors_needs_the_model():
     assert Selection(dense=["head", layers.Dense]).needs_model
     assert Selection(sparse=layers.Dense).needs_model
@@ -292,15 +230,3 @@ def test_kernels_of_one_axis_get_no_mask_and_one_output_is_no_depthwise_kernel()
     shapes = [(3,), (2, 2), (3, 1), (3, 2, 1)]
     variables = [keras.Variable(np.ones(shape), name="kernel") for shape in shapes]
     assert Selection().select(variables, None) == [1, 2]
-
-
-def test_a_layer_type_of_a_file_must_be_known():
-    with pytest.raises(ValueError, match="Unknown layer type.*Received: NoLayer"):
-        selectors_of_config([{"layer_type": "NoLayer"}])
-
-
-def test_a_model_without_trainable_weights_is_an_error():
-    model = toy_model()
-    model.trainable = False
-    with pytest.raises(ValueError, match="must have trainable weights.*Received: model=toy"):
-        Selection().of_trainable(model)
