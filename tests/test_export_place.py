@@ -96,16 +96,11 @@ def test_no_file_replaces_a_folder(tmp_path, name):
 
 
 def test_an_export_stays_where_the_dense_model_cannot_be_written(tmp_path, monkeypatch):
-    chosen = FORMATS["saved_model"]
+    def fill(path, twin):
+        raise OSError("no space left on device")
 
-    def fails_for_the_second(ready, place):
-        if (tmp_path / "served").exists():
-            raise OSError("no space left on device")
-        chosen.write(ready, place)
-
-    monkeypatch.setitem(
-        FORMATS, "saved_model", dataclasses.replace(chosen, write=fails_for_the_second)
-    )
+    chosen = dataclasses.replace(FORMATS["saved_model"], fill=fill)
+    monkeypatch.setitem(FORMATS, "saved_model", chosen)
     with pytest.warns(UserWarning, match="served is written and checked, but .*no space left"):
         report = ks.export(toy_model(), tmp_path / "served", verbose=False)
     assert report.dense_sizes is None

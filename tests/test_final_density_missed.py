@@ -1,4 +1,4 @@
-"""A final density that a training will not reach is told before the training and after it."""
+"""A warning names a final density that a training will not reach, before it and after it."""
 
 import keras
 import numpy as np

@@ -38,6 +38,7 @@ OPTIONAL = {  # only inside of functions
     "tf_keras",
 }
 MAY_IMPORT_TENSORFLOW = {  # the rest is the same on every backend
+    "exporting/without_zeros",
     "compute/autograph",
     "compute/free_memory",
     "compute/library",

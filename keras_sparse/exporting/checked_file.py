@@ -12,8 +12,9 @@ from keras_sparse.conversion.progress import current
 from keras_sparse.exporting.checks import largest_difference, tolerance_for
 from keras_sparse.exporting.formats import Format
 from keras_sparse.exporting.place import beside
-from keras_sparse.exporting.ready_model import ReadyModel, filled, is_mixed
+from keras_sparse.exporting.ready_model import ReadyModel, is_mixed
 from keras_sparse.exporting.sample import differs_from_call_to_call, predictions_of
+from keras_sparse.exporting.without_zeros import filled
 from keras_sparse.models.file_report import Sizes, sizes_of
 
 NO_TWIN = (
@@ -131,12 +132,19 @@ def _sizes(chosen: Format, place: Path) -> Sizes:
 def _dense_sizes(chosen: Format, ready: ReadyModel, path: Path) -> Sizes | None:
     """Of the same model without zeros, stored dense; None, with a warning, if it is not written."""
     current().says("writing the model without zeros, to compare sizes")
-    twin = dataclasses.replace(ready, model=filled(ready.model), sparsity=False, notes=[])
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, path.name)
         try:
-            (chosen.write_dense or chosen.write)(twin, place)
+            _write_dense(chosen, ready, path, place)
         except Exception as error:  # such as a full disk: the file itself is written and checked
             warnings.warn(NO_TWIN.format(path=path, error=error), stacklevel=4)
             return None
         return _sizes(chosen, place)
+
+
+def _write_dense(chosen: Format, ready: ReadyModel, path: Path, place: Path) -> None:
+    if chosen.fill is not None:
+        chosen.fill(path, place)
+    else:
+        twin = dataclasses.replace(ready, model=filled(ready.model), sparsity=False, notes=[])
+        (chosen.write_dense or chosen.write)(twin, place)

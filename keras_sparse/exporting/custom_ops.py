@@ -44,7 +44,7 @@ def check_custom_ops(model: keras.Model, name: str) -> None:
 def with_custom_ops(saved_model: Format) -> Format:
     """The format of SavedModels, written and run with the ops."""
     return dataclasses.replace(
-        saved_model, write=_write, run=_run_elsewhere, write_dense=saved_model.write
+        saved_model, write=_write, run=_run_elsewhere, fill=None, write_dense=saved_model.write
     )
 
 

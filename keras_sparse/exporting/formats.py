@@ -11,6 +11,7 @@ import keras
 from keras_sparse.exporting import litert, runtimes, writers
 from keras_sparse.exporting.int8_steps import tolerance_of_steps
 from keras_sparse.exporting.ready_model import ReadyModel
+from keras_sparse.exporting.without_zeros import fill_saved_model
 from keras_sparse.rules.flags import is_word
 from keras_sparse.rules.received import received
 
@@ -28,6 +29,7 @@ class Format:
         dtypes: what weights can be stored in.
         also: suffixes of further files.
         backends: of Keras, that can write it.
+        fill: copies a file without its zeros; None: the model without zeros is written.
         write_dense: writes the same model without zeros; None: ``write``.
         tolerance: the difference that rounding explains in the file at a path, or None where the
             dtype says it.
@@ -42,6 +44,7 @@ class Format:
     dtypes: tuple[str, ...] = ("float32",)
     also: tuple[str, ...] = ()
     backends: tuple[str, ...] = ("tensorflow", "jax")
+    fill: Callable[[Path, Path], None] | None = None
     write_dense: Callable[[ReadyModel, Path], None] | None = None
     tolerance: Callable[[ReadyModel, Path], float | None] = lambda ready, path: None
     settings: tuple[str, ...] | None = None
@@ -52,6 +55,7 @@ FORMATS = {
         writers.write_saved_model,
         runtimes.run_saved_model,
         in_float32=False,
+        fill=fill_saved_model,
         settings=("is_static", "jax2tf_kwargs"),
         backends=("tensorflow", "jax", "torch"),
     ),

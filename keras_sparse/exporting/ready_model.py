@@ -110,18 +110,3 @@ def is_mixed(model: keras.Model) -> bool:
     return any(
         layer.compute_dtype in ("float16", "bfloat16") for layer in (model, *layers_of(model))
     )
-
-
-def filled(model: keras.Model) -> keras.Model:
-    """A dense twin of a model: a copy whose zeros are random numbers of the others' size."""
-    twin, rng = densify(model), np.random.default_rng(0)
-    for variable in twin.weights:
-        if len(variable.shape) < 2 or "float" not in str(variable.dtype):
-            continue
-        values = np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32")))
-        missing = values == 0
-        if missing.any() and not missing.all():
-            scale = float(np.std(values[~missing])) or 1.0
-            drawn = rng.normal(0.0, scale, values.shape)
-            variable.assign(np.where(missing, drawn, values).astype("float32"))
-    return twin
