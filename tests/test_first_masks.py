@@ -38,7 +38,9 @@ def test_a_kernel_of_unequal_blocks_gets_what_those_before_could_not_use(counts,
 
 def test_a_block_in_each_layer_may_exceed_the_density_by_less_than_a_block():
     variables = [keras.Variable(np.ones((4, 4))) for _ in range(2)]
-    assert first_masks.counts_in_groups([8, 9], variables, BLOCKS) == [16, 16]
+    assert first_masks.counts_in_groups([12, 12], variables, BLOCKS) == [16, 16]
+    with pytest.warns(UserWarning, match=r"density will be 1 where 0\.5312 was asked for: each"):
+        assert first_masks.counts_in_groups([8, 9], variables, BLOCKS) == [16, 16]
     with pytest.raises(ValueError, match=r"fewer active weights \(16\) than one block.*\(32\)"):
         first_masks.counts_in_groups([8, 8], variables, BLOCKS)
 

@@ -287,3 +287,17 @@ def test_masks_that_may_belong_to_two_weights_are_refused():
     kernel._path = "d/kernel"  # as Keras does where it loads
     with pytest.raises(ValueError, match="2 masks may belong to 'd/kernel'"):
         state.masks_for([kernel], [0])
+
+
+@backend
+def test_a_loaded_model_goes_on_where_dense_names_a_sequential(tmp_path):
+    inputs = keras.Input((8,))
+    inner = keras.Sequential([keras.layers.Dense(4, name="hidden")], name="inner")
+    model = keras.Model(inputs, keras.layers.Dense(16, name="head")(inner(inputs)))
+    model.compile(ks.StaticSparsity("sgd", 0.25, dense="inner"), "mse")
+    model.optimizer.build(model)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.layers[1].layers[0].kernel.path == "hidden/kernel"  # Keras has lost the name
+    loaded.optimizer.attach(loaded)
+    assert list(loaded.optimizer.masks) == ["head/kernel"]

@@ -1,6 +1,8 @@
 """``to_whole_groups`` rounds counts of weights to whole groups, near their total (NumPy only)."""
 
 import itertools
+import math
+import warnings
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -61,14 +63,25 @@ def check_groups_fit(
     shapes: Sequence[Shape],
     structure: Structure,
 ) -> None:
-    """Raises ValueError if one group in each layer is more than the wanted weights."""
+    """Raises ValueError if one group in each layer is at least a group more than wanted.
+
+    Warns where it is more than half a group, so that other counts would be nearer.
+    """
     largest = max(structure.group_size(shape) for shape in shapes)
-    if sum(counts) >= wanted + largest:
+    excess, total = sum(counts) - wanted, sum(map(math.prod, shapes))
+    if excess >= largest:
         raise ValueError(
             f"`density` leaves fewer active weights ({wanted}) than one block in each of the "
             f"{len(shapes)} masked layers has ({sum(counts)}), with {structure}. "
             "Choose smaller blocks, a higher density, or name layers in `dense`. "
             f"Received: {list(names)}"
+        )
+    if 2 * excess > largest:
+        warnings.warn(
+            f"The density will be {sum(counts) / total:.4g} where {wanted / total:.4g} was asked "
+            f"for: each masked layer keeps one block, with {structure}. Choose smaller blocks, a "
+            "higher density, or name layers in `dense`.",
+            stacklevel=2,
         )
 
 

@@ -45,18 +45,23 @@ class MaskedOptimizer(StartingMasks):
             self.begin_anew()
         if self._look_is_due:
             self._look_at_weights(list(self.masks.values()))
+        if not (self.masks_were_loaded and self.masked_weights):  # a file says what is masked:
+            self._choose(model)  # paths of a Sequential that Keras loads have lost its name
+        self._fill_dense_layers()
+
+    def _choose(self, model: keras.Model) -> None:
+        """Makes the masks that waited for the model; errors are those of ``attach``."""
         known = self.selection.select(variables_of(self), model)
         self._doubt = None
         if not self.masked_weights:
             self._make_masks(known)
-        elif known != self.masked_indices and self.step() == 0 and not self.masks_were_loaded:
+        elif known != self.masked_indices and self.step() == 0:
             wrong = set(known) ^ set(self.masked_indices)
             raise ValueError(
                 "The optimizer was built without its model and took some weights for others than "
                 "they are: call `optimizer.build(model)` before `fit`. "
                 f"Received: {[variables_of(self)[i].path for i in wrong]}"
             )
-        self._fill_dense_layers()
 
     def build(self, variables: Any) -> None:
         """Makes the masks and applies them.
