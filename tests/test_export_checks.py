@@ -88,6 +88,15 @@ def test_a_file_that_predicts_something_else_is_not_kept(tmp_path, monkeypatch):
     assert [each.name for each in tmp_path.iterdir()] == ["served"]
 
 
+def test_outputs_of_other_shapes_are_told(tmp_path, monkeypatch):
+    outputs = [np.zeros((5, 2))]
+    monkeypatch.setattr(
+        "keras_sparse.exporting.checked_file._written_and_run", lambda *_: (outputs, "A runtime")
+    )
+    with pytest.raises(RuntimeError, match=r"The shapes are \[\(5, 2\)\] in place of \[\("):
+        export(toy_model(), tmp_path / "served")
+
+
 class Sampling(keras.layers.Layer):
     """Adds random numbers in predictions too, as a variational autoencoder does."""
 

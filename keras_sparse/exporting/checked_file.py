@@ -3,6 +3,7 @@
 import dataclasses
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,15 +77,20 @@ def write_checked(
             raise RuntimeError(
                 f"{runtime} predicts something else than the model: the largest difference is "
                 f"{difference:.2g} of the largest prediction, and `tolerance` allows "
-                f"{tolerance:g}. Nothing was written.{_hint(ready)} Received: path={str(path)!r}"
+                f"{tolerance:g}. Nothing was written.{_hint(outputs, ready)} "
+                f"Received: path={str(path)!r}"
             )
         sizes = _sizes(chosen, place)
     dense_sizes = _dense_sizes(chosen, ready, path) if compare_dense else None
     return Written(tolerance, runtime, difference, sizes, dense_sizes)
 
 
-def _hint(ready: ReadyModel) -> str:
-    """Why predictions may differ although the file is right."""
+def _hint(outputs: Sequence[Any], ready: ReadyModel) -> str:
+    """How predictions differ in shape, or why they may differ although the file is right."""
+    found = [tuple(each.shape) for each in outputs]
+    expected = [tuple(each.shape) for each in ready.expected]
+    if found != expected:
+        return f" The shapes are {found} in place of {expected}."
     if differs_from_call_to_call(ready.model, ready.signature, ready.sample):
         return DIFFERS_ITSELF
     return ""
