@@ -259,6 +259,19 @@ def test_masks_of_wrapped_layers_survive_training():
     assert sparse.optimizer.total_density() == pytest.approx(0.25)
 
 
+@pytest.mark.backend
+def test_what_was_frozen_trains_in_the_copy_when_it_is_unfrozen():
+    model = sequence_of(L.Dense(4))
+    model.trainable = False
+    sparse = sparsified(model)
+    assert not sparse.trainable_weights
+    sparse.trainable = True
+    sparse.compile("sgd", "mse")
+    sparse.fit(ROWS, ROWS[:, :4] + 1, verbose=0)
+    for before, after in zip(model.get_weights(), sparse.get_weights(), strict=True):
+        assert np.abs(before - after).max() > 0
+
+
 def test_variables_of_a_strategy_are_copied_under_it():
     import tensorflow as tf
 

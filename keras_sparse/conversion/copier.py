@@ -90,7 +90,7 @@ class Copier:
             attributes.pop(name, None)
         vars(copied).update(self._items(attributes))
         # a copy: JAX would share the array, and training one model would delete it
-        keras_copy.give_value(copied, keras.ops.copy(variable.value))
+        keras_copy.give_value(copied, keras.ops.copy(variable.value), variable)
         self._keep(variable.value, copied.value)
         return copied
 

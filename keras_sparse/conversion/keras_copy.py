@@ -126,9 +126,16 @@ def is_shell_of_attributes(value: Any) -> bool:
     return isinstance(value, KerasSaveable | Node | keras.KerasTensor | keras.random.SeedGenerator)
 
 
-def give_value(variable: keras.Variable, value: Any) -> None:
-    """Gives a variable its first value."""
+def give_value(variable: keras.Variable, value: Any, original: keras.Variable) -> None:
+    """Gives the copy of a variable its first value.
+
+    TensorFlow computes gradients of variables that it made as trainable ones. One that is frozen
+    now was made as such, and the copy is, too: it may be unfrozen.
+    """
+    is_trainable = variable._trainable
+    variable._trainable = getattr(original.value, "trainable", is_trainable)
     variable._initialize(value)
+    variable._trainable = is_trainable
 
 
 def copy_of_backend_object(value: Any, copied: Callable[[Any], Any]) -> Any:
