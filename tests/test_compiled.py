@@ -124,7 +124,7 @@ def test_callback_alone_under_loss_scaling_makes_a_trained_model_sparse(policy):
 
 
 def test_settings_in_two_places():
-    with pytest.raises(ValueError, match="give them to one of the two.*'density'"):
+    with pytest.raises(ValueError, match=r"Leave them out here.*these differ: \['density'\]"):
         fit(compiled(), ks.UpdateMasks(density=0.5))
     with pytest.raises(ValueError, match=r"UpdateMasks\(density=...\).*Received: optimizer=SGD"):
         fit(compiled(sgd()), ks.UpdateMasks())

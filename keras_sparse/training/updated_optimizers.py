@@ -117,8 +117,9 @@ def _check_settings(optimizer: SparseMomentum, settings: Mapping[str, Any]) -> N
     has = optimizer.get_config()
     # A seed that nobody gave is drawn.
     free = {"inner_optimizer", "name", *({"seed"} - set(settings))}
-    if any(has[key] != asked[key] for key in has if key not in free):
+    if others := [key for key in has if key not in free and has[key] != asked[key]]:
         raise ValueError(
-            "The model is compiled with a SparseMomentum of other settings than this callback's: "
-            f"give them to one of the two. Received: {sorted(settings)}"
+            "The model is compiled with a SparseMomentum of other settings than this callback's. "
+            "Leave them out here to train on, or compile the model again for new masks. "
+            f"Received: {sorted(settings)}; these differ: {others}"
         )
