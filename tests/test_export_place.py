@@ -96,10 +96,10 @@ def test_no_file_replaces_a_folder(tmp_path, name):
 
 
 def test_an_export_stays_where_the_dense_model_cannot_be_written(tmp_path, monkeypatch):
-    def fill(path, twin):
+    def write_dense(ready, path, twin):
         raise OSError("no space left on device")
 
-    chosen = dataclasses.replace(FORMATS["saved_model"], fill=fill)
+    chosen = dataclasses.replace(FORMATS["saved_model"], write_dense=write_dense)
     monkeypatch.setitem(FORMATS, "saved_model", chosen)
     with pytest.warns(UserWarning, match="served is written and checked, but .*no space left"):
         report = ks.export(toy_model(), tmp_path / "served", verbose=False)

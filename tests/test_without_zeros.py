@@ -33,7 +33,7 @@ def kernels(path):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_zeros_of_kernels_become_other_numbers_and_nothing_else_changes(tmp_path, dtype):
     path, twin = exported(pruned(dtype), tmp_path / "sparse"), tmp_path / "dense"
-    fill_saved_model(path, twin)
+    fill_saved_model(None, path, twin)
     before, after = kernels(path), kernels(twin)
     assert list(before) == list(after) != []
     for name, values in before.items():
@@ -48,7 +48,7 @@ def test_zeros_of_kernels_become_other_numbers_and_nothing_else_changes(tmp_path
 def test_it_has_the_size_of_a_model_that_was_dense_when_it_was_written(tmp_path):
     model = pruned()
     path, twin = exported(model, tmp_path / "sparse"), tmp_path / "dense"
-    fill_saved_model(path, twin)
+    fill_saved_model(None, path, twin)
     model.set_weights(filled(model).get_weights())
     found, expected = sizes_of(twin), sizes_of(exported(model, tmp_path / "written"))
     assert found.bytes == pytest.approx(expected.bytes, abs=100)
@@ -58,7 +58,7 @@ def test_it_has_the_size_of_a_model_that_was_dense_when_it_was_written(tmp_path)
 
 def test_a_model_without_zeros_is_copied_as_it_is(tmp_path):
     path, twin = exported(toy_model(), tmp_path / "sparse"), tmp_path / "dense"
-    fill_saved_model(path, twin)
+    fill_saved_model(None, path, twin)
     assert sizes_of(twin).bytes == sizes_of(path).bytes
     for name, values in kernels(path).items():
         assert np.array_equal(kernels(twin)[name], values)

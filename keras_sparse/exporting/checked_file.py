@@ -1,6 +1,5 @@
 """Writes a model's file, reads it back in its runtime, and keeps it if it predicts the same."""
 
-import dataclasses
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from keras_sparse.exporting.formats import Format
 from keras_sparse.exporting.place import beside
 from keras_sparse.exporting.ready_model import ReadyModel, is_mixed
 from keras_sparse.exporting.sample import differs_from_call_to_call, predictions_of
-from keras_sparse.exporting.without_zeros import filled
+from keras_sparse.exporting.without_zeros import twin_of
 from keras_sparse.models.file_report import Sizes, sizes_of
 
 NO_TWIN = (
@@ -141,16 +140,11 @@ def _dense_sizes(chosen: Format, ready: ReadyModel, path: Path) -> Sizes | None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, path.name)
         try:
-            _write_dense(chosen, ready, path, place)
+            if chosen.write_dense is not None:
+                chosen.write_dense(ready, path, place)
+            else:
+                chosen.write(twin_of(ready), place)
         except Exception as error:  # such as a full disk: the file itself is written and checked
             warnings.warn(NO_TWIN.format(path=path, error=error), stacklevel=4)
             return None
         return _sizes(chosen, place)
-
-
-def _write_dense(chosen: Format, ready: ReadyModel, path: Path, place: Path) -> None:
-    if chosen.fill is not None:
-        chosen.fill(path, place)
-    else:
-        twin = dataclasses.replace(ready, model=filled(ready.model), sparsity=False, notes=[])
-        (chosen.write_dense or chosen.write)(twin, place)

@@ -19,6 +19,7 @@ from keras_sparse.exporting import served_loader
 from keras_sparse.exporting.formats import Format
 from keras_sparse.exporting.ready_model import ReadyModel
 from keras_sparse.exporting.runtimes import Outputs, numbered
+from keras_sparse.exporting.without_zeros import twin_of
 
 OP = "KerasSparse>Conv2D"  # one of the ops in the library
 MOST_OF_A_CONSTANT = 2**16  # numbers; a graph with more of them takes long to load
@@ -43,8 +44,12 @@ def check_custom_ops(model: keras.Model, name: str) -> None:
 
 def with_custom_ops(saved_model: Format) -> Format:
     """The format of SavedModels, written and run with the ops."""
+
+    def write_dense(ready: ReadyModel, path: Path, twin: Path) -> None:
+        saved_model.write(twin_of(ready), twin)
+
     return dataclasses.replace(
-        saved_model, write=_write, run=_run_elsewhere, fill=None, write_dense=saved_model.write
+        saved_model, write=_write, run=_run_elsewhere, write_dense=write_dense
     )
 
 

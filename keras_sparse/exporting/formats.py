@@ -29,8 +29,8 @@ class Format:
         dtypes: what weights can be stored in.
         also: suffixes of further files.
         backends: of Keras, that can write it.
-        fill: copies a file without its zeros; None: the model without zeros is written.
-        write_dense: writes the same model without zeros; None: ``write``.
+        write_dense: writes a model without zeros, whose file is at the first path, to the second
+            one; None: ``write`` does.
         tolerance: the difference that rounding explains in the file at a path, or None where the
             dtype says it.
         settings: names of Keras' further arguments; None: the converter checks them.
@@ -44,8 +44,7 @@ class Format:
     dtypes: tuple[str, ...] = ("float32",)
     also: tuple[str, ...] = ()
     backends: tuple[str, ...] = ("tensorflow", "jax")
-    fill: Callable[[Path, Path], None] | None = None
-    write_dense: Callable[[ReadyModel, Path], None] | None = None
+    write_dense: Callable[[ReadyModel, Path, Path], None] | None = None
     tolerance: Callable[[ReadyModel, Path], float | None] = lambda ready, path: None
     settings: tuple[str, ...] | None = None
 
@@ -55,7 +54,7 @@ FORMATS = {
         writers.write_saved_model,
         runtimes.run_saved_model,
         in_float32=False,
-        fill=fill_saved_model,
+        write_dense=fill_saved_model,
         settings=("is_static", "jax2tf_kwargs"),
         backends=("tensorflow", "jax", "torch"),
     ),

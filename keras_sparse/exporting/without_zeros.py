@@ -1,5 +1,6 @@
 """A model or SavedModel without zeros, to compare sizes: random numbers are in their place."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -7,8 +8,14 @@ import keras
 import numpy as np
 
 from keras_sparse.conversion.sparsify import densify
+from keras_sparse.exporting.ready_model import ReadyModel
 
 VARIABLES = ("variables", "variables")  # the prefix of a SavedModel's checkpoint
+
+
+def twin_of(ready: ReadyModel) -> ReadyModel:
+    """What is written to compare sizes: the filled model, stored dense, without notes."""
+    return dataclasses.replace(ready, model=filled(ready.model), sparsity=False, notes=[])
 
 
 def filled(model: keras.Model) -> keras.Model:
@@ -23,8 +30,8 @@ def filled(model: keras.Model) -> keras.Model:
     return twin
 
 
-def fill_saved_model(path: Path, twin: Path) -> None:
-    """Copies a SavedModel and fills its variables: tracing and writing it again takes longer."""
+def fill_saved_model(ready: ReadyModel, path: Path, twin: Path) -> None:
+    """Copies a SavedModel and fills its variables; to write ``ready`` again would take longer."""
     import tensorflow as tf
 
     shutil.copytree(path, twin)

@@ -45,8 +45,9 @@ class MaskedOptimizer(StartingMasks):
             self.begin_anew()
         if self._look_is_due:
             self._look_at_weights(list(self.masks.values()))
-        if not (self.masks_were_loaded and self.masked_weights):  # a file says what is masked:
-            self._choose(model)  # paths of a Sequential that Keras loads have lost its name
+        # A file says what is masked: Keras loses the name of a Sequential in the paths it loads.
+        if not (self.masks_were_loaded and self.masked_weights):
+            self._choose(model)
         self._fill_dense_layers()
 
     def _choose(self, model: keras.Model) -> None:
